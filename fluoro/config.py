@@ -1,0 +1,420 @@
+"""The schema of the YAML: one strict, frozen model per section, one line per mistake.
+
+A top-level key is the name of the operator (or of the volume, C-arm or run) that it sets up.
+Units stand in the names of the keys. `load_config` reads a file, applies `--set` overrides and
+raises `InputError` with one line per mistake, each starting with the path of the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
+
+from fluoro.errors import InputError
+
+__all__ = [
+    "CarmConfig",
+    "Config",
+    "ConsoleConfig",
+    "HolovizConfig",
+    "ImageChainConfig",
+    "PoseConfig",
+    "PoseSourceConfig",
+    "RecorderConfig",
+    "RendererConfig",
+    "RunConfig",
+    "VolumeConfig",
+    "load_config",
+]
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Angle = Annotated[float, Field(ge=-360, le=360, allow_inf_nan=False)]
+Vector = Annotated[tuple[Finite, Finite, Finite], Strict(False)]
+Range = Annotated[tuple[Angle, Angle], Strict(False)]
+FilePath = Annotated[Path, Strict(False)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, values are not coerced from strings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class VolumeConfig(Section):
+    """What is in the beam: a phantom made in code, or a CT from a file."""
+
+    phantom: Literal["thorax"] | None = Field(None, description="Phantom to make.")
+    path: FilePath | None = Field(
+        None,
+        description="CT file (NIfTI, NRRD, MHA), relative to the YAML file; or `cache:chest-ct`, "
+        "which `app.py fetch chest-ct` brings.",
+    )
+    spacing_mm: Positive = Field(1.4, description="Voxel edge of a phantom [mm].", le=10, ge=0.5)
+    energy_kev: Annotated[float, Field(ge=20, le=150)] = Field(
+        70.0, description="Photon energy at which CT numbers become attenuation [keV]."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> VolumeConfig:
+        if (self.phantom is None) == (self.path is None):
+            raise ValueError("exactly one of volume.phantom and volume.path must be given")
+        return self
+
+
+class CarmConfig(Section):
+    """The C-arm's lengths, its detector and its isocentre."""
+
+    source_to_detector_mm: Positive = Field(1020.0, description="Focal spot to detector [mm].")
+    source_to_isocenter_mm: Positive = Field(510.0, description="Focal spot to isocentre [mm].")
+    detector_width_px: Annotated[int, Field(ge=1, le=8192)] = Field(512, description="Columns.")
+    detector_height_px: Annotated[int, Field(ge=1, le=8192)] = Field(512, description="Rows.")
+    pixel_spacing_mm: Positive = Field(0.5, description="Detector pixel pitch [mm].")
+    isocenter_mm: Vector | None = Field(
+        None, description="Isocentre, patient LPS [mm]; null: the centre of the volume's box."
+    )
+
+    @model_validator(mode="after")
+    def _isocenter_before_detector(self) -> CarmConfig:
+        if self.source_to_isocenter_mm >= self.source_to_detector_mm:
+            raise ValueError(
+                "source_to_isocenter_mm must be less than source_to_detector_mm "
+                f"({self.source_to_detector_mm}), got {self.source_to_isocenter_mm}"
+            )
+        return self
+
+
+class PoseConfig(Section):
+    """One pose of the C-arm."""
+
+    lao_deg: Angle = Field(0.0, description="Primary angle, + LAO, - RAO [degrees].")
+    cra_deg: Angle = Field(0.0, description="Secondary angle, + cranial, - caudal [degrees].")
+    roll_deg: Angle = Field(0.0, description="Detector roll about the beam [degrees].")
+    translation_mm: Vector = Field((0.0, 0.0, 0.0), description="C-arm shift, world LPS [mm].")
+
+
+class StaticPoses(PoseConfig):
+    """The same pose for every frame."""
+
+    kind: Literal["static"]
+
+
+class SweepPoses(Section):
+    """A there-and-back sweep of the primary angle, then one of the secondary; smooth at the ends.
+
+    Each sweep starts and ends at the angle nearest to 0 of its range, so that they join.
+    """
+
+    kind: Literal["sweep"]
+    lao_range_deg: Range = Field((-40.0, 40.0), description="Ends of the RAO/LAO sweep [degrees].")
+    cra_range_deg: Range = Field((0.0, 25.0), description="Ends of the CAU/CRA sweep [degrees].")
+    roll_deg: Angle = Field(0.0, description="Detector roll about the beam [degrees].")
+    translation_mm: Vector = Field((0.0, 0.0, 0.0), description="C-arm shift, world LPS [mm].")
+    period_s: Positive = Field(10.0, description="Duration of both sweeps together [s].")
+
+
+class OrbitPoses(Section):
+    """A turn about the patient's long axis at constant speed."""
+
+    kind: Literal["orbit"]
+    start_deg: Angle = Field(-90.0, description="First primary angle [degrees].")
+    degrees_per_second: Finite = Field(30.0, description="Angular velocity, + towards LAO.")
+    cra_deg: Angle = Field(0.0, description="Secondary angle [degrees].")
+    roll_deg: Angle = Field(0.0, description="Detector roll about the beam [degrees].")
+    translation_mm: Vector = Field((0.0, 0.0, 0.0), description="C-arm shift, world LPS [mm].")
+
+
+class WaypointPoses(Section):
+    """Poses from a file, interpolated in SE(3) between their times.
+
+    CSV with a header line, or JSON with a list of objects; columns `time_s`, `lao_deg`,
+    `cra_deg`, and optionally `roll_deg`, `x_mm`, `y_mm`, `z_mm`.
+    """
+
+    kind: Literal["waypoints"]
+    path: FilePath = Field(description="CSV or JSON file, relative to the YAML file.")
+    repeat: bool = Field(False, description="Start again after the last one; else hold it.")
+
+
+class RandomWalkPoses(Section):
+    """A smooth random walk (Ornstein-Uhlenbeck) about a pose; the same for the same run seed."""
+
+    kind: Literal["random_walk"]
+    center: PoseConfig = Field(PoseConfig(), description="Pose about which it walks.")
+    angle_sigma_deg: NonNegative = Field(10.0, description="Standard deviation of each angle.")
+    translation_sigma_mm: NonNegative = Field(10.0, description="Standard deviation of each axis.")
+    correlation_s: Positive = Field(2.0, description="Correlation time [s].")
+
+
+class ConsolePoses(PoseConfig):
+    """The console's sliders set the pose, starting from this one; needs the console enabled."""
+
+    kind: Literal["console"]
+
+
+PoseSourceConfig = Annotated[
+    StaticPoses | SweepPoses | OrbitPoses | WaypointPoses | RandomWalkPoses | ConsolePoses,
+    Field(discriminator="kind"),
+]
+
+
+class RendererConfig(Section):
+    """Line integrals from the volume, on one device."""
+
+    projector: Literal["march", "joseph", "siddon"] = Field(
+        "march", description="How a ray is integrated; march uses step_mm."
+    )
+    step_mm: Positive | None = Field(
+        None, description="Longest step of march [mm]; null: half the smallest voxel edge."
+    )
+    device: Literal["auto", "cuda", "vulkan", "metal", "cpu", "llvmpipe"] = Field(
+        "auto", description="auto: cuda, then vulkan or metal on a real GPU, then cpu."
+    )
+    workers: Annotated[int, Field(ge=0, le=1024)] = Field(
+        0, description="CPU threads that render; 0: one per core. Without effect on a GPU."
+    )
+
+    @model_validator(mode="after")
+    def _step_belongs_to_march(self) -> RendererConfig:
+        if self.step_mm is not None and self.projector != "march":
+            raise ValueError(f"step_mm has no effect with projector: {self.projector}; use march")
+        return self
+
+
+class WindowConfig(Section):
+    """The fixed display window; the unit is that of the image before it.
+
+    With the log on: attenuation line integrals (dimensionless, about 0 to 8); with the log off:
+    transmission relative to the open field.
+    """
+
+    level: Finite = Field(3.0, description="Value shown mid-grey.")
+    width: Positive = Field(5.0, description="Range shown from black to white.")
+
+
+class ImageChainConfig(Section):
+    """From line integrals to the picture: counts, noise, blur, log, window, polarity."""
+
+    dose_ngy: Positive = Field(
+        20.0, description="Air kerma per frame at the detector behind 20 cm of water [nGy]."
+    )
+    beer_lambert: bool = Field(True, description="Off: line integrals go straight to the window.")
+    poisson: bool = Field(True, description="Quantum noise.")
+    blur_sigma_mm: NonNegative = Field(0.0, description="Detector blur, Gaussian sigma [mm].")
+    electronic_noise_photons: NonNegative = Field(
+        0.0, description="Standard deviation of the read-out noise, in photons per pixel."
+    )
+    gain: Positive = Field(1.0, description="Multiplies the signal relative to the open field.")
+    bias: Finite = Field(0.0, description="Added after the gain, relative to the open field.")
+    log: bool = Field(True, description="-ln(signal) before the window.")
+    window: WindowConfig = Field(WindowConfig(), description="Fixed display window.")
+    polarity: Literal["bone_dark", "bone_bright"] = Field(
+        "bone_dark", description="bone_dark: live fluoroscopy; bone_bright: radiograph."
+    )
+
+    @model_validator(mode="after")
+    def _needs_beer_lambert(self) -> ImageChainConfig:
+        if self.beer_lambert:
+            return self
+        wants = [
+            name
+            for name, on in {
+                "poisson": self.poisson,
+                "log": self.log,
+                "blur_sigma_mm": self.blur_sigma_mm > 0,
+                "electronic_noise_photons": self.electronic_noise_photons > 0,
+                "gain": self.gain != 1,
+                "bias": self.bias != 0,
+            }.items()
+            if on
+        ]
+        if wants:
+            raise ValueError(f"beer_lambert: false leaves no signal for {', '.join(wants)}")
+        return self
+
+
+class ConsoleConfig(Section):
+    """The browser console."""
+
+    enabled: bool = Field(True, description="Serve it.")
+    host: str = Field("127.0.0.1", description="Address to bind; 127.0.0.1: this machine only.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        8080, description="TCP port; 0: any free one."
+    )
+    jpeg_quality: Annotated[int, Field(ge=30, le=100)] = Field(90, description="Of the live image.")
+
+
+class RecorderConfig(Section):
+    """What is written to output/<run>/."""
+
+    enabled: bool = Field(True, description="Write anything but the summary on the terminal.")
+    formats: Annotated[tuple[Literal["mp4", "png", "npy", "npz"], ...], Strict(False)] = Field(
+        ("mp4", "png"), description="Of the frames: a film, 8-bit pictures, float32 arrays."
+    )
+    queue_frames: Annotated[int, Field(ge=1, le=100000)] = Field(
+        120, description="Frames that may wait to be written."
+    )
+    contact_sheet: bool = Field(True, description="A page of frames with their angles.")
+    scene_movie: bool = Field(True, description="carm_sweep.mp4: 3D scene beside the frame.")
+
+
+class HolovizConfig(Section):
+    """A native window through Holoviz; needs an NVIDIA GPU."""
+
+    enabled: bool = Field(False, description="Open it.")
+    headless: bool = Field(False, description="Render without a display.")
+
+
+class RunConfig(Section):
+    """How long and how fast."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = Field(
+        None, description="Folder under output/; null: the YAML's name and the time."
+    )
+    output_dir: FilePath | None = Field(
+        None, description="Parent of the run's folder; null: FLUORO_OUTPUT_DIR or ./output."
+    )
+    frames: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Stop after so many frames; null: run until stopped."
+    )
+    fps: Annotated[float, Field(gt=0, le=1000)] = Field(30.0, description="Frame rate [1/s].")
+    pacing: Literal["paced", "free_running"] = Field(
+        "paced", description="paced: one pose each 1/fps; free_running: as fast as it goes."
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = Field(
+        0, description="Of noise and random walk; null: drawn, and recorded in run.json."
+    )
+
+
+class Config(Section):
+    """A whole application."""
+
+    volume: VolumeConfig
+    carm: CarmConfig = CarmConfig()
+    pose_source: PoseSourceConfig
+    renderer: RendererConfig = RendererConfig()
+    image_chain: ImageChainConfig = ImageChainConfig()
+    console: ConsoleConfig = ConsoleConfig()
+    recorder: RecorderConfig = RecorderConfig()
+    holoviz: HolovizConfig = HolovizConfig()
+    run: RunConfig = RunConfig()
+
+    @model_validator(mode="after")
+    def _console_poses_need_the_console(self) -> Config:
+        if self.pose_source.kind == "console" and not self.console.enabled:
+            raise ValueError("pose_source.kind: console needs console.enabled: true")
+        return self
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read, override and validate a YAML file.
+
+    Args:
+        path: The YAML file; paths inside it are taken relative to its folder.
+        overrides: `key.path=value` strings, the value in YAML.
+
+    Raises:
+        InputError: Unreadable file, malformed YAML or override, or values that do not fit; the
+            message has one line per mistake, each naming the key.
+    """
+    document = _read_yaml(path)
+    for override in overrides:
+        _apply_override(document, override)
+    try:
+        config = Config.model_validate(document)
+    except ValidationError as error:
+        raise InputError("\n".join(f"{path}: {line}" for line in _mistakes(error))) from None
+    return _with_absolute_paths(config, path.resolve().parent)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people write it: 1e-3 is a number, a key given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} is given twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    __import__("re").compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: must be UTF-8 text in YAML") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {_one_line(error)}") from None
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: must be a mapping of sections, got {type(document).__name__}")
+    return document
+
+
+def _one_line(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return f"{where}{getattr(error, 'problem', None) or error}".replace("\n", " ")
+
+
+def _apply_override(document: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.split(".")
+    if not equals or not all(parts):
+        raise InputError(f"--set must be key.path=value, got {override!r}")
+    try:
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {key}: not valid YAML: {_one_line(error)}") from None
+    section = document
+    for part in parts[:-1]:
+        section = section.setdefault(part, {})
+        if not isinstance(section, dict):
+            raise InputError(f"--set {key}: {part} is not a section")
+    section[parts[-1]] = value
+
+
+def _mistakes(error: ValidationError) -> list[str]:
+    return [_mistake(item) for item in error.errors(include_url=False)]
+
+
+def _mistake(item: Any) -> str:
+    tags = {"static", "sweep", "orbit", "waypoints", "random_walk", "console"}
+    parts = [str(part) for part in item["loc"]]
+    if len(parts) > 1 and parts[0] == "pose_source" and parts[1] in tags:
+        del parts[1]  # pydantic names the branch of the union, which is no key of the file
+    where = ".".join(parts)
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        return f"{where}: unknown key"
+    if item["type"] == "missing":
+        return f"{where}: must be given"
+    if item["type"] == "value_error":
+        return f"{where}: {message}" if where else message
+    return f"{where}: {message[0].lower()}{message[1:]}, got {item['input']!r}"
+
+
+def _with_absolute_paths(config: Config, folder: Path) -> Config:
+    updates: dict[str, Any] = {}
+    if config.volume.path and not str(config.volume.path).startswith("cache:"):
+        path = folder / config.volume.path.expanduser()
+        updates["volume"] = config.volume.model_copy(update={"path": path})
+    if isinstance(config.pose_source, WaypointPoses):
+        path = folder / config.pose_source.path.expanduser()
+        updates["pose_source"] = config.pose_source.model_copy(update={"path": path})
+    return config.model_copy(update=updates)

@@ -1,0 +1,19 @@
+"""Errors whose message is one line that names the key or file, what was expected and what came."""
+
+__all__ = ["DeviceError", "FluoroError", "InputError", "OutputError"]
+
+
+class FluoroError(Exception):
+    """Base of every error that fluoro raises on purpose; its message is fit to show to a user."""
+
+
+class InputError(FluoroError, ValueError):
+    """A file, a key or an argument holds something that fluoro cannot use."""
+
+
+class OutputError(FluoroError, OSError):
+    """Something could not be written: a full or read-only disk, a port in use."""
+
+
+class DeviceError(FluoroError, RuntimeError):
+    """A compute device, a compiler or a driver is missing or failed."""

@@ -1,0 +1,145 @@
+"""Rigid motions as 4x4 matrices: elementary turns, exponential and logarithm, interpolation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "interpolate",
+    "rotation_x",
+    "rotation_y",
+    "rotation_z",
+    "se3_exp",
+    "se3_log",
+    "so3_exp",
+    "so3_log",
+    "translation",
+]
+
+Matrix = NDArray[np.float64]
+SMALL_ANGLE_RAD = 1e-4
+"""Below it the series of sin(x)/x and its kin are exact to float64 (next term < 1e-18)."""
+
+
+def translation(offset_xyz: ArrayLike) -> Matrix:
+    """4x4 translation by `offset_xyz`, shape (3,)."""
+    matrix = np.eye(4)
+    matrix[:3, 3] = np.asarray(offset_xyz, float)
+    return matrix
+
+
+def rotation_x(angle_rad: float) -> Matrix:
+    """4x4 right-handed rotation about x."""
+    return _axis_rotation((1.0, 0.0, 0.0), angle_rad)
+
+
+def rotation_y(angle_rad: float) -> Matrix:
+    """4x4 right-handed rotation about y."""
+    return _axis_rotation((0.0, 1.0, 0.0), angle_rad)
+
+
+def rotation_z(angle_rad: float) -> Matrix:
+    """4x4 right-handed rotation about z."""
+    return _axis_rotation((0.0, 0.0, 1.0), angle_rad)
+
+
+def _axis_rotation(axis: tuple[float, float, float], angle_rad: float) -> Matrix:
+    matrix = np.eye(4)
+    matrix[:3, :3] = so3_exp(np.asarray(axis) * angle_rad)
+    return matrix
+
+
+def hat(vector: ArrayLike) -> Matrix:
+    """3x3 skew matrix with hat(a) @ b == cross(a, b)."""
+    x, y, z = np.asarray(vector, float)
+    return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+
+
+def _coefficients(angle: float) -> tuple[float, float, float]:
+    """sin(x)/x, (1 - cos x)/x^2 and (x - sin x)/x^3, without cancellation near 0."""
+    if angle < SMALL_ANGLE_RAD:
+        square = angle * angle
+        return 1 - square / 6, 0.5 - square / 24, 1 / 6 - square / 120
+    half = math.sin(angle / 2)
+    return (
+        math.sin(angle) / angle,
+        2 * half * half / angle**2,
+        (angle - math.sin(angle)) / angle**3,
+    )
+
+
+def so3_exp(rotation_vector: ArrayLike) -> Matrix:
+    """3x3 rotation of a rotation vector [rad] (Rodrigues)."""
+    w = hat(rotation_vector)
+    a, b, _ = _coefficients(float(np.linalg.norm(np.asarray(rotation_vector, float))))
+    return np.asarray(np.eye(3) + a * w + b * (w @ w))
+
+
+def so3_log(rotation: ArrayLike) -> Matrix:
+    """Rotation vector [rad] of a 3x3 rotation, length in [0, pi]; exact near 0 and near pi.
+
+    Goes through the unit quaternion of largest component, which never divides by a small number.
+    """
+    w, *xyz = _quaternion_wxyz(np.asarray(rotation, float))
+    vector = np.asarray(xyz)
+    sine = float(np.linalg.norm(vector))
+    if sine < SMALL_ANGLE_RAD:
+        return np.asarray(vector * (2 + sine * sine / 3))
+    return np.asarray(vector * (2 * math.atan2(sine, w) / sine))
+
+
+def _quaternion_wxyz(r: Matrix) -> Matrix:
+    """Unit quaternion with w >= 0 of a 3x3 rotation, by its largest component."""
+    trace = float(np.trace(r))
+    squares = np.array([trace, r[0, 0], r[1, 1], r[2, 2]]) * 2 + 1 - trace
+    squares[0] = 1 + trace
+    products = np.array(
+        [
+            [squares[0], r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]],
+            [r[2, 1] - r[1, 2], squares[1], r[0, 1] + r[1, 0], r[0, 2] + r[2, 0]],
+            [r[0, 2] - r[2, 0], r[0, 1] + r[1, 0], squares[2], r[1, 2] + r[2, 1]],
+            [r[1, 0] - r[0, 1], r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], squares[3]],
+        ]
+    )
+    quaternion = products[int(np.argmax(squares))]
+    quaternion = quaternion / np.linalg.norm(quaternion)
+    return np.asarray(-quaternion if quaternion[0] < 0 else quaternion)
+
+
+def se3_exp(twist: ArrayLike) -> Matrix:
+    """4x4 motion of a twist (rotation vector [rad], translational part [mm]), shape (6,)."""
+    rotation_vector, velocity = np.split(np.asarray(twist, float), 2)
+    matrix = np.eye(4)
+    matrix[:3, :3] = so3_exp(rotation_vector)
+    matrix[:3, 3] = _left_jacobian(rotation_vector) @ velocity
+    return matrix
+
+
+def se3_log(matrix: ArrayLike) -> Matrix:
+    """Twist (rotation vector [rad], translational part [mm]) of a 4x4 motion, shape (6,)."""
+    m = np.asarray(matrix, float)
+    rotation_vector = so3_log(m[:3, :3])
+    velocity = np.linalg.solve(_left_jacobian(rotation_vector), m[:3, 3])
+    return np.concatenate([rotation_vector, velocity])
+
+
+def _left_jacobian(rotation_vector: Matrix) -> Matrix:
+    w = hat(rotation_vector)
+    _, b, c = _coefficients(float(np.linalg.norm(rotation_vector)))
+    return np.asarray(np.eye(3) + b * w + c * (w @ w))
+
+
+def interpolate(start: ArrayLike, end: ArrayLike, fraction: float) -> Matrix:
+    """Motion between two 4x4 poses: the turn at constant rate about one axis, the origin straight.
+
+    `fraction` 0 gives `start`, 1 gives `end`. Rotation is the geodesic of SO(3); the frame's
+    origin moves on the straight line, as a C-arm whose isocentre is driven does.
+    """
+    a, b = np.asarray(start, float), np.asarray(end, float)
+    matrix = np.eye(4)
+    matrix[:3, :3] = a[:3, :3] @ so3_exp(fraction * so3_log(a[:3, :3].T @ b[:3, :3]))
+    matrix[:3, 3] = (1 - fraction) * a[:3, 3] + fraction * b[:3, 3]
+    return matrix

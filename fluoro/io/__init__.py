@@ -1,0 +1,1 @@
+"""What is written and read besides CT: films, pictures, run records."""

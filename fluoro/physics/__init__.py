@@ -1,0 +1,1 @@
+"""Numbers and models of X-ray physics; no GPU code."""

@@ -1,0 +1,1 @@
+"""Line integrals: device choice, kernels, the DRR renderer and its reference."""

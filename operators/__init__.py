@@ -1,0 +1,1 @@
+"""Holoscan operators, one a file: receive, call fluoro, emit."""
