@@ -1,0 +1,252 @@
+"""Slang kernels as native code for the CPU.
+
+Slang translates a kernel to C++; slangpy's own CPU dispatch then compiles that conservatively and
+runs it on one thread while holding the interpreter's lock. Here the same C++ is compiled by the
+machine's compiler for this very processor, with a small driver that spreads the rows of a
+dispatch over threads, and is called through ctypes: no lock is held, all cores work, the vector
+units are used. The result is cached on disk, keyed by sources, compiler, options and processor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fluoro.errors import DeviceError, OutputError
+from fluoro.paths import cache_dir, shader_dir
+
+__all__ = ["CpuKernel", "load_cpu_kernel"]
+
+log = logging.getLogger(__name__)
+
+RAY_LANES = 16
+"""Rays that a CPU thread carries side by side: the floats of one 512-bit register."""
+
+DEFINES = {"RAY_LANES": str(RAY_LANES), "GROUP_COLUMNS": "1", "GROUP_ROWS": "1"}
+
+COMMON_FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-w", "-pthread", "-fvisibility=hidden")
+FAST_FLAGS = (
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-signed-zeros",
+    "-ffinite-math-only",
+    "-fassociative-math",
+)
+"""What lets the compiler vectorise. Not -ffast-math: with it the library would switch the whole
+process to flush denormal numbers when it is loaded."""
+EXACT_FLAGS = ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off")
+"""For the image chain: every device must come to the same photon counts."""
+
+DRIVER = r"""
+#include <atomic>
+#include <thread>
+#include <vector>
+#ifdef __linux__
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+// Runs the rows of a dispatch on `threads` threads. Threads yield to interactive ones (`niceness`
+// above 0), so that a busy renderer does not delay the interpreter.
+extern "C" __attribute__((visibility("default"))) void fluoro_dispatch(
+    unsigned columns, unsigned rows, unsigned layers, void* globals, int threads, int niceness)
+{
+    std::atomic<unsigned> next{0};
+    const unsigned total = rows * layers;
+    auto work = [&](bool own_thread) {
+#ifdef __linux__
+        if (own_thread && niceness > 0)
+            setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), niceness);
+#endif
+        for (unsigned row = next++; row < total; row = next++)
+        {
+            ComputeVaryingInput input = {};
+            input.startGroupID = {0, row % rows, row / rows};
+            input.endGroupID = {columns, row % rows + 1, row / rows + 1};
+            FLUORO_ENTRY(&input, nullptr, globals);
+        }
+    };
+    if (threads <= 1 && niceness == 0)
+        return work(false);
+    std::vector<std::thread> pool;
+    for (int i = 0; i < threads; i++)
+        pool.emplace_back(work, true);
+    for (auto& thread : pool)
+        thread.join();
+}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CpuKernel:
+    """A compiled entry point.
+
+    Attributes:
+        dispatch: `fluoro_dispatch` of the driver, releases the interpreter's lock.
+        layout: Byte offset and size of every uniform by name.
+        size_bytes: Size of the block of uniforms.
+    """
+
+    dispatch: Any
+    layout: Mapping[str, tuple[int, int]]
+    size_bytes: int
+
+
+def load_cpu_kernel(module: str, entry: str, *, exact: bool) -> CpuKernel:
+    """Compile entry point `entry` of shaders/`module`.slang, or take it from the cache.
+
+    Args:
+        module: Name of the Slang file without its suffix.
+        entry: Name of the compute entry point.
+        exact: Keep to IEEE arithmetic without contraction (the image chain), else reorder freely.
+
+    Raises:
+        DeviceError: No C++ compiler, or the compilation failed.
+        OutputError: The cache folder cannot be written.
+    """
+    compiler = _find_compiler()
+    flags = _flags(compiler, exact=exact)
+    key = _key(module, entry, compiler, flags)
+    folder = cache_dir() / "kernels"
+    library, layout = folder / f"{entry}-{key}.so", folder / f"{entry}-{key}.json"
+    if not (library.is_file() and layout.is_file()):
+        _build(module, entry, compiler, flags, library, layout)
+    return _open(library, layout)
+
+
+def _open(library: Path, layout: Path) -> CpuKernel:
+    try:
+        dispatch = ctypes.CDLL(str(library)).fluoro_dispatch
+        offsets = json.loads(layout.read_text())
+    except (OSError, ValueError, AttributeError) as error:
+        raise DeviceError(f"{library} is damaged ({error}): delete its folder") from None
+    dispatch.restype = None
+    dispatch.argtypes = [*[ctypes.c_uint] * 3, ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
+    return CpuKernel(
+        dispatch=dispatch,
+        layout={name: (offset, size) for name, (offset, size) in offsets.items()},
+        size_bytes=max(offset + size for offset, size in offsets.values()),
+    )
+
+
+@cache
+def _find_compiler() -> str:
+    named = os.environ.get("CXX")
+    for name in (named,) if named else ("g++", "clang++", "c++"):
+        path = shutil.which(name)
+        if path:
+            return path
+    raise DeviceError(
+        f"no C++ compiler found ({named or 'g++, clang++'}): the CPU renderer needs one; "
+        "install it (Debian, Ubuntu: apt install g++)"
+    )
+
+
+def _flags(compiler: str, *, exact: bool) -> tuple[str, ...]:
+    native = "-mcpu=native" if platform.machine() in {"aarch64", "arm64"} else "-march=native"
+    flags = (*COMMON_FLAGS, native, *(EXACT_FLAGS if exact else FAST_FLAGS))
+    if "avx512f" in _processor() and "clang" not in Path(compiler).name:
+        # without this tuning GCC takes 256-bit vectors and declines the gathers
+        flags = (*flags, "-mtune=skylake-avx512", "-mprefer-vector-width=512")
+    return flags
+
+
+@cache
+def _processor() -> str:
+    """Everything that -march=native may look at."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    wanted = ("model name", "flags", "Features", "cpu family", "model\t", "stepping")
+    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
+
+
+@cache
+def _compiler_version(compiler: str) -> str:
+    done = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
+    return done.stdout
+
+
+def _key(module: str, entry: str, compiler: str, flags: tuple[str, ...]) -> str:
+    digest = hashlib.sha256()
+    for source in sorted(shader_dir().glob("*.slang")):
+        digest.update(source.name.encode() + source.read_bytes())
+    parts = (module, entry, DRIVER, str(DEFINES), *flags, _processor(), version("slangpy"))
+    for part in (*parts, _compiler_version(compiler)):
+        digest.update(part.encode() + b"\0")
+    return digest.hexdigest()[:24]
+
+
+def _build(
+    module: str, entry: str, compiler: str, flags: tuple[str, ...], library: Path, layout: Path
+) -> None:
+    log.info("compiling %s for this processor", entry)
+    try:
+        library.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
+            source = Path(scratch) / f"{entry}.cpp"
+            cpp, offsets = _translate(module, entry, Path(scratch))
+            source.write_text(cpp + DRIVER.replace("FLUORO_ENTRY", entry))
+            built = source.with_suffix(".so")
+            _compile([compiler, *flags, "-o", str(built), str(source)], entry)
+            source.with_suffix(".json").write_text(json.dumps(offsets))
+            source.with_suffix(".json").replace(layout)
+            built.replace(library)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write compiled kernels to {library.parent}: {error.strerror}; "
+            "name another folder in FLUORO_CACHE_DIR"
+        ) from None
+
+
+def _compile(command: list[str], entry: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        errors = [line for line in lines if "error" in line]
+        raise DeviceError(f"{command[0]} cannot compile kernel {entry}: {(errors or lines)[0]}")
+
+
+def _translate(module: str, entry: str, scratch: Path) -> tuple[str, dict[str, tuple[int, int]]]:
+    """C++ of one entry point, and the layout of its uniforms, from the Slang compiler."""
+    import slangpy as spy
+
+    spy.Logger.get().level = spy.LogLevel.error
+    device = spy.Device(
+        type=spy.DeviceType.cpu,
+        enable_hot_reload=False,
+        compiler_options={
+            "include_paths": [shader_dir()],
+            "defines": DEFINES,
+            "debug_info": spy.SlangDebugInfoLevel.none,
+            "optimization": spy.SlangOptimizationLevel.none,
+            "dump_intermediates": True,
+            "dump_intermediates_prefix": f"{scratch}/",
+        },
+    )
+    try:
+        program = device.load_program(f"{module}.slang", [entry])
+        device.create_compute_kernel(program).dispatch(thread_count=spy.uint3(0, 0, 0))
+        offsets = {p.name: (p.offset, p.type_layout.size) for p in program.layout.parameters}
+        (cpp,) = scratch.glob("*.cpp")
+        return cpp.read_text(), offsets
+    except (RuntimeError, ValueError) as error:
+        first = next((line for line in str(error).splitlines() if "error" in line), str(error))
+        raise DeviceError(f"Slang cannot compile {entry} of {module}.slang: {first}") from None
+    finally:
+        device.close()

@@ -1,0 +1,99 @@
+"""The CPU as a compute device: NumPy arrays, native kernels, as many threads as asked for."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from fluoro.rendering.cpu_compiler import RAY_LANES, CpuKernel, load_cpu_kernel
+from fluoro.rendering.devices import ComputeDevice, Threads, Uniform
+
+__all__ = ["CpuDevice", "available_cores"]
+
+NICENESS = 5
+"""Render threads step back behind the threads that serve people and sockets (0 to 19)."""
+
+SMALL_DISPATCH_THREADS = 4096
+"""Fewer kernel threads than this are not worth starting operating-system threads for."""
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1
+
+
+class CpuDevice(ComputeDevice):
+    """Runs kernels outside the interpreter's lock on `workers` threads (0: one per core)."""
+
+    kind = "cpu"
+    rays_per_thread = RAY_LANES
+
+    def __init__(self, workers: int = 0) -> None:
+        self.workers = workers or available_cores()
+        self.name = f"CPU, {self.workers} thread{'s' if self.workers > 1 else ''}"
+        self._kernels: dict[tuple[str, str, bool], CpuKernel] = {}
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]:
+        return np.empty(shape, dtype)
+
+    def to_device(self, values: ArrayLike) -> NDArray[Any]:
+        return np.ascontiguousarray(values)
+
+    def to_host(self, array: NDArray[Any]) -> NDArray[Any]:
+        return array
+
+    def owns(self, array: Any) -> bool:
+        return isinstance(array, np.ndarray) and array.flags.c_contiguous
+
+    def launch(
+        self,
+        module: str,
+        entry: str,
+        threads: Threads,
+        uniforms: Mapping[str, Uniform],
+        *,
+        exact: bool = False,
+    ) -> None:
+        kernel = self._kernel(module, entry, exact)
+        block = _pack(kernel, uniforms)
+        small = threads[0] * threads[1] * threads[2] < SMALL_DISPATCH_THREADS and exact
+        workers, niceness = (1, 0) if small else (self.workers, NICENESS)
+        kernel.dispatch(*threads, block.ctypes.data, workers, niceness)
+
+    def _kernel(self, module: str, entry: str, exact: bool) -> CpuKernel:
+        key = (module, entry, exact)
+        if key not in self._kernels:
+            self._kernels[key] = load_cpu_kernel(module, entry, exact=exact)
+        return self._kernels[key]
+
+
+def _pack(kernel: CpuKernel, uniforms: Mapping[str, Uniform]) -> NDArray[np.uint8]:
+    """The block of uniforms as the kernel reads it."""
+    if uniforms.keys() != kernel.layout.keys():
+        raise KeyError(f"kernel wants {sorted(kernel.layout)}, got {sorted(uniforms)}")
+    block = np.zeros(kernel.size_bytes, np.uint8)
+    for name, value in uniforms.items():
+        offset, size = kernel.layout[name]
+        raw = _bytes(value)
+        if len(raw) != size:
+            raise TypeError(f"uniform {name} takes {size} bytes, got {value!r}")
+        block[offset : offset + size] = np.frombuffer(raw, np.uint8)
+    return block
+
+
+def _bytes(value: Uniform) -> bytes:
+    if isinstance(value, np.ndarray):
+        return struct.pack("=Q", value.ctypes.data)
+    if isinstance(value, tuple):
+        return b"".join(_bytes(part) for part in value)
+    if isinstance(value, float):
+        return struct.pack("=f", value)
+    return struct.pack("=I", value & 0xFFFFFFFF)

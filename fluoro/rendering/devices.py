@@ -1,0 +1,78 @@
+"""Compute devices: where arrays live and where kernels run.
+
+One set of Slang sources serves all of them. On CUDA and the CPU a kernel works directly on the
+caller's CuPy or NumPy arrays through their pointers; on Vulkan and Metal arrays live in device
+buffers, and a result comes to the host through one copy.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+__all__ = ["ComputeDevice", "Uniform"]
+
+Uniform = Any
+"""A Python int or float, a tuple of three of a kind, or an array of the device."""
+
+Threads = tuple[int, int, int]
+
+
+class ComputeDevice(ABC):
+    """What the renderer and the image chain need of a device.
+
+    Attributes:
+        kind: "cpu", "cuda", "vulkan" or "metal".
+        name: What a user would call it, e.g. the adapter's name.
+        rays_per_thread: Neighbouring pixels of a row that one thread of a projector carries.
+    """
+
+    kind: str
+    name: str
+    rays_per_thread: int = 1
+
+    @abstractmethod
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Any:
+        """An uninitialised C-contiguous array of the device."""
+
+    @abstractmethod
+    def to_device(self, values: ArrayLike) -> Any:
+        """The values as an array of the device; no copy where they already are one."""
+
+    @abstractmethod
+    def to_host(self, array: Any) -> NDArray[Any]:
+        """The array as NumPy; on the CPU the same memory."""
+
+    @abstractmethod
+    def owns(self, array: Any) -> bool:
+        """Whether kernels of this device can work on `array` as it is."""
+
+    @abstractmethod
+    def launch(
+        self,
+        module: str,
+        entry: str,
+        threads: Threads,
+        uniforms: Mapping[str, Uniform],
+        *,
+        exact: bool = False,
+    ) -> None:
+        """Run an entry point and return when its results can be read.
+
+        Args:
+            module: Slang file in shaders/, without suffix.
+            entry: Compute entry point in it.
+            threads: Number of threads along columns, rows and layers.
+            uniforms: Value of every uniform by name.
+            exact: IEEE arithmetic without reordering or contraction, for equal photon counts.
+
+        Raises:
+            DeviceError: The kernel does not compile or fails.
+        """
+
+    def close(self) -> None:
+        """Give back what the device holds; arrays of it must not be used afterwards."""

@@ -1,0 +1,43 @@
+"""Views as the kernels read them: rays in voxel index coordinates, folded in float64, then cast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.geometry.projection import View
+from fluoro.volume.grid import VolumeGrid
+
+__all__ = ["FLOATS_PER_VIEW", "pack_views"]
+
+FLOATS_PER_VIEW = 16
+"""View::STRIDE in shaders/rays.slang."""
+
+
+def pack_views(views: Sequence[View], grid: VolumeGrid) -> NDArray[np.float32]:
+    """Rays of each view in index coordinates of `grid`, shape (N, 16), as `View.load` reads them.
+
+    The anchor is the corner ray at the parameter where the central ray passes closest to the
+    volume's centre: float32 coordinates there keep about 2e-5 voxels, where the source, a
+    thousand voxels away, would leave 1e-4.
+    """
+    packed = np.zeros((len(views), FLOATS_PER_VIEW), np.float32)
+    for row, view in zip(packed, views, strict=True):
+        row[:13] = _pack_view(view, grid)
+    return packed
+
+
+def _pack_view(view: View, grid: VolumeGrid) -> NDArray[np.float64]:
+    index_from_world = grid.index_from_world
+    turn = index_from_world[:3, :3]
+    source = turn @ view.source_xyz_mm + index_from_world[:3, 3]
+    direction = turn @ (view.corner_xyz_mm - view.source_xyz_mm)
+    column_step, row_step = turn @ view.column_step_xyz_mm, turn @ view.row_step_xyz_mm
+    central = direction + column_step * view.width_px / 2 + row_step * view.height_px / 2
+    middle = (np.asarray(grid.shape_xyz) - 1) / 2
+    parameter = np.clip((middle - source) @ central / (central @ central), 0.0, 1.0)
+    parameter = float(np.float32(parameter))
+    anchor = source + parameter * direction
+    return np.concatenate([anchor, direction, column_step, row_step, [parameter]])

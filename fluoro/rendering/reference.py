@@ -1,0 +1,146 @@
+"""The oracle: slow, obvious float64 NumPy that every fast path is held to.
+
+`exact_integrals` is the true integral of the trilinear interpolant; `march_twin`, `joseph_twin`
+and `siddon_twin` do in float64 just what the kernels of the same name do in float32.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.geometry.projection import View
+from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.volumes import MuVolume
+
+__all__ = ["exact_integrals", "joseph_twin", "march_twin", "siddon_twin"]
+
+Array = NDArray[np.float64]
+GAUSS_OFFSET = 0.5 / np.sqrt(3.0)
+"""Two-point Gauss-Legendre nodes lie at 0.5 -+ this in [0, 1]; exact for cubics."""
+
+
+class Segments(NamedTuple):
+    """Rays clipped to a volume's support, in index coordinates (x, y, z)."""
+
+    start: Array  # (R, 3)
+    extent: Array  # (R, 3)
+    length_mm: Array  # (R,), 0 where the ray misses
+
+
+def clip_rays(view: View, grid: VolumeGrid) -> Segments:
+    """Segments of all rays of a view, row by row; between source and detector only."""
+    m = grid.index_from_world
+    source = m[:3, :3] @ view.source_xyz_mm + m[:3, 3]
+    pixels = view.pixel_centers_xyz_mm().reshape(-1, 3) @ m[:3, :3].T + m[:3, 3]
+    direction = pixels - source
+    safe = np.where(np.abs(direction) < 1e-20, 1e-20, direction)
+    a = (-0.5 - source) / safe
+    b = (np.asarray(grid.shape_xyz) - 0.5 - source) / safe
+    enter = np.maximum(np.minimum(a, b).max(axis=1), 0.0)
+    leave = np.minimum(np.maximum(a, b).min(axis=1), 1.0)
+    inside = np.maximum(leave - enter, 0.0)[:, None]
+    extent = inside * direction
+    length = np.linalg.norm(extent * grid.spacing_xyz_mm, axis=1)
+    return Segments(source + enter[:, None] * direction, extent, length)
+
+
+def trilinear(mu_zyx: NDArray[np.float32], points: Array) -> Array:
+    """Trilinear interpolation at index points (..., 3); beyond the outermost centres edges hold."""
+    last = np.array(mu_zyx.shape[::-1]) - 1
+    held = np.clip(points, 0, last)
+    lower = np.minimum(held.astype(int), np.maximum(last - 1, 0))
+    fx, fy, fz = np.moveaxis(held - lower, -1, 0)
+    x0, y0, z0 = np.moveaxis(lower, -1, 0)
+    x1, y1, z1 = np.moveaxis(np.minimum(lower + 1, last), -1, 0)
+    mu = np.asarray(mu_zyx)
+
+    def along_x(z: NDArray[np.int_], y: NDArray[np.int_]) -> Array:
+        return np.asarray(mu[z, y, x0] * (1 - fx) + mu[z, y, x1] * fx, float)
+
+    return np.asarray(
+        (along_x(z0, y0) * (1 - fy) + along_x(z0, y1) * fy) * (1 - fz)
+        + (along_x(z1, y0) * (1 - fy) + along_x(z1, y1) * fy) * fz
+    )
+
+
+def exact_integrals(volume: MuVolume, view: View) -> Array:
+    """Exact line integrals of the trilinear interpolant, shape (height, width).
+
+    Between crossings of the planes through voxel centres the interpolant is a cubic along the
+    ray, which two-point Gauss-Legendre integrates exactly.
+    """
+    rays = clip_rays(view, volume.grid)
+    cuts = _plane_crossings(rays, volume.grid, offset=0.0)
+    width = np.diff(cuts, axis=1)
+    total = np.zeros(len(cuts))
+    for node in (0.5 - GAUSS_OFFSET, 0.5 + GAUSS_OFFSET):
+        at = cuts[:, :-1] + node * width
+        points = rays.start[:, None] + at[..., None] * rays.extent[:, None]
+        total += 0.5 * (trilinear(volume.mu_zyx, points) * width).sum(axis=1)
+    return _as_image(total * rays.length_mm, view)
+
+
+def _plane_crossings(rays: Segments, grid: VolumeGrid, offset: float) -> Array:
+    """Sorted fractions of each segment, 0 and 1 included, where it crosses k + offset planes."""
+    safe = np.where(np.abs(rays.extent) < 1e-20, 1e-20, rays.extent)
+    cuts = [np.zeros((len(safe), 1)), np.ones((len(safe), 1))]
+    for axis, count in enumerate(grid.shape_xyz):
+        planes = np.arange(-1, count + 1) + offset
+        cuts.append((planes - rays.start[:, axis, None]) / safe[:, axis, None])
+    return np.sort(np.clip(np.concatenate(cuts, axis=1), 0.0, 1.0), axis=1)
+
+
+def _as_image(values: Array, view: View) -> Array:
+    return np.asarray(values.reshape(view.height_px, view.width_px))
+
+
+def march_twin(volume: MuVolume, view: View, step_mm: float) -> Array:
+    """Samples in the middles of ceil(length / step) equal steps, shape (height, width)."""
+    rays = clip_rays(view, volume.grid)
+    count = np.ceil(rays.length_mm / step_mm).astype(int)
+    share = 1 / np.maximum(count, 1)
+    total = np.zeros(len(count))
+    for n in range(int(count.max(initial=0))):
+        points = rays.start + ((n + 0.5) * share)[:, None] * rays.extent
+        total += np.where(n < count, trilinear(volume.mu_zyx, points), 0.0)
+    return _as_image(total * rays.length_mm * share, view)
+
+
+def joseph_twin(volume: MuVolume, view: View) -> Array:
+    """One bilinear sample a voxel plane across the dominant axis, shape (height, width)."""
+    rays = clip_rays(view, volume.grid)
+    lead = np.abs(rays.extent).argmax(axis=1)[:, None]
+    s = np.take_along_axis(rays.start, lead, axis=1)[:, 0]
+    e = np.take_along_axis(rays.extent, lead, axis=1)[:, 0]
+    first, last = np.minimum(s, s + e), np.maximum(s, s + e)
+    top = np.asarray(volume.grid.shape_xyz)[lead[:, 0]] - 1
+    lowest = np.clip(np.floor(first + 0.5), 0, top)
+    highest = np.clip(np.ceil(last - 0.5), 0, top)
+    hit = rays.length_mm > 0
+    safe = np.where(hit, e, 1.0)
+    total = np.zeros(len(s))
+    for n in range(int((highest - lowest).max(initial=-1)) + 1):
+        plane = lowest + n
+        lower, upper = np.maximum(first, plane - 0.5), np.minimum(last, plane + 0.5)
+        at = (0.5 * (lower + upper) - s) / safe
+        points = rays.start + at[:, None] * rays.extent
+        np.put_along_axis(points, lead, plane[:, None], axis=1)
+        weight = np.where(hit & (plane <= highest), upper - lower, 0.0)
+        total += trilinear(volume.mu_zyx, points) * weight
+    return _as_image(total * rays.length_mm / np.abs(safe), view)
+
+
+def siddon_twin(volume: MuVolume, view: View) -> Array:
+    """Exact path through voxels of constant value, shape (height, width)."""
+    rays = clip_rays(view, volume.grid)
+    cuts = _plane_crossings(rays, volume.grid, offset=0.5)
+    width = np.diff(cuts, axis=1)
+    middle = cuts[:, :-1] + 0.5 * width
+    points = rays.start[:, None] + middle[..., None] * rays.extent[:, None]
+    last = np.asarray(volume.grid.shape_xyz) - 1
+    x, y, z = np.moveaxis(np.clip(np.floor(points + 0.5), 0, last).astype(int), -1, 0)
+    values = np.asarray(volume.mu_zyx)[z, y, x].astype(float)
+    return _as_image((values * width).sum(axis=1) * rays.length_mm, view)
