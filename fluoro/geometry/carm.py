@@ -20,6 +20,8 @@ from fluoro.geometry.se3 import rotation_x, rotation_y, rotation_z, translation
 __all__ = ["CarmGeometry", "CarmPose"]
 
 Vector3 = tuple[float, float, float]
+POLE_COSINE = 1e-8
+"""Below this cos(cra) the beam runs along the patient's axis: only lao and roll together count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,11 +122,14 @@ class CarmPose:
     ) -> CarmPose:
         """The pose whose `world_from_carm` this is; angles in (-180, 180], cranial in [-90, 90]."""
         r = np.asarray(world_from_carm, float)[:3, :3]
-        cra = math.asin(max(-1.0, min(1.0, -r[2, 1])))
-        if abs(r[2, 1]) < 1 - 1e-12:
-            lao, roll = math.atan2(-r[0, 1], r[1, 1]), math.atan2(-r[2, 0], r[2, 2])
-        else:  # looking along the patient's axis, only the sum of the two angles is defined
+        cosine = math.hypot(r[0, 1], r[1, 1])
+        if cosine > POLE_COSINE:
+            lao = math.atan2(-r[0, 1], r[1, 1])
+            x_axis = math.cos(lao) * r[0] + math.sin(lao) * r[1]  # row x of Rx(-cra) Ry(roll)
+            roll = math.atan2(x_axis[2], x_axis[0])
+        else:
             lao, roll = math.atan2(r[1, 0], r[0, 0]), 0.0
+        cra = math.atan2(-r[2, 1], cosine)
         offset = np.asarray(world_from_carm, float)[:3, 3] - np.asarray(isocenter_xyz_mm, float)
         x, y, z = (float(value) for value in offset)
         return cls(

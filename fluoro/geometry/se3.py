@@ -20,8 +20,10 @@ __all__ = [
 ]
 
 Matrix = NDArray[np.float64]
-SMALL_ANGLE_RAD = 1e-4
-"""Below it the series of sin(x)/x and its kin are exact to float64 (next term < 1e-18)."""
+SERIES_BELOW_RAD = 1.0
+"""Below it the closed forms of `_coefficients` lose digits to cancellation; the series do not."""
+SERIES_TERMS = 9
+"""Enough for float64 at `SERIES_BELOW_RAD`: the first term left out is below 1/19! = 8e-18."""
 
 
 def translation(offset_xyz: ArrayLike) -> Matrix:
@@ -59,16 +61,22 @@ def hat(vector: ArrayLike) -> Matrix:
 
 
 def _coefficients(angle: float) -> tuple[float, float, float]:
-    """sin(x)/x, (1 - cos x)/x^2 and (x - sin x)/x^3, without cancellation near 0."""
-    if angle < SMALL_ANGLE_RAD:
-        square = angle * angle
-        return 1 - square / 6, 0.5 - square / 24, 1 / 6 - square / 120
-    half = math.sin(angle / 2)
-    return (
-        math.sin(angle) / angle,
-        2 * half * half / angle**2,
-        (angle - math.sin(angle)) / angle**3,
-    )
+    """sin(x)/x, (1 - cos x)/x^2 and (x - sin x)/x^3 for x >= 0, to a few units in the last place.
+
+    The third would keep only 6 eps/x^2 of its digits near 0; so below `SERIES_BELOW_RAD` all three
+    come from their series, sum over k of (-x^2)^k / (2k + n)! with n = 1, 2, 3.
+    """
+    if angle < SERIES_BELOW_RAD:
+        return _series(angle, 1), _series(angle, 2), _series(angle, 3)
+    sine = math.sin(angle)
+    return sine / angle, 2 * math.sin(angle / 2) ** 2 / angle**2, (angle - sine) / angle**3
+
+
+def _series(angle: float, first: int) -> float:
+    square, total = angle * angle, 0.0
+    for k in reversed(range(SERIES_TERMS)):
+        total = 1 / math.factorial(2 * k + first) - square * total
+    return total
 
 
 def so3_exp(rotation_vector: ArrayLike) -> Matrix:
@@ -86,9 +94,7 @@ def so3_log(rotation: ArrayLike) -> Matrix:
     w, *xyz = _quaternion_wxyz(np.asarray(rotation, float))
     vector = np.asarray(xyz)
     sine = float(np.linalg.norm(vector))
-    if sine < SMALL_ANGLE_RAD:
-        return np.asarray(vector * (2 + sine * sine / 3))
-    return np.asarray(vector * (2 * math.atan2(sine, w) / sine))
+    return np.asarray(vector * (2 * math.atan2(sine, w) / sine if sine > 0 else 2.0))
 
 
 def _quaternion_wxyz(r: Matrix) -> Matrix:
