@@ -1,0 +1,117 @@
+"""Frames as float32 arrays: one growing .npy, and an .npz with the poses beside the images."""
+
+from __future__ import annotations
+
+import zipfile
+from collections import defaultdict
+from dataclasses import asdict
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from fluoro.errors import OutputError
+from fluoro.imaging.frame import FluoroFrame
+from fluoro.io.writing import writing
+
+__all__ = ["NpyStream", "NpzFrames"]
+
+
+class NpyStream:
+    """A float32 .npy of shape (frames, height, width) that grows by one frame at a time.
+
+    The header, which NumPy pads for this purpose, is brought up to date with every frame: the
+    file loads at any moment, and after a crash it holds all frames but perhaps the last.
+
+    Raises:
+        OutputError: The file cannot be written, or a frame has another shape than the first.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._count = 0
+        self._shape: tuple[int, ...] = (0, 0)
+        with writing(path):
+            self._file: BinaryIO = path.open("xb", buffering=0)
+
+    def write(self, image: NDArray[np.float32]) -> None:
+        """Append one image, (height, width)."""
+        if self._count and image.shape != self._shape:
+            raise OutputError(
+                f"{self._path}: all frames must be {self._shape}, got {image.shape} "
+                f"after {self._count} frames"
+            )
+        self._shape = image.shape
+        with writing(self._path):
+            if self._count == 0:
+                self._write_header()
+            self._write_all(memoryview(np.ascontiguousarray(image, "<f4").tobytes()))
+            self._count += 1
+            self._write_header()
+
+    def _write_all(self, data: memoryview) -> None:
+        while data:  # an unbuffered file may take less than it is given when the disk fills up
+            data = data[self._file.write(data) :]
+
+    def _write_header(self) -> None:
+        self._file.seek(0)
+        shape = (self._count, *self._shape)
+        npy.write_array_header_1_0(
+            self._file, {"descr": "<f4", "fortran_order": False, "shape": shape}
+        )
+        self._file.seek(0, 2)
+
+    def close(self) -> None:
+        """Close the file."""
+        with writing(self._path), self._file:
+            if self._count == 0:
+                self._write_header()
+
+
+class NpzFrames:
+    """frames.npz: `images` (N, height, width) float32, and for each frame how it was taken.
+
+    Beside the images: `number`, `lao_deg`, `cra_deg`, `roll_deg`, `source_to_detector_mm` (N,)
+    and `translation_mm` (N, 3).
+
+    While it records the images go to `frames-recording.npy`, which loads at any moment; `close`
+    moves them into the .npz, uncompressed, in pieces that fit in memory.
+
+    Raises:
+        OutputError: A file cannot be written, or a frame has another shape than the first.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "frames.npz"
+        self._images_path = folder / "frames-recording.npy"
+        self._images = NpyStream(self._images_path)
+        self._columns: defaultdict[str, list[object]] = defaultdict(list)
+
+    def write(self, frame: FluoroFrame) -> None:
+        """Append one frame."""
+        self._images.write(frame.image)
+        self._columns["number"].append(frame.number)
+        self._columns["source_to_detector_mm"].append(frame.geometry.source_to_detector_mm)
+        for name, value in asdict(frame.pose).items():
+            self._columns[name].append(value)
+
+    def close(self) -> None:
+        """Write the .npz and drop the temporary .npy."""
+        self._images.close()
+        unfinished = self._path.with_name(".frames.npz")
+        with writing(self._path):
+            try:
+                self._zip(unfinished)
+                unfinished.replace(self._path)
+            finally:
+                unfinished.unlink(missing_ok=True)
+            self._images_path.unlink()
+
+    def _zip(self, path: Path) -> None:
+        with zipfile.ZipFile(path, "x") as archive:
+            archive.write(self._images_path, "images.npy")
+            for name, values in self._columns.items():
+                with archive.open(f"{name}.npy", "w") as member:
+                    npy.write_array(member, np.asarray(values), allow_pickle=False)

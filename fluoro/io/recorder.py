@@ -1,0 +1,229 @@
+"""The recorder: a bounded queue and one thread that writes the frames to the run's folder."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.config import RecorderConfig
+from fluoro.errors import OutputError
+from fluoro.imaging.frame import FluoroFrame, to_uint8
+from fluoro.io.arrays import NpyStream, NpzFrames
+from fluoro.io.film import Film
+from fluoro.io.pictures import PngFrames
+from fluoro.io.sample import EvenSample
+
+__all__ = ["Recorder"]
+
+logger = logging.getLogger(__name__)
+
+NO_IMAGE = np.empty((0, 0), np.float32)
+"""In place of an image that nobody needs."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Taken:
+    """A frame as it waits in the queue: its own copies, for the source may reuse its buffer.
+
+    Attributes:
+        frame: The frame, its image empty where no format wants floats.
+        grey: The image in 8-bit grey levels.
+    """
+
+    frame: FluoroFrame
+    grey: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Writer:
+    write: Callable[[_Taken], None]
+    close: Callable[[], None]
+
+
+class Recorder:
+    """Writes frames beside the stream: `frames.mp4`, `frames/*.png`, `frames.npy`, `frames.npz`.
+
+    Args:
+        folder: The run's folder, which exists; nothing in it is overwritten.
+        cfg: Formats and length of the queue.
+        fps: Frame rate of the film [1/s].
+        drop_when_full: What a full queue does: drop the frame and count it, or make `put` wait.
+        on_error: Called once, from the writing thread, when it has to give up.
+        sample: Keeps a few of the written frames for the contact sheet and the movie.
+
+    Raises:
+        OutputError: A file cannot be made.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        cfg: RecorderConfig,
+        fps: float,
+        *,
+        drop_when_full: bool,
+        on_error: Callable[[Exception], None] | None = None,
+        sample: EvenSample | None = None,
+    ) -> None:
+        self._capacity = cfg.queue_frames
+        self._keeps_floats = not {"npy", "npz"}.isdisjoint(cfg.formats)
+        self._drop_when_full = drop_when_full
+        self._on_error = on_error
+        self._sample = sample
+        self._waiting: deque[_Taken] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._error: Exception | None = None
+        self._told = False
+        self._dropped = self._written = 0
+        self._writers = _writers(folder, cfg, fps)
+        self._thread = threading.Thread(target=self._run, name="fluoro-recorder", daemon=True)
+        self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Frames refused because the queue was full."""
+        return self._dropped
+
+    @property
+    def written(self) -> int:
+        """Frames that are in every file."""
+        return self._written
+
+    @property
+    def backlog(self) -> int:
+        """Frames that wait to be written."""
+        return len(self._waiting)
+
+    def put(self, frame: FluoroFrame) -> bool:
+        """Hand over a frame; its image is copied.
+
+        Returns:
+            False if the queue was full and the frame was dropped.
+
+        Raises:
+            OutputError: An earlier frame could not be written, or the recorder is closed.
+        """
+        with self._changed:
+            if not self._drop_when_full:
+                self._changed.wait_for(self._may_go_on)
+            self._raise_error()
+            if self._closing:
+                raise OutputError(f"frame {frame.number} came after the recorder was closed")
+            if len(self._waiting) >= self._capacity:
+                self._dropped += 1
+                return False
+            self._waiting.append(self._taken(frame))
+            self._changed.notify_all()
+        return True
+
+    def _may_go_on(self) -> bool:
+        return len(self._waiting) < self._capacity or self._closing or self._error is not None
+
+    def _taken(self, frame: FluoroFrame) -> _Taken:
+        image = frame.image if self._keeps_floats else NO_IMAGE
+        return _Taken(frame=replace(frame, image=image.copy()), grey=to_uint8(frame.image))
+
+    def close(self) -> None:
+        """Write what waits and close the files; a second call does nothing.
+
+        Raises:
+            OutputError: Something could not be written and no `put` has said so.
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+        if not self._told:
+            self._raise_error()
+
+    def __enter__(self) -> Self:
+        """Return itself; the `with` block closes it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the files."""
+        self.close()
+
+    def _raise_error(self) -> None:
+        if self._error:
+            self._told = True
+            raise self._error
+
+    def _run(self) -> None:
+        self._note(_failure(self._write_all))
+        for writer in self._writers:
+            self._note(_failure(writer.close))
+        if self._error and self._on_error:
+            self._on_error(self._error)
+
+    def _write_all(self) -> None:
+        while taken := self._next():
+            for writer in self._writers:
+                writer.write(taken)
+            if self._sample:
+                frame = taken.frame
+                self._sample.offer(taken.grey, frame.number, frame.pose, frame.geometry)
+            self._written += 1
+
+    def _next(self) -> _Taken | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closing)
+            taken = self._waiting.popleft() if self._waiting else None
+            self._changed.notify_all()
+        return taken
+
+    def _note(self, error: Exception | None) -> None:
+        """Keep the first failure; nothing waits any longer, neither frames nor those who put."""
+        if error is None or self._error:
+            return
+        with self._changed:
+            self._error = error
+            self._waiting.clear()
+            self._changed.notify_all()
+
+
+def _failure(step: Callable[[], None]) -> Exception | None:
+    try:
+        step()
+    except OutputError as error:
+        return error
+    except Exception as error:
+        logger.exception("the recorder failed")
+        return error
+    return None
+
+
+def _writers(folder: Path, cfg: RecorderConfig, fps: float) -> list[_Writer]:
+    makers = {"mp4": _film, "png": _pictures, "npy": _npy, "npz": _npz}
+    return [makers[name](folder, fps) for name in dict.fromkeys(cfg.formats)]
+
+
+def _film(folder: Path, fps: float) -> _Writer:
+    film = Film(folder / "frames.mp4", fps)
+    return _Writer(write=lambda taken: film.write(taken.grey, taken.frame.number), close=film.close)
+
+
+def _pictures(folder: Path, _fps: float) -> _Writer:
+    pictures = PngFrames(folder / "frames")
+    return _Writer(
+        write=lambda taken: pictures.write(taken.frame.number, taken.grey), close=lambda: None
+    )
+
+
+def _npy(folder: Path, _fps: float) -> _Writer:
+    stream = NpyStream(folder / "frames.npy")
+    return _Writer(write=lambda taken: stream.write(taken.frame.image), close=stream.close)
+
+
+def _npz(folder: Path, _fps: float) -> _Writer:
+    archive = NpzFrames(folder)
+    return _Writer(write=lambda taken: archive.write(taken.frame), close=archive.close)
