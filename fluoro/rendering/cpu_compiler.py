@@ -234,7 +234,7 @@ def _translate(module: str, entry: str, scratch: Path) -> tuple[str, dict[str, t
             "include_paths": [shader_dir()],
             "defines": DEFINES,
             "debug_info": spy.SlangDebugInfoLevel.none,
-            "optimization": spy.SlangOptimizationLevel.none,
+            "optimization": spy.SlangOptimizationLevel.maximal,
             "dump_intermediates": True,
             "dump_intermediates_prefix": f"{scratch}/",
         },
