@@ -1,0 +1,190 @@
+"""run.json: what a run was, how fast it went, and the pose and time stamps of every frame."""
+
+from __future__ import annotations
+
+import json
+import platform
+from array import array
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.imaging.frame import FluoroFrame
+from fluoro.io.writing import replacing
+
+__all__ = ["RunRecord", "summary_lines", "versions"]
+
+STAGE_NAMES = {"render_start": "queue", "render_end": "render", "chain_end": "image_chain"}
+"""What the time up to a stamp is called; a stamp not named here gives its own name."""
+FIRST_STAMP, FRAME_STAMP = "pose", "chain_end"
+"""Between them a pose becomes a frame."""
+PERCENTILES = (50, 95, 99)
+PACKAGES = ("fluoro", "holoscan-cu12", "holoscan-cu13", "slangpy", "numpy", "cupy-cuda12x", "av")
+"""Whose versions are recorded, where they are installed."""
+POSE_COLUMNS = 7
+"""lao, cra, roll, three translations, source to detector."""
+NO_STAMP = -1
+
+
+class RunRecord:
+    """Gathers the frames of a run, about 100 bytes each, and writes run.json.
+
+    Args:
+        config: The whole configuration, as plain data.
+        device: Where it was rendered, in words.
+        seed: Seed of noise and random walk; the drawn one where the configuration has none.
+    """
+
+    def __init__(self, *, config: Mapping[str, Any], device: str, seed: int) -> None:
+        self._head = {
+            "device": device,
+            "seed": seed,
+            "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "versions": versions(),
+            "config": dict(config),
+        }
+        self._numbers = array("q")
+        self._poses = array("d")
+        self._stamps: dict[str, array[int]] = {}
+
+    def add(self, frame: FluoroFrame, extra_stamps_ns: Mapping[str, int] | None = None) -> None:
+        """Record a frame, with stamps of later stages [Unix time, ns] in their order."""
+        pose = frame.pose
+        self._poses.extend((pose.lao_deg, pose.cra_deg, pose.roll_deg, *pose.translation_mm))
+        self._poses.append(frame.geometry.source_to_detector_mm)
+        for name, stamp_ns in {**frame.stamps_ns, **(extra_stamps_ns or {})}.items():
+            column = self._stamps.setdefault(name, array("q"))
+            column.extend([NO_STAMP] * (len(self._numbers) - len(column)))
+            column.append(stamp_ns)
+        self._numbers.append(frame.number)
+
+    def summary(
+        self, *, dropped: Mapping[str, int], completed: bool, stopped_by: str
+    ) -> dict[str, Any]:
+        """Everything of run.json but `per_frame`.
+
+        Args:
+            dropped: Frames lost by each sink.
+            completed: Whether the run came to its own end and all its files are whole.
+            stopped_by: What ended it: `frames`, `SIGINT`, an error's message ...
+        """
+        outcome = {
+            "completed": completed,
+            "stopped_by": stopped_by,
+            "frames": len(self._numbers),
+            "fps": self._fps(),
+            "dropped": dict(dropped),
+            "latency_ms": self._latencies(),
+        }
+        return outcome | self._head
+
+    def write(
+        self,
+        path: Path,
+        *,
+        dropped: Mapping[str, int] | None = None,
+        completed: bool = False,
+        stopped_by: str = "unfinished",
+    ) -> dict[str, Any]:
+        """Write run.json whole, in place of an earlier one of this run.
+
+        With the defaults, before the first frame, it says of a run that dies that it did.
+
+        Returns:
+            The summary that was written.
+
+        Raises:
+            OutputError: It cannot be written; an earlier one is intact.
+        """
+        summary = self.summary(dropped=dropped or {}, completed=completed, stopped_by=stopped_by)
+        with replacing(path) as file:
+            head = json.dumps(summary, indent=2, default=str)
+            file.write(head.removesuffix("\n}") + ',\n  "per_frame": [')
+            for index, frame in enumerate(self._frames()):
+                file.write((",\n    " if index else "\n    ") + json.dumps(frame))
+            file.write("\n  ]\n}\n")
+        return summary
+
+    def _frames(self) -> Iterator[dict[str, Any]]:
+        for index, number in enumerate(self._numbers):
+            first = index * POSE_COLUMNS
+            lao, cra, roll, *shift, sdd = self._poses[first : first + POSE_COLUMNS]
+            yield {
+                "number": number,
+                "pose": {
+                    "lao_deg": lao,
+                    "cra_deg": cra,
+                    "roll_deg": roll,
+                    "translation_mm": shift,
+                },
+                "source_to_detector_mm": sdd,
+                "stamps_ns": self._stamps_of(index),
+            }
+
+    def _stamps_of(self, index: int) -> dict[str, int]:
+        return {
+            name: column[index]
+            for name, column in self._stamps.items()
+            if index < len(column) and column[index] != NO_STAMP
+        }
+
+    def _fps(self) -> float | None:
+        """Frames per second between the first and the last frame; None for fewer than two."""
+        ends = self._column(FRAME_STAMP)
+        ends = ends[ends != NO_STAMP]
+        span_ns = int(ends.max() - ends.min()) if len(ends) > 1 else 0
+        return round((len(ends) - 1) / (span_ns * 1e-9), 3) if span_ns > 0 else None
+
+    def _latencies(self) -> dict[str, dict[str, float]]:
+        spans = {STAGE_NAMES.get(end, end): (start, end) for start, end in pairwise(self._stamps)}
+        if FIRST_STAMP in self._stamps and FRAME_STAMP in self._stamps:
+            spans["pose_to_frame"] = (FIRST_STAMP, FRAME_STAMP)
+        durations = {name: self._durations_ms(*span) for name, span in spans.items()}
+        return {name: _percentiles(ms) for name, ms in durations.items() if len(ms)}
+
+    def _durations_ms(self, start: str, end: str) -> NDArray[np.float64]:
+        starts, ends = self._column(start), self._column(end)
+        both = (starts != NO_STAMP) & (ends != NO_STAMP)
+        return np.asarray((ends - starts)[both] * 1e-6)
+
+    def _column(self, name: str) -> NDArray[np.int64]:
+        """Stamps of one stage for all frames; -1 where there is none."""
+        stamps = self._stamps.get(name, array("q"))
+        column = np.full(len(self._numbers), NO_STAMP, np.int64)
+        column[: len(stamps)] = stamps
+        return column
+
+
+def _percentiles(durations_ms: NDArray[np.float64]) -> dict[str, float]:
+    values = np.percentile(durations_ms, PERCENTILES)
+    return {f"p{p}": round(float(v), 3) for p, v in zip(PERCENTILES, values, strict=True)}
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of the platform and of the packages that decide what a run gives."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def summary_lines(record: Mapping[str, Any]) -> list[str]:
+    """A run's summary for the terminal, one fact a line."""
+    fps = "fps unknown" if record["fps"] is None else f"{record['fps']:.1f} fps"
+    end = "completed" if record["completed"] else f"stopped early by {record['stopped_by']}"
+    lines = [f"{record['frames']} frames at {fps} on {record['device']}, {end}"]
+    lost = {sink: count for sink, count in record["dropped"].items() if count}
+    lines.append("dropped: " + (", ".join(f"{s} {n}" for s, n in lost.items()) or "none"))
+    for stage, ms in record["latency_ms"].items():
+        figures = "  ".join(f"{name} {value:7.1f}" for name, value in ms.items())
+        lines.append(f"{stage.replace('_', ' '):<14}{figures} ms")
+    return lines
