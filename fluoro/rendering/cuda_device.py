@@ -1,0 +1,53 @@
+"""An NVIDIA GPU: CuPy arrays, kernels in CuPy's own CUDA context."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from fluoro.rendering.slang_device import SlangDevice
+
+__all__ = ["CudaDevice"]
+
+
+class CudaDevice(SlangDevice):
+    """Kernels write into CuPy arrays through their pointers; slangpy joins CuPy's context."""
+
+    kind = "cuda"
+
+    def __init__(self) -> None:
+        import cupy
+        import slangpy as spy
+
+        self._cupy = cupy
+        cupy.zeros(1)  # makes CuPy's context current, for slangpy to join
+        properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+        self.name = properties["name"].decode()
+        spy.Logger.get().level = spy.LogLevel.error
+        super().__init__(
+            spy.Device(
+                type=spy.DeviceType.cuda,
+                enable_hot_reload=False,
+                existing_device_handles=spy.get_cuda_current_context_native_handles(),
+            )
+        )
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Any:
+        return self._cupy.empty(shape, dtype)
+
+    def to_device(self, values: ArrayLike) -> Any:
+        return self._cupy.ascontiguousarray(self._cupy.asarray(values))
+
+    def to_host(self, array: Any) -> NDArray[Any]:
+        return np.asarray(self._cupy.asnumpy(array))
+
+    def owns(self, array: Any) -> bool:
+        return isinstance(array, self._cupy.ndarray) and bool(array.flags.c_contiguous)
+
+    def _pointer(self, array: Any) -> int:
+        return int(array.data.ptr)
+
+    def _before(self) -> None:
+        self._cupy.cuda.get_current_stream().synchronize()

@@ -1,0 +1,78 @@
+"""A Vulkan or Metal adapter: arrays in device buffers, one copy to the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from fluoro.errors import DeviceError
+from fluoro.rendering.slang_device import SlangDevice
+
+__all__ = ["DeviceArray", "GraphicsDevice"]
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceArray:
+    """A C-contiguous array in a device buffer."""
+
+    buffer: Any
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+class GraphicsDevice(SlangDevice):
+    """Kernels reach buffers through their device addresses.
+
+    Args:
+        kind: "vulkan" or "metal".
+        adapter: Name of the adapter, as slangpy lists it.
+
+    Raises:
+        DeviceError: The adapter is gone or does not open.
+    """
+
+    def __init__(self, kind: str, adapter: str) -> None:
+        import slangpy as spy
+
+        self.kind, self.name = kind, f"{adapter} ({kind})"
+        device_type = getattr(spy.DeviceType, kind)
+        adapters = {entry.name: entry for entry in spy.Device.enumerate_adapters(device_type)}
+        if adapter not in adapters:
+            raise DeviceError(f"{kind} adapter {adapter!r} is not there, only {sorted(adapters)}")
+        spy.Logger.get().level = spy.LogLevel.error
+        try:
+            device = spy.Device(
+                type=device_type, enable_hot_reload=False, adapter_luid=adapters[adapter].luid
+            )
+        except RuntimeError as error:
+            raise DeviceError(f"{self.name} does not open: {str(error).splitlines()[0]}") from None
+        self._usage = spy.BufferUsage.shader_resource | spy.BufferUsage.unordered_access
+        super().__init__(device)
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> DeviceArray:
+        kind = np.dtype(dtype)
+        size = max(int(np.prod(shape)) * kind.itemsize, 4)
+        buffer = self._device.create_buffer(size=size, usage=self._usage)
+        return DeviceArray(buffer, tuple(shape), kind)
+
+    def to_device(self, values: ArrayLike | DeviceArray) -> DeviceArray:
+        if isinstance(values, DeviceArray):
+            return values
+        host = np.ascontiguousarray(values)
+        array = self.empty(host.shape, host.dtype)
+        array.buffer.copy_from_numpy(host)
+        return array
+
+    def to_host(self, array: DeviceArray) -> NDArray[Any]:
+        raw = array.buffer.to_numpy().view(np.uint8).reshape(-1)
+        size = int(np.prod(array.shape)) * array.dtype.itemsize
+        return np.asarray(raw[:size].view(array.dtype).reshape(array.shape))
+
+    def owns(self, array: Any) -> bool:
+        return isinstance(array, DeviceArray)
+
+    def _pointer(self, array: DeviceArray) -> int:
+        return int(array.buffer.device_address)

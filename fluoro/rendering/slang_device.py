@@ -1,0 +1,88 @@
+"""What CUDA, Vulkan and Metal share: kernels through slangpy's own dispatch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fluoro.errors import DeviceError
+from fluoro.paths import shader_dir
+from fluoro.rendering.devices import ComputeDevice, Threads, Uniform
+
+__all__ = ["SlangDevice"]
+
+DEFINES = {"RAY_LANES": "1"}
+
+
+class SlangDevice(ComputeDevice):
+    """Compiles entry points with Slang for the device and dispatches them.
+
+    Subclasses own the arrays: `_pointer` gives an array's device address.
+    """
+
+    def __init__(self, device: Any) -> None:
+        self._device = device
+        self._kernels: dict[tuple[str, str, bool], Any] = {}
+
+    def launch(
+        self,
+        module: str,
+        entry: str,
+        threads: Threads,
+        uniforms: Mapping[str, Uniform],
+        *,
+        exact: bool = False,
+    ) -> None:
+        kernel = self._kernel(module, entry, exact)
+        values = {name: self._value(value) for name, value in uniforms.items()}
+        import slangpy as spy
+
+        self._before()
+        kernel.dispatch(thread_count=spy.uint3(*threads), vars=values)
+        self._after()
+
+    def _before(self) -> None:
+        """Called before a dispatch."""
+
+    def _after(self) -> None:
+        """Called after a dispatch; returns when results are there."""
+        self._device.wait_for_idle()
+
+    def _pointer(self, array: Any) -> int:
+        raise NotImplementedError
+
+    def _value(self, value: Uniform) -> Any:
+        import slangpy as spy
+
+        if isinstance(value, tuple):
+            is_float = isinstance(value[0], float)
+            return spy.float3(*value) if is_float else spy.int3(*value)
+        return value if isinstance(value, int | float) else self._pointer(value)
+
+    def _kernel(self, module: str, entry: str, exact: bool) -> Any:
+        key = (module, entry, exact)
+        if key not in self._kernels:
+            self._kernels[key] = self._compile(module, entry, exact)
+        return self._kernels[key]
+
+    def _compile(self, module: str, entry: str, exact: bool) -> Any:
+        import slangpy as spy
+
+        mode = spy.SlangFloatingPointMode.precise if exact else spy.SlangFloatingPointMode.fast
+        options = {
+            "include_paths": [shader_dir()],
+            "defines": DEFINES,
+            "floating_point_mode": mode,
+            "optimization": spy.SlangOptimizationLevel.maximal,
+        }
+        try:
+            session = self._device.create_slang_session(compiler_options=options)
+            program = session.load_program(f"{module}.slang", [entry])
+            return self._device.create_compute_kernel(program)
+        except RuntimeError as error:
+            first = next((line for line in str(error).splitlines() if "error" in line), str(error))
+            raise DeviceError(f"Slang cannot compile {entry} for {self.name}: {first}") from None
+
+    def close(self) -> None:
+        self._kernels.clear()
+        self._device.close()
