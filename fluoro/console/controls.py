@@ -1,0 +1,281 @@
+"""The console's controls: an immutable state, and the thread-safe box that graph and browser share.
+
+The graph reads `LiveControls.snapshot()` once a frame; browsers write through `apply`.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from fluoro.config import Config, PoseConfig, RandomWalkPoses, WaypointPoses
+from fluoro.errors import InputError
+from fluoro.geometry.carm import CarmPose
+
+__all__ = ["ControlState", "Limit", "LiveControls", "Polarity", "pose_values"]
+
+Polarity = Literal["bone_dark", "bone_bright"]
+
+POSE_KEYS = ("lao_deg", "cra_deg", "roll_deg", "table_x_mm", "table_y_mm", "table_z_mm")
+NUMBER_KEYS = ("source_to_detector_mm", "window_level", "window_width", "dose_ngy")
+SWITCH_KEYS = ("manual_pose", "beam_on", "last_image_hold")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlState:
+    """What the controls say at one moment.
+
+    Attributes:
+        pose: C-arm pose; counts only while `manual_pose` is true.
+        manual_pose: True: `pose` moves the C-arm; false: the graph's own pose source does.
+        source_to_detector_mm: Focal spot to detector plane [mm].
+        window_level: Value shown mid-grey, in the unit of the configuration's window.
+        window_width: Range shown from black to white, same unit.
+        dose_ngy: Air kerma per frame at the detector behind 20 cm of water [nGy].
+        polarity: `bone_dark` (live fluoroscopy) or `bone_bright` (radiograph).
+        beam_on: False: no frames are made.
+        last_image_hold: With the beam off: true shows the last image, false a black one.
+        version: Grows by one with each change.
+
+    Raises:
+        InputError: A number that is not finite, a length, width or dose that is not positive, or
+            an unknown polarity.
+    """
+
+    pose: CarmPose
+    manual_pose: bool
+    source_to_detector_mm: float
+    window_level: float
+    window_width: float
+    dose_ngy: float
+    polarity: Polarity
+    beam_on: bool = True
+    last_image_hold: bool = True
+    version: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("source_to_detector_mm", "window_width", "dose_ngy"):
+            _require_number(name, getattr(self, name), above=0.0)
+        _require_number("window_level", self.window_level, above=-math.inf)
+        if self.polarity not in ("bone_dark", "bone_bright"):
+            raise InputError(f"polarity must be bone_dark or bone_bright, got {self.polarity!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """Reach of one slider, in the unit of its key.
+
+    Attributes:
+        low: Smallest value.
+        high: Largest value.
+        step: Smallest move (of the value; of its decimal logarithm where `logarithmic`).
+        logarithmic: The slider moves in the logarithm of the value.
+    """
+
+    low: float
+    high: float
+    step: float
+    logarithmic: bool = False
+
+    def including(self, value: float) -> Limit:
+        """The same, widened where needed to hold `value`."""
+        return replace(self, low=min(self.low, value), high=max(self.high, value))
+
+
+class LiveControls:
+    """Thread-safe latest-value box of the control state.
+
+    Args:
+        initial: First state.
+        limits: Reach of each numeric key: those of `POSE_KEYS` and `NUMBER_KEYS`.
+        follows_stream: True where the graph has a pose source of its own, so that `manual_pose`
+            may be false; false where the controls are the only one.
+        dose_has_effect: False where the image chain draws no quantum noise.
+    """
+
+    def __init__(
+        self,
+        initial: ControlState,
+        *,
+        limits: Mapping[str, Limit],
+        follows_stream: bool,
+        dose_has_effect: bool = True,
+    ) -> None:
+        self._lock = threading.Lock()
+        self._state = initial
+        self.limits = dict(limits)
+        self.follows_stream = follows_stream
+        self.dose_has_effect = dose_has_effect
+
+    @classmethod
+    def from_config(cls, config: Config) -> LiveControls:
+        """The state in which an application starts, and the sliders' reach about it."""
+        chain, source = config.image_chain, config.pose_source
+        state = ControlState(
+            pose=_initial_pose(config),
+            manual_pose=source.kind == "console",
+            source_to_detector_mm=config.carm.source_to_detector_mm,
+            window_level=chain.window.level,
+            window_width=chain.window.width,
+            dose_ngy=chain.dose_ngy,
+            polarity=chain.polarity,
+        )
+        return cls(
+            state,
+            limits=_limits(config, state),
+            follows_stream=source.kind != "console",
+            dose_has_effect=chain.poisson,
+        )
+
+    def snapshot(self) -> ControlState:
+        """The newest state."""
+        with self._lock:
+            return self._state
+
+    def update(self, **changes: Any) -> ControlState:
+        """Change fields of the state by name and return the new state.
+
+        Raises:
+            InputError: An unknown field, or a value that does not fit; the state stays as it was.
+        """
+        with self._lock:
+            self._state = self._changed(changes)
+            return self._state
+
+    def apply(self, values: Mapping[str, object], *, stream_pose: CarmPose | None) -> ControlState:
+        """Take over values as a browser sends them, all or none.
+
+        A pose value while the stream's poses are followed takes the C-arm over at `stream_pose`,
+        so that nothing jumps but what was moved.
+
+        Args:
+            values: By key: those of the state, the pose as `lao_deg`, `cra_deg`, `roll_deg`
+                [degrees] and `table_x_mm`, `table_y_mm`, `table_z_mm` (patient LPS [mm]).
+            stream_pose: Pose of the frame on show, if there was one.
+
+        Raises:
+            InputError: An unknown key, a wrong type or a value outside its limits.
+        """
+        checked = {key: self._checked(key, value) for key, value in values.items()}
+        moves = {key: checked.pop(key) for key in POSE_KEYS if key in checked}
+        with self._lock:
+            if moves:
+                following = not self._state.manual_pose
+                start = stream_pose if following and stream_pose else self._state.pose
+                checked = {"manual_pose": True, **checked, "pose": _moved(start, moves)}
+            elif checked.get("manual_pose") and not self._state.manual_pose and stream_pose:
+                checked["pose"] = stream_pose
+            self._state = self._changed(checked)
+            return self._state
+
+    def _changed(self, changes: Mapping[str, Any]) -> ControlState:
+        unknown = set(changes) - (set(ControlState.__dataclass_fields__) - {"version"})
+        if unknown:
+            raise InputError(f"unknown control {sorted(unknown)[0]!r}")
+        if not self.follows_stream and changes.get("manual_pose") is False:
+            raise InputError("manual_pose cannot be false: pose_source.kind is console")
+        return replace(self._state, **changes, version=self._state.version + 1)
+
+    def _checked(self, key: str, value: object) -> object:
+        if key in POSE_KEYS or key in NUMBER_KEYS:
+            return _in_limits(key, value, self.limits[key])
+        if key in SWITCH_KEYS and not isinstance(value, bool):
+            raise InputError(f"{key} must be true or false, got {value!r}")
+        if key not in SWITCH_KEYS and key != "polarity":
+            raise InputError(f"unknown control {key!r}")
+        return value
+
+
+def pose_values(pose: CarmPose) -> dict[str, float]:
+    """A pose as the sliders show it: angles [degrees], primary and roll in [-180, 180); table [mm].
+
+    The table carries the patient, so it moves against the C-arm's translation.
+    """
+    x, y, z = pose.translation_mm
+    angles = (_wrapped(pose.lao_deg), pose.cra_deg, _wrapped(pose.roll_deg))
+    values = (*angles, -x, -y, -z)
+    return {key: round(value, 3) + 0.0 for key, value in zip(POSE_KEYS, values, strict=True)}
+
+
+def _wrapped(angle_deg: float) -> float:
+    return (angle_deg + 180.0) % 360.0 - 180.0
+
+
+def _moved(pose: CarmPose, moves: Mapping[str, Any]) -> CarmPose:
+    x, y, z = pose.translation_mm
+    return CarmPose(
+        lao_deg=moves.get("lao_deg", pose.lao_deg),
+        cra_deg=moves.get("cra_deg", pose.cra_deg),
+        roll_deg=moves.get("roll_deg", pose.roll_deg),
+        translation_mm=(
+            -moves.get("table_x_mm", -x),
+            -moves.get("table_y_mm", -y),
+            -moves.get("table_z_mm", -z),
+        ),
+    )
+
+
+def _require_number(name: str, value: object, *, above: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InputError(f"{name} must be a finite number, got {value!r}")
+    if value <= above:
+        raise InputError(f"{name} must be above {above:g}, got {value:g}")
+    return float(value)
+
+
+def _in_limits(name: str, value: object, limit: Limit) -> float:
+    number = _require_number(name, value, above=-math.inf)
+    if not limit.low <= number <= limit.high:
+        raise InputError(f"{name} must be {limit.low:g} to {limit.high:g}, got {number:g}")
+    return number
+
+
+def _initial_pose(config: Config) -> CarmPose:
+    """The configured pose; of a moving source what does not move of it."""
+    source = config.pose_source
+    if isinstance(source, WaypointPoses):
+        return CarmPose()
+    start = source.center if isinstance(source, RandomWalkPoses) else source
+    lao_deg, cra_deg = (
+        (start.lao_deg, start.cra_deg) if isinstance(start, PoseConfig) else (0.0, 0.0)
+    )
+    return CarmPose(
+        lao_deg=lao_deg,
+        cra_deg=cra_deg,
+        roll_deg=start.roll_deg,
+        translation_mm=start.translation_mm,
+    )
+
+
+def _limits(config: Config, state: ControlState) -> dict[str, Limit]:
+    carm, values = config.carm, pose_values(state.pose)
+    gap_mm = 0.25 * (carm.source_to_detector_mm - carm.source_to_isocenter_mm)
+    limits = {
+        "lao_deg": Limit(low=-180.0, high=180.0, step=0.5),
+        "cra_deg": Limit(low=-90.0, high=90.0, step=0.5),
+        "roll_deg": Limit(low=-180.0, high=180.0, step=0.5),
+        **{f"table_{axis}_mm": Limit(low=-300.0, high=300.0, step=1.0) for axis in "xyz"},
+        "source_to_detector_mm": Limit(
+            low=math.ceil(carm.source_to_isocenter_mm + gap_mm), high=1400.0, step=5.0
+        ),
+        **_window_limits(logarithm=config.image_chain.log or not config.image_chain.beer_lambert),
+        "dose_ngy": Limit(low=0.1, high=1000.0, step=0.01, logarithmic=True),
+    }
+    now = {**values, **{key: getattr(state, key) for key in NUMBER_KEYS}}
+    return {key: limit.including(now[key]) for key, limit in limits.items()}
+
+
+def _window_limits(*, logarithm: bool) -> dict[str, Limit]:
+    """Reach of the window: line integrals of a body with the log on, else transmission."""
+    if logarithm:
+        return {
+            "window_level": Limit(low=-1.0, high=10.0, step=0.05),
+            "window_width": Limit(low=0.1, high=12.0, step=0.05),
+        }
+    return {
+        "window_level": Limit(low=0.0, high=1.5, step=0.005),
+        "window_width": Limit(low=0.005, high=2.0, step=0.005),
+    }

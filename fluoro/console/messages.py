@@ -1,0 +1,93 @@
+"""What server and page say to each other over the WebSocket.
+
+Text messages are JSON objects. Binary messages carry, little-endian: the header's length as
+uint32, the header as JSON padded to four bytes, and a payload that the header describes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fluoro.console.controls import ControlState, LiveControls, pose_values
+from fluoro.errors import InputError
+from fluoro.geometry.labels import angle_label, orientation_letters
+from fluoro.imaging.frame import FluoroFrame, to_uint8
+
+__all__ = ["controls_message", "frame_message", "hello_message", "packed", "parse_request", "text"]
+
+WORLD_ORIGIN = (0.0, 0.0, 0.0)
+"""Orientation letters depend on directions only, so any isocentre will do."""
+
+
+def packed(header: dict[str, Any], payload: bytes) -> bytes:
+    """One binary message."""
+    head = json.dumps(header, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 4)
+    return struct.pack("<I", len(head)) + head + payload
+
+
+def text(kind: str, **fields: object) -> str:
+    """One text message."""
+    return json.dumps({"kind": kind, **fields})
+
+
+def hello_message(controls: LiveControls, *, can_save: bool) -> str:
+    """What a page needs to set itself up: the sliders' reach, and what there is."""
+    return text(
+        "hello",
+        limits={key: asdict(limit) for key, limit in controls.limits.items()},
+        follows_stream=controls.follows_stream,
+        dose_has_effect=controls.dose_has_effect,
+        can_save=can_save,
+    )
+
+
+def controls_message(state: ControlState) -> str:
+    """The state of the controls, the pose by slider."""
+    fields = {key: value for key, value in vars(state).items() if key != "pose"}
+    return text("controls", values={**fields, **pose_values(state.pose)})
+
+
+def frame_message(frame: FluoroFrame, jpeg_quality: int) -> bytes:
+    """One picture with what is written on it."""
+    view = frame.geometry.view(frame.pose, WORLD_ORIGIN)
+    header = {
+        "kind": "frame",
+        "number": frame.number,
+        "angles": angle_label(frame.pose),
+        "letters": orientation_letters(view),
+        "source_to_detector_mm": frame.geometry.source_to_detector_mm,
+        "pose": pose_values(frame.pose),
+    }
+    return packed(header, _jpeg(to_uint8(frame.image), jpeg_quality))
+
+
+def _jpeg(grey: NDArray[np.uint8], quality: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(grey).save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def parse_request(message: str | bytes) -> dict[str, Any]:
+    """A page's request as an object.
+
+    Raises:
+        InputError: Anything but a JSON object, or a `set` in it that is none.
+    """
+    try:
+        request = json.loads(message)
+    except ValueError:
+        request = None
+    if not isinstance(request, dict):
+        raise InputError(f"a request to the console must be a JSON object, got {message[:80]!r}")
+    if not isinstance(request.get("set", {}), dict):
+        raise InputError(f"set must be a JSON object, got {request['set']!r}")
+    return request

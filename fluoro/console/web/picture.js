@@ -1,0 +1,73 @@
+/** The X-ray picture: as large as the pane allows, with letters, angles and the window on it. */
+
+const DRAG_STEPS_PER_PIXEL = 0.4;
+
+export class Picture {
+  constructor(pane, frame, canvas) {
+    this.pane = pane;
+    this.frame = frame;
+    this.canvas = canvas;
+    this.context = canvas.getContext("2d", { alpha: false });
+    this.times = [];
+    this.onWindow = () => {};
+    new ResizeObserver(() => this.#fit()).observe(pane);
+    frame.addEventListener("pointerdown", (event) => frame.setPointerCapture(event.pointerId));
+    frame.addEventListener("pointermove", (event) => this.#drag(event));
+  }
+
+  /** Draw one frame; resolves once it is on the canvas. */
+  async showFrame(message, { data, start }) {
+    const bitmap = await createImageBitmap(new Blob([new Uint8Array(data, start)]));
+    if (bitmap.width !== this.canvas.width || bitmap.height !== this.canvas.height) {
+      this.canvas.width = bitmap.width;
+      this.canvas.height = bitmap.height;
+      this.#fit();
+    }
+    this.context.drawImage(bitmap, 0, 0);
+    bitmap.close();
+    this.#write(message);
+    this.times = [...this.times.slice(-59), performance.now()];
+  }
+
+  /** What the controls say on the picture: the window, and that it is not live. */
+  showControls({ window_level, window_width, beam_on, last_image_hold }) {
+    write("window", `L ${window_level.toFixed(2)}  W ${window_width.toFixed(2)}`);
+    const hold = document.getElementById("hold");
+    hold.hidden = beam_on;
+    hold.textContent = last_image_hold ? "BEAM OFF · LAST IMAGE HOLD" : "BEAM OFF";
+  }
+
+  /** Frames drawn per second over the last second. */
+  framesPerSecond() {
+    const now = performance.now();
+    return this.times.filter((time) => now - time < 1000).length;
+  }
+
+  #write({ angles, letters, number, pose, source_to_detector_mm }) {
+    const [left, right, top, bottom] = letters;
+    Object.entries({ left, right, top, bottom }).forEach(([id, letter]) => write(id, letter));
+    write("angles", pose.roll_deg ? `${angles}  ROLL ${pose.roll_deg.toFixed(0)}` : angles);
+    write("distance", `SID ${source_to_detector_mm.toFixed(0)} mm`);
+    write("number", `frame ${number}`);
+  }
+
+  #fit() {
+    const { width, height } = this.canvas;
+    const scale = Math.min(this.pane.clientWidth / width, this.pane.clientHeight / height);
+    this.frame.style.width = `${width * scale}px`;
+    this.frame.style.height = `${height * scale}px`;
+  }
+
+  #drag(event) {
+    if (!event.buttons) return;
+    this.onWindow({
+      window_width: event.movementX * DRAG_STEPS_PER_PIXEL,
+      window_level: event.movementY * DRAG_STEPS_PER_PIXEL,
+    });
+  }
+}
+
+function write(id, text) {
+  const element = document.getElementById(id);
+  if (element.textContent !== text) element.textContent = text;
+}
