@@ -1,0 +1,62 @@
+# make run      the main job: a thorax phantom under a sweeping C-arm (configs/sweep.yaml)
+# make live     the console stays open at a printed address (configs/live.yaml)
+# make test     the tests, at most 8 minutes       make test-all   all of them
+# make lint     ruff, mypy, import-linter, codespell
+# make gpu      the tests and benchmarks that need an NVIDIA GPU
+#
+# CUDA=13 takes the CUDA 13 packages instead of those for CUDA 12 (which also serve without a GPU).
+# PYTHON=... names the interpreter (3.11 or 3.12), ARGS="..." goes on to app.py or pytest.
+
+CUDA ?= 12
+ifeq ($(CUDA),12)
+VENV := .venv
+REQUIREMENTS := requirements.txt
+else ifeq ($(CUDA),13)
+VENV := .venv-cu13
+REQUIREMENTS := requirements/cu13.txt
+else
+$(error CUDA must be 12 or 13, got $(CUDA))
+endif
+PY := $(VENV)/bin/python
+export PYTHON
+
+.PHONY: run live test test-all lint gpu env env-dev lock clean distclean
+
+run: env
+	$(PY) app.py run configs/sweep.yaml $(ARGS)
+
+live: env
+	$(PY) app.py run configs/live.yaml $(ARGS)
+
+test: env-dev
+	$(PY) -m pytest -m "not slow and not gpu" $(ARGS)
+
+test-all: env-dev
+	$(PY) -m pytest $(ARGS)
+
+lint: env-dev
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy --strict fluoro
+	$(PY) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
+	$(PY) -m codespell_lib
+
+gpu: env-dev
+	FLUORO_REQUIRE_GPU=1 $(PY) -m pytest -m gpu $(ARGS)
+	set -e; for script in $(wildcard benchmarks/*.py); do $(PY) $$script; done
+
+env:
+	@tools/bootstrap.sh $(VENV) $(REQUIREMENTS)
+
+env-dev:
+	@tools/bootstrap.sh $(VENV) $(REQUIREMENTS) requirements/dev.txt
+
+lock: env
+	$(PY) tools/lock.py
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find app.py operators fluoro tests tools benchmarks examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+distclean: clean
+	rm -rf .venv .venv-cu13

@@ -1,0 +1,38 @@
+"""Tests marked `gpu` are skipped by that reason where no NVIDIA GPU is; `make gpu` fails there."""
+
+import ctypes
+import os
+
+import pytest
+
+from tests.support import CHROMIUM, require_program
+
+REQUIRE_GPU = "FLUORO_REQUIRE_GPU"
+"""Environment variable; at 1 (`make gpu`) a missing NVIDIA GPU fails the tests marked `gpu`."""
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of Chromium; without it the test is skipped by its name, and fails in CI."""
+    return require_program(*CHROMIUM)
+
+
+@pytest.fixture(autouse=True)
+def _gpu_for_marked_tests(request):
+    if request.node.get_closest_marker("gpu") is None or _count_cuda_devices() > 0:
+        return
+    reason = "needs an NVIDIA GPU and its driver (libcuda.so.1)"
+    if os.environ.get(REQUIRE_GPU) == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def _count_cuda_devices() -> int:
+    count = ctypes.c_int(0)
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    if cuda.cuInit(0) != 0 or cuda.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value

@@ -1,0 +1,22 @@
+"""What several tests need: system programs that may be missing on a machine."""
+
+import os
+import shutil
+
+import pytest
+
+REQUIRE_PROGRAMS = "FLUORO_REQUIRE_SYSTEM_PROGRAMS"
+"""Environment variable; at 1 (continuous integration) a missing program fails the test."""
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+"""Names under which distributions install the browser."""
+
+
+def require_program(*names: str) -> str:
+    """Path of the first of `names` on PATH; else the test skips, naming it, or fails in CI."""
+    for name in names:
+        if path := shutil.which(name):
+            return path
+    reason = f"needs the program {names[0]}, which is not on PATH: apt install {names[0]}"
+    if os.environ.get(REQUIRE_PROGRAMS) == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)

@@ -1,0 +1,359 @@
+"""The project's own files: what is installed, packaged and declared is what is there."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+import fluoro
+from tests.support import REQUIRE_PROGRAMS, require_program
+from tools.draw_conventions import FIGURE, draw
+
+ROOT = Path(__file__).parent.parent
+PINNED = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)==(?P<version>[^\s#]+)")
+REQUIREMENT_FILES = [
+    "requirements.txt",
+    *(f"requirements/{n}.txt" for n in ("common", "cu13", "dev")),
+]
+SHELL_TOOLS = ["sh", "cat", "tr", "cut", "sha256sum", "uname", "df", "awk", "rm"]
+"""All that tools/bootstrap.sh calls besides Python, pip and the compiler."""
+
+
+def _requirement_lines(name: str) -> list[str]:
+    lines = (ROOT / name).read_text().splitlines()
+    return [line for line in lines if line and not line.startswith(("#", "-r"))]
+
+
+def _pins(name: str) -> dict[str, str]:
+    matches = [PINNED.match(line) for line in _requirement_lines(name)]
+    return {canonicalize_name(m["name"]): m["version"] for m in matches if m}
+
+
+# -- requirements ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", REQUIREMENT_FILES)
+def test_every_requirement_is_exact_and_says_why(name):
+    for line in _requirement_lines(name):
+        assert re.fullmatch(PINNED.pattern + r"\s+# \S.*", line), line
+
+
+def test_constraints_hold_every_requirement_at_its_version():
+    constraints = _pins("requirements/constraints.txt")
+    for name in REQUIREMENT_FILES:
+        assert _pins(name).items() <= constraints.items(), f"{name}: run `make lock`"
+
+
+def test_ranges_of_the_package_admit_the_pinned_versions():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pins = _pins("requirements/constraints.txt")
+    extras = project["optional-dependencies"].values()
+    for text in [*project["dependencies"], *(line for extra in extras for line in extra)]:
+        requirement = Requirement(text)
+        assert pins[canonicalize_name(requirement.name)] in requirement.specifier, text
+
+
+# -- bootstrap ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder with the bootstrap script, one harmless requirement and a PATH of its own."""
+    shutil.copytree(ROOT / "tools", tmp_path / "tools")
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "constraints.txt").touch()
+    (tmp_path / "requirements.txt").write_text("pip\n")
+    (tmp_path / "bin").mkdir()
+    for tool in SHELL_TOOLS:
+        (tmp_path / "bin" / tool).symlink_to(str(shutil.which(tool)))
+    return tmp_path
+
+
+def _put_program(checkout: Path, name: str, script: str) -> None:
+    program = checkout / "bin" / name
+    program.unlink(missing_ok=True)
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+
+
+def _bootstrap(checkout: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["tools/bootstrap.sh", ".venv", "requirements.txt"],
+        cwd=checkout,
+        env={"PATH": str(checkout / "bin"), "HOME": str(checkout)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_bare_machine_is_told_all_that_is_missing_each_with_its_fix(checkout):
+    _put_program(checkout, "df", "echo Filesystem; echo disk 1 1 12 1 /")
+    result = _bootstrap(checkout)
+    lines = result.stderr.splitlines()
+    assert result.returncode == 1
+    assert [line.split(":")[0] for line in lines] == ["missing"] * 3
+    assert re.search(r"Python 3\.11 or 3\.12 .*apt install python3 python3-venv", lines[0])
+    assert re.search(r"C\+\+ compiler .*apt install g\+\+", lines[1])
+    assert re.search(r"disk space: 3000 MB needed .*12 MB free", lines[2])
+    assert not (checkout / ".venv").exists()
+
+
+def test_python_without_venv_is_told_which_package_brings_it(checkout):
+    _put_program(checkout, "python3", 'case "$*" in *ensurepip*) exit 1 ;; esac')
+    _put_program(checkout, "g++", "exit 0")
+    result = _bootstrap(checkout)
+    assert result.returncode == 1
+    assert result.stderr == "missing: the venv module of python3: apt install python3-venv\n"
+
+
+def test_python_that_is_too_old_or_too_new_is_not_taken(checkout):
+    _put_program(checkout, "python3", 'case "$*" in *version_info*) exit 1 ;; esac')
+    _put_program(checkout, "g++", "exit 0")
+    result = _bootstrap(checkout)
+    assert result.returncode == 1
+    assert result.stderr.startswith("missing: Python 3.11 or 3.12 (looked for python3.12, ")
+
+
+def test_another_system_than_linux_is_named(checkout):
+    _put_program(checkout, "uname", 'case "$1" in -s) echo Darwin ;; *) echo arm64 ;; esac')
+    _put_program(checkout, "python3", "exit 0")
+    _put_program(checkout, "g++", "exit 0")
+    result = _bootstrap(checkout)
+    assert result.returncode == 1
+    assert "this is Darwin on arm64" in result.stderr
+
+
+def test_environment_is_made_once_and_renewed_when_requirements_change(checkout):
+    _put_program(checkout, "g++", "exit 0")
+    first = _bootstrap(checkout, PYTHON=sys.executable)
+    assert first.returncode == 0, first.stderr
+    assert "Making .venv" in first.stdout
+    second = _bootstrap(checkout)
+    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
+    with (checkout / "requirements.txt").open("a") as file:
+        file.write("# another\n")
+    third = _bootstrap(checkout)
+    assert third.stdout == "Installing requirements.txt ...\n"
+
+
+@pytest.mark.parametrize(("cuda", "venv"), [("12", ".venv"), ("13", ".venv-cu13")])
+def test_cuda_switch_chooses_environment_and_packages(cuda, venv):
+    make = [require_program("make"), "--dry-run", f"CUDA={cuda}", "run"]
+    plan = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    name = "requirements.txt" if cuda == "12" else "requirements/cu13.txt"
+    assert f"tools/bootstrap.sh {venv} {name}\n" in plan
+    assert f"{venv}/bin/python app.py run configs/sweep.yaml" in plan
+    assert any(f"cu{cuda}" in pin for pin in _pins(name))
+
+
+def test_unknown_cuda_version_is_refused():
+    make = [require_program("make"), "--dry-run", "CUDA=11", "run"]
+    result = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode != 0
+    assert "CUDA must be 12 or 13, got 11" in result.stderr
+
+
+# -- system programs ---------------------------------------------------------------------------
+
+
+def test_missing_program_skips_by_its_name_and_fails_in_ci(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv(REQUIRE_PROGRAMS, raising=False)
+    with pytest.raises(pytest.skip.Exception, match="needs the program chromium"):
+        require_program("chromium", "chromium-browser")
+    monkeypatch.setenv(REQUIRE_PROGRAMS, "1")
+    with pytest.raises(pytest.fail.Exception, match="needs the program chromium"):
+        require_program("chromium", "chromium-browser")
+
+
+def test_ci_asks_for_all_system_programs():
+    script = (ROOT / ".ci" / "run").read_text()
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    assert f"export CI=true {REQUIRE_PROGRAMS}=1\n" in script
+
+
+# -- the wheel ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def unpacked_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout, unpacked."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for folder in ("fluoro", "shaders"):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / folder, source / folder, ignore=ignore)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+    ]
+    subprocess.run([*build, "-q", "-w", str(out), str(source)], check=True)
+    (wheel,) = out.glob("fluoro-*.whl")
+    zipfile.ZipFile(wheel).extractall(out / "unpacked")
+    return out / "unpacked"
+
+
+def _files(folder: Path) -> set[str]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(p.relative_to(folder)) for p in paths if "__pycache__" not in p.parts}
+
+
+def test_wheel_carries_the_package_its_data_and_its_shaders(unpacked_wheel):
+    packed = _files(unpacked_wheel / "fluoro")
+    expected = _files(ROOT / "fluoro") | {f"shaders/{name}" for name in _files(ROOT / "shaders")}
+    assert packed == expected
+    assert {"py.typed", "physics/data/mu_water.csv", "shaders/drr.slang"} <= packed
+
+
+def test_installed_package_finds_its_own_shaders_from_another_folder(unpacked_wheel, tmp_path):
+    command = "from fluoro.paths import shader_dir; print(shader_dir())"
+    environment = os.environ | {"PYTHONPATH": str(unpacked_wheel), "PYTHONSAFEPATH": "1"}
+    found = subprocess.check_output(
+        [sys.executable, "-c", command], cwd=tmp_path, env=environment, text=True
+    )
+    assert Path(found.strip()) == unpacked_wheel / "fluoro" / "shaders"
+
+
+def test_wheel_is_named_after_the_version_of_the_package(unpacked_wheel):
+    assert (unpacked_wheel / f"fluoro-{fluoro.__version__}.dist-info" / "METADATA").is_file()
+
+
+# -- HoloHub -----------------------------------------------------------------------------------
+
+Version = Annotated[str, Field(pattern=r"^(0|[1-9]\d*)\.(0|[1-9]\d*)(\.(0|[1-9]\d*))*$")]
+ModeName = Annotated[str, Field(pattern=r"^[a-zA-Z_]\w*$")]
+CATEGORIES = {"Healthcare AI", "Medical Imaging", "Rendering", "Robotics", "Visualization"}
+"""Those of HoloHub's approved categories that could suit this application."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Author(_Strict):
+    name: str
+    affiliation: str
+
+
+class _Sdk(_Strict):
+    minimum_required_version: Version
+    tested_versions: Annotated[list[Version], Field(min_length=1)]
+
+
+class _Run(_Strict):
+    command: str
+    workdir: Literal["holohub_app_source", "holohub_app_bin", "holohub_bin"]
+
+
+class _Mode(_Strict):
+    description: str
+    run: _Run
+
+
+class _Application(_Strict):
+    """What HoloHub's schema (urn:holohub:application:v1) asks of an application."""
+
+    name: str
+    description: str
+    authors: Annotated[list[_Author], Field(min_length=1)]
+    language: Literal["Python", "C++"]
+    version: Version
+    changelog: dict[str, str]
+    dockerfile: str
+    holoscan_sdk: _Sdk
+    platforms: Annotated[list[Literal["x86_64", "aarch64"]], Field(min_length=1)]
+    tags: Annotated[list[str], Field(min_length=1)]
+    ranking: Annotated[int, Field(ge=0, le=5)]
+    requirements: dict[str, object]
+    run: _Run | None = None
+    modes: dict[ModeName, _Mode] | None = None
+    default_mode: ModeName | None = None
+
+    @model_validator(mode="after")
+    def _run_xor_modes(self) -> "_Application":
+        if (self.run is None) == (self.modes is None):
+            raise ValueError("exactly one of run and modes")
+        if self.default_mode is not None and self.default_mode not in (self.modes or {}):
+            raise ValueError("default_mode must be one of modes")
+        if self.default_mode is None and len(self.modes or {}) > 1:
+            raise ValueError("several modes need a default_mode")
+        return self
+
+
+def _metadata() -> dict:
+    return json.loads((ROOT / "metadata.json").read_text())["application"]
+
+
+def test_metadata_is_what_holohub_accepts():
+    application = _Application.model_validate(_metadata())
+    assert application.tags[0] in CATEGORIES
+    assert (ROOT / application.dockerfile.replace("<holohub_app_source>/", "")).is_file()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"run": {"command": "python3 app.py", "workdir": "holohub_app_source"}},
+        {"modes": None, "default_mode": None},
+        {"default_mode": None},
+        {"default_mode": "another"},
+        {"platforms": ["riscv"]},
+        {"version": "one"},
+    ],
+)
+def test_metadata_that_holohub_would_refuse_is_refused(change):
+    with pytest.raises(ValidationError):
+        _Application.model_validate(_metadata() | change)
+
+
+def test_metadata_agrees_with_the_package():
+    metadata, pins = _metadata(), _pins("requirements.txt")
+    assert metadata["version"] == fluoro.__version__
+    assert fluoro.__version__ in metadata["changelog"]
+    assert f"\n## {fluoro.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+    assert metadata["holoscan_sdk"]["tested_versions"] == [pins["holoscan-cu12"]]
+    assert (ROOT / "README.md").read_text().splitlines()[0] == f"# {metadata['name']}"
+
+
+@pytest.mark.parametrize("mode", list(_metadata()["modes"]))
+def test_mode_of_the_metadata_names_files_that_exist(mode):
+    words = shlex.split(_metadata()["modes"][mode]["run"]["command"])
+    assert words[:3] == ["python3", "app.py", "run"]
+    assert all((ROOT / word).is_file() for word in (words[1], words[3]))
+
+
+# -- Docker and documents ----------------------------------------------------------------------
+
+
+def test_dockerfile_copies_files_that_exist_and_reach_the_build():
+    ignore = (ROOT / ".dockerignore").read_text().splitlines()
+    allowed = [line[1:].rstrip("/") for line in ignore if line.startswith("!")]
+    copies = re.findall(r"^COPY (.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    sources = [source.rstrip("/") for copy in copies for source in copy.split()]
+    assert len(sources) > 5
+    for source in sources:
+        assert (ROOT / source).exists(), source
+        assert source.split("/")[0] in allowed, source
+
+
+def test_figure_of_the_conventions_is_the_one_that_the_geometry_draws():
+    assert FIGURE.read_text() == draw(), "run `python -m tools.draw_conventions`"
