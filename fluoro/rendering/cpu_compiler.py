@@ -35,7 +35,16 @@ log = logging.getLogger(__name__)
 RAY_LANES = 16
 """Rays that a CPU thread carries side by side: the floats of one 512-bit register."""
 
-DEFINES = {"RAY_LANES": str(RAY_LANES), "GROUP_COLUMNS": "1", "GROUP_ROWS": "1"}
+PIXELS_PER_GROUP = 16
+"""Pixels of a row that one call of an image chain's kernel works on."""
+
+DEFINES = {
+    "RAY_LANES": str(RAY_LANES),
+    "GROUP_COLUMNS": "1",
+    "GROUP_ROWS": "1",
+    "PIXEL_GROUP_COLUMNS": str(PIXELS_PER_GROUP),
+    "PIXEL_GROUP_ROWS": "1",
+}
 
 COMMON_FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-w", "-pthread", "-fvisibility=hidden")
 FAST_FLAGS = (
@@ -99,11 +108,13 @@ class CpuKernel:
         dispatch: `fluoro_dispatch` of the driver, releases the interpreter's lock.
         layout: Byte offset and size of every uniform by name.
         size_bytes: Size of the block of uniforms.
+        group_size: Threads of a group along columns, rows and layers.
     """
 
     dispatch: Any
     layout: Mapping[str, tuple[int, int]]
     size_bytes: int
+    group_size: tuple[int, int, int]
 
 
 def load_cpu_kernel(module: str, entry: str, *, exact: bool) -> CpuKernel:
@@ -132,7 +143,8 @@ def _open(library: Path, layout: Path) -> CpuKernel:
     try:
         dispatch = ctypes.CDLL(str(library)).fluoro_dispatch
         offsets = json.loads(layout.read_text())
-    except (OSError, ValueError, AttributeError) as error:
+        group_size = offsets.pop("group_size")
+    except (OSError, ValueError, AttributeError, KeyError) as error:
         raise DeviceError(f"{library} is damaged ({error}): delete its folder") from None
     dispatch.restype = None
     dispatch.argtypes = [*[ctypes.c_uint] * 3, ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
@@ -140,6 +152,7 @@ def _open(library: Path, layout: Path) -> CpuKernel:
         dispatch=dispatch,
         layout={name: (offset, size) for name, (offset, size) in offsets.items()},
         size_bytes=max(offset + size for offset, size in offsets.values()),
+        group_size=tuple(group_size),
     )
 
 
@@ -200,11 +213,11 @@ def _build(
         library.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
             source = Path(scratch) / f"{entry}.cpp"
-            cpp, offsets = _translate(module, entry, Path(scratch))
+            cpp, meta = _translate(module, entry, Path(scratch))
             source.write_text(cpp + DRIVER.replace("FLUORO_ENTRY", entry))
             built = source.with_suffix(".so")
             _compile([compiler, *flags, "-o", str(built), str(source)], entry)
-            source.with_suffix(".json").write_text(json.dumps(offsets))
+            source.with_suffix(".json").write_text(json.dumps(meta))
             source.with_suffix(".json").replace(layout)
             built.replace(library)
     except OSError as error:
@@ -222,8 +235,8 @@ def _compile(command: list[str], entry: str) -> None:
         raise DeviceError(f"{command[0]} cannot compile kernel {entry}: {(errors or lines)[0]}")
 
 
-def _translate(module: str, entry: str, scratch: Path) -> tuple[str, dict[str, tuple[int, int]]]:
-    """C++ of one entry point, and the layout of its uniforms, from the Slang compiler."""
+def _translate(module: str, entry: str, scratch: Path) -> tuple[str, dict[str, list[int]]]:
+    """C++ of one entry point, and the layout of uniforms and groups, from the Slang compiler."""
     import slangpy as spy
 
     spy.Logger.get().level = spy.LogLevel.error
@@ -242,9 +255,11 @@ def _translate(module: str, entry: str, scratch: Path) -> tuple[str, dict[str, t
     try:
         program = device.load_program(f"{module}.slang", [entry])
         device.create_compute_kernel(program).dispatch(thread_count=spy.uint3(0, 0, 0))
-        offsets = {p.name: (p.offset, p.type_layout.size) for p in program.layout.parameters}
+        meta = {p.name: [p.offset, p.type_layout.size] for p in program.layout.parameters}
+        group = program.layout.entry_points[0].compute_thread_group_size
+        meta["group_size"] = [group.x, group.y, group.z]
         (cpp,) = scratch.glob("*.cpp")
-        return cpp.read_text(), offsets
+        return cpp.read_text(), meta
     except (RuntimeError, ValueError) as error:
         first = next((line for line in str(error).splitlines() if "error" in line), str(error))
         raise DeviceError(f"Slang cannot compile {entry} of {module}.slang: {first}") from None

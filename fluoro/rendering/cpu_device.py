@@ -19,7 +19,7 @@ NICENESS = 5
 """Render threads step back behind the threads that serve people and sockets (0 to 19)."""
 
 SMALL_DISPATCH_THREADS = 4096
-"""Fewer kernel threads than this are not worth starting operating-system threads for."""
+"""Pictures of fewer pixels are not worth starting operating-system threads for."""
 
 
 def available_cores() -> int:
@@ -64,9 +64,10 @@ class CpuDevice(ComputeDevice):
     ) -> None:
         kernel = self._kernel(module, entry, exact)
         block = _pack(kernel, uniforms)
-        small = threads[0] * threads[1] * threads[2] < SMALL_DISPATCH_THREADS and exact
+        groups = [-(-count // size) for count, size in zip(threads, kernel.group_size, strict=True)]
+        small = exact and threads[0] * threads[1] * threads[2] < SMALL_DISPATCH_THREADS
         workers, niceness = (1, 0) if small else (self.workers, NICENESS)
-        kernel.dispatch(*threads, block.ctypes.data, workers, niceness)
+        kernel.dispatch(*groups, block.ctypes.data, workers, niceness)
 
     def _kernel(self, module: str, entry: str, exact: bool) -> CpuKernel:
         key = (module, entry, exact)

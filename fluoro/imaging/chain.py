@@ -1,0 +1,154 @@
+"""The image chain: line integrals become photons, counts, a signal and at last a picture.
+
+    expected photons -> Poisson -> blur -> electronic noise -> gain and bias -> log -> window
+
+Each stage is one kernel (shaders/<stage>.slang), has a switch in the configuration and an oracle
+in `fluoro.imaging.reference`. Noise is a pure function of (seed, frame number, pixel).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.config import ImageChainConfig
+from fluoro.physics.dose import open_field_photons
+from fluoro.rendering.devices import ComputeDevice
+
+__all__ = ["ImageChain", "blur_weights"]
+
+NO_PHOTON = 0.5
+"""The logarithm takes a signal below half a photon as half a photon."""
+
+BLUR_REACH_SIGMAS = 3.5
+"""The Gaussian is cut where it has fallen to 0.2 % of its peak."""
+
+
+_Words = tuple[int, int, int]
+
+
+class ImageChain:
+    """Applies the stages that a configuration switches on.
+
+    Args:
+        device: Where the line integrals lie and the kernels run.
+        seed: Of the noise, 0 to 2**63 - 1.
+    """
+
+    def __init__(self, device: ComputeDevice, seed: int) -> None:
+        self._device = device
+        self._seed = _words(seed)
+
+    def apply(
+        self, integrals: Any, config: ImageChainConfig, frame_number: int, pixel_spacing_mm: float
+    ) -> Any:
+        """The picture of one frame.
+
+        Args:
+            integrals: Line integrals (dimensionless), float32 array of the device, shape
+                (height, width); left as they are.
+            config: Which stages, with which numbers; may change from frame to frame.
+            frame_number: Selects the noise.
+            pixel_spacing_mm: Pixel pitch [mm], for the photons per pixel and the blur.
+
+        Returns:
+            Display values in [0, 1], a new float32 array of the device of the same shape.
+        """
+        chain = _Run(self._device, integrals, self._seed, _words(frame_number))
+        chain.expose(config, pixel_spacing_mm)
+        chain.read_out(config)
+        chain.show(config)
+        return chain.image
+
+
+class _Run:
+    """One frame on its way through the stages."""
+
+    def __init__(
+        self, device: ComputeDevice, integrals: Any, seed: _Words, frame: _Words
+    ) -> None:
+        self._device = device
+        self._integrals = integrals
+        self._draw = {"seed": seed, "frame": frame}
+        height, width = integrals.shape
+        self._size = (width, height, 1)
+        self.image = device.empty((height, width))
+        self._open_field = 1.0
+
+    def _stage(self, name: str, **uniforms: Any) -> None:
+        shared = {"image": self.image, "image_size": self._size}
+        self._device.launch(name, name, self._size, {**shared, **uniforms}, exact=True)
+
+    def expose(self, config: ImageChainConfig, pixel_spacing_mm: float) -> None:
+        """Photons in each pixel: expected, counted, blurred."""
+        if not config.beer_lambert:
+            self._stage("copy_integrals", integrals=self._integrals)
+            return
+        self._open_field = open_field_photons(config.dose_ngy, pixel_spacing_mm)
+        self._stage(
+            "beer_lambert", integrals=self._integrals, open_field_photons=self._open_field
+        )
+        if config.poisson:
+            self._stage("poisson", **self._draw)
+        if config.blur_sigma_mm > 0:
+            self._blur(blur_weights(config.blur_sigma_mm / pixel_spacing_mm))
+
+    def _blur(self, weights: NDArray[np.float32]) -> None:
+        taps = self._device.to_device(weights)
+        for along_rows in (1, 0):
+            source, self.image = self.image, self._device.empty(self.image.shape)
+            self._stage(
+                "blur",
+                source=source,
+                weights=taps,
+                radius=len(weights) - 1,
+                along_rows=along_rows,
+            )
+
+    def read_out(self, config: ImageChainConfig) -> None:
+        """Photons to a signal relative to the open field, and its logarithm."""
+        if not config.beer_lambert:
+            return
+        if config.electronic_noise_photons > 0:
+            sigma = float(config.electronic_noise_photons)
+            self._stage("electronic_noise", sigma_photons=sigma, **self._draw)
+        self._stage(
+            "gain_bias",
+            open_field_photons=self._open_field,
+            gain=float(config.gain),
+            bias=float(config.bias),
+        )
+        if config.log:
+            self._stage("logarithm", floor_signal=NO_PHOTON / self._open_field)
+
+    def show(self, config: ImageChainConfig) -> None:
+        """The fixed window and the polarity."""
+        bright_where_large = config.polarity == "bone_bright"
+        if config.beer_lambert and not config.log:
+            bright_where_large = not bright_where_large  # a signal is small behind bone
+        self._stage(
+            "window",
+            lower=float(config.window.level - config.window.width / 2),
+            width=float(config.window.width),
+            inverted=0 if bright_where_large else 1,
+        )
+
+
+def _words(number: int) -> _Words:
+    """Low and high 32-bit word, as signed integers."""
+    low, high = number & 0xFFFFFFFF, (number >> 32) & 0xFFFFFFFF
+    return _signed(low), _signed(high), 0
+
+
+def _signed(word: int) -> int:
+    return word - (1 << 32) if word >= 1 << 31 else word
+
+
+def blur_weights(sigma_px: float) -> NDArray[np.float32]:
+    """Weights of a Gaussian blur from the middle outwards; both sides together sum to 1."""
+    radius = max(1, int(np.ceil(BLUR_REACH_SIGMAS * sigma_px)))
+    weights = np.exp(-0.5 * (np.arange(radius + 1) / sigma_px) ** 2)
+    return np.asarray(weights / (weights[0] + 2 * weights[1:].sum()), np.float32)
+
