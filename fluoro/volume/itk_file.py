@@ -1,0 +1,109 @@
+"""An image file through SimpleITK: its header first, its voxels when asked; errors in one line."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK
+from numpy.typing import NDArray
+
+from fluoro.errors import InputError
+
+__all__ = ["ImageInfo", "ItkFile"]
+
+sitk: Any = SimpleITK
+"""SimpleITK has no type hints."""
+
+VOXEL_BYTES = {
+    "8-bit signed integer": 1, "8-bit unsigned integer": 1,
+    "16-bit signed integer": 2, "16-bit unsigned integer": 2,
+    "32-bit signed integer": 4, "32-bit unsigned integer": 4, "32-bit float": 4,
+    "64-bit signed integer": 8, "64-bit unsigned integer": 8, "64-bit float": 8,
+}  # fmt: skip
+"""SimpleITK's names of voxels that are one real number, and their bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageInfo:
+    """A file's header as SimpleITK understands it, in patient LPS.
+
+    Attributes:
+        size: Voxels along each axis, x first.
+        spacing_mm: Per axis.
+        origin_mm: Centre of the first voxel, per axis.
+        direction: Square matrix whose columns are the directions of the axes.
+        components: Numbers per voxel.
+        voxel_kind: SimpleITK's name of it.
+        voxel_bytes: Bytes of a voxel in memory; None if it is no single real number.
+    """
+
+    size: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    origin_mm: tuple[float, ...]
+    direction: NDArray[np.float64]
+    components: int
+    voxel_kind: str
+    voxel_bytes: int | None
+
+
+class ItkFile:
+    """One image file, opened with the reader of one format only.
+
+    Args:
+        path: The file.
+        image_io: SimpleITK's name of the format's reader.
+
+    Raises:
+        InputError: SimpleITK cannot make sense of the header.
+    """
+
+    def __init__(self, path: Path, image_io: str) -> None:
+        """Reads the header."""
+        sitk.ProcessObject.GlobalWarningDisplayOff()
+        self._path = path
+        self._reader = sitk.ImageFileReader()
+        self._reader.SetImageIO(image_io)
+        self._reader.SetFileName(str(path))
+        try:
+            self._reader.ReadImageInformation()
+        except RuntimeError as error:
+            raise InputError(f"{path}: cannot be read: {_telling_line(error)}") from None
+        self.info = _info(self._reader)
+
+    def read(self) -> NDArray[Any]:
+        """The voxels, last axis first, in the file's type.
+
+        Raises:
+            InputError: SimpleITK cannot read them.
+        """
+        try:
+            return np.asarray(sitk.GetArrayFromImage(self._reader.Execute()))
+        except (RuntimeError, MemoryError) as error:
+            raise InputError(f"{self._path}: cannot be read: {_telling_line(error)}") from None
+
+
+def _info(reader: Any) -> ImageInfo:
+    axes = reader.GetDimension()
+    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    return ImageInfo(
+        size=tuple(reader.GetSize()),
+        spacing_mm=tuple(reader.GetSpacing()),
+        origin_mm=tuple(reader.GetOrigin()),
+        direction=np.reshape(reader.GetDirection(), (axes, axes)),
+        components=reader.GetNumberOfComponents(),
+        voxel_kind=kind,
+        voxel_bytes=VOXEL_BYTES.get(kind.removeprefix("vector of ")),
+    )
+
+
+def _telling_line(error: Exception) -> str:
+    """The most telling line of an exception of SimpleITK's, without its internals."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    telling = [line for line in lines if line and not line.startswith("Reason:")]
+    text = telling[-1] if telling else type(error).__name__
+    text = re.sub(r"^(sitk::|itk::|ITK )ERROR: (\w+\(0x[0-9a-f]+\): )?", "", text)
+    return re.sub(r"^\[nrrd\] \w+: ?", "", text)

@@ -1,0 +1,108 @@
+"""The header of a MetaImage file (.mha, .mhd)."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from fluoro.errors import InputError
+from fluoro.volume.header import VolumeHeader, VoxelData, finite_numbers, require_spacing
+
+__all__ = ["read_meta_header"]
+
+HEADER_LIMIT_BYTES = 1 << 20
+"""A header is a few hundred bytes; beyond this it is none."""
+ELEMENT_BYTES = {
+    "CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "LONG": 4, "ULONG": 4,
+    "LONG_LONG": 8, "ULONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8,
+}  # fmt: skip
+"""Bytes of one number by ElementType without MET_ (a long has at least 4)."""
+DIRECTION_KEYS = ("TransformMatrix", "Orientation", "Rotation")
+ORIGIN_KEYS = ("Offset", "Position", "Origin")
+
+
+def read_meta_header(path: Path) -> VolumeHeader:
+    """Claims of a MetaImage header.
+
+    Raises:
+        InputError: Not a MetaImage, a key missing or malformed, or voxels in several files.
+    """
+    fields, end = _fields(path)
+    shape = _shape(path, fields)
+    spacing = _spacing(path, fields, len(shape))
+    for key in (*DIRECTION_KEYS, *ORIGIN_KEYS):
+        finite_numbers(path, key, fields.get(key, ""))
+    return VolumeHeader(
+        shape_xyz=shape if len(shape) != 4 or shape[3] != 1 else shape[:3],
+        spacing_xyz_mm=spacing[:3],
+        data=_data(path, fields, end, math.prod(shape) * _element_bytes(path, fields)),
+        oriented=any(key in fields for key in DIRECTION_KEYS),
+    )
+
+
+def _fields(path: Path) -> tuple[dict[str, str], int]:
+    """Keys and values up to ElementDataFile, and the first byte after that line."""
+    with path.open("rb") as file:
+        raw = file.read(HEADER_LIMIT_BYTES)
+    fields: dict[str, str] = {}
+    start = 0
+    while start < len(raw) and "ElementDataFile" not in fields:
+        end = raw.find(b"\n", start) + 1 or len(raw)
+        key, equals, value = raw[start:end].decode("latin-1").partition("=")
+        if key.strip() in fields:
+            raise InputError(f"{path}: {key.strip()} is given twice")
+        if equals:
+            fields[key.strip()] = value.strip()
+        start = end
+    if "ElementDataFile" not in fields or "DimSize" not in fields:
+        raise InputError(f"{path}: is not a MetaImage file: no DimSize or no ElementDataFile")
+    return fields, start
+
+
+def _shape(path: Path, fields: dict[str, str]) -> tuple[int, ...]:
+    sizes = finite_numbers(path, "DimSize", fields["DimSize"])
+    axes = fields.get("NDims", "")
+    if axes != str(len(sizes)) or not all(size >= 1 and size == int(size) for size in sizes):
+        raise InputError(
+            f"{path}: DimSize must be NDims ({axes or 'missing'}) positive counts, "
+            f"got {fields['DimSize']!r}"
+        )
+    return tuple(int(size) for size in sizes)
+
+
+def _spacing(path: Path, fields: dict[str, str], axes: int) -> tuple[float, ...]:
+    key = "ElementSpacing" if "ElementSpacing" in fields else "ElementSize"
+    if key not in fields:
+        raise InputError(f"{path}: ElementSpacing is missing; without it no voxel has a size")
+    spacing = require_spacing(path, key, finite_numbers(path, key, fields[key]))
+    if len(spacing) != axes:
+        raise InputError(f"{path}: {key} must be {axes} lengths, got {fields[key]!r}")
+    return spacing
+
+
+def _element_bytes(path: Path, fields: dict[str, str]) -> int:
+    name = fields.get("ElementType", "").removeprefix("MET_").removesuffix("_ARRAY")
+    if name not in ELEMENT_BYTES:
+        raise InputError(f"{path}: ElementType must be a number, got {fields.get('ElementType')!r}")
+    if fields.get("ElementNumberOfChannels", "1") != "1":
+        raise InputError(
+            f"{path}: voxels must be one number each, "
+            f"got ElementNumberOfChannels {fields['ElementNumberOfChannels']}"
+        )
+    return ELEMENT_BYTES[name]
+
+
+def _data(path: Path, fields: dict[str, str], end: int, needed_bytes: int) -> VoxelData:
+    name = fields["ElementDataFile"]
+    local = name.upper() == "LOCAL"
+    if name.upper() == "LIST" or "%" in name or not name:
+        raise InputError(f"{path}: voxels in several files are not read, got {name!r}")
+    binary = fields.get("BinaryData", "False").upper().startswith(("T", "1"))
+    compressed = fields.get("CompressedData", "False").upper().startswith(("T", "1"))
+    skipped = fields.get("HeaderSize", "0") != "0"
+    return VoxelData(
+        path=path if local else path.parent / name,
+        offset=end if local else 0,
+        encoding="other" if skipped or not binary else "zlib" if compressed else "raw",
+        needed_bytes=needed_bytes,
+    )

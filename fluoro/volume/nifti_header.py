@@ -1,0 +1,180 @@
+"""The header of a NIfTI file (versions 1 and 2, one file), by its specification."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.errors import InputError
+from fluoro.volume.header import VolumeHeader, VoxelData, require_spacing
+
+__all__ = ["read_nifti_header"]
+
+NAMES = ["size", "magic", "dim", "datatype", "pixdim", "vox_offset", "slope", "inter", "units",
+         "qform_code", "sform_code", "quatern", "srow"]  # fmt: skip
+NIFTI_1 = np.dtype({
+    "names": NAMES,
+    "formats": ["i4", "S4", "8i2", "i2", "8f4", "f4", "f4", "f4", "u1", "i2", "i2", "6f4", "12f4"],
+    "offsets": [0, 344, 40, 70, 76, 108, 112, 116, 123, 252, 254, 256, 280],
+    "itemsize": 348,
+})  # fmt: skip
+"""nifti1.h (NIMH); `quatern` also holds the three offsets that follow it."""
+NIFTI_2 = np.dtype({
+    "names": NAMES,
+    "formats": ["i4", "S8", "8i8", "i2", "8f8", "i8", "f8", "f8", "i4", "i4", "i4", "6f8", "12f8"],
+    "offsets": [0, 4, 16, 12, 104, 168, 176, 184, 500, 344, 348, 352, 400],
+    "itemsize": 540,
+})  # fmt: skip
+"""nifti2.h (NIMH)."""
+VOXEL_BYTES = {2: 1, 4: 2, 8: 4, 16: 4, 64: 8, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8}
+"""Bytes per voxel of the data types with one real number each."""
+MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+"""Unknown (taken as mm, as all readers do), metre, millimetre, micrometre."""
+LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+LENGTH_TOLERANCE = 1e-3
+"""Relative difference of pixdim and the sform's columns that rounding to text explains."""
+SHEAR_TOLERANCE = 1e-4
+"""Cosine between two axes up to which they count as perpendicular, as for a VolumeGrid."""
+
+
+def read_nifti_header(path: Path) -> VolumeHeader:
+    """Claims of a NIfTI header.
+
+    Raises:
+        InputError: Not a NIfTI file in one piece, or a header that contradicts itself.
+    """
+    compressed = path.name.lower().endswith(".gz")
+    header = _parse(path, _first_bytes(path, compressed))
+    shape = _shape(path, header["dim"])
+    voxel_bytes = _voxel_bytes(path, int(header["datatype"]))
+    _require_scaling(path, float(header["slope"]), float(header["inter"]))
+    pixdim = require_spacing(path, "pixdim", np.asarray(header["pixdim"][1:4], float).tolist())
+    unit = MM_PER_UNIT.get(int(header["units"]) & 7)
+    if unit is None:
+        raise InputError(f"{path}: xyzt_units must be a length, got {int(header['units']) & 7}")
+    return VolumeHeader(
+        shape_xyz=shape,
+        spacing_xyz_mm=tuple(value * unit for value in pixdim),
+        data=VoxelData(
+            path=path,
+            offset=0,
+            encoding="gzip" if compressed else "raw",
+            needed_bytes=_offset(path, header) + math.prod(shape) * voxel_bytes,
+        ),
+        oriented=bool(header["sform_code"] > 0 or header["qform_code"] > 0),
+        world_from_index=_world_from_index(path, header, pixdim, unit),
+    )
+
+
+def _first_bytes(path: Path, compressed: bool) -> bytes:
+    try:
+        with gzip.open(path) if compressed else path.open("rb") as file:
+            return file.read(NIFTI_2.itemsize)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path}: is truncated or damaged: {error}") from None
+
+
+def _parse(path: Path, raw: bytes) -> Any:
+    for layout, magic in ((NIFTI_1, b"n+1"), (NIFTI_2, b"n+2\0\r\n\x1a\n")):
+        for ordered in (layout.newbyteorder("<"), layout.newbyteorder(">")):
+            if len(raw) >= layout.itemsize:
+                header = np.frombuffer(raw, ordered, count=1)[0]
+                if header["size"] == layout.itemsize and header["magic"] == magic:
+                    return header
+    raise InputError(f"{path}: is not a NIfTI file in one piece: no header of version 1 or 2")
+
+
+def _shape(path: Path, dim: NDArray[np.int64]) -> tuple[int, ...]:
+    axes = int(dim[0])
+    shape = tuple(int(size) for size in dim[1 : axes + 1])
+    if not 1 <= axes <= 7 or min(shape) < 1:
+        raise InputError(f"{path}: dim must be 1 to 7 positive sizes, got {dim.tolist()}")
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
+
+
+def _voxel_bytes(path: Path, datatype: int) -> int:
+    if datatype not in VOXEL_BYTES:
+        raise InputError(
+            f"{path}: voxels must be one number each (no colour, complex or vector), "
+            f"got NIfTI datatype {datatype}"
+        )
+    return VOXEL_BYTES[datatype]
+
+
+def _offset(path: Path, header: Any) -> int:
+    offset, smallest = float(header["vox_offset"]), int(header["size"]) + 4
+    if not math.isfinite(offset) or offset < smallest:
+        raise InputError(f"{path}: vox_offset must be at least {smallest}, got {offset:g}")
+    return int(offset)
+
+
+def _require_scaling(path: Path, slope: float, inter: float) -> None:
+    """A slope of 0, or not finite, means none; then an intercept is read in different ways."""
+    scaled = math.isfinite(slope) and slope != 0
+    if scaled and not math.isfinite(inter):
+        raise InputError(f"{path}: scl_inter must be finite, got {inter:g}")
+    if not scaled and math.isfinite(inter) and inter != 0:
+        raise InputError(
+            f"{path}: scl_slope must not be {slope:g} with an intercept (scl_inter {inter:g})"
+        )
+
+
+def _world_from_index(
+    path: Path, header: Any, pixdim: tuple[float, ...], unit: float
+) -> NDArray[np.float64] | None:
+    """The sform if there is one, else the qform: patient LPS [mm]."""
+    if header["sform_code"] > 0:
+        ras = _sform(path, header, pixdim)
+    elif header["qform_code"] > 0:
+        ras = _qform(path, header, pixdim)
+    else:
+        return None
+    ras[:3] *= unit
+    return LPS_FROM_RAS @ ras
+
+
+def _sform(path: Path, header: Any, pixdim: tuple[float, ...]) -> NDArray[np.float64]:
+    matrix = np.eye(4)
+    matrix[:3] = np.asarray(header["srow"], float).reshape(3, 4)
+    if not np.all(np.isfinite(matrix)):
+        raise InputError(f"{path}: srow_x, srow_y, srow_z (sform) must be finite")
+    lengths = np.linalg.norm(matrix[:3, :3], axis=0)
+    axes = matrix[:3, :3] / np.where(lengths > 0, lengths, 1)
+    if np.abs(np.triu(axes.T @ axes, k=1)).max() > SHEAR_TOLERANCE:
+        raise InputError(
+            f"{path}: the sform is sheared; resample the volume to a right-angled grid"
+        )
+    if not np.allclose(lengths, pixdim, rtol=LENGTH_TOLERANCE, atol=0):
+        raise InputError(
+            f"{path}: the sform's columns are {_text(lengths)} long, but pixdim is {_text(pixdim)}"
+        )
+    return matrix
+
+
+def _qform(path: Path, header: Any, pixdim: tuple[float, ...]) -> NDArray[np.float64]:
+    b, c, d, *offset = np.asarray(header["quatern"], float)
+    if not np.all(np.isfinite([b, c, d, *offset])) or b * b + c * c + d * d > 1 + SHEAR_TOLERANCE:
+        raise InputError(f"{path}: quatern_b, c, d and qoffset (qform) must be a finite rotation")
+    a = math.sqrt(max(0.0, 1 - b * b - c * c - d * d))
+    matrix = np.eye(4)
+    matrix[:3, :3] = [
+        [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+        [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+        [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+    ]
+    handedness = -1.0 if header["pixdim"][0] < 0 else 1.0
+    matrix[:3, :3] *= np.array([1.0, 1.0, handedness]) * pixdim
+    matrix[:3, 3] = offset
+    return matrix
+
+
+def _text(values: Any) -> str:
+    return "(" + ", ".join(f"{value:g}" for value in values) + ")"

@@ -1,0 +1,237 @@
+"""CT volumes from NIfTI, NRRD and MetaImage files: read right, or refused with the reason."""
+
+from __future__ import annotations
+
+import logging
+import math
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.errors import InputError
+from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.header import VolumeHeader, require_complete
+from fluoro.volume.itk_file import ImageInfo, ItkFile
+from fluoro.volume.memory import require_memory
+from fluoro.volume.meta_header import read_meta_header
+from fluoro.volume.nifti_header import read_nifti_header
+from fluoro.volume.nrrd_header import read_nrrd_header
+from fluoro.volume.volumes import HuVolume
+
+__all__ = [
+    "FileFormat",
+    "file_format",
+    "read_header",
+    "read_hu",
+    "source_files",
+    "unoriented",
+]
+
+log = logging.getLogger(__name__)
+
+CORNER_TOLERANCE = 0.05
+"""Disagreement of the library's and the header's own corners, in voxels, that rounding explains."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileFormat:
+    """A kind of file: its name, its suffixes, who reads its voxels and who its header."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    image_io: str
+    read_header: Callable[[Path], VolumeHeader]
+
+
+FORMATS = (
+    FileFormat(
+        name="NIfTI",
+        suffixes=(".nii", ".nii.gz"),
+        image_io="NiftiImageIO",
+        read_header=read_nifti_header,
+    ),
+    FileFormat(
+        name="NRRD",
+        suffixes=(".nrrd", ".nhdr"),
+        image_io="NrrdImageIO",
+        read_header=read_nrrd_header,
+    ),
+    FileFormat(
+        name="MetaImage",
+        suffixes=(".mha", ".mhd"),
+        image_io="MetaImageIO",
+        read_header=read_meta_header,
+    ),
+)
+
+
+def read_hu(path: Path) -> HuVolume:
+    """CT numbers of a file, int16 where they are whole numbers in its range, else float32.
+
+    Values below -1024 (padding) are left as they are.
+
+    Raises:
+        InputError: A file that is missing, empty, truncated, unreadable or damaged, that is not
+            one 3D volume of single finite numbers on a right-angled grid, or that does not fit in
+            memory (found out before any is taken).
+    """
+    header = read_header(path)
+    file = ItkFile(path, file_format(path).image_io)
+    grid = _grid(path, file.info, header)
+    require_memory(str(path), _needed_bytes(file.info, grid))
+    require_complete(header.data)
+    hu_zyx = _to_hu(path, file.read().reshape(grid.shape_zyx))
+    if not header.oriented:
+        log.warning(unoriented(path))
+    return HuVolume(hu_zyx=hu_zyx, grid=grid, source=str(path))
+
+
+def file_format(path: Path) -> FileFormat:
+    """The format that a path's suffix names.
+
+    Raises:
+        InputError: No readable, non-empty regular file, or another suffix.
+    """
+    _require_file(path)
+    for kind in FORMATS:
+        if path.name.lower().endswith(kind.suffixes):
+            return kind
+    known = ", ".join(suffix for kind in FORMATS for suffix in kind.suffixes)
+    raise InputError(f"{path}: a CT file must end in {known}")
+
+
+def read_header(path: Path) -> VolumeHeader:
+    """What the file's header claims; the file that holds the voxels is there.
+
+    Raises:
+        InputError: As `read_hu`, as far as the header tells.
+    """
+    try:
+        header = file_format(path).read_header(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if header.data.path != path:
+        _require_file(header.data.path)
+    return header
+
+
+def unoriented(path: Path) -> str:
+    """What to say of a file whose header has no orientation."""
+    return f"{path}: does not say how the patient lies; its axes are taken as L, P, S"
+
+
+def source_files(path: Path) -> tuple[Path, ...]:
+    """All files that a volume is made of: the file, and its voxels' where they lie apart."""
+    data_path = read_header(path).data.path
+    return (path,) if data_path == path else (path, data_path)
+
+
+def _require_file(path: Path) -> None:
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError(f"{path}: is a folder (DICOM series are not read), give a CT file")
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path}: is not a regular file")
+        with path.open("rb"):
+            pass
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file") from None
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {_reason(error)}") from None
+    if status.st_size == 0:
+        raise InputError(f"{path}: is empty (0 bytes)")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _grid(path: Path, info: ImageInfo, header: VolumeHeader) -> VolumeGrid:
+    size = _single_volume(path, info)
+    spacing = info.spacing_mm[:3]
+    if size != header.shape_xyz or not np.allclose(spacing, header.spacing_xyz_mm, rtol=1e-4):
+        raise InputError(
+            f"{path}: its header is read in two ways: {header.shape_xyz} voxels of "
+            f"{header.spacing_xyz_mm} mm, or {size} of {spacing} mm"
+        )
+    x, y, z = ((row[0] + 0.0, row[1] + 0.0, row[2] + 0.0) for row in info.direction[:3].tolist())
+    try:
+        grid = VolumeGrid(
+            shape_zyx=(size[2], size[1], size[0]),
+            spacing_xyz_mm=(spacing[0], spacing[1], spacing[2]),
+            origin_xyz_mm=(info.origin_mm[0], info.origin_mm[1], info.origin_mm[2]),
+            direction=(x, y, z),
+        )
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    _require_agreement(path, grid, header)
+    return grid
+
+
+def _single_volume(path: Path, info: ImageInfo) -> tuple[int, ...]:
+    if info.components != 1 or info.voxel_bytes is None:
+        raise InputError(f"{path}: voxels must be one number each, got {info.voxel_kind}")
+    size = info.size[:3] if len(info.size) == 4 and info.size[3] == 1 else info.size
+    if len(size) != 3:
+        raise InputError(
+            f"{path}: must be one volume with 3 axes, got {len(size)} axes of {size} voxels"
+        )
+    return size
+
+
+def _require_agreement(path: Path, grid: VolumeGrid, header: VolumeHeader) -> None:
+    """The library's corners of the volume are where the header puts them."""
+    if header.world_from_index is None:
+        return
+    corners = np.array([*np.ndindex(2, 2, 2)]) * (np.array(grid.shape_xyz) - 1)
+    homogeneous = np.column_stack([corners, np.ones(8)])
+    gap = (homogeneous @ (grid.world_from_index - header.world_from_index).T)[:, :3]
+    largest_mm = float(np.linalg.norm(gap, axis=1).max())
+    if not largest_mm <= CORNER_TOLERANCE * min(grid.spacing_xyz_mm):
+        raise InputError(
+            f"{path}: its header places the volume in two ways, {largest_mm:.3g} mm apart "
+            "(sform and qform disagree)"
+        )
+
+
+def _needed_bytes(info: ImageInfo, grid: VolumeGrid) -> int:
+    """Voxels as the library holds them, as CT numbers, and as attenuation."""
+    voxel_bytes = info.voxel_bytes or 8
+    return math.prod(grid.shape_zyx) * (voxel_bytes + (2 if voxel_bytes <= 2 else 4) + 4)
+
+
+def _to_hu(path: Path, pixels: NDArray[Any]) -> NDArray[np.int16] | NDArray[np.float32]:
+    if _fits_int16(path, pixels):
+        return pixels.astype(np.int16, copy=False)
+    return pixels.astype(np.float32, copy=False)
+
+
+def _fits_int16(path: Path, pixels: NDArray[Any]) -> bool:
+    """Whether all are whole numbers in int16's range; slice by slice, without a copy.
+
+    Raises:
+        InputError: Some are not finite as float32.
+    """
+    bad, fits = 0, True
+    for plane in pixels:
+        with np.errstate(over="ignore"):
+            values = plane.astype(np.float32)
+        bad += int(np.count_nonzero(~np.isfinite(values)))
+        fits = fits and _are_int16(plane)
+    if bad:
+        raise InputError(f"{path}: {bad} of {pixels.size} voxels are not finite (NaN or infinite)")
+    return fits
+
+
+def _are_int16(values: NDArray[Any]) -> bool:
+    limits = np.iinfo(np.int16)
+    inside = values.min() >= limits.min and values.max() <= limits.max
+    return bool(inside and (values.dtype.kind in "iu" or np.array_equal(values, np.rint(values))))

@@ -1,0 +1,148 @@
+"""What the cache is built on: folders that appear whole or not at all, and content hashes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from fluoro.errors import InputError, OutputError
+from fluoro.paths import cache_dir
+
+__all__ = ["content_sha256", "staged_folder"]
+
+log = logging.getLogger(__name__)
+
+UNFINISHED = ".new-"
+"""Start of the name of a folder that is still being filled."""
+REPLACED = ".old-"
+"""Start of the name of a folder that has been replaced and is being removed."""
+ABANDONED_AFTER_S = 3600.0
+"""A folder that nobody has written to for so long was left by a crash."""
+SETTLED_AFTER_NS = 2_000_000_000
+"""A file changed later than this ago may change again within its time stamp's resolution."""
+
+
+@contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """A new folder to fill, which takes the place of `target` when the block ends without error.
+
+    It lies beside `target` under another name until then, so that a crash, a full disk or another
+    process that does the same never leaves a half-filled `target`. Whatever lay there is replaced.
+
+    Raises:
+        OutputError: The folder cannot be written; nothing of it is left.
+    """
+    stage = target.parent / f"{UNFINISHED}{uuid.uuid4().hex}"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(target.parent)
+        stage.mkdir()
+        yield stage
+        _flush(stage)
+        _put_in_place(stage, target)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"{target.parent}: the cache cannot be written: {error.strerror or error} "
+            "(set FLUORO_CACHE_DIR to a folder with room)"
+        ) from None
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for left in folder.glob(".*"):
+        if left.name.startswith((UNFINISHED, REPLACED)) and _idle_s(left) > ABANDONED_AFTER_S:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _idle_s(folder: Path) -> float:
+    """Time [s] since the folder or a file in it was last written to; 0 if it has just gone."""
+    with suppress(OSError):
+        last = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+        return time.time() - last
+    return 0.0
+
+
+def _flush(folder: Path) -> None:
+    for path in (*folder.iterdir(), folder):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _put_in_place(stage: Path, target: Path) -> None:
+    """Rename; a folder that is already there (perhaps just made by another process) goes first."""
+    while True:
+        try:
+            stage.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            return
+        old = target.parent / f"{REPLACED}{uuid.uuid4().hex}"
+        with suppress(FileNotFoundError):
+            target.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def content_sha256(path: Path) -> str:
+    """SHA-256 of a file's content, remembered in the cache while size and time stamps stay.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    try:
+        status = path.stat()
+        stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
+        note = cache_dir() / "hashes" / f"{name}.json"
+        known = _recall(note, stamp)
+        if known:
+            return known
+        digest = _sha256(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > SETTLED_AFTER_NS:
+        _remember(note, stamp, digest)
+    return digest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _recall(note: Path, stamp: list[int]) -> str | None:
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        document = json.loads(note.read_text(encoding="utf-8"))
+        if document["stamp"] == stamp:
+            return str(document["sha256"])
+    return None
+
+
+def _remember(note: Path, stamp: list[int], digest: str) -> None:
+    """Best effort: without the note the file is only read once more."""
+    unfinished = note.with_suffix(f".{uuid.uuid4().hex}")
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"stamp": stamp, "sha256": digest})
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(note)
+    except OSError as error:
+        log.debug("%s: not remembered: %s", note, error)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
