@@ -1,5 +1,6 @@
 """The project's own files: what is installed, packaged and declared is what is there."""
 
+import ast
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -63,6 +65,27 @@ def test_ranges_of_the_package_admit_the_pinned_versions():
     for text in [*project["dependencies"], *(line for extra in extras for line in extra)]:
         requirement = Requirement(text)
         assert pins[canonicalize_name(requirement.name)] in requirement.specifier, text
+
+
+def _imported_distributions() -> set[str]:
+    """Distributions that fluoro, the operators and the application import, at top or inside."""
+    known = packages_distributions()
+    files = [*ROOT.glob("fluoro/**/*.py"), *ROOT.glob("operators/*.py"), ROOT / "app.py"]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return {
+        canonicalize_name(distribution)
+        for name in {name.split(".")[0] for name in names}
+        for distribution in known.get(name, [])
+    }
+
+
+def test_requirements_are_what_the_application_imports():
+    imported = _imported_distributions()
+    gpu = {name for name in imported if name.startswith(("cupy", "holoscan"))}
+    assert imported - gpu == set(_pins("requirements/common.txt"))
+    assert len(gpu) == 2, gpu
 
 
 # -- bootstrap ---------------------------------------------------------------------------------
