@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 TABLE_BEHIND_ISOCENTER_MM = 130.0
 """Table top below the isocentre where nothing is known of the patient: half a chest."""
-TABLE_SIZE_MM = (460.0, 30.0, 1500.0)
+TABLE_SIZE_MM = (460.0, 30.0, 1000.0)
 """Width, thickness and drawn length of the table."""
 TABLE_HEAD_MM = 330.0
 """How far the table reaches from the isocentre towards the head; the arc stands beyond it."""

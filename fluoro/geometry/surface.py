@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Surface", "box", "swept_bar"]
+__all__ = ["Surface", "box", "subdivided", "swept_bar"]
 
 BOX_FACES = (
     (0, 2, 1), (0, 3, 2), (4, 5, 6), (4, 6, 7), (0, 1, 5), (0, 5, 4),
@@ -61,5 +62,24 @@ def swept_bar(
     return _surface(rings.reshape(-1, 3), np.concatenate([sides, ends]))
 
 
-def _surface(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> Surface:
+def subdivided(surface: Surface, longest_mm: float) -> Surface:
+    """The same surface with every triangle that has a longer edge cut in four, until none has."""
+    vertices, faces = surface.vertices_xyz_mm, surface.faces
+    while (long := _longest_edges(vertices, faces) > longest_mm).any():
+        a, b, c = vertices[faces[long]].transpose(1, 0, 2)
+        ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
+        quarters = np.stack([a, ab, ca, ab, b, bc, ca, bc, c, ab, bc, ca], axis=1).reshape(-1, 3)
+        new_faces = np.arange(len(quarters)).reshape(-1, 3) + len(vertices)
+        vertices = np.concatenate([vertices, quarters])
+        faces = np.concatenate([faces[~long], new_faces])
+    return _surface(vertices, faces)
+
+
+def _longest_edges(vertices: NDArray[Any], faces: NDArray[Any]) -> NDArray[np.float64]:
+    corners = vertices[faces]
+    edges = corners - np.roll(corners, 1, axis=1)
+    return np.asarray(np.linalg.norm(edges, axis=2).max(axis=1))
+
+
+def _surface(vertices: NDArray[Any], faces: NDArray[Any]) -> Surface:
     return Surface(vertices_xyz_mm=vertices.astype(np.float32), faces=faces.astype(np.int32))

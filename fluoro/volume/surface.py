@@ -13,9 +13,24 @@ from fluoro.errors import InputError
 from fluoro.geometry.surface import Surface
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["Surface", "body_surface"]
+__all__ = ["Surface", "body_surface", "bone_surface", "skin_surface"]
 
 Array = NDArray[np.float32]
+
+SKIN_PER_WATER, BONE_PER_WATER = 0.25, 1.25
+"""Attenuation at which skin (-750 HU) and bone (250 HU) are drawn, relative to water."""
+SHEET_BLOCKS = 2
+"""What is at most twice as many blocks thick counts as a sheet beside the body."""
+
+
+def skin_surface(volume: MuVolume, water_mu_per_mm: float, max_voxels: int = 96) -> Surface:
+    """The outside of the body, patient LPS [mm]; `water_mu_per_mm` at the volume's energy."""
+    return body_surface(volume, SKIN_PER_WATER * water_mu_per_mm, max_voxels, envelope=True)
+
+
+def bone_surface(volume: MuVolume, water_mu_per_mm: float, max_voxels: int = 160) -> Surface:
+    """The skeleton, and contrast agent as dense, patient LPS [mm]."""
+    return body_surface(volume, BONE_PER_WATER * water_mu_per_mm, max_voxels)
 
 
 def body_surface(
@@ -90,13 +105,20 @@ def _envelope(mu: Array, level: float) -> Array:
 
     Values next to the skin stay as they are, so that it is contoured as smoothly as before.
     """
-    labels, count = ndimage.label(mu >= level)
-    if count == 0:
-        return mu
-    largest = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
-    filled = np.stack([ndimage.binary_fill_holes(axial) for axial in largest])
-    cavities = np.where(largest, mu, 2 * level)
+    body = _largest_piece(mu >= level)
+    filled = np.stack([ndimage.binary_fill_holes(axial) for axial in body])
+    cavities = np.where(body, mu, 2 * level)
     return np.where(filled, cavities, np.minimum(mu, 0.9 * level)).astype(np.float32)
+
+
+def _largest_piece(above: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest piece, without thin sheets that touch it, such as the couch and its pad."""
+    thick = ndimage.binary_opening(above, iterations=SHEET_BLOCKS)
+    labels, count = ndimage.label(thick if thick.any() else above)
+    if count == 0:
+        return above
+    largest = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    return np.asarray(ndimage.binary_dilation(largest, iterations=SHEET_BLOCKS, mask=above))
 
 
 def _contour(mu: Array, level: float) -> tuple[Array, NDArray[np.int32]]:
