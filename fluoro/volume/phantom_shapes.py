@@ -1,0 +1,177 @@
+"""Curves, signed distances and smooth noise: what a phantom's anatomy is drawn with.
+
+Distances are in mm, negative inside. Coordinates are patient LPS: x to the left, y to the back,
+z to the head.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "Field",
+    "Points",
+    "Vector3",
+    "capsule",
+    "ellipsoid",
+    "flat_capsule",
+    "hermite",
+    "mirrored",
+    "ring_distance",
+    "smooth_max",
+    "smooth_min",
+    "smooth_noise",
+    "smooth_path",
+]
+
+Field = NDArray[np.float32]
+Points = NDArray[np.float64]
+Vector3 = Sequence[float] | Points
+Axes = tuple[Field, Field, Field]
+TINY = np.float32(1e-6)
+NOISE_REACH_MM = 240.0
+"""The noise is defined this far from the origin along each axis."""
+NOISE_GAIN = 3.01
+"""Brings cubic B-spline noise to unit variance: 1 / (mean of sum w^2)^(3/2), weights w at a knot
+and between knots averaged (0.4796)."""
+
+
+def hermite(knots: ArrayLike, values: ArrayLike, at: ArrayLike) -> Points:
+    """Smooth curve through `values` (n, ...) at increasing `knots` (n,), constant beyond them."""
+    k, v = np.asarray(knots, float), np.asarray(values, float)
+    slopes = np.gradient(v, k, axis=0)
+    t = np.clip(np.asarray(at, float), k[0], k[-1])
+    i = np.clip(np.searchsorted(k, t, side="right") - 1, 0, len(k) - 2)
+    width = k[i + 1] - k[i]
+    s = ((t - k[i]) / width).reshape(t.shape + (1,) * (v.ndim - 1))
+    width = width.reshape(s.shape)
+    start = (1 + 2 * s) * (1 - s) ** 2 * v[i] + s * (1 - s) ** 2 * width * slopes[i]
+    end = s * s * (3 - 2 * s) * v[i + 1] + s * s * (s - 1) * width * slopes[i + 1]
+    return np.asarray(start + end)
+
+
+def smooth_path(points: ArrayLike, step_mm: float = 5.0) -> Points:
+    """Points about `step_mm` apart on a smooth curve through `points`.
+
+    Shape (n, 3 or more) in and (m, same) out; columns beyond the third (radii) are carried along.
+    """
+    p = np.asarray(points, float)
+    length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(p[:, :3], axis=0), axis=1))])
+    count = max(2, math.ceil(length[-1] / step_mm) + 1)
+    return hermite(length, p, np.linspace(0.0, length[-1], count))
+
+
+def mirrored(points: ArrayLike, side: int) -> Points:
+    """Points (..., 3) drawn on the patient's left, on `side` (+1 left, -1 right)."""
+    return np.asarray(points, float) * (side, 1.0, 1.0)
+
+
+def _affine(axes: Axes, direction: Vector3, offset: float) -> Field:
+    x, y, z = axes
+    plane = z * np.float32(direction[2]) + (y * np.float32(direction[1]) + np.float32(offset))
+    return np.asarray(plane + x * np.float32(direction[0]))
+
+
+def _along(axes: Axes, direction: Vector3, origin: Vector3) -> Field:
+    """Coordinate along `direction` measured from `origin`."""
+    return _affine(axes, direction, -float(np.dot(direction, origin)))
+
+
+def ellipsoid(
+    axes: Axes, center: Vector3, radii: Vector3, frame: NDArray[np.float64] | None = None
+) -> Field:
+    """Distance to an ellipsoid's surface (first order), `frame` rows being its axes."""
+    rows = np.eye(3) if frame is None else frame
+    parts = [_along(axes, row, center) for row in rows]
+    near = sum((p / np.float32(r)) ** 2 for p, r in zip(parts, radii, strict=True))
+    slope = sum((p / np.float32(r * r)) ** 2 for p, r in zip(parts, radii, strict=True))
+    return _first_order(np.asarray(near), np.asarray(slope))
+
+
+def _first_order(near: Field, slope: Field) -> Field:
+    """Distance from k^2 = sum (p/r)^2 and sum (p/r^2)^2: k (k - 1) / |grad|."""
+    k = np.sqrt(near)
+    return np.asarray(k * (k - 1) / (np.sqrt(slope) + TINY))
+
+
+def capsule(axes: Axes, start: Vector3, end: Vector3, radii: tuple[float, float]) -> Field:
+    """Distance to a round tube from `start` to `end` whose radius changes linearly [mm]."""
+    span = np.asarray(end, float) - start
+    length = float(np.linalg.norm(span)) or 1e-6
+    along = _along(axes, span / length, start)
+    t = np.clip(along, 0, np.float32(length))
+    x, y, z = (a - np.float32(c) for a, c in zip(axes, start, strict=True))
+    square = (z * z + y * y) + x * x - along * along + (along - t) ** 2
+    radius = np.float32(radii[0]) + t * np.float32((radii[1] - radii[0]) / length)
+    return np.asarray(np.sqrt(np.maximum(square, 0)) - radius)
+
+
+def flat_capsule(
+    axes: Axes, start: Vector3, end: Vector3, normal: Vector3, half: tuple[float, float]
+) -> Field:
+    """Distance to a flat tube: elliptic section, `half` = (along `normal`, across it) [mm]."""
+    span = np.asarray(end, float) - start
+    length = float(np.linalg.norm(span)) or 1e-6
+    tangent = span / length
+    n = np.asarray(normal, float) - np.dot(normal, tangent) * tangent
+    n /= np.linalg.norm(n)
+    along = _along(axes, tangent, start)
+    beyond = along - np.clip(along, 0, np.float32(length))
+    parts = (_along(axes, n, start), _along(axes, np.cross(tangent, n), start), beyond)
+    radii = [np.float32(half[0]), np.float32(half[1]), np.float32(half[0])]
+    near = sum((p / r) ** 2 for p, r in zip(parts, radii, strict=True))
+    slope = sum((p / (r * r)) ** 2 for p, r in zip(parts, radii, strict=True))
+    return _first_order(np.asarray(near), np.asarray(slope))
+
+
+def ring_distance(x: Field, y: Field, half_x: Field, half_y: Field, power: float) -> Field:
+    """Radial distance to the superellipse |x/half_x|^p + |y/half_y|^p = 1."""
+    r = (np.abs(x / half_x) ** np.float32(power) + np.abs(y / half_y) ** np.float32(power)) ** (
+        np.float32(1 / power)
+    )
+    return np.asarray(np.sqrt(x * x + y * y) * (1 - 1 / np.maximum(r, np.float32(1e-3))))
+
+
+def smooth_min(a: Field, b: Field, blend_mm: float) -> Field:
+    """Union of two shapes whose seam is rounded over `blend_mm`."""
+    h = np.maximum(np.float32(blend_mm) - np.abs(a - b), 0)
+    return np.asarray(np.minimum(a, b) - h * h * np.float32(0.25 / blend_mm))
+
+
+def smooth_max(a: Field, b: Field, blend_mm: float) -> Field:
+    """Intersection of two shapes whose edge is rounded over `blend_mm`."""
+    return -smooth_min(-a, -b, blend_mm)
+
+
+def smooth_noise(axes: Axes, cell_mm: float, seed: int) -> Field:
+    """Smooth random field of unit variance: the same anatomy at every spacing.
+
+    Cubic B-splines `cell_mm` apart whose coefficients are drawn from `seed`, up to 240 mm to each
+    side of 0.
+    """
+    coefficients = _noise_coefficients(cell_mm, seed)
+    (x, i), (y, j), (z, k) = (_spline_weights(a.ravel(), cell_mm) for a in axes)
+    planes = np.tensordot(z, coefficients[k, j, i], 1)
+    return np.asarray(np.matmul(np.matmul(y, planes), x.T))
+
+
+@functools.lru_cache(maxsize=8)
+def _noise_coefficients(cell_mm: float, seed: int) -> Field:
+    count = math.ceil(2 * NOISE_REACH_MM / cell_mm) + 4
+    values = np.random.default_rng(seed).standard_normal((count,) * 3, np.float32)
+    return values * np.float32(NOISE_GAIN)
+
+
+def _spline_weights(position_mm: Field, cell_mm: float) -> tuple[Field, slice]:
+    """Cubic B-spline weights (n, m) at n positions, and the m coefficients they belong to."""
+    cell = (position_mm + NOISE_REACH_MM) / cell_mm + 1
+    first, last = math.floor(cell.min()) - 1, math.floor(cell.max()) + 3
+    distance = np.abs(cell[:, None] - np.arange(first, last))
+    inner = 2 / 3 - distance**2 + distance**3 / 2
+    outer = np.maximum(2 - distance, 0) ** 3 / 6
+    return np.where(distance < 1, inner, outer).astype(np.float32), slice(first, last)
