@@ -74,8 +74,9 @@ def camera_matrices(view: View) -> tuple[NDArray[np.float64], NDArray[np.float64
 
     Returns:
         K, shape (3, 3), corner-based pixels (for integer pixel centres subtract 0.5 from K[:2, 2]),
-        and the 4x4 motion from world LPS [mm] to the camera's frame [mm]. `K @ camera_from_world[:3]`
-        is `view.pixel_from_world` times source_to_detector [mm]: its depth is in mm.
+        and the 4x4 motion from world LPS [mm] to the camera's frame [mm].
+        `K @ camera_from_world[:3]` is `view.pixel_from_world` times source_to_detector [mm]: its
+        depth is in mm.
 
     Raises:
         InputError: The detector's axes are not at right angles, so no K without skew exists.

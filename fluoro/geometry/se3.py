@@ -55,7 +55,7 @@ def _axis_rotation(axis: tuple[float, float, float], angle_rad: float) -> Matrix
 
 
 def hat(vector: ArrayLike) -> Matrix:
-    """3x3 skew matrix with hat(a) @ b == cross(a, b)."""
+    """3x3 skew matrix W of a vector a: W @ b is the cross product of a and b."""
     x, y, z = np.asarray(vector, float)
     return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
 
