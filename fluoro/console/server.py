@@ -141,6 +141,11 @@ class Console:
             with contextlib.suppress(RuntimeError):  # closed meanwhile
                 self._loop.call_soon_threadsafe(self._wake_all)
 
+    @property
+    def browser_count(self) -> int:
+        """Pages that are open now."""
+        return len(self._browsers)
+
     def close(self) -> None:
         """Tell the browsers, stop serving and free the port; a second time without effect."""
         if self._thread and self._thread.is_alive():

@@ -5,6 +5,7 @@ import { Panel } from "./panel.js";
 import { Picture } from "./picture.js";
 import { Room } from "./room.js";
 
+const KEEPS_UP = 0.8; // share of the stream's frames from which on a browser is not called slow
 const byId = (id) => document.getElementById(id);
 
 const link = new Link(new URL("live", location.href.replace(/^http/, "ws")));
@@ -12,6 +13,7 @@ const picture = new Picture(byId("picture"), byId("frame"), byId("image"));
 const panel = new Panel(byId("panel"), (values) => link.send({ set: values }));
 const room = new Room(byId("scene"), byId("no-scene"), byId("image"));
 let following = false;
+let status = { fps: 0, reason: "" };
 let noticeTimer = 0;
 
 link.on("hello", (message) => {
@@ -39,12 +41,13 @@ link.on("frame", async (message, payload) => {
   if (following) panel.show(message.pose, { withPose: true });
 });
 
-link.on("status", (status) => {
+link.on("status", (news) => {
+  status = news;
   const target = status.target_fps ? ` / ${status.target_fps.toFixed(0)}` : "";
   byId("rate").textContent = `${status.fps.toFixed(1)}${target} fps`;
-  byId("rate").title = details(status);
+  byId("rate").title = details();
   byId("device").textContent = status.device ?? "";
-  byId("reason").textContent = status.reason || slowBrowser(status.fps);
+  showReason();
 });
 
 link.on("body", (message, payload) => room.setBody(message, payload));
@@ -53,7 +56,8 @@ link.on("notice", ({ text, error }) => notice(text, { error, forMs: 8000 }));
 link.onOpen = () => notice("");
 link.onLost = () => {
   byId("rate").textContent = "";
-  byId("reason").textContent = "";
+  status = { fps: 0, reason: "" };
+  showReason();
   document.body.classList.remove("beam-on");
   notice("No connection to the simulator; trying again ...", { error: true });
 };
@@ -63,6 +67,7 @@ byId("beam").addEventListener("click", () => {
   link.send({ set: { beam_on: byId("beam").getAttribute("aria-pressed") !== "true" } });
 });
 picture.onWindow = (changes) => panel.nudge(changes);
+setInterval(showReason, 500);
 link.open();
 
 function notice(text, { error = false, forMs = 0 } = {}) {
@@ -74,12 +79,18 @@ function notice(text, { error = false, forMs = 0 } = {}) {
   if (forMs) noticeTimer = setTimeout(() => { box.hidden = true; }, forMs);
 }
 
-function slowBrowser(fps) {
-  const shown = picture.framesPerSecond();
-  return fps > 2 && shown < 0.8 * fps ? `this browser ${shown.toFixed(0)} fps` : "";
+function showReason() {
+  byId("reason").textContent = status.reason || slowBrowser();
 }
 
-function details(status) {
+/** That this browser does not keep up, where the stream itself does. */
+function slowBrowser() {
+  const shown = picture.framesPerSecond();
+  const slow = shown !== null && shown < KEEPS_UP * status.fps;
+  return slow ? `this browser ${shown} fps` : "";
+}
+
+function details() {
   const stages = Object.entries(status.latency_ms ?? {}).map(([name, ms]) => `${name}: ${ms} ms`);
   const drops = Object.entries(status.dropped ?? {}).map(([sink, n]) => `${sink} dropped ${n}`);
   return [...stages, ...drops].join("\n");

@@ -26,7 +26,8 @@ export class Picture {
     this.context.drawImage(bitmap, 0, 0);
     bitmap.close();
     this.#write(message);
-    this.times = [...this.times.slice(-59), performance.now()];
+    const now = performance.now();
+    this.times = [...this.times.filter((time) => now - time < 2000), now];
   }
 
   /** What the controls say on the picture: the window, and that it is not live. */
@@ -37,10 +38,11 @@ export class Picture {
     hold.textContent = last_image_hold ? "BEAM OFF · LAST IMAGE HOLD" : "BEAM OFF";
   }
 
-  /** Frames drawn per second over the last second. */
+  /** Frames drawn in the last second; null where none was drawn in the second before it. */
   framesPerSecond() {
-    const now = performance.now();
-    return this.times.filter((time) => now - time < 1000).length;
+    const ages = this.times.map((time) => performance.now() - time);
+    const earlier = ages.some((age) => age >= 1000 && age < 2000);
+    return earlier ? ages.filter((age) => age < 1000).length : null;
   }
 
   #write({ angles, letters, number, pose, source_to_detector_mm }) {

@@ -23,7 +23,7 @@ export class Room {
   constructor(canvas, apology, picture) {
     this.canvas = canvas;
     this.picture = picture;
-    this.camera = { yaw: 0.72, pitch: 0.42, distance: 2450 };
+    this.camera = { yaw: 0.72, pitch: 0.42, distance: 2650 };
     this.meshes = {};
     this.offset = [0, 0, 0];
     this.beamOn = true;
