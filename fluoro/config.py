@@ -142,7 +142,7 @@ class WaypointPoses(Section):
 
 
 class RandomWalkPoses(Section):
-    """A smooth random walk (Ornstein-Uhlenbeck) about a pose; the same for the same run seed."""
+    """A smooth random walk (stationary Gaussian process) about a pose; the same for a run seed."""
 
     kind: Literal["random_walk"]
     center: PoseConfig = Field(PoseConfig(), description="Pose about which it walks.")
@@ -354,7 +354,7 @@ _Loader.add_implicit_resolver(
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -378,7 +378,7 @@ def _apply_override(document: dict[str, Any], override: str) -> None:
     if not equals or not all(parts):
         raise InputError(f"--set must be key.path=value, got {override!r}")
     try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506
+        value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise InputError(f"--set {key}: not valid YAML: {_one_line(error)}") from None
     section = document

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 
-__all__ = ["FluoroFrame", "to_uint8"]
+__all__ = ["FluoroFrame", "FrameHeader", "to_uint8"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,6 +32,37 @@ class FluoroFrame:
     pose: CarmPose
     geometry: CarmGeometry
     stamps_ns: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameHeader:
+    """What is known of a frame on its way through the graph, before it has a picture.
+
+    Attributes:
+        number: Counts from 0.
+        pose: Where the C-arm stands.
+        geometry: The C-arm's lengths and detector.
+        stamps_ns: Unix time [ns] by stage, as in `FluoroFrame`.
+    """
+
+    number: int
+    pose: CarmPose
+    geometry: CarmGeometry
+    stamps_ns: dict[str, int]
+
+    def stamped(self, stage: str) -> FrameHeader:
+        """A copy with the time of now for a stage."""
+        return replace(self, stamps_ns={**self.stamps_ns, stage: time.time_ns()})
+
+    def frame(self, image: NDArray[np.float32]) -> FluoroFrame:
+        """The frame of which this is the header."""
+        return FluoroFrame(
+            image=image,
+            number=self.number,
+            pose=self.pose,
+            geometry=self.geometry,
+            stamps_ns=self.stamps_ns,
+        )
 
 
 def to_uint8(image: NDArray[np.float32]) -> NDArray[np.uint8]:

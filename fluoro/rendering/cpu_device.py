@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+from typing_extensions import override
 
 from fluoro.rendering.cpu_compiler import RAY_LANES, CpuKernel, load_cpu_kernel
 from fluoro.rendering.devices import ComputeDevice, Threads, Uniform
@@ -41,18 +42,23 @@ class CpuDevice(ComputeDevice):
         self.name = f"CPU, {self.workers} thread{'s' if self.workers > 1 else ''}"
         self._kernels: dict[tuple[str, str, bool], CpuKernel] = {}
 
+    @override
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]:
         return np.empty(shape, dtype)
 
+    @override
     def to_device(self, values: ArrayLike) -> NDArray[Any]:
         return np.ascontiguousarray(values)
 
+    @override
     def to_host(self, array: NDArray[Any]) -> NDArray[Any]:
         return array
 
+    @override
     def owns(self, array: Any) -> bool:
         return isinstance(array, np.ndarray) and array.flags.c_contiguous
 
+    @override
     def launch(
         self,
         module: str,
@@ -68,6 +74,10 @@ class CpuDevice(ComputeDevice):
         small = exact and threads[0] * threads[1] * threads[2] < SMALL_DISPATCH_THREADS
         workers, niceness = (1, 0) if small else (self.workers, NICENESS)
         kernel.dispatch(*groups, block.ctypes.data, workers, niceness)
+
+    @override
+    def close(self) -> None:
+        self._kernels.clear()
 
     def _kernel(self, module: str, entry: str, exact: bool) -> CpuKernel:
         key = (module, entry, exact)

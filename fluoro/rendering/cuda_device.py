@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+from typing_extensions import override
 
 from fluoro.rendering.slang_device import SlangDevice
 
@@ -34,15 +35,19 @@ class CudaDevice(SlangDevice):
             )
         )
 
+    @override
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Any:
         return self._cupy.empty(shape, dtype)
 
+    @override
     def to_device(self, values: ArrayLike) -> Any:
         return self._cupy.ascontiguousarray(self._cupy.asarray(values))
 
+    @override
     def to_host(self, array: Any) -> NDArray[Any]:
         return np.asarray(self._cupy.asnumpy(array))
 
+    @override
     def owns(self, array: Any) -> bool:
         return isinstance(array, self._cupy.ndarray) and bool(array.flags.c_contiguous)
 

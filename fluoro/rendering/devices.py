@@ -74,5 +74,6 @@ class ComputeDevice(ABC):
             DeviceError: The kernel does not compile or fails.
         """
 
+    @abstractmethod
     def close(self) -> None:
         """Give back what the device holds; arrays of it must not be used afterwards."""

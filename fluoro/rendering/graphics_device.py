@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+from typing_extensions import override
 
 from fluoro.errors import DeviceError
 from fluoro.rendering.slang_device import SlangDevice
@@ -52,12 +53,14 @@ class GraphicsDevice(SlangDevice):
         self._usage = spy.BufferUsage.shader_resource | spy.BufferUsage.unordered_access
         super().__init__(device)
 
+    @override
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> DeviceArray:
         kind = np.dtype(dtype)
         size = max(int(np.prod(shape)) * kind.itemsize, 4)
         buffer = self._device.create_buffer(size=size, usage=self._usage)
         return DeviceArray(buffer, tuple(shape), kind)
 
+    @override
     def to_device(self, values: ArrayLike | DeviceArray) -> DeviceArray:
         if isinstance(values, DeviceArray):
             return values
@@ -66,11 +69,13 @@ class GraphicsDevice(SlangDevice):
         array.buffer.copy_from_numpy(host)
         return array
 
+    @override
     def to_host(self, array: DeviceArray) -> NDArray[Any]:
         raw = array.buffer.to_numpy().view(np.uint8).reshape(-1)
         size = int(np.prod(array.shape)) * array.dtype.itemsize
         return np.asarray(raw[:size].view(array.dtype).reshape(array.shape))
 
+    @override
     def owns(self, array: Any) -> bool:
         return isinstance(array, DeviceArray)
 

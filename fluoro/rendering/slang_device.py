@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from typing_extensions import override
+
 from fluoro.errors import DeviceError
 from fluoro.paths import shader_dir
 from fluoro.rendering.devices import ComputeDevice, Threads, Uniform
@@ -24,6 +26,7 @@ class SlangDevice(ComputeDevice):
         self._device = device
         self._kernels: dict[tuple[str, str, bool], Any] = {}
 
+    @override
     def launch(
         self,
         module: str,
@@ -83,6 +86,7 @@ class SlangDevice(ComputeDevice):
             first = next((line for line in str(error).splitlines() if "error" in line), str(error))
             raise DeviceError(f"Slang cannot compile {entry} for {self.name}: {first}") from None
 
+    @override
     def close(self) -> None:
         self._kernels.clear()
         self._device.close()

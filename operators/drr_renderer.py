@@ -1,0 +1,54 @@
+"""Poses to line integrals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec, OutputContext
+
+from fluoro.imaging.frame import FrameHeader
+from fluoro.rendering.renderer import DrrRenderer
+from operators.messages import emit
+
+__all__ = ["DrrRendererOp"]
+
+
+class DrrRendererOp(Operator):
+    """Renders the view of each pose, outside the interpreter's lock.
+
+    Ports:
+        pose (in): `FrameHeader`.
+        integrals (out): tensor (height, width) float32, line integrals, dimensionless; the header
+            with stamps `render_start` and `render_end` as metadata.
+
+    Args:
+        renderer: What renders.
+        isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
+    """
+
+    def __init__(
+        self,
+        fragment: Any,
+        *args: Any,
+        renderer: DrrRenderer,
+        isocenter_xyz_mm: Sequence[float],
+        **kwargs: Any,
+    ) -> None:
+        self._renderer, self._isocenter_xyz_mm = renderer, isocenter_xyz_mm
+        super().__init__(fragment, *args, **kwargs)
+
+    def setup(self, spec: OperatorSpec) -> None:
+        """Declare the ports."""
+        spec.input("pose")
+        spec.output("integrals")
+
+    def compute(
+        self, input_: InputContext, output: OutputContext, _context: ExecutionContext
+    ) -> None:
+        """Render one frame."""
+        header: FrameHeader = input_.receive("pose")
+        header = header.stamped("render_start")
+        view = header.geometry.view(header.pose, self._isocenter_xyz_mm)
+        integrals = self._renderer.render(view)
+        emit(self, output, "integrals", integrals, header.stamped("render_end"))

@@ -1,0 +1,154 @@
+"""The graph: pose source -> renderer -> image chain -> sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+import operators.runtime  # noqa: F401  (prepares the import below)
+from holoscan.conditions import PeriodicCondition, PeriodicConditionPolicy
+from holoscan.core import Application, Operator
+from holoscan.schedulers import EventBasedScheduler
+
+from fluoro.config import Config
+from fluoro.console.controls import LiveControls
+from fluoro.console.server import Console
+from fluoro.geometry.carm import CarmGeometry
+from fluoro.geometry.trajectory import Trajectory
+from fluoro.imaging.chain import ImageChain
+from fluoro.io.recorder import Recorder
+from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.renderer import DrrRenderer
+from operators.console import ConsoleOp
+from operators.drr_renderer import DrrRendererOp
+from operators.image_chain import ImageChainOp
+from operators.monitor import StreamMonitor
+from operators.pose_source import PoseSourceOp
+from operators.recorder import RecorderOp
+
+__all__ = ["FluoroApp", "Parts"]
+
+WORKER_THREADS = 5
+"""One for each operator, so that the next frame renders while the last one is finished."""
+
+DEADLOCK_TIMEOUT_MS = 200
+"""With 0 Holoscan's schedulers stopped early in some runs."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Parts:
+    """What the operators work with; made before the graph, closed after it."""
+
+    device: ComputeDevice
+    renderer: DrrRenderer
+    chain: ImageChain
+    trajectory: Trajectory
+    geometry: CarmGeometry
+    isocenter_xyz_mm: tuple[float, float, float]
+    controls: LiveControls
+    monitor: StreamMonitor
+    stop: Event
+    console: Console | None = None
+    recorder: Recorder | None = None
+
+
+class FluoroApp(Application):
+    """The application's graph for a configuration and its parts."""
+
+    def __init__(self, config: Config, parts: Parts) -> None:
+        self._config, self._parts = config, parts
+        super().__init__()
+        self.scheduler(
+            EventBasedScheduler(
+                self,
+                worker_thread_number=WORKER_THREADS,
+                stop_on_deadlock=True,
+                stop_on_deadlock_timeout=DEADLOCK_TIMEOUT_MS,
+                name="scheduler",
+            )
+        )
+
+    def compose(self) -> None:
+        """Make the operators and connect them."""
+        source, renderer = self._pose_source(), self._renderer()
+        displays = self._displays()
+        chain = self._image_chain(displays=bool(displays))
+        self.add_flow(source, renderer, {("pose", "pose")})
+        self.add_flow(renderer, chain, {("integrals", "integrals")})
+        self.add_flow(chain, self._recorder(), {("record", "frame")})
+        for display, port in displays.items():
+            self.add_flow(chain, display, {("view", port)})
+            pool = self.make_thread_pool(f"{display.name}_thread", 1)
+            pool.add(display, pin_operator=True)
+
+    def _pose_source(self) -> Operator:
+        run, parts = self._config.run, self._parts
+        return PoseSourceOp(
+            self,
+            *self._pace(),
+            trajectory=parts.trajectory,
+            fps=run.fps,
+            geometry=parts.geometry,
+            controls=parts.controls,
+            frames=run.frames,
+            stop=parts.stop,
+            name="pose_source",
+        )
+
+    def _pace(self) -> list[Any]:
+        """A period that keeps its phase and never catches up, or nothing: as fast as it goes."""
+        if self._config.run.pacing == "free_running":
+            return []
+        period_ns = round(1e9 / self._config.run.fps)
+        policy = PeriodicConditionPolicy.NO_CATCH_UP_MISSED_TICKS
+        return [PeriodicCondition(self, period_ns, policy, name="pace")]
+
+    def _renderer(self) -> Operator:
+        parts = self._parts
+        return DrrRendererOp(
+            self,
+            renderer=parts.renderer,
+            isocenter_xyz_mm=parts.isocenter_xyz_mm,
+            name="renderer",
+        )
+
+    def _image_chain(self, *, displays: bool) -> Operator:
+        parts = self._parts
+        return ImageChainOp(
+            self,
+            chain=parts.chain,
+            config=self._config.image_chain,
+            controls=parts.controls,
+            displays=displays,
+            name="image_chain",
+        )
+
+    def _recorder(self) -> Operator:
+        parts = self._parts
+        return RecorderOp(
+            self,
+            device=parts.device,
+            monitor=parts.monitor,
+            recorder=parts.recorder,
+            name="recorder",
+        )
+
+    def _displays(self) -> Mapping[Operator, str]:
+        """Sinks that take the newest frame only, each with the name of its port."""
+        parts, displays = self._parts, {}
+        if parts.console:
+            console = ConsoleOp(
+                self,
+                device=parts.device,
+                console=parts.console,
+                monitor=parts.monitor,
+                name="console",
+            )
+            displays[console] = "frame"
+        if self._config.holoviz.enabled:
+            from operators.holoviz import make_holoviz
+
+            displays[make_holoviz(self, self._config.holoviz)] = "receivers"
+        return displays

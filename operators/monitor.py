@@ -1,0 +1,85 @@
+"""How the stream is doing, seen by every sink."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+
+from fluoro.console.status import StreamStatus
+from fluoro.imaging.frame import FluoroFrame
+from fluoro.io.run_record import RunRecord
+
+__all__ = ["StreamMonitor"]
+
+WINDOW_S = 1.0
+"""Frames of this last while make the frame rate and the latencies shown."""
+
+STAGES = {
+    "queue": ("pose", "render_start"),
+    "render": ("render_start", "render_end"),
+    "image_chain": ("render_end", "chain_end"),
+}
+
+
+class StreamMonitor:
+    """Counts frames and what was dropped; threads may call any method at any time.
+
+    Args:
+        record: Takes a note of every frame.
+        target_fps: Frame rate asked for [1/s]; None: free-running.
+        device: What renders, in words.
+    """
+
+    def __init__(self, record: RunRecord, target_fps: float | None, device: str) -> None:
+        self._record, self._target_fps, self._device = record, target_fps, device
+        self._lock = threading.Lock()
+        self._recent: deque[tuple[float, FluoroFrame]] = deque()
+        self._dropped: Counter[str] = Counter()
+        self.frames = 0
+
+    def add(self, frame: FluoroFrame) -> None:
+        """Take a note of a finished frame."""
+        now_s = time.monotonic()
+        with self._lock:
+            self._record.add(frame)
+            self.frames += 1
+            self._recent.append((now_s, frame))
+            while now_s - self._recent[0][0] > WINDOW_S:
+                self._recent.popleft()
+
+    def count_dropped(self, sink: str, count: int = 1) -> None:
+        """Take a note of frames that a sink lost."""
+        with self._lock:
+            self._dropped[sink] += count
+
+    def dropped(self) -> dict[str, int]:
+        """Frames lost since the start, by sink."""
+        with self._lock:
+            return dict(self._dropped)
+
+    def status(self) -> StreamStatus:
+        """The last second in figures."""
+        with self._lock:
+            recent, dropped = list(self._recent), dict(self._dropped)
+        return StreamStatus(
+            fps=_rate([at_s for at_s, _ in recent]),
+            target_fps=self._target_fps,
+            latency_ms=_mean_latencies_ms([frame for _, frame in recent]),
+            dropped=dropped,
+            device=self._device,
+        )
+
+
+def _rate(times_s: list[float]) -> float:
+    span_s = times_s[-1] - times_s[0] if len(times_s) > 1 else 0.0
+    return (len(times_s) - 1) / span_s if span_s > 0 else 0.0
+
+
+def _mean_latencies_ms(frames: list[FluoroFrame]) -> dict[str, float]:
+    if not frames:
+        return {}
+    return {
+        stage: sum(f.stamps_ns[end] - f.stamps_ns[start] for f in frames) / len(frames) * 1e-6
+        for stage, (start, end) in STAGES.items()
+    }

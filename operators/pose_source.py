@@ -1,0 +1,89 @@
+"""Where poses come from: a trajectory, or the console's sliders while a user holds them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+from holoscan.conditions import BooleanCondition
+from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec, OutputContext
+
+from fluoro.console.controls import ControlState, LiveControls
+from fluoro.geometry.carm import CarmGeometry, CarmPose
+from fluoro.geometry.trajectory import Trajectory
+from fluoro.imaging.frame import FrameHeader
+
+__all__ = ["PoseSourceOp"]
+
+IDLE_S = 0.01
+"""Pause between looks at the controls while the beam is off and nothing else sets the pace."""
+
+
+class PoseSourceOp(Operator):
+    """Issues one pose a tick until `frames` are issued or `stop` is set.
+
+    Ports:
+        pose (out): `FrameHeader`, number counting from 0, stamp `pose`.
+
+    Args:
+        trajectory: Pose by time; the time of frame n is n / fps, whatever the clock says, so that
+            a run is the same each time.
+        fps: Frames per second of that time.
+        geometry: The C-arm's lengths; the console may change source to detector.
+        controls: Pose while `manual_pose`, source to detector, beam.
+        frames: How many; None: until stopped.
+        stop: Ends the stream when set.
+    """
+
+    def __init__(
+        self,
+        fragment: Any,
+        *conditions: Any,
+        trajectory: Trajectory,
+        fps: float,
+        geometry: CarmGeometry,
+        controls: LiveControls,
+        frames: int | None,
+        stop: threading.Event,
+        **kwargs: Any,
+    ) -> None:
+        self._trajectory, self._fps, self._geometry = trajectory, fps, geometry
+        self._controls, self._frames, self._stop = controls, frames, stop
+        self._number = 0
+        self._going = BooleanCondition(fragment, enable_tick=True, name="going")
+        super().__init__(fragment, self._going, *conditions, **kwargs)
+
+    def setup(self, spec: OperatorSpec) -> None:
+        """Declare the port."""
+        spec.output("pose")
+
+    def compute(
+        self, _input: InputContext, output: OutputContext, _context: ExecutionContext
+    ) -> None:
+        """Issue the next pose."""
+        if self._stop.is_set():
+            return self._going.disable_tick()
+        state = self._controls.snapshot()
+        if not state.beam_on:
+            return time.sleep(IDLE_S)
+        output.emit(self._header(state), "pose")
+        self._number += 1
+        if self._number == self._frames:
+            self._going.disable_tick()
+        return None
+
+    def _header(self, state: ControlState) -> FrameHeader:
+        geometry = self._geometry
+        if state.source_to_detector_mm != geometry.source_to_detector_mm:
+            geometry = replace(geometry, source_to_detector_mm=state.source_to_detector_mm)
+        return FrameHeader(
+            number=self._number,
+            pose=self._pose(state),
+            geometry=geometry,
+            stamps_ns={"pose": time.time_ns()},
+        )
+
+    def _pose(self, state: ControlState) -> CarmPose:
+        return state.pose if state.manual_pose else self._trajectory(self._number / self._fps)

@@ -1,0 +1,303 @@
+"""One run from its configuration to its files: the parts, the graph, the stop, the record."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from PIL import Image
+
+from fluoro.config import CarmConfig, Config
+from fluoro.console.controls import LiveControls
+from fluoro.console.scene import SceneModel
+from fluoro.console.server import Console
+from fluoro.console.status import StreamStatus
+from fluoro.geometry.carm import CarmGeometry
+from fluoro.geometry.surface import Surface
+from fluoro.geometry.trajectory import make_trajectory
+from fluoro.imaging.chain import ImageChain
+from fluoro.imaging.frame import FluoroFrame, to_uint8
+from fluoro.io.contact_sheet import write_contact_sheet
+from fluoro.io.movie import write_scene_movie
+from fluoro.io.recorder import Recorder
+from fluoro.io.run_folder import make_run_folder
+from fluoro.io.run_record import RunRecord
+from fluoro.io.sample import EvenSample
+from fluoro.io.writing import writing
+from fluoro.paths import output_dir
+from fluoro.rendering.choose import open_device
+from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.renderer import DrrRenderer
+from fluoro.volume.attenuation import mu_water_per_mm
+from fluoro.volume.load import load_volume
+from fluoro.volume.surface import bone_surface, skin_surface
+from fluoro.volume.volumes import MuVolume
+from operators.graph import FluoroApp, Parts
+from operators.monitor import StreamMonitor
+
+__all__ = ["Outcome", "Reporter", "run_session"]
+
+log = logging.getLogger(__name__)
+
+REPORT_INTERVAL_S = 0.1
+MOVIE_FPS = 15.0
+
+
+class Reporter(Protocol):
+    """Told what goes on, in the main thread."""
+
+    def stage(self, what: str, fraction: float) -> None:
+        """Something that takes a while is done to a fraction, 0 to 1."""
+
+    def started(self, *, console_url: str | None, device: str, folder: Path | None) -> None:
+        """The stream is about to start."""
+
+    def streaming(self, frames: int, status: StreamStatus) -> None:
+        """So many frames are done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        summary: What run.json says, without `per_frame`.
+        folder: Where its files are; None where nothing was recorded.
+        signal_number: The signal that ended it, or None.
+    """
+
+    summary: dict[str, Any]
+    folder: Path | None
+    signal_number: int | None
+
+
+def run_session(config: Config, name: str, reporter: Reporter) -> Outcome:
+    """Run an application to its end, or until SIGINT or SIGTERM.
+
+    Args:
+        config: What to run.
+        name: Of the configuration, for the folder's name.
+        reporter: Told of progress.
+
+    Raises:
+        FluoroError: Something cannot be read, written or rendered; files are closed before.
+    """
+    with ExitStack() as stack:
+        session = _Session(config, name, reporter, stack)
+        return session.run()
+
+
+class _Session:
+    """The parts of a run; closing them is registered with the exit stack as they are made."""
+
+    def __init__(self, config: Config, name: str, reporter: Reporter, stack: ExitStack) -> None:
+        self._config, self._reporter = config, reporter
+        self._run_name = config.run.name or f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+        self._seed = secrets.randbits(63) if config.run.seed is None else config.run.seed
+        self._trajectory = make_trajectory(config.pose_source, self._seed)
+        self._volume = load_volume(config.volume, reporter.stage)
+        self._device = open_device(config.renderer.device, workers=config.renderer.workers)
+        stack.callback(self._device.close)
+        self._folder = self._make_folder() if config.recorder.enabled else None
+        self._record = RunRecord(
+            config=config.model_dump(mode="json"), device=self._device.name, seed=self._seed
+        )
+        self._monitor = StreamMonitor(self._record, self._target_fps(), self._device.name)
+        self._controls = LiveControls.from_config(config)
+        self._isocenter_xyz_mm = _isocenter(config.carm, self._volume)
+        self._surfaces = self._make_surfaces()
+        self._sample = EvenSample(expected=config.run.frames)
+        self._recorder = self._open_recorder(stack)
+        self._console, self._url = self._open_console(stack)
+        self._stop = threading.Event()
+
+    def _target_fps(self) -> float | None:
+        return self._config.run.fps if self._config.run.pacing == "paced" else None
+
+    def _make_folder(self) -> Path:
+        return make_run_folder(self._config.run.output_dir or output_dir(), self._run_name)
+
+    def _make_surfaces(self) -> tuple[Surface, Surface] | None:
+        """Skin and bone, where something draws them."""
+        recorder = self._config.recorder
+        if not (self._config.console.enabled or (recorder.enabled and recorder.scene_movie)):
+            return None
+        self._reporter.stage("shaping the patient for the 3D view", 0.0)
+        water = mu_water_per_mm(self._config.volume.energy_kev)
+        surfaces = skin_surface(self._volume, water), bone_surface(self._volume, water)
+        self._reporter.stage("shaping the patient for the 3D view", 1.0)
+        return surfaces
+
+    def _open_recorder(self, stack: ExitStack) -> Recorder | None:
+        if self._folder is None:
+            return None
+        self._record.write(self._folder / "run.json")
+        recorder = Recorder(
+            self._folder,
+            self._config.recorder,
+            self._config.run.fps,
+            drop_when_full=self._config.run.pacing == "paced",
+            sample=self._sample,
+        )
+        stack.callback(recorder.close)
+        return recorder
+
+    def _open_console(self, stack: ExitStack) -> tuple[Console | None, str | None]:
+        if not self._config.console.enabled:
+            return None, None
+        skin, bone = self._surfaces or (None, None)
+        scene = SceneModel(isocenter_xyz_mm=self._isocenter_xyz_mm, skin=skin, bone=bone)
+        console = Console(
+            self._config.console, self._controls, scene=scene, on_save=self._save_frame
+        )
+        url = console.start()
+        stack.callback(console.close)
+        return console, url
+
+    def _save_frame(self, frame: FluoroFrame) -> Path:
+        """Write one frame for a user who asked for it on the console."""
+        if self._folder is None:
+            self._folder = self._make_folder()
+        path = self._folder / "saved" / f"frame_{frame.number:06d}.png"
+        with writing(path):
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(to_uint8(frame.image)).save(path)
+        return path
+
+    def run(self) -> Outcome:
+        """Stream, close the files, write the record."""
+        error: Exception | None = None
+        with _signals(self._stop) as caught:
+            try:
+                self._stream()
+                if self._recorder:
+                    self._recorder.close()
+            except Exception as exception:  # noqa: BLE001  (raised again once the record is written)
+                error = exception
+            if error is None:
+                self._finish(interrupted=bool(caught))
+        summary = self._write_record(error, caught)
+        if error is not None:
+            raise error
+        return Outcome(
+            summary=summary, folder=self._folder, signal_number=caught[0] if caught else None
+        )
+
+    def _stream(self) -> None:
+        app = FluoroApp(self._config, self._parts())
+        self._reporter.started(
+            console_url=self._url, device=self._device.name, folder=self._folder
+        )
+        failure: list[BaseException] = []
+        thread = threading.Thread(target=_run_app, args=(app, failure), name="graph", daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(REPORT_INTERVAL_S)
+            self._reporter.streaming(self._monitor.frames, self._monitor.status())
+        if failure:
+            raise failure[0]
+
+    def _parts(self) -> Parts:
+        renderer = self._config.renderer
+        return Parts(
+            device=self._device,
+            renderer=DrrRenderer(
+                self._volume, self._device, projector=renderer.projector, step_mm=renderer.step_mm
+            ),
+            chain=ImageChain(self._device, self._seed),
+            trajectory=self._trajectory,
+            geometry=_geometry(self._config.carm),
+            isocenter_xyz_mm=self._isocenter_xyz_mm,
+            controls=self._controls,
+            monitor=self._monitor,
+            stop=self._stop,
+            console=self._console,
+            recorder=self._recorder,
+        )
+
+    def _finish(self, *, interrupted: bool) -> None:
+        """The pictures that are made from the whole run; the movie only where there is time."""
+        frames, recorder = self._sample.frames, self._config.recorder
+        if self._folder is None or not frames:
+            return
+        if recorder.contact_sheet:
+            write_contact_sheet(self._folder / "contact_sheet.png", frames, self._run_name)
+        if recorder.scene_movie and self._surfaces and not interrupted:
+            skin, bone = self._surfaces
+            write_scene_movie(
+                self._folder / "carm_sweep.mp4",
+                frames,
+                skin,
+                bone,
+                self._isocenter_xyz_mm,
+                fps=MOVIE_FPS,
+                progress=lambda share: self._reporter.stage("drawing carm_sweep.mp4", share),
+            )
+
+    def _write_record(self, error: Exception | None, caught: list[int]) -> dict[str, Any]:
+        stopped_by = _ending(error, caught)
+        completed = stopped_by == "frames"
+        dropped = {"recorder": 0, "console": 0} | self._monitor.dropped()
+        if self._folder is None:
+            return self._record.summary(
+                dropped=dropped, completed=completed, stopped_by=stopped_by
+            )
+        return self._record.write(
+            self._folder / "run.json", dropped=dropped, completed=completed, stopped_by=stopped_by
+        )
+
+
+def _ending(error: Exception | None, caught: list[int]) -> str:
+    if error is not None:
+        return f"{type(error).__name__}: {error}"
+    return signal.Signals(caught[0]).name if caught else "frames"
+
+
+def _run_app(app: FluoroApp, failure: list[BaseException]) -> None:
+    try:
+        app.run()
+    except BaseException as error:  # noqa: BLE001  (raised again in the main thread)
+        failure.append(error)
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[list[int]]:
+    """SIGINT and SIGTERM stop the stream; a second one ends the program at once."""
+    caught: list[int] = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _geometry(carm: CarmConfig) -> CarmGeometry:
+    return CarmGeometry(
+        source_to_detector_mm=carm.source_to_detector_mm,
+        source_to_isocenter_mm=carm.source_to_isocenter_mm,
+        detector_width_px=carm.detector_width_px,
+        detector_height_px=carm.detector_height_px,
+        pixel_spacing_mm=carm.pixel_spacing_mm,
+    )
+
+
+def _isocenter(carm: CarmConfig, volume: MuVolume) -> tuple[float, float, float]:
+    x, y, z = carm.isocenter_mm or volume.grid.center_xyz_mm.tolist()
+    return x, y, z
