@@ -144,6 +144,11 @@ def test_files_of_a_killed_program_are_readable(tmp_path: Path) -> None:
     assert len(list((tmp_path / "frames").iterdir())) == 100
 
 
+def put_all(recorder: Recorder, count: int) -> None:
+    for number in range(count):
+        recorder.put(make_frame(number))
+
+
 class SlowWriter:
     """Holds the writing thread until it is let go."""
 
@@ -258,8 +263,7 @@ def test_a_failed_recorder_wakes_a_waiting_source_and_says_why(
     monkeypatch.setattr(recorder_module.PngFrames, "write", full)
     recorder = Recorder(tmp_path, config("png", queue_frames=1), 30, drop_when_full=False)
     with pytest.raises(OutputError, match="no space left"):
-        for number in range(50):
-            recorder.put(make_frame(number))
+        put_all(recorder, 50)
     recorder.close()
 
 

@@ -16,8 +16,8 @@ from fluoro.io.writing import writing
 
 __all__ = ["Film"]
 
-OPTIONS = {"crf": "18", "preset": "ultrafast"}
-"""x264: visually lossless at the least work, which leaves the cores to the renderer."""
+QUALITY = "18"
+"""x264's crf: visually lossless."""
 CONTAINER_OPTIONS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
 """The index is written with each fragment, so a file cut short plays up to the last one."""
 FRAGMENT_S = 0.5
@@ -59,13 +59,15 @@ class Film:
     Args:
         path: File to make.
         fps: Frames per second of play.
+        preset: x264's: `ultrafast` leaves the cores to the renderer, `medium` makes small files.
 
     Raises:
         OutputError: The file cannot be written, or exists.
     """
 
-    def __init__(self, path: Path, fps: float) -> None:
+    def __init__(self, path: Path, fps: float, *, preset: str = "ultrafast") -> None:
         self._path = path
+        self._options = {"crf": QUALITY, "preset": preset}
         self._rate = Fraction(fps).limit_denominator(1000)
         self._stream: VideoStream | None = None
         self._start: int | None = None
@@ -101,7 +103,7 @@ class Film:
         return pts
 
     def _open_stream(self, shape: tuple[int, ...]) -> VideoStream:
-        stream = self._container.add_stream("libx264", rate=self._rate, options=OPTIONS)
+        stream = self._container.add_stream("libx264", rate=self._rate, options=self._options)
         stream.height, stream.width = shape[:2]
         stream.pix_fmt = "yuv420p"
         stream.gop_size = max(1, round(self._rate * Fraction(FRAGMENT_S)))

@@ -56,7 +56,7 @@ def write_scene_movie(
         InputError: No frames.
         OutputError: The file cannot be written, or exists.
     """
-    with closing(Film(path, fps)) as film:
+    with closing(Film(path, fps, preset="medium")) as film:
         for index, picture in enumerate(movie_pictures(frames, skin, bone, isocenter_xyz_mm)):
             film.write(np.asarray(picture))
             progress((index + 1) / len(frames))
@@ -133,22 +133,30 @@ def write_animation(
     Raises:
         OutputError: It cannot be written, or is too large at any size.
     """
-    for width in ANIMATION_WIDTHS_PX:
-        pictures = _movie_pictures(movie_path, width, every)
-        first, frame_ms = next(pictures)
-        with writing(path):
-            first.save(
-                path,
-                save_all=True,
-                append_images=(picture for picture, _ in pictures),
-                duration=frame_ms,
-                loop=0,
-                quality=ANIMATION_QUALITY,
-            )
-        if path.stat().st_size <= max_bytes:
-            return
-    path.unlink()
+    unfinished = path.with_name(f".{path.name}")
+    with writing(path):
+        try:
+            for width in ANIMATION_WIDTHS_PX:
+                _save_animation(unfinished, _movie_pictures(movie_path, width, every))
+                if unfinished.stat().st_size <= max_bytes:
+                    unfinished.replace(path)
+                    return
+        finally:
+            unfinished.unlink(missing_ok=True)
     raise OutputError(f"{path}: must be at most {max_bytes} bytes, is more at any size")
+
+
+def _save_animation(path: Path, pictures: Iterator[tuple[Image.Image, int]]) -> None:
+    first, frame_ms = next(pictures)
+    first.save(
+        path,
+        format="WEBP",
+        save_all=True,
+        append_images=(picture for picture, _ in pictures),
+        duration=frame_ms,
+        loop=0,
+        quality=ANIMATION_QUALITY,
+    )
 
 
 def _movie_pictures(movie_path: Path, width: int, every: int) -> Iterator[tuple[Image.Image, int]]:

@@ -97,7 +97,8 @@ class Layer:
     Attributes:
         rgb: Colours, shape (size, size, 3).
         depth_mm: Distance along the view, shape (size, size), float32; infinite where nothing is.
-        facing: Cosine between surface and view, 1 face on, 0 at the rim, (size, size), float32.
+        facing: Cosine between surface and view, 1 face on, 0 at the rim, (size, size), float32;
+            of a smooth surface, else 0.
     """
 
     rgb: NDArray[np.uint8]
@@ -116,7 +117,7 @@ def paint(camera: Camera, parts: list[tuple[Surface, Rgb]], *, smooth: bool = Fa
     images = [Image.new("RGB", size), Image.new("F", size, np.inf), Image.new("F", size)]
     if pieces:
         columns = [np.concatenate(column) for column in zip(*pieces, strict=True)]
-        _paint_far_to_near(images, columns)
+        _paint_far_to_near(images if smooth else images[:2], columns)
     rgb, depth, facing = (np.asarray(image) for image in images)
     return Layer(rgb=rgb, depth_mm=depth, facing=facing)
 
@@ -163,20 +164,16 @@ def _shades(normals: Floats, views: Floats, rgb: Rgb) -> Floats:
 
 
 def _paint_far_to_near(images: list[Image.Image], columns: list[Floats]) -> None:
+    """Fill the triangles of each image: colours, depths and, where there is a third, facing."""
     corners, depths, colours, facing = columns
     order = np.argsort(-depths, kind="stable")
-    rgb_canvas, depth_canvas, facing_canvas = (ImageDraw.Draw(image) for image in images)
-    values = zip(
-        corners[order].reshape(-1, 6).tolist(),
-        map(tuple, colours[order].astype(int).tolist()),
-        depths[order].tolist(),
-        facing[order].tolist(),
-        strict=True,
-    )
-    for triangle, colour, depth, face_on in values:
-        rgb_canvas.polygon(triangle, fill=colour)
-        depth_canvas.polygon(triangle, fill=depth)
-        facing_canvas.polygon(triangle, fill=face_on)
+    triangles = corners[order].reshape(-1, 6).tolist()
+    shades = [tuple(shade) for shade in colours[order].astype(int).tolist()]
+    fills = [shades, depths[order].tolist(), facing[order].tolist()]
+    for image, values in zip(images, fills, strict=False):
+        fill = ImageDraw.Draw(image).polygon
+        for triangle, value in zip(triangles, values, strict=True):
+            fill(triangle, value)
 
 
 def _unit(vector: Floats) -> Floats:

@@ -29,10 +29,11 @@ BACKGROUND = ((44, 52, 64), (14, 17, 22))
 """Colours at the top and at the bottom."""
 BONE = (250, 238, 208)
 TABLE, TABLE_ALPHA = (96, 118, 142), 0.5
-ARC, TUBE, DETECTOR, RAYS = (214, 220, 228), (150, 162, 178), (120, 170, 214), (255, 206, 84)
-SKIN, SKIN_ALPHA, SKIN_RIM_ALPHA = (236, 178, 150), 0.13, 0.55
+ARC, TUBE, RAYS = (214, 220, 228), (150, 162, 178), (255, 206, 84)
+DETECTOR, DETECTOR_ALPHA = (120, 175, 224), 0.62
+SKIN, SKIN_ALPHA, SKIN_RIM_ALPHA = (240, 180, 150), 0.2, 0.7
 """Skin is nearly clear face on and shows at its rim, as glass does."""
-BEAM, BEAM_ALPHA = (255, 206, 84), 0.13
+BEAM, BEAM_ALPHA = (255, 206, 84), 0.16
 RAY_HALF_MM = 2.0
 RAY_POINTS = 17
 
@@ -57,25 +58,28 @@ class ScenePainter:
             up_xyz=ANTERIOR,
             size_px=size_px * OVERSAMPLING,
         )
-        table = subdivided(scenes[0].table, LONGEST_EDGE_MM)
         self._bone = paint(self.camera, [(bone, BONE)], smooth=True)
-        self._table = paint(self.camera, [(table, TABLE)])
+        self._table = self._flat(scenes[0].table, TABLE)
         self._skin = paint(self.camera, [(skin, SKIN)], smooth=True)
         self._skin_alpha = SKIN_ALPHA + SKIN_RIM_ALPHA * (1 - self._skin.facing) ** 2
         self._backdrop = _backdrop(self.camera.size_px)
 
     def picture(self, scene: CarmScene) -> Image.Image:
         """The scene with this C-arm, an RGB picture of the size given."""
-        carm = paint(self.camera, _carm_parts(scene))
-        beam = paint(self.camera, [(subdivided(_beam(scene), LONGEST_EDGE_MM), BEAM)])
-        solid = _nearer(self._bone, carm)
+        solid = _nearer(self._bone, paint(self.camera, _carm_parts(scene)))
+        beam = self._flat(_beam(scene), BEAM)
+        detector = self._flat(scene.detector, DETECTOR)
         rgb = np.where(np.isfinite(solid.depth_mm)[:, :, None], solid.rgb, self._backdrop)
         _blend(rgb, self._table, solid.depth_mm, TABLE_ALPHA)
         _blend(rgb, beam, solid.depth_mm, BEAM_ALPHA)
         _blend(rgb, self._skin, solid.depth_mm, self._skin_alpha)
+        _blend(rgb, detector, solid.depth_mm, DETECTOR_ALPHA)
         return Image.fromarray(rgb.astype(np.uint8)).resize(
             (self._size_px,) * 2, Image.Resampling.BOX
         )
+
+    def _flat(self, surface: Surface, rgb: Rgb) -> Layer:
+        return paint(self.camera, [(subdivided(surface, LONGEST_EDGE_MM), rgb)])
 
     def place(self, point_xyz_mm: NDArray[Any]) -> tuple[float, float]:
         """Where a point shows in the picture [px]."""
@@ -96,8 +100,11 @@ def _nearer(a: Layer, b: Layer) -> Layer:
 def _blend(rgb: Floats, layer: Layer, depth_mm: Floats, alpha: Floats | float) -> None:
     """Lay a translucent layer over the picture where it is in front."""
     shown = layer.depth_mm < depth_mm
-    share = np.broadcast_to(np.float32(alpha), shown.shape)[shown, None]
-    rgb[shown] += (layer.rgb[shown] - rgb[shown]) * share
+    places = np.flatnonzero(shown)
+    pixels = rgb.reshape(-1, 3)
+    under = pixels[places]
+    share = np.broadcast_to(np.float32(alpha), shown.shape).reshape(-1)[places, None]
+    pixels[places] = under + (layer.rgb.reshape(-1, 3)[places] - under) * share
 
 
 def _extent(skin: Surface, scenes: Iterable[CarmScene]) -> Floats:
@@ -112,10 +119,8 @@ def _backdrop(size_px: int) -> Floats:
 
 
 def _carm_parts(scene: CarmScene) -> list[tuple[Surface, Rgb]]:
-    boxes = [(scene.tube, TUBE), (scene.detector, DETECTOR)]
-    solids = [(subdivided(solid, LONGEST_EDGE_MM), rgb) for solid, rgb in boxes]
     rays = [(_ray(edge), RAYS) for edge in scene.beam_edges_xyz_mm]
-    return [(scene.arc, ARC), *solids, *rays]
+    return [(scene.arc, ARC), (subdivided(scene.tube, LONGEST_EDGE_MM), TUBE), *rays]
 
 
 def _ray(edge_xyz_mm: NDArray[np.float64]) -> Surface:
