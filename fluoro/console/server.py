@@ -1,9 +1,8 @@
 """The browser console's server: one thread, one port, any number of browsers.
 
 Its page is our own, served beside the WebSocket that feeds it, rather than a viser one: viser puts
-a picture into a side panel, where it is a thumbnail, and took 26 ms to show it; a canvas of our
-own fills the window and takes 3 ms (512 x 512 at 30 Hz, 2 cores, headless Chromium). It asks
-nothing of any other host.
+a picture into a side panel, where it is a thumbnail, while here it fills the window, with letters
+and angles on it. The page asks nothing of any other host.
 
 The stream hands over a frame by reference and goes on. All else happens in the console's thread
 and only for browsers that are there: each gets the newest frame, and the next one once it has
