@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -35,12 +35,14 @@ class VoxelData:
         offset: Byte of that file at which they, or the compressed stream, start.
         encoding: `raw`, or how they are compressed; `other`: only the imaging library knows.
         needed_bytes: How many there must be from `offset` on, once inflated.
+        stored_bytes: How long the header says the compressed stream is; None if it does not.
     """
 
     path: Path
     offset: int
     encoding: Literal["raw", "gzip", "zlib", "other"]
     needed_bytes: int
+    stored_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,7 @@ class VolumeHeader:
         shape_xyz: Voxels along each spatial axis, each at least 1; more than 3 axes only where
             the file has more.
         spacing_xyz_mm: Distance between voxel centres [mm], 3 finite values > 0.
+        voxel_bytes: Bytes of a voxel in memory, once read.
         data: Where the voxels lie.
         oriented: Whether the file says how its axes lie in the patient.
         world_from_index: 4x4, voxel index (x, y, z) to patient LPS [mm], by the format's
@@ -59,6 +62,7 @@ class VolumeHeader:
 
     shape_xyz: tuple[int, ...]
     spacing_xyz_mm: tuple[float, ...]
+    voxel_bytes: int
     data: VoxelData
     oriented: bool
     world_from_index: NDArray[np.float64] | None = None
@@ -94,46 +98,53 @@ def finite_numbers(path: Path, key: str, text: str) -> tuple[float, ...]:
 
 
 def require_complete(data: VoxelData) -> None:
-    """Check that every voxel's bytes are there, and that a compressed stream is undamaged.
+    """Check that the voxels' bytes are as many as the header says, and an undamaged stream.
 
     Raises:
-        InputError: The file is truncated or damaged.
+        InputError: The file is truncated or damaged, or does not fit its header.
     """
+    if data.encoding == "other":
+        return
     try:
         found = _count_bytes(data)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{data.path}: is truncated or damaged: {error}") from None
     except OSError as error:
         raise InputError(f"{data.path}: cannot be read: {error.strerror}") from None
-    if found is not None and found < data.needed_bytes:
+    if found != data.needed_bytes:
+        what = "is truncated" if found < data.needed_bytes else "does not fit its header"
         raise InputError(
-            f"{data.path}: is truncated: its header promises {data.needed_bytes} bytes, "
-            f"it holds {found}"
+            f"{data.path}: {what}: {data.needed_bytes} bytes are promised, {found} are there"
         )
 
 
-def _count_bytes(data: VoxelData) -> int | None:
+def _count_bytes(data: VoxelData) -> int:
     if data.encoding == "raw":
         return max(0, data.path.stat().st_size - data.offset)
-    if data.encoding == "other":
-        return None
     with data.path.open("rb") as file:
         file.seek(data.offset)
-        return sum(_gunzip(file) if data.encoding == "gzip" else _inflate(file))
+        return _count_gzip(file) if data.encoding == "gzip" else _count_zlib(file, data)
 
 
-def _gunzip(file: BinaryIO) -> Iterator[int]:
-    """Lengths of the inflated pieces of a gzip file; its checksums are verified on the way."""
+def _count_gzip(file: BinaryIO) -> int:
+    """Inflated bytes of a gzip stream; its checksums are verified on the way."""
     with gzip.GzipFile(fileobj=file) as stream:
-        while piece := stream.read(CHUNK_BYTES):
-            yield len(piece)
+        return sum(len(piece) for piece in iter(lambda: stream.read(CHUNK_BYTES), b""))
 
 
-def _inflate(file: BinaryIO) -> Iterator[int]:
-    """Lengths of the inflated pieces of a zlib stream; its checksum is verified on the way."""
-    inflater = zlib.decompressobj()
+def _count_zlib(file: BinaryIO, data: VoxelData) -> int:
+    """Inflated bytes of a zlib stream; its checksum is verified on the way."""
+    inflater, total, read = zlib.decompressobj(), 0, 0
     while not inflater.eof:
         block = file.read(CHUNK_BYTES)
         if not block:
             raise EOFError("the compressed stream has no end")
-        yield len(inflater.decompress(block))
+        read += len(block)
+        total += len(inflater.decompress(block))
+    stored = read - len(inflater.unused_data)
+    if data.stored_bytes is not None and stored != data.stored_bytes:
+        raise InputError(
+            f"{data.path}: does not fit its header: a compressed stream of {data.stored_bytes} "
+            f"bytes is promised, {stored} are there"
+        )
+    return total

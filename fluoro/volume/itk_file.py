@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,12 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from fluoro.errors import InputError
+from fluoro.errors import InputError, OutputError
 
 __all__ = ["ImageInfo", "ItkFile"]
 
 sitk: Any = SimpleITK
 """SimpleITK has no type hints."""
-
-VOXEL_BYTES = {
-    "8-bit signed integer": 1, "8-bit unsigned integer": 1,
-    "16-bit signed integer": 2, "16-bit unsigned integer": 2,
-    "32-bit signed integer": 4, "32-bit unsigned integer": 4, "32-bit float": 4,
-    "64-bit signed integer": 8, "64-bit unsigned integer": 8, "64-bit float": 8,
-}  # fmt: skip
-"""SimpleITK's names of voxels that are one real number, and their bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +31,7 @@ class ImageInfo:
         direction: Square matrix whose columns are the directions of the axes.
         components: Numbers per voxel.
         voxel_kind: SimpleITK's name of it.
-        voxel_bytes: Bytes of a voxel in memory; None if it is no single real number.
+        real: Whether a component is a real number.
     """
 
     size: tuple[int, ...]
@@ -47,7 +40,7 @@ class ImageInfo:
     direction: NDArray[np.float64]
     components: int
     voxel_kind: str
-    voxel_bytes: int | None
+    real: bool
 
 
 class ItkFile:
@@ -62,12 +55,12 @@ class ItkFile:
     """
 
     def __init__(self, path: Path, image_io: str) -> None:
-        """Reads the header."""
         sitk.ProcessObject.GlobalWarningDisplayOff()
         self._path = path
+        self._alias = _Alias(path) if path.name.lower().endswith(".nii.gz") else None
         self._reader = sitk.ImageFileReader()
         self._reader.SetImageIO(image_io)
-        self._reader.SetFileName(str(path))
+        self._reader.SetFileName(str(self._alias.path if self._alias else path.absolute()))
         try:
             self._reader.ReadImageInformation()
         except RuntimeError as error:
@@ -86,6 +79,28 @@ class ItkFile:
             raise InputError(f"{self._path}: cannot be read: {_telling_line(error)}") from None
 
 
+class _Alias:
+    """Another name for a `.nii.gz` file, in a folder of its own.
+
+    Beside a `x.nii`, the NIfTI library takes the header from `x.nii.gz` and the voxels from
+    `x.nii`. Gone with the object.
+
+    Raises:
+        OutputError: The folder for temporary files cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._folder = tempfile.TemporaryDirectory(prefix="fluoro-")
+            self.path = Path(self._folder.name) / "volume.nii.gz"
+            self.path.symlink_to(path.absolute())
+        except OSError as error:
+            raise OutputError(
+                f"{path}: cannot be read: no temporary folder can be made: "
+                f"{error.strerror or error} (set TMPDIR to a folder with room)"
+            ) from None
+
+
 def _info(reader: Any) -> ImageInfo:
     axes = reader.GetDimension()
     kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
@@ -96,7 +111,7 @@ def _info(reader: Any) -> ImageInfo:
         direction=np.reshape(reader.GetDirection(), (axes, axes)),
         components=reader.GetNumberOfComponents(),
         voxel_kind=kind,
-        voxel_bytes=VOXEL_BYTES.get(kind.removeprefix("vector of ")),
+        real=kind.endswith(("integer", "float")) and "complex" not in kind,
     )
 
 

@@ -113,7 +113,8 @@ def _file(path: Path) -> _Source:
 
 def _phantom(spacing_mm: float) -> _Source:
     def read() -> HuVolume:
-        from fluoro.volume.phantom import make_thorax  # noqa: PLC0415 (slow to import)
+        # Here, because a cached phantom needs none of its code.
+        from fluoro.volume.phantom import make_thorax
 
         return make_thorax(spacing_mm)
 

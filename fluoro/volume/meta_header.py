@@ -32,10 +32,12 @@ def read_meta_header(path: Path) -> VolumeHeader:
     spacing = _spacing(path, fields, len(shape))
     for key in (*DIRECTION_KEYS, *ORIGIN_KEYS):
         finite_numbers(path, key, fields.get(key, ""))
+    element_bytes = _element_bytes(path, fields)
     return VolumeHeader(
         shape_xyz=shape if len(shape) != 4 or shape[3] != 1 else shape[:3],
         spacing_xyz_mm=spacing[:3],
-        data=_data(path, fields, end, math.prod(shape) * _element_bytes(path, fields)),
+        voxel_bytes=element_bytes,
+        data=_data(path, fields, end, math.prod(shape) * element_bytes),
         oriented=any(key in fields for key in DIRECTION_KEYS),
     )
 
@@ -51,8 +53,9 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
         key, equals, value = raw[start:end].decode("latin-1").partition("=")
         if key.strip() in fields:
             raise InputError(f"{path}: {key.strip()} is given twice")
-        if equals:
-            fields[key.strip()] = value.strip()
+        if not equals:
+            raise InputError(f"{path}: is not a MetaImage file: no key = value in {key[:40]!r}")
+        fields[key.strip()] = value.strip()
         start = end
     if "ElementDataFile" not in fields or "DimSize" not in fields:
         raise InputError(f"{path}: is not a MetaImage file: no DimSize or no ElementDataFile")
@@ -97,12 +100,25 @@ def _data(path: Path, fields: dict[str, str], end: int, needed_bytes: int) -> Vo
     local = name.upper() == "LOCAL"
     if name.upper() == "LIST" or "%" in name or not name:
         raise InputError(f"{path}: voxels in several files are not read, got {name!r}")
-    binary = fields.get("BinaryData", "False").upper().startswith(("T", "1"))
-    compressed = fields.get("CompressedData", "False").upper().startswith(("T", "1"))
+    if not _is_true(fields, "BinaryData"):
+        raise InputError(f"{path}: BinaryData must be True; voxels written as text are not read")
+    compressed = _is_true(fields, "CompressedData")
     skipped = fields.get("HeaderSize", "0") != "0"
     return VoxelData(
         path=path if local else path.parent / name,
         offset=end if local else 0,
-        encoding="other" if skipped or not binary else "zlib" if compressed else "raw",
+        encoding="other" if skipped else "zlib" if compressed else "raw",
         needed_bytes=needed_bytes,
+        stored_bytes=_stored_bytes(path, fields) if compressed else None,
     )
+
+
+def _is_true(fields: dict[str, str], key: str) -> bool:
+    return fields.get(key, "False").upper().startswith(("T", "1"))
+
+
+def _stored_bytes(path: Path, fields: dict[str, str]) -> int:
+    text = fields.get("CompressedDataSize", "")
+    if not text.isdecimal():
+        raise InputError(f"{path}: CompressedDataSize must be a number of bytes, got {text!r}")
+    return int(text)

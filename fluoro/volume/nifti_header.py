@@ -1,4 +1,4 @@
-"""The header of a NIfTI file (versions 1 and 2, one file), by its specification."""
+"""The header of a NIfTI file (version 1, one file), by its specification."""
 
 from __future__ import annotations
 
@@ -16,22 +16,18 @@ from fluoro.volume.header import VolumeHeader, VoxelData, require_spacing
 
 __all__ = ["read_nifti_header"]
 
-NAMES = ["size", "magic", "dim", "datatype", "pixdim", "vox_offset", "slope", "inter", "units",
-         "qform_code", "sform_code", "quatern", "srow"]  # fmt: skip
-NIFTI_1 = np.dtype({
-    "names": NAMES,
-    "formats": ["i4", "S4", "8i2", "i2", "8f4", "f4", "f4", "f4", "u1", "i2", "i2", "6f4", "12f4"],
+HEADER = np.dtype({
+    "names": ["size", "magic", "dim", "datatype", "pixdim", "vox_offset", "slope", "inter",
+              "units", "qform_code", "sform_code", "quatern", "srow"],
+    "formats": ["i4", "S4", "8i2", "i2", "8f4", "f4", "f4", "f4",
+                "u1", "i2", "i2", "6f4", "12f4"],
     "offsets": [0, 344, 40, 70, 76, 108, 112, 116, 123, 252, 254, 256, 280],
     "itemsize": 348,
 })  # fmt: skip
 """nifti1.h (NIMH); `quatern` also holds the three offsets that follow it."""
-NIFTI_2 = np.dtype({
-    "names": NAMES,
-    "formats": ["i4", "S8", "8i8", "i2", "8f8", "i8", "f8", "f8", "i4", "i4", "i4", "6f8", "12f8"],
-    "offsets": [0, 4, 16, 12, 104, 168, 176, 184, 500, 344, 348, 352, 400],
-    "itemsize": 540,
-})  # fmt: skip
-"""nifti2.h (NIMH)."""
+SMALLEST_OFFSET = 352
+"""Of the voxels: behind the header and its four bytes that announce extensions."""
+SIZE_OF_VERSION_2 = 540
 VOXEL_BYTES = {2: 1, 4: 2, 8: 4, 16: 4, 64: 8, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8}
 """Bytes per voxel of the data types with one real number each."""
 MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
@@ -53,7 +49,7 @@ def read_nifti_header(path: Path) -> VolumeHeader:
     header = _parse(path, _first_bytes(path, compressed))
     shape = _shape(path, header["dim"])
     voxel_bytes = _voxel_bytes(path, int(header["datatype"]))
-    _require_scaling(path, float(header["slope"]), float(header["inter"]))
+    scaled = _is_scaled(path, float(header["slope"]), float(header["inter"]))
     pixdim = require_spacing(path, "pixdim", np.asarray(header["pixdim"][1:4], float).tolist())
     unit = MM_PER_UNIT.get(int(header["units"]) & 7)
     if unit is None:
@@ -61,6 +57,7 @@ def read_nifti_header(path: Path) -> VolumeHeader:
     return VolumeHeader(
         shape_xyz=shape,
         spacing_xyz_mm=tuple(value * unit for value in pixdim),
+        voxel_bytes=max(4, voxel_bytes) if scaled else voxel_bytes,
         data=VoxelData(
             path=path,
             offset=0,
@@ -75,19 +72,19 @@ def read_nifti_header(path: Path) -> VolumeHeader:
 def _first_bytes(path: Path, compressed: bool) -> bytes:
     try:
         with gzip.open(path) if compressed else path.open("rb") as file:
-            return file.read(NIFTI_2.itemsize)
+            return file.read(HEADER.itemsize)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{path}: is truncated or damaged: {error}") from None
 
 
 def _parse(path: Path, raw: bytes) -> Any:
-    for layout, magic in ((NIFTI_1, b"n+1"), (NIFTI_2, b"n+2\0\r\n\x1a\n")):
-        for ordered in (layout.newbyteorder("<"), layout.newbyteorder(">")):
-            if len(raw) >= layout.itemsize:
-                header = np.frombuffer(raw, ordered, count=1)[0]
-                if header["size"] == layout.itemsize and header["magic"] == magic:
-                    return header
-    raise InputError(f"{path}: is not a NIfTI file in one piece: no header of version 1 or 2")
+    for layout in (HEADER.newbyteorder("<"), HEADER.newbyteorder(">")):
+        header = np.frombuffer(raw.ljust(HEADER.itemsize, b"\0"), layout, count=1)[0]
+        if header["size"] == SIZE_OF_VERSION_2:
+            raise InputError(f"{path}: NIfTI version 2 is not read; convert it to version 1")
+        if header["size"] == HEADER.itemsize and header["magic"] == b"n+1":
+            return header
+    raise InputError(f"{path}: is not a NIfTI file in one piece: no header of version 1")
 
 
 def _shape(path: Path, dim: NDArray[np.int64]) -> tuple[int, ...]:
@@ -110,14 +107,17 @@ def _voxel_bytes(path: Path, datatype: int) -> int:
 
 
 def _offset(path: Path, header: Any) -> int:
-    offset, smallest = float(header["vox_offset"]), int(header["size"]) + 4
-    if not math.isfinite(offset) or offset < smallest:
-        raise InputError(f"{path}: vox_offset must be at least {smallest}, got {offset:g}")
+    offset = float(header["vox_offset"])
+    if not math.isfinite(offset) or offset < SMALLEST_OFFSET:
+        raise InputError(f"{path}: vox_offset must be at least {SMALLEST_OFFSET}, got {offset:g}")
     return int(offset)
 
 
-def _require_scaling(path: Path, slope: float, inter: float) -> None:
-    """A slope of 0, or not finite, means none; then an intercept is read in different ways."""
+def _is_scaled(path: Path, slope: float, inter: float) -> bool:
+    """Whether the voxels are rescaled on reading: not if the slope is 0 or not finite.
+
+    An intercept without a slope is refused, because readers differ in what they make of it.
+    """
     scaled = math.isfinite(slope) and slope != 0
     if scaled and not math.isfinite(inter):
         raise InputError(f"{path}: scl_inter must be finite, got {inter:g}")
@@ -125,6 +125,7 @@ def _require_scaling(path: Path, slope: float, inter: float) -> None:
         raise InputError(
             f"{path}: scl_slope must not be {slope:g} with an intercept (scl_inter {inter:g})"
         )
+    return scaled and (slope, inter) != (1, 0)
 
 
 def _world_from_index(

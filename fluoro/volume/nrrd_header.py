@@ -43,10 +43,12 @@ def read_nrrd_header(path: Path) -> VolumeHeader:
     _require_millimetres(path, fields.get("space units", ""))
     finite_numbers(path, "space origin", fields.get("space origin", ""))
     shape, spacing = _spatial(path, fields, tuple(int(size) for size in sizes))
+    type_bytes = _type_bytes(path, _field(path, fields, "type"))
     return VolumeHeader(
         shape_xyz=shape,
         spacing_xyz_mm=spacing,
-        data=_data(path, fields, end, math.prod(shape)),
+        voxel_bytes=type_bytes,
+        data=_data(path, fields, end, math.prod(shape) * type_bytes),
         oriented=bool(PATIENT_SPACES.fullmatch(fields.get("space", ""))),
     )
 
@@ -111,7 +113,7 @@ def _lengths(path: Path, key: str, fields: dict[str, str]) -> list[float | None]
     ]
 
 
-def _data(path: Path, fields: dict[str, str], end: int, voxels: int) -> VoxelData:
+def _data(path: Path, fields: dict[str, str], end: int, needed_bytes: int) -> VoxelData:
     name = fields.get("data file")
     if name is not None and (name.upper().startswith("LIST") or "%" in name or not name):
         raise InputError(f"{path}: voxels in several files are not read, got {name!r}")
@@ -121,7 +123,7 @@ def _data(path: Path, fields: dict[str, str], end: int, voxels: int) -> VoxelDat
         path=path if name is None else path.parent / name,
         offset=end if name is None else 0,
         encoding="other" if skipped or encoding is None else encoding,
-        needed_bytes=voxels * _type_bytes(path, _field(path, fields, "type")),
+        needed_bytes=needed_bytes,
     )
 
 

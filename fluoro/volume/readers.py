@@ -81,10 +81,10 @@ def read_hu(path: Path) -> HuVolume:
             memory (found out before any is taken).
     """
     header = read_header(path)
+    require_memory(str(path), _needed_bytes(header))
+    require_complete(header.data)
     file = ItkFile(path, file_format(path).image_io)
     grid = _grid(path, file.info, header)
-    require_memory(str(path), _needed_bytes(file.info, grid))
-    require_complete(header.data)
     hu_zyx = _to_hu(path, file.read().reshape(grid.shape_zyx))
     if not header.oriented:
         log.warning(unoriented(path))
@@ -177,7 +177,7 @@ def _grid(path: Path, info: ImageInfo, header: VolumeHeader) -> VolumeGrid:
 
 
 def _single_volume(path: Path, info: ImageInfo) -> tuple[int, ...]:
-    if info.components != 1 or info.voxel_bytes is None:
+    if info.components != 1 or not info.real:
         raise InputError(f"{path}: voxels must be one number each, got {info.voxel_kind}")
     size = info.size[:3] if len(info.size) == 4 and info.size[3] == 1 else info.size
     if len(size) != 3:
@@ -202,10 +202,10 @@ def _require_agreement(path: Path, grid: VolumeGrid, header: VolumeHeader) -> No
         )
 
 
-def _needed_bytes(info: ImageInfo, grid: VolumeGrid) -> int:
+def _needed_bytes(header: VolumeHeader) -> int:
     """Voxels as the library holds them, as CT numbers, and as attenuation."""
-    voxel_bytes = info.voxel_bytes or 8
-    return math.prod(grid.shape_zyx) * (voxel_bytes + (2 if voxel_bytes <= 2 else 4) + 4)
+    hu_bytes = 2 if header.voxel_bytes <= 2 else 4
+    return math.prod(header.shape_xyz) * (header.voxel_bytes + hu_bytes + 4)
 
 
 def _to_hu(path: Path, pixels: NDArray[Any]) -> NDArray[np.int16] | NDArray[np.float32]:

@@ -1,0 +1,433 @@
+"""CT files are read right, or refused in one line that says why."""
+
+import logging
+import math
+import os
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fluoro.errors import InputError
+from fluoro.volume import memory
+from fluoro.volume.readers import read_hu, source_files
+from tests.volume_files import (
+    SHAPE_ZYX,
+    meta_bytes,
+    nifti_bytes,
+    nrrd_bytes,
+    ramp,
+    saved,
+    written,
+)
+
+NAMES = ["ct.nii", "ct.nii.gz", "ct.nrrd", "ct.nhdr", "ct.mha", "ct.mhd"]
+NAN, INF = math.nan, math.inf
+OBLIQUE = (0.8, -0.6, 0, 0.6, 0.8, 0, 0, 0, 1)
+"""A turn about the patient's long axis with cosines that are exact in decimal."""
+
+
+def refused(path, match):
+    with pytest.raises(InputError, match=match) as caught:
+        read_hu(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(str(path.parent))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("compressed", [False, True])
+def test_every_format_gives_the_same_volume(tmp_path, name, compressed):
+    hu = read_hu(saved(tmp_path, name, compressed=compressed))
+    np.testing.assert_array_equal(hu.hu_zyx, ramp())
+    assert hu.hu_zyx.dtype == np.int16
+    assert hu.grid.shape_zyx == SHAPE_ZYX
+    assert hu.grid.spacing_xyz_mm == (1, 2, 3)
+    np.testing.assert_allclose(hu.grid.origin_xyz_mm, (10, 20, 30))
+    np.testing.assert_allclose(hu.grid.direction, np.eye(3))
+    assert hu.source == str(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_direction_is_kept(tmp_path, name):
+    hu = read_hu(saved(tmp_path, name, direction=OBLIQUE))
+    np.testing.assert_allclose(np.ravel(hu.grid.direction), OBLIQUE, atol=1e-6)
+    corner = hu.grid.world_from_index @ [5, 4, 3, 1]
+    np.testing.assert_allclose(corner[:3], (10 + 4 - 4.8, 20 + 3 + 6.4, 30 + 9), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_last_dot_of_a_name_may_be_in_capitals(tmp_path, name):
+    saved(tmp_path, name)
+    upper = tmp_path / f"CT.{name.partition('.')[2].upper()}"
+    shutil.copy(tmp_path / name, upper)
+    np.testing.assert_array_equal(read_hu(upper).hu_zyx, ramp())
+
+
+def test_nifti_is_turned_from_ras_to_lps(tmp_path):
+    ras = (1, 0, 0, 7, 0, 2, 0, 8, 0, 0, 3, 9)
+    hu = read_hu(written(tmp_path, "ct.nii", nifti_bytes(srow=ras)))
+    np.testing.assert_allclose(hu.grid.origin_xyz_mm, (-7, -8, 9))
+    np.testing.assert_allclose(hu.grid.direction, np.diag([-1, -1, 1]))
+
+
+def test_a_nifti_with_a_qform_only_lies_where_its_quaternion_says(tmp_path):
+    """A quarter turn about z, and the third axis reversed."""
+    half = math.sqrt(0.5)
+    raw = nifti_bytes(
+        sform_code=0, qform_code=1, quatern=(0, 0, half, 1, 2, 3), pixdim=(-1, 1, 2, 3, 0, 0, 0, 0)
+    )
+    hu = read_hu(written(tmp_path, "ct.nii", raw))
+    ras_columns = np.array([[0, -1, 0], [1, 0, 0], [0, 0, -1]])
+    np.testing.assert_allclose(hu.grid.direction, np.diag([-1, -1, 1]) @ ras_columns, atol=1e-6)
+    np.testing.assert_allclose(hu.grid.origin_xyz_mm, (-1, -2, 3), atol=1e-6)
+
+
+def test_a_nifti_of_the_other_byte_order_is_read(tmp_path):
+    hu = read_hu(written(tmp_path, "ct.nii.gz", nifti_bytes(order=">")))
+    np.testing.assert_array_equal(hu.hu_zyx, ramp())
+    np.testing.assert_allclose(hu.grid.origin_xyz_mm, (10, 20, 30))
+
+
+def test_nrrd_spaces_are_turned_to_lps(tmp_path):
+    raw = nrrd_bytes(space="right-anterior-superior")
+    grid = read_hu(written(tmp_path, "ct.nrrd", raw)).grid
+    np.testing.assert_allclose(grid.direction, np.diag([-1, -1, 1]))
+    np.testing.assert_allclose(grid.origin_xyz_mm, (-10, -20, 30))
+
+
+def test_a_gzipped_nifti_is_not_mixed_up_with_its_neighbour(tmp_path):
+    """The NIfTI library takes the voxels of ct.nii when it is asked for ct.nii.gz."""
+    written(tmp_path, "ct.nii", nifti_bytes(ramp() * 0))
+    path = written(tmp_path, "ct.nii.gz", nifti_bytes())
+    np.testing.assert_array_equal(read_hu(path).hu_zyx, ramp())
+
+
+def test_a_relative_path_and_a_link_are_read(tmp_path, monkeypatch):
+    written(tmp_path, "ct.nii.gz", nifti_bytes())
+    (tmp_path / "link.nii.gz").symlink_to("ct.nii.gz")
+    monkeypatch.chdir(tmp_path)
+    for name in ("ct.nii.gz", "link.nii.gz"):
+        np.testing.assert_array_equal(read_hu(type(tmp_path)(name)).hu_zyx, ramp())
+
+
+def test_a_fourth_axis_of_one_is_dropped(tmp_path):
+    nifti = nifti_bytes(dim=(4, 6, 5, 4, 1, 1, 1, 1))
+    meta = meta_bytes(NDims="4", DimSize="6 5 4 1", ElementSpacing="1 2 3 1", Offset="10 20 30 0",
+                      TransformMatrix="1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 1")  # fmt: skip
+    nrrd = nrrd_bytes(dimension="4", sizes="6 5 4 1", kinds="domain domain domain list",
+                      space_directions="(1,0,0) (0,2,0) (0,0,3) none")  # fmt: skip
+    for name, raw in {"a.nii": nifti, "a.mha": meta, "a.nrrd": nrrd}.items():
+        hu = read_hu(written(tmp_path, name, raw))
+        np.testing.assert_array_equal(hu.hu_zyx, ramp())
+        np.testing.assert_allclose(hu.grid.origin_xyz_mm, (10, 20, 30))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name", "kept"),
+    [
+        ("<u1", "MET_UCHAR", np.int16),
+        ("<u2", "MET_USHORT", np.int16),
+        ("<i4", "MET_INT", np.int16),
+        ("<f4", "MET_FLOAT", np.int16),
+        ("<f8", "MET_DOUBLE", np.int16),
+    ],
+)
+def test_whole_numbers_are_held_as_int16_whatever_their_type(tmp_path, dtype, name, kept):
+    voxels = np.arange(120).reshape(SHAPE_ZYX).astype(dtype)
+    hu = read_hu(written(tmp_path, "ct.mha", meta_bytes(voxels, ElementType=name)))
+    assert hu.hu_zyx.dtype == kept
+    np.testing.assert_array_equal(hu.hu_zyx, voxels)
+
+
+@pytest.mark.parametrize("value", [0.5, 40000.0, -32769.0])
+def test_other_numbers_are_held_as_float32(tmp_path, value):
+    voxels = ramp("<f8")
+    voxels[3, 4, 5] = value
+    hu = read_hu(written(tmp_path, "ct.mha", meta_bytes(voxels, ElementType="MET_DOUBLE")))
+    assert hu.hu_zyx.dtype == np.float32
+    np.testing.assert_array_equal(hu.hu_zyx, voxels.astype(np.float32))
+
+
+def test_padding_is_left_as_it_is(tmp_path):
+    voxels = ramp() - 1548
+    path = written(tmp_path, "ct.mha", meta_bytes(voxels))
+    np.testing.assert_array_equal(read_hu(path).hu_zyx, voxels)
+
+
+def test_a_rescale_is_applied_once(tmp_path):
+    hu = read_hu(written(tmp_path, "ct.nii", nifti_bytes(slope=2.0, inter=-1024.0)))
+    np.testing.assert_array_equal(hu.hu_zyx, ramp() * 2 - 1024)
+
+
+@pytest.mark.parametrize("slope", [0.0, NAN])
+def test_a_slope_that_is_none_changes_nothing(tmp_path, slope):
+    hu = read_hu(written(tmp_path, "ct.nii", nifti_bytes(slope=slope)))
+    np.testing.assert_array_equal(hu.hu_zyx, ramp())
+
+
+@pytest.mark.parametrize(("units", "factor"), [(0, 1), (1, 1000), (2, 1), (3, 0.001), (10, 1)])
+def test_lengths_are_in_millimetres_whatever_the_file_uses(tmp_path, units, factor):
+    grid = read_hu(written(tmp_path, "ct.nii", nifti_bytes(units=units))).grid
+    np.testing.assert_allclose(grid.spacing_xyz_mm, np.multiply((1, 2, 3), factor))
+    np.testing.assert_allclose(grid.origin_xyz_mm, np.multiply((10, 20, 30), factor))
+
+
+def test_a_file_that_does_not_say_how_the_patient_lies_is_read_with_a_warning(tmp_path, caplog):
+    raws = {
+        "a.nii": nifti_bytes(sform_code=0),
+        "a.mha": meta_bytes(TransformMatrix=None),
+        "a.nrrd": nrrd_bytes(space="scanner-xyz"),
+    }
+    for name, raw in raws.items():
+        with caplog.at_level(logging.WARNING):
+            read_hu(written(tmp_path, name, raw))
+        assert f"{name}: does not say how the patient lies" in caplog.messages[-1]
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_missing_and_empty_files_are_refused(tmp_path, name):
+    refused(tmp_path / name, "there is no such file")
+    (tmp_path / name).touch()
+    refused(tmp_path / name, "is empty")
+
+
+def test_folders_pipes_loops_and_other_suffixes_are_refused(tmp_path):
+    folder, loop, pipe = tmp_path / "x.nii", tmp_path / "loop.nii", tmp_path / "pipe.nii"
+    folder.mkdir()
+    loop.symlink_to(loop)
+    os.mkfifo(pipe)
+    refused(folder, r"is a folder \(DICOM series are not read\)")
+    refused(loop, "cannot be read: .*symbolic links")
+    refused(pipe, "is not a regular file")
+    refused(written(tmp_path, "ct.dcm", b"x"), r"must end in \.nii, \.nii\.gz, \.nrrd")
+
+
+def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
+    path = written(tmp_path, "ct.mha", meta_bytes())
+
+    def denied(*_args, **_kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(path), "open", denied)
+    refused(path, "cannot be read: Permission denied")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("ct.nhdr", "ct.mhd")])
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("kept", [0.2, 0.5, 0.9, 0.999])
+def test_a_truncated_file_is_refused_and_never_filled_with_zeros(
+    tmp_path, name, compressed, kept, capfd
+):
+    path = saved(tmp_path, name, compressed=compressed)
+    raw = path.read_bytes()
+    path.write_bytes(raw[: int(len(raw) * kept)])
+    refused(path, "truncated|not a NIfTI|not a MetaImage|missing")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["ct.nhdr", "ct.mhd"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_voxels_in_their_own_file_must_be_there_and_whole(tmp_path, name, compressed):
+    path = saved(tmp_path, name, compressed=compressed)
+    header, data = source_files(path)
+    assert header == path
+    raw = data.read_bytes()
+    data.write_bytes(raw[:-1])
+    refused(path, f"{data.name}: is truncated")
+    data.unlink()
+    refused(path, f"{data.name}: there is no such file")
+
+
+@pytest.mark.parametrize("name", ["ct.nii.gz", "ct.nrrd", "ct.mha"])
+def test_a_flipped_bit_in_a_compressed_file_is_refused(tmp_path, name):
+    path = saved(tmp_path, name, compressed=True)
+    raw = bytearray(path.read_bytes())
+    raw[-40] ^= 4
+    path.write_bytes(raw)
+    refused(path, "is truncated or damaged")
+
+
+BROKEN = {
+    "zero spacing, nii": (nifti_bytes(pixdim=(1, 0, 2, 3, 0, 0, 0, 0)), r"pixdim must .*\(0, 2, 3"),
+    "negative spacing, nii": (nifti_bytes(pixdim=(1, 1, -2, 3, 0, 0, 0, 0)), "pixdim must"),
+    "nan spacing, nii": (nifti_bytes(pixdim=(1, 1, 2, NAN, 0, 0, 0, 0)), "pixdim must"),
+    "infinite spacing, nii": (nifti_bytes(pixdim=(1, INF, 2, 3, 0, 0, 0, 0)), "pixdim must"),
+    "zero spacing with a qform, nii": (
+        nifti_bytes(pixdim=(1, 0, 2, 3, 0, 0, 0, 0), qform_code=1, sform_code=0), "pixdim must"),
+    "no scale in the sform, nii": (nifti_bytes(srow=(0,) * 12), r"columns are \(0, 0, 0\) long"),
+    "another scale in the sform, nii": (
+        nifti_bytes(srow=(-2, 0, 0, 0, 0, -2, 0, 0, 0, 0, 3, 0)), r"\(2, 2, 3\) long, but pixdim"),
+    "sheared, nii": (nifti_bytes(srow=(-1, 0.2, 0, 0, 0, -2, 0, 0, 0, 0, 3, 0)), "is sheared"),
+    "sheared beside a qform, nii": (
+        nifti_bytes(srow=(-1, 0.2, 0, 0, 0, -2, 0, 0, 0, 0, 3, 0), qform_code=1), "is sheared"),
+    "nan in the sform, nii": (nifti_bytes(srow=(NAN,) * 12), r"\(sform\) must be finite"),
+    "no rotation, nii": (
+        nifti_bytes(sform_code=0, qform_code=1, quatern=(1, 1, 0, 0, 0, 0)), "qform.*rotation"),
+    "2D, nii": (nifti_bytes(dim=(2, 6, 20, 1, 1, 1, 1, 1)), r"3 axes, got 2 axes of \(6, 20\)"),
+    "4D, nii": (nifti_bytes(dim=(4, 6, 5, 2, 2, 1, 1, 1)), r"3 axes, got 4 .*\(6, 5, 2, 2\)"),
+    "no voxels, nii": (nifti_bytes(dim=(3, 0, 5, 4, 1, 1, 1, 1)), "dim must"),
+    "colour, nii": (nifti_bytes(dim=(3, 2, 5, 4, 1, 1, 1, 1), datatype=128), "one number each"),
+    "complex, nii": (nifti_bytes(dim=(3, 6, 5, 1, 1, 1, 1, 1), datatype=32), "one number each"),
+    "voxels in the header, nii": (nifti_bytes(vox_offset=0.0), "vox_offset must be at least 352"),
+    "voxels beyond the end, nii": (nifti_bytes(vox_offset=1e6), "is truncated"),
+    "more bytes than promised, nii": (nifti_bytes() + b"1", "does not fit its header"),
+    "half a pair, nii": (nifti_bytes(magic=b"ni1\0"), "not a NIfTI file in one piece"),
+    "Analyze, nii": (nifti_bytes(magic=b"\0\0\0\0"), "not a NIfTI file in one piece"),
+    "slope 0 with an intercept, nii": (nifti_bytes(slope=0.0, inter=-1024.0), "scl_slope must not"),
+    "intercept nan, nii": (nifti_bytes(inter=NAN), "scl_inter must be finite"),
+    "unit of time, nii": (nifti_bytes(units=5), "xyzt_units must be a length"),
+    "version 2, nii": (b"\x1c\x02\0\0n+2\0\r\n\x1a\n".ljust(2000), "NIfTI version 2 is not read"),
+    "not gzipped, nii.gz": (nifti_bytes(), "is truncated or damaged: Not a gzipped file"),
+    "zero spacing, mha": (meta_bytes(ElementSpacing="0 1 1"), r"ElementSpacing must .*\(0, 1, 1\)"),
+    "negative spacing, mha": (meta_bytes(ElementSpacing="-1 1 1"), "ElementSpacing must"),
+    "nan spacing, mha": (meta_bytes(ElementSpacing="nan 1 1"), "ElementSpacing must be finite"),
+    "spacing in words, mha": (meta_bytes(ElementSpacing="a 1 1"), "ElementSpacing must be numbers"),
+    "no spacing, mha": (meta_bytes(ElementSpacing=None), "ElementSpacing is missing"),
+    "two spacings, mha": (meta_bytes(ElementSpacing="1 1"), "must be 3 lengths"),
+    "nan offset, mha": (meta_bytes(Offset="nan 0 0"), "Offset must be finite"),
+    "sheared, mha": (meta_bytes(TransformMatrix="1 1 0 0 1 0 0 0 1"), "direction must be 3 ortho"),
+    "flat, mha": (meta_bytes(TransformMatrix="1 0 0 1 0 0 0 0 1"), "direction must be 3 ortho"),
+    "scaled, mha": (meta_bytes(TransformMatrix="2 0 0 0 1 0 0 0 1"), "direction must be 3 ortho"),
+    "2D, mha": (
+        meta_bytes(NDims="2", DimSize="6 20", ElementSpacing="1 1", Offset="0 0",
+                   TransformMatrix="1 0 0 1"), r"3 axes, got 2 axes of \(6, 20\)"),
+    "4D, mha": (
+        meta_bytes(NDims="4", DimSize="6 5 2 2", ElementSpacing="1 1 1 1", Offset="0 0 0 0",
+                   TransformMatrix=None), "3 axes, got 4"),
+    "vectors, mha": (meta_bytes(ElementNumberOfChannels="2", DimSize="3 5 4"), "one number each"),
+    "negative size, mha": (meta_bytes(DimSize="-6 5 4"), "DimSize must"),
+    "text, mha": (meta_bytes(BinaryData="False"), "BinaryData must be True"),
+    "no compressed size, mha": (meta_bytes(CompressedData="True"), "CompressedDataSize must"),
+    "unknown type, mha": (meta_bytes(ElementType="MET_FOO"), "ElementType must be a number"),
+    "smaller than its data, mha": (meta_bytes(DimSize="6 5 3"), "does not fit its header"),
+    "given twice, mha": (b"NDims = 3\n" + meta_bytes(), "NDims is given twice"),
+    "zero spacing, nrrd": (
+        nrrd_bytes(space_directions="(0,0,0) (0,2,0) (0,0,3)"), r"directions must .*\(0, 2, 3\)"),
+    "zero spacings, nrrd": (
+        nrrd_bytes(space=None, space_origin=None, space_directions=None, spacings="0 1 1"),
+        r"spacings must be positive lengths, got \(0, 1, 1\)"),
+    "nan spacings, nrrd": (
+        nrrd_bytes(space=None, space_origin=None, space_directions=None, spacings="nan 1 1"),
+        "spacings must give every axis a length"),
+    "an axis nowhere, nrrd": (
+        nrrd_bytes(space_directions="none (0,2,0) (0,0,3)"), "must give every axis a length"),
+    "no spacing, nrrd": (
+        nrrd_bytes(space=None, space_origin=None, space_directions=None), "no voxel has a size"),
+    "sheared, nrrd": (
+        nrrd_bytes(space_directions="(1,1,0) (0,2,0) (0,0,3)"), "direction must be 3 orthonormal"),
+    "nan origin, nrrd": (nrrd_bytes(space_origin="(nan,0,0)"), "space origin must be finite"),
+    "inches, nrrd": (nrrd_bytes(space_units='"in" "in" "in"'), "space units must be mm"),
+    "4D, nrrd": (
+        nrrd_bytes(dimension="4", sizes="6 5 2 2", kinds="domain domain domain list",
+                   space_directions="(1,0,0) (0,2,0) (0,0,3) none"), "every axis a length"),
+    "several files, nrrd": (nrrd_bytes(data_file="slice%03d.raw 1 4 1"), "several files"),
+    "block type, nrrd": (nrrd_bytes(type="block"), "type must be a number"),
+    "longer than its data, nrrd": (nrrd_bytes(type="double"), "is truncated"),
+    "something else, nrrd": (b"P5 6 5 255\n", "not a NRRD file"),
+}  # fmt: skip
+"""Bytes of a file and what must be said; the last word of the name is the suffix."""
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_header_is_refused_with_its_reason(tmp_path, name, capfd):
+    raw, match = BROKEN[name]
+    path = tmp_path / f"ct.{name.rpartition(' ')[2]}"
+    path.write_bytes(raw)
+    refused(path, match)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("value", [NAN, INF, -INF, 1e300])
+def test_voxels_that_are_not_finite_are_counted(tmp_path, value):
+    voxels = ramp("<f8")
+    voxels[1, 2, 3] = voxels[3, 0, 0] = value
+    path = written(tmp_path, "ct.mha", meta_bytes(voxels, ElementType="MET_DOUBLE"))
+    refused(path, r"ct\.mha: 2 of 120 voxels are not finite")
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("ct.nii", nifti_bytes(dim=(3, 32767, 32767, 32767, 1, 1, 1, 1))),
+        ("ct.mha", meta_bytes(DimSize="100000 100000 100000")),
+        ("ct.nrrd", nrrd_bytes(sizes="100000 100000 100000")),
+    ],
+)
+def test_a_volume_beyond_memory_is_refused_before_it_is_read(tmp_path, name, raw):
+    refused(written(tmp_path, name, raw), r"does not fit in memory: needs [\d,.]+ GiB, [\d,.]+ GiB")
+
+
+def test_the_memory_asked_for_is_that_of_all_copies(tmp_path, monkeypatch):
+    path = written(tmp_path, "ct.mha", meta_bytes())
+    needed = 120 * (2 + 2 + 4)
+    monkeypatch.setattr(memory, "available_memory_bytes", lambda: needed)
+    read_hu(path)
+    monkeypatch.setattr(memory, "available_memory_bytes", lambda: needed - 1)
+    refused(path, "does not fit in memory")
+
+
+def test_a_containers_limit_counts(tmp_path, monkeypatch):
+    (tmp_path / "memory.max").write_text("5000\n")
+    (tmp_path / "memory.current").write_text("2000\n")
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    assert memory.available_memory_bytes() == 3000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.available_memory_bytes() > 10**6
+
+
+def test_without_meminfo_the_machines_memory_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
+    assert memory.available_memory_bytes() > 10**6
+
+
+# Damage at random
+
+WHOLE = {
+    ".nii": nifti_bytes(),
+    ".mha": meta_bytes(),
+    ".nrrd": nrrd_bytes(),
+}
+CHARACTERS = b"\0\xff 0123456789-.\n=:,()naif"
+"""Bytes that make a header mean something else rather than nothing."""
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    suffix=st.sampled_from(sorted(WHOLE)),
+    changes=st.lists(st.tuples(st.integers(0, 400), st.sampled_from(CHARACTERS)), max_size=6),
+    kept=st.integers(0, 700),
+)
+def test_damage_gives_a_valid_volume_or_one_line(tmp_path, suffix, changes, kept):
+    raw = bytearray(WHOLE[suffix])
+    for at, byte in changes:
+        raw[min(at, len(raw) - 1)] = byte
+    path = tmp_path / f"ct{suffix}"
+    path.write_bytes(raw[:kept])
+    try:
+        hu = read_hu(path)
+    except InputError as error:
+        message = str(error)
+    else:
+        message = ""
+        assert hu.hu_zyx.size == np.prod(hu.grid.shape_zyx)
+        assert np.all(np.isfinite(hu.hu_zyx))
+    assert "\n" not in message
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(suffix=st.sampled_from([".nii", ".nii.gz", ".mha", ".nrrd"]), raw=st.binary(max_size=600))
+def test_noise_is_refused(tmp_path, suffix, raw):
+    path = tmp_path / f"ct{suffix}"
+    path.write_bytes(raw)
+    with pytest.raises(InputError):
+        read_hu(path)
