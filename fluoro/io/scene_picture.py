@@ -25,6 +25,8 @@ ANTERIOR = (0.0, -1.0, 0.0)
 """Up in the picture: the patient lies on the back."""
 LONGEST_EDGE_MM = 110.0
 """Triangles painted with one depth each are no longer than this."""
+LONGEST_DETECTOR_EDGE_MM = 45.0
+"""Finer where the arc touches, lest the line of contact frays."""
 BACKGROUND = ((44, 52, 64), (14, 17, 22))
 """Colours at the top and at the bottom."""
 BONE = (250, 238, 208)
@@ -68,7 +70,7 @@ class ScenePainter:
         """The scene with this C-arm, an RGB picture of the size given."""
         solid = _nearer(self._bone, paint(self.camera, _carm_parts(scene)))
         beam = self._flat(_beam(scene), BEAM)
-        detector = self._flat(scene.detector, DETECTOR)
+        detector = self._flat(scene.detector, DETECTOR, LONGEST_DETECTOR_EDGE_MM)
         rgb = np.where(np.isfinite(solid.depth_mm)[:, :, None], solid.rgb, self._backdrop)
         _blend(rgb, self._table, solid.depth_mm, TABLE_ALPHA)
         _blend(rgb, beam, solid.depth_mm, BEAM_ALPHA)
@@ -78,8 +80,8 @@ class ScenePainter:
             (self._size_px,) * 2, Image.Resampling.BOX
         )
 
-    def _flat(self, surface: Surface, rgb: Rgb) -> Layer:
-        return paint(self.camera, [(subdivided(surface, LONGEST_EDGE_MM), rgb)])
+    def _flat(self, surface: Surface, rgb: Rgb, longest_mm: float = LONGEST_EDGE_MM) -> Layer:
+        return paint(self.camera, [(subdivided(surface, longest_mm), rgb)])
 
     def place(self, point_xyz_mm: NDArray[Any]) -> tuple[float, float]:
         """Where a point shows in the picture [px]."""
