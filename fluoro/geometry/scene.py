@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.geometry.projection import View
-from fluoro.geometry.surface import Surface, box, swept_bar
+from fluoro.geometry.surface import Surface, box, merged, swept_bar
 
 __all__ = ["CarmScene", "carm_scene"]
 
@@ -35,6 +35,8 @@ DETECTOR_HALF_DEPTH_MM = 35.0
 """Half the depth of the detector's housing."""
 ARC_HALF_MM = (45.0, 32.0)
 """Half the arc's section: across its plane, and along its radius."""
+MOUNT_HALF_MM = (55.0, 55.0, 50.0)
+"""Half the block between detector and arc; so deep that the arc clears a 43 cm detector's edge."""
 ARC_POINTS = 49
 """Points of the arc's polyline: one each 3.75 degrees."""
 
@@ -50,7 +52,7 @@ class CarmScene:
             bottom right, bottom left.
         beam_edges_xyz_mm: Source and corner of each of the beam's four edges, shape (4, 2, 3).
         arc_xyz_mm: Middle line of the arc from the tube round the head to the detector, (N, 3).
-        arc: The arc as a solid.
+        arc: The arc as a solid, with the block that carries the detector.
         tube: Tube housing, a box around the source.
         detector: Detector housing, a box behind the active area.
         table: Table top, a flat box under the patient; stays where the patient is.
@@ -82,6 +84,7 @@ def carm_scene(
     corners = _detector_corners(view)
     beam, across, along = _gantry_axes(view, corners.mean(axis=0))
     path, heights = _arc(view.source_xyz_mm, corners.mean(axis=0), beam, along)
+    axes = (across, along, beam)
     top_y = isocenter[1] + TABLE_BEHIND_ISOCENTER_MM if table_top_y_mm is None else table_top_y_mm
     return CarmScene(
         source_xyz_mm=view.source_xyz_mm,
@@ -89,8 +92,13 @@ def carm_scene(
         detector_corners_xyz_mm=corners,
         beam_edges_xyz_mm=np.stack([np.broadcast_to(view.source_xyz_mm, (4, 3)), corners], axis=1),
         arc_xyz_mm=path,
-        arc=swept_bar(path, across * ARC_HALF_MM[0], heights * ARC_HALF_MM[1]),
-        tube=_tube(view.source_xyz_mm, across, along, beam),
+        arc=merged(
+            [
+                swept_bar(path, across * ARC_HALF_MM[0], heights * ARC_HALF_MM[1]),
+                _oriented_box(path[-1] - beam * MOUNT_HALF_MM[2], axes, MOUNT_HALF_MM),
+            ]
+        ),
+        tube=_oriented_box(view.source_xyz_mm - beam * TUBE_BEHIND_SOURCE_MM, axes, TUBE_HALF_MM),
         detector=_detector(view, corners.mean(axis=0), beam),
         table=_table(isocenter, top_y),
     )
@@ -117,16 +125,14 @@ def _gantry_axes(view: View, detector_center: Array) -> tuple[Array, Array, Arra
 def _arc(source: Array, detector_center: Array, beam: Array, along: Array) -> tuple[Array, Array]:
     """Half a circle from behind the tube to behind the detector, and its unit radii."""
     start = source - beam * (TUBE_BEHIND_SOURCE_MM + TUBE_HALF_MM[2])
-    end = detector_center + beam * (2 * DETECTOR_HALF_DEPTH_MM + ARC_HALF_MM[1])
+    end = detector_center + beam * 2 * (DETECTOR_HALF_DEPTH_MM + MOUNT_HALF_MM[2])
     turn = np.linspace(-np.pi / 2, np.pi / 2, ARC_POINTS)[:, None]
     radii = np.cos(turn) * along + np.sin(turn) * beam
     return (start + end) / 2 + radii * np.linalg.norm(end - start) / 2, radii
 
 
-def _tube(source: Array, across: Array, along: Array, beam: Array) -> Surface:
-    axes = (across, along, beam)
-    half_axes = [axis * half for axis, half in zip(axes, TUBE_HALF_MM, strict=True)]
-    return box(source - beam * TUBE_BEHIND_SOURCE_MM, half_axes)
+def _oriented_box(center: Array, axes: Sequence[Array], half_sizes_mm: Sequence[float]) -> Surface:
+    return box(center, [axis * half for axis, half in zip(axes, half_sizes_mm, strict=True)])
 
 
 def _detector(view: View, center: Array, beam: Array) -> Surface:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Surface", "box", "subdivided", "swept_bar"]
+__all__ = ["Surface", "box", "merged", "subdivided", "swept_bar"]
 
 BOX_FACES = (
     (0, 2, 1), (0, 3, 2), (4, 5, 6), (4, 6, 7), (0, 1, 5), (0, 5, 4),
@@ -60,6 +60,15 @@ def swept_bar(
     last = 4 * (len(path_xyz_mm) - 1)
     ends = np.array([(0, 2, 1), (0, 3, 2), (last, last + 1, last + 2), (last, last + 2, last + 3)])
     return _surface(rings.reshape(-1, 3), np.concatenate([sides, ends]))
+
+
+def merged(surfaces: Sequence[Surface]) -> Surface:
+    """Several surfaces as one."""
+    starts = np.cumsum([0, *(len(surface.vertices_xyz_mm) for surface in surfaces)])
+    return _surface(
+        np.concatenate([surface.vertices_xyz_mm for surface in surfaces]),
+        np.concatenate([s.faces + start for s, start in zip(surfaces, starts, strict=False)]),
+    )
 
 
 def subdivided(surface: Surface, longest_mm: float) -> Surface:
