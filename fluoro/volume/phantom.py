@@ -1,8 +1,8 @@
 """An anthropomorphic thorax made in code: a supine adult man, arms raised, as CT numbers.
 
-Nothing in it is measured from a patient: every organ is an implicit surface or a tube along a
-curve, drawn in patient LPS with the origin in the middle of the box. docs/phantom.md tells the
-anatomy, its sources and how closely its radiograph resembles that of a chest CT.
+Every organ is an implicit surface or a tube along a curve, drawn in patient LPS with the origin
+in the middle of the box; no voxel comes from a patient. docs/phantom.md tells the anatomy, where
+its sizes come from and how closely its radiograph resembles that of a chest CT.
 """
 
 from __future__ import annotations

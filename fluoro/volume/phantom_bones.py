@@ -14,7 +14,7 @@ from fluoro.volume.phantom_trunk import cage_point
 
 __all__ = ["RibCurve", "paint_girdle", "paint_ribs", "paint_sternum", "rib_curves"]
 
-CORTICAL_HU, MARROW_HU, CARTILAGE_HU = 1050.0, 220.0, 110.0
+CORTICAL_HU, MARROW_HU, CARTILAGE_HU = 1150.0, 230.0, 110.0
 RIB_STEP_MM = 4.0
 
 _RIB_HEIGHTS = {
@@ -25,10 +25,10 @@ _RIB_HEIGHTS = {
     6: ((150, 66), (120, 61), (90, 32), (60, -10), (44, -28)),
     7: ((150, 43), (120, 36), (90, 4), (60, -40), (46, -58)),
     8: ((150, 18), (120, 8), (90, -28), (60, -72), (52, -84)),
-    9: ((150, -8), (120, -22), (90, -60), (62, -102)),
-    10: ((150, -36), (120, -53), (90, -93), (72, -120)),
-    11: ((150, -66), (120, -97), (100, -126)),
-    12: ((152, -94), (140, -114), (128, -132)),
+    9: ((150, -12), (120, -25), (90, -60), (62, -102)),
+    10: ((150, -43), (120, -60), (90, -93), (72, -120)),
+    11: ((150, -79), (120, -105), (100, -128)),
+    12: ((152, -106), (140, -119), (128, -133)),
 }
 """Height [mm] of ribs 2 to 12 by angle on the cage: 180 degrees at the spine, 0 at the sternum."""
 
@@ -100,11 +100,11 @@ def paint_ribs(canvas: Canvas) -> None:
             _paint_cartilage(canvas, curve)
     for curve in curves:
         bone = canvas.union_around(curve.points_xyz_mm, 12.0)
-        height = 5.5 if curve.number in (1, 11, 12) else 6.6
-        width = np.linspace(0.72, 1.12, len(curve.points_xyz_mm))
-        half = np.column_stack([np.full_like(width, 3.6), height * width])
+        height = 5.5 if curve.number > 10 else min(4.9 + 0.4 * curve.number, 6.6)
+        growth = np.minimum(np.linspace(0.65, 1.55, len(curve.points_xyz_mm)), 1.1)
+        half = growth[:, None] * (3.6, height)
         bone.ribbon(curve.points_xyz_mm, curve.outward, half)
-        bone.fill((0.0, CORTICAL_HU), (1.2, MARROW_HU))
+        bone.fill((0.0, CORTICAL_HU), (1.4, MARROW_HU))
 
 
 def _paint_cartilage(canvas: Canvas, curve: RibCurve) -> None:

@@ -2,7 +2,7 @@
 
 A tree starts at the hilum and has to reach points spread over the lung. At each fork the points
 are split in two across their longest extent, and a branch feeds n of them with the radius
-r_end n^(1 / 2.6) (Murray's law has 1 / 3; lungs measure between 2.3 and 3).
+r_end n^(1 / 2.5) (Murray's law has 1 / 3; lungs measure between 2.3 and 3).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fluoro.volume.phantom_trunk import lung_box, lung_distance
 __all__ = ["paint_lung_trees"]
 
 VESSEL_HU, WALL_HU, AIR_HU = 40.0, 20.0, -1000.0
-BRANCHING_POWER = 2.6
+BRANCHING_POWER = 2.5
 CLEARANCE_MM = 4.0
 """End points keep this distance from the pleura."""
 

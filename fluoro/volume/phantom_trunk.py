@@ -71,6 +71,9 @@ MEDIASTINUM = np.array([
 MEDIASTINUM_Y_MM = (-70.0, -8.0, 34.0, 66.0)
 """Behind the breastbone, through the great vessels, through the gullet, beside the spine."""
 
+RECESS = np.array([(-95, -36), (-60, -54), (0, -78), (75, -110), (110, -112)], float)
+"""How far the lungs reach down between diaphragm and wall: y, lowest z [mm]."""
+
 
 def _ring(table: NDArray[np.float64], x: Field, y: Field, z: Field, power: float) -> Field:
     """Distance to the surface that `table` (z, half width, front, back) describes."""
@@ -122,7 +125,7 @@ def paint_body(canvas: Canvas) -> None:
         distance = _body_distance(block.axes)
         marbling = 18 * smooth_noise(block.axes, 9.0, seed=1)
         canvas.paint(block, distance, SKIN_HU)
-        canvas.paint(block, distance + SKIN_MM, FAT_HU + marbling / 3)
+        canvas.paint(block, distance + SKIN_MM, FAT_HU + marbling * np.float32(0.3))
         inner = np.asarray(distance + SKIN_MM + _fat_thickness(x, y))
         canvas.paint(block, inner, np.asarray(np.minimum(MUSCLE_HU - 10 + marbling, 65)))
 
@@ -182,7 +185,7 @@ def lung_distance(axes: Axes, side: int) -> Field:
     lung = smooth_max(wall, middle - side * x, 12.0)
     apex = ellipsoid(axes, (side * 49, 18, 84), (80, 104, 64))
     lung = np.asarray(np.where(z > 84, smooth_max(lung, apex, 8.0), lung))
-    floor = np.asarray(np.float32(-78) - 32 * np.clip((y - 5) / 70, 0, 1) - z)
+    floor = hermite(RECESS[:, 0], RECESS[:, 1], y.ravel()).astype(np.float32).reshape(y.shape) - z
     return smooth_max(smooth_max(lung, -dome_distance(axes), 3.0), floor, 12.0)
 
 
