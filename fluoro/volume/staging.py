@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import fcntl
 import hashlib
 import json
 import logging
@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -32,11 +32,16 @@ SETTLED_AFTER_NS = 2_000_000_000
 
 
 @contextmanager
-def staged_folder(target: Path) -> Iterator[Path]:
-    """A new folder to fill, which takes the place of `target` when the block ends without error.
+def staged_folder(target: Path, is_usable: Callable[[], bool]) -> Iterator[Path]:
+    """A new folder to fill, which becomes `target` when the block ends without error.
 
-    It lies beside `target` under another name until then, so that a crash, a full disk or another
-    process that does the same never leaves a half-filled `target`. Whatever lay there is replaced.
+    It lies beside `target` under another name until then, so that neither a crash nor a full disk
+    leaves a half-filled `target`.
+
+    Args:
+        target: The folder to be.
+        is_usable: Whether what lies at `target` by then, perhaps just made by another process,
+            is as good; then it stays, because somebody may be opening it. Else it is replaced.
 
     Raises:
         OutputError: The folder cannot be written; nothing of it is left.
@@ -48,7 +53,9 @@ def staged_folder(target: Path) -> Iterator[Path]:
         stage.mkdir()
         yield stage
         _flush(stage)
-        _put_in_place(stage, target)
+        with _only_one(target.parent):
+            if not (target.exists() and is_usable()):
+                _put_in_place(stage, target)
     except OutputError:
         raise
     except OSError as error:
@@ -83,20 +90,23 @@ def _flush(folder: Path) -> None:
             os.close(handle)
 
 
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Waits until no other process is in a block of the same folder."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _put_in_place(stage: Path, target: Path) -> None:
-    """Rename; a folder that is already there (perhaps just made by another process) goes first."""
-    while True:
-        try:
-            stage.rename(target)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-        else:
-            return
-        old = target.parent / f"{REPLACED}{uuid.uuid4().hex}"
-        with suppress(FileNotFoundError):
-            target.rename(old)
-        shutil.rmtree(old, ignore_errors=True)
+    old = target.parent / f"{REPLACED}{uuid.uuid4().hex}"
+    with suppress(FileNotFoundError):
+        target.rename(old)
+    stage.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def content_sha256(path: Path) -> str:

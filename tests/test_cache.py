@@ -1,0 +1,341 @@
+"""The volume cache: quick, never stale, never half-written, rebuilt when damaged."""
+
+import errno
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fluoro.config import VolumeConfig
+from fluoro.errors import InputError, OutputError
+from fluoro.volume import cache, load, staging
+from fluoro.volume.attenuation import mu_from_hu
+from fluoro.volume.cache import CacheKey, open_volume, store_volume
+from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.load import load_volume
+from fluoro.volume.staging import content_sha256
+from tests.volume_files import meta_bytes, nifti_bytes, ramp, saved, written
+
+GRID = VolumeGrid(
+    shape_zyx=(3, 4, 5),
+    spacing_xyz_mm=(0.7, 0.8, 0.9),
+    origin_xyz_mm=(-1.5, 2.5, 1 / 3),
+    direction=((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)),
+)
+MU = np.random.default_rng(3).random(GRID.shape_zyx, np.float32)
+KEY = CacheKey(source={"kind": "file", "sha256": "a" * 64}, settings={"energy_kev": 70.0})
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLUORO_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def store(key=KEY, planes=MU):
+    return store_volume(key, grid=GRID, source="a CT", planes=iter(planes))
+
+
+def test_a_stored_volume_comes_back_mapped_and_equal():
+    assert open_volume(KEY) is None
+    for volume in (store(), open_volume(KEY)):
+        assert isinstance(volume.mu_zyx, np.memmap)
+        assert volume.mu_zyx.flags.c_contiguous
+        assert not volume.mu_zyx.flags.writeable
+        np.testing.assert_array_equal(volume.mu_zyx, MU)
+        assert volume.grid == GRID
+        assert volume.source == "a CT"
+
+
+def test_the_file_is_a_plain_npy_that_anyone_can_read():
+    store()
+    np.testing.assert_array_equal(np.load(KEY.folder() / "mu_volume.npy"), MU)
+    facts = json.loads((KEY.folder() / "volume.json").read_text())["volume"]
+    assert facts["key"]["settings"] == {"energy_kev": 70.0}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        CacheKey(source=KEY.source, settings={"energy_kev": 60.0}),
+        CacheKey(source={"kind": "file", "sha256": "b" * 64}, settings=KEY.settings),
+    ],
+)
+def test_another_source_or_setting_is_another_entry(other):
+    store()
+    assert open_volume(other) is None
+
+
+def test_another_format_version_is_another_entry(monkeypatch):
+    store()
+    monkeypatch.setattr(cache, "FORMAT_VERSION", cache.FORMAT_VERSION + 1)
+    assert open_volume(KEY) is None
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def _flip_last_bit(path):
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(raw)
+
+
+def _another_spacing(path):
+    path.write_text(path.read_text().replace("0.7", "0.6", 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        ("mu_volume.npy", _cut),
+        ("mu_volume.npy", _flip_last_bit),
+        ("mu_volume.npy", lambda path: path.unlink()),
+        ("volume.json", _cut),
+        ("volume.json", _another_spacing),
+        ("volume.json", lambda path: path.write_text("[]")),
+        ("volume.json", lambda path: path.unlink()),
+    ],
+    ids=["voxels cut", "voxel changed", "voxels gone", "facts cut", "facts changed", "facts other",
+         "facts gone"],
+)  # fmt: skip
+def test_a_damaged_entry_is_said_and_made_again(name, harm, caplog):
+    store()
+    harm(KEY.folder() / name)
+    with caplog.at_level(logging.WARNING):
+        assert open_volume(KEY) is None
+    assert "damaged and is made again" in caplog.text
+    np.testing.assert_array_equal(store().mu_zyx, MU)
+    assert open_volume(KEY) is not None
+
+
+def test_an_entry_under_a_wrong_name_is_not_used(caplog):
+    other = CacheKey(source={"kind": "file"}, settings={})
+    store()
+    shutil.copytree(KEY.folder(), other.folder())
+    assert open_volume(other) is None
+    assert "belongs to another source" in caplog.text
+
+
+@pytest.mark.parametrize("planes", [MU[:2], [*MU, MU[0]], MU[:, :2]])
+def test_planes_that_do_not_fill_the_grid_leave_nothing(planes, folder):
+    with pytest.raises(InputError, match="plane"):
+        store(planes=planes)
+    assert list((folder / "volumes").iterdir()) == []
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(folder):
+    def planes():
+        yield MU[0]
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OutputError, match=r"No space left on device \(set FLUORO_CACHE_DIR") as e:
+        store(planes=planes())
+    assert "\n" not in str(e.value)
+    assert str(folder / "volumes") in str(e.value)
+    assert list((folder / "volumes").iterdir()) == []
+
+
+def test_a_full_device_is_one_line(monkeypatch):
+    """Linux's /dev/full fails as a full disk does, at the write itself."""
+    if not os.path.exists("/dev/full"):  # noqa: PTH110
+        pytest.skip("needs /dev/full")
+    real = cache._write_npy
+
+    def to_full_device(file, *args):
+        with open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123
+            return real(full, *args)
+
+    monkeypatch.setattr(cache, "_write_npy", to_full_device)
+    with pytest.raises(OutputError, match="No space left on device"):
+        store()
+
+
+def test_a_cache_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FLUORO_CACHE_DIR", str(tmp_path / "file"))
+    with pytest.raises(OutputError, match=r"file/volumes: the cache cannot be written: .*FLUORO_C"):
+        store()
+
+
+def _die_midway(folder):
+    os.environ["FLUORO_CACHE_DIR"] = folder
+
+    def planes():
+        yield MU[0]
+        os._exit(9)
+
+    store(planes=planes())
+
+
+def test_a_crash_leaves_the_earlier_entry_and_its_remains_are_removed(folder):
+    store()
+    dying = multiprocessing.get_context("spawn").Process(target=_die_midway, args=(str(folder),))
+    dying.start()
+    dying.join(60)
+    assert dying.exitcode == 9
+    np.testing.assert_array_equal(open_volume(KEY).mu_zyx, MU)
+    (left,) = (path for path in (folder / "volumes").iterdir() if path != KEY.folder())
+    store()
+    assert left.exists()  # young: another process may be at it
+    old = time.time() - 2 * staging.ABANDONED_AFTER_S
+    for path in (*left.iterdir(), left):
+        os.utime(path, (old, old))
+    store()
+    assert not left.exists()
+
+
+def _store_often(folder, start):
+    os.environ["FLUORO_CACHE_DIR"] = folder
+    start.wait()
+    for _ in range(20):
+        assert np.array_equal(store().mu_zyx, MU)
+        assert np.array_equal(open_volume(KEY).mu_zyx, MU)
+
+
+def test_a_good_entry_is_not_replaced_under_its_users(folder):
+    store()
+    before = (KEY.folder() / "mu_volume.npy").stat().st_ino
+    store()
+    assert (KEY.folder() / "mu_volume.npy").stat().st_ino == before
+    assert [path.name for path in (folder / "volumes").iterdir()] == [KEY.folder().name]
+
+
+def test_two_processes_may_store_the_same_volume_at_once(folder):
+    context = multiprocessing.get_context("spawn")
+    start = context.Event()
+    workers = [context.Process(target=_store_often, args=(str(folder), start)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    start.set()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert [path.name for path in (folder / "volumes").iterdir()] == [KEY.folder().name]
+    np.testing.assert_array_equal(open_volume(KEY).mu_zyx, MU)
+
+
+# Content hashes
+
+
+def _age(path, by_s=100):
+    """Pretend that the file has not been touched for a while."""
+    then = time.time_ns() - by_s * 10**9
+    os.utime(path, ns=(then, then))
+
+
+def test_a_content_hash_follows_the_content(tmp_path):
+    path = tmp_path / "x"
+    hashes = set()
+    for content in (b"one", b"two", b"six"):
+        path.write_bytes(content)
+        hashes.add(content_sha256(path))
+    assert len(hashes) == 3
+
+
+def test_an_unchanged_file_is_not_read_again(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    path.write_bytes(b"one")
+    monkeypatch.setattr(staging, "SETTLED_AFTER_NS", -1)
+    first = content_sha256(path)
+    monkeypatch.setattr(staging, "_sha256", lambda _: pytest.fail("was read again"))
+    assert content_sha256(path) == first
+
+
+def test_a_change_that_keeps_size_and_time_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(staging, "SETTLED_AFTER_NS", -1)
+    path = tmp_path / "x"
+    path.write_bytes(b"one")
+    status = path.stat()
+    first = content_sha256(path)
+    path.write_bytes(b"two")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert content_sha256(path) != first
+
+
+def test_a_damaged_memory_of_hashes_is_ignored(tmp_path, monkeypatch, folder):
+    monkeypatch.setattr(staging, "SETTLED_AFTER_NS", -1)
+    path = tmp_path / "x"
+    path.write_bytes(b"one")
+    first = content_sha256(path)
+    (note,) = (folder / "hashes").iterdir()
+    note.write_text("{")
+    assert content_sha256(path) == first
+
+
+# Loading
+
+
+def test_loading_maps_a_ct_to_attenuation_and_the_second_time_reads_no_ct(tmp_path, monkeypatch):
+    path = saved(tmp_path, "ct.nii.gz")
+    told = []
+    first = load_volume(VolumeConfig(path=path), lambda what, part: told.append((what, part)))
+    np.testing.assert_array_equal(first.mu_zyx, mu_from_hu(ramp(), 70.0))
+    assert told[0] == (f"reading {path}", 0.0)
+    assert told[-1] == (f"attenuation of {path}", 1.0)
+    monkeypatch.setattr(load, "read_hu", lambda _: pytest.fail("was read again"))
+    again = load_volume(VolumeConfig(path=path))
+    np.testing.assert_array_equal(again.mu_zyx, first.mu_zyx)
+    assert again.grid == first.grid
+
+
+def test_a_copy_of_a_ct_shares_its_entry_under_its_own_name(tmp_path, folder):
+    first = saved(tmp_path, "ct.nii.gz")
+    load_volume(VolumeConfig(path=first))
+    second = shutil.copy(first, tmp_path / "copy.nii.gz")
+    assert load_volume(VolumeConfig(path=second)).source == str(second)
+    assert len(list((folder / "volumes").iterdir())) == 1
+
+
+def test_a_changed_ct_or_energy_is_not_served_from_the_cache(tmp_path):
+    path = written(tmp_path, "ct.mha", meta_bytes())
+    load_volume(VolumeConfig(path=path))
+    other_energy = load_volume(VolumeConfig(path=path, energy_kev=60.0))
+    np.testing.assert_array_equal(other_energy.mu_zyx, mu_from_hu(ramp(), 60.0))
+    written(tmp_path, "ct.mha", meta_bytes(ramp() + 7))
+    changed = load_volume(VolumeConfig(path=path))
+    np.testing.assert_array_equal(changed.mu_zyx, mu_from_hu(ramp() + 7, 70.0))
+
+
+def test_changed_voxels_beside_an_unchanged_header_are_seen(tmp_path):
+    path = saved(tmp_path, "ct.mhd")
+    load_volume(VolumeConfig(path=path))
+    (tmp_path / "ct.raw").write_bytes((ramp() + 9).tobytes())
+    volume = load_volume(VolumeConfig(path=path))
+    np.testing.assert_array_equal(volume.mu_zyx, mu_from_hu(ramp() + 9, 70.0))
+
+
+def test_a_doubtful_orientation_is_said_each_time(tmp_path, caplog):
+    path = written(tmp_path, "ct.nii", nifti_bytes(sform_code=0))
+    for _ in range(2):
+        load_volume(VolumeConfig(path=path))
+    assert sum("does not say how the patient lies" in text for text in caplog.messages) == 2
+
+
+def test_a_ct_that_was_not_fetched_names_the_command():
+    with pytest.raises(InputError, match=r"cache:chest-ct: is not fetched yet; run `app.py fetch"):
+        load_volume(VolumeConfig(path=Path("cache:chest-ct")))
+    with pytest.raises(InputError, match="there is no data set 'nose'; there are: chest-ct"):
+        load_volume(VolumeConfig(path=Path("cache:nose")))
+
+
+def test_a_phantom_is_made_once_and_again_when_its_code_changes(monkeypatch):
+    config = VolumeConfig(phantom="thorax", spacing_mm=8.0)
+    first = load_volume(config)
+    assert first.mu_zyx.max() > 0.02
+    assert first.source == "thorax phantom, 8 mm"
+    made = []
+    real = load._phantom_hu
+    monkeypatch.setattr(load, "_phantom_hu", lambda s: made.append(s) or real(s))
+    load_volume(config)
+    assert made == []
+    monkeypatch.setattr(load, "_phantom_code", lambda: "other")
+    np.testing.assert_array_equal(load_volume(config).mu_zyx, first.mu_zyx)
+    assert made == [8.0]
