@@ -61,7 +61,7 @@ class VolumeGrid:
     @property
     def index_from_world(self) -> NDArray[np.float64]:
         """4x4 matrix from patient LPS [mm] to voxel index (x, y, z)."""
-        return np.linalg.inv(self.world_from_index)
+        return np.asarray(np.linalg.inv(self.world_from_index), np.float64)
 
     @property
     def center_xyz_mm(self) -> NDArray[np.float64]:
@@ -72,7 +72,7 @@ class VolumeGrid:
     @property
     def size_xyz_mm(self) -> NDArray[np.float64]:
         """Edge lengths of the volume's box, voxel face to voxel face [mm], shape (3,)."""
-        return np.asarray(self.shape_xyz) * np.asarray(self.spacing_xyz_mm)
+        return np.asarray(np.multiply(self.shape_xyz, self.spacing_xyz_mm), np.float64)
 
 
 def _require_spacing(spacing: Vector3) -> None:
