@@ -20,3 +20,16 @@ def require_program(*names: str) -> str:
     if os.environ.get(REQUIRE_PROGRAMS) == "1":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+def require_vulkan() -> None:
+    """Skip, or fail in CI, where Vulkan has no software adapter new enough for Slang."""
+    from fluoro.errors import DeviceError
+    from fluoro.rendering.choose import choose_device
+
+    try:
+        choose_device("llvmpipe")
+    except DeviceError as error:
+        if os.environ.get(REQUIRE_PROGRAMS) == "1":
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))

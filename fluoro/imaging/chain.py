@@ -66,9 +66,7 @@ class ImageChain:
 class _Run:
     """One frame on its way through the stages."""
 
-    def __init__(
-        self, device: ComputeDevice, integrals: Any, seed: _Words, frame: _Words
-    ) -> None:
+    def __init__(self, device: ComputeDevice, integrals: Any, seed: _Words, frame: _Words) -> None:
         self._device = device
         self._integrals = integrals
         self._draw = {"seed": seed, "frame": frame}
@@ -87,9 +85,7 @@ class _Run:
             self._stage("copy_integrals", integrals=self._integrals)
             return
         self._open_field = open_field_photons(config.dose_ngy, pixel_spacing_mm)
-        self._stage(
-            "beer_lambert", integrals=self._integrals, open_field_photons=self._open_field
-        )
+        self._stage("beer_lambert", integrals=self._integrals, open_field_photons=self._open_field)
         if config.poisson:
             self._stage("poisson", **self._draw)
         if config.blur_sigma_mm > 0:
@@ -151,4 +147,3 @@ def blur_weights(sigma_px: float) -> NDArray[np.float32]:
     radius = max(1, int(np.ceil(BLUR_REACH_SIGMAS * sigma_px)))
     weights = np.exp(-0.5 * (np.arange(radius + 1) / sigma_px) ** 2)
     return np.asarray(weights / (weights[0] + 2 * weights[1:].sum()), np.float32)
-

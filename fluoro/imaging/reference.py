@@ -41,7 +41,9 @@ def blur(image: Image, sigma_px: float) -> Image:
 def electronic_noise(image: Image, sigma_photons: float, seed: int, frame: int) -> Image:
     """Normal noise added to the counts."""
     bits = draws.draw_bits(image.shape, seed, frame, draws.ELECTRONIC_STAGE)  # type: ignore[arg-type]
-    return np.asarray(image + np.float32(sigma_photons) * draws.normal_quantile(*draws.uniform(bits)))
+    return np.asarray(
+        image + np.float32(sigma_photons) * draws.normal_quantile(*draws.uniform(bits))
+    )
 
 
 def window(image: Image, lower: float, width: float, *, inverted: bool) -> Image:

@@ -125,7 +125,9 @@ def _adapters(kind: str) -> list[str]:
     if kind == "metal" and sys.platform != "darwin":
         return []
     spy.Logger.get().level = spy.LogLevel.none
-    return [adapter.name for adapter in spy.Device.enumerate_adapters(getattr(spy.DeviceType, kind))]
+    return [
+        adapter.name for adapter in spy.Device.enumerate_adapters(getattr(spy.DeviceType, kind))
+    ]
 
 
 def _why_not(requested: str) -> str:

@@ -63,24 +63,14 @@ DRIVER = r"""
 #include <atomic>
 #include <thread>
 #include <vector>
-#ifdef __linux__
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
 
-// Runs the rows of a dispatch on `threads` threads. Threads yield to interactive ones (`niceness`
-// above 0), so that a busy renderer does not delay the interpreter.
+// Runs the rows of a dispatch on `threads` threads, each taking the next row that is left.
 extern "C" __attribute__((visibility("default"))) void fluoro_dispatch(
-    unsigned columns, unsigned rows, unsigned layers, void* globals, int threads, int niceness)
+    unsigned columns, unsigned rows, unsigned layers, void* globals, int threads)
 {
     std::atomic<unsigned> next{0};
     const unsigned total = rows * layers;
-    auto work = [&](bool own_thread) {
-#ifdef __linux__
-        if (own_thread && niceness > 0)
-            setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), niceness);
-#endif
+    auto work = [&] {
         for (unsigned row = next++; row < total; row = next++)
         {
             ComputeVaryingInput input = {};
@@ -89,13 +79,12 @@ extern "C" __attribute__((visibility("default"))) void fluoro_dispatch(
             FLUORO_ENTRY(&input, nullptr, globals);
         }
     };
-    if (threads <= 1 && niceness == 0)
-        return work(false);
-    std::vector<std::thread> pool;
-    for (int i = 0; i < threads; i++)
-        pool.emplace_back(work, true);
-    for (auto& thread : pool)
-        thread.join();
+    std::vector<std::thread> helpers;
+    for (int i = 1; i < threads; i++)
+        helpers.emplace_back(work);
+    work();
+    for (auto& helper : helpers)
+        helper.join();
 }
 """
 
@@ -147,7 +136,7 @@ def _open(library: Path, layout: Path) -> CpuKernel:
     except (OSError, ValueError, AttributeError, KeyError) as error:
         raise DeviceError(f"{library} is damaged ({error}): delete its folder") from None
     dispatch.restype = None
-    dispatch.argtypes = [*[ctypes.c_uint] * 3, ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
+    dispatch.argtypes = [*[ctypes.c_uint] * 3, ctypes.c_void_p, ctypes.c_int]
     return CpuKernel(
         dispatch=dispatch,
         layout={name: (offset, size) for name, (offset, size) in offsets.items()},

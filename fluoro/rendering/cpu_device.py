@@ -16,9 +16,6 @@ from fluoro.rendering.devices import ComputeDevice, Threads, Uniform
 
 __all__ = ["CpuDevice", "available_cores"]
 
-NICENESS = 5
-"""Render threads step back behind the threads that serve people and sockets (0 to 19)."""
-
 SMALL_DISPATCH_THREADS = 4096
 """Pictures of fewer pixels are not worth starting operating-system threads for."""
 
@@ -72,8 +69,7 @@ class CpuDevice(ComputeDevice):
         block = _pack(kernel, uniforms)
         groups = [-(-count // size) for count, size in zip(threads, kernel.group_size, strict=True)]
         small = exact and threads[0] * threads[1] * threads[2] < SMALL_DISPATCH_THREADS
-        workers, niceness = (1, 0) if small else (self.workers, NICENESS)
-        kernel.dispatch(*groups, block.ctypes.data, workers, niceness)
+        kernel.dispatch(*groups, block.ctypes.data, 1 if small else self.workers)
 
     @override
     def close(self) -> None:
