@@ -136,6 +136,12 @@ def test_the_heart_lies_left_of_the_midline(thorax):
     assert left > right + 0.7
 
 
+def test_the_right_lung_is_the_larger(thorax):
+    air = (thorax.hu_zyx > -950) & (thorax.hu_zyx < -700)
+    middle = thorax.hu_zyx.shape[2] // 2
+    assert 1.01 < air[..., :middle].sum() / air[..., middle:].sum() < 1.3
+
+
 def test_the_liver_dome_is_right_and_higher_than_the_left_one(thorax):
     z = np.arange(-60.0, 40.0)
     tops = {}

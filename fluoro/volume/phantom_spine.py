@@ -20,7 +20,7 @@ from fluoro.volume.phantom_shapes import (
 
 __all__ = ["VERTEBRAE", "Vertebra", "paint_spine"]
 
-CORTICAL_HU, MARROW_HU, DISC_HU, CORD_HU = 750.0, 190.0, 80.0, 30.0
+CORTICAL_HU, MARROW_HU, DISC_HU, CORD_HU = 800.0, 220.0, 80.0, 30.0
 ARCH_MARROW_HU = 240.0
 
 

@@ -56,22 +56,24 @@ CAGE = np.array([
 """Surface through the middle of the ribs by height: z, half width, front y, back y [mm]."""
 
 DOMES = (
-    ((-60.0, -12.0, -92.0), (63.0, 84.0, 90.0)),
-    ((61.0, -6.0, -114.0), (62.0, 80.0, 86.0)),
+    ((-60.0, -12.0, -92.0), (63.0, 86.0, 90.0)),
+    ((61.0, -9.0, -114.0), (63.0, 87.0, 86.0)),
     ((4.0, -30.0, -117.0), (64.0, 66.0, 74.0)),
 )
 """Diaphragm: centres and radii of the right dome, the left dome and the central tendon [mm]."""
 
 MEDIASTINUM = np.array([
-    (-200, 16, 16, 16, 16), (-60, 12, 12, 10, 16), (-20, 7, 16, 8, 15), (20, 5, 24, 8, 14),
-    (50, 5, 25, 12, 14), (80, 7, 23, 20, 15), (100, 14, 24, 20, 16), (120, 24, 26, 22, 18),
+    (-200, 16, 16, 16, 16), (-60, 12, 12, 10, 16), (-20, 8, 18, 11, 15), (20, 7, 25, 11, 15),
+    (50, 7, 26, 13, 15), (80, 7, 23, 20, 15), (100, 14, 24, 20, 16), (120, 24, 26, 22, 18),
     (160, 34, 30, 26, 22),
 ], float)  # fmt: skip
 """Half width between the lungs by height: z; then at the depths of `MEDIASTINUM_Y_MM`."""
 MEDIASTINUM_Y_MM = (-70.0, -8.0, 34.0, 66.0)
 """Behind the breastbone, through the great vessels, through the gullet, beside the spine."""
+MEDIASTINUM_LEFT_MM = np.float32(2.5)
+"""Its middle lies this far left of the midline: the right lung is the larger."""
 
-RECESS = np.array([(-95, -36), (-60, -54), (0, -78), (75, -110), (110, -112)], float)
+RECESS = np.array([(-95, -56), (-60, -72), (0, -92), (50, -114), (75, -118), (110, -104)], float)
 """How far the lungs reach down between diaphragm and wall: y, lowest z [mm]."""
 
 
@@ -182,11 +184,16 @@ def lung_distance(axes: Axes, side: int) -> Field:
     x, y, z = axes
     wall = cage_distance(axes) + PLEURA_MM
     middle = _mediastinum_half_width(y, z)
-    lung = smooth_max(wall, middle - side * x, 12.0)
+    lung = smooth_max(wall, middle - side * (x - MEDIASTINUM_LEFT_MM), 12.0)
     apex = ellipsoid(axes, (side * 49, 18, 84), (80, 104, 64))
     lung = np.asarray(np.where(z > 84, smooth_max(lung, apex, 8.0), lung))
-    floor = hermite(RECESS[:, 0], RECESS[:, 1], y.ravel()).astype(np.float32).reshape(y.shape) - z
-    return smooth_max(smooth_max(lung, -dome_distance(axes), 3.0), floor, 12.0)
+    return smooth_max(smooth_max(lung, -dome_distance(axes), 3.0), _recess(x, y) - z, 16.0)
+
+
+def _recess(x: Field, y: Field) -> Field:
+    """Lowest height [mm] to which the lungs reach: deepest behind and halfway to the side."""
+    depth = hermite(RECESS[:, 0], RECESS[:, 1], y.ravel()).astype(np.float32).reshape(y.shape)
+    return np.asarray(depth + np.float32(0.004) * (np.abs(x) - 62) ** 2)
 
 
 def _mediastinum_half_width(y: Field, z: Field) -> Field:
