@@ -110,14 +110,14 @@ def test_auto_takes_cuda_then_a_real_gpu_then_the_cpu(monkeypatch, cuda, vulkan,
 def test_a_software_adapter_is_taken_only_when_named(monkeypatch):
     found(monkeypatch, vulkan=[LLVMPIPE])
     assert choose.choose_device("llvmpipe").adapter == LLVMPIPE
-    with pytest.raises(DeviceError, match="renderer.device: vulkan is not available"):
+    with pytest.raises(DeviceError, match=r"renderer\.device: vulkan is not available"):
         choose.choose_device("vulkan")
 
 
 @pytest.mark.parametrize("requested", ["cuda", "vulkan", "metal", "llvmpipe"])
 def test_a_device_that_is_not_there_is_an_error_and_no_fallback(monkeypatch, requested):
     found(monkeypatch)
-    with pytest.raises(DeviceError, match=f"renderer.device: {requested} is not available"):
+    with pytest.raises(DeviceError, match=rf"renderer\.device: {requested} is not available"):
         choose.choose_device(requested)
 
 
@@ -152,14 +152,14 @@ def test_a_damaged_kernel_is_named_with_its_fix(monkeypatch, tmp_path):
     shutil.copytree(tmp_path / "good", tmp_path / "bad")
     (library,) = (tmp_path / "bad" / "kernels").glob("*.so")
     library.write_bytes(b"no library")
-    with pytest.raises(DeviceError, match="is damaged .*delete its folder"):
+    with pytest.raises(DeviceError, match=r"is damaged .*delete its folder"):
         cpu_compiler.load_cpu_kernel("logarithm", "logarithm", exact=True)
 
 
 def test_a_cache_that_cannot_be_written_is_named_with_its_fix(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("FLUORO_CACHE_DIR", str(tmp_path / "file"))
-    with pytest.raises(OSError, match="cannot write compiled kernels to .*FLUORO_CACHE_DIR"):
+    with pytest.raises(OSError, match=r"cannot write compiled kernels to .*FLUORO_CACHE_DIR"):
         cpu_compiler.load_cpu_kernel("window", "window", exact=True)
 
 

@@ -22,7 +22,7 @@ def expected_photons(integrals: Image, open_field: float) -> Image:
 
 def poisson(expected: Image, seed: int, frame: int) -> Image:
     """Counts with the given expectation."""
-    bits = draws.draw_bits(expected.shape, seed, frame, draws.POISSON_STAGE)  # type: ignore[arg-type]
+    bits = draws.draw_bits(expected.shape, seed, frame, draws.POISSON_STAGE)
     return draws.poisson_quantile(expected, bits)
 
 
@@ -40,7 +40,7 @@ def blur(image: Image, sigma_px: float) -> Image:
 
 def electronic_noise(image: Image, sigma_photons: float, seed: int, frame: int) -> Image:
     """Normal noise added to the counts."""
-    bits = draws.draw_bits(image.shape, seed, frame, draws.ELECTRONIC_STAGE)  # type: ignore[arg-type]
+    bits = draws.draw_bits(image.shape, seed, frame, draws.ELECTRONIC_STAGE)
     return np.asarray(
         image + np.float32(sigma_photons) * draws.normal_quantile(*draws.uniform(bits))
     )

@@ -37,7 +37,7 @@ def _pack_view(view: View, grid: VolumeGrid) -> NDArray[np.float64]:
     column_step, row_step = turn @ view.column_step_xyz_mm, turn @ view.row_step_xyz_mm
     central = direction + column_step * view.width_px / 2 + row_step * view.height_px / 2
     middle = (np.asarray(grid.shape_xyz) - 1) / 2
-    parameter = np.clip((middle - source) @ central / (central @ central), 0.0, 1.0)
-    parameter = float(np.float32(parameter))
+    closest = np.clip((middle - source) @ central / (central @ central), 0.0, 1.0)
+    parameter = float(np.float32(closest))  # as the kernel will read it
     anchor = source + parameter * direction
     return np.concatenate([anchor, direction, column_step, row_step, [parameter]])
