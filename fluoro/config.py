@@ -7,14 +7,25 @@ raises `InputError` with one line per mistake, each starting with the path of th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    model_validator,
+)
 
 from fluoro.errors import InputError
+from fluoro.mistakes import about_key, mistakes, shown
+from fluoro.yaml_text import parse_yaml, read_mapping
 
 __all__ = [
     "CarmConfig",
@@ -35,9 +46,37 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Angle = Annotated[float, Field(ge=-360, le=360, allow_inf_nan=False)]
-Vector = Annotated[tuple[Finite, Finite, Finite], Strict(False)]
-Range = Annotated[tuple[Angle, Angle], Strict(False)]
-FilePath = Annotated[Path, Strict(False)]
+Length = Annotated[float, Field(ge=0.001, le=100_000, allow_inf_nan=False)]
+Shift = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
+Turn = Annotated[float, Field(ge=-36_000, le=36_000, allow_inf_nan=False)]
+Sigma = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+Duration = Annotated[float, Field(ge=0.01, le=1_000_000, allow_inf_nan=False)]
+
+
+def _list_of(count: int) -> BeforeValidator:
+    def check(value: object) -> object:
+        if not isinstance(value, list | tuple) or len(value) != count:
+            raise ValueError(f"must be a list of {count} numbers, got {shown(value)}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _usable_path(path: Path) -> Path:
+    """The path with ~ as the user's home; refuses what no file can be called."""
+    try:
+        usable = b"\0" not in os.fsencode(path)
+        home = path.expanduser() if usable else path
+    except (RuntimeError, UnicodeEncodeError):  # an unknown ~user
+        usable = False
+    if not usable:
+        raise ValueError(f"must be the path of a file or folder, got {shown(str(path))}")
+    return home
+
+
+Vector = Annotated[tuple[Shift, Shift, Shift], Strict(False), _list_of(3)]
+Range = Annotated[tuple[Angle, Angle], Strict(False), _list_of(2)]
+FilePath = Annotated[Path, Strict(False), AfterValidator(_usable_path)]
 
 
 class Section(BaseModel):
@@ -63,18 +102,19 @@ class VolumeConfig(Section):
     @model_validator(mode="after")
     def _one_source(self) -> VolumeConfig:
         if (self.phantom is None) == (self.path is None):
-            raise ValueError("exactly one of volume.phantom and volume.path must be given")
+            given = "neither" if self.path is None else "both"
+            raise ValueError(f"must have either phantom or path, got {given}")
         return self
 
 
 class CarmConfig(Section):
     """The C-arm's lengths, its detector and its isocentre."""
 
-    source_to_detector_mm: Positive = Field(1020.0, description="Focal spot to detector [mm].")
-    source_to_isocenter_mm: Positive = Field(510.0, description="Focal spot to isocentre [mm].")
+    source_to_detector_mm: Length = Field(1020.0, description="Focal spot to detector [mm].")
+    source_to_isocenter_mm: Length = Field(510.0, description="Focal spot to isocentre [mm].")
     detector_width_px: Annotated[int, Field(ge=1, le=8192)] = Field(512, description="Columns.")
     detector_height_px: Annotated[int, Field(ge=1, le=8192)] = Field(512, description="Rows.")
-    pixel_spacing_mm: Positive = Field(0.5, description="Detector pixel pitch [mm].")
+    pixel_spacing_mm: Length = Field(0.5, description="Detector pixel pitch [mm].")
     isocenter_mm: Vector | None = Field(
         None, description="Isocentre, patient LPS [mm]; null: the centre of the volume's box."
     )
@@ -82,9 +122,10 @@ class CarmConfig(Section):
     @model_validator(mode="after")
     def _isocenter_before_detector(self) -> CarmConfig:
         if self.source_to_isocenter_mm >= self.source_to_detector_mm:
-            raise ValueError(
-                "source_to_isocenter_mm must be less than source_to_detector_mm "
-                f"({self.source_to_detector_mm}), got {self.source_to_isocenter_mm}"
+            raise about_key(
+                "source_to_isocenter_mm",
+                f"must be less than source_to_detector_mm ({self.source_to_detector_mm:g}), "
+                f"got {self.source_to_isocenter_mm:g}",
             )
         return self
 
@@ -115,7 +156,7 @@ class SweepPoses(Section):
     cra_range_deg: Range = Field((0.0, 25.0), description="Ends of the CAU/CRA sweep [degrees].")
     roll_deg: Angle = Field(0.0, description="Detector roll about the beam [degrees].")
     translation_mm: Vector = Field((0.0, 0.0, 0.0), description="C-arm shift, world LPS [mm].")
-    period_s: Positive = Field(10.0, description="Duration of both sweeps together [s].")
+    period_s: Duration = Field(10.0, description="Duration of both sweeps together [s].")
 
 
 class OrbitPoses(Section):
@@ -123,7 +164,7 @@ class OrbitPoses(Section):
 
     kind: Literal["orbit"]
     start_deg: Angle = Field(-90.0, description="First primary angle [degrees].")
-    degrees_per_second: Finite = Field(30.0, description="Angular velocity, + towards LAO.")
+    degrees_per_second: Turn = Field(30.0, description="Angular velocity, + towards LAO.")
     cra_deg: Angle = Field(0.0, description="Secondary angle [degrees].")
     roll_deg: Angle = Field(0.0, description="Detector roll about the beam [degrees].")
     translation_mm: Vector = Field((0.0, 0.0, 0.0), description="C-arm shift, world LPS [mm].")
@@ -146,9 +187,9 @@ class RandomWalkPoses(Section):
 
     kind: Literal["random_walk"]
     center: PoseConfig = Field(PoseConfig(), description="Pose about which it walks.")
-    angle_sigma_deg: NonNegative = Field(10.0, description="Standard deviation of each angle.")
-    translation_sigma_mm: NonNegative = Field(10.0, description="Standard deviation of each axis.")
-    correlation_s: Positive = Field(2.0, description="Correlation time [s].")
+    angle_sigma_deg: Sigma = Field(10.0, description="Standard deviation of each angle.")
+    translation_sigma_mm: Sigma = Field(10.0, description="Standard deviation of each axis.")
+    correlation_s: Duration = Field(2.0, description="Correlation time [s].")
 
 
 class ConsolePoses(PoseConfig):
@@ -169,7 +210,7 @@ class RendererConfig(Section):
     projector: Literal["march", "joseph", "siddon"] = Field(
         "march", description="How a ray is integrated; march uses step_mm."
     )
-    step_mm: Positive | None = Field(
+    step_mm: Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)] | None = Field(
         None, description="Longest step of march [mm]; null: half the smallest voxel edge."
     )
     device: Literal["auto", "cuda", "vulkan", "metal", "cpu", "llvmpipe"] = Field(
@@ -182,7 +223,7 @@ class RendererConfig(Section):
     @model_validator(mode="after")
     def _step_belongs_to_march(self) -> RendererConfig:
         if self.step_mm is not None and self.projector != "march":
-            raise ValueError(f"step_mm has no effect with projector: {self.projector}; use march")
+            raise about_key("step_mm", f"has no effect with projector: {self.projector}; use march")
         return self
 
 
@@ -205,7 +246,7 @@ class ImageChainConfig(Section):
     )
     beer_lambert: bool = Field(True, description="Off: line integrals go straight to the window.")
     poisson: bool = Field(True, description="Quantum noise.")
-    blur_sigma_mm: NonNegative = Field(0.0, description="Detector blur, Gaussian sigma [mm].")
+    blur_sigma_mm: Sigma = Field(0.0, description="Detector blur, Gaussian sigma [mm].")
     electronic_noise_photons: NonNegative = Field(
         0.0, description="Standard deviation of the read-out noise, in photons per pixel."
     )
@@ -234,7 +275,7 @@ class ImageChainConfig(Section):
             if on
         ]
         if wants:
-            raise ValueError(f"beer_lambert: false leaves no signal for {', '.join(wants)}")
+            raise about_key("beer_lambert", f"false leaves no signal for {', '.join(wants)}")
         return self
 
 
@@ -277,12 +318,14 @@ class RunConfig(Section):
         None, description="Folder under output/; null: the YAML's name and the time."
     )
     output_dir: FilePath | None = Field(
-        None, description="Parent of the run's folder; null: FLUORO_OUTPUT_DIR or ./output."
+        None,
+        description="Parent of the run's folder, relative to the YAML file; null: "
+        "FLUORO_OUTPUT_DIR or ./output.",
     )
     frames: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Stop after so many frames; null: run until stopped."
     )
-    fps: Annotated[float, Field(gt=0, le=1000)] = Field(30.0, description="Frame rate [1/s].")
+    fps: Annotated[float, Field(ge=0.01, le=1000)] = Field(30.0, description="Frame rate [1/s].")
     pacing: Literal["paced", "free_running"] = Field(
         "paced", description="paced: one pose each 1/fps; free_running: as fast as it goes."
     )
@@ -307,7 +350,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _console_poses_need_the_console(self) -> Config:
         if self.pose_source.kind == "console" and not self.console.enabled:
-            raise ValueError("pose_source.kind: console needs console.enabled: true")
+            raise about_key("pose_source.kind", "console needs console.enabled: true")
         return self
 
 
@@ -316,105 +359,64 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
     Args:
         path: The YAML file; paths inside it are taken relative to its folder.
-        overrides: `key.path=value` strings, the value in YAML.
+        overrides: `key.path=value` strings from the command line, the value in YAML; paths in
+            them are taken relative to the working folder.
 
     Raises:
         InputError: Unreadable file, malformed YAML or override, or values that do not fit; the
-            message has one line per mistake, each naming the key.
+            message has one line per mistake, each naming where it stands and the key.
     """
-    document = _read_yaml(path)
-    for override in overrides:
-        _apply_override(document, override)
+    document = read_mapping(path)
+    overridden = [_apply_override(document, override) for override in overrides]
     try:
         config = Config.model_validate(document)
     except ValidationError as error:
-        raise InputError("\n".join(f"{path}: {line}" for line in _mistakes(error))) from None
-    return _with_absolute_paths(config, path.resolve().parent)
+        lines = [
+            f"{_origin(key, overridden, path)}: {f'{key}: ' if key else ''}{text}"
+            for key, text in mistakes(error)
+        ]
+        raise InputError("\n".join(lines)) from None
+    return _with_absolute_paths(config, path, overridden)
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as people write it: 1e-3 is a number, a key given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key) for key, _ in node.value]  # type: ignore[no-untyped-call]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is given twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    __import__("re").compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: must be UTF-8 text in YAML") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {_one_line(error)}") from None
-    if not isinstance(document, dict):
-        raise InputError(f"{path}: must be a mapping of sections, got {type(document).__name__}")
-    return document
-
-
-def _one_line(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return f"{where}{getattr(error, 'problem', None) or error}".replace("\n", " ")
-
-
-def _apply_override(document: dict[str, Any], override: str) -> None:
+def _apply_override(document: dict[str, Any], override: str) -> str:
+    """Set a key of the document and return its path."""
     key, equals, text = override.partition("=")
     parts = key.split(".")
     if not equals or not all(parts):
         raise InputError(f"--set must be key.path=value, got {override!r}")
-    try:
-        value = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {key}: not valid YAML: {_one_line(error)}") from None
     section = document
     for part in parts[:-1]:
-        section = section.setdefault(part, {})
+        if section.get(part) is None:
+            section[part] = {}
+        section = section[part]
         if not isinstance(section, dict):
             raise InputError(f"--set {key}: {part} is not a section")
-    section[parts[-1]] = value
+    section[parts[-1]] = parse_yaml(text, f"--set {key}")
+    return key
 
 
-def _mistakes(error: ValidationError) -> list[str]:
-    return [_mistake(item) for item in error.errors(include_url=False)]
+def _origin(key: str, overridden: Sequence[str], path: Path) -> str:
+    """Where a key was given: on the command line or in the file."""
+    given_there = any(f"{key}.".startswith(f"{other}.") for other in overridden)
+    return "command line" if given_there else str(path)
 
 
-def _mistake(item: Any) -> str:
-    tags = {"static", "sweep", "orbit", "waypoints", "random_walk", "console"}
-    parts = [str(part) for part in item["loc"]]
-    if len(parts) > 1 and parts[0] == "pose_source" and parts[1] in tags:
-        del parts[1]  # pydantic names the branch of the union, which is no key of the file
-    where = ".".join(parts)
-    message = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "extra_forbidden":
-        return f"{where}: unknown key"
-    if item["type"] == "missing":
-        return f"{where}: must be given"
-    if item["type"] == "value_error":
-        return f"{where}: {message}" if where else message
-    return f"{where}: {message[0].lower()}{message[1:]}, got {item['input']!r}"
+def _with_absolute_paths(config: Config, path: Path, overridden: Sequence[str]) -> Config:
+    def absolute(key: str, given: Path) -> Path:
+        on_command_line = _origin(key, overridden, path) == "command line"
+        folder = Path.cwd() if on_command_line else path.resolve().parent
+        return folder / given
 
-
-def _with_absolute_paths(config: Config, folder: Path) -> Config:
-    updates: dict[str, Any] = {}
-    if config.volume.path and not str(config.volume.path).startswith("cache:"):
-        path = folder / config.volume.path.expanduser()
-        updates["volume"] = config.volume.model_copy(update={"path": path})
-    if isinstance(config.pose_source, WaypointPoses):
-        path = folder / config.pose_source.path.expanduser()
-        updates["pose_source"] = config.pose_source.model_copy(update={"path": path})
+    updates: dict[str, Section] = {}
+    volume, source, run = config.volume, config.pose_source, config.run
+    if volume.path and not str(volume.path).startswith("cache:"):
+        volume_path = absolute("volume.path", volume.path)
+        updates["volume"] = volume.model_copy(update={"path": volume_path})
+    if isinstance(source, WaypointPoses):
+        source_path = absolute("pose_source.path", source.path)
+        updates["pose_source"] = source.model_copy(update={"path": source_path})
+    if run.output_dir:
+        output_dir = absolute("run.output_dir", run.output_dir)
+        updates["run"] = run.model_copy(update={"output_dir": output_dir})
     return config.model_copy(update=updates)

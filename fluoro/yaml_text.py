@@ -1,0 +1,83 @@
+"""YAML as people write it: 1e-3 is a number, and a key given twice is an error."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fluoro.errors import InputError
+
+__all__ = ["parse_yaml", "read_mapping"]
+
+MERGE_TAG = "tag:yaml.org,2002:merge"
+FLOAT_TAG = "tag:yaml.org,2002:float"
+EXPONENT_WITHOUT_POINT = re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$")
+"""What YAML 1.1 takes for text, and everybody else for a number."""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with the two habits above."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: list[Any] = []
+        for key_node, _ in node.value:
+            if key_node.tag == MERGE_TAG:
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} is given twice", key_node.start_mark
+                )
+            seen.append(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(FLOAT_TAG, EXPONENT_WITHOUT_POINT, list("-+0123456789"))
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
+
+    Raises:
+        InputError: An unreadable file, malformed YAML, or anything but a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: must be UTF-8 text in YAML") from None
+    document = parse_yaml(text, str(path))
+    if not isinstance(document, dict):
+        kind = "nothing" if document is None else f"a {type(document).__name__}"
+        raise InputError(f"{path}: must be a mapping of sections, got {kind}")
+    return document
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The value that YAML text stands for.
+
+    Args:
+        text: One YAML document.
+        where: Begins the message of an error.
+
+    Raises:
+        InputError: Malformed YAML, or a value that cannot be, such as the 13th month.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise InputError(f"{where}: not valid YAML: {_one_line(error)}") from None
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{where}: not valid YAML: {error}") from None
+    except RecursionError:
+        raise InputError(f"{where}: not valid YAML: nested too deeply") from None
+
+
+def _one_line(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return where + " ".join(str(getattr(error, "problem", None) or error).split())
