@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from fluoro.errors import InputError
-from fluoro.mistakes import about_key, mistakes, shown
+from fluoro.mistakes import KeyMistake, mistakes, shown
 from fluoro.yaml_text import parse_yaml, read_mapping
 
 __all__ = [
@@ -122,7 +122,7 @@ class CarmConfig(Section):
     @model_validator(mode="after")
     def _isocenter_before_detector(self) -> CarmConfig:
         if self.source_to_isocenter_mm >= self.source_to_detector_mm:
-            raise about_key(
+            raise KeyMistake(
                 "source_to_isocenter_mm",
                 f"must be less than source_to_detector_mm ({self.source_to_detector_mm:g}), "
                 f"got {self.source_to_isocenter_mm:g}",
@@ -223,7 +223,9 @@ class RendererConfig(Section):
     @model_validator(mode="after")
     def _step_belongs_to_march(self) -> RendererConfig:
         if self.step_mm is not None and self.projector != "march":
-            raise about_key("step_mm", f"has no effect with projector: {self.projector}; use march")
+            raise KeyMistake(
+                "step_mm", f"has no effect with projector: {self.projector}; use march"
+            )
         return self
 
 
@@ -275,7 +277,7 @@ class ImageChainConfig(Section):
             if on
         ]
         if wants:
-            raise about_key("beer_lambert", f"false leaves no signal for {', '.join(wants)}")
+            raise KeyMistake("beer_lambert", f"false leaves no signal for {', '.join(wants)}")
         return self
 
 
@@ -350,7 +352,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _console_poses_need_the_console(self) -> Config:
         if self.pose_source.kind == "console" and not self.console.enabled:
-            raise about_key("pose_source.kind", "console needs console.enabled: true")
+            raise KeyMistake("pose_source.kind", "console needs console.enabled: true")
         return self
 
 

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import PydanticCustomError
 
-__all__ = ["about_key", "mistakes", "shown"]
+__all__ = ["KeyMistake", "mistakes", "shown"]
 
 MUST_BE: Mapping[str, str] = {
     "bool_type": "true or false",
@@ -31,14 +30,21 @@ MUST_BE: Mapping[str, str] = {
 }
 """What is expected, by pydantic's type of error; the braces name its context."""
 
-ABOUT_KEY = "about_key"
 LONGEST_KEY = 80
 """Characters of a key that are written as they are."""
 
 
-def about_key(key: str, message: str) -> PydanticCustomError:
-    """The error that a section's validator raises about one of the section's keys."""
-    return PydanticCustomError(ABOUT_KEY, "{text}", {"key": key, "text": message})
+class KeyMistake(ValueError):
+    """What a section's validator raises about one of the section's keys.
+
+    Args:
+        key: The key, seen from the section.
+        message: A sentence about it.
+    """
+
+    def __init__(self, key: str, message: str) -> None:
+        self.key = key
+        super().__init__(message)
 
 
 def shown(value: object) -> str:
@@ -71,7 +77,7 @@ def _mistake(item: Any) -> tuple[str, str]:
         bounds = {name: _plain(value) for name, value in context.items()}
         wanted = MUST_BE[item["type"]].format(**bounds)
         return where, f"must be {wanted}, got {shown(item['input'])}"
-    return where, item["msg"].removeprefix("Value error, ")
+    return where, item["msg"]
 
 
 def _plain(value: object) -> object:
@@ -84,8 +90,12 @@ def _kind_of_source(value: Any, context: Mapping[str, Any]) -> tuple[str, str]:
     return "kind", f"must be one of {tags}, got {shown(value['kind'])}"
 
 
+def _of_validator(error: ValueError) -> tuple[str, str]:
+    return error.key if isinstance(error, KeyMistake) else "", str(error)
+
+
 SENTENCES: Mapping[str, Callable[[Any, Mapping[str, Any]], tuple[str, str]]] = {
-    ABOUT_KEY: lambda _value, context: (context["key"], context["text"]),
+    "value_error": lambda _value, context: _of_validator(context["error"]),
     "extra_forbidden": lambda _value, _context: ("", "unknown key"),
     "invalid_key": lambda _value, _context: ("", "unknown key: keys are words"),
     "missing": lambda _value, _context: ("", "must be given"),
