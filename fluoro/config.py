@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from fluoro.errors import InputError
-from fluoro.mistakes import KeyMistake, mistakes, shown
+from fluoro.mistakes import KeyValueError, mistakes, shown
 from fluoro.yaml_text import parse_yaml, read_mapping
 
 __all__ = [
@@ -122,7 +122,7 @@ class CarmConfig(Section):
     @model_validator(mode="after")
     def _isocenter_before_detector(self) -> CarmConfig:
         if self.source_to_isocenter_mm >= self.source_to_detector_mm:
-            raise KeyMistake(
+            raise KeyValueError(
                 "source_to_isocenter_mm",
                 f"must be less than source_to_detector_mm ({self.source_to_detector_mm:g}), "
                 f"got {self.source_to_isocenter_mm:g}",
@@ -171,7 +171,7 @@ class OrbitPoses(Section):
 
 
 class WaypointPoses(Section):
-    """Poses from a file, interpolated in SE(3) between their times.
+    """Poses from a file, interpolated in SE(3) between their times: each turn the shorter way.
 
     CSV with a header line, or JSON with a list of objects; columns `time_s`, `lao_deg`,
     `cra_deg`, and optionally `roll_deg`, `x_mm`, `y_mm`, `z_mm`.
@@ -223,7 +223,7 @@ class RendererConfig(Section):
     @model_validator(mode="after")
     def _step_belongs_to_march(self) -> RendererConfig:
         if self.step_mm is not None and self.projector != "march":
-            raise KeyMistake(
+            raise KeyValueError(
                 "step_mm", f"has no effect with projector: {self.projector}; use march"
             )
         return self
@@ -277,7 +277,7 @@ class ImageChainConfig(Section):
             if on
         ]
         if wants:
-            raise KeyMistake("beer_lambert", f"false leaves no signal for {', '.join(wants)}")
+            raise KeyValueError("beer_lambert", f"false leaves no signal for {', '.join(wants)}")
         return self
 
 
@@ -352,7 +352,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _console_poses_need_the_console(self) -> Config:
         if self.pose_source.kind == "console" and not self.console.enabled:
-            raise KeyMistake("pose_source.kind", "console needs console.enabled: true")
+            raise KeyValueError("pose_source.kind", "console needs console.enabled: true")
         return self
 
 

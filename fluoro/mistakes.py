@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-__all__ = ["KeyMistake", "mistakes", "shown"]
+__all__ = ["KeyValueError", "mistakes", "shown"]
 
 MUST_BE: Mapping[str, str] = {
     "bool_type": "true or false",
@@ -34,7 +34,7 @@ LONGEST_KEY = 80
 """Characters of a key that are written as they are."""
 
 
-class KeyMistake(ValueError):
+class KeyValueError(ValueError):
     """What a section's validator raises about one of the section's keys.
 
     Args:
@@ -91,7 +91,7 @@ def _kind_of_source(value: Any, context: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _of_validator(error: ValueError) -> tuple[str, str]:
-    return error.key if isinstance(error, KeyMistake) else "", str(error)
+    return error.key if isinstance(error, KeyValueError) else "", str(error)
 
 
 SENTENCES: Mapping[str, Callable[[Any, Mapping[str, Any]], tuple[str, str]]] = {

@@ -82,7 +82,8 @@ def _there_and_back(ends_deg: tuple[float, float], share: float) -> float:
     middle, reach = (low + high) / 2, (high - low) / 2
     if reach == 0:
         return middle
-    start = math.asin((min(max(0.0, low), high) - middle) / reach)
+    nearest = (min(max(0.0, low), high) - middle) / reach
+    start = math.asin(min(max(nearest, -1.0), 1.0))  # rounding may lead out of [-1, 1]
     eased = share - math.sin(2 * math.pi * share) / (2 * math.pi)
     return middle + reach * math.sin(start + 2 * math.pi * eased)
 
@@ -128,7 +129,7 @@ def _waypoints(source: WaypointPoses) -> Trajectory:
     span_s = times_s[-1] - times_s[0]
 
     def pose(time_s: float) -> CarmPose:
-        if source.repeat and span_s > 0:
+        if source.repeat and time_s > times_s[-1] and span_s > 0:
             time_s = times_s[0] + (time_s - times_s[0]) % span_s
         return _between(times_s, motions, time_s)
 
@@ -166,41 +167,59 @@ def read_waypoints(path: Path) -> tuple[NDArray[np.float64], list[CarmPose]]:
     times_s = np.array([row["time_s"] for row in table])
     if np.any(np.diff(times_s) <= 0):
         row = int(np.argmax(np.diff(times_s) <= 0)) + 2
-        raise InputError(f"{path}: time_s must rise from row to row, got {times_s[row - 1]} in {row}")
+        raise InputError(
+            f"{path}: row {row}: time_s must be greater than in the row before "
+            f"({times_s[row - 2]:g}), got {times_s[row - 1]:g}"
+        )
     return times_s, [_waypoint(row) for row in table]
 
 
 def _read_rows(path: Path) -> list[Mapping[str, Any]]:
+    parsers: dict[str, Callable[[str], Any]] = {".csv": _csv_rows, ".json": json.loads}
+    parse = parsers.get(path.suffix.lower())
+    if parse is None:
+        raise InputError(f"{path}: way-points must be in a .csv or .json file")
     try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix.lower() == ".json":
-            rows = json.loads(text)
-        elif path.suffix.lower() == ".csv":
-            rows = list(csv.DictReader(text.splitlines(), skipinitialspace=True))
-        else:
-            raise InputError(f"{path}: way-points must be .csv or .json")
+        rows = parse(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: must be UTF-8 text") from None
+    except (ValueError, RecursionError, csv.Error) as error:
         raise InputError(f"{path}: not a valid file of way-points: {error}") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise InputError(f"{path}: must be a list of objects with {', '.join(REQUIRED_COLUMNS)}")
     return rows
 
 
+def _csv_rows(text: str) -> list[Mapping[str, Any]]:
+    """Rows of a CSV file by the names of its header line; each as long as that."""
+    lines = csv.reader(text.splitlines(), skipinitialspace=True, strict=True)
+    names = [name.strip() for name in next(lines, [])]
+    rows = [row for row in lines if row]
+    if len(set(names)) < len(names):
+        raise ValueError("a column is named twice")
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(names):
+            raise ValueError(f"row {number} has {len(row)} values, the header {len(names)}")
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
 def _row(path: Path, number: int, row: Mapping[str, Any]) -> dict[str, float]:
-    unknown = set(row) - {*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS}
-    missing = set(REQUIRED_COLUMNS) - set(row)
-    if unknown or missing:
-        what = f"unknown column {sorted(map(str, unknown))[0]}" if unknown else "missing column "
-        raise InputError(f"{path}: row {number}: {what}{'' if unknown else sorted(missing)[0]}")
+    unknown = sorted(set(row) - {*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS})
+    missing = sorted(set(REQUIRED_COLUMNS) - set(row))
+    if unknown:
+        known = ", ".join((*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS))
+        raise InputError(f"{path}: row {number}: unknown column {unknown[0]!r}; known: {known}")
+    if missing:
+        raise InputError(f"{path}: row {number}: column {missing[0]} is missing")
     return {name: _number(path, number, name, value) for name, value in row.items()}
 
 
 def _number(path: Path, row: int, name: str, value: object) -> float:
     try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise InputError(f"{path}: row {row}: {name} must be a finite number, got {value!r}")
