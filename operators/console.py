@@ -43,7 +43,6 @@ class ConsoleOp(Operator):
         **kwargs: Any,
     ) -> None:
         self._device, self._console, self._monitor = device, console, monitor
-        self._next_number = 0
         super().__init__(fragment, *args, **kwargs)
 
     def setup(self, spec: OperatorSpec) -> None:
@@ -55,6 +54,5 @@ class ConsoleOp(Operator):
     ) -> None:
         """Show one frame."""
         frame = as_frame(self, input_.receive("frame"), self._device)
-        self._monitor.count_dropped("console", frame.number - self._next_number)
-        self._next_number = frame.number + 1
+        self._monitor.count_shown("console", frame.number)
         self._console.show(frame, self._monitor.status())

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
-import operators.runtime  # noqa: F401  (prepares the import below)
+import operators.runtime  # noqa: F401  (prepares the imports below)
+
+# isort: split
+
 from holoscan.conditions import PeriodicCondition, PeriodicConditionPolicy
 from holoscan.core import Application, Operator
 from holoscan.schedulers import EventBasedScheduler

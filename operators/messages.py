@@ -10,7 +10,7 @@ from holoscan.core import Operator, OutputContext
 from fluoro.imaging.frame import FluoroFrame, FrameHeader
 from fluoro.rendering.devices import ComputeDevice
 
-__all__ = ["as_frame", "as_array", "emit"]
+__all__ = ["as_array", "as_frame", "emit"]
 
 HEADER = "header"
 

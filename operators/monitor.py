@@ -34,8 +34,9 @@ class StreamMonitor:
     def __init__(self, record: RunRecord, target_fps: float | None, device: str) -> None:
         self._record, self._target_fps, self._device = record, target_fps, device
         self._lock = threading.Lock()
-        self._recent: deque[tuple[float, FluoroFrame]] = deque()
+        self._recent: deque[tuple[float, dict[str, int]]] = deque()
         self._dropped: Counter[str] = Counter()
+        self._shown: Counter[str] = Counter()
         self.frames = 0
 
     def add(self, frame: FluoroFrame) -> None:
@@ -44,19 +45,26 @@ class StreamMonitor:
         with self._lock:
             self._record.add(frame)
             self.frames += 1
-            self._recent.append((now_s, frame))
+            self._recent.append((now_s, frame.stamps_ns))
             while now_s - self._recent[0][0] > WINDOW_S:
                 self._recent.popleft()
 
-    def count_dropped(self, sink: str, count: int = 1) -> None:
-        """Take a note of frames that a sink lost."""
+    def count_dropped(self, sink: str) -> None:
+        """Take a note of a frame that a sink refused."""
         with self._lock:
-            self._dropped[sink] += count
+            self._dropped[sink] += 1
+
+    def count_shown(self, display: str, number: int) -> None:
+        """Take a note of a frame on show; those before it that were not are dropped."""
+        with self._lock:
+            self._shown[display] += 1
+            self._dropped[display] = number + 1 - self._shown[display]
 
     def dropped(self) -> dict[str, int]:
-        """Frames lost since the start, by sink."""
+        """Frames lost by each sink in a stream that has ended."""
         with self._lock:
-            return dict(self._dropped)
+            missed = {name: self.frames - shown for name, shown in self._shown.items()}
+            return dict(self._dropped) | {name: max(0, count) for name, count in missed.items()}
 
     def status(self) -> StreamStatus:
         """The last second in figures."""
@@ -65,7 +73,7 @@ class StreamMonitor:
         return StreamStatus(
             fps=_rate([at_s for at_s, _ in recent]),
             target_fps=self._target_fps,
-            latency_ms=_mean_latencies_ms([frame for _, frame in recent]),
+            latency_ms=_mean_latencies_ms([stamps for _, stamps in recent]),
             dropped=dropped,
             device=self._device,
         )
@@ -76,10 +84,10 @@ def _rate(times_s: list[float]) -> float:
     return (len(times_s) - 1) / span_s if span_s > 0 else 0.0
 
 
-def _mean_latencies_ms(frames: list[FluoroFrame]) -> dict[str, float]:
-    if not frames:
+def _mean_latencies_ms(stamps_ns: list[dict[str, int]]) -> dict[str, float]:
+    if not stamps_ns:
         return {}
     return {
-        stage: sum(f.stamps_ns[end] - f.stamps_ns[start] for f in frames) / len(frames) * 1e-6
+        stage: sum(stamps[end] - stamps[start] for stamps in stamps_ns) / len(stamps_ns) * 1e-6
         for stage, (start, end) in STAGES.items()
     }

@@ -19,9 +19,10 @@ def prepare_holoscan() -> None:
     """Load the CUDA runtime library from its wheel, raise stack sizes, quieten the log.
 
     Holoscan's Python module links against libcudart even where there is no GPU; the library of
-    the wheel needs none. HOLOSCAN_LOG_LEVEL keeps its value where it is set.
+    the wheel needs none. Holoscan's own log, which for each failure of an operator tells the way it
+    took through the framework, is off unless HOLOSCAN_LOG_LEVEL says otherwise.
     """
-    os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "OFF")
     _raise_stack_limit()
     for name in ("libcudart.so.12", "libcudart.so.13"):
         for library in _wheel_libraries(name):

@@ -6,8 +6,9 @@ import logging
 import secrets
 import signal
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from fluoro.console.controls import LiveControls
 from fluoro.console.scene import SceneModel
 from fluoro.console.server import Console
 from fluoro.console.status import StreamStatus
+from fluoro.errors import DeviceError, OutputError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.surface import Surface
 from fluoro.geometry.trajectory import make_trajectory
@@ -35,13 +37,13 @@ from fluoro.io.sample import EvenSample
 from fluoro.io.writing import writing
 from fluoro.paths import output_dir
 from fluoro.rendering.choose import open_device
-from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.attenuation import mu_water_per_mm
 from fluoro.volume.load import load_volume
 from fluoro.volume.surface import bone_surface, skin_surface
 from fluoro.volume.volumes import MuVolume
 from operators.graph import FluoroApp, Parts
+from operators.holoviz import require_holoviz
 from operators.monitor import StreamMonitor
 
 __all__ = ["Outcome", "Reporter", "run_session"]
@@ -50,6 +52,12 @@ log = logging.getLogger(__name__)
 
 REPORT_INTERVAL_S = 0.1
 MOVIE_FPS = 15.0
+FRAMES_DONE = "frames"
+"""What ended a run that made all its frames."""
+
+
+class _EnoughError(Exception):
+    """A user does not want to wait for the movie's end."""
 
 
 class Reporter(Protocol):
@@ -80,45 +88,73 @@ class Outcome:
     signal_number: int | None
 
 
-def run_session(config: Config, name: str, reporter: Reporter) -> Outcome:
+def run_session(
+    config: Config, name: str, reporter: Reporter, started_ns: int | None = None
+) -> Outcome:
     """Run an application to its end, or until SIGINT or SIGTERM.
 
     Args:
         config: What to run.
         name: Of the configuration, for the folder's name.
         reporter: Told of progress.
+        started_ns: When the program started, Unix time [ns]; None: now.
 
     Raises:
         FluoroError: Something cannot be read, written or rendered; files are closed before.
     """
     with ExitStack() as stack:
-        session = _Session(config, name, reporter, stack)
+        session = _Session(config, name, reporter, stack, started_ns or time.time_ns())
         return session.run()
 
 
 class _Session:
     """The parts of a run; closing them is registered with the exit stack as they are made."""
 
-    def __init__(self, config: Config, name: str, reporter: Reporter, stack: ExitStack) -> None:
+    def __init__(
+        self, config: Config, name: str, reporter: Reporter, stack: ExitStack, started_ns: int
+    ) -> None:
         self._config, self._reporter = config, reporter
         self._run_name = config.run.name or f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
         self._seed = secrets.randbits(63) if config.run.seed is None else config.run.seed
         self._trajectory = make_trajectory(config.pose_source, self._seed)
+        if config.holoviz.enabled:
+            require_holoviz()
         self._volume = load_volume(config.volume, reporter.stage)
+        self._geometry = _geometry(config.carm)
+        self._isocenter_xyz_mm = _isocenter(config.carm, self._volume)
         self._device = open_device(config.renderer.device, workers=config.renderer.workers)
         stack.callback(self._device.close)
-        self._folder = self._make_folder() if config.recorder.enabled else None
+        self._renderer, self._chain = self._prepared()
+        self._surfaces = self._make_surfaces()
         self._record = RunRecord(
-            config=config.model_dump(mode="json"), device=self._device.name, seed=self._seed
+            config=config.model_dump(mode="json"),
+            device=self._device.name,
+            seed=self._seed,
+            started_ns=started_ns,
         )
         self._monitor = StreamMonitor(self._record, self._target_fps(), self._device.name)
         self._controls = LiveControls.from_config(config)
-        self._isocenter_xyz_mm = _isocenter(config.carm, self._volume)
-        self._surfaces = self._make_surfaces()
         self._sample = EvenSample(expected=config.run.frames)
-        self._recorder = self._open_recorder(stack)
         self._console, self._url = self._open_console(stack)
+        self._folder = self._make_folder() if config.recorder.enabled else None
+        self._recorder = self._open_recorder(stack)
         self._stop = threading.Event()
+
+    def _prepared(self) -> tuple[DrrRenderer, ImageChain]:
+        """Renderer and image chain, their kernels compiled: the first picture comes at once."""
+        config, what = self._config, "preparing the kernels"
+        self._reporter.stage(what, 0.0)
+        renderer = DrrRenderer(
+            self._volume,
+            self._device,
+            projector=config.renderer.projector,
+            step_mm=config.renderer.step_mm,
+        )
+        chain = ImageChain(self._device, self._seed)
+        view = self._geometry.view(self._trajectory(0.0), self._isocenter_xyz_mm)
+        chain.apply(renderer.render(view), config.image_chain, 0, config.carm.pixel_spacing_mm)
+        self._reporter.stage(what, 1.0)
+        return renderer, chain
 
     def _target_fps(self) -> float | None:
         return self._config.run.fps if self._config.run.pacing == "paced" else None
@@ -178,25 +214,29 @@ class _Session:
         error: Exception | None = None
         with _signals(self._stop) as caught:
             try:
-                self._stream()
-                if self._recorder:
-                    self._recorder.close()
+                self._stream_to_files(caught)
             except Exception as exception:  # noqa: BLE001  (raised again once the record is written)
                 error = exception
-            if error is None:
-                self._finish(interrupted=bool(caught))
-        summary = self._write_record(error, caught)
         if error is not None:
+            self._give_up(error)
             raise error
-        return Outcome(
-            summary=summary, folder=self._folder, signal_number=caught[0] if caught else None
-        )
+        number = caught[0] if caught else None
+        summary = self._write_record(signal.Signals(number).name if number else FRAMES_DONE)
+        return Outcome(summary=summary, folder=self._folder, signal_number=number)
+
+    def _stream_to_files(self, caught: list[int]) -> None:
+        self._stream()
+        if self._recorder:
+            self._recorder.close()
+        if not caught and self._monitor.frames != self._config.run.frames:
+            wanted = self._config.run.frames or "unlimited"
+            raise DeviceError(f"the graph ended after {self._monitor.frames} of {wanted} frames")
+        with suppress(_EnoughError):
+            self._finish(interrupted=bool(caught))
 
     def _stream(self) -> None:
         app = FluoroApp(self._config, self._parts())
-        self._reporter.started(
-            console_url=self._url, device=self._device.name, folder=self._folder
-        )
+        self._reporter.started(console_url=self._url, device=self._device.name, folder=self._folder)
         failure: list[BaseException] = []
         thread = threading.Thread(target=_run_app, args=(app, failure), name="graph", daemon=True)
         thread.start()
@@ -207,15 +247,12 @@ class _Session:
             raise failure[0]
 
     def _parts(self) -> Parts:
-        renderer = self._config.renderer
         return Parts(
             device=self._device,
-            renderer=DrrRenderer(
-                self._volume, self._device, projector=renderer.projector, step_mm=renderer.step_mm
-            ),
-            chain=ImageChain(self._device, self._seed),
+            renderer=self._renderer,
+            chain=self._chain,
             trajectory=self._trajectory,
-            geometry=_geometry(self._config.carm),
+            geometry=self._geometry,
             isocenter_xyz_mm=self._isocenter_xyz_mm,
             controls=self._controls,
             monitor=self._monitor,
@@ -240,26 +277,29 @@ class _Session:
                 bone,
                 self._isocenter_xyz_mm,
                 fps=MOVIE_FPS,
-                progress=lambda share: self._reporter.stage("drawing carm_sweep.mp4", share),
+                progress=self._movie_progress,
             )
 
-    def _write_record(self, error: Exception | None, caught: list[int]) -> dict[str, Any]:
-        stopped_by = _ending(error, caught)
-        completed = stopped_by == "frames"
-        dropped = {"recorder": 0, "console": 0} | self._monitor.dropped()
+    def _movie_progress(self, share: float) -> None:
+        self._reporter.stage("drawing carm_sweep.mp4", share)
+        if self._stop.is_set():
+            raise _EnoughError
+
+    def _give_up(self, error: Exception) -> None:
+        """Close what can be closed; what fails now is no news."""
+        with suppress(Exception):
+            if self._recorder:
+                self._recorder.close()
+        with suppress(OutputError):
+            self._write_record(f"{type(error).__name__}: {error}")
+
+    def _write_record(self, stopped_by: str) -> dict[str, Any]:
+        sinks = {"recorder": self._recorder, "console": self._console}
+        dropped = {name: 0 for name, sink in sinks.items() if sink} | self._monitor.dropped()
+        outcome = {"completed": stopped_by == FRAMES_DONE, "stopped_by": stopped_by}
         if self._folder is None:
-            return self._record.summary(
-                dropped=dropped, completed=completed, stopped_by=stopped_by
-            )
-        return self._record.write(
-            self._folder / "run.json", dropped=dropped, completed=completed, stopped_by=stopped_by
-        )
-
-
-def _ending(error: Exception | None, caught: list[int]) -> str:
-    if error is not None:
-        return f"{type(error).__name__}: {error}"
-    return signal.Signals(caught[0]).name if caught else "frames"
+            return self._record.summary(dropped=dropped, **outcome)
+        return self._record.write(self._folder / "run.json", dropped=dropped, **outcome)
 
 
 def _run_app(app: FluoroApp, failure: list[BaseException]) -> None:

@@ -34,7 +34,12 @@ def frame(number: int, render_ms: float = 20) -> FluoroFrame:
 
 
 def record_of(frames: list[FluoroFrame]) -> RunRecord:
-    record = RunRecord(config={"run": {"fps": 20}}, device="CPU, 2 workers", seed=7)
+    record = RunRecord(
+        config={"run": {"fps": 20}},
+        device="CPU, 2 workers",
+        seed=7,
+        started_ns=START_NS - 2000 * MS,
+    )
     for item in frames:
         record.add(item)
     return record
@@ -49,6 +54,7 @@ def test_run_json_has_the_figures_of_the_run(tmp_path: Path) -> None:
     written = finish(record_of([frame(n) for n in range(21)]), tmp_path / "run.json")
     assert written["fps"] == pytest.approx(20)
     assert written["frames"] == 21
+    assert written["first_frame_s"] == pytest.approx(2.025)
     assert written["dropped"] == {"console": 3}
     assert written["latency_ms"] == {
         "queue": {"p50": 2, "p95": 2, "p99": 2},
@@ -132,6 +138,7 @@ def test_summary_for_the_terminal_tells_rate_device_drops_and_latency() -> None:
     lines = summary_lines(summary)
     assert lines[0] == "21 frames at 20.0 fps on CPU, 2 workers, completed"
     assert lines[1] == "dropped: console 3"
+    assert lines[2] == "first frame 2.0 s after the start"
     assert any(line.startswith("image chain") and "p50     3.0" in line for line in lines)
     stopped = record.summary(dropped={}, completed=False, stopped_by="SIGINT")
     assert summary_lines(stopped)[0].endswith("stopped early by SIGINT")

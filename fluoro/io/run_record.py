@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import time
 from array import array
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -39,13 +40,18 @@ class RunRecord:
         config: The whole configuration, as plain data.
         device: Where it was rendered, in words.
         seed: Seed of noise and random walk; the drawn one where the configuration has none.
+        started_ns: When the program started, Unix time [ns]; None: now.
     """
 
-    def __init__(self, *, config: Mapping[str, Any], device: str, seed: int) -> None:
+    def __init__(
+        self, *, config: Mapping[str, Any], device: str, seed: int, started_ns: int | None = None
+    ) -> None:
+        self._started_ns = time.time_ns() if started_ns is None else started_ns
+        started_at = datetime.fromtimestamp(self._started_ns * 1e-9, UTC)
         self._head = {
             "device": device,
             "seed": seed,
-            "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "started_at": started_at.isoformat(timespec="milliseconds"),
             "versions": versions(),
             "config": dict(config),
         }
@@ -79,6 +85,7 @@ class RunRecord:
             "stopped_by": stopped_by,
             "frames": len(self._numbers),
             "fps": self._fps(),
+            "first_frame_s": self._first_frame_s(),
             "dropped": dict(dropped),
             "latency_ms": self._latencies(),
         }
@@ -141,6 +148,12 @@ class RunRecord:
         span_ns = int(ends.max() - ends.min()) if len(ends) > 1 else 0
         return round((len(ends) - 1) / (span_ns * 1e-9), 3) if span_ns > 0 else None
 
+    def _first_frame_s(self) -> float | None:
+        """From the program's start to the first frame [s]; None where there was none."""
+        ends = self._column(FRAME_STAMP)
+        ends = ends[ends != NO_STAMP]
+        return round(int(ends.min() - self._started_ns) * 1e-9, 3) if len(ends) else None
+
     def _latencies(self) -> dict[str, dict[str, float]]:
         spans = {STAGE_NAMES.get(end, end): (start, end) for start, end in pairwise(self._stamps)}
         if FIRST_STAMP in self._stamps and FRAME_STAMP in self._stamps:
@@ -184,6 +197,8 @@ def summary_lines(record: Mapping[str, Any]) -> list[str]:
     lines = [f"{record['frames']} frames at {fps} on {record['device']}, {end}"]
     lost = {sink: count for sink, count in record["dropped"].items() if count}
     lines.append("dropped: " + (", ".join(f"{s} {n}" for s, n in lost.items()) or "none"))
+    if record["first_frame_s"] is not None:
+        lines.append(f"first frame {record['first_frame_s']:.1f} s after the start")
     for stage, ms in record["latency_ms"].items():
         figures = "  ".join(f"{name} {value:7.1f}" for name, value in ms.items())
         lines.append(f"{stage.replace('_', ' '):<14}{figures} ms")
