@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """fluoro: live fluoroscopy from a CT.
 
-    app.py run configs/sweep.yaml            stream what a YAML file describes
-    app.py validate configs/sweep.yaml       check a YAML file
-    app.py schema                            JSON Schema of the YAML, for editors
-    app.py fetch chest-ct                    bring a public CT
-    app.py inspect CT.nii.gz                 what is in a file, with a picture of its slices
+app.py run configs/sweep.yaml            stream what a YAML file describes
+app.py validate configs/sweep.yaml       check a YAML file
+app.py schema                            JSON Schema of the YAML, for editors
+app.py fetch chest-ct                    bring a public CT
+app.py inspect CT.nii.gz                 what is in a file, with a picture of its slices
 """
 
 from __future__ import annotations
@@ -13,66 +13,147 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
+import signal
 import sys
+import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from rich.console import Console as Terminal
+from rich.console import RenderableType
 from rich.logging import RichHandler
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+from rich.table import Column
+from rich.text import Text
 
 from fluoro.config import Config, load_config
 from fluoro.console.status import StreamStatus
-from fluoro.errors import FluoroError
+from fluoro.errors import FluoroError, InputError
+
+STARTED_NS = time.time_ns()
 
 EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
 EXIT_SIGNAL = 128
 """Plus the signal's number, as shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
 
-terminal = Terminal(stderr=True, highlight=False)
+PLAIN_INTERVAL_S = 10.0
+"""Between two lines on the same matter where no bar can be drawn."""
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+terminal = Terminal(stderr=True, highlight=False, soft_wrap=True)
 
 
-class TerminalReporter:
-    """A progress bar for what takes a while, and one for the stream."""
+class Reporter:
+    """Tells the user what goes on, a line for each new thing; base of the one with bars."""
 
     def __init__(self, total_frames: int | None) -> None:
+        self._total_frames = total_frames
+        self._told: dict[str, float] = {}
+
+    def close(self) -> None:
+        """There is no more to tell."""
+
+    def stage(self, what: str, fraction: float) -> None:
+        """Tell how far a stage is."""
+        self._tell(what, f"{fraction:.0%}" if fraction else "")
+
+    def started(self, *, console_url: str | None, device: str, folder: Path | None) -> None:
+        """Say where to look."""
+        say(f"rendering on  {device}")
+        if folder:
+            say(f"recording to  {folder}")
+        if console_url:
+            say(f"console at    {console_url}", style="bold cyan")
+
+    def streaming(self, frames: int, status: StreamStatus) -> None:
+        """Tell how the stream is doing."""
+        self._tell("streaming", self._figures(frames, status))
+
+    def _figures(self, frames: int, status: StreamStatus) -> str:
+        total = f"/{self._total_frames}" if self._total_frames else " frames"
+        return f"{frames}{total} {status.fps:5.1f} fps"
+
+    def _tell(self, what: str, figures: str) -> None:
+        now_s = time.monotonic()
+        if now_s - self._told.get(what, -PLAIN_INTERVAL_S) >= PLAIN_INTERVAL_S:
+            self._told[what] = now_s
+            say(f"{what}  {figures}".rstrip())
+
+
+class Bars(Reporter):
+    """The same with a bar for each stage and for the stream, on a terminal of 80 columns."""
+
+    def __init__(self, total_frames: int | None) -> None:
+        super().__init__(total_frames)
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[figures]}"),
+            Mark(),
+            TextColumn("{task.description}", markup=False, table_column=narrow(26)),
+            BarColumn(bar_width=18),
+            TextColumn("{task.fields[figures]}", table_column=narrow(22)),
             TimeElapsedColumn(),
             console=terminal,
         )
-        self._tasks: dict[str, TaskID] = {}
-        self._total_frames = total_frames
+        self._tasks: dict[str, Task] = {}
         self._progress.start()
 
     def close(self) -> None:
         """Leave the bars as they are."""
+        for task in self._tasks.values():
+            if task.total is None:
+                self._progress.update(task.id, total=task.completed)
+            self._progress.stop_task(task.id)
         self._progress.stop()
-
-    def _task(self, what: str, total: float | None) -> TaskID:
-        if what not in self._tasks:
-            self._tasks[what] = self._progress.add_task(what, total=total, figures="")
-        return self._tasks[what]
 
     def stage(self, what: str, fraction: float) -> None:
         """Show how far a stage is."""
-        self._progress.update(self._task(what, 1.0), completed=fraction)
-
-    def started(self, *, console_url: str | None, device: str, folder: Path | None) -> None:
-        """Say where to look."""
-        self._progress.console.print(f"rendering on {device}")
-        if folder:
-            self._progress.console.print(f"recording to {folder}")
-        if console_url:
-            self._progress.console.print(f"console at   {console_url}", style="bold")
+        self._show(what, fraction, 1.0, f"{fraction:4.0%}")
 
     def streaming(self, frames: int, status: StreamStatus) -> None:
         """Show how the stream is doing."""
-        figures = f"{frames} frames  {status.fps:5.1f} fps"
-        task = self._task("streaming", self._total_frames)
-        self._progress.update(task, completed=frames, figures=figures)
+        self._show("streaming", frames, self._total_frames, self._figures(frames, status))
+
+    def _show(self, what: str, completed: float, total: float | None, figures: str) -> None:
+        if what not in self._tasks:
+            number = self._progress.add_task(what, total=total, figures="")
+            self._tasks[what] = self._progress.tasks[number]
+        self._progress.update(self._tasks[what].id, completed=completed, figures=figures)
+
+
+class Mark(SpinnerColumn):
+    """Turns while a task is on; then a tick, or a square where it was cut short."""
+
+    def __init__(self) -> None:
+        self._plain = not terminal.encoding.startswith("utf")
+        super().__init__("line" if self._plain else "dots")
+
+    def render(self, task: Task) -> RenderableType:
+        """The mark of a task."""
+        if task.finished:
+            return Text("+" if self._plain else "\N{CHECK MARK}", style="green")
+        if task.stop_time is not None:
+            return Text("#" if self._plain else "\N{BLACK SQUARE}", style="yellow")
+        return super().render(task)
+
+
+def narrow(width: int) -> Column:
+    """A column of fixed width; what is longer is cut."""
+    return Column(width=width, no_wrap=True, overflow="ellipsis")
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print a line to the terminal, above the bars."""
+    terminal.print(text, style=style, markup=False)
+
+
+def make_reporter(total_frames: int | None = None) -> Reporter:
+    """Bars on a terminal, lines elsewhere."""
+    drawn = terminal.is_terminal and not terminal.is_dumb_terminal
+    return Bars(total_frames) if drawn else Reporter(total_frames)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -81,9 +162,9 @@ def run(arguments: argparse.Namespace) -> int:
     from operators.session import run_session
 
     config = load_config(arguments.config, _overrides(arguments))
-    reporter = TerminalReporter(config.run.frames)
+    reporter = make_reporter(config.run.frames)
     try:
-        outcome = run_session(config, arguments.config.stem, reporter)
+        outcome = run_session(config, arguments.config.stem, reporter, STARTED_NS)
     finally:
         reporter.close()
     for line in summary_lines(outcome.summary):
@@ -99,8 +180,7 @@ def _overrides(arguments: argparse.Namespace) -> list[str]:
     if arguments.frames is not None:
         found.append(f"run.frames={arguments.frames}")
     if arguments.ct is not None:
-        path = json.dumps(str(arguments.ct.expanduser().resolve()))
-        found += ["volume.phantom=null", f"volume.path={path}"]
+        found += ["volume.phantom=null", f"volume.path={json.dumps(str(arguments.ct))}"]
     if arguments.name is not None:
         found.append(f"run.name={json.dumps(arguments.name)}")
     return [*found, *arguments.set]
@@ -124,7 +204,7 @@ def fetch(arguments: argparse.Namespace) -> int:
     """Bring a public data set into the cache."""
     from fluoro.volume.fetch import fetch as fetch_data
 
-    reporter = TerminalReporter(None)
+    reporter = make_reporter()
     try:
         path = fetch_data(arguments.name, reporter.stage)
     finally:
@@ -143,12 +223,19 @@ def inspect(arguments: argparse.Namespace) -> int:
     from fluoro.volume.readers import read_hu
 
     path = volume_path(arguments.path)
+    picture = arguments.picture or Path(f"{path.name.split('.')[0]}_slices.png")
+    if picture.suffix.lower() != ".png":
+        raise InputError(f"--picture must end in .png, got {picture}")
     hu = read_hu(path)
     for line in report(path, hu).lines():
         print(line)
-    picture = arguments.picture or Path(f"{path.name.split('.')[0]}_slices.png")
+    unfinished = picture.with_name(f".{os.getpid()}-{picture.name}")
     with writing(picture):
-        slice_picture(hu).save(picture)
+        try:
+            slice_picture(hu).save(unfinished)
+            unfinished.replace(picture)
+        finally:
+            unfinished.unlink(missing_ok=True)
     print(f"slices: {picture}")
     return 0
 
@@ -157,33 +244,45 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="app.py", description="Live fluoroscopy from a CT.")
     top.add_argument("--debug", action="store_true", help="full log and stack traces")
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    top.set_defaults(function=lambda _arguments: _help(top))
+    commands = top.add_subparsers(metavar="COMMAND")
 
-    command = commands.add_parser("run", help="stream what a YAML file describes")
+    command = _add_command(commands, "run", run, "stream what a YAML file describes")
     command.add_argument("config", type=Path, metavar="CONFIG")
     command.add_argument("--ct", type=Path, metavar="PATH", help="a CT instead of volume's")
     command.add_argument("--frames", type=int, metavar="N", help="run.frames")
     command.add_argument("--name", metavar="NAME", help="run.name, the folder under output/")
     _add_set(command)
-    command.set_defaults(function=run)
 
-    command = commands.add_parser("validate", help="check YAML files")
+    command = _add_command(commands, "validate", validate, "check YAML files")
     command.add_argument("config", type=Path, nargs="+", metavar="CONFIG")
     _add_set(command)
-    command.set_defaults(function=validate)
 
-    command = commands.add_parser("schema", help="print the JSON Schema of the YAML")
-    command.set_defaults(function=schema)
+    _add_command(commands, "schema", schema, "print the JSON Schema of the YAML")
 
-    command = commands.add_parser("fetch", help="bring a public CT into the cache")
+    command = _add_command(commands, "fetch", fetch, "bring a public CT into the cache")
     command.add_argument("name", metavar="NAME", help="chest-ct")
-    command.set_defaults(function=fetch)
 
-    command = commands.add_parser("inspect", help="what is in a CT file")
+    command = _add_command(commands, "inspect", inspect, "what is in a CT file")
     command.add_argument("path", type=Path, metavar="PATH")
     command.add_argument("--picture", type=Path, metavar="PNG", help="where to save the slices")
-    command.set_defaults(function=inspect)
     return top
+
+
+def _help(top: argparse.ArgumentParser) -> int:
+    top.print_help(sys.stderr)
+    return EXIT_BAD_INPUT
+
+
+def _add_command(
+    commands: Commands, name: str, function: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text)
+    command.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+    )
+    command.set_defaults(function=function)
+    return command
 
 
 def _add_set(command: argparse.ArgumentParser) -> None:
@@ -199,30 +298,45 @@ def _add_set(command: argparse.ArgumentParser) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run a command; one clear line for what goes wrong, a stack trace with --debug."""
     arguments = parser().parse_args(argv)
-    level = logging.DEBUG if arguments.debug else logging.WARNING
-    handler = RichHandler(console=terminal, show_path=False, show_time=False)
-    logging.basicConfig(level=level, format="%(message)s", handlers=[handler], force=True)
-    for noisy in ("PIL", "matplotlib", "asyncio", "websockets"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    _log(debug=arguments.debug)
     try:
         code: int = arguments.function(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        code = EXIT_SIGNAL + 2
+        code = EXIT_SIGNAL + signal.SIGINT
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_SIGNAL + signal.SIGPIPE
     except Exception as error:  # noqa: BLE001  (the last stop: every error becomes one line)
         if arguments.debug:
-            raise
-        print(f"fluoro: {_one_line(error)}", file=sys.stderr)
+            traceback.print_exc()
+        for line in _lines(error):
+            print(f"fluoro: {line}", file=sys.stderr)
         code = EXIT_BAD_INPUT if isinstance(error, FluoroError) else EXIT_FAILED
     return code
 
 
-def _one_line(error: Exception) -> str:
-    """The error's own message; its kind beside it where the message was not made for users."""
+def _lines(error: Exception) -> list[str]:
+    """The error's own lines; its kind beside it where the message was not made for users."""
     if isinstance(error, FluoroError):
-        return str(error)
+        return str(error).splitlines()
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text} (--debug tells more)"
+    return [f"{type(error).__name__}: {text} (--debug tells more)"]
+
+
+def _log(*, debug: bool) -> None:
+    """Warnings, or with --debug everything, above the bars."""
+    if debug:
+        os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "ERROR")
+    shown = RichHandler(console=terminal, show_path=False, show_time=False)
+    handler = shown if terminal.is_terminal else logging.StreamHandler()
+    form = "%(message)s" if terminal.is_terminal else "%(levelname)s %(message)s"
+    level = logging.DEBUG if debug else logging.WARNING
+    logging.basicConfig(level=level, format=form, handlers=[handler], force=True)
+    for noisy in ("PIL", "matplotlib", "asyncio", "websockets"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(EXIT_SIGNAL + number))
     sys.exit(main())

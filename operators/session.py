@@ -167,10 +167,10 @@ class _Session:
         recorder = self._config.recorder
         if not (self._config.console.enabled or (recorder.enabled and recorder.scene_movie)):
             return None
-        self._reporter.stage("shaping the patient for the 3D view", 0.0)
+        self._reporter.stage("shaping the patient", 0.0)
         water = mu_water_per_mm(self._config.volume.energy_kev)
         surfaces = skin_surface(self._volume, water), bone_surface(self._volume, water)
-        self._reporter.stage("shaping the patient for the 3D view", 1.0)
+        self._reporter.stage("shaping the patient", 1.0)
         return surfaces
 
     def _open_recorder(self, stack: ExitStack) -> Recorder | None:

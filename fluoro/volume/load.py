@@ -75,14 +75,16 @@ def load_volume(config: VolumeConfig, progress: Progress | None = None) -> MuVol
         if source.caution:
             log.warning(source.caution)
         return replace(cached, source=source.name)
-    tell(f"reading {source.name}", 0.0)
+    label = Path(source.name).name
+    tell(f"reading {label}", 0.0)
     hu = source.read()
+    tell(f"reading {label}", 1.0)
     return store_volume(
         key,
         grid=hu.grid,
         source=source.name,
         planes=_mu_planes(hu.hu_zyx, config.energy_kev),
-        progress=lambda fraction: tell(f"attenuation of {source.name}", fraction),
+        progress=lambda fraction: tell(f"attenuation of {label}", fraction),
     )
 
 
