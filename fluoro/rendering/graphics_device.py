@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +67,7 @@ class GraphicsDevice(SlangDevice):
             return values
         host = np.ascontiguousarray(values)
         array = self.empty(host.shape, host.dtype)
-        array.buffer.copy_from_numpy(host)
+        array.buffer.copy_from_numpy(_as_bytes(host))
         return array
 
     @override
@@ -81,3 +82,9 @@ class GraphicsDevice(SlangDevice):
 
     def _pointer(self, array: DeviceArray) -> int:
         return int(array.buffer.device_address)
+
+
+def _as_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """The array's own memory as bytes; slangpy refuses read-only arrays, which maps of files are."""
+    memory = (ctypes.c_uint8 * array.nbytes).from_address(array.ctypes.data)
+    return np.ctypeslib.as_array(memory)

@@ -10,10 +10,19 @@ from numpy.typing import NDArray
 from fluoro.geometry.projection import View
 from fluoro.volume.grid import VolumeGrid
 
-__all__ = ["FLOATS_PER_VIEW", "pack_views"]
+__all__ = ["FLOATS_PER_MOTION", "FLOATS_PER_VIEW", "pack_motions", "pack_views"]
 
 FLOATS_PER_VIEW = 16
 """View::STRIDE in shaders/rays.slang."""
+
+FLOATS_PER_MOTION = 12
+"""Motion::STRIDE in shaders/drr_jacobian.slang."""
+
+
+def pack_motions(motions: NDArray[np.float64], grid: VolumeGrid) -> NDArray[np.float32]:
+    """Motions in world LPS [mm], shape (..., 4, 3), in index coordinates, shape (..., 12)."""
+    turned = np.asarray(motions, float) @ grid.index_from_world[:3, :3].T
+    return np.ascontiguousarray(turned.reshape(*turned.shape[:-2], FLOATS_PER_MOTION), np.float32)
 
 
 def pack_views(views: Sequence[View], grid: VolumeGrid) -> NDArray[np.float32]:

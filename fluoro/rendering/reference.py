@@ -15,7 +15,7 @@ from fluoro.geometry.projection import View
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["exact_integrals", "joseph_twin", "march_twin", "siddon_twin"]
+__all__ = ["exact_integrals", "joseph_twin", "march_steps", "march_twin", "siddon_twin"]
 
 Array = NDArray[np.float64]
 GAUSS_OFFSET = 0.5 / np.sqrt(3.0)
@@ -97,10 +97,20 @@ def _as_image(values: Array, view: View) -> Array:
     return np.asarray(values.reshape(view.height_px, view.width_px))
 
 
-def march_twin(volume: MuVolume, view: View, step_mm: float) -> Array:
-    """Samples in the middles of ceil(length / step) equal steps, shape (height, width)."""
+def march_steps(volume: MuVolume, view: View, step_mm: float) -> NDArray[np.int_]:
+    """How many steps each ray takes, row by row."""
+    return np.ceil(clip_rays(view, volume.grid).length_mm / step_mm).astype(int)
+
+
+def march_twin(
+    volume: MuVolume, view: View, step_mm: float, steps: NDArray[np.int_] | None = None
+) -> Array:
+    """Samples in the middles of ceil(length / step) equal steps, shape (height, width).
+
+    `steps` holds the numbers of another view (`march_steps`), for derivatives.
+    """
     rays = clip_rays(view, volume.grid)
-    count = np.ceil(rays.length_mm / step_mm).astype(int)
+    count = march_steps(volume, view, step_mm) if steps is None else steps
     share = 1 / np.maximum(count, 1)
     total = np.zeros(len(count))
     for n in range(int(count.max(initial=0))):

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from fluoro.errors import InputError
+from fluoro.geometry.motions import rigid_motions
 from fluoro.geometry.projection import View
 from fluoro.rendering.devices import ComputeDevice
-from fluoro.rendering.packing import pack_views
+from fluoro.rendering.packing import pack_motions, pack_views
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["DrrRenderer", "Projector"]
@@ -73,22 +75,92 @@ class DrrRenderer:
         height, width = _common_size(batch)
         shape = (height, width) if isinstance(views, View) else (len(batch), height, width)
         image = self.device.empty(shape) if out is None else self._checked(out, shape)
-        lanes = self.device.rays_per_thread
-        self.device.launch(
-            "drr",
-            f"project_{self.projector}",
-            (-(-width // lanes), height, len(batch)),
-            {
-                "mu_per_mm": self._mu,
-                "size": self.grid.shape_xyz,
-                "spacing_mm": tuple(float(edge) for edge in self.grid.spacing_xyz_mm),
-                "views": self.device.to_device(pack_views(batch, self.grid)),
-                "integrals": image,
-                "image_size": (width, height, len(batch)),
-                "step_mm": float(self.step_mm),
-            },
-        )
+        self._launch("drr", "project", batch, integrals=image)
         return image
+
+    def render_derivatives(
+        self, view: View, motions: NDArray[np.float64]
+    ) -> tuple[Any, Any]:
+        """Line integrals and their exact derivatives by parameters of the view.
+
+        The derivative is that of the sum that is computed: sample positions and weights move with
+        the ray, the number of samples is held.
+
+        Args:
+            view: Where the parameters are 0.
+            motions: What each of K parameters does (fluoro.geometry.motions), shape (K, 4, 3).
+
+        Returns:
+            Line integrals, shape (height, width), and derivatives per unit of each parameter,
+            shape (K, height, width); float32 arrays of the device.
+
+        Raises:
+            InputError: Motions of another shape, or not finite.
+        """
+        motions = np.asarray(motions, float)
+        if motions.ndim != 3 or motions.shape[1:] != (4, 3) or not np.isfinite(motions).all():
+            raise InputError(f"motions must be finite and of shape (K, 4, 3), got {motions.shape}")
+        shape = (view.height_px, view.width_px)
+        image, jacobian = self.device.empty(shape), self.device.empty((len(motions), *shape))
+        self._launch(
+            "drr_jacobian",
+            "jacobian",
+            [view],
+            integrals=image,
+            jacobian=jacobian,
+            motions=self.device.to_device(pack_motions(motions, self.grid)),
+            parameter_count=len(motions),
+        )
+        return image, jacobian
+
+    def render_jacobian(self, view: View, center_xyz_mm: ArrayLike) -> tuple[Any, Any]:
+        """Line integrals and their derivatives by a rigid motion of source and detector.
+
+        Args:
+            view: Where the C-arm stands.
+            center_xyz_mm: About which it turns, usually the isocentre, world LPS [mm].
+
+        Returns:
+            Line integrals, shape (height, width), and derivatives by the twist (omega_x, omega_y,
+            omega_z [1/rad], v_x, v_y, v_z [1/mm]) in world axes, shape (6, height, width).
+        """
+        return self.render_derivatives(view, rigid_motions(view, center_xyz_mm))
+
+    def render_vjp(
+        self, view: View, center_xyz_mm: ArrayLike, upstream: ArrayLike
+    ) -> tuple[Any, NDArray[np.float64]]:
+        """Line integrals, and the derivative by the twist of a function of them.
+
+        Args:
+            view: Where the C-arm stands.
+            center_xyz_mm: About which it turns, world LPS [mm].
+            upstream: The function's derivative by each line integral, shape (height, width).
+
+        Returns:
+            Line integrals, shape (height, width), and the derivative, shape (6,), float64.
+
+        Raises:
+            InputError: An upstream of another shape than the picture's.
+        """
+        image, jacobian = self.render_jacobian(view, center_xyz_mm)
+        weights = np.asarray(upstream, float)
+        if weights.shape != (view.height_px, view.width_px):
+            wanted = (view.height_px, view.width_px)
+            raise InputError(f"upstream must have shape {wanted}, got {weights.shape}")
+        return image, np.tensordot(self.device.to_host(jacobian), weights, axes=2)
+
+    def _launch(self, module: str, entry: str, batch: Sequence[View], **uniforms: Any) -> None:
+        height, width = batch[0].height_px, batch[0].width_px
+        threads = (-(-width // self.device.rays_per_thread), height, len(batch))
+        shared = {
+            "mu_per_mm": self._mu,
+            "size": self.grid.shape_xyz,
+            "spacing_mm": tuple(float(edge) for edge in self.grid.spacing_xyz_mm),
+            "views": self.device.to_device(pack_views(batch, self.grid)),
+            "image_size": (width, height, len(batch)),
+            "step_mm": float(self.step_mm),
+        }
+        self.device.launch(module, f"{entry}_{self.projector}", threads, shared | uniforms)
 
     def _checked(self, out: Any, shape: tuple[int, ...]) -> Any:
         fits = self.device.owns(out) and out.shape == shape and out.dtype == np.float32
