@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
+from fluoro.geometry.flex import FLEX_COLUMNS, FlexTable
 from fluoro.geometry.projection import View
 from fluoro.geometry.se3 import rotation_x, rotation_y, rotation_z, translation
 
@@ -22,6 +23,18 @@ __all__ = ["CarmGeometry", "CarmPose"]
 Vector3 = tuple[float, float, float]
 POLE_COSINE = 1e-8
 """Below this cos(cra) the beam runs along the patient's axis: only lao and roll together count."""
+
+
+UVN_IN_CARM = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+"""Columns, rows and the way back to the source, as columns, in the C-arm's own frame."""
+POSITIVE = (
+    "source_to_detector_mm",
+    "source_to_isocenter_mm",
+    "detector_width_px",
+    "detector_height_px",
+    "pixel_spacing_mm",
+)
+MAX_TILT_DEG = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +47,15 @@ class CarmGeometry:
         detector_width_px: Detector columns.
         detector_height_px: Detector rows.
         pixel_spacing_mm: Distance between pixel centres in both directions [mm].
+        detector_offset_mm: Shift of the detector's middle from the central ray along its columns
+            and rows [mm].
+        detector_tilt_deg: Right-handed turns about the detector's columns, then its rows, with the
+            point that the central ray meets held [degrees].
+        flex: Motions of source and detector that come with the primary angle; None: rigid.
 
     Raises:
-        InputError: A length or count that is not positive, or an isocentre behind the detector.
+        InputError: A length or count that is not positive, an isocentre behind the detector, a
+            tilt of more than 60 degrees.
     """
 
     source_to_detector_mm: float = 1020.0
@@ -44,9 +63,13 @@ class CarmGeometry:
     detector_width_px: int = 512
     detector_height_px: int = 512
     pixel_spacing_mm: float = 0.5
+    detector_offset_mm: tuple[float, float] = (0.0, 0.0)
+    detector_tilt_deg: tuple[float, float] = (0.0, 0.0)
+    flex: FlexTable | None = None
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
+        for name in POSITIVE:
+            value = getattr(self, name)
             if not math.isfinite(value) or value <= 0:
                 raise InputError(f"{name} must be a positive number, got {value}")
         if self.source_to_isocenter_mm >= self.source_to_detector_mm:
@@ -54,6 +77,8 @@ class CarmGeometry:
                 f"source_to_isocenter_mm must be less than source_to_detector_mm "
                 f"({self.source_to_detector_mm}), got {self.source_to_isocenter_mm}"
             )
+        _require_pair("detector_offset_mm", self.detector_offset_mm, math.inf)
+        _require_pair("detector_tilt_deg", self.detector_tilt_deg, MAX_TILT_DEG)
 
     @property
     def detector_size_mm(self) -> tuple[float, float]:
@@ -63,23 +88,97 @@ class CarmGeometry:
             self.detector_height_px * self.pixel_spacing_mm,
         )
 
+    @property
+    def central_pixel_uv(self) -> tuple[float, float]:
+        """Where the ray through the isocentre lands, corner-based pixels; flex left aside."""
+        u_mm, v_mm = self.detector_offset_mm
+        return (
+            self.detector_width_px / 2 - u_mm / self.pixel_spacing_mm,
+            self.detector_height_px / 2 - v_mm / self.pixel_spacing_mm,
+        )
+
+    def cropped(self, columns: tuple[int, int], rows: tuple[int, int]) -> CarmGeometry:
+        """The part of the detector from the first to before the second column and row.
+
+        Raises:
+            InputError: A range that is empty or leaves the detector.
+        """
+        counts = (self.detector_width_px, self.detector_height_px)
+        for name, span, count in zip(("columns", "rows"), (columns, rows), counts, strict=True):
+            if not 0 <= span[0] < span[1] <= count:
+                raise InputError(f"{name} must be a range within 0 to {count}, got {tuple(span)}")
+        u_mm, v_mm = (
+            offset + (sum(span) - count) / 2 * self.pixel_spacing_mm
+            for offset, span, count in zip(
+                self.detector_offset_mm, (columns, rows), counts, strict=True
+            )
+        )
+        return replace(
+            self,
+            detector_width_px=columns[1] - columns[0],
+            detector_height_px=rows[1] - rows[0],
+            detector_offset_mm=(u_mm, v_mm),
+        )
+
+    def binned(self, factor: int) -> CarmGeometry:
+        """The same field with `factor` x `factor` pixels read out as one.
+
+        Raises:
+            InputError: A factor that does not divide columns and rows.
+        """
+        for name in ("detector_width_px", "detector_height_px"):
+            count = getattr(self, name)
+            if factor < 1 or count % factor:
+                raise InputError(f"binning must divide {name} ({count}), got {factor}")
+        return replace(
+            self,
+            detector_width_px=self.detector_width_px // factor,
+            detector_height_px=self.detector_height_px // factor,
+            pixel_spacing_mm=self.pixel_spacing_mm * factor,
+        )
+
     def view(self, pose: CarmPose, isocenter_xyz_mm: Sequence[float]) -> View:
         """The source and the detector's pixels in world LPS [mm] at one pose."""
         world_from_carm = pose.world_from_carm(isocenter_xyz_mm)
-        rotation = world_from_carm[:3, :3]
-        du, dv = rotation[:, 0] * self.pixel_spacing_mm, -rotation[:, 2] * self.pixel_spacing_mm
-        isocenter_to_detector_mm = self.source_to_detector_mm - self.source_to_isocenter_mm
-        detector_center = world_from_carm @ [0.0, -isocenter_to_detector_mm, 0.0, 1.0]
-        source = world_from_carm @ [0.0, self.source_to_isocenter_mm, 0.0, 1.0]
-        half = du * self.detector_width_px / 2 + dv * self.detector_height_px / 2
+        axes = world_from_carm[:3, :3] @ UVN_IN_CARM
+        center = world_from_carm[:3, 3]
+        flex = self.flex.at(pose.lao_deg) if self.flex else RIGID
+        source = center + axes @ (flex[:3] * UVD_TO_UVN + [0, 0, self.source_to_isocenter_mm])
+        behind_mm = self.source_to_detector_mm - self.source_to_isocenter_mm
+        pierced = center + axes @ (flex[3:6] * UVD_TO_UVN - [0, 0, behind_mm])
+        panel = axes @ self._turn(flex[6:])
+        du, dv = panel[:, 0] * self.pixel_spacing_mm, panel[:, 1] * self.pixel_spacing_mm
+        column, row = self.central_pixel_uv
         return View(
-            source_xyz_mm=source[:3],
-            corner_xyz_mm=detector_center[:3] - half,
+            source_xyz_mm=source,
+            corner_xyz_mm=pierced - du * column - dv * row,
             column_step_xyz_mm=du,
             row_step_xyz_mm=dv,
             width_px=self.detector_width_px,
             height_px=self.detector_height_px,
         )
+
+    def _turn(self, flex_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+        """3x3 turn of the detector's axes: the mount by its flex, the panel in it by its tilt."""
+        turn = np.eye(3)
+        tilt_u, tilt_v = self.detector_tilt_deg
+        for about_u, about_v, about_n in (flex_deg, (tilt_u, tilt_v, 0.0)):
+            if about_u or about_v or about_n:
+                a, b, c = np.radians([about_u, about_v, about_n])
+                turn = turn @ (rotation_x(a) @ rotation_y(b) @ rotation_z(c))[:3, :3]
+        return turn
+
+
+RIGID = np.zeros(len(FLEX_COLUMNS))
+UVD_TO_UVN = np.array([1.0, 1.0, -1.0])
+"""Flex is given along the beam d, the detector's frame has the way back n = -d."""
+
+
+def _require_pair(name: str, pair: tuple[float, float], most: float) -> None:
+    good = len(pair) == 2 and all(math.isfinite(value) and abs(value) <= most for value in pair)
+    if not good:
+        bound = f" of at most {most:g}" if math.isfinite(most) else ""
+        raise InputError(f"{name} must be 2 finite numbers{bound}, got {pair}")
 
 
 @dataclass(frozen=True, kw_only=True)
