@@ -25,6 +25,7 @@ from pydantic import (
 
 from fluoro.errors import InputError
 from fluoro.mistakes import KeyValueError, mistakes, shown
+from fluoro.presets import carm_preset
 from fluoro.yaml_text import parse_yaml, read_mapping
 
 __all__ = [
@@ -76,6 +77,15 @@ def _usable_path(path: Path) -> Path:
 
 Vector = Annotated[tuple[Shift, Shift, Shift], Strict(False), _list_of(3)]
 Range = Annotated[tuple[Angle, Angle], Strict(False), _list_of(2)]
+Reach = Annotated[tuple[Shift, Shift], Strict(False), _list_of(2)]
+Tilt = Annotated[
+    tuple[Annotated[float, Field(ge=-60, le=60)], Annotated[float, Field(ge=-60, le=60)]],
+    Strict(False),
+    _list_of(2),
+]
+PixelRange = Annotated[
+    tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]], Strict(False), _list_of(2)
+]
 FilePath = Annotated[Path, Strict(False), AfterValidator(_usable_path)]
 
 
@@ -107,9 +117,38 @@ class VolumeConfig(Section):
         return self
 
 
-class CarmConfig(Section):
-    """The C-arm's lengths, its detector and its isocentre."""
+class LimitsConfig(Section):
+    """How far the C-arm reaches; null: without limit."""
 
+    lao_deg: Range | None = Field(None, description="Lowest and highest primary angle.")
+    cra_deg: Range | None = Field(None, description="Lowest and highest secondary angle.")
+    roll_deg: Range | None = Field(None, description="Lowest and highest detector roll.")
+    x_mm: Reach | None = Field(None, description="Reach of the translation towards the left.")
+    y_mm: Reach | None = Field(None, description="Reach of the translation towards the back.")
+    z_mm: Reach | None = Field(None, description="Reach of the translation towards the head.")
+    on_limit: Literal["error", "clamp"] = Field(
+        "error", description="error: a pose beyond ends the run; clamp: it is cut and counted."
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> LimitsConfig:
+        for key in ("lao_deg", "cra_deg", "roll_deg", "x_mm", "y_mm", "z_mm"):
+            span = getattr(self, key)
+            if span is not None and span[0] > span[1]:
+                raise KeyValueError(key, f"must be low to high, got {list(span)}")
+        return self
+
+
+class CarmConfig(Section):
+    """The C-arm's lengths, its detector and its isocentre.
+
+    A preset fills in the lengths and the detector; what is given beside it counts. The detector is
+    described unbinned and whole; columns and rows then cut it, and binning joins pixels.
+    """
+
+    preset: str | None = Field(
+        None, description="A C-arm's name as `app.py presets` lists them; unverified lengths."
+    )
     source_to_detector_mm: Length = Field(1020.0, description="Focal spot to detector [mm].")
     source_to_isocenter_mm: Length = Field(510.0, description="Focal spot to isocentre [mm].")
     detector_width_px: Annotated[int, Field(ge=1, le=8192)] = Field(512, description="Columns.")
@@ -118,6 +157,48 @@ class CarmConfig(Section):
     isocenter_mm: Vector | None = Field(
         None, description="Isocentre, patient LPS [mm]; null: the centre of the volume's box."
     )
+    columns: PixelRange | None = Field(
+        None, description="First detector column used and the one after the last; null: all."
+    )
+    rows: PixelRange | None = Field(
+        None, description="First detector row used and the one after the last; null: all."
+    )
+    binning: Annotated[int, Field(ge=1, le=64)] = Field(
+        1, description="So many x so many pixels are read out as one."
+    )
+    detector_offset_mm: Reach = Field(
+        (0.0, 0.0), description="Detector's middle off the central ray, along columns and rows."
+    )
+    detector_tilt_deg: Tilt = Field(
+        (0.0, 0.0), description="Turns of the detector about its columns, then its rows."
+    )
+    flex: FilePath | None = Field(
+        None, description="CSV of source and detector motions by angle, relative to the YAML file."
+    )
+    limits: LimitsConfig = Field(LimitsConfig(), description="How far the C-arm reaches.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, values: object) -> object:
+        if not isinstance(values, dict) or not isinstance(values.get("preset"), str):
+            return values
+        try:
+            return {**carm_preset(values["preset"]), **values}
+        except InputError as error:
+            raise KeyValueError("preset", str(error)) from None
+
+    @model_validator(mode="after")
+    def _detector_can_be_read_out(self) -> CarmConfig:
+        for key, side in (("columns", "detector_width_px"), ("rows", "detector_height_px")):
+            count = getattr(self, side)
+            first, stop = getattr(self, key) or (0, count)
+            if not first < stop <= count:
+                raise KeyValueError(key, f"must be a range within 0 to {count}, got {first, stop}")
+            if (stop - first) % self.binning:
+                raise KeyValueError(
+                    "binning", f"must divide the {stop - first} {key} used, got {self.binning}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _isocenter_before_detector(self) -> CarmConfig:
@@ -418,6 +499,9 @@ def _with_absolute_paths(config: Config, path: Path, overridden: Sequence[str]) 
     if isinstance(source, WaypointPoses):
         source_path = absolute("pose_source.path", source.path)
         updates["pose_source"] = source.model_copy(update={"path": source_path})
+    if config.carm.flex:
+        flex = absolute("carm.flex", config.carm.flex)
+        updates["carm"] = config.carm.model_copy(update={"flex": flex})
     if run.output_dir:
         output_dir = absolute("run.output_dir", run.output_dir)
         updates["run"] = run.model_copy(update={"output_dir": output_dir})

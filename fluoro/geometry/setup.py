@@ -1,0 +1,36 @@
+"""The C-arm of a configuration."""
+
+from __future__ import annotations
+
+from fluoro.config import CarmConfig
+from fluoro.geometry.carm import CarmGeometry
+from fluoro.geometry.flex import read_flex
+from fluoro.geometry.limits import CarmLimits
+
+__all__ = ["make_geometry", "make_limits"]
+
+
+def make_geometry(carm: CarmConfig) -> CarmGeometry:
+    """Lengths and detector: the whole detector, cut to its columns and rows, then binned.
+
+    Raises:
+        InputError: A flex table that cannot be used.
+    """
+    whole = CarmGeometry(
+        source_to_detector_mm=carm.source_to_detector_mm,
+        source_to_isocenter_mm=carm.source_to_isocenter_mm,
+        detector_width_px=carm.detector_width_px,
+        detector_height_px=carm.detector_height_px,
+        pixel_spacing_mm=carm.pixel_spacing_mm,
+        detector_offset_mm=carm.detector_offset_mm,
+        detector_tilt_deg=carm.detector_tilt_deg,
+        flex=read_flex(carm.flex) if carm.flex else None,
+    )
+    columns = carm.columns or (0, carm.detector_width_px)
+    rows = carm.rows or (0, carm.detector_height_px)
+    return whole.cropped(columns, rows).binned(carm.binning)
+
+
+def make_limits(carm: CarmConfig) -> CarmLimits:
+    """How far the C-arm reaches."""
+    return CarmLimits(**carm.limits.model_dump())
