@@ -18,8 +18,10 @@ from tests.support import require_vulkan
 
 PROJECTORS = ("march", "joseph", "siddon")
 VOLUMES = {"noise": volumes.noise(), "sphere": volumes.sphere(), "gaussian": volumes.gaussian()}
-STEPS = np.array([1e-7] * 3 + [1e-5] * 3)
-"""Of the central differences: radians, millimetres."""
+STEPS = np.array([1e-9] * 3 + [1e-7] * 3)
+"""Of the central differences: radians, millimetres. A hundred times more, and on noise the
+difference itself would be off by 0.5 %: so many samples would pass from one cell to the next, where
+the slope jumps."""
 
 GATE = 1e-3
 """Norm-relative over the picture."""
@@ -77,7 +79,7 @@ def test_pose_jacobian_is_the_derivative_of_the_discrete_sum(device, projector, 
     center = volumes.GRID.center_xyz_mm
     image, jacobian = renderer.render_jacobian(view, center)
     expected = differences(projector, volume, view, rigid_motions(view, center), STEPS)
-    assert np.abs(image - renderer.render(view)).max() < 1e-5 * image.max()
+    assert np.abs(image - renderer.render(view)).max() < 3e-5 * image.max()
     assert relative(jacobian, expected).max() < GATE
 
 
@@ -86,7 +88,7 @@ def test_intrinsics_jacobian_is_the_derivative_of_the_discrete_sum(device, proje
     view, volume = volumes.view(POSES["LAO 37 CRA 21"]), VOLUMES["noise"]
     motions = intrinsic_motions(view)
     _, found = DrrRenderer(volume, device, projector=projector).render_derivatives(view, motions)
-    expected = differences(projector, volume, view, motions, np.array([1e-5, 1e-7, 1e-5, 1e-5]))
+    expected = differences(projector, volume, view, motions, np.array([1e-7, 1e-9, 1e-7, 1e-7]))
     assert relative(found, expected).max() < GATE
 
 
@@ -134,9 +136,7 @@ def test_clipping_by_the_detector_and_the_source_is_differentiated(device, proje
     center = volumes.GRID.center_xyz_mm
     renderer = DrrRenderer(VOLUMES["noise"], device, projector=projector)
     _, jacobian = renderer.render_jacobian(view, center)
-    expected = differences(
-        projector, VOLUMES["noise"], view, rigid_motions(view, center), STEPS
-    )
+    expected = differences(projector, VOLUMES["noise"], view, rigid_motions(view, center), STEPS)
     assert relative(jacobian, expected).max() < GATE
 
 
@@ -152,7 +152,8 @@ def test_vjp_is_the_jacobian_weighted_by_the_upstream(device):
 
 def test_gaussian_blobs_derivative_has_its_closed_form(device):
     """Shifting the view along the detector's columns shifts the blob's shadow."""
-    view = volumes.view(CarmPose())
+    # oblique, so that a ray meets cells at all places: within one the slope is constant
+    view = volumes.view(POSES["LAO 37 CRA 21"])
     renderer = DrrRenderer(VOLUMES["gaussian"], device)
     integrals, jacobian = renderer.render_jacobian(view, volumes.GRID.center_xyz_mm)
     sigma = 8 * np.array(volumes.GRID.spacing_xyz_mm)
@@ -164,9 +165,7 @@ def test_gaussian_blobs_derivative_has_its_closed_form(device):
     offset = center / sigma - source
     along = (offset * ray).sum(axis=-1) / length
     miss = offset - along[..., None] * ray / length[..., None]
-    closed = (
-        0.02 * np.sqrt(2 * np.pi) * ray_mm / length * np.exp(-0.5 * (miss**2).sum(axis=-1))
-    )
+    closed = 0.02 * np.sqrt(2 * np.pi) * ray_mm / length * np.exp(-0.5 * (miss**2).sum(axis=-1))
     assert np.abs(integrals - closed).max() < 0.01 * closed.max()
     # the view moves by v: the blob's offset by -v
     slope = closed[..., None] * miss / sigma

@@ -52,7 +52,6 @@ FAST_FLAGS = (
     "-fno-trapping-math",
     "-fno-signed-zeros",
     "-ffinite-math-only",
-    "-fassociative-math",
 )
 """What lets the compiler vectorise. Not -ffast-math: with it the library would switch the whole
 process to flush denormal numbers when it is loaded."""

@@ -12,7 +12,7 @@ from fluoro.volume.grid import VolumeGrid
 
 __all__ = ["FLOATS_PER_MOTION", "FLOATS_PER_VIEW", "pack_motions", "pack_views"]
 
-FLOATS_PER_VIEW = 16
+FLOATS_PER_VIEW = 32
 """View::STRIDE in shaders/rays.slang."""
 
 FLOATS_PER_MOTION = 12
@@ -26,7 +26,9 @@ def pack_motions(motions: NDArray[np.float64], grid: VolumeGrid) -> NDArray[np.f
 
 
 def pack_views(views: Sequence[View], grid: VolumeGrid) -> NDArray[np.float32]:
-    """Rays of each view in index coordinates of `grid`, shape (N, 16), as `View.load` reads them.
+    """Rays of each view in index coordinates of `grid`, shape (N, 32), as `View.load` reads them.
+
+    The first half in single precision, the second what is left of each value beyond it.
 
     The anchor is the corner ray at the parameter where the central ray passes closest to the
     volume's centre: float32 coordinates there keep about 2e-5 voxels, where the source, a
@@ -34,7 +36,9 @@ def pack_views(views: Sequence[View], grid: VolumeGrid) -> NDArray[np.float32]:
     """
     packed = np.zeros((len(views), FLOATS_PER_VIEW), np.float32)
     for row, view in zip(packed, views, strict=True):
-        row[:13] = _pack_view(view, grid)
+        values = _pack_view(view, grid)
+        row[:13] = values
+        row[16:29] = values - row[:13]
     return packed
 
 

@@ -78,9 +78,7 @@ class DrrRenderer:
         self._launch("drr", "project", batch, integrals=image)
         return image
 
-    def render_derivatives(
-        self, view: View, motions: NDArray[np.float64]
-    ) -> tuple[Any, Any]:
+    def render_derivatives(self, view: View, motions: NDArray[np.float64]) -> tuple[Any, Any]:
         """Line integrals and their exact derivatives by parameters of the view.
 
         The derivative is that of the sum that is computed: sample positions and weights move with
