@@ -12,7 +12,9 @@ __all__ = [
     "rotation_x",
     "rotation_y",
     "rotation_z",
+    "se3_adjoint",
     "se3_exp",
+    "se3_left_jacobian",
     "se3_log",
     "so3_exp",
     "so3_log",
@@ -24,6 +26,8 @@ SERIES_BELOW_RAD = 1.0
 """Below it the closed forms of `_coefficients` lose digits to cancellation; the series do not."""
 SERIES_TERMS = 9
 """Enough for float64 at `SERIES_BELOW_RAD`: the first term left out is below 1/19! = 8e-18."""
+ADJOINT_TERMS = 30
+"""Of the series of `se3_left_jacobian`: at a turn of pi the next is below 30 pi^29 / 31! = 1e-18."""
 
 
 def translation(offset_xyz: ArrayLike) -> Matrix:
@@ -130,6 +134,31 @@ def se3_log(matrix: ArrayLike) -> Matrix:
     rotation_vector = so3_log(m[:3, :3])
     velocity = np.linalg.solve(_left_jacobian(rotation_vector), m[:3, 3])
     return np.concatenate([rotation_vector, velocity])
+
+
+def se3_adjoint(matrix: ArrayLike) -> Matrix:
+    """6x6 adjoint of a 4x4 motion M: M exp(t) M^-1 = exp(adjoint @ t)."""
+    m = np.asarray(matrix, float)
+    adjoint = np.zeros((6, 6))
+    adjoint[:3, :3] = adjoint[3:, 3:] = m[:3, :3]
+    adjoint[3:, :3] = hat(m[:3, 3]) @ m[:3, :3]
+    return adjoint
+
+
+def se3_left_jacobian(twist: ArrayLike) -> Matrix:
+    """6x6 derivative of the exponential: exp(t + d) = exp(J(t) d) exp(t) for small d.
+
+    The series sum over n of ad(t)^n / (n + 1)!; exact to rounding for turns up to pi.
+    """
+    t = np.asarray(twist, float)
+    ad = np.zeros((6, 6))
+    ad[:3, :3] = ad[3:, 3:] = hat(t[:3])
+    ad[3:, :3] = hat(t[3:])
+    total = term = np.eye(6)
+    for n in range(1, ADJOINT_TERMS):
+        term = term @ ad / (n + 1)
+        total = total + term
+    return np.asarray(total)
 
 
 def _left_jacobian(rotation_vector: Matrix) -> Matrix:

@@ -1,0 +1,1 @@
+"""Where did the C-arm stand? Targets, similarity measures, optimisers, registration, metrics."""

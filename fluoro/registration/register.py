@@ -1,0 +1,353 @@
+"""From targets and starting views to the pose: levels, multi-start, verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fluoro.errors import InputError
+from fluoro.geometry.projection import View
+from fluoro.registration.motion import moved_view, view_axes
+from fluoro.registration.optimisers import Bounds, Trace, adam, lbfgs, levenberg_marquardt
+from fluoro.registration.problem import LEVER_MM, Chart, PoseProblem, ViewTask
+from fluoro.registration.pyramid import bin_image, bin_view, coarser_volume
+from fluoro.registration.result import RegistrationResult, Step
+from fluoro.registration.settings import (
+    DEGREES_OF_FREEDOM,
+    MeasureName,
+    RegistrationSettings,
+    make_measure,
+)
+from fluoro.registration.similarity import LeastSquaresMeasure
+from fluoro.registration.starts import spread_twists
+from fluoro.registration.target import Target
+from fluoro.registration.verdict import Verdict, judge, uncertainty
+from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.renderer import DrrRenderer
+from fluoro.volume.volumes import MuVolume
+
+__all__ = ["Registrar", "register"]
+
+Array = NDArray[np.float64]
+Watcher = Callable[[Step], None]
+
+FIRST_ROUND, SECOND_ROUND = 12, 3
+"""Starts that go on after scoring, and after a few iterations on the coarsest level."""
+FIRST_ITERATIONS = 6
+"""Of each start in the first round."""
+LONGEST_STEP_MM = 40.0
+"""Steps are shortened to this: half the field of view is out of the basin in any case."""
+SAME_POSE_MM = 4.0
+"""Candidates closer than this are one."""
+
+
+def register(
+    volume: MuVolume,
+    device: ComputeDevice,
+    targets: Sequence[Target],
+    views: Sequence[View],
+    settings: RegistrationSettings | None = None,
+    *,
+    center_xyz_mm: ArrayLike | None = None,
+) -> RegistrationResult:
+    """Find the pose once; for a stream of targets keep a `Registrar`.
+
+    Args:
+        volume: What the pictures show, attenuation [1/mm].
+        device: Where to render.
+        targets: One a view.
+        views: Where the views start; they move rigidly together.
+        settings: How; None: the defaults.
+        center_xyz_mm: About which the views turn, world LPS [mm]; None: the volume's centre.
+
+    Raises:
+        InputError: Views and targets that do not fit.
+    """
+    registrar = Registrar(volume, device, settings, center_xyz_mm=center_xyz_mm)
+    return registrar.register(targets, views)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Candidate:
+    """A place to go on from."""
+
+    point: Array
+    cost: float
+
+
+class Registrar:
+    """Registers pictures to one volume; keeps its coarser copies and their renderers.
+
+    Args:
+        volume: What the pictures show, attenuation [1/mm].
+        device: Where to render.
+        settings: How; None: the defaults.
+        center_xyz_mm: About which the views turn, world LPS [mm]; None: the volume's centre.
+    """
+
+    def __init__(
+        self,
+        volume: MuVolume,
+        device: ComputeDevice,
+        settings: RegistrationSettings | None = None,
+        *,
+        center_xyz_mm: ArrayLike | None = None,
+    ) -> None:
+        self.settings = settings or RegistrationSettings()
+        center = volume.grid.center_xyz_mm if center_xyz_mm is None else center_xyz_mm
+        self.center_xyz_mm = np.asarray(center, float)
+        self._volume, self._device = volume, device
+        self._renderers: dict[tuple[int, int, int], DrrRenderer] = {}
+
+    def register(
+        self,
+        targets: Sequence[Target],
+        views: Sequence[View],
+        *,
+        watch: Watcher = lambda _step: None,
+    ) -> RegistrationResult:
+        """The rigid motion of the views that explains the targets.
+
+        Args:
+            targets: One a view, each of its view's size.
+            views: Where the views start.
+            watch: Told of each iteration.
+
+        Raises:
+            InputError: Views and targets that do not fit.
+        """
+        _require_pairs(targets, views)
+        started = time.perf_counter()
+        return _Search(self, tuple(targets), tuple(views), watch).run(started)
+
+    def renderer(self, pixel_at_isocenter_mm: float) -> DrrRenderer:
+        """A renderer whose voxels suit a pixel's width at the isocentre [mm]."""
+        edge_mm = self.settings.voxels_per_pixel * pixel_at_isocenter_mm
+        coarse = coarser_volume_shape(self._volume, edge_mm)
+        if coarse not in self._renderers:
+            volume = coarser_volume(self._volume, edge_mm)
+            self._renderers[coarse] = DrrRenderer(
+                volume, self._device, projector=self.settings.projector
+            )
+        return self._renderers[coarse]
+
+
+def coarser_volume_shape(volume: MuVolume, edge_mm: float) -> tuple[int, int, int]:
+    """Voxels joined along x, y, z by `coarser_volume`."""
+    x, y, z = (max(1, round(edge_mm / spacing)) for spacing in volume.grid.spacing_xyz_mm)
+    return x, y, z
+
+
+def _require_pairs(targets: Sequence[Target], views: Sequence[View]) -> None:
+    if len(targets) != len(views) or not views:
+        raise InputError(
+            f"targets must be as many as views, at least one; got {len(targets)} and {len(views)}"
+        )
+    for number, (target, view) in enumerate(zip(targets, views, strict=True)):
+        if target.image.shape != (view.height_px, view.width_px):
+            raise InputError(
+                f"target {number} must have its view's shape {(view.height_px, view.width_px)}, "
+                f"got {target.image.shape}"
+            )
+
+
+class _Search:
+    """One registration on its way."""
+
+    def __init__(
+        self,
+        registrar: Registrar,
+        targets: tuple[Target, ...],
+        views: tuple[View, ...],
+        watch: Watcher,
+    ) -> None:
+        self._registrar, self._targets, self._views = registrar, targets, views
+        self._settings = registrar.settings
+        self._watch = watch
+        self._history: list[Step] = []
+        self._renderings = 0
+        free = np.array([name not in self._settings.fixed for name in DEGREES_OF_FREEDOM])
+        self._chart = Chart(
+            center_xyz_mm=registrar.center_xyz_mm,
+            axes=view_axes(views[0]),
+            free=free,
+            base=np.zeros(6),
+        )
+        turn_mm = np.radians(self._settings.turn_bound_deg) * LEVER_MM
+        reach = np.array([turn_mm] * 3 + [self._settings.shift_bound_mm] * 3)[free]
+        self._bounds = Bounds(lower=-reach, upper=reach)
+
+    def run(self, started: float) -> RegistrationResult:
+        """Down the levels, and the verdict."""
+        widths = self._settings.widths_px
+        candidates = self._coarsest(widths[0])
+        for width in widths[1:-1]:
+            problem = self._problem(width, "multiscale_ncc")
+            candidates = _distinct(
+                [self._refine(problem, width, n, c) for n, c in enumerate(candidates)]
+            )
+        problem = self._problem(widths[-1], self._settings.measure)
+        trace = self._last(problem, widths[-1], candidates[0])
+        return self._result(problem, trace, candidates, started)
+
+    def _problem(self, width_px: int, measure: MeasureName) -> PoseProblem:
+        if self._settings.measure == "mutual_information":
+            measure = "mutual_information"
+        tasks = [
+            self._task(target, view, width_px, measure)
+            for target, view in zip(self._targets, self._views, strict=True)
+        ]
+        return PoseProblem(tasks, self._chart)
+
+    def _task(self, target: Target, view: View, width_px: int, measure: MeasureName) -> ViewTask:
+        factor = max(1, round(min(view.width_px, view.height_px) / width_px))
+        image, mask = bin_image(target.image, target.mask, factor)
+        binned = bin_view(view, factor)
+        return ViewTask(
+            renderer=self._registrar.renderer(_pixel_at_mm(binned, self._registrar.center_xyz_mm)),
+            view=binned,
+            measure=make_measure(measure, image, mask),
+        )
+
+    def _coarsest(self, width_px: int) -> list[_Candidate]:
+        problem = self._problem(width_px, "ncc")
+        starts = self._starts()
+        if len(starts) == 1:
+            return [self._refine(problem, width_px, 0, _Candidate(point=starts[0], cost=np.inf))]
+        costs = problem.costs(starts)
+        order = np.argsort(costs, kind="stable")[:FIRST_ROUND].tolist()
+        chosen = sorted({0, *order})  # the given start always has its chance
+        first = [
+            self._refine(
+                problem, width_px, n, _Candidate(point=starts[k], cost=costs[k]), FIRST_ITERATIONS
+            )
+            for n, k in enumerate(chosen)
+        ]
+        best = _distinct(first)[:SECOND_ROUND]
+        return _distinct([self._refine(problem, width_px, n, c) for n, c in enumerate(best)])
+
+    def _starts(self) -> Array:
+        spread = self._settings.multi_start
+        turn_mm = np.radians(spread.turn_sigma_deg) * LEVER_MM
+        shift_mm = [spread.shift_sigma_mm] * 2 + [spread.depth_sigma_mm]
+        points = spread_twists(spread.starts, [turn_mm] * 3 + shift_mm, spread.seed)
+        return np.array([self._bounds.clip(point[self._chart.free]) for point in points])
+
+    def _refine(
+        self,
+        problem: PoseProblem,
+        width_px: int,
+        number: int,
+        candidate: _Candidate,
+        iterations: int | None = None,
+    ) -> _Candidate:
+        trace = self._descend(problem, width_px, number, candidate, iterations)
+        return _Candidate(point=trace.point, cost=trace.cost)
+
+    def _descend(
+        self,
+        problem: PoseProblem,
+        width_px: int,
+        number: int,
+        candidate: _Candidate,
+        iterations: int | None = None,
+    ) -> Trace:
+        most = min(iterations or self._settings.max_iterations, self._settings.max_iterations)
+        step_mm = self._settings.step_mm * self._settings.widths_px[-1] / width_px
+        progress = self._recorder(width_px, number)
+        if isinstance(problem.tasks[0].measure, LeastSquaresMeasure):
+            return levenberg_marquardt(
+                problem,
+                candidate.point,
+                self._bounds,
+                max_iterations=most,
+                step_mm=10 * step_mm,
+                longest_step_mm=LONGEST_STEP_MM,
+                progress=progress,
+            )
+        return lbfgs(
+            problem,
+            candidate.point,
+            self._bounds,
+            max_iterations=most,
+            step_mm=10 * step_mm,
+            progress=progress,
+        )
+
+    def _last(self, problem: PoseProblem, width_px: int, candidate: _Candidate) -> Trace:
+        settings, progress = self._settings, self._recorder(width_px, 0)
+        if settings.optimiser == "levenberg_marquardt":
+            return levenberg_marquardt(
+                problem,
+                candidate.point,
+                self._bounds,
+                max_iterations=settings.max_iterations,
+                step_mm=settings.step_mm,
+                longest_step_mm=LONGEST_STEP_MM,
+                loss=settings.loss,
+                progress=progress,
+            )
+        optimise = adam if settings.optimiser == "adam" else lbfgs
+        return optimise(
+            problem,
+            candidate.point,
+            self._bounds,
+            max_iterations=settings.max_iterations,
+            step_mm=settings.step_mm,
+            progress=progress,
+        )
+
+    def _recorder(self, width_px: int, candidate: int) -> Callable[[int, float, Array], None]:
+        def record(iteration: int, cost: float, point: Array) -> None:
+            step = Step(
+                level=width_px,
+                candidate=candidate,
+                iteration=iteration,
+                cost=cost,
+                motion=self._chart.motion(point),
+            )
+            self._history.append(step)
+            self._watch(step)
+
+        return record
+
+    def _result(
+        self, problem: PoseProblem, trace: Trace, rivals: Sequence[_Candidate], started: float
+    ) -> RegistrationResult:
+        motion = self._chart.motion(trace.point)
+        verdict: Verdict = judge(problem, trace, self._bounds)
+        covariance, axis_sigma = uncertainty(problem, trace.point)
+        return RegistrationResult(
+            motion=motion,
+            views=tuple(moved_view(view, motion) for view in self._views),
+            covariance=covariance,
+            axis_sigma=axis_sigma,
+            converged=verdict.converged,
+            reason=verdict.reason,
+            evidence=verdict.evidence,
+            history=tuple(self._history),
+            iterations=trace.iterations,
+            renderings=problem.renderings,
+            seconds=time.perf_counter() - started,
+        )
+
+
+def _pixel_at_mm(view: View, point_xyz_mm: Array) -> float:
+    """Width of a pixel projected back to a point's depth [mm]."""
+    normal = np.cross(view.column_step_xyz_mm, view.row_step_xyz_mm)
+    share = normal @ (point_xyz_mm - view.source_xyz_mm)
+    share /= normal @ (view.corner_xyz_mm - view.source_xyz_mm)
+    return abs(float(share)) * float(np.linalg.norm(view.column_step_xyz_mm))
+
+
+def _distinct(candidates: Sequence[_Candidate]) -> list[_Candidate]:
+    """Best first, without those that came to the same place as a better one."""
+    kept: list[_Candidate] = []
+    for candidate in sorted(candidates, key=lambda c: c.cost):
+        if all(np.linalg.norm(candidate.point - k.point) > SAME_POSE_MM for k in kept):
+            kept.append(candidate)
+    return kept

@@ -1,0 +1,73 @@
+"""What a registration returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.geometry.carm import CarmPose
+from fluoro.geometry.projection import View
+
+__all__ = ["RegistrationResult", "Step"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Step:
+    """One iteration.
+
+    Attributes:
+        level: Detector columns of the level.
+        candidate: Which of the level's starts this belongs to, from 0.
+        iteration: Evaluations with derivatives on this level so far.
+        cost: Of the level's measure.
+        motion: 4x4 world motion of the views from where they started.
+    """
+
+    level: int
+    candidate: int
+    iteration: int
+    cost: float
+    motion: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RegistrationResult:
+    """Where the views stand, how well that is known, and whether to believe it.
+
+    Attributes:
+        motion: 4x4 motion of all views in world LPS [mm] from where they started.
+        views: The views there.
+        covariance: Of the left world twist (omega_x, omega_y, omega_z [rad], v_x, v_y, v_z [mm])
+            about the centre, (6, 6): residual variance times the inverse normal matrix of the
+            intensities with gain and offset free, for residuals independent from pixel to pixel.
+            0 for what was fixed; nan where the normal matrix is singular.
+        axis_sigma: Standard deviations of the six `DEGREES_OF_FREEDOM` in the first view's axes at
+            the end [rad, mm].
+        converged: Whether the pose is to be believed.
+        reason: Why, in one line.
+        evidence: The figures that the judgement rests on, by name.
+        history: Every iteration.
+        iterations: Evaluations with derivatives on the last level.
+        renderings: Pictures with derivatives on all levels.
+        seconds: Wall time.
+    """
+
+    motion: NDArray[np.float64]
+    views: tuple[View, ...]
+    covariance: NDArray[np.float64]
+    axis_sigma: NDArray[np.float64]
+    converged: bool
+    reason: str
+    evidence: dict[str, float]
+    history: tuple[Step, ...]
+    iterations: int
+    renderings: int
+    seconds: float
+
+    def carm_pose(self, start: CarmPose, isocenter_xyz_mm: Sequence[float]) -> CarmPose:
+        """The C-arm's pose, from the one that a view started at."""
+        moved = self.motion @ start.world_from_carm(isocenter_xyz_mm)
+        return CarmPose.from_world_from_carm(moved, isocenter_xyz_mm)
