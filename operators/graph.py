@@ -19,6 +19,7 @@ from fluoro.config import Config
 from fluoro.console.controls import LiveControls
 from fluoro.console.server import Console
 from fluoro.geometry.carm import CarmGeometry
+from fluoro.geometry.setup import make_limits
 from fluoro.geometry.trajectory import Trajectory
 from fluoro.imaging.chain import ImageChain
 from fluoro.io.recorder import Recorder
@@ -95,6 +96,8 @@ class FluoroApp(Application):
             fps=run.fps,
             geometry=parts.geometry,
             controls=parts.controls,
+            limits=make_limits(self._config.carm),
+            monitor=parts.monitor,
             frames=run.frames,
             stop=parts.stop,
             name="pose_source",

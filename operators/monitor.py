@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Iterable
 
 from fluoro.console.status import StreamStatus
 from fluoro.imaging.frame import FluoroFrame
@@ -53,6 +54,11 @@ class StreamMonitor:
         """Take a note of a frame that a sink refused."""
         with self._lock:
             self._dropped[sink] += 1
+
+    def count_clamped(self, names: Iterable[str]) -> None:
+        """Take a note of what a limit of the C-arm cut short in a pose."""
+        with self._lock:
+            self._record.count_clamped(names)
 
     def count_shown(self, display: str, number: int) -> None:
         """Take a note of a frame on show; those before it that were not are dropped."""

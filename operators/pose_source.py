@@ -12,8 +12,10 @@ from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec
 
 from fluoro.console.controls import ControlState, LiveControls
 from fluoro.geometry.carm import CarmGeometry, CarmPose
+from fluoro.geometry.limits import CarmLimits
 from fluoro.geometry.trajectory import Trajectory
 from fluoro.imaging.frame import FrameHeader
+from operators.monitor import StreamMonitor
 
 __all__ = ["PoseSourceOp"]
 
@@ -33,6 +35,8 @@ class PoseSourceOp(Operator):
         fps: Frames per second of that time.
         geometry: The C-arm's lengths; the console may change source to detector.
         controls: Pose while `manual_pose`, source to detector, beam.
+        limits: How far the C-arm reaches.
+        monitor: Counts the poses that a limit cut short.
         frames: How many; None: until stopped.
         stop: Ends the stream when set.
     """
@@ -45,12 +49,15 @@ class PoseSourceOp(Operator):
         fps: float,
         geometry: CarmGeometry,
         controls: LiveControls,
+        limits: CarmLimits,
+        monitor: StreamMonitor,
         frames: int | None,
         stop: threading.Event,
         **kwargs: Any,
     ) -> None:
         self._trajectory, self._fps, self._geometry = trajectory, fps, geometry
         self._controls, self._frames, self._stop = controls, frames, stop
+        self._limits, self._monitor = limits, monitor
         self._number = 0
         self._going = BooleanCondition(fragment, enable_tick=True, name="going")
         super().__init__(fragment, self._going, *conditions, **kwargs)
@@ -86,4 +93,7 @@ class PoseSourceOp(Operator):
         )
 
     def _pose(self, state: ControlState) -> CarmPose:
-        return state.pose if state.manual_pose else self._trajectory(self._number / self._fps)
+        wanted = state.pose if state.manual_pose else self._trajectory(self._number / self._fps)
+        pose, clamped = self._limits.applied(wanted)
+        self._monitor.count_clamped(clamped)
+        return pose

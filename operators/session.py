@@ -23,7 +23,7 @@ from fluoro.console.scene import SceneModel
 from fluoro.console.server import Console
 from fluoro.console.status import StreamStatus
 from fluoro.errors import DeviceError, OutputError
-from fluoro.geometry.carm import CarmGeometry
+from fluoro.geometry.setup import make_geometry
 from fluoro.geometry.surface import Surface
 from fluoro.geometry.trajectory import make_trajectory
 from fluoro.imaging.chain import ImageChain
@@ -120,7 +120,7 @@ class _Session:
         if config.holoviz.enabled:
             require_holoviz()
         self._volume = load_volume(config.volume, reporter.stage)
-        self._geometry = _geometry(config.carm)
+        self._geometry = make_geometry(config.carm)
         self._isocenter_xyz_mm = _isocenter(config.carm, self._volume)
         self._device = open_device(config.renderer.device, workers=config.renderer.workers)
         stack.callback(self._device.close)
@@ -326,16 +326,6 @@ def _signals(stop: threading.Event) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _geometry(carm: CarmConfig) -> CarmGeometry:
-    return CarmGeometry(
-        source_to_detector_mm=carm.source_to_detector_mm,
-        source_to_isocenter_mm=carm.source_to_isocenter_mm,
-        detector_width_px=carm.detector_width_px,
-        detector_height_px=carm.detector_height_px,
-        pixel_spacing_mm=carm.pixel_spacing_mm,
-    )
 
 
 def _isocenter(carm: CarmConfig, volume: MuVolume) -> tuple[float, float, float]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from fluoro.config import Config, PoseConfig, RandomWalkPoses, WaypointPoses
+from fluoro.config import Config, LimitsConfig, PoseConfig, RandomWalkPoses, WaypointPoses
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 
@@ -254,10 +254,7 @@ def _limits(config: Config, state: ControlState) -> dict[str, Limit]:
     carm, values = config.carm, pose_values(state.pose)
     gap_mm = 0.25 * (carm.source_to_detector_mm - carm.source_to_isocenter_mm)
     limits = {
-        "lao_deg": Limit(low=-180.0, high=180.0, step=0.5),
-        "cra_deg": Limit(low=-90.0, high=90.0, step=0.5),
-        "roll_deg": Limit(low=-180.0, high=180.0, step=0.5),
-        **{f"table_{axis}_mm": Limit(low=-300.0, high=300.0, step=1.0) for axis in "xyz"},
+        **_pose_limits(carm.limits),
         "source_to_detector_mm": Limit(
             low=math.ceil(carm.source_to_isocenter_mm + gap_mm), high=1400.0, step=5.0
         ),
@@ -266,6 +263,22 @@ def _limits(config: Config, state: ControlState) -> dict[str, Limit]:
     }
     now = {**values, **{key: getattr(state, key) for key in NUMBER_KEYS}}
     return {key: limit.including(now[key]) for key, limit in limits.items()}
+
+
+def _pose_limits(carm: LimitsConfig) -> dict[str, Limit]:
+    """Reach of the pose's sliders: the C-arm's; the table moves against its translation."""
+    spans = {
+        "lao_deg": carm.lao_deg or (-180.0, 180.0),
+        "cra_deg": carm.cra_deg or (-90.0, 90.0),
+        "roll_deg": carm.roll_deg or (-180.0, 180.0),
+    }
+    for axis in "xyz":
+        low, high = getattr(carm, f"{axis}_mm") or (-300.0, 300.0)
+        spans[f"table_{axis}_mm"] = (-high, -low)
+    return {
+        key: Limit(low=low, high=high, step=0.5 if key.endswith("deg") else 1.0)
+        for key, (low, high) in spans.items()
+    }
 
 
 def _window_limits(*, logarithm: bool) -> dict[str, Limit]:

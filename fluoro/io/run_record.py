@@ -6,7 +6,8 @@ import json
 import platform
 import time
 from array import array
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from itertools import pairwise
@@ -58,6 +59,7 @@ class RunRecord:
         self._numbers = array("q")
         self._poses = array("d")
         self._stamps: dict[str, array[int]] = {}
+        self._clamped: Counter[str] = Counter()
 
     def add(self, frame: FluoroFrame, extra_stamps_ns: Mapping[str, int] | None = None) -> None:
         """Record a frame, with stamps of later stages [Unix time, ns] in their order."""
@@ -69,6 +71,10 @@ class RunRecord:
             column.extend([NO_STAMP] * (len(self._numbers) - len(column)))
             column.append(stamp_ns)
         self._numbers.append(frame.number)
+
+    def count_clamped(self, names: Iterable[str]) -> None:
+        """Record which values of a pose a limit of the C-arm cut short."""
+        self._clamped.update(names)
 
     def summary(
         self, *, dropped: Mapping[str, int], completed: bool, stopped_by: str
@@ -87,6 +93,7 @@ class RunRecord:
             "fps": self._fps(),
             "first_frame_s": self._first_frame_s(),
             "dropped": dict(dropped),
+            "clamped": dict(self._clamped),
             "latency_ms": self._latencies(),
         }
         return outcome | self._head
@@ -197,6 +204,9 @@ def summary_lines(record: Mapping[str, Any]) -> list[str]:
     lines = [f"{record['frames']} frames at {fps} on {record['device']}, {end}"]
     lost = {sink: count for sink, count in record["dropped"].items() if count}
     lines.append("dropped: " + (", ".join(f"{s} {n}" for s, n in lost.items()) or "none"))
+    if record["clamped"]:
+        cut = ", ".join(f"{name} in {count}" for name, count in record["clamped"].items())
+        lines.append(f"poses cut short by carm.limits: {cut} frames")
     if record["first_frame_s"] is not None:
         lines.append(f"first frame {record['first_frame_s']:.1f} s after the start")
     for stage, ms in record["latency_ms"].items():
