@@ -16,6 +16,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -40,6 +41,9 @@ EXIT_FAILED = 1
 EXIT_SIGNAL = 128
 """Plus the signal's number, as shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
 
+GRAPH_THREAD = "graph"
+"""Name of the thread in which a session runs its graph."""
+
 PLAIN_INTERVAL_S = 10.0
 """Between two lines on the same matter where no bar can be drawn."""
 
@@ -60,7 +64,7 @@ class Reporter:
 
     def stage(self, what: str, fraction: float) -> None:
         """Tell how far a stage is."""
-        self._tell(what, f"{fraction:.0%}" if fraction else "")
+        self._tell(what, f"{fraction:.0%}")
 
     def started(self, *, console_url: str | None, device: str, folder: Path | None) -> None:
         """Say where to look."""
@@ -80,9 +84,13 @@ class Reporter:
 
     def _tell(self, what: str, figures: str) -> None:
         now_s = time.monotonic()
-        if now_s - self._told.get(what, -PLAIN_INTERVAL_S) >= PLAIN_INTERVAL_S:
-            self._told[what] = now_s
-            say(f"{what}  {figures}".rstrip())
+        if what not in self._told:
+            say(what)
+        elif now_s - self._told[what] >= PLAIN_INTERVAL_S:
+            say(f"{what}  {figures}")
+        else:
+            return
+        self._told[what] = now_s
 
 
 class Bars(Reporter):
@@ -337,6 +345,15 @@ def _log(*, debug: bool) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-if __name__ == "__main__":
+def program() -> None:
+    """Run a command and leave with its exit code, at once where a stuck graph was given up."""
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(EXIT_SIGNAL + number))
-    sys.exit(main())
+    code = main()
+    if any(thread.name == GRAPH_THREAD for thread in threading.enumerate()):
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    program()

@@ -7,8 +7,7 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -52,6 +51,7 @@ log = logging.getLogger(__name__)
 
 REPORT_INTERVAL_S = 0.1
 MOVIE_FPS = 15.0
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 FRAMES_DONE = "frames"
 """What ended a run that made all its frames."""
 
@@ -139,6 +139,7 @@ class _Session:
         self._folder = self._make_folder() if config.recorder.enabled else None
         self._recorder = self._open_recorder(stack)
         self._stop = threading.Event()
+        self._signals = _Signals(self._stop)
 
     def _prepared(self) -> tuple[DrrRenderer, ImageChain]:
         """Renderer and image chain, their kernels compiled: the first picture comes at once."""
@@ -212,27 +213,28 @@ class _Session:
     def run(self) -> Outcome:
         """Stream, close the files, write the record."""
         error: Exception | None = None
-        with _signals(self._stop) as caught:
+        with self._signals:
             try:
-                self._stream_to_files(caught)
+                self._stream_to_files()
             except Exception as exception:  # noqa: BLE001  (raised again once the record is written)
                 error = exception
         if error is not None:
             self._give_up(error)
             raise error
-        number = caught[0] if caught else None
+        number = next(iter(self._signals.caught), None)
         summary = self._write_record(signal.Signals(number).name if number else FRAMES_DONE)
         return Outcome(summary=summary, folder=self._folder, signal_number=number)
 
-    def _stream_to_files(self, caught: list[int]) -> None:
+    def _stream_to_files(self) -> None:
         self._stream()
         if self._recorder:
             self._recorder.close()
-        if not caught and self._monitor.frames != self._config.run.frames:
+        interrupted = bool(self._signals.caught)
+        if not interrupted and self._monitor.frames != self._config.run.frames:
             wanted = self._config.run.frames or "unlimited"
             raise DeviceError(f"the graph ended after {self._monitor.frames} of {wanted} frames")
         with suppress(_EnoughError):
-            self._finish(interrupted=bool(caught))
+            self._finish(interrupted=interrupted)
 
     def _stream(self) -> None:
         app = FluoroApp(self._config, self._parts())
@@ -241,6 +243,7 @@ class _Session:
         thread = threading.Thread(target=_run_app, args=(app, failure), name="graph", daemon=True)
         thread.start()
         while thread.is_alive():
+            self._signals.hold()
             thread.join(REPORT_INTERVAL_S)
             self._reporter.streaming(self._monitor.frames, self._monitor.status())
         if failure:
@@ -296,10 +299,12 @@ class _Session:
     def _write_record(self, stopped_by: str) -> dict[str, Any]:
         sinks = {"recorder": self._recorder, "console": self._console}
         dropped = {name: 0 for name, sink in sinks.items() if sink} | self._monitor.dropped()
-        outcome = {"completed": stopped_by == FRAMES_DONE, "stopped_by": stopped_by}
+        completed = stopped_by == FRAMES_DONE
         if self._folder is None:
-            return self._record.summary(dropped=dropped, **outcome)
-        return self._record.write(self._folder / "run.json", dropped=dropped, **outcome)
+            return self._record.summary(dropped=dropped, completed=completed, stopped_by=stopped_by)
+        return self._record.write(
+            self._folder / "run.json", dropped=dropped, completed=completed, stopped_by=stopped_by
+        )
 
 
 def _run_app(app: FluoroApp, failure: list[BaseException]) -> None:
@@ -309,23 +314,40 @@ def _run_app(app: FluoroApp, failure: list[BaseException]) -> None:
         failure.append(error)
 
 
-@contextmanager
-def _signals(stop: threading.Event) -> Iterator[list[int]]:
-    """SIGINT and SIGTERM stop the stream; a second one ends the program at once."""
-    caught: list[int] = []
+class _Signals:
+    """SIGINT and SIGTERM stop the stream; a second one ends the program at once.
 
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-        stop.set()
+    Holoscan takes both for itself when the graph starts: it would interrupt the graph amid its
+    frames, and leave the program without closing files if that took it long. So `hold` takes
+    them back; it is called again and again, for nobody tells when Holoscan has done so.
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
+    Args:
+        stop: Set by the first signal.
+    """
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self.caught: list[int] = []
+
+    def __enter__(self) -> _Signals:
+        self._before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+        self.hold()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def hold(self) -> None:
+        """Be the one that is told of the signals."""
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self.caught:
+            raise KeyboardInterrupt
+        self.caught.append(number)
+        self._stop.set()
 
 
 def _isocenter(carm: CarmConfig, volume: MuVolume) -> tuple[float, float, float]:
