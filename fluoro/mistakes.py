@@ -30,6 +30,8 @@ MUST_BE: Mapping[str, str] = {
 }
 """What is expected, by pydantic's type of error; the braces name its context."""
 
+SECTIONS_WITH_KIND = ("pose_source", "hu_to_mu")
+"""Whose keys depend on their `kind`."""
 LONGEST_KEY = 80
 """Characters of a key that are written as they are."""
 
@@ -106,10 +108,11 @@ SENTENCES: Mapping[str, Callable[[Any, Mapping[str, Any]], tuple[str, str]]] = {
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    """The path of a key; pydantic puts the kind of the pose source in it, which is no key."""
+    """The path of a key; pydantic puts the kind of a section in it, which is no key."""
     parts = [_key(part) for part in location]
-    if len(parts) > 2 and parts[0] == "pose_source":
-        del parts[1]
+    for section in SECTIONS_WITH_KIND:
+        if section in parts[:-1]:
+            del parts[parts.index(section) + 1]
     return ".".join(parts)
 
 

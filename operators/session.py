@@ -37,7 +37,6 @@ from fluoro.io.writing import writing
 from fluoro.paths import output_dir
 from fluoro.rendering.choose import open_device
 from fluoro.rendering.renderer import DrrRenderer
-from fluoro.volume.attenuation import mu_water_per_mm
 from fluoro.volume.load import load_volume
 from fluoro.volume.surface import bone_surface, skin_surface
 from fluoro.volume.volumes import MuVolume
@@ -169,7 +168,7 @@ class _Session:
         if not (self._config.console.enabled or (recorder.enabled and recorder.scene_movie)):
             return None
         self._reporter.stage("shaping the patient", 0.0)
-        water = mu_water_per_mm(self._config.volume.energy_kev)
+        water = self._volume.water_mu_per_mm
         surfaces = skin_surface(self._volume, water), bone_surface(self._volume, water)
         self._reporter.stage("shaping the patient", 1.0)
         return surfaces

@@ -14,7 +14,7 @@ import pytest
 
 from fluoro.config import VolumeConfig
 from fluoro.errors import InputError, OutputError
-from fluoro.volume import cache, load, staging
+from fluoro.volume import cache, load, staging, volume_folder
 from fluoro.volume.attenuation import mu_from_hu
 from fluoro.volume.cache import CacheKey, open_volume, store_volume
 from fluoro.volume.grid import VolumeGrid
@@ -147,13 +147,13 @@ def test_a_full_device_is_one_line(monkeypatch):
     """Linux's /dev/full fails as a full disk does, at the write itself."""
     if not os.path.exists("/dev/full"):  # noqa: PTH110
         pytest.skip("needs /dev/full")
-    real = cache._write_npy
+    real = volume_folder._write_npy
 
     def to_full_device(file, *args):
         with open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123
             return real(full, *args)
 
-    monkeypatch.setattr(cache, "_write_npy", to_full_device)
+    monkeypatch.setattr(volume_folder, "_write_npy", to_full_device)
     with pytest.raises(OutputError, match="No space left on device"):
         store()
 
@@ -278,9 +278,9 @@ def test_loading_maps_a_ct_to_attenuation_and_the_second_time_reads_no_ct(tmp_pa
     told = []
     first = load_volume(VolumeConfig(path=path), lambda what, part: told.append((what, part)))
     np.testing.assert_array_equal(first.mu_zyx, mu_from_hu(ramp(), 70.0))
-    assert told[0] == (f"reading {path}", 0.0)
-    assert told[-1] == (f"attenuation of {path}", 1.0)
-    monkeypatch.setattr(load, "read_hu", lambda _: pytest.fail("was read again"))
+    assert told[0] == ("reading ct.nii.gz", 0.0)
+    assert told[-1] == ("attenuation of ct.nii.gz", 1.0)
+    monkeypatch.setattr(load, "open_hu", lambda _: pytest.fail("was read again"))
     again = load_volume(VolumeConfig(path=path))
     np.testing.assert_array_equal(again.mu_zyx, first.mu_zyx)
     assert again.grid == first.grid
@@ -297,7 +297,7 @@ def test_a_copy_of_a_ct_shares_its_entry_under_its_own_name(tmp_path, folder):
 def test_a_changed_ct_or_energy_is_not_served_from_the_cache(tmp_path):
     path = written(tmp_path, "ct.mha", meta_bytes())
     load_volume(VolumeConfig(path=path))
-    other_energy = load_volume(VolumeConfig(path=path, energy_kev=60.0))
+    other_energy = load_volume(VolumeConfig(path=path, hu_to_mu={"energy_kev": 60.0}))
     np.testing.assert_array_equal(other_energy.mu_zyx, mu_from_hu(ramp(), 60.0))
     written(tmp_path, "ct.mha", meta_bytes(ramp() + 7))
     changed = load_volume(VolumeConfig(path=path))

@@ -17,7 +17,14 @@ from fluoro.errors import InputError
 CONFIGS = Path(__file__).parent.parent / "configs"
 MINIMAL = {"volume": {"phantom": "thorax"}, "pose_source": {"kind": "static"}}
 FULL = {
-    "volume": {"phantom": "thorax", "spacing_mm": 1.4, "energy_kev": 70.0},
+    "volume": {
+        "phantom": "thorax",
+        "spacing_mm": 1.4,
+        "hu_to_mu": {"kind": "physical", "energy_kev": 70.0},
+        "crop_mm": {"min": [-100, None, None], "max": [100, None, None]},
+        "hu_clip_max": None,
+        "bone_multiplier": 1.5,
+    },
     "carm": {
         "source_to_detector_mm": 1200,
         "source_to_isocenter_mm": 900,

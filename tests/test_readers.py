@@ -407,7 +407,7 @@ def test_a_volume_beyond_memory_is_refused_before_it_is_read(tmp_path, name, raw
 
 def test_the_memory_asked_for_is_that_of_all_copies(tmp_path, monkeypatch):
     path = written(tmp_path, "ct.mha", meta_bytes())
-    needed = 120 * (2 + 2 + 4)
+    needed = 120 * (2 + 2)
     monkeypatch.setattr(memory, "available_memory_bytes", lambda: needed)
     read_hu(path)
     monkeypatch.setattr(memory, "available_memory_bytes", lambda: needed - 1)

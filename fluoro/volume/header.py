@@ -20,10 +20,34 @@ from numpy.typing import NDArray
 
 from fluoro.errors import InputError
 
-__all__ = ["VolumeHeader", "VoxelData", "finite_numbers", "require_complete", "require_spacing"]
+__all__ = [
+    "StoredNumbers",
+    "VolumeHeader",
+    "VoxelData",
+    "finite_numbers",
+    "require_complete",
+    "require_spacing",
+]
 
 CHUNK_BYTES = 1 << 16
 """Read and inflated at a time; deflate makes at most 1000 times as many of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredNumbers:
+    """How voxels are written, x fastest, so that they can be read plane by plane.
+
+    Attributes:
+        dtype: NumPy's name of the type with its byte order, such as `<i2`.
+        start: Inflated bytes before the first voxel.
+        slope: The stored number times it, plus `intercept`, is the voxel's value.
+        intercept: See `slope`.
+    """
+
+    dtype: str
+    start: int = 0
+    slope: float = 1.0
+    intercept: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +60,7 @@ class VoxelData:
         encoding: `raw`, or how they are compressed; `other`: only the imaging library knows.
         needed_bytes: How many there must be from `offset` on, once inflated.
         stored_bytes: How long the header says the compressed stream is; None if it does not.
+        numbers: How they are written; None: only the imaging library knows.
     """
 
     path: Path
@@ -43,6 +68,7 @@ class VoxelData:
     encoding: Literal["raw", "gzip", "zlib", "other"]
     needed_bytes: int
     stored_bytes: int | None = None
+    numbers: StoredNumbers | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fluoro.config import VolumeConfig
-from fluoro.volume.attenuation import mu_from_hu, mu_water_per_mm
+from fluoro.config import HuToMuConfig, LinearMap, VolumeConfig
+from fluoro.errors import InputError
+from fluoro.volume.attenuation import HuToMu, LinearCurve, PhysicalCurve
 from fluoro.volume.cache import CacheKey, open_volume, store_volume
 from fluoro.volume.fetch import fetched_path
+from fluoro.volume.figures import VolumeFigures
+from fluoro.volume.mu_planes import MuPlanes
+from fluoro.volume.planes import VolumePlanes, planes_of
+from fluoro.volume.preprocessed import (
+    is_preprocessed,
+    is_ready,
+    open_preprocessed,
+    preprocessed_files,
+    preprocessed_planes,
+    require_new_folder,
+    write_preprocessed,
+)
 from fluoro.volume.readers import (
     file_format,
+    open_hu,
     read_header,
-    read_hu,
     source_files,
     unoriented,
 )
 from fluoro.volume.staging import content_sha256
 from fluoro.volume.volumes import HuVolume, MuVolume
 
-__all__ = ["Progress", "load_volume", "volume_path"]
+__all__ = ["Progress", "hu_to_mu", "load_volume", "preprocess_volume", "volume_path"]
 
 log = logging.getLogger(__name__)
 
@@ -33,59 +44,102 @@ Progress = Callable[[str, float], None]
 """Told what is being done, and which fraction of it, 0 to 1."""
 
 CACHE_SCHEME = "cache:"
+PHANTOM_SPACING_MM = 1.4
+MAP_KEYS = {"hu_to_mu", "hu_clip_min", "hu_clip_max", "bone_multiplier"}
+"""Of a volume's configuration; without effect on attenuation that is ready."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """Where CT numbers come from.
+    """Where a volume comes from.
 
     Attributes:
         name: For records and messages.
         identity: What identifies the content.
-        read: Gets them; says what is doubtful about them in the log.
-        caution: What `read` would say.
+        open: Gets CT numbers, or attenuation and what is known of it; says what is doubtful
+            about them in the log.
+        caution: What `open` would say.
+        is_mu: Whether it is attenuation.
     """
 
     name: str
     identity: dict[str, str | float]
-    read: Callable[[], HuVolume]
+    open: Callable[[], tuple[VolumePlanes, VolumeFigures | None]]
     caution: str = ""
+    is_mu: bool = False
+
+    @property
+    def label(self) -> str:
+        """Short name, for a progress bar."""
+        return Path(self.name).name
 
 
 def load_volume(config: VolumeConfig, progress: Progress | None = None) -> MuVolume:
-    """The configured volume as linear attenuation [1/mm], memory-mapped from the cache.
+    """The configured volume as linear attenuation [1/mm], memory-mapped.
 
-    A first load reads the CT or makes the phantom, which takes seconds; `progress` is told.
+    A first load reads the CT or makes the phantom, which takes seconds; `progress` is told. The
+    result is kept in the cache; a preprocessed folder is mapped where it lies, unless it is to be
+    cropped or resampled.
 
     Raises:
         InputError: The CT cannot be used, or has not been fetched.
         OutputError: The cache's folder is full or cannot be written.
     """
     tell: Progress = progress or (lambda _what, _fraction: None)
-    source = _phantom(config.spacing_mm) if config.path is None else _file(config.path)
-    key = CacheKey(
-        source=source.identity,
-        settings={
-            "energy_kev": config.energy_kev,
-            "mu_water_per_mm": mu_water_per_mm(config.energy_kev),
-        },
-    )
+    if config.path and is_preprocessed(config.path) and _is_used_as_it_is(config):
+        _require_no_map(config)
+        return open_preprocessed(config.path)
+    source = _source(config)
+    key = CacheKey(source=source.identity, settings=_settings(config, source))
     cached = open_volume(key)
     if cached is not None:
         if source.caution:
             log.warning(source.caution)
-        return replace(cached, source=source.name)
-    label = Path(source.name).name
-    tell(f"reading {label}", 0.0)
-    hu = source.read()
-    tell(f"reading {label}", 1.0)
-    return store_volume(
-        key,
-        grid=hu.grid,
-        source=source.name,
-        planes=_mu_planes(hu.hu_zyx, config.energy_kev),
-        progress=lambda fraction: tell(f"attenuation of {label}", fraction),
+    else:
+        planes = _mu_planes(config, source, tell)
+        cached = store_volume(
+            key,
+            grid=planes.grid,
+            source=source.name,
+            planes=planes,
+            figures=planes.figures,
+            progress=lambda fraction: tell(f"attenuation of {source.label}", fraction),
+        )
+    _say_what_was_out_of_range(source.name, cached)
+    return replace(cached, source=source.name)
+
+
+def preprocess_volume(
+    config: VolumeConfig,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> MuVolume:
+    """Write the configured volume as a folder that `volume.path` may name, and map it.
+
+    Args:
+        config: Which volume, and how it is made.
+        folder: Where; it must not exist, or be empty.
+        overwrite: Replace a preprocessed volume that lies there.
+        progress: Told what is being done, and which fraction of it.
+
+    Raises:
+        InputError: The CT cannot be used.
+        OutputError: Something lies there already, or it cannot be written.
+    """
+    tell: Progress = progress or (lambda _what, _fraction: None)
+    require_new_folder(folder, overwrite=overwrite)
+    source = _source(config)
+    volume = write_preprocessed(
+        folder,
+        _mu_planes(config, source, tell),
+        key=CacheKey(source=source.identity, settings=_settings(config, source)).facts(),
+        overwrite=overwrite,
+        progress=lambda fraction: tell(f"attenuation of {source.label}", fraction),
     )
+    _say_what_was_out_of_range(source.name, volume)
+    return volume
 
 
 def volume_path(path: Path) -> Path:
@@ -100,6 +154,76 @@ def volume_path(path: Path) -> Path:
     return fetched_path(text.removeprefix(CACHE_SCHEME))
 
 
+def hu_to_mu(config: VolumeConfig) -> HuToMu:
+    """The configured way from CT numbers to attenuation."""
+    return HuToMu(
+        curve=_curve(config.hu_to_mu),
+        bone_multiplier=config.bone_multiplier,
+        hu_clip_min=config.hu_clip_min,
+        hu_clip_max=config.hu_clip_max,
+    )
+
+
+def _curve(config: HuToMuConfig) -> PhysicalCurve | LinearCurve:
+    if isinstance(config, LinearMap):
+        return LinearCurve(**config.model_dump(exclude={"kind"}))
+    return PhysicalCurve(energy_kev=config.energy_kev)
+
+
+def _source(config: VolumeConfig) -> _Source:
+    if config.path is None:
+        return _phantom(min(config.spacing_mm or [PHANTOM_SPACING_MM]))
+    if is_preprocessed(config.path):
+        _require_no_map(config)
+        return _preprocessed(config.path)
+    return _file(config.path)
+
+
+def _settings(config: VolumeConfig, source: _Source) -> dict[str, Any]:
+    """All that shapes the volume, as JSON holds it."""
+    crop = config.crop_mm
+    return {
+        "hu_to_mu": None if source.is_mu else hu_to_mu(config).facts(),
+        "spacing_mm": config.spacing_mm,
+        "crop_mm": None if crop is None else {"min": crop.min, "max": crop.max},
+    }
+
+
+def _mu_planes(config: VolumeConfig, source: _Source, tell: Progress) -> MuPlanes:
+    tell(f"reading {source.label}", 0.0)
+    planes, known = source.open()
+    tell(f"reading {source.label}", 1.0)
+    crop = config.crop_mm
+    return MuPlanes(
+        replace(planes, source=source.name),
+        to_mu=None if source.is_mu else hu_to_mu(config),
+        crop_mm=None if crop is None else (crop.min, crop.max),
+        spacing_xyz_mm=config.spacing_mm,
+        known=known,
+    )
+
+
+def _say_what_was_out_of_range(name: str, volume: MuVolume) -> None:
+    """A warning where dense things lost contrast; padding below the range is air in any case."""
+    figures = volume.figures
+    if figures and figures.remark():
+        level = logging.WARNING if figures.above else logging.INFO
+        log.log(level, "%s: %s", name, figures.remark())
+
+
+def _is_used_as_it_is(config: VolumeConfig) -> bool:
+    unchanged = config.spacing_mm is None and config.crop_mm is None
+    return config.path is not None and unchanged and is_ready(config.path)
+
+
+def _require_no_map(config: VolumeConfig) -> None:
+    given = sorted(MAP_KEYS & config.model_fields_set)
+    if given:
+        raise InputError(
+            f"volume.{given[0]}: has no effect on {config.path}, which holds attenuation already"
+        )
+
+
 def _file(path: Path) -> _Source:
     file = volume_path(path)
     hashes = {
@@ -108,8 +232,18 @@ def _file(path: Path) -> _Source:
     return _Source(
         name=str(path),
         identity={"kind": file_format(file).name, **hashes},
-        read=lambda: read_hu(file),
+        open=lambda: (open_hu(file), None),
         caution="" if read_header(file).oriented else unoriented(file),
+    )
+
+
+def _preprocessed(folder: Path) -> _Source:
+    hashes = {path.name: content_sha256(path) for path in preprocessed_files(folder)}
+    return _Source(
+        name=str(folder),
+        identity={"kind": "attenuation", **hashes},
+        open=lambda: preprocessed_planes(folder),
+        is_mu=True,
     )
 
 
@@ -117,7 +251,7 @@ def _phantom(spacing_mm: float) -> _Source:
     return _Source(
         name=f"thorax phantom, {spacing_mm:g} mm",
         identity={"kind": "thorax", "spacing_mm": spacing_mm, "code_sha256": _phantom_code()},
-        read=lambda: _phantom_hu(spacing_mm),
+        open=lambda: (planes_of(_phantom_hu(spacing_mm)), None),
     )
 
 
@@ -134,12 +268,3 @@ def _phantom_code() -> str:
     for path in sorted(Path(__file__).parent.glob("phantom*.py")):
         hasher.update(path.name.encode() + path.read_bytes())
     return hasher.hexdigest()
-
-
-def _mu_planes(
-    hu_zyx: NDArray[np.int16] | NDArray[np.float32], energy_kev: float
-) -> Iterator[NDArray[np.float32]]:
-    """Attenuation plane by plane, in one plane's memory."""
-    plane = np.empty((1, *hu_zyx.shape[1:]), np.float32)
-    for z in range(len(hu_zyx)):
-        yield mu_from_hu(hu_zyx[z : z + 1], energy_kev, out=plane)[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fluoro.errors import InputError
 
-__all__ = ["available_memory_bytes", "require_memory"]
+__all__ = ["available_memory_bytes", "in_gib", "require_memory"]
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
@@ -24,8 +24,8 @@ def require_memory(what: str, needed_bytes: int) -> None:
     available_bytes = available_memory_bytes()
     if available_bytes is not None and needed_bytes > available_bytes:
         raise InputError(
-            f"{what}: does not fit in memory: needs {_gib(needed_bytes)}, "
-            f"{_gib(available_bytes)} are available"
+            f"{what}: does not fit in memory: needs {in_gib(needed_bytes)}, "
+            f"{in_gib(available_bytes)} are available"
         )
 
 
@@ -60,5 +60,6 @@ def _container_bytes() -> int | None:
     return None if limit == "max" else max(0, int(limit) - int(used))
 
 
-def _gib(count: int) -> str:
+def in_gib(count: int) -> str:
+    """Bytes as a person reads them."""
     return f"{count / 2**30:,.2f} GiB"

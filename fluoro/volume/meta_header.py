@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
 
 from fluoro.errors import InputError
-from fluoro.volume.header import VolumeHeader, VoxelData, finite_numbers, require_spacing
+from fluoro.volume.header import (
+    StoredNumbers,
+    VolumeHeader,
+    VoxelData,
+    finite_numbers,
+    require_spacing,
+)
 
 __all__ = ["read_meta_header"]
 
 HEADER_LIMIT_BYTES = 1 << 20
 """A header is a few hundred bytes; beyond this it is none."""
-ELEMENT_BYTES = {
-    "CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "LONG": 4, "ULONG": 4,
-    "LONG_LONG": 8, "ULONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8,
+ELEMENT_TYPES = {
+    "CHAR": "i1", "UCHAR": "u1", "SHORT": "i2", "USHORT": "u2", "INT": "i4", "UINT": "u4",
+    "LONG": "i4", "ULONG": "u4", "LONG_LONG": "i8", "ULONG_LONG": "u8", "FLOAT": "f4",
+    "DOUBLE": "f8",
 }  # fmt: skip
-"""Bytes of one number by ElementType without MET_ (a long has at least 4)."""
+"""NumPy's name of ElementType without MET_ (a long has at least 4 bytes)."""
+LIBRARY_KEYS = ("ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset")
+"""Where one is given, or the type is a long, the voxels are left to the imaging library."""
+ORDER_KEYS = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
 DIRECTION_KEYS = ("TransformMatrix", "Orientation", "Rotation")
 ORIGIN_KEYS = ("Offset", "Position", "Origin")
 
@@ -32,12 +45,12 @@ def read_meta_header(path: Path) -> VolumeHeader:
     spacing = _spacing(path, fields, len(shape))
     for key in (*DIRECTION_KEYS, *ORIGIN_KEYS):
         finite_numbers(path, key, fields.get(key, ""))
-    element_bytes = _element_bytes(path, fields)
+    element_type = _element_type(path, fields)
     return VolumeHeader(
         shape_xyz=shape if len(shape) != 4 or shape[3] != 1 else shape[:3],
         spacing_xyz_mm=spacing[:3],
-        voxel_bytes=element_bytes,
-        data=_data(path, fields, end, math.prod(shape) * element_bytes),
+        voxel_bytes=element_type.itemsize,
+        data=_data(path, fields, end, math.prod(shape) * element_type.itemsize),
         oriented=any(key in fields for key in DIRECTION_KEYS),
     )
 
@@ -83,16 +96,27 @@ def _spacing(path: Path, fields: dict[str, str], axes: int) -> tuple[float, ...]
     return spacing
 
 
-def _element_bytes(path: Path, fields: dict[str, str]) -> int:
-    name = fields.get("ElementType", "").removeprefix("MET_").removesuffix("_ARRAY")
-    if name not in ELEMENT_BYTES:
+def _element_type(path: Path, fields: dict[str, str]) -> np.dtype[Any]:
+    name = _element_name(fields)
+    if name not in ELEMENT_TYPES:
         raise InputError(f"{path}: ElementType must be a number, got {fields.get('ElementType')!r}")
     if fields.get("ElementNumberOfChannels", "1") != "1":
         raise InputError(
             f"{path}: voxels must be one number each, "
             f"got ElementNumberOfChannels {fields['ElementNumberOfChannels']}"
         )
-    return ELEMENT_BYTES[name]
+    return np.dtype(ELEMENT_TYPES[name])
+
+
+def _element_name(fields: dict[str, str]) -> str:
+    return fields.get("ElementType", "").removeprefix("MET_").removesuffix("_ARRAY")
+
+
+def _numbers(path: Path, fields: dict[str, str]) -> StoredNumbers | None:
+    if _element_name(fields) in ("LONG", "ULONG") or any(key in fields for key in LIBRARY_KEYS):
+        return None
+    order: Literal["<", ">"] = ">" if any(_is_true(fields, key) for key in ORDER_KEYS) else "<"
+    return StoredNumbers(dtype=_element_type(path, fields).newbyteorder(order).str)
 
 
 def _data(path: Path, fields: dict[str, str], end: int, needed_bytes: int) -> VoxelData:
@@ -110,6 +134,7 @@ def _data(path: Path, fields: dict[str, str], end: int, needed_bytes: int) -> Vo
         encoding="other" if skipped else "zlib" if compressed else "raw",
         needed_bytes=needed_bytes,
         stored_bytes=_stored_bytes(path, fields) if compressed else None,
+        numbers=_numbers(path, fields),
     )
 
 

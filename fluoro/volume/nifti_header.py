@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
-from fluoro.volume.header import VolumeHeader, VoxelData, require_spacing
+from fluoro.volume.header import StoredNumbers, VolumeHeader, VoxelData, require_spacing
 
 __all__ = ["read_nifti_header"]
 
@@ -28,8 +28,11 @@ HEADER = np.dtype({
 SMALLEST_OFFSET = 352
 """Of the voxels: behind the header and its four bytes that announce extensions."""
 SIZE_OF_VERSION_2 = 540
-VOXEL_BYTES = {2: 1, 4: 2, 8: 4, 16: 4, 64: 8, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8}
-"""Bytes per voxel of the data types with one real number each."""
+VOXEL_TYPES = {
+    2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8",
+    1280: "u8",
+}  # fmt: skip
+"""NumPy's names of the data types with one real number each."""
 MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 """Unknown (taken as mm, as all readers do), metre, millimetre, micrometre."""
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -48,7 +51,8 @@ def read_nifti_header(path: Path) -> VolumeHeader:
     compressed = path.name.lower().endswith(".gz")
     header = _parse(path, _first_bytes(path, compressed))
     shape = _shape(path, header["dim"])
-    voxel_bytes = _voxel_bytes(path, int(header["datatype"]))
+    voxel_type = _voxel_type(path, header)
+    voxel_bytes = voxel_type.itemsize
     scaled = _is_scaled(path, float(header["slope"]), float(header["inter"]))
     pixdim = require_spacing(path, "pixdim", np.asarray(header["pixdim"][1:4], float).tolist())
     unit = MM_PER_UNIT.get(int(header["units"]) & 7)
@@ -63,6 +67,12 @@ def read_nifti_header(path: Path) -> VolumeHeader:
             offset=0,
             encoding="gzip" if compressed else "raw",
             needed_bytes=_offset(path, header) + math.prod(shape) * voxel_bytes,
+            numbers=StoredNumbers(
+                dtype=voxel_type.str,
+                start=_offset(path, header),
+                slope=float(header["slope"]) if scaled else 1.0,
+                intercept=float(header["inter"]) if scaled else 0.0,
+            ),
         ),
         oriented=bool(header["sform_code"] > 0 or header["qform_code"] > 0),
         world_from_index=_world_from_index(path, header, pixdim, unit),
@@ -97,13 +107,14 @@ def _shape(path: Path, dim: NDArray[np.int64]) -> tuple[int, ...]:
     return shape
 
 
-def _voxel_bytes(path: Path, datatype: int) -> int:
-    if datatype not in VOXEL_BYTES:
+def _voxel_type(path: Path, header: Any) -> np.dtype[Any]:
+    datatype = int(header["datatype"])
+    if datatype not in VOXEL_TYPES:
         raise InputError(
             f"{path}: voxels must be one number each (no colour, complex or vector), "
             f"got NIfTI datatype {datatype}"
         )
-    return VOXEL_BYTES[datatype]
+    return np.dtype(VOXEL_TYPES[datatype]).newbyteorder(header.dtype["datatype"].byteorder)
 
 
 def _offset(path: Path, header: Any) -> int:

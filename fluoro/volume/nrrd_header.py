@@ -5,24 +5,37 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from fluoro.errors import InputError
-from fluoro.volume.header import VolumeHeader, VoxelData, finite_numbers, require_spacing
+from fluoro.volume.header import (
+    StoredNumbers,
+    VolumeHeader,
+    VoxelData,
+    finite_numbers,
+    require_spacing,
+)
 
 __all__ = ["read_nrrd_header"]
 
 HEADER_LIMIT_BYTES = 1 << 20
 """A header is a few hundred bytes; beyond this it is none."""
-TYPE_BYTES = (
-    (r"(un)?signed char|uchar|u?int8(_t)?", 1),
-    (r"((un)?signed )?short( int)?|ushort|u?int16(_t)?", 2),
-    (r"((un)?signed )?int|uint|u?int32(_t)?|float", 4),
-    (r"((un)?signed )?long long( int)?|u?longlong|u?int64(_t)?|double", 8),
+TYPES = (
+    (r"signed char|int8(_t)?", "i1"),
+    (r"uchar|unsigned char|uint8(_t)?", "u1"),
+    (r"(signed )?short( int)?|int16(_t)?", "i2"),
+    (r"ushort|unsigned short( int)?|uint16(_t)?", "u2"),
+    (r"(signed )?int|int32(_t)?", "i4"),
+    (r"uint|unsigned int|uint32(_t)?", "u4"),
+    (r"(signed )?long long( int)?|longlong|int64(_t)?", "i8"),
+    (r"unsigned long long( int)?|ulonglong|uint64(_t)?", "u8"),
+    (r"float", "f4"),
+    (r"double", "f8"),
 )
-"""Patterns of the type names of the format's definition, and the bytes of each."""
+"""Patterns of the type names of the format's definition, and NumPy's name of each."""
+BYTE_ORDERS: dict[str, Literal["<", ">"]] = {"little": "<", "big": ">"}
 ENCODINGS: dict[str, Literal["raw", "gzip"]] = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}
 PATIENT_SPACES = re.compile(
     r"(left|right)-(anterior|posterior)-(superior|inferior)|[lr][ap][si]", re.IGNORECASE
@@ -43,12 +56,12 @@ def read_nrrd_header(path: Path) -> VolumeHeader:
     _require_millimetres(path, fields.get("space units", ""))
     finite_numbers(path, "space origin", fields.get("space origin", ""))
     shape, spacing = _spatial(path, fields, tuple(int(size) for size in sizes))
-    type_bytes = _type_bytes(path, _field(path, fields, "type"))
+    voxel_type = _voxel_type(path, fields)
     return VolumeHeader(
         shape_xyz=shape,
         spacing_xyz_mm=spacing,
-        voxel_bytes=type_bytes,
-        data=_data(path, fields, end, math.prod(shape) * type_bytes),
+        voxel_bytes=voxel_type.itemsize,
+        data=_data(path, fields, end, math.prod(shape) * voxel_type.itemsize, voxel_type),
         oriented=bool(PATIENT_SPACES.fullmatch(fields.get("space", ""))),
     )
 
@@ -113,7 +126,9 @@ def _lengths(path: Path, key: str, fields: dict[str, str]) -> list[float | None]
     ]
 
 
-def _data(path: Path, fields: dict[str, str], end: int, needed_bytes: int) -> VoxelData:
+def _data(
+    path: Path, fields: dict[str, str], end: int, needed_bytes: int, voxel_type: np.dtype[Any]
+) -> VoxelData:
     name = fields.get("data file")
     if name is not None and (name.upper().startswith("LIST") or "%" in name or not name):
         raise InputError(f"{path}: voxels in several files are not read, got {name!r}")
@@ -124,11 +139,20 @@ def _data(path: Path, fields: dict[str, str], end: int, needed_bytes: int) -> Vo
         offset=end if name is None else 0,
         encoding="other" if skipped or encoding is None else encoding,
         needed_bytes=needed_bytes,
+        numbers=_numbers(fields, voxel_type),
     )
 
 
-def _type_bytes(path: Path, name: str) -> int:
-    for pattern, count in TYPE_BYTES:
+def _numbers(fields: dict[str, str], voxel_type: np.dtype[Any]) -> StoredNumbers | None:
+    order = BYTE_ORDERS.get(fields.get("endian", "").lower())
+    if order is None and voxel_type.itemsize > 1:
+        return None
+    return StoredNumbers(dtype=voxel_type.newbyteorder(order or "=").str)
+
+
+def _voxel_type(path: Path, fields: dict[str, str]) -> np.dtype[Any]:
+    name = _field(path, fields, "type")
+    for pattern, numpy_name in TYPES:
         if re.fullmatch(pattern, name, re.IGNORECASE):
-            return count
+            return np.dtype(numpy_name)
     raise InputError(f"{path}: type must be a number, got {name!r}")

@@ -1,4 +1,4 @@
-"""CT volumes from NIfTI, NRRD and MetaImage files: read right, or refused with the reason."""
+"""CT volumes from DICOM, NIfTI, NRRD, MetaImage and plain arrays: read right, or refused."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
+from fluoro.volume.array_file import ARRAY_SUFFIXES, array_grid, read_array
+from fluoro.volume.dicom import describe_dicom, open_dicom, read_dicom
+from fluoro.volume.dicom_series import is_dicom
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.header import VolumeHeader, require_complete
 from fluoro.volume.itk_file import ImageInfo, ItkFile
@@ -21,11 +24,16 @@ from fluoro.volume.memory import require_memory
 from fluoro.volume.meta_header import read_meta_header
 from fluoro.volume.nifti_header import read_nifti_header
 from fluoro.volume.nrrd_header import read_nrrd_header
+from fluoro.volume.planes import VolumePlanes, file_planes, planes_of
+from fluoro.volume.read_options import ReadOptions
 from fluoro.volume.volumes import HuVolume
 
 __all__ = [
+    "Description",
     "FileFormat",
+    "describe",
     "file_format",
+    "open_hu",
     "read_header",
     "read_hu",
     "source_files",
@@ -33,6 +41,8 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+
+DEFAULTS = ReadOptions()
 
 CORNER_TOLERANCE = 0.05
 """Disagreement of the library's and the header's own corners, in voxels, that rounding explains."""
@@ -70,17 +80,63 @@ FORMATS = (
 )
 
 
-def read_hu(path: Path) -> HuVolume:
-    """CT numbers of a file, int16 where they are whole numbers in its range, else float32.
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What is known of a CT before its voxels are read.
 
-    Values below -1024 (padding) are left as they are.
+    Attributes:
+        kind: `DICOM`, `NIfTI`, `NRRD`, `MetaImage`, `NumPy` or `raw`.
+        files: All files that it is made of.
+        oriented: Whether it is said how the axes lie in the patient.
+        remarks: What reading it will say in the log.
+    """
+
+    kind: str
+    files: tuple[Path, ...]
+    oriented: bool
+    remarks: tuple[str, ...]
+
+
+def describe(path: Path, options: ReadOptions = DEFAULTS) -> Description:
+    """What a path holds, as far as headers tell.
+
+    Raises:
+        InputError: As `read_hu`, as far as headers tell.
+    """
+    kind = _kind(path, options)
+    if kind == "DICOM":
+        files, remarks = describe_dicom(path, options)
+        return Description(kind=kind, files=files, oriented=True, remarks=remarks)
+    if kind in ("NumPy", "raw"):
+        return Description(kind=kind, files=(path,), oriented=True, remarks=())
+    oriented = read_header(path).oriented
+    remarks = () if oriented else (unoriented(path),)
+    return Description(kind=kind, files=source_files(path), oriented=oriented, remarks=remarks)
+
+
+def read_hu(path: Path, options: ReadOptions = DEFAULTS) -> HuVolume:
+    """CT numbers of a file or DICOM folder, int16 where they are whole and in its range.
+
+    Values below -1024 (padding) are left as they are; DICOM's own padding value becomes -1024.
+
+    Args:
+        path: A folder or file of DICOM, or a file of another kind.
+        options: Choices where there are several things to read, or several ways.
 
     Raises:
         InputError: A file that is missing, empty, truncated, unreadable or damaged, that is not
-            one 3D volume of single finite numbers on a right-angled grid, or that does not fit in
-            memory (found out before any is taken).
+            one 3D volume of single finite numbers on a right-angled grid, that does not fit in
+            memory (found out before any is taken), or an option without effect.
     """
-    header = read_header(path)
+    kind = _kind(path, options)
+    if kind == "DICOM":
+        return read_dicom(path, options)
+    if options.array is not None:
+        voxels = read_array(path, options.array)
+        grid = array_grid(path, voxels, options.array)
+        require_memory(str(path), 4 * voxels.size)
+        return HuVolume(hu_zyx=_to_hu(path, voxels), grid=grid, source=str(path))
+    header = _header(path, options)
     require_memory(str(path), _needed_bytes(header))
     require_complete(header.data)
     file = ItkFile(path, file_format(path).image_io)
@@ -89,6 +145,82 @@ def read_hu(path: Path) -> HuVolume:
     if not header.oriented:
         log.warning(unoriented(path))
     return HuVolume(hu_zyx=hu_zyx, grid=grid, source=str(path))
+
+
+def open_hu(path: Path, options: ReadOptions = DEFAULTS) -> VolumePlanes:
+    """CT numbers plane by plane; in memory only where no other way is known.
+
+    Raises:
+        InputError: As `read_hu`; voxels that are not finite are found while planes are read.
+    """
+    kind = _kind(path, options)
+    if kind == "DICOM":
+        return open_dicom(path, options)
+    if kind in ("NumPy", "raw"):
+        return planes_of(read_hu(path, options))
+    header = _header(path, options)
+    if header.data.numbers is None or header.data.encoding == "other":
+        return planes_of(read_hu(path, options))
+    planes = file_planes(path, _grid_of(path, header), header.data)
+    if not header.oriented:
+        log.warning(unoriented(path))
+    return planes
+
+
+KEYS_OF = {
+    "DICOM": {"series", "select", "gaps"},
+    "NIfTI": {"nifti_transform"},
+    "NumPy": {"array"},
+    "raw": {"array"},
+}
+"""Options that have an effect, by kind of file."""
+
+
+def _kind(path: Path, options: ReadOptions) -> str:
+    """What a path holds.
+
+    Raises:
+        InputError: Nothing that can be read, or an option has no effect on it.
+    """
+    kind = _kind_of_place(path)
+    if kind in ("NumPy", "raw") and options.array is None:
+        raise InputError(
+            f"{path}: volume.array is missing; a plain array does not say its spacing_xyz_mm, "
+            "origin_xyz_mm and direction"
+        )
+    without_effect = sorted(options.given().keys() - KEYS_OF.get(kind, set()))
+    if without_effect:
+        raise InputError(f"volume.{without_effect[0]}: has no effect on {path}, which is {kind}")
+    return kind
+
+
+def _kind_of_place(path: Path) -> str:
+    if path.is_dir():
+        return "DICOM"
+    _require_file(path)
+    name = path.name.lower()
+    if name.endswith(ARRAY_SUFFIXES):
+        return "NumPy" if name.endswith((".npy", ".npz")) else "raw"
+    for kind in FORMATS:
+        if name.endswith(kind.suffixes):
+            return kind.name
+    if is_dicom(path):
+        return "DICOM"
+    known = ", ".join(suffix for kind in FORMATS for suffix in kind.suffixes)
+    raise InputError(
+        f"{path}: a CT must be a DICOM folder or file, or end in {known}, "
+        f"{', '.join(ARRAY_SUFFIXES)}"
+    )
+
+
+def _header(path: Path, options: ReadOptions) -> VolumeHeader:
+    if options.nifti_transform is None:
+        return read_header(path)
+    return _read(path, lambda: read_nifti_header(path, options.nifti_transform))
+
+
+def _grid_of(path: Path, header: VolumeHeader) -> VolumeGrid:
+    return _grid(path, ItkFile(path, file_format(path).image_io).info, header)
 
 
 def file_format(path: Path) -> FileFormat:
@@ -111,8 +243,12 @@ def read_header(path: Path) -> VolumeHeader:
     Raises:
         InputError: As `read_hu`, as far as the header tells.
     """
+    return _read(path, lambda: file_format(path).read_header(path))
+
+
+def _read(path: Path, read: Callable[[], VolumeHeader]) -> VolumeHeader:
     try:
-        header = file_format(path).read_header(path)
+        header = read()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     if header.data.path != path:
@@ -135,7 +271,7 @@ def _require_file(path: Path) -> None:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise InputError(f"{path}: is a folder (DICOM series are not read), give a CT file")
+            raise InputError(f"{path}: is a folder, give a CT file")
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{path}: is not a regular file")
         with path.open("rb"):
@@ -203,9 +339,9 @@ def _require_agreement(path: Path, grid: VolumeGrid, header: VolumeHeader) -> No
 
 
 def _needed_bytes(header: VolumeHeader) -> int:
-    """Voxels as the library holds them, as CT numbers, and as attenuation."""
+    """Voxels twice as the library holds them, or once beside the CT numbers."""
     hu_bytes = 2 if header.voxel_bytes <= 2 else 4
-    return math.prod(header.shape_xyz) * (header.voxel_bytes + hu_bytes + 4)
+    return math.prod(header.shape_xyz) * (header.voxel_bytes + max(hu_bytes, header.voxel_bytes))
 
 
 def _to_hu(path: Path, pixels: NDArray[Any]) -> NDArray[np.int16] | NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What the cache is built on: folders that appear whole or not at all, and content hashes."""
+"""What cache and preprocessing are built on: folders that appear whole, and content hashes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import time
 import uuid
@@ -25,6 +26,8 @@ UNFINISHED = ".new-"
 """Start of the name of a folder that is still being filled."""
 REPLACED = ".old-"
 """Start of the name of a folder that has been replaced and is being removed."""
+OURS = re.compile(f"({re.escape(UNFINISHED)}|{re.escape(REPLACED)})[0-9a-f]{{32}}")
+"""Names that only this module gives."""
 ABANDONED_AFTER_S = 3600.0
 """A folder that nobody has written to for so long was left by a crash."""
 SETTLED_AFTER_NS = 2_000_000_000
@@ -32,7 +35,13 @@ SETTLED_AFTER_NS = 2_000_000_000
 
 
 @contextmanager
-def staged_folder(target: Path, is_usable: Callable[[], bool]) -> Iterator[Path]:
+def staged_folder(
+    target: Path,
+    is_usable: Callable[[], bool],
+    *,
+    what: str = "the cache",
+    advice: str = "set FLUORO_CACHE_DIR to a folder with room",
+) -> Iterator[Path]:
     """A new folder to fill, which becomes `target` when the block ends without error.
 
     It lies beside `target` under another name until then, so that neither a crash nor a full disk
@@ -42,6 +51,8 @@ def staged_folder(target: Path, is_usable: Callable[[], bool]) -> Iterator[Path]
         target: The folder to be.
         is_usable: Whether what lies at `target` by then, perhaps just made by another process,
             is as good; then it stays, because somebody may be opening it. Else it is replaced.
+        what: What cannot be written where something goes wrong.
+        advice: What the user may do then.
 
     Raises:
         OutputError: The folder cannot be written; nothing of it is left.
@@ -60,8 +71,7 @@ def staged_folder(target: Path, is_usable: Callable[[], bool]) -> Iterator[Path]
         raise
     except OSError as error:
         raise OutputError(
-            f"{target.parent}: the cache cannot be written: {error.strerror or error} "
-            "(set FLUORO_CACHE_DIR to a folder with room)"
+            f"{target.parent}: {what} cannot be written: {error.strerror or error} ({advice})"
         ) from None
     finally:
         shutil.rmtree(stage, ignore_errors=True)
@@ -69,7 +79,7 @@ def staged_folder(target: Path, is_usable: Callable[[], bool]) -> Iterator[Path]
 
 def _remove_abandoned(folder: Path) -> None:
     for left in folder.glob(".*"):
-        if left.name.startswith((UNFINISHED, REPLACED)) and _idle_s(left) > ABANDONED_AFTER_S:
+        if OURS.fullmatch(left.name) and _idle_s(left) > ABANDONED_AFTER_S:
             shutil.rmtree(left, ignore_errors=True)
 
 

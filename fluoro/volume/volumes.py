@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
+from fluoro.volume.attenuation import mu_water_per_mm
+from fluoro.volume.figures import VolumeFigures
 from fluoro.volume.grid import VolumeGrid
 
 __all__ = ["HuVolume", "MuVolume"]
@@ -40,16 +42,24 @@ class MuVolume:
             memory map.
         grid: Where the voxels lie in the patient.
         source: What it was made from, for records and messages.
+        figures: Ranges of its numbers; None where nobody counted.
     """
 
     mu_zyx: NDArray[np.float32]
     grid: VolumeGrid
     source: str = ""
+    figures: VolumeFigures | None = None
 
     def __post_init__(self) -> None:
         _require_same_shape(self.mu_zyx, self.grid, "mu_zyx")
         if self.mu_zyx.dtype != np.float32 or not self.mu_zyx.flags.c_contiguous:
             raise InputError(f"mu_zyx must be C-contiguous float32, got {self.mu_zyx.dtype}")
+
+    @property
+    def water_mu_per_mm(self) -> float:
+        """Attenuation that stands for water in it [1/mm]; at 70 keV where nobody knows."""
+        known = self.figures.water_mu_per_mm if self.figures else None
+        return mu_water_per_mm(70.0) if known is None else known
 
 
 def _require_same_shape(values: NDArray[np.generic], grid: VolumeGrid, name: str) -> None:

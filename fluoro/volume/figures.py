@@ -1,0 +1,130 @@
+"""What a volume's numbers were on their way from a CT to attenuation, counted plane by plane."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Tally", "VolumeFigures"]
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeFigures:
+    """Ranges of a volume's numbers, and how many CT numbers were out of range.
+
+    Attributes:
+        hu_range: Lowest and highest CT number as read [HU]; None where nobody knows.
+        mu_range: Lowest and highest attenuation [1/mm].
+        voxels: How many CT numbers were read.
+        kept_range_hu: Range outside which CT numbers are flattened [HU].
+        below: How many lay below it.
+        above: How many lay above it.
+        water_mu_per_mm: Attenuation that stands for water; None where nobody knows.
+    """
+
+    hu_range: Range | None
+    mu_range: Range
+    voxels: int = 0
+    kept_range_hu: Range = (-np.inf, np.inf)
+    below: int = 0
+    above: int = 0
+    water_mu_per_mm: float | None = None
+
+    def remark(self) -> str:
+        """One line on the CT numbers out of range; empty if there are none."""
+        low, high = self.kept_range_hu
+        parts = [
+            f"{count} CT numbers ({count / self.voxels:.2%}) lie {where} HU"
+            for count, where in (
+                (self.below, f"below {low:g}"),
+                (self.above, f"above {high:g}"),
+            )
+            if count
+        ]
+        return " and ".join(parts) + " and are taken as that" if parts else ""
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        low, high = self.kept_range_hu
+        return {
+            "hu_range": self.hu_range,
+            "mu_range": self.mu_range,
+            "water_mu_per_mm": self.water_mu_per_mm,
+            "out_of_range": {
+                "voxels": self.voxels,
+                "range_hu": [_finite(low), _finite(high)],
+                "below": self.below,
+                "above": self.above,
+            },
+        }
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> VolumeFigures:
+        """The opposite of `facts`.
+
+        Raises:
+            KeyError, TypeError, ValueError: Not what `facts` gives.
+        """
+        out, hu_range = facts["out_of_range"], facts["hu_range"]
+        low, high = out["range_hu"]
+        return cls(
+            hu_range=None if hu_range is None else (float(hu_range[0]), float(hu_range[1])),
+            mu_range=(float(facts["mu_range"][0]), float(facts["mu_range"][1])),
+            voxels=int(out["voxels"]),
+            kept_range_hu=(
+                -np.inf if low is None else float(low),
+                np.inf if high is None else float(high),
+            ),
+            below=int(out["below"]),
+            above=int(out["above"]),
+            water_mu_per_mm=facts["water_mu_per_mm"],
+        )
+
+
+class Tally:
+    """Counts while planes pass."""
+
+    def __init__(self, kept_range_hu: Range = (-np.inf, np.inf)) -> None:
+        self.kept_range_hu = kept_range_hu
+        self.voxels = self.below = self.above = 0
+        self._hu = self._mu = (np.inf, -np.inf)
+
+    def count_hu(self, hu: NDArray[Any]) -> None:
+        """A plane of CT numbers as read."""
+        low, high = self.kept_range_hu
+        self.voxels += hu.size
+        self._hu = _widened(self._hu, hu)
+        if self._hu[0] < low:
+            self.below += int(np.count_nonzero(hu < low))
+        if self._hu[1] > high:
+            self.above += int(np.count_nonzero(hu > high))
+
+    def count_mu(self, mu: NDArray[np.float32]) -> None:
+        """A plane of attenuation as it is kept."""
+        self._mu = _widened(self._mu, mu)
+
+    def figures(self, water_mu_per_mm: float | None, hu_range: Range | None) -> VolumeFigures:
+        """All planes' together; `hu_range` where no CT numbers were counted."""
+        return VolumeFigures(
+            hu_range=self._hu if self.voxels else hu_range,
+            mu_range=self._mu,
+            voxels=self.voxels,
+            kept_range_hu=self.kept_range_hu,
+            below=self.below,
+            above=self.above,
+            water_mu_per_mm=water_mu_per_mm,
+        )
+
+
+def _widened(known: Range, values: NDArray[Any]) -> Range:
+    return min(known[0], float(values.min())), max(known[1], float(values.max()))
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
