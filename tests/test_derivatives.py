@@ -174,6 +174,39 @@ def test_gaussian_blobs_derivative_has_its_closed_form(device):
         assert off < 0.01 * np.linalg.norm(slope[..., 0]), axis
 
 
+def devices():
+    return ["cpu", "llvmpipe", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.mark.parametrize("kind", devices())
+@pytest.mark.parametrize("projector", PROJECTORS)
+def test_backprojection_is_the_transpose_of_projection(kind, projector):
+    """<A x, y> = <x, A' y> for any volume x and picture y: the derivative by the voxels."""
+    if kind == "llvmpipe":
+        require_vulkan()
+    there = open_device(kind)
+    renderer = DrrRenderer(VOLUMES["noise"], there, projector=projector)
+    views = [volumes.view(POSES[name]) for name in ("LAO 37 CRA 21", "CRA 80")]
+    upstream = np.random.default_rng(4).standard_normal((2, 30, 38)).astype(np.float32)
+    integrals = there.to_host(renderer.render(views))
+    by_voxel = there.to_host(renderer.backproject(views, upstream))
+    forward = float((integrals.astype(float) * upstream).sum())
+    back = float((by_voxel.astype(float) * VOLUMES["noise"].mu_zyx).sum())
+    assert back == pytest.approx(forward, rel=1e-4)
+    there.close()
+
+
+def test_backprojection_adds_to_what_is_there(device):
+    renderer = DrrRenderer(VOLUMES["noise"], device)
+    view = volumes.view(CarmPose(lao_deg=20))
+    ones = np.ones((30, 38), np.float32)
+    once = renderer.backproject(view, ones)
+    twice = renderer.backproject(view, ones, renderer.backproject(view, ones))
+    np.testing.assert_allclose(twice, 2 * once, rtol=1e-4, atol=1e-5)
+    with pytest.raises(InputError, match="upstream must be float32 of shape"):
+        renderer.backproject(view, np.ones((3, 3), np.float32))
+
+
 @pytest.mark.parametrize("other", ["llvmpipe", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("projector", PROJECTORS)
 def test_derivatives_agree_between_devices(other, projector):

@@ -28,7 +28,7 @@ from typing import Any
 from fluoro.errors import DeviceError, OutputError
 from fluoro.paths import cache_dir, shader_dir
 
-__all__ = ["CpuKernel", "load_cpu_kernel"]
+__all__ = ["ONE_RAY_MODULES", "CpuKernel", "load_cpu_kernel"]
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,9 @@ RAY_LANES = 16
 
 PIXELS_PER_GROUP = 16
 """Pixels of a row that one call of an image chain's kernel works on."""
+
+ONE_RAY_MODULES = {"drr_backproject"}
+"""They scatter: one ray a thread, and one thread."""
 
 DEFINES = {
     "RAY_LANES": str(RAY_LANES),
@@ -187,7 +190,7 @@ def _key(module: str, entry: str, compiler: str, flags: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for source in sorted(shader_dir().glob("*.slang")):
         digest.update(source.name.encode() + source.read_bytes())
-    parts = (module, entry, DRIVER, str(DEFINES), *flags, _processor(), version("slangpy"))
+    parts = (module, entry, DRIVER, str(_defines(module)), *flags, _processor(), version("slangpy"))
     for part in (*parts, _compiler_version(compiler)):
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()[:24]
@@ -215,6 +218,11 @@ def _build(
         ) from None
 
 
+def _defines(module: str) -> dict[str, str]:
+    one_ray = {"RAY_LANES": "1", "ONE_THREAD": "1"} if module in ONE_RAY_MODULES else {}
+    return DEFINES | one_ray
+
+
 def _compile(command: list[str], entry: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -233,7 +241,7 @@ def _translate(module: str, entry: str, scratch: Path) -> tuple[str, dict[str, l
         enable_hot_reload=False,
         compiler_options={
             "include_paths": [shader_dir()],
-            "defines": DEFINES,
+            "defines": _defines(module),
             "debug_info": spy.SlangDebugInfoLevel.none,
             "optimization": spy.SlangOptimizationLevel.maximal,
             "dump_intermediates": True,

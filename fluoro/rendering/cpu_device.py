@@ -11,7 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from typing_extensions import override
 
-from fluoro.rendering.cpu_compiler import RAY_LANES, CpuKernel, load_cpu_kernel
+from fluoro.rendering.cpu_compiler import (
+    ONE_RAY_MODULES,
+    RAY_LANES,
+    CpuKernel,
+    load_cpu_kernel,
+)
 from fluoro.rendering.devices import ComputeDevice, Threads, Uniform
 
 __all__ = ["CpuDevice", "available_cores"]
@@ -69,7 +74,8 @@ class CpuDevice(ComputeDevice):
         block = _pack(kernel, uniforms)
         groups = [-(-count // size) for count, size in zip(threads, kernel.group_size, strict=True)]
         small = exact and threads[0] * threads[1] * threads[2] < SMALL_DISPATCH_THREADS
-        kernel.dispatch(*groups, block.ctypes.data, 1 if small else self.workers)
+        one_thread = small or module in ONE_RAY_MODULES
+        kernel.dispatch(*groups, block.ctypes.data, 1 if one_thread else self.workers)
 
     @override
     def close(self) -> None:

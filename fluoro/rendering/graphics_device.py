@@ -85,6 +85,6 @@ class GraphicsDevice(SlangDevice):
 
 
 def _as_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """The array's own memory as bytes; slangpy refuses read-only arrays, which maps of files are."""
+    """The array's own memory as bytes: slangpy refuses read-only arrays, as maps of files are."""
     memory = (ctypes.c_uint8 * array.nbytes).from_address(array.ctypes.data)
     return np.ctypeslib.as_array(memory)

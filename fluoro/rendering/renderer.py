@@ -147,18 +147,61 @@ class DrrRenderer:
             raise InputError(f"upstream must have shape {wanted}, got {weights.shape}")
         return image, np.tensordot(self.device.to_host(jacobian), weights, axes=2)
 
+    def backproject(
+        self, views: View | Sequence[View], upstream: ArrayLike, out: Any = None
+    ) -> Any:
+        """The derivative by each voxel of a function of the line integrals: the transpose of `render`.
+
+        Args:
+            views: One view, or several of one size.
+            upstream: The function's derivative by each line integral, shape (height, width), or
+                (N, height, width) for a batch; of the device, or on the host.
+            out: float32 array of the device to add to, shape (z, y, x); None: zeros.
+
+        Returns:
+            `out`: derivatives by the attenuation of each voxel [mm].
+
+        Raises:
+            InputError: An upstream or `out` that does not fit.
+        """
+        batch = [views] if isinstance(views, View) else list(views)
+        height, width = _common_size(batch)
+        shape = (height, width) if isinstance(views, View) else (len(batch), height, width)
+        if not self.device.owns(upstream):
+            upstream = self.device.to_device(np.asarray(upstream, np.float32))
+        if upstream.shape != shape or upstream.dtype != np.float32:
+            raise InputError(
+                f"upstream must be float32 of shape {shape}, got {upstream.dtype} {upstream.shape}"
+            )
+        if out is None:
+            out = self.device.to_device(np.zeros(self.grid.shape_zyx, np.float32))
+        self.device.launch(
+            "drr_backproject",
+            f"backproject_{self.projector}",
+            (width, height, len(batch)),
+            {
+                **self._shared(batch),
+                "upstream": upstream,
+                "by_voxel": self._checked(out, self.grid.shape_zyx),
+            },
+        )
+        return out
+
     def _launch(self, module: str, entry: str, batch: Sequence[View], **uniforms: Any) -> None:
         height, width = batch[0].height_px, batch[0].width_px
         threads = (-(-width // self.device.rays_per_thread), height, len(batch))
-        shared = {
-            "mu_per_mm": self._mu,
+        values = {"mu_per_mm": self._mu, **self._shared(batch), **uniforms}
+        self.device.launch(module, f"{entry}_{self.projector}", threads, values)
+
+    def _shared(self, batch: Sequence[View]) -> dict[str, Any]:
+        """The uniforms that all entry points have."""
+        return {
             "size": self.grid.shape_xyz,
             "spacing_mm": tuple(float(edge) for edge in self.grid.spacing_xyz_mm),
             "views": self.device.to_device(pack_views(batch, self.grid)),
-            "image_size": (width, height, len(batch)),
+            "image_size": (batch[0].width_px, batch[0].height_px, len(batch)),
             "step_mm": float(self.step_mm),
         }
-        self.device.launch(module, f"{entry}_{self.projector}", threads, shared | uniforms)
 
     def _checked(self, out: Any, shape: tuple[int, ...]) -> Any:
         fits = self.device.owns(out) and out.shape == shape and out.dtype == np.float32
