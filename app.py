@@ -6,6 +6,7 @@ app.py validate configs/sweep.yaml       check a YAML file
 app.py schema                            JSON Schema of the YAML, for editors
 app.py fetch chest-ct                    bring a public CT
 app.py inspect CT.nii.gz                 what is in a file, with a picture of its slices
+app.py preprocess --nifti CT.nii.gz      attenuation as a folder that `run --ct` takes
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn, 
 from rich.table import Column
 from rich.text import Text
 
-from fluoro.config import Config, load_config
+from fluoro.config import Config, load_config, volume_config
 from fluoro.console.status import StreamStatus
 from fluoro.errors import FluoroError, InputError
+from fluoro.paths import output_dir
 
 STARTED_NS = time.time_ns()
 
@@ -189,6 +191,7 @@ def _overrides(arguments: argparse.Namespace) -> list[str]:
         found.append(f"run.frames={arguments.frames}")
     if arguments.ct is not None:
         found += ["volume.phantom=null", f"volume.path={json.dumps(str(arguments.ct))}"]
+        found += ["volume.spacing_mm=null"]
     if arguments.name is not None:
         found.append(f"run.name={json.dumps(arguments.name)}")
     return [*found, *arguments.set]
@@ -226,11 +229,16 @@ def inspect(arguments: argparse.Namespace) -> int:
     """Tell what is in a CT file and save a picture of its slices."""
     from fluoro.io.slice_picture import slice_picture
     from fluoro.io.writing import writing
-    from fluoro.volume.inspect import report
-    from fluoro.volume.load import volume_path
+    from fluoro.volume.inspect import attenuation_lines, report
+    from fluoro.volume.load import load_volume, volume_path
+    from fluoro.volume.preprocessed import is_preprocessed
     from fluoro.volume.readers import read_hu
 
     path = volume_path(arguments.path)
+    if is_preprocessed(path):
+        for line in attenuation_lines(load_volume(volume_config({"path": path}))):
+            print(line)
+        return 0
     picture = arguments.picture or Path(f"{path.name.split('.')[0]}_slices.png")
     if picture.suffix.lower() != ".png":
         raise InputError(f"--picture must end in .png, got {picture}")
@@ -248,6 +256,38 @@ def inspect(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def preprocess(arguments: argparse.Namespace) -> int:
+    """Write attenuation as a folder that `run --ct` takes."""
+    from fluoro.volume.inspect import attenuation_lines
+    from fluoro.volume.load import preprocess_volume
+
+    config = volume_config(_source_of(arguments), arguments.set)
+    name = config.path.name.split(".")[0] if config.path else config.phantom
+    folder = arguments.output or output_dir() / f"preprocessed-{name}"
+    reporter = make_reporter()
+    try:
+        volume = preprocess_volume(
+            config, folder, overwrite=arguments.overwrite, progress=reporter.stage
+        )
+    finally:
+        reporter.close()
+    for line in attenuation_lines(volume):
+        print(line)
+    print(f"files in {folder}")
+    return 0
+
+
+def _source_of(arguments: argparse.Namespace) -> dict[str, str]:
+    """The volume that preprocess was asked for, as keys of the section `volume`."""
+    if arguments.synthetic:
+        return {"phantom": "thorax"}
+    if arguments.nifti and not arguments.nifti.name.lower().endswith((".nii", ".nii.gz")):
+        raise InputError(f"--nifti must end in .nii or .nii.gz, got {arguments.nifti}; try --ct")
+    if arguments.dicom and not arguments.dicom.is_dir():
+        raise InputError(f"--dicom must be a folder, got {arguments.dicom}")
+    return {"path": str(arguments.nifti or arguments.dicom or arguments.ct)}
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="app.py", description="Live fluoroscopy from a CT.")
@@ -257,7 +297,9 @@ def parser() -> argparse.ArgumentParser:
 
     command = _add_command(commands, "run", run, "stream what a YAML file describes")
     command.add_argument("config", type=Path, metavar="CONFIG")
-    command.add_argument("--ct", type=Path, metavar="PATH", help="a CT instead of volume's")
+    command.add_argument(
+        "--ct", type=Path, metavar="PATH", help="a CT instead of volume's, as it is"
+    )
     command.add_argument("--frames", type=int, metavar="N", help="run.frames")
     command.add_argument("--name", metavar="NAME", help="run.name, the folder under output/")
     _add_set(command)
@@ -274,6 +316,23 @@ def parser() -> argparse.ArgumentParser:
     command = _add_command(commands, "inspect", inspect, "what is in a CT file")
     command.add_argument("path", type=Path, metavar="PATH")
     command.add_argument("--picture", type=Path, metavar="PNG", help="where to save the slices")
+
+    command = _add_command(commands, "preprocess", preprocess, "CT to a folder of attenuation")
+    source = command.add_mutually_exclusive_group(required=True)
+    source.add_argument("--synthetic", action="store_true", help="the thorax phantom")
+    source.add_argument("--dicom", type=Path, metavar="DIR", help="a folder with a DICOM series")
+    source.add_argument("--nifti", type=Path, metavar="FILE", help="a NIfTI file")
+    source.add_argument("--ct", type=Path, metavar="PATH", help="whatever volume.path may name")
+    command.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="where; preprocessed-NAME in FLUORO_OUTPUT_DIR or ./output if not given",
+    )
+    command.add_argument(
+        "--overwrite", action="store_true", help="replace a volume that was preprocessed earlier"
+    )
+    _add_set(command)
     return top
 
 

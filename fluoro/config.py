@@ -8,7 +8,7 @@ raises `InputError` with one line per mistake, each starting with the path of th
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeGuard
 
@@ -41,6 +41,7 @@ __all__ = [
     "RunConfig",
     "VolumeConfig",
     "load_config",
+    "volume_config",
 ]
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -631,6 +632,28 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         ]
         raise InputError("\n".join(lines)) from None
     return _with_absolute_paths(config, path, overridden)
+
+
+def volume_config(given: Mapping[str, Any], overrides: Sequence[str] = ()) -> VolumeConfig:
+    """A volume that is described on the command line alone.
+
+    Args:
+        given: Keys of the section `volume`.
+        overrides: `volume.key=value` strings; paths in them are relative to the working folder.
+
+    Raises:
+        InputError: As `load_config`.
+    """
+    document = {"volume": dict(given), "pose_source": {"kind": "static"}}
+    for override in overrides:
+        key = _apply_override(document, override)
+        if not key.startswith("volume."):
+            raise InputError(f"--set {key}: must be a key of volume, such as volume.spacing_mm")
+    try:
+        return Config.model_validate(document).volume
+    except ValidationError as error:
+        lines = [f"command line: {key}: {text}" for key, text in mistakes(error)]
+        raise InputError("\n".join(lines)) from None
 
 
 def _apply_override(document: dict[str, Any], override: str) -> str:

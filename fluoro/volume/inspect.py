@@ -8,15 +8,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fluoro.volume.attenuation import HuToMu
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.orientation import in_words, orientation_code, tilt_deg
 from fluoro.volume.readers import file_format, read_header, read_hu
-from fluoro.volume.volumes import HuVolume
+from fluoro.volume.volumes import HuVolume, MuVolume
 
-__all__ = ["VolumeReport", "inspect_volume", "report"]
+__all__ = ["VolumeReport", "attenuation_lines", "inspect_volume", "report"]
 
 AIR_HU = -1024
 """Lowest CT number that a scanner gives to something it measured."""
+CLIP_HU = HuToMu().range_hu[1]
+"""Highest CT number that is told from higher ones by default."""
 PERCENTS = (1, 5, 25, 50, 75, 95, 99)
 NO_AIR_HU, BEYOND_METAL_HU = -500, 32767
 """A CT whose lowest value is above the one, or highest above the other, has hardly HU in it."""
@@ -37,6 +40,7 @@ class VolumeReport:
         percentiles_hu: By percent, of the voxels that are not padding [HU].
         padding_voxels: How many lie below -1024 HU: outside the scanner's field of view.
         padding_hu: The lowest and highest of these; None if there are none.
+        clipped_voxels: How many lie above the default of `volume.hu_clip_max`.
     """
 
     file: str
@@ -49,6 +53,7 @@ class VolumeReport:
     percentiles_hu: dict[int, float]
     padding_voxels: int
     padding_hu: tuple[float, float] | None
+    clipped_voxels: int = 0
 
     @property
     def orientation(self) -> str:
@@ -83,6 +88,12 @@ class VolumeReport:
             remarks.append(f"no voxel is below {NO_AIR_HU} HU: are these CT numbers?")
         if self.hu_max > BEYOND_METAL_HU:
             remarks.append(f"some voxels are above {BEYOND_METAL_HU} HU: are these CT numbers?")
+        if self.clipped_voxels:
+            share = self.clipped_voxels / np.prod(self.grid.shape_zyx)
+            remarks.append(
+                f"{self.clipped_voxels} voxels ({share:.2%}) are above {CLIP_HU:g} HU and are "
+                "taken as that, unless volume.hu_clip_max says otherwise"
+            )
         return remarks
 
     def _orientation_line(self) -> str:
@@ -108,6 +119,27 @@ def inspect_volume(path: Path) -> VolumeReport:
     return report(path, read_hu(path))
 
 
+def attenuation_lines(volume: MuVolume) -> list[str]:
+    """What an attenuation volume holds, one fact a line."""
+    grid, figures = volume.grid, volume.figures
+    orientation = orientation_code(grid.direction)
+    facts = {
+        "source": volume.source,
+        "voxels": _times(grid.shape_xyz) + " (x, y, z), attenuation, float32",
+        "spacing": _times(grid.spacing_xyz_mm) + " mm",
+        "size": _times(grid.size_xyz_mm) + " mm",
+        "centre": _vector(grid.center_xyz_mm) + " mm (patient LPS)",
+        "orientation": f"{orientation} ({in_words(orientation)})",
+    }
+    if figures:
+        low, high = figures.mu_range
+        hu = figures.hu_range
+        facts["CT numbers"] = "unknown" if hu is None else f"{hu[0]:g} to {hu[1]:g} HU"
+        facts["attenuation"] = f"{low:.5g} to {high:.5g} /mm, water {volume.water_mu_per_mm:.5g}"
+        facts["out of range"] = figures.remark() or "none"
+    return [f"{name + ':':<14}{fact}" for name, fact in facts.items()]
+
+
 def report(path: Path, hu: HuVolume) -> VolumeReport:
     """Report on a volume that has been read from `path`."""
     values, counts = _distribution(hu.hu_zyx)
@@ -125,6 +157,7 @@ def report(path: Path, hu: HuVolume) -> VolumeReport:
         padding_hu=(float(values[padding][0]), float(values[padding][-1]))
         if padding.any()
         else None,
+        clipped_voxels=int(counts[values > CLIP_HU].sum()),
     )
 
 
