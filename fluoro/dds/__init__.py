@@ -1,0 +1,1 @@
+"""Poses in and frames out over DDS: wire types, their meaning, participants. No Holoscan here."""

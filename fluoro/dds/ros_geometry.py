@@ -1,0 +1,50 @@
+"""ROS 2 wire types: geometry_msgs."""
+
+from dataclasses import dataclass
+
+from cyclonedds.idl import IdlStruct
+from cyclonedds.idl.annotations import final
+from cyclonedds.idl.types import float64
+
+from fluoro.dds.ros_std import Header
+
+__all__ = ["Point", "Pose", "PoseStamped", "Quaternion"]
+
+
+@dataclass
+@final
+class Point(IdlStruct, typename="geometry_msgs::msg::dds_::Point_"):
+    """Position [m]."""
+
+    x: float64
+    y: float64
+    z: float64
+
+
+@dataclass
+@final
+class Quaternion(IdlStruct, typename="geometry_msgs::msg::dds_::Quaternion_"):
+    """Unit quaternion, scalar last."""
+
+    x: float64
+    y: float64
+    z: float64
+    w: float64
+
+
+@dataclass
+@final
+class Pose(IdlStruct, typename="geometry_msgs::msg::dds_::Pose_"):
+    """Position and orientation."""
+
+    position: Point
+    orientation: Quaternion
+
+
+@dataclass
+@final
+class PoseStamped(IdlStruct, typename="geometry_msgs::msg::dds_::PoseStamped_"):
+    """A pose in a frame at a time."""
+
+    header: Header
+    pose: Pose
