@@ -199,9 +199,15 @@ def _overrides(arguments: argparse.Namespace) -> list[str]:
 
 def validate(arguments: argparse.Namespace) -> int:
     """Check YAML files."""
+    mistakes = []
     for path in arguments.config:
-        load_config(path, arguments.set)
-        print(f"{path}: valid")
+        try:
+            load_config(path, arguments.set)
+            print(f"{path}: valid")
+        except InputError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise InputError("\n".join(mistakes))
     return 0
 
 
