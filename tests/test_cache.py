@@ -14,13 +14,14 @@ import pytest
 
 from fluoro.config import VolumeConfig
 from fluoro.errors import InputError, OutputError
-from fluoro.volume import cache, load, staging, volume_folder
+from fluoro.volume import cache, load, readers, staging, volume_folder
 from fluoro.volume.attenuation import mu_from_hu
 from fluoro.volume.cache import CacheKey, open_volume, store_volume
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.load import load_volume
+from fluoro.volume.readers import open_hu, read_hu
 from fluoro.volume.staging import content_sha256
-from tests.volume_files import meta_bytes, nifti_bytes, ramp, saved, written
+from tests.volume_files import meta_bytes, nifti_bytes, nrrd_bytes, ramp, saved, written
 
 GRID = VolumeGrid(
     shape_zyx=(3, 4, 5),
@@ -339,3 +340,165 @@ def test_a_phantom_is_made_once_and_again_when_its_code_changes(monkeypatch):
     monkeypatch.setattr(load, "_phantom_code", lambda: "other")
     np.testing.assert_array_equal(load_volume(config).mu_zyx, first.mu_zyx)
     assert made == [8.0]
+
+
+def _settings_of_a_volume():
+    return {
+        "spacing_mm": 2.5,
+        "crop_mm": {"max": [13, None, None]},
+        "hu_to_mu": {"kind": "linear"},
+        "hu_clip_min": -300,
+        "hu_clip_max": 200,
+        "bone_multiplier": 2,
+    }
+
+
+def test_every_setting_makes_another_volume_with_an_entry_of_its_own(tmp_path, folder):
+    path = saved(tmp_path, "ct.nii.gz")
+    volumes = [load_volume(VolumeConfig(path=path))]
+    for key, value in _settings_of_a_volume().items():
+        volumes.append(load_volume(VolumeConfig.model_validate({"path": path, key: value})))
+    kept = {volume.mu_zyx.tobytes() for volume in volumes}
+    assert len(kept) == len(volumes)
+    assert len(list((folder / "volumes").iterdir())) == len(volumes)
+
+
+def test_settings_written_otherwise_are_the_same_entry(tmp_path, folder):
+    path = saved(tmp_path, "ct.nii.gz")
+    load_volume(VolumeConfig(path=path, spacing_mm=2))
+    load_volume(
+        VolumeConfig.model_validate(
+            {"path": path, "spacing_mm": [2.0, 2.0, 2.0], "hu_to_mu": {"energy_kev": 70}}
+        )
+    )
+    assert len(list((folder / "volumes").iterdir())) == 1
+
+
+def test_dense_voxels_out_of_range_are_counted_and_said_each_time(tmp_path, caplog):
+    path = written(tmp_path, "ct.mha", meta_bytes(ramp() * 10))
+    for _ in range(2):
+        volume = load_volume(VolumeConfig(path=path))
+    above = np.count_nonzero(ramp() * 10 > 3071)
+    line = f"{above} CT numbers ({above / 120:.2%}) lie above 3071 HU and are taken as that"
+    assert [text.endswith(line) for text in caplog.messages] == [True, True]
+    below = np.count_nonzero(ramp() * 10 < -1024)
+    assert (volume.figures.below, volume.figures.above) == (below, above)
+    assert volume.figures.hu_range == (-5000, 6900)
+    caplog.clear()
+    load_volume(VolumeConfig(path=path, hu_clip_max=None))
+    assert caplog.messages == []  # padding is air in any case: no warning
+
+
+def test_cropping_and_resampling_are_those_of_the_volume(tmp_path):
+    path = saved(tmp_path, "ct.nii.gz")
+    whole = load_volume(VolumeConfig(path=path))
+    cropped = load_volume(
+        VolumeConfig.model_validate({"path": path, "crop_mm": {"min": [12, None, 36]}})
+    )
+    np.testing.assert_array_equal(cropped.mu_zyx, whole.mu_zyx[2:, :, 2:])
+    np.testing.assert_allclose(cropped.grid.origin_xyz_mm, (12, 20, 36))
+    coarse = load_volume(VolumeConfig(path=path, spacing_mm=3.0))
+    assert coarse.grid.spacing_xyz_mm == (3, 3, 3)
+    assert coarse.grid.shape_zyx == (4, 4, 2)
+    np.testing.assert_allclose(coarse.grid.center_xyz_mm, whole.grid.center_xyz_mm)
+    assert coarse.mu_zyx.sum() * 27 == pytest.approx(whole.mu_zyx.sum() * 6, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"crop_mm": {"min": [100, None, None]}}, "ct.nii.gz: crop_mm holds no voxel, with min"),
+        ({"spacing_mm": [1, 1, 90]}, "ct.nii.gz: spacing_mm leaves no voxel: 90 mm along z"),
+    ],
+)
+def test_settings_that_leave_nothing_are_one_line_and_no_entry(tmp_path, folder, settings, line):
+    path = saved(tmp_path, "ct.nii.gz")
+    with pytest.raises(InputError, match=line) as caught:
+        load_volume(VolumeConfig.model_validate({"path": path, **settings}))
+    assert "\n" not in str(caught.value)
+    assert not (folder / "volumes").exists()
+
+
+def test_a_phantom_of_uneven_voxels_is_drawn_fine_and_resampled():
+    config = VolumeConfig.model_validate({"phantom": "thorax", "spacing_mm": [8, 8, 10]})
+    uneven, even = load_volume(config), load_volume(VolumeConfig(phantom="thorax", spacing_mm=8))
+    assert uneven.grid.spacing_xyz_mm == (8, 8, 10)
+    masses = [float(v.mu_zyx.sum()) * np.prod(v.grid.spacing_xyz_mm) for v in (uneven, even)]
+    assert masses[0] == pytest.approx(masses[1], rel=1e-5)
+
+
+# Voxels plane by plane
+
+
+def _fixtures(folder):
+    """One file of each kind of storage, and the values in it."""
+    saved_kinds = [("a.nii", False), ("b.nii.gz", True), ("c.nrrd", False), ("d.nrrd", True),
+                   ("e.mha", False), ("f.mha", True), ("g.mhd", False), ("h.nhdr", True)]  # fmt: skip
+    for name, compressed in saved_kinds:
+        yield saved(folder, name, compressed=compressed)
+    yield written(folder, "i.nii.gz", nifti_bytes(order=">"))
+    yield written(folder, "j.nii", nifti_bytes(slope=1.5, inter=-30.25))
+    yield written(folder, "k.nii", nifti_bytes(ramp("<f8") / 3, datatype=64))
+    yield written(folder, "l.nii", nifti_bytes(ramp("<u2"), datatype=512, vox_offset=400.0)[:352]
+                  + bytes(48) + ramp("<u2").tobytes())  # fmt: skip
+    raw = meta_bytes(ramp(">i4"), ElementType="MET_INT", BinaryDataByteOrderMSB="True")
+    yield written(folder, "m.mha", raw)
+    yield written(folder, "n.mha", meta_bytes(ramp("<i4"), ElementType="MET_LONG"))
+    yield written(folder, "o.nrrd", nrrd_bytes(ramp(">f4"), type="float", endian="big"))
+    yield written(folder, "p.nrrd", nrrd_bytes(np.uint8(ramp() % 250), type="uchar", endian=None))
+    for dtype, code in (("i1", 256), ("u1", 2), ("i4", 8), ("u4", 768), ("i8", 1024), ("u8", 1280)):
+        voxels = (np.arange(120) % 100).astype(f"<{dtype}")
+        yield written(folder, f"q-{dtype}.nii", nifti_bytes(voxels, datatype=code))
+
+
+def test_planes_are_what_the_imaging_library_reads(tmp_path):
+    for path in _fixtures(tmp_path):
+        whole, planes = read_hu(path), open_hu(path)
+        assert planes.grid == whole.grid, path
+        read = np.stack([*planes.read(0, 4)])
+        np.testing.assert_array_equal(read, whole.hu_zyx.astype(np.float32), err_msg=str(path))
+        np.testing.assert_array_equal(np.stack([*planes.read(1, 3)]), read[1:3])
+
+
+def test_only_the_imaging_librarys_own_kinds_are_read_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "read_hu", lambda path, *_: pytest.fail(f"{path} was read whole"))
+    for path in _fixtures(tmp_path):
+        if path.name != "n.mha":
+            open_hu(path)
+    with pytest.raises(pytest.fail.Exception, match=r"n\.mha was read whole"):
+        open_hu(tmp_path / "n.mha")
+
+
+def test_voxels_that_are_not_finite_are_counted_and_refused(tmp_path, folder):
+    voxels = ramp("<f4")
+    voxels[0, 0, 0], voxels[3, 1, 1:3] = np.nan, np.inf
+    path = written(tmp_path, "ct.mha", meta_bytes(voxels, ElementType="MET_FLOAT"))
+    with pytest.raises(InputError, match=r"ct\.mha: 3 of 120 voxels are not finite"):
+        load_volume(VolumeConfig(path=path))
+    assert list((folder / "volumes").iterdir()) == []
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_refused(tmp_path):
+    for name in ("ct.nii", "ct.nii.gz"):
+        path = saved(tmp_path, name)
+        planes = open_hu(path)
+        path.write_bytes(path.read_bytes()[:-60])
+        with pytest.raises(InputError, match=f"{name}: is truncated or damaged"):
+            [*planes.read(0, 4)]
+
+
+def test_a_disk_without_room_is_said_before_anything_is_written(tmp_path, monkeypatch, folder):
+    usage = shutil._ntuple_diskusage(10**6, 10**6, 100)
+    monkeypatch.setattr(volume_folder.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(OutputError, match=r"volumes: has no room .* needs 0\.00 GiB, 0\.00 GiB"):
+        load_volume(VolumeConfig(path=saved(tmp_path, "ct.nii")))
+    assert list((folder / "volumes").iterdir()) == []
+
+
+def test_only_our_own_remains_are_removed_from_a_folder(folder):
+    stranger = folder / "volumes" / ".new-things"
+    stranger.mkdir(parents=True)
+    old = time.time() - 2 * staging.ABANDONED_AFTER_S
+    os.utime(stranger, (old, old))
+    store()
+    assert stranger.exists()

@@ -52,7 +52,10 @@ def index_box(grid: VolumeGrid, low_xyz_mm: Corner, high_xyz_mm: Corner) -> Inde
     start = np.maximum(np.ceil(first - SAME), 0).astype(int)
     stop = np.minimum(np.floor(final + SAME), last).astype(int) + 1
     if np.any(start >= stop):
-        raise InputError(f"crop_mm holds no voxel: {_in_words(wanted)}; {_centers(grid)}")
+        raise InputError(
+            f"crop_mm holds no voxel, with min {_asked(low_xyz_mm)} and max {_asked(high_xyz_mm)}; "
+            f"{_centers(grid)}"
+        )
     x, y, z = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
     return z, y, x
 
@@ -178,6 +181,10 @@ def _extent(
     corners = np.array([*itertools.product(*zip(low, high, strict=True))])
     moved = corners @ matrix[:3, :3].T + matrix[:3, 3]
     return moved.min(axis=0), moved.max(axis=0)
+
+
+def _asked(corner: Corner) -> str:
+    return "[" + ", ".join("null" if c is None else f"{c:g}" for c in corner) + "]"
 
 
 def _in_words(corners: Sequence[Sequence[float]]) -> str:
