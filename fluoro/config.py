@@ -32,8 +32,12 @@ __all__ = [
     "CarmConfig",
     "Config",
     "ConsoleConfig",
+    "DdsConfig",
+    "DdsFramesConfig",
+    "DdsPoses",
     "HolovizConfig",
     "ImageChainConfig",
+    "JointConfig",
     "PoseConfig",
     "PoseSourceConfig",
     "RecorderConfig",
@@ -97,6 +101,7 @@ def _require_order(section: BaseModel, low_key: str, high_key: str) -> None:
         raise KeyValueError(low_key, f"must be less than {high_key} ({high:g}), got {low:g}")
 
 
+Topic = Annotated[str, Field(pattern=r"^/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$")]
 Vector = Annotated[tuple[Shift, Shift, Shift], Strict(False), _list_of(3)]
 Corner = Annotated[tuple[Shift | None, Shift | None, Shift | None], Strict(False), _list_of(3)]
 HounsfieldUnit = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
@@ -451,8 +456,99 @@ class ConsolePoses(PoseConfig):
     kind: Literal["console"]
 
 
+class JointConfig(Section):
+    """One joint of the chain that carries the C-arm, base first."""
+
+    name: str = Field(description="As the message names it.")
+    kind: Literal["revolute", "prismatic"] = Field(description="Turns [rad] or slides [m].")
+    axis: Vector = Field(description="Direction in the frame of the joint before it.")
+    offset_mm: Vector = Field((0.0, 0.0, 0.0), description="From the joint before it [mm].")
+    zero: Finite = Field(0.0, description="Joint value at which the chain stands straight.")
+
+    @model_validator(mode="after")
+    def _has_a_direction(self) -> JointConfig:
+        if not any(self.axis):
+            raise KeyValueError("axis", "must have a length, got 0, 0, 0")
+        return self
+
+
+CARM_JOINTS = (
+    JointConfig(name="carm_x", kind="prismatic", axis=(1.0, 0.0, 0.0)),
+    JointConfig(name="carm_y", kind="prismatic", axis=(0.0, 1.0, 0.0)),
+    JointConfig(name="carm_z", kind="prismatic", axis=(0.0, 0.0, 1.0)),
+    JointConfig(name="carm_lao", kind="revolute", axis=(0.0, 0.0, 1.0)),
+    JointConfig(name="carm_cra", kind="revolute", axis=(-1.0, 0.0, 0.0)),
+    JointConfig(name="carm_roll", kind="revolute", axis=(0.0, 1.0, 0.0)),
+)
+"""The C-arm's own chain: `world_from_carm` of docs/conventions.md, joint by joint."""
+
+
+class DdsPoses(Section):
+    """Poses from a robot, a simulation or a ROS 2 node over DDS; the newest counts."""
+
+    kind: Literal["dds"]
+    message: Literal["pose_stamped", "joint_state", "i4h"] = Field(
+        "pose_stamped",
+        description="geometry_msgs/PoseStamped of the frame carm in the frame patient, "
+        "sensor_msgs/JointState, or i4h's position and orientation.",
+    )
+    topic: Topic = Field("/carm/pose", description="ROS 2's name; of i4h the name on the wire.")
+    trigger: Literal["pose", "clock", "lockstep"] = Field(
+        "pose",
+        description="pose: a frame for the newest pose as it comes; clock: run.fps sets the pace, "
+        "the newest pose holds; lockstep: exactly one frame for each pose, in their order.",
+    )
+    interpolation_delay_ms: Annotated[float, Field(gt=0, le=10_000)] | None = Field(
+        None,
+        description="With trigger clock: show the pose of so long ago, interpolated between "
+        "those that came; null: the newest as it is.",
+    )
+    watchdog_ms: Annotated[float, Field(ge=20, le=600_000)] = Field(
+        500.0, description="Without a good pose for so long, on_silence happens."
+    )
+    on_silence: Literal["hold", "blank", "stop"] = Field(
+        "hold",
+        description="hold: the last pose stays; blank: a black frame, none after it; "
+        "stop: the run ends.",
+    )
+    max_jump_deg: Annotated[float, Field(gt=0, le=360)] = Field(
+        30.0, description="A pose turned further than this from the last one is refused."
+    )
+    max_jump_mm: Annotated[float, Field(gt=0, le=100_000)] = Field(
+        100.0, description="A pose moved further than this from the last one is refused."
+    )
+    position_unit: Literal["m", "mm"] = Field("m", description="Of i4h's position.")
+    orientation: Literal["xyzw", "wxyz", "rpy_rad", "rpy_deg"] = Field(
+        "xyzw", description="Order of i4h's quaternion, or turns about the fixed x, y and z."
+    )
+    joints: Annotated[tuple[JointConfig, ...], Strict(False), Field(min_length=1)] = Field(
+        CARM_JOINTS, description="Chain from the isocentre to the C-arm, for joint_state."
+    )
+
+    @model_validator(mode="after")
+    def _keys_have_effect(self) -> DdsPoses:
+        belongs = {
+            "position_unit": self.message == "i4h",
+            "orientation": self.message == "i4h",
+            "joints": self.message == "joint_state",
+            "interpolation_delay_ms": self.trigger == "clock",
+        }
+        for key in sorted(self.model_fields_set & belongs.keys()):
+            if not belongs[key] and getattr(self, key) is not None:
+                raise KeyValueError(
+                    key, f"has no effect with message: {self.message}, trigger: {self.trigger}"
+                )
+        return self
+
+
 PoseSourceConfig = Annotated[
-    StaticPoses | SweepPoses | OrbitPoses | WaypointPoses | RandomWalkPoses | ConsolePoses,
+    StaticPoses
+    | SweepPoses
+    | OrbitPoses
+    | WaypointPoses
+    | RandomWalkPoses
+    | ConsolePoses
+    | DdsPoses,
     Field(discriminator="kind"),
 ]
 
@@ -566,6 +662,50 @@ class HolovizConfig(Section):
     headless: bool = Field(False, description="Render without a display.")
 
 
+class DdsFramesConfig(Section):
+    """Frames out over DDS."""
+
+    protocol: Literal["ros2", "holohub", "i4h"] = Field(
+        "ros2", description="ROS 2's Image and what belongs to it, HoloHub's VideoFrame, or i4h's."
+    )
+    prefix: Topic = Field("/fluoro", description="ROS 2: names in front of image_raw and others.")
+    topic: Topic | None = Field(
+        None, description="HoloHub and i4h: the topic; null: VideoFrame, topic_carm_camera_data."
+    )
+    encoding: Literal["mono8", "mono16", "32FC1"] = Field("mono8", description="ROS 2's Image.")
+    jpeg_quality: Annotated[int, Field(ge=30, le=100)] | None = Field(
+        None, description="ROS 2: CompressedImage beside the image; null: none."
+    )
+
+    @model_validator(mode="after")
+    def _keys_have_effect(self) -> DdsFramesConfig:
+        ros = self.protocol == "ros2"
+        belongs = {"prefix": ros, "encoding": ros, "jpeg_quality": ros, "topic": not ros}
+        for key in sorted(self.model_fields_set & belongs.keys()):
+            if not belongs[key] and getattr(self, key) is not None:
+                raise KeyValueError(key, f"has no effect with protocol: {self.protocol}")
+        return self
+
+
+class DdsConfig(Section):
+    """The DDS participant; it stays on this machine unless another interface is named."""
+
+    domain: Annotated[int, Field(ge=0, le=232)] = Field(
+        0, description="DDS domain: ROS 2's ROS_DOMAIN_ID."
+    )
+    interface: str = Field(
+        "lo", description="Network interface, its name or IP address; lo: this machine only."
+    )
+    peers: Annotated[tuple[str, ...], Strict(False)] = Field(
+        ("127.0.0.1",), description="Addresses at which participants are looked for."
+    )
+    multicast: bool = Field(False, description="Find participants by multicast too.")
+    clock: Literal["system", "ros"] = Field(
+        "system", description="Time of what goes out: this machine's, or that of the topic /clock."
+    )
+    frames: DdsFramesConfig | None = Field(None, description="Frames out; null: none.")
+
+
 class RunConfig(Section):
     """How long and how fast."""
 
@@ -600,12 +740,20 @@ class Config(Section):
     console: ConsoleConfig = ConsoleConfig()
     recorder: RecorderConfig = RecorderConfig()
     holoviz: HolovizConfig = HolovizConfig()
+    dds: DdsConfig = DdsConfig()
     run: RunConfig = RunConfig()
 
     @model_validator(mode="after")
     def _console_poses_need_the_console(self) -> Config:
         if self.pose_source.kind == "console" and not self.console.enabled:
             raise KeyValueError("pose_source.kind", "console needs console.enabled: true")
+        return self
+
+    @model_validator(mode="after")
+    def _lockstep_needs_frames_out(self) -> Config:
+        source = self.pose_source
+        if isinstance(source, DdsPoses) and source.trigger == "lockstep" and not self.dds.frames:
+            raise KeyValueError("pose_source.trigger", "lockstep needs dds.frames")
         return self
 
 

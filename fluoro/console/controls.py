@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from fluoro.config import Config, LimitsConfig, PoseConfig, RandomWalkPoses, WaypointPoses
+from fluoro.config import (
+    Config,
+    DdsPoses,
+    LimitsConfig,
+    PoseConfig,
+    RandomWalkPoses,
+    WaypointPoses,
+)
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 
@@ -236,7 +243,7 @@ def _in_limits(name: str, value: object, limit: Limit) -> float:
 def _initial_pose(config: Config) -> CarmPose:
     """The configured pose; of a moving source what does not move of it."""
     source = config.pose_source
-    if isinstance(source, WaypointPoses):
+    if isinstance(source, WaypointPoses | DdsPoses):
         return CarmPose()
     start = source.center if isinstance(source, RandomWalkPoses) else source
     lao_deg, cra_deg = (

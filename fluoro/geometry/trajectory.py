@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.config import (
+    DdsPoses,
     OrbitPoses,
     PoseConfig,
     PoseSourceConfig,
@@ -38,7 +39,8 @@ def make_trajectory(source: PoseSourceConfig, seed: int = 0) -> Trajectory:
     """The poses of a source.
 
     Args:
-        source: Its configuration; for the console the pose that it starts from.
+        source: Its configuration; for the console the pose that it starts from, for DDS the zero
+            pose, which stands in until the first one comes.
         seed: Of the random walk.
 
     Raises:
@@ -53,6 +55,8 @@ def make_trajectory(source: PoseSourceConfig, seed: int = 0) -> Trajectory:
             return _waypoints(source)
         case RandomWalkPoses():
             return _random_walk(source, seed)
+        case DdsPoses():
+            return lambda _time_s: CarmPose()
         case _:
             pose = _pose(source)
             return lambda _time_s: pose

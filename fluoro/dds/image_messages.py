@@ -1,0 +1,154 @@
+"""Pictures as messages and back; row 0 and column 0 stay where they are."""
+
+from __future__ import annotations
+
+import io
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Picture
+
+from fluoro.dds import i4h
+from fluoro.dds.holohub import VideoFrame
+from fluoro.dds.ros_sensor import CameraInfo, CompressedImage, Image, RegionOfInterest
+from fluoro.dds.stamps import header_of
+from fluoro.errors import InputError
+from fluoro.geometry.projection import View, camera_matrices
+from fluoro.imaging.frame import to_uint8
+
+__all__ = [
+    "CAMERA_FRAME",
+    "Encoding",
+    "camera_info_message",
+    "compressed_message",
+    "i4h_image",
+    "image_message",
+    "picture_of",
+    "video_frame",
+]
+
+CAMERA_FRAME = "carm_camera"
+"""Optical frame at the source: +z to the detector, +y along its rows (docs/conventions.md)."""
+MAX_SIDE_PX = 8192
+"""Of a picture that comes in; a larger one is a mistake or an attack."""
+
+Encoding = Literal["mono8", "mono16", "32FC1"]
+DTYPES: dict[str, str] = {"mono8": "u1", "mono16": "u2", "32FC1": "f4"}
+
+
+def image_message(
+    image: NDArray[np.float32], encoding: Encoding, time_ns: int, frame_id: str = CAMERA_FRAME
+) -> Image:
+    """Display values [0, 1], shape (height, width), as sensor_msgs/Image.
+
+    mono8 and mono16 round to the nearest of their grey levels, 32FC1 is as it is.
+    """
+    pixels = np.ascontiguousarray(_quantised(image, encoding))
+    height, width = pixels.shape
+    return Image(
+        header=header_of(time_ns, frame_id),
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=0,
+        step=width * pixels.itemsize,
+        data=pixels.data.cast("B"),
+    )
+
+
+def _quantised(image: NDArray[np.float32], encoding: Encoding) -> NDArray[np.generic]:
+    if encoding == "mono8":
+        return to_uint8(image)
+    if encoding == "mono16":
+        return np.asarray(np.clip(image, 0, 1) * 65535 + 0.5).astype("<u2")
+    return np.asarray(image).astype("<f4", copy=False)
+
+
+def picture_of(message: Image) -> NDArray[np.float32]:
+    """Values of a grey picture, shape (height, width): integers as [0, 1], floats as they are.
+
+    Raises:
+        InputError: Another encoding, sizes that do not fit each other, values that are not finite.
+    """
+    width, height = int(message.width), int(message.height)
+    if message.encoding not in DTYPES:
+        raise InputError(f"encoding must be {', '.join(DTYPES)}, got {message.encoding[:40]!r}")
+    if not (0 < width <= MAX_SIDE_PX and 0 < height <= MAX_SIDE_PX):
+        raise InputError(
+            f"image must have 1 to {MAX_SIDE_PX} pixels a side, got {width} x {height}"
+        )
+    dtype = np.dtype((">" if message.is_bigendian else "<") + DTYPES[message.encoding])
+    data, step = memoryview(bytes(message.data)), int(message.step)
+    if step < width * dtype.itemsize or len(data) != step * height:
+        raise InputError(f"image data must be {height} rows of step {step}, got {len(data)} bytes")
+    rows = np.frombuffer(data, np.uint8).reshape(height, step)[:, : width * dtype.itemsize]
+    pixels = np.ascontiguousarray(rows).view(dtype)
+    scale = 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
+    picture = (pixels / scale).astype(np.float32)
+    if not np.isfinite(picture).all():
+        raise InputError("image must hold finite values")
+    return picture
+
+
+def compressed_message(
+    image: NDArray[np.float32], quality: int, time_ns: int, frame_id: str = CAMERA_FRAME
+) -> CompressedImage:
+    """Display values [0, 1] as JPEG in sensor_msgs/CompressedImage."""
+    file = io.BytesIO()
+    Picture.fromarray(to_uint8(image)).save(file, "jpeg", quality=quality)
+    return CompressedImage(
+        header=header_of(time_ns, frame_id), format="jpeg", data=file.getbuffer()
+    )
+
+
+def camera_info_message(view: View, time_ns: int, frame_id: str = CAMERA_FRAME) -> CameraInfo:
+    """A view's matrices as ROS 2 has them: pixel centres at integers, so c is W/2 - 0.5.
+
+    fx is negative: a radiograph is the mirror of what a camera at the source would take.
+    """
+    k, _ = camera_matrices(view, pixel_centers="integer")
+    return CameraInfo(
+        header=header_of(time_ns, frame_id),
+        height=view.height_px,
+        width=view.width_px,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=k.ravel().tolist(),
+        r=np.eye(3).ravel().tolist(),
+        p=np.column_stack([k, np.zeros(3)]).ravel().tolist(),
+        binning_x=0,
+        binning_y=0,
+        roi=RegionOfInterest(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
+    )
+
+
+def video_frame(image: NDArray[np.float32], number: int, stream_id: int = 0) -> VideoFrame:
+    """Display values [0, 1] as HoloHub's RGBA."""
+    grey = to_uint8(image)
+    rgba = np.full((*grey.shape, 4), 255, np.uint8)
+    rgba[..., :3] = grey[..., None]
+    height, width = grey.shape
+    return VideoFrame(
+        stream_id=stream_id,
+        frame_num=number % 2**32,
+        width=width,
+        height=height,
+        data=rgba.data.cast("B"),
+    )
+
+
+def i4h_image(
+    image: NDArray[np.float32], number: int, focal_length_px: float, stream_id: int = 0
+) -> i4h.CameraInfo:
+    """Display values [0, 1] as 8-bit grey with the camera's focal length."""
+    grey = to_uint8(image)
+    height, width = grey.shape
+    return i4h.CameraInfo(
+        focal_len=focal_length_px,
+        stream_id=stream_id,
+        frame_num=number,
+        width=width,
+        height=height,
+        data=grey.data.cast("B"),
+    )
