@@ -10,6 +10,7 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.projection import project_points
 from fluoro.rendering import reference
 from fluoro.rendering.cpu_device import CpuDevice
+from fluoro.rendering.packing import x_never_leads
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
@@ -128,6 +129,20 @@ def test_gaussian_blob_has_its_closed_form(device):
     distance = np.linalg.norm(np.cross(grid.center_xyz_mm - view.source_xyz_mm, direction), axis=-1)
     closed = np.sqrt(2 * np.pi) * 6 * np.exp(-(distance**2) / 72)
     assert np.abs(image - closed).max() < 0.01 * closed.max()
+
+
+@pytest.mark.parametrize("lao_deg", [0, 20, 50, 70, 90, 130, 180])
+def test_joseph_is_the_same_whichever_kernel_renders_it(device, lao_deg):
+    view = volumes.view(CarmPose(lao_deg=lao_deg, cra_deg=3))
+    renderer = DrrRenderer(VOLUMES["noise"], device, projector="joseph")
+    image = renderer.render(view)
+    assert errors(image, reference.joseph_twin(VOLUMES["noise"], view))[1] < FLOAT32
+    leads = np.abs((view.pixel_centers_xyz_mm() - view.source_xyz_mm) / (1.3, 0.9, 1.1))
+    x_leads_somewhere = bool((leads.argmax(axis=-1) == 0).any())
+    if x_never_leads(view, volumes.GRID):
+        assert not x_leads_somewhere
+    elif lao_deg in (0, 20, 180):
+        pytest.fail("the fast kernel is left unused")
 
 
 def block(shape_zyx=(20, 20, 20), value=0.01, spacing=(1.0, 1.0, 1.0), origin=(0.0, 0.0, 0.0)):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fluoro.geometry.projection import View
 from fluoro.volume.grid import VolumeGrid
 
-__all__ = ["FLOATS_PER_MOTION", "FLOATS_PER_VIEW", "pack_motions", "pack_views"]
+__all__ = ["FLOATS_PER_MOTION", "FLOATS_PER_VIEW", "pack_motions", "pack_views", "x_never_leads"]
 
 FLOATS_PER_VIEW = 32
 """View::STRIDE in shaders/rays.slang."""
@@ -54,3 +54,22 @@ def _pack_view(view: View, grid: VolumeGrid) -> NDArray[np.float64]:
     parameter = float(np.float32(closest))  # as the kernel will read it
     anchor = source + parameter * direction
     return np.concatenate([anchor, direction, column_step, row_step, [parameter]])
+
+
+def x_never_leads(view: View, grid: VolumeGrid) -> bool:
+    """Whether another index axis than x surely leads every ray of the view.
+
+    Directions are linear in the pixel, so one component's extremes over the detector lie in its
+    corners: it is enough that y (or z) keeps its sign and is there always larger than x ever is.
+    """
+    turn = grid.index_from_world[:3, :3]
+    corners = view.corner_xyz_mm + np.array(
+        [
+            u * view.width_px * view.column_step_xyz_mm + v * view.height_px * view.row_step_xyz_mm
+            for u in (0, 1)
+            for v in (0, 1)
+        ]
+    )
+    x, *others = ((corners - view.source_xyz_mm) @ turn.T).T
+    reach = 1.001 * np.abs(x).max()
+    return any(abs(np.sign(axis).sum()) == 4 and np.abs(axis).min() > reach for axis in others)
