@@ -156,10 +156,11 @@ class View:
         # columns of the inverse: the ray's change per column, per row, and the corner's ray
         rays = np.asarray(np.linalg.inv(matrix[:, :3]), np.float64)
         source = -rays @ matrix[:, 3]
-        depth = float(matrix[2, :3] @ (np.asarray(in_front_xyz_mm, float) - source))
+        point = np.asarray(in_front_xyz_mm, float)
+        depth = float(matrix[2, :3] @ (point - source))
         if not abs(depth) > 1e-9 * float(np.linalg.norm(matrix[2, :3])):
             raise InputError(
-                f"in_front_xyz_mm must be a point before the source, got {in_front_xyz_mm}, "
+                f"in_front_xyz_mm must be a point before the source, got {point.tolist()}, "
                 f"level with the source at {source.round(3).tolist()}"
             )
         rays *= math.copysign(_ray_length(rays, source_to_detector_mm, pixel_spacing_mm), depth)
