@@ -12,7 +12,7 @@ from fluoro.errors import InputError
 from fluoro.geometry.motions import rigid_motions
 from fluoro.geometry.projection import View
 from fluoro.rendering.devices import ComputeDevice
-from fluoro.rendering.packing import pack_motions, pack_views
+from fluoro.rendering.packing import pack_motions, pack_views, x_never_leads
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["DrrRenderer", "Projector"]
@@ -55,7 +55,7 @@ class DrrRenderer:
         self.grid = volume.grid
         self.projector = projector
         self.step_mm = step_mm or min(volume.grid.spacing_xyz_mm) / 2
-        self._mu = device.to_device(volume.mu_zyx)
+        self._mu = device.to_device(_readable_in_pairs(volume.mu_zyx))
 
     def render(self, views: View | Sequence[View], out: Any = None) -> Any:
         """Line integrals (dimensionless) of one view or a batch.
@@ -75,7 +75,8 @@ class DrrRenderer:
         height, width = _common_size(batch)
         shape = (height, width) if isinstance(views, View) else (len(batch), height, width)
         image = self.device.empty(shape) if out is None else self._checked(out, shape)
-        self._launch("drr", "project", batch, integrals=image, first_row=0)
+        variant = f"project_{self._variant(batch)}"
+        self._launch("drr", variant, batch, integrals=image, first_row=0)
         return image
 
     def render_rows(self, view: View, rows: tuple[int, int], out: Any = None) -> Any:
@@ -97,7 +98,7 @@ class DrrRenderer:
         lanes = self.device.rays_per_thread
         self.device.launch(
             "drr",
-            f"project_{self.projector}",
+            f"project_{self._variant([view])}",
             (-(-view.width_px // lanes), stop - first, 1),
             {
                 "mu_per_mm": self._mu,
@@ -133,7 +134,7 @@ class DrrRenderer:
         image, jacobian = self.device.empty(shape), self.device.empty((len(motions), *shape))
         self._launch(
             "drr_jacobian",
-            "jacobian",
+            f"jacobian_{self.projector}",
             [view],
             integrals=image,
             jacobian=jacobian,
@@ -181,7 +182,7 @@ class DrrRenderer:
     def backproject(
         self, views: View | Sequence[View], upstream: ArrayLike, out: Any = None
     ) -> Any:
-        """The derivative by each voxel of a function of the line integrals: the transpose of `render`.
+        """The derivative by each voxel of a function of the line integrals: `render` transposed.
 
         Args:
             views: One view, or several of one size.
@@ -222,7 +223,14 @@ class DrrRenderer:
         height, width = batch[0].height_px, batch[0].width_px
         threads = (-(-width // self.device.rays_per_thread), height, len(batch))
         values = {"mu_per_mm": self._mu, **self._shared(batch), **uniforms}
-        self.device.launch(module, f"{entry}_{self.projector}", threads, values)
+        self.device.launch(module, entry, threads, values)
+
+    def _variant(self, batch: Sequence[View]) -> str:
+        """The projector's fastest kernel for the views."""
+        pairs = self.projector == "joseph" and self.grid.shape_xyz[0] > 1
+        if pairs and all(x_never_leads(view, self.grid) for view in batch):
+            return "joseph_across"
+        return self.projector
 
     def _shared(self, batch: Sequence[View]) -> dict[str, Any]:
         """The uniforms that all entry points have."""
@@ -257,6 +265,11 @@ def _check(volume: MuVolume, projector: str, step_mm: float | None) -> None:
             f"the volume has {volume.mu_zyx.size} voxels, the renderer takes up to {MAX_VOXELS}: "
             "crop or resample it"
         )
+
+
+def _readable_in_pairs(mu_zyx: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The voxels, with one more behind the last where a voxel has no neighbour along x."""
+    return mu_zyx if mu_zyx.shape[2] > 1 else np.append(mu_zyx, np.float32(0))
 
 
 def _common_size(views: Sequence[View]) -> tuple[int, int]:
