@@ -181,7 +181,8 @@ def test_a_crop_without_ends_keeps_all():
 
 
 def test_a_crop_of_a_tilted_volume_keeps_all_that_lies_inside():
-    low, high = GRID.center_xyz_mm - [4, 5, 6], GRID.center_xyz_mm + [4, 5, 6]
+    half = np.array([4.0, 5.0, 6.0])
+    low, high = GRID.center_xyz_mm - half, GRID.center_xyz_mm + half
     grid = cropped_grid(GRID, index_box(GRID, low, high))
     kept = {tuple(np.round(point, 6)) for point in world(grid).reshape(-1, 3)}
     inside = np.all((world(GRID) >= low) & (world(GRID) <= high), axis=-1)

@@ -98,7 +98,9 @@ def preprocessed_planes(folder: Path) -> tuple[VolumePlanes, VolumeFigures | Non
 
 
 def is_ready(folder: Path) -> bool:
-    """Whether the voxels can be rendered as they are stored."""
+    """Whether the voxels can be rendered as they are stored; ours always can."""
+    if (folder / FACTS_NAME).is_file():
+        return True
     voxels = _map(folder)
     return voxels.dtype == np.float32 and voxels.flags.c_contiguous
 
