@@ -191,7 +191,10 @@ def _overrides(arguments: argparse.Namespace) -> list[str]:
         found.append(f"run.frames={arguments.frames}")
     if arguments.ct is not None:
         found += ["volume.phantom=null", f"volume.path={json.dumps(str(arguments.ct))}"]
-        found += ["volume.spacing_mm=null"]
+        found += ["volume.spacing_mm=null", "volume.select={}"]
+        found += [f"volume.{key}=null" for key in ("series", "nifti_transform", "array")]
+    if arguments.series is not None:
+        found.append(f"volume.series={json.dumps(arguments.series)}")
     if arguments.name is not None:
         found.append(f"run.name={json.dumps(arguments.name)}")
     return [*found, *arguments.set]
@@ -235,21 +238,26 @@ def inspect(arguments: argparse.Namespace) -> int:
     """Tell what is in a CT file and save a picture of its slices."""
     from fluoro.io.slice_picture import slice_picture
     from fluoro.io.writing import writing
-    from fluoro.volume.inspect import attenuation_lines, report
+    from fluoro.volume.inspect import attenuation_lines, report, series_lines
     from fluoro.volume.load import load_volume, volume_path
     from fluoro.volume.preprocessed import is_preprocessed
+    from fluoro.volume.read_options import read_options
     from fluoro.volume.readers import read_hu
 
     path = volume_path(arguments.path)
+    given = {"path": path, "series": arguments.series}
+    options = read_options(volume_config(given, arguments.set))
     if is_preprocessed(path):
         for line in attenuation_lines(load_volume(volume_config({"path": path}))):
             print(line)
         return 0
+    for line in series_lines(path):
+        print(line)
     picture = arguments.picture or Path(f"{path.name.split('.')[0]}_slices.png")
     if picture.suffix.lower() != ".png":
         raise InputError(f"--picture must end in .png, got {picture}")
-    hu = read_hu(path)
-    for line in report(path, hu).lines():
+    hu = read_hu(path, options)
+    for line in report(path, hu, options).lines():
         print(line)
     unfinished = picture.with_name(f".{os.getpid()}-{picture.name}")
     with writing(picture):
@@ -291,7 +299,10 @@ def _source_of(arguments: argparse.Namespace) -> dict[str, str]:
         raise InputError(f"--nifti must end in .nii or .nii.gz, got {arguments.nifti}; try --ct")
     if arguments.dicom and not arguments.dicom.is_dir():
         raise InputError(f"--dicom must be a folder, got {arguments.dicom}")
-    return {"path": str(arguments.nifti or arguments.dicom or arguments.ct)}
+    path = str(arguments.nifti or arguments.dicom or arguments.ct)
+    return (
+        {"path": path} if arguments.series is None else {"path": path, "series": arguments.series}
+    )
 
 
 def parser() -> argparse.ArgumentParser:
@@ -306,6 +317,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--ct", type=Path, metavar="PATH", help="a CT instead of volume's, as it is"
     )
+    _add_series(command)
     command.add_argument("--frames", type=int, metavar="N", help="run.frames")
     command.add_argument("--name", metavar="NAME", help="run.name, the folder under output/")
     _add_set(command)
@@ -322,6 +334,8 @@ def parser() -> argparse.ArgumentParser:
     command = _add_command(commands, "inspect", inspect, "what is in a CT file")
     command.add_argument("path", type=Path, metavar="PATH")
     command.add_argument("--picture", type=Path, metavar="PNG", help="where to save the slices")
+    _add_series(command)
+    _add_set(command)
 
     command = _add_command(commands, "preprocess", preprocess, "CT to a folder of attenuation")
     source = command.add_mutually_exclusive_group(required=True)
@@ -338,6 +352,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--overwrite", action="store_true", help="replace a volume that was preprocessed earlier"
     )
+    _add_series(command)
     _add_set(command)
     return top
 
@@ -356,6 +371,12 @@ def _add_command(
     )
     command.set_defaults(function=function)
     return command
+
+
+def _add_series(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--series", metavar="NUMBER", help="of a DICOM folder: SeriesNumber or SeriesInstanceUID"
+    )
 
 
 def _add_set(command: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fluoro.errors import InputError
 from fluoro.volume import memory
+from fluoro.volume.read_options import ReadOptions
 from fluoro.volume.readers import read_hu, source_files
 from tests.volume_files import (
     SHAPE_ZYX,
@@ -202,10 +203,10 @@ def test_folders_pipes_loops_and_other_suffixes_are_refused(tmp_path):
     folder.mkdir()
     loop.symlink_to(loop)
     os.mkfifo(pipe)
-    refused(folder, r"is a folder \(DICOM series are not read\)")
+    refused(folder, "holds no CT images")
     refused(loop, "cannot be read: .*symbolic links")
     refused(pipe, "is not a regular file")
-    refused(written(tmp_path, "ct.dcm", b"x"), r"must end in \.nii, \.nii\.gz, \.nrrd")
+    refused(written(tmp_path, "ct.tif", b"x"), r"or end in \.nii, \.nii\.gz, \.nrrd")
 
 
 def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
@@ -273,23 +274,24 @@ def test_an_sform_is_read_alone_or_beside_the_same_qform(tmp_path, sform_code, q
 
 @pytest.mark.parametrize("sform_code", [1, 2, 3, 4])
 @pytest.mark.parametrize("qform_code", [1, 2, 3, 4])
-def test_a_qform_that_says_otherwise_never_wins_in_silence(tmp_path, sform_code, qform_code):
-    """The library sometimes prefers the qform; the volume lies where the sform says, or nowhere."""
+def test_an_sform_and_a_qform_that_disagree_are_a_choice(tmp_path, sform_code, qform_code):
     raw = nifti_bytes(sform_code=sform_code, qform_code=qform_code, quatern=(0, 0, 1, 1, 2, 3))
     path = written(tmp_path, "ct.nii", raw)
-    try:
-        grid = read_hu(path).grid
-    except InputError as error:
-        message = str(error)
-    else:
-        message = ""
-        np.testing.assert_allclose(grid.origin_xyz_mm, (10, 20, 30))
-    assert not message or "places the volume in two ways" in message
+    refused(path, "places the volume in two ways, .* mm apart .*choose with volume.nifti_transform")
+    by_sform = read_hu(path, ReadOptions(nifti_transform="sform")).grid
+    np.testing.assert_allclose(by_sform.origin_xyz_mm, (10, 20, 30))
+    np.testing.assert_allclose(by_sform.direction, np.eye(3), atol=1e-6)
+    by_qform = read_hu(path, ReadOptions(nifti_transform="qform")).grid
+    np.testing.assert_allclose(by_qform.origin_xyz_mm, (-1, -2, 3))
+    np.testing.assert_allclose(by_qform.direction, np.eye(3), atol=1e-6)
 
 
-def test_a_qform_that_the_library_prefers_is_refused(tmp_path):
-    raw = nifti_bytes(sform_code=2, qform_code=1, quatern=(0, 0, 1, 1, 2, 3))
-    refused(written(tmp_path, "ct.nii", raw), r"places the volume in two ways, .* mm apart")
+@pytest.mark.parametrize("transform", ["sform", "qform"])
+def test_a_transform_that_is_not_there_cannot_be_chosen(tmp_path, transform):
+    codes = {f"{other}_code": int(other != transform) for other in ("sform", "qform")}
+    path = written(tmp_path, "ct.nii", nifti_bytes(**codes))
+    with pytest.raises(InputError, match=rf"is {transform}, but the file has none \({transform}_c"):
+        read_hu(path, ReadOptions(nifti_transform=transform))
 
 
 BROKEN = {

@@ -84,6 +84,7 @@ class VolumeHeader:
         oriented: Whether the file says how its axes lie in the patient.
         world_from_index: 4x4, voxel index (x, y, z) to patient LPS [mm], by the format's
             specification; None where the imaging library's own is taken.
+        placed_by_header: Whether `world_from_index` counts, whatever the library makes of it.
     """
 
     shape_xyz: tuple[int, ...]
@@ -92,6 +93,7 @@ class VolumeHeader:
     data: VoxelData
     oriented: bool
     world_from_index: NDArray[np.float64] | None = None
+    placed_by_header: bool = False
 
 
 def require_spacing(path: Path, key: str, spacing: Sequence[float]) -> tuple[float, ...]:

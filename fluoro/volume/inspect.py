@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.volume.attenuation import HuToMu
+from fluoro.volume.dicom_series import is_dicom, scan
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.orientation import in_words, orientation_code, tilt_deg
-from fluoro.volume.readers import file_format, read_header, read_hu
+from fluoro.volume.read_options import ReadOptions
+from fluoro.volume.readers import DEFAULTS, describe, read_hu
 from fluoro.volume.volumes import HuVolume, MuVolume
 
-__all__ = ["VolumeReport", "attenuation_lines", "inspect_volume", "report"]
+__all__ = ["VolumeReport", "attenuation_lines", "inspect_volume", "report", "series_lines"]
 
 AIR_HU = -1024
 """Lowest CT number that a scanner gives to something it measured."""
@@ -110,13 +112,31 @@ class VolumeReport:
         return f"{self.padding_voxels} voxels ({share:.1%}) of {value} HU, rendered as air"
 
 
-def inspect_volume(path: Path) -> VolumeReport:
-    """Read a CT file and report on it.
+def inspect_volume(path: Path, options: ReadOptions = DEFAULTS) -> VolumeReport:
+    """Read a CT and report on it.
 
     Raises:
         InputError: As `read_hu`.
     """
-    return report(path, read_hu(path))
+    return report(path, read_hu(path, options), options)
+
+
+def series_lines(path: Path) -> list[str]:
+    """The CT series that a DICOM folder holds and what else lies in it, one a line.
+
+    None of a file that is no DICOM.
+
+    Raises:
+        InputError: A DICOM file is damaged.
+    """
+    if not (path.is_dir() or is_dicom(path)):
+        return []
+    folder = scan(path)
+    lines = [
+        f"{'series:':<13}{series}, scanned {series.patient_position or 'in an unknown position'}"
+        for series in folder.series
+    ]
+    return [*lines, f"{'left out:':<13}{folder.left_out_text()}"]
 
 
 def attenuation_lines(volume: MuVolume) -> list[str]:
@@ -140,14 +160,15 @@ def attenuation_lines(volume: MuVolume) -> list[str]:
     return [f"{name + ':':<14}{fact}" for name, fact in facts.items()]
 
 
-def report(path: Path, hu: HuVolume) -> VolumeReport:
+def report(path: Path, hu: HuVolume, options: ReadOptions = DEFAULTS) -> VolumeReport:
     """Report on a volume that has been read from `path`."""
+    ct = describe(path, options)
     values, counts = _distribution(hu.hu_zyx)
     padding = values < AIR_HU
     return VolumeReport(
         file=str(path),
-        kind=file_format(path).name,
-        oriented=read_header(path).oriented,
+        kind=ct.kind,
+        oriented=ct.oriented,
         grid=hu.grid,
         voxel_type=str(hu.hu_zyx.dtype),
         hu_min=float(values[0]),

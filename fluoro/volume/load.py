@@ -26,13 +26,8 @@ from fluoro.volume.preprocessed import (
     require_new_folder,
     write_preprocessed,
 )
-from fluoro.volume.readers import (
-    file_format,
-    open_hu,
-    read_header,
-    source_files,
-    unoriented,
-)
+from fluoro.volume.read_options import ReadOptions, read_options
+from fluoro.volume.readers import describe, open_hu
 from fluoro.volume.staging import content_sha256
 from fluoro.volume.volumes import HuVolume, MuVolume
 
@@ -176,7 +171,7 @@ def _source(config: VolumeConfig) -> _Source:
     if is_preprocessed(config.path):
         _require_no_map(config)
         return _preprocessed(config.path)
-    return _file(config.path)
+    return _file(config.path, read_options(config))
 
 
 def _settings(config: VolumeConfig, source: _Source) -> dict[str, Any]:
@@ -224,16 +219,15 @@ def _require_no_map(config: VolumeConfig) -> None:
         )
 
 
-def _file(path: Path) -> _Source:
+def _file(path: Path, options: ReadOptions) -> _Source:
     file = volume_path(path)
-    hashes = {
-        f"sha256_{number}": content_sha256(part) for number, part in enumerate(source_files(file))
-    }
+    ct = describe(file, options)
+    hashes = {f"sha256_{number}": content_sha256(part) for number, part in enumerate(ct.files)}
     return _Source(
         name=str(path),
-        identity={"kind": file_format(file).name, **hashes},
-        open=lambda: (open_hu(file), None),
-        caution="" if read_header(file).oriented else unoriented(file),
+        identity={"kind": ct.kind, **options.identity(), **hashes},
+        open=lambda: (open_hu(file, options), None),
+        caution="; ".join(ct.remarks),
     )
 
 

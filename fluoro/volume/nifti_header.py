@@ -6,7 +6,7 @@ import gzip
 import math
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +38,21 @@ MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 LENGTH_TOLERANCE = 1e-3
 """Relative difference of pixdim and the sform's columns that rounding to text explains."""
+CORNER_TOLERANCE = 0.05
+"""Distance between the corners of sform and qform, in voxels, that rounding explains."""
 SHEAR_TOLERANCE = 1e-4
 """Cosine between two axes up to which they count as perpendicular, as for a VolumeGrid."""
 
 
-def read_nifti_header(path: Path) -> VolumeHeader:
+def read_nifti_header(
+    path: Path, transform: Literal["sform", "qform"] | None = None
+) -> VolumeHeader:
     """Claims of a NIfTI header.
+
+    Args:
+        path: The file.
+        transform: Which of its two transforms places the volume; None: those that are there,
+            and they must agree.
 
     Raises:
         InputError: Not a NIfTI file in one piece, or a header that contradicts itself.
@@ -75,7 +84,8 @@ def read_nifti_header(path: Path) -> VolumeHeader:
             ),
         ),
         oriented=bool(header["sform_code"] > 0 or header["qform_code"] > 0),
-        world_from_index=_world_from_index(path, header, pixdim, unit),
+        world_from_index=_world_from_index(path, header, unit, transform),
+        placed_by_header=transform is not None,
     )
 
 
@@ -140,17 +150,39 @@ def _is_scaled(path: Path, slope: float, inter: float) -> bool:
 
 
 def _world_from_index(
-    path: Path, header: Any, pixdim: tuple[float, ...], unit: float
+    path: Path, header: Any, unit: float, transform: Literal["sform", "qform"] | None
 ) -> NDArray[np.float64] | None:
-    """The sform if there is one, else the qform: patient LPS [mm]."""
-    if header["sform_code"] > 0:
-        ras = _sform(path, header, pixdim)
-    elif header["qform_code"] > 0:
-        ras = _qform(path, header, pixdim)
-    else:
+    """The chosen transform, or that of those that are there if they agree: patient LPS [mm]."""
+    codes = {"sform": int(header["sform_code"]), "qform": int(header["qform_code"])}
+    if transform is not None and codes[transform] <= 0:
+        raise InputError(
+            f"{path}: volume.nifti_transform is {transform}, but the file has none "
+            f"({transform}_code {codes[transform]})"
+        )
+    read = {"sform": _sform, "qform": _qform}
+    names = [transform] if transform else [name for name, code in codes.items() if code > 0]
+    pixdim = tuple(np.asarray(header["pixdim"][1:4], float).tolist())
+    found = [read[name](path, header, pixdim) for name in names]
+    if not found:
         return None
-    ras[:3] *= unit
-    return LPS_FROM_RAS @ ras
+    _require_agreement(path, header, unit, found)
+    found[0][:3] *= unit
+    return np.asarray(LPS_FROM_RAS @ found[0])
+
+
+def _require_agreement(
+    path: Path, header: Any, unit: float, found: list[NDArray[np.float64]]
+) -> None:
+    """All transforms put the corners at the same places."""
+    ends = np.maximum(np.asarray(header["dim"][1:4], float) - 1, 0)
+    corners = np.column_stack([np.array([*np.ndindex(2, 2, 2)]) * ends, np.ones(8)])
+    gap = corners @ (found[0] - found[-1])[:3].T
+    largest = float(np.linalg.norm(gap, axis=1).max())
+    if not largest <= CORNER_TOLERANCE * float(np.min(header["pixdim"][1:4])):
+        raise InputError(
+            f"{path}: places the volume in two ways, {largest * unit:.3g} mm apart (sform and "
+            "qform); choose with volume.nifti_transform: sform or qform"
+        )
 
 
 def _sform(path: Path, header: Any, pixdim: tuple[float, ...]) -> NDArray[np.float64]:

@@ -298,12 +298,16 @@ def _grid(path: Path, info: ImageInfo, header: VolumeHeader) -> VolumeGrid:
             f"{path}: its header is read in two ways: {header.shape_xyz} voxels of "
             f"{header.spacing_xyz_mm} mm, or {size} of {spacing} mm"
         )
-    x, y, z = ((row[0] + 0.0, row[1] + 0.0, row[2] + 0.0) for row in info.direction[:3].tolist())
+    direction, origin = info.direction, info.origin_mm
+    if header.placed_by_header and header.world_from_index is not None:
+        direction = header.world_from_index[:3, :3] / header.spacing_xyz_mm
+        origin = tuple(header.world_from_index[:3, 3].tolist())
+    x, y, z = ((row[0] + 0.0, row[1] + 0.0, row[2] + 0.0) for row in direction[:3].tolist())
     try:
         grid = VolumeGrid(
             shape_zyx=(size[2], size[1], size[0]),
             spacing_xyz_mm=(spacing[0], spacing[1], spacing[2]),
-            origin_xyz_mm=(info.origin_mm[0], info.origin_mm[1], info.origin_mm[2]),
+            origin_xyz_mm=(origin[0], origin[1], origin[2]),
             direction=(x, y, z),
         )
     except InputError as error:
@@ -334,7 +338,7 @@ def _require_agreement(path: Path, grid: VolumeGrid, header: VolumeHeader) -> No
     if not largest_mm <= CORNER_TOLERANCE * min(grid.spacing_xyz_mm):
         raise InputError(
             f"{path}: its header places the volume in two ways, {largest_mm:.3g} mm apart "
-            "(sform and qform disagree)"
+            "(the imaging library reads it otherwise)"
         )
 
 

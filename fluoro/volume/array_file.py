@@ -1,0 +1,117 @@
+"""Plain arrays: NumPy files and raw ones, whose place in the patient the user gives."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.errors import InputError
+from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.memory import require_memory
+from fluoro.volume.read_options import ArrayLayout
+
+__all__ = ["ARRAY_SUFFIXES", "array_grid", "read_array"]
+
+ARRAY_SUFFIXES = (".npy", ".npz", ".raw", ".bin")
+
+
+def read_array(path: Path, layout: ArrayLayout) -> NDArray[Any]:
+    """The voxels as they are stored, shape (z, y, x); a .npy or raw file is memory-mapped.
+
+    Raises:
+        InputError: The file is damaged, or does not hold what the layout says.
+    """
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".npy":
+            voxels = np.load(path, mmap_mode="r", allow_pickle=False)
+        elif suffix == ".npz":
+            voxels = _npz(path, layout)
+        else:
+            voxels = _raw(path, layout)
+    except (OSError, ValueError, EOFError, SyntaxError, KeyError, zipfile.BadZipFile) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    except Exception as error:  # noqa: BLE001  (a damaged header of NumPy's raises all kinds)
+        raise InputError(f"{path}: is damaged: {' '.join(str(error).split())}") from None
+    _require_fit(path, voxels, layout)
+    return np.ascontiguousarray(voxels) if voxels.flags.f_contiguous else voxels
+
+
+def array_grid(path: Path, voxels: NDArray[Any], layout: ArrayLayout) -> VolumeGrid:
+    """Where the voxels lie.
+
+    Raises:
+        InputError: A layout that no volume can have.
+    """
+    z, y, x = voxels.shape
+    try:
+        return VolumeGrid(
+            shape_zyx=(z, y, x),
+            spacing_xyz_mm=layout.spacing_xyz_mm,
+            origin_xyz_mm=layout.origin_xyz_mm,
+            direction=layout.direction_rows,
+        )
+    except InputError as error:
+        raise InputError(f"{path}: volume.array: {error}") from None
+
+
+def _raw(path: Path, layout: ArrayLayout) -> NDArray[Any]:
+    if layout.shape_zyx is None or layout.dtype is None:
+        missing = "shape_zyx" if layout.shape_zyx is None else "dtype"
+        raise InputError(f"{path}: volume.array.{missing} is missing; a raw file does not say it")
+    dtype = np.dtype(layout.dtype).newbyteorder(layout.byte_order)
+    promised = layout.offset_bytes + math.prod(layout.shape_zyx) * dtype.itemsize
+    found = path.stat().st_size
+    if found != promised:
+        raise InputError(
+            f"{path}: does not fit volume.array: {promised} bytes are promised, {found} are there"
+        )
+    return np.memmap(path, dtype, "r", layout.offset_bytes, layout.shape_zyx)
+
+
+def _npz(path: Path, layout: ArrayLayout) -> NDArray[Any]:
+    with zipfile.ZipFile(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        wanted = layout.name if layout.name is not None else names[0] if len(names) == 1 else None
+        if wanted not in names:
+            raise InputError(
+                f"{path}: volume.array.name must be one of {', '.join(names) or 'none'}, "
+                f"got {layout.name or 'none'}"
+            )
+        with archive.open(f"{wanted}.npy") as file:
+            _require_room(path, file)  # type: ignore[arg-type]
+        with archive.open(f"{wanted}.npy") as file:
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+
+
+def _require_room(path: Path, file: BinaryIO) -> None:
+    """Check the array's size before it is inflated."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0
+    if version != (1, 0):
+        read = np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    require_memory(str(path), 2 * math.prod(shape) * dtype.itemsize)
+
+
+def _require_fit(path: Path, voxels: Any, layout: ArrayLayout) -> None:
+    if not isinstance(voxels, np.ndarray) or voxels.ndim != 3 or voxels.size == 0:
+        shape = getattr(voxels, "shape", "no array")
+        raise InputError(f"{path}: must hold an array with 3 axes (z, y, x), got {shape}")
+    if voxels.dtype.kind not in "iuf":
+        raise InputError(f"{path}: voxels must be real numbers, got {voxels.dtype}")
+    if layout.shape_zyx not in (None, voxels.shape):
+        raise InputError(
+            f"{path}: volume.array.shape_zyx is {layout.shape_zyx}, the file has {voxels.shape}"
+        )
+    if layout.dtype not in (None, voxels.dtype.name):
+        raise InputError(
+            f"{path}: volume.array.dtype is {layout.dtype}, the file has {voxels.dtype.name}"
+        )

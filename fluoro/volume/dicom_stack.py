@@ -1,0 +1,257 @@
+"""From the images of a series to an even, right-angled grid, or the reason why there is none.
+
+Order and spacing come from the positions along the normal of the images, never from their numbers
+or their thickness.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.errors import InputError
+from fluoro.volume.dicom_header import SELECTABLE, Frame
+from fluoro.volume.grid import VolumeGrid
+
+__all__ = ["Stack", "differences", "require_alike", "same_places", "stacked"]
+
+Array = NDArray[np.float64]
+
+SAME_PLACE_MM = 0.01
+"""Images no further apart than this lie at one place."""
+ANGLE_COSINE = 1e-3
+"""Largest difference of direction cosines within one stack: 0.06 degrees."""
+SPACING_RATIO = 1e-3
+"""Largest relative difference of pixel spacings within one stack."""
+EVEN_MM, EVEN_RATIO = 0.06, 0.1
+"""Slices this near to an even grid [mm], and [of its spacing], lie on it: some scanners round their
+positions to 0.1 mm."""
+GAP_RATIO, SMALLEST_RATIO = 1.5, 0.5
+"""Steps above this many medians are gaps; steps below are no stack that one grid can hold."""
+LARGEST_GAP_RATIO = 10.5
+"""A gap of more than 10 medians is not filled: that would be made up."""
+LINE_PX = 0.1
+"""How far a slice may lie beside the stack's line [pixels]."""
+STRAIGHT_PX = 0.05
+"""Shifts within the plane up to this many pixels from first to last slice are none."""
+LARGEST_TILT_DEG = 45.0
+"""Gantries tilt up to 30 degrees; beyond this the images are no stack."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stack:
+    """A series on its grid.
+
+    Attributes:
+        frames: Images in the order of the grid's z.
+        grid: Where the voxels lie.
+        shift_px: For each image, how many pixels it lies from the grid's edge along x and y,
+            shape (n, 2); None where all lie at it.
+        slice_index: For each z of the grid, which image it lies at, fractions between two, shape
+            (z,); None where they are the images.
+        remarks: What was done to them, in words.
+    """
+
+    frames: tuple[Frame, ...]
+    grid: VolumeGrid
+    shift_px: Array | None
+    slice_index: Array | None
+    remarks: tuple[str, ...]
+
+
+def require_alike(path: Path, frames: Sequence[Frame]) -> None:
+    """Check that all images could lie in one stack.
+
+    Raises:
+        InputError: They differ in size, orientation, spacing or frame of reference.
+    """
+    first = frames[0]
+    kinds = Counter(_kind(frame, first) for frame in frames)
+    if len(kinds) == 1:
+        return
+    odd = {kind.split(":")[0] for kind in kinds if kind}
+    raise InputError(
+        f"{path}: the series mixes images that differ in {', '.join(sorted(odd))}"
+        f"{differences(frames)}"
+    )
+
+
+def _kind(frame: Frame, first: Frame) -> str:
+    if (frame.rows, frame.columns) != (first.rows, first.columns):
+        return f"size: {frame.columns} x {frame.rows}"
+    if np.abs(frame.axes - first.axes).max() > ANGLE_COSINE:
+        return "orientation"
+    if not np.allclose(frame.spacing_xy_mm, first.spacing_xy_mm, rtol=SPACING_RATIO, atol=0):
+        return "pixel spacing"
+    if frame.frame_of_reference != first.frame_of_reference:
+        return "frame of reference"
+    return ""
+
+
+def differences(frames: Sequence[Frame]) -> str:
+    """By which attribute the images can be told apart, as advice; empty if by none."""
+    for keyword in SELECTABLE:
+        counts = Counter(frame.facts.get(keyword, "") for frame in frames)
+        if 1 < len(counts) <= 8 and "" not in counts:
+            values = ", ".join(f"{text} ({count} images)" for text, count in counts.items())
+            example = next(iter(counts))
+            return (
+                f"; choose by {keyword}: {values}; for example volume.select: "
+                f"{{{keyword}: {example!r}}}"
+            )
+    return "; they have no attribute to choose by"
+
+
+def same_places(frames: Sequence[Frame]) -> list[list[Frame]]:
+    """The images by place, in the order along their normal; more than one where they coincide."""
+    local = _local(frames)
+    order = np.lexsort((local[:, 1], local[:, 0], np.round(local[:, 2], 6)))
+    places: list[list[Frame]] = []
+    last: Array | None = None
+    for at in order:
+        if last is not None and np.abs(local[at] - last).max() <= SAME_PLACE_MM:
+            places[-1].append(frames[at])
+        else:
+            places.append([frames[at]])
+            last = local[at]
+    return places
+
+
+def stacked(path: Path, frames: Sequence[Frame], gaps: Literal["refuse", "interpolate"]) -> Stack:
+    """The grid of images that lie at different places, in their order along the normal.
+
+    Args:
+        path: What to name in messages.
+        frames: At least 2, alike.
+        gaps: Whether missing slices are interpolated.
+
+    Raises:
+        InputError: The images do not lie on a line, or have gaps, or are too uneven.
+    """
+    if len(frames) < 2:
+        raise InputError(f"{path}: one image alone is no volume; at least 2 slices are needed")
+    local = _local(frames)
+    along = local[:, 2]
+    shift_px, corner_mm, tilt = _shifts(path, frames[0], local)
+    slice_index, levels, remarks = _levels(path, along, gaps, frames[0].axes[:, 2])
+    extra = (0, 0) if shift_px is None else np.ceil(shift_px.max(axis=0) - 1e-6).astype(int)
+    step = round(float(levels[1] - levels[0]), 9)
+    corner = np.array([*corner_mm, round(float(levels[0]), 9)])
+    grid = _grid(path, frames[0], extra, (len(levels), step), corner)
+    return Stack(
+        frames=tuple(frames),
+        grid=grid,
+        shift_px=shift_px,
+        slice_index=slice_index,
+        remarks=(*tilt, *remarks),
+    )
+
+
+def _local(frames: Sequence[Frame]) -> Array:
+    """Positions along the first image's row, column and normal [mm], shape (n, 3)."""
+    return np.asarray([frame.position_mm for frame in frames] @ frames[0].axes)
+
+
+def _grid(
+    path: Path,
+    frame: Frame,
+    extra: Sequence[int] | NDArray[np.int64],
+    levels: tuple[int, float],
+    corner_mm: Array,
+) -> VolumeGrid:
+    x, y, z = (float(value) for value in frame.axes @ corner_mm)
+    rows = [(float(a), float(b), float(c)) for a, b, c in frame.axes]
+    try:
+        return VolumeGrid(
+            shape_zyx=(levels[0], frame.rows + int(extra[1]), frame.columns + int(extra[0])),
+            spacing_xyz_mm=(*frame.spacing_xy_mm, levels[1]),
+            origin_xyz_mm=(x, y, z),
+            direction=(rows[0], rows[1], rows[2]),
+        )
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _shifts(path: Path, frame: Frame, local: Array) -> tuple[Array | None, Array, tuple[str, ...]]:
+    """Shift of each image within its plane [pixels], the grid's corner [mm], what was done."""
+    along, beside = local[:, 2] - local[0, 2], local[:, :2]
+    slope = np.linalg.lstsq(np.column_stack([along, np.ones(len(along))]), beside, rcond=None)[0]
+    line = np.outer(along, slope[0]) + slope[1]
+    off_px = np.abs((beside - line) / frame.spacing_xy_mm).max()
+    tilt_deg = math.degrees(math.atan(float(np.linalg.norm(slope[0]))))
+    if off_px > LINE_PX or tilt_deg > LARGEST_TILT_DEG:
+        raise InputError(
+            f"{path}: the images do not lie on a line: {off_px:.3g} pixels beside it, at "
+            f"{tilt_deg:.1f} degrees to their normal (at most {LINE_PX:g} and "
+            f"{LARGEST_TILT_DEG:g} are allowed)"
+        )
+    shift_px = (beside - beside.min(axis=0)) / frame.spacing_xy_mm
+    if shift_px.max() <= STRAIGHT_PX:
+        return None, beside.mean(axis=0), ()
+    remark = f"gantry tilt of {tilt_deg:.1f} degrees: resampled onto a right-angled grid"
+    return shift_px, beside.min(axis=0), (remark,)
+
+
+def _levels(
+    path: Path, along: Array, gaps: str, normal: Array
+) -> tuple[Array | None, Array, tuple[str, ...]]:
+    """Index of the image at each level (None: all, evenly), the levels [mm], what was done."""
+    steps = np.diff(along)
+    even = _even(along)
+    if np.abs(along - even).max() <= min(EVEN_MM, EVEN_RATIO * (even[1] - even[0])) + 1e-9:
+        return None, even, ()
+    median = float(np.median(steps))
+    wide = np.flatnonzero(steps > GAP_RATIO * median)
+    _require_no_gap(path, along, wide, gaps, median, normal)
+    if steps.min() < SMALLEST_RATIO * median:
+        raise InputError(
+            f"{path}: slices are too uneven: {steps.min():.3f} to {steps.max():.3f} mm apart, "
+            f"median {median:.3f} mm (at least {SMALLEST_RATIO:g} medians are needed)"
+        )
+    count = round(float(along[-1] - along[0]) / median) + 1
+    levels = np.linspace(along[0], along[-1], count)
+    index = np.interp(levels, along, np.arange(len(along)))
+    step = (along[-1] - along[0]) / (count - 1)
+    missing = f", {len(wide)} gaps filled" if len(wide) else ""
+    remark = (
+        f"slices are {steps.min():.3f} to {steps.max():.3f} mm apart{missing}: interpolated onto "
+        f"{count} slices of {step:.3f} mm"
+    )
+    return index, levels, (remark,)
+
+
+def _even(along: Array) -> Array:
+    """The even positions nearest to some rising ones, by least squares."""
+    count = np.arange(len(along), dtype=float)
+    middle = count - count.mean()
+    step = middle @ along / (middle @ middle)
+    return np.asarray(along.mean() + step * middle)
+
+
+def _require_no_gap(
+    path: Path, along: Array, wide: NDArray[np.intp], gaps: str, median: float, normal: Array
+) -> None:
+    if len(wide) == 0:
+        return
+    largest = float(np.diff(along).max()) / median
+    if gaps == "interpolate" and largest <= LARGEST_GAP_RATIO:
+        return
+    where = ", ".join(f"{along[at]:.2f} to {along[at + 1]:.2f} mm" for at in wide[:5])
+    more = f" and {len(wide) - 5} more" if len(wide) > 5 else ""
+    direction = ", ".join(f"{value:.3g}" for value in normal + 0.0)
+    advice = (
+        "volume.gaps: interpolate fills them"
+        if largest <= LARGEST_GAP_RATIO
+        else f"too wide to be filled: {largest:.1f} spacings, at most {LARGEST_GAP_RATIO:g}"
+    )
+    raise InputError(
+        f"{path}: slices are missing at {where}{more} along ({direction}), spacing {median:.3f} "
+        f"mm; {advice}"
+    )
