@@ -4,6 +4,7 @@
 app.py run configs/sweep.yaml            stream what a YAML file describes
 app.py validate configs/sweep.yaml       check a YAML file
 app.py schema                            JSON Schema of the YAML, for editors
+app.py presets                           C-arms that carm.preset may name
 app.py fetch chest-ct                    bring a public CT
 app.py inspect CT.nii.gz                 what is in a file, with a picture of its slices
 app.py preprocess --nifti CT.nii.gz      attenuation as a folder that `run --ct` takes
@@ -35,6 +36,7 @@ from fluoro.config import Config, load_config, volume_config
 from fluoro.console.status import StreamStatus
 from fluoro.errors import FluoroError, InputError
 from fluoro.paths import output_dir
+from fluoro.presets import PRESET_SOURCE, carm_presets
 
 STARTED_NS = time.time_ns()
 
@@ -220,6 +222,16 @@ def schema(_arguments: argparse.Namespace) -> int:
     return 0
 
 
+def presets(_arguments: argparse.Namespace) -> int:
+    """List the C-arms that `carm.preset` may name."""
+    print(f"{'carm.preset':<24}  SDD mm  SOD mm  detector px   pixel mm   ({PRESET_SOURCE})")
+    for name, keys in carm_presets().items():
+        pixels = f"{keys['detector_width_px']} x {keys['detector_height_px']}"
+        lengths = f"{keys['source_to_detector_mm']:6g}  {keys['source_to_isocenter_mm']:6g}"
+        print(f"{name:<24}  {lengths}  {pixels:<12}  {keys['pixel_spacing_mm']:g}")
+    return 0
+
+
 def fetch(arguments: argparse.Namespace) -> int:
     """Bring a public data set into the cache."""
     from fluoro.volume.fetch import fetch as fetch_data
@@ -327,6 +339,8 @@ def parser() -> argparse.ArgumentParser:
     _add_set(command)
 
     _add_command(commands, "schema", schema, "print the JSON Schema of the YAML")
+
+    _add_command(commands, "presets", presets, "list the C-arms that carm.preset may name")
 
     command = _add_command(commands, "fetch", fetch, "bring a public CT into the cache")
     command.add_argument("name", metavar="NAME", help="chest-ct")

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec, OutputContext
 
+from fluoro.geometry.labels import angle_label
+from fluoro.geometry.projection import View
 from fluoro.imaging.frame import FrameHeader
+from fluoro.rendering.miss import explain_miss
 from fluoro.rendering.renderer import DrrRenderer
 from operators.messages import emit
 
 __all__ = ["DrrRendererOp"]
 
+log = logging.getLogger(__name__)
+
 
 class DrrRendererOp(Operator):
     """Renders the view of each pose, outside the interpreter's lock.
+
+    The first view whose beam misses the volume is explained in the log.
 
     Ports:
         pose (in): `FrameHeader`.
@@ -36,6 +44,7 @@ class DrrRendererOp(Operator):
         **kwargs: Any,
     ) -> None:
         self._renderer, self._isocenter_xyz_mm = renderer, isocenter_xyz_mm
+        self._miss_explained = False
         super().__init__(fragment, *args, **kwargs)
 
     def setup(self, spec: OperatorSpec) -> None:
@@ -52,3 +61,15 @@ class DrrRendererOp(Operator):
         view = header.geometry.view(header.pose, self._isocenter_xyz_mm)
         integrals = self._renderer.render(view)
         emit(self, output, "integrals", integrals, header.stamped("render_end"))
+        if not self._miss_explained:
+            self._explain(header, view)
+
+    def _explain(self, header: FrameHeader, view: View) -> None:
+        """Say once why a picture is empty."""
+        miss = explain_miss(view, self._renderer.grid)
+        if miss is None:
+            return
+        self._miss_explained = True
+        shift = ", ".join(f"{value:g}" for value in header.pose.translation_mm)
+        where = f"{angle_label(header.pose)}, translation ({shift}) mm"
+        log.warning("frame %d at %s: %s", header.number, where, miss)
