@@ -25,7 +25,7 @@ from pydantic import (
 
 from fluoro.errors import InputError
 from fluoro.mistakes import KeyValueError, mistakes, shown
-from fluoro.presets import carm_preset
+from fluoro.presets import carm_preset, carm_presets
 from fluoro.yaml_text import parse_yaml, read_mapping
 
 __all__ = [
@@ -770,7 +770,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
             message has one line per mistake, each naming where it stands and the key.
     """
     document = read_mapping(path)
-    overridden = [_apply_override(document, override) for override in overrides]
+    overridden = [_apply_override(document, override) for override in _preset_first(overrides)]
     try:
         config = Config.model_validate(document)
     except ValidationError as error:
@@ -804,6 +804,16 @@ def volume_config(given: Mapping[str, Any], overrides: Sequence[str] = ()) -> Vo
         raise InputError("\n".join(lines)) from None
 
 
+PRESET_KEY = "carm.preset"
+PRESET_KEYS = tuple(next(iter(carm_presets().values())))
+"""A preset from the command line counts more than the lengths that the file gives."""
+
+
+def _preset_first(overrides: Sequence[str]) -> list[str]:
+    """The overrides with the preset before what is given beside it."""
+    return sorted(overrides, key=lambda override: override.partition("=")[0] != PRESET_KEY)
+
+
 def _apply_override(document: dict[str, Any], override: str) -> str:
     """Set a key of the document and return its path."""
     key, equals, text = override.partition("=")
@@ -818,6 +828,9 @@ def _apply_override(document: dict[str, Any], override: str) -> str:
         if not isinstance(section, dict):
             raise InputError(f"--set {key}: {part} is not a section")
     section[parts[-1]] = parse_yaml(text, f"--set {key}")
+    if key == PRESET_KEY and section["preset"] is not None:
+        for filled_in in PRESET_KEYS:
+            section.pop(filled_in, None)
     return key
 
 
