@@ -23,6 +23,16 @@ from pydantic import (
     model_validator,
 )
 
+from fluoro.compat.settings import (  # the few-line API's, importable from here as well
+    CarmGeometry,
+    HuToMuMapping,
+    MetricsSettings,
+    OutputSettings,
+    PreprocessingSettings,
+    RealismSettings,
+    SimulatorConfig,
+    XrayPhysics,
+)
 from fluoro.errors import InputError
 from fluoro.mistakes import KeyValueError, mistakes, shown
 from fluoro.presets import carm_preset, carm_presets
@@ -30,20 +40,28 @@ from fluoro.yaml_text import parse_yaml, read_mapping
 
 __all__ = [
     "CarmConfig",
+    "CarmGeometry",
     "Config",
     "ConsoleConfig",
     "DdsConfig",
     "DdsFramesConfig",
     "DdsPoses",
     "HolovizConfig",
+    "HuToMuMapping",
     "ImageChainConfig",
     "JointConfig",
+    "MetricsSettings",
+    "OutputSettings",
     "PoseConfig",
     "PoseSourceConfig",
+    "PreprocessingSettings",
+    "RealismSettings",
     "RecorderConfig",
     "RendererConfig",
     "RunConfig",
+    "SimulatorConfig",
     "VolumeConfig",
+    "XrayPhysics",
     "load_config",
     "volume_config",
 ]

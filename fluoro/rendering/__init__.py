@@ -1,1 +1,40 @@
-"""Line integrals: device choice, kernels, the DRR renderer and its reference."""
+"""Line integrals: device choice, kernels, the DRR renderer and its reference.
+
+fluorosim's names for renderer and realism are importable from here as well.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fluoro.compat.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from fluoro.rendering.diffdrr_slang_renderer import (
+        SlangDiffDRRConfig,
+        SlangDiffDRRFunction,
+        SlangDiffDRRRenderer,
+        TorchSlangDiffDRR,
+        create_slang_diffdrr_optimizer,
+        render_diffdrr_slang,
+    )
+    from fluoro.rendering.realism import RealismConfig, apply_realism
+
+__all__ = [
+    "RealismConfig",
+    "SlangDiffDRRConfig",
+    "SlangDiffDRRFunction",
+    "SlangDiffDRRRenderer",
+    "TorchSlangDiffDRR",
+    "apply_realism",
+    "create_slang_diffdrr_optimizer",
+    "render_diffdrr_slang",
+]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        **dict.fromkeys(__all__, "fluoro.rendering.diffdrr_slang_renderer"),
+        **dict.fromkeys(("RealismConfig", "apply_realism"), "fluoro.rendering.realism"),
+    },
+)

@@ -1,0 +1,198 @@
+"""From a CT to attenuation, in one line for each kind of source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.compat.ct import CtVolume, ct_volume, load_dicom_series_hu, load_nifti_hu
+from fluoro.compat.settings import PreprocessingSettings
+from fluoro.compat.volume import PreprocessedVolume, VolumeMetadata, require_three_axes
+from fluoro.errors import InputError
+from fluoro.volume.attenuation import HuToMu, LinearCurve
+
+__all__ = ["VolumePreprocessor"]
+
+Vector3 = tuple[float, float, float]
+
+
+class VolumePreprocessor:
+    """A CT on its way to attenuation.
+
+        volume = VolumePreprocessor.from_dicom("series/").preprocess(output_dir="cache")
+
+    Args:
+        hu_volume: CT numbers [HU], shape (z, y, x), finite.
+        spacing_zyx_mm: Distance between voxel centres along z, y and x [mm], each > 0.
+        origin_xyz_mm: Centre of voxel (0, 0, 0) in patient LPS [mm]; None: (0, 0, 0).
+        source: What to call it.
+        settings: Clipping and the way to attenuation.
+        direction: 9 numbers, the rows of the matrix whose columns are the directions of the x, y
+            and z index in patient LPS; None: they run along L, P and S.
+
+    Raises:
+        InputError: Another number of axes, voxels that are not finite, or a spacing, origin or
+            direction that no volume can have.
+    """
+
+    def __init__(
+        self,
+        hu_volume: NDArray[Any],
+        spacing_zyx_mm: Vector3,
+        origin_xyz_mm: Vector3 | None = None,
+        source: str | None = None,
+        settings: PreprocessingSettings | None = None,
+        *,
+        direction: tuple[float, ...] | None = None,
+    ) -> None:
+        require_three_axes(hu_volume)
+        z, y, x = hu_volume.shape
+        self._metadata = VolumeMetadata(
+            shape_zyx=(z, y, x),
+            spacing_zyx_mm=_floats("spacing_zyx_mm", spacing_zyx_mm),
+            origin_xyz_mm=origin_xyz_mm and _floats("origin_xyz_mm", origin_xyz_mm),
+            hu_range=_range(hu_volume),
+            source=source,
+            direction=direction,
+        )
+        self._metadata.grid  # noqa: B018  (says what is wrong with it)
+        self._hu = hu_volume
+        self._settings = settings or PreprocessingSettings()
+
+    @classmethod
+    def from_dicom(
+        cls, dicom_dir: str | Path, settings: PreprocessingSettings | None = None
+    ) -> VolumePreprocessor:
+        """The series in a folder.
+
+        Raises:
+            MissingError: There is no such folder; also a FileNotFoundError.
+            InputError: A series that cannot be used.
+        """
+        return cls._from_ct(load_dicom_series_hu(dicom_dir), str(dicom_dir), settings)
+
+    @classmethod
+    def from_nifti(
+        cls, nifti_path: str | Path, settings: PreprocessingSettings | None = None
+    ) -> VolumePreprocessor:
+        """A NIfTI file.
+
+        Raises:
+            MissingError: There is no such file; also a FileNotFoundError.
+            InputError: A file that cannot be used.
+        """
+        return cls._from_ct(load_nifti_hu(nifti_path), str(nifti_path), settings)
+
+    @classmethod
+    def from_numpy(
+        cls,
+        hu_volume: NDArray[Any],
+        spacing_zyx_mm: Vector3 = (1.0, 1.0, 1.0),
+        settings: PreprocessingSettings | None = None,
+    ) -> VolumePreprocessor:
+        """CT numbers in memory, their axes along patient S, P and L."""
+        return cls(hu_volume, spacing_zyx_mm, source="numpy", settings=settings)
+
+    @classmethod
+    def from_phantom(
+        cls, spacing_mm: float = 1.4, settings: PreprocessingSettings | None = None
+    ) -> VolumePreprocessor:
+        """The thorax phantom (docs/phantom.md): made in code, so nothing needs to be at hand.
+
+        Args:
+            spacing_mm: Edge of its voxels, 0.5 to 10 [mm].
+            settings: Clipping and the way to attenuation.
+
+        Raises:
+            InputError: A spacing outside its range.
+        """
+        from fluoro.volume.phantom import make_thorax
+
+        name = f"thorax phantom, {spacing_mm:g} mm"
+        return cls._from_ct(ct_volume(make_thorax(spacing_mm)), name, settings)
+
+    @classmethod
+    def _from_ct(
+        cls, ct: CtVolume, source: str, settings: PreprocessingSettings | None
+    ) -> VolumePreprocessor:
+        spacing = ct.spacing_zyx_mm or (1.0, 1.0, 1.0)
+        return cls(
+            ct.hu_zyx, spacing, ct.origin_xyz_mm, source, settings, direction=ct.direction
+        )  # fmt: skip
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along z, y and x."""
+        return self._metadata.shape_zyx
+
+    @property
+    def spacing_zyx_mm(self) -> Vector3:
+        """Distance between voxel centres along z, y and x [mm]."""
+        return self._metadata.spacing_zyx_mm
+
+    @property
+    def hu_range(self) -> tuple[float, float]:
+        """Lowest and highest CT number [HU]."""
+        return _range(self._hu)
+
+    def preprocess(self, output_dir: str | Path | None = None) -> PreprocessedVolume:
+        """Clip, map to attenuation and, where `output_dir` is given, save.
+
+        Raises:
+            OutputError: `output_dir` cannot be written.
+        """
+        to_mu = _hu_to_mu(self._settings)
+        mu = np.empty(self.shape, np.float32)
+        for plane, hu in zip(mu, self._hu, strict=True):
+            plane[...] = to_mu.mu(hu)
+        facts = vars(self._metadata) | {"mu_range": _range(mu)}
+        volume = PreprocessedVolume(mu, VolumeMetadata(**facts))
+        if output_dir is not None:
+            volume.save(output_dir)
+        return volume
+
+    def __repr__(self) -> str:
+        return (
+            f"VolumePreprocessor(source={self._metadata.source!r}, shape={self.shape}, "
+            f"spacing_zyx_mm={self.spacing_zyx_mm}, hu_range={self.hu_range})"
+        )
+
+
+def _hu_to_mu(settings: PreprocessingSettings) -> HuToMu:
+    line = settings.hu_to_mu
+    return HuToMu(
+        curve=LinearCurve(
+            hu_min=line.hu_min,
+            hu_max=line.hu_max,
+            mu_min_per_mm=line.mu_min,
+            mu_max_per_mm=line.mu_max,
+        ),
+        hu_clip_min=settings.hu_clip_min if settings.clip_hu else None,
+        hu_clip_max=settings.hu_clip_max if settings.clip_hu else None,
+    )
+
+
+def _range(volume: NDArray[Any]) -> tuple[float, float]:
+    """Lowest and highest value.
+
+    Raises:
+        InputError: Some are not finite, or there are none.
+    """
+    if volume.size == 0:
+        raise InputError(f"a volume must have voxels, got shape {volume.shape}")
+    low, high = float(volume.min()), float(volume.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = volume.size - int(np.isfinite(volume).sum())
+        raise InputError(f"{bad} of {volume.size} voxels are not finite (NaN or infinite)")
+    return low, high
+
+
+def _floats(name: str, values: Vector3) -> Vector3:
+    try:
+        z, y, x = (float(value) for value in values)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} must be 3 numbers, got {values!r}") from None
+    return z, y, x

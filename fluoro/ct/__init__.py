@@ -1,0 +1,1 @@
+"""Where fluorosim's scripts look for its CT loaders; fluoro's own are in `fluoro.volume`."""

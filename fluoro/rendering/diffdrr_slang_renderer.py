@@ -1,0 +1,34 @@
+"""Where fluorosim's scripts look for its renderer; PyTorch is imported when a name needs it."""
+
+from typing import TYPE_CHECKING
+
+from fluoro.compat.lazy import lazy_names
+from fluoro.compat.slang_renderer import (
+    SlangDiffDRRConfig,
+    SlangDiffDRRRenderer,
+    render_diffdrr_slang,
+)
+
+if TYPE_CHECKING:
+    from fluoro.compat.torch_drr import (
+        SlangDiffDRRFunction,
+        TorchSlangDiffDRR,
+        create_slang_diffdrr_optimizer,
+    )
+
+__all__ = [
+    "SlangDiffDRRConfig",
+    "SlangDiffDRRFunction",
+    "SlangDiffDRRRenderer",
+    "TorchSlangDiffDRR",
+    "create_slang_diffdrr_optimizer",
+    "render_diffdrr_slang",
+]
+
+__getattr__ = lazy_names(
+    __name__,
+    dict.fromkeys(
+        ("SlangDiffDRRFunction", "TorchSlangDiffDRR", "create_slang_diffdrr_optimizer"),
+        "fluoro.compat.torch_drr",
+    ),
+)
