@@ -5,10 +5,13 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from app import main
 from fluoro.config import VolumeConfig, volume_config
@@ -20,6 +23,7 @@ from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume import staging, volume_folder
 from fluoro.volume.attenuation import mu_from_hu, mu_water_per_mm
 from fluoro.volume.load import load_volume, preprocess_volume
+from fluoro.volume.volume_folder import _samples_sha256, digest
 from tests.volume_files import meta_bytes, ramp, saved, written
 
 ROOT = Path(__file__).parent.parent
@@ -151,8 +155,8 @@ def test_a_folder_is_cropped_and_resampled_like_a_ct(tmp_path):
 def test_a_folder_that_has_changed_is_refused(tmp_path, name, harm):
     preprocessed(tmp_path)
     harm(tmp_path / "folder" / name)
-    for settings in ({}, {"spacing_mm": 2.0}):
-        refused(tmp_path / "folder", "damaged or has changed since it was made", **settings)
+    for changed in ({}, {"spacing_mm": 2.0}):
+        refused(tmp_path / "folder", "damaged or has changed since it was made", **changed)
 
 
 @pytest.mark.parametrize(
@@ -290,6 +294,49 @@ def test_metadata_that_is_none_is_refused(tmp_path, text):
     folder = fluorosims(tmp_path / "folder")
     (folder / "metadata.json").write_text(text)
     refused(folder, r"metadata\.json: (cannot be read|must hold a JSON object)")
+
+
+VALUES = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3),
+        st.sampled_from([10**400, 4, 5, 6]),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=2), inner, max_size=2)
+    ),
+    max_leaves=5,
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from([*METADATA]), VALUES, min_size=1, max_size=3))
+@settings(max_examples=200, deadline=None)
+def test_drawn_metadata_gives_a_volume_or_one_line(drawn):
+    with tempfile.TemporaryDirectory() as folder:
+        path = fluorosims(Path(folder) / "folder", **drawn)
+        refusal = ""
+        try:
+            grid = load_volume(VolumeConfig(path=path)).grid
+        except InputError as error:
+            refusal = str(error)
+        assert "\n" not in refusal
+        assert refusal or grid.shape_zyx == (4, 5, 6)
+
+
+@given(st.dictionaries(st.sampled_from(["key", "grid", "figures", "bytes", "source"]), VALUES))
+@settings(max_examples=100, deadline=None)
+def test_drawn_facts_with_a_right_checksum_give_a_volume_or_one_line(drawn):
+    with tempfile.TemporaryDirectory() as folder:
+        path, text = fluorosims(Path(folder) / "folder"), json.dumps(METADATA)
+        facts = {"sha256": "", "samples_sha256": _samples_sha256(path / "mu_volume.npy"),
+                 "key": {}, "source": "x", "figures": None, "grid": text,
+                 "bytes": (path / "mu_volume.npy").stat().st_size, **drawn}  # fmt: skip
+        try:
+            document = {"checksum": digest(facts), "volume": facts}
+        except ValueError:  # not a finite number
+            return
+        (path / "volume.json").write_text(json.dumps(document))
+        with pytest.raises(InputError, match="damaged or has changed"):
+            load_volume(VolumeConfig(path=path))
 
 
 def test_voxels_alone_are_refused(tmp_path):

@@ -48,7 +48,7 @@ def nifti_bytes(
         struct.pack_into(order + fmt, header, at, *values)
     header[123] = units
     header[344:348] = magic
-    return bytes(header) + (ramp(order + "i2") if voxels is None else voxels).tobytes()
+    return bytes(header) + _raw(ramp(order + "i2") if voxels is None else voxels)
 
 
 def meta_bytes(voxels=None, **fields):
@@ -91,7 +91,8 @@ def _lines(fields, colon):
 
 
 def _raw(voxels):
-    return (ramp() if voxels is None else voxels).tobytes()
+    values = ramp() if voxels is None else voxels
+    return values if isinstance(values, bytes) else values.tobytes()
 
 
 def written(folder: Path, name: str, raw: bytes) -> Path:

@@ -203,7 +203,7 @@ def _open_fluorosims(folder: Path) -> tuple[NDArray[Any], VolumeGrid, dict[str, 
             spacing_xyz_mm=(x, y, z),
             origin_xyz_mm=(origin[0], origin[1], origin[2]),
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise InputError(f"{folder / METADATA_NAME}: {reason}") from None
     if mu_zyx.shape != shape_zyx:
@@ -277,6 +277,6 @@ def _water(facts: Mapping[str, Any]) -> float | None:
 def _range(facts: Mapping[str, Any], key: str) -> tuple[float, float] | None:
     try:
         low, high = (float(value) for value in facts[key])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return (low, high) if -math.inf < low <= high < math.inf else None

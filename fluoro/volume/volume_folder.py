@@ -96,7 +96,7 @@ def read_volume_folder(folder: Path) -> tuple[MuVolume, dict[str, Any]]:
     try:
         facts = _read_facts(folder)
         return _map_voxels(folder, facts), facts["key"]
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
         raise DamagedError(str(error)) from error
 
 
