@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from threading import Semaphore
 from typing import Any
 
 from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec, OutputContext
@@ -33,6 +34,7 @@ class DrrRendererOp(Operator):
     Args:
         renderer: What renders.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
+        free: Released after each frame, for a source that waits for its turn; None: nobody waits.
     """
 
     def __init__(
@@ -41,9 +43,11 @@ class DrrRendererOp(Operator):
         *args: Any,
         renderer: DrrRenderer,
         isocenter_xyz_mm: Sequence[float],
+        free: Semaphore | None = None,
         **kwargs: Any,
     ) -> None:
         self._renderer, self._isocenter_xyz_mm = renderer, isocenter_xyz_mm
+        self._free = free
         self._miss_explained = False
         super().__init__(fragment, *args, **kwargs)
 
@@ -61,6 +65,8 @@ class DrrRendererOp(Operator):
         view = header.geometry.view(header.pose, self._isocenter_xyz_mm)
         integrals = self._renderer.render(view)
         emit(self, output, "integrals", integrals, header.stamped("render_end"))
+        if self._free:
+            self._free.release()
         if not self._miss_explained:
             self._explain(header, view)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from threading import Event
+from threading import Event, Semaphore
 from typing import Any
 
 import operators.runtime  # noqa: F401  (prepares the imports below)
@@ -15,7 +15,7 @@ from holoscan.conditions import PeriodicCondition, PeriodicConditionPolicy
 from holoscan.core import Application, Operator
 from holoscan.schedulers import EventBasedScheduler
 
-from fluoro.config import Config
+from fluoro.config import Config, DdsPoses
 from fluoro.console.controls import LiveControls
 from fluoro.console.server import Console
 from fluoro.geometry.carm import CarmGeometry
@@ -26,10 +26,13 @@ from fluoro.io.recorder import Recorder
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.renderer import DrrRenderer
 from operators.console import ConsoleOp
+from operators.dds import DdsParts
 from operators.drr_renderer import DrrRendererOp
+from operators.frame_publisher import FramePublisherOp
 from operators.image_chain import ImageChainOp
 from operators.monitor import StreamMonitor
 from operators.pose_source import PoseSourceOp
+from operators.pose_subscriber import PoseSubscriberOp
 from operators.recorder import RecorderOp
 
 __all__ = ["FluoroApp", "Parts"]
@@ -56,6 +59,7 @@ class Parts:
     stop: Event
     console: Console | None = None
     recorder: Recorder | None = None
+    dds: DdsParts | None = None
 
 
 class FluoroApp(Application):
@@ -63,6 +67,7 @@ class FluoroApp(Application):
 
     def __init__(self, config: Config, parts: Parts) -> None:
         self._config, self._parts = config, parts
+        self._renderer_free = Semaphore(1) if self._trigger == "pose" else None
         super().__init__()
         self.scheduler(
             EventBasedScheduler(
@@ -82,12 +87,16 @@ class FluoroApp(Application):
         self.add_flow(source, renderer, {("pose", "pose")})
         self.add_flow(renderer, chain, {("integrals", "integrals")})
         self.add_flow(chain, self._recorder(), {("record", "frame")})
+        if self._trigger == "lockstep":
+            self.add_flow(chain, self._frame_publisher(), {("record", "frame")})
         for display, port in displays.items():
             self.add_flow(chain, display, {("view", port)})
             pool = self.make_thread_pool(f"{display.name}_thread", 1)
             pool.add(display, pin_operator=True)
 
     def _pose_source(self) -> Operator:
+        if isinstance(self._config.pose_source, DdsPoses):
+            return self._pose_subscriber(self._config.pose_source)
         run, parts = self._config.run, self._parts
         return PoseSourceOp(
             self,
@@ -101,6 +110,40 @@ class FluoroApp(Application):
             frames=run.frames,
             stop=parts.stop,
             name="pose_source",
+        )
+
+    def _pose_subscriber(self, source: DdsPoses) -> Operator:
+        parts = self._parts
+        subscriber = PoseSubscriberOp(
+            self,
+            *(self._pace() if source.trigger == "clock" else []),
+            feed=parts.dds.feed,
+            config=source,
+            geometry=parts.geometry,
+            controls=parts.controls,
+            frames=self._config.run.frames,
+            stop=parts.stop,
+            on_blank=parts.dds.sink.send_black if parts.dds.sink else None,
+            turn=self._renderer_free,
+            name="pose_subscriber",
+        )
+        self.make_thread_pool("pose_subscriber_thread", 1).add(subscriber, pin_operator=True)
+        return subscriber
+
+    @property
+    def _trigger(self) -> str | None:
+        source = self._config.pose_source
+        return source.trigger if isinstance(source, DdsPoses) else None
+
+    def _frame_publisher(self) -> Operator:
+        parts = self._parts
+        return FramePublisherOp(
+            self,
+            device=parts.device,
+            sink=parts.dds.sink,
+            monitor=parts.monitor,
+            lossless=self._trigger == "lockstep",
+            name="frame_publisher",
         )
 
     def _pace(self) -> list[Any]:
@@ -117,6 +160,7 @@ class FluoroApp(Application):
             self,
             renderer=parts.renderer,
             isocenter_xyz_mm=parts.isocenter_xyz_mm,
+            free=self._renderer_free,
             name="renderer",
         )
 
@@ -153,6 +197,8 @@ class FluoroApp(Application):
                 name="console",
             )
             displays[console] = "frame"
+        if parts.dds and parts.dds.sink and self._trigger != "lockstep":
+            displays[self._frame_publisher()] = "frame"
         if self._config.holoviz.enabled:
             from operators.holoviz import make_holoviz
 

@@ -17,7 +17,7 @@ from fluoro.geometry.trajectory import Trajectory
 from fluoro.imaging.frame import FrameHeader
 from operators.monitor import StreamMonitor
 
-__all__ = ["PoseSourceOp"]
+__all__ = ["PoseSourceOp", "with_distance"]
 
 IDLE_S = 0.01
 """Pause between looks at the controls while the beam is off and nothing else sets the pace."""
@@ -82,13 +82,10 @@ class PoseSourceOp(Operator):
         return None
 
     def _header(self, state: ControlState) -> FrameHeader:
-        geometry = self._geometry
-        if state.source_to_detector_mm != geometry.source_to_detector_mm:
-            geometry = replace(geometry, source_to_detector_mm=state.source_to_detector_mm)
         return FrameHeader(
             number=self._number,
             pose=self._pose(state),
-            geometry=geometry,
+            geometry=with_distance(self._geometry, state),
             stamps_ns={"pose": time.time_ns()},
         )
 
@@ -97,3 +94,10 @@ class PoseSourceOp(Operator):
         pose, clamped = self._limits.applied(wanted)
         self._monitor.count_clamped(clamped)
         return pose
+
+
+def with_distance(geometry: CarmGeometry, state: ControlState) -> CarmGeometry:
+    """The C-arm with the distance from source to detector that a user has set on the console."""
+    if state.source_to_detector_mm == geometry.source_to_detector_mm:
+        return geometry
+    return replace(geometry, source_to_detector_mm=state.source_to_detector_mm)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from fluoro.config import CarmConfig, Config
+from fluoro.config import CarmConfig, Config, DdsPoses
 from fluoro.console.controls import LiveControls
 from fluoro.console.scene import SceneModel
 from fluoro.console.server import Console
@@ -40,6 +40,7 @@ from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.load import load_volume
 from fluoro.volume.surface import bone_surface, skin_surface
 from fluoro.volume.volumes import MuVolume
+from operators.dds import open_dds
 from operators.graph import FluoroApp, Parts
 from operators.holoviz import require_holoviz
 from operators.monitor import StreamMonitor
@@ -138,6 +139,7 @@ class _Session:
         self._folder = self._make_folder() if config.recorder.enabled else None
         self._recorder = self._open_recorder(stack)
         self._stop = threading.Event()
+        self._dds = open_dds(config, self._isocenter_xyz_mm, self._monitor, stack)
         self._signals = _Signals(self._stop)
 
     def _prepared(self) -> tuple[DrrRenderer, ImageChain]:
@@ -157,6 +159,9 @@ class _Session:
         return renderer, chain
 
     def _target_fps(self) -> float | None:
+        source = self._config.pose_source
+        if isinstance(source, DdsPoses) and source.trigger != "clock":
+            return None
         return self._config.run.fps if self._config.run.pacing == "paced" else None
 
     def _make_folder(self) -> Path:
@@ -191,7 +196,12 @@ class _Session:
         if not self._config.console.enabled:
             return None, None
         skin, bone = self._surfaces or (None, None)
-        scene = SceneModel(isocenter_xyz_mm=self._isocenter_xyz_mm, skin=skin, bone=bone)
+        scene = SceneModel(
+            isocenter_xyz_mm=self._isocenter_xyz_mm,
+            skin=skin,
+            bone=bone,
+            patient_position=self._config.volume.patient_position,
+        )
         console = Console(
             self._config.console, self._controls, scene=scene, on_save=self._save_frame
         )
@@ -261,6 +271,7 @@ class _Session:
             stop=self._stop,
             console=self._console,
             recorder=self._recorder,
+            dds=self._dds,
         )
 
     def _finish(self, *, interrupted: bool) -> None:
@@ -278,6 +289,7 @@ class _Session:
                 skin,
                 bone,
                 self._isocenter_xyz_mm,
+                patient_position=self._config.volume.patient_position,
                 fps=MOVIE_FPS,
                 progress=self._movie_progress,
             )
@@ -298,6 +310,7 @@ class _Session:
     def _write_record(self, stopped_by: str) -> dict[str, Any]:
         sinks = {"recorder": self._recorder, "console": self._console}
         dropped = {name: 0 for name, sink in sinks.items() if sink} | self._monitor.dropped()
+        dropped |= self._dds.dropped() if self._dds else {}
         completed = stopped_by == FRAMES_DONE
         if self._folder is None:
             return self._record.summary(dropped=dropped, completed=completed, stopped_by=stopped_by)

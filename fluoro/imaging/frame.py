@@ -10,7 +10,22 @@ from numpy.typing import NDArray
 
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 
-__all__ = ["FluoroFrame", "FrameHeader", "to_uint8"]
+__all__ = ["FluoroFrame", "FrameHeader", "PoseOrigin", "to_uint8"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoseOrigin:
+    """Where a pose that somebody sent came from.
+
+    Attributes:
+        stamp_ns: The sender's stamp [ns], by the sender's clock.
+        sequence: Counts the poses that came, from 0, those refused among them.
+        time_ns: Time that the frame shows [ns]: the stamp, or where a pose is held, of the frame.
+    """
+
+    stamp_ns: int
+    sequence: int
+    time_ns: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,6 +40,7 @@ class FluoroFrame:
         geometry: The C-arm's lengths and detector at that moment.
         stamps_ns: Unix time [ns] by stage, in order: `pose` (the pose was issued), `render_start`,
             `render_end`, `chain_end`.
+        origin: Who sent the pose; None: it is our own.
     """
 
     image: NDArray[np.float32]
@@ -32,6 +48,7 @@ class FluoroFrame:
     pose: CarmPose
     geometry: CarmGeometry
     stamps_ns: dict[str, int]
+    origin: PoseOrigin | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +60,14 @@ class FrameHeader:
         pose: Where the C-arm stands.
         geometry: The C-arm's lengths and detector.
         stamps_ns: Unix time [ns] by stage, as in `FluoroFrame`.
+        origin: Who sent the pose; None: it is our own.
     """
 
     number: int
     pose: CarmPose
     geometry: CarmGeometry
     stamps_ns: dict[str, int]
+    origin: PoseOrigin | None = None
 
     def stamped(self, stage: str) -> FrameHeader:
         """A copy with the time of now for a stage."""
@@ -62,6 +81,7 @@ class FrameHeader:
             pose=self.pose,
             geometry=self.geometry,
             stamps_ns=self.stamps_ns,
+            origin=self.origin,
         )
 
 

@@ -1,0 +1,216 @@
+"""Poses from DDS to whoever renders: the newest one, or each in its order."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from fluoro.config import DdsPoses
+from fluoro.dds import qos
+from fluoro.dds.door import PoseDoor
+from fluoro.dds.i4h import ProbeInfo
+from fluoro.dds.joints import Joint, joint_pose, joint_values
+from fluoro.dds.node import DdsNode, Listener, ros_topic
+from fluoro.dds.pose_messages import pose_of, probe_pose
+from fluoro.dds.ros_geometry import PoseStamped
+from fluoro.dds.ros_sensor import JointState
+from fluoro.dds.stamps import stamp_ns
+from fluoro.geometry.carm import CarmPose
+from fluoro.geometry.limits import CarmLimits
+from fluoro.geometry.se3 import interpolate
+
+__all__ = ["PoseFeed", "ReceivedPose"]
+
+LOCKSTEP_QUEUE = 1000
+"""Poses that may wait in lockstep; a sender that is further ahead is refused."""
+FOREVER_NS = 2**63
+"""In lockstep no clock of ours decides what is refused."""
+HISTORY = 64
+"""Poses kept to interpolate between."""
+TYPES: dict[str, type[Any]] = {
+    "pose_stamped": PoseStamped,
+    "joint_state": JointState,
+    "i4h": ProbeInfo,
+}
+ORIGIN = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceivedPose:
+    """A pose that came through the door.
+
+    Attributes:
+        pose: Where the C-arm is to stand.
+        stamp_ns: The sender's stamp; where it gave none, when the pose came [ns since 1970].
+        received_ns: When it came [ns since 1970].
+        sequence: Counts all poses that came, from 0, those refused among them.
+    """
+
+    pose: CarmPose
+    stamp_ns: int
+    received_ns: int
+    sequence: int
+
+
+class PoseFeed:
+    """Listens for poses; threads may call any method at any time.
+
+    Args:
+        node: The participant.
+        config: Topic, message, what is refused.
+        isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
+        limits: How far the C-arm reaches.
+    """
+
+    def __init__(
+        self,
+        node: DdsNode,
+        config: DdsPoses,
+        isocenter_xyz_mm: Sequence[float],
+        limits: CarmLimits,
+    ) -> None:
+        self._node, self._config, self._isocenter_xyz_mm = node, config, isocenter_xyz_mm
+        self._joints = [Joint(**joint.model_dump()) for joint in config.joints]
+        self._lockstep = config.trigger == "lockstep"
+        self._watchdog_ns = round(config.watchdog_ms * 1e6)
+        self._door = PoseDoor(
+            limits,
+            max_jump_deg=config.max_jump_deg,
+            max_jump_mm=config.max_jump_mm,
+            memory_ns=FOREVER_NS if self._lockstep else self._watchdog_ns,
+        )
+        self._changed = threading.Condition()
+        self._waiting: deque[ReceivedPose] = deque()
+        self._history: deque[ReceivedPose] = deque(maxlen=HISTORY)
+        self._sequence = self._superseded = self._admitted_ns = 0
+        self._writer: int | None = None
+        ros = config.message != "i4h"
+        self.topic = ros_topic(config.topic) if ros else config.topic
+        # a best-effort reader hears writers of either kind; in lockstep nothing may be lost
+        quality = qos.reliable(LOCKSTEP_QUEUE) if self._lockstep else qos.sensor_data()
+        self._listener: Listener[Any] = node.listen(
+            self.topic, TYPES[config.message], quality, self._on_sample
+        )
+
+    def next(self, timeout_s: float) -> ReceivedPose | None:
+        """The next pose not yet given out: the newest, in lockstep the oldest; None: none came."""
+        with self._changed:
+            if not self._waiting:
+                self._changed.wait(timeout_s)
+            return self._waiting.popleft() if self._waiting else None
+
+    def latest(self) -> ReceivedPose | None:
+        """The newest pose, given out or not; None before the first."""
+        with self._changed:
+            return self._history[-1] if self._history else None
+
+    def at(self, time_ns: int) -> ReceivedPose | None:
+        """The pose at a time [ns since 1970] between those received; beyond them the nearest."""
+        with self._changed:
+            known = list(self._history)
+        after = next((n for n, pose in enumerate(known) if pose.stamp_ns > time_ns), len(known))
+        if not 0 < after < len(known):
+            return known[min(after, len(known) - 1)] if known else None
+        return _between(known[after - 1], known[after], time_ns)
+
+    def silent(self) -> bool:
+        """Whether poses came once, and none for longer than the watchdog waits."""
+        with self._changed:
+            admitted_ns = self._admitted_ns
+        return admitted_ns > 0 and time.monotonic_ns() - admitted_ns > self._watchdog_ns
+
+    def figures(self) -> dict[str, int]:
+        """What came and what became of it, by name."""
+        with self._changed:
+            refused = {f"refused: {why}": n for why, n in self._door.refused.items()}
+            cut = {f"clamped: {name}": n for name, n in self._door.clamped.items()}
+            return {
+                "received": self._sequence,
+                "superseded": self._superseded,
+                "malformed": self._listener.malformed,
+                "writers": self._listener.writers(),
+                **refused,
+                **cut,
+            }
+
+    def hint(self) -> str:
+        """Why no pose comes, as far as can be seen; empty while they come."""
+        where = f"{self.topic} in domain {self._node.config.domain}"
+        if self._listener.mismatched():
+            return f"a writer of {where} offers best effort, lockstep asks for a reliable one"
+        if self._listener.writers():
+            return "" if self.latest() else f"a writer of {where} is there, no good pose came yet"
+        others = self._node.others()
+        if others:
+            return f"{others} participants in the domain, none writes {where} with our type"
+        return (
+            f"nobody else is in domain {self._node.config.domain} on "
+            f"{self._node.config.interface}: is the sender in another domain (ROS_DOMAIN_ID), "
+            f"or without {', '.join(self._node.config.peers) or 'us'} among its peers?"
+        )
+
+    def _on_sample(self, sample: Any, writer: int) -> None:
+        received_ns, now_ns = time.time_ns(), time.monotonic_ns()
+        sent_ns, read = self._reading(sample)
+        with self._changed:
+            sequence, self._sequence = self._sequence, self._sequence + 1
+            if not self._belongs(writer, now_ns):
+                self._door.refuse("second writer")
+                return
+            if len(self._waiting) >= LOCKSTEP_QUEUE:
+                self._door.refuse("too far ahead")
+                return
+            if writer != self._writer:
+                self._door.forget()
+            pose = self._door.admit(read, sent_ns, now_ns)
+            if pose is None:
+                return
+            self._writer, self._admitted_ns = writer, now_ns
+            self._put(
+                ReceivedPose(
+                    pose=pose,
+                    stamp_ns=sent_ns or received_ns,
+                    received_ns=received_ns,
+                    sequence=sequence,
+                )
+            )
+
+    def _reading(self, sample: Any) -> tuple[int, Callable[[], CarmPose]]:
+        """The sender's stamp, 0 where there is none, and what makes the pose."""
+        isocenter = self._isocenter_xyz_mm
+        if self._config.message == "i4h":
+            unit, orientation = self._config.position_unit, self._config.orientation
+            return 0, partial(probe_pose, sample, isocenter, unit=unit, orientation=orientation)
+        sent_ns = stamp_ns(sample.header.stamp)
+        if self._config.message == "pose_stamped":
+            return sent_ns, partial(pose_of, sample, isocenter)
+        return sent_ns, lambda: joint_pose(self._joints, joint_values(sample), isocenter)
+
+    def _belongs(self, writer: int, now_ns: int) -> bool:
+        """Whether this writer leads: the first one does until it falls silent."""
+        return self._writer in (None, writer) or now_ns - self._admitted_ns > self._watchdog_ns
+
+    def _put(self, pose: ReceivedPose) -> None:
+        self._history.append(pose)
+        if not self._lockstep:
+            self._superseded += len(self._waiting)
+            self._waiting.clear()
+        self._waiting.append(pose)
+        self._changed.notify()
+
+
+def _between(before: ReceivedPose, after: ReceivedPose, time_ns: int) -> ReceivedPose:
+    fraction = (time_ns - before.stamp_ns) / (after.stamp_ns - before.stamp_ns)
+    start, end = (received.pose.world_from_carm(ORIGIN) for received in (before, after))
+    motion = interpolate(start, end, fraction)
+    return ReceivedPose(
+        pose=CarmPose.from_world_from_carm(motion, ORIGIN),
+        stamp_ns=time_ns,
+        received_ns=after.received_ns,
+        sequence=after.sequence,
+    )

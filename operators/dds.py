@@ -1,0 +1,107 @@
+"""What a graph needs of DDS, opened before it and closed after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from fluoro.config import Config, DdsPoses
+from fluoro.dds.beacon import StatusBeacon, status_message
+from fluoro.dds.clock import make_clock
+from fluoro.dds.frame_sink import FrameSink
+from fluoro.dds.node import DdsNode
+from fluoro.dds.pose_feed import PoseFeed
+from fluoro.dds.ros_diagnostic import DiagnosticStatus, Level
+from fluoro.geometry.setup import make_limits
+from operators.monitor import StreamMonitor
+
+__all__ = ["DdsParts", "open_dds"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DdsParts:
+    """Where poses come from and frames go.
+
+    Attributes:
+        feed: Poses; None: the graph has another source.
+        sink: Frames; None: none are sent.
+    """
+
+    feed: PoseFeed | None
+    sink: FrameSink | None
+
+    def dropped(self) -> dict[str, int]:
+        """Poses and frames lost here, by where."""
+        figures = self.feed.figures() if self.feed else {}
+        poses = {f"poses {name}": n for name, n in figures.items() if name.startswith("refused")}
+        if figures.get("malformed"):
+            poses["poses malformed"] = figures["malformed"]
+        return poses | ({"dds writer": self.sink.lost} if self.sink else {})
+
+
+def open_dds(
+    config: Config, isocenter_xyz_mm: Sequence[float], monitor: StreamMonitor, stack: ExitStack
+) -> DdsParts | None:
+    """Participant, poses, frames and status as configured; None where nothing of it is.
+
+    Args:
+        config: The application's configuration.
+        isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
+        monitor: Asked how the stream is doing.
+        stack: Closes what is opened.
+
+    Raises:
+        InputError: An interface that is not there.
+        DeviceError: DDS does not start.
+    """
+    source = config.pose_source
+    if not (isinstance(source, DdsPoses) or config.dds.frames):
+        return None
+    node = DdsNode(config.dds)
+    stack.callback(node.close)
+    clock = make_clock(node)
+    feed = sink = None
+    if isinstance(source, DdsPoses):
+        feed = PoseFeed(node, source, isocenter_xyz_mm, make_limits(config.carm))
+    if config.dds.frames:
+        sink = FrameSink(node, config.dds.frames, isocenter_xyz_mm, clock)
+    parts = DdsParts(feed=feed, sink=sink)
+    beacon = StatusBeacon(node, clock, lambda: _states(parts, monitor))
+    stack.callback(beacon.close)
+    return parts
+
+
+def _states(parts: DdsParts, monitor: StreamMonitor) -> list[DiagnosticStatus]:
+    found = [_stream_state(monitor)]
+    if parts.feed:
+        found.append(_pose_state(parts.feed))
+    if parts.sink:
+        found.append(_frame_state(parts.sink, monitor))
+    return found
+
+
+def _stream_state(monitor: StreamMonitor) -> DiagnosticStatus:
+    status = monitor.status()
+    values = {"frames": monitor.frames, "fps": f"{status.fps:.1f}", "device": status.device}
+    message = "streaming" if monitor.frames else "ready"
+    return status_message("simulator", Level.OK, message, values)
+
+
+def _pose_state(feed: PoseFeed) -> DiagnosticStatus:
+    if feed.latest() is None:
+        return status_message("poses", Level.WARN, f"waiting: {feed.hint()}", feed.figures())
+    if feed.silent():
+        return status_message("poses", Level.ERROR, "watchdog: no pose comes", feed.figures())
+    return status_message("poses", Level.OK, "poses come", feed.figures())
+
+
+def _frame_state(sink: FrameSink, monitor: StreamMonitor) -> DiagnosticStatus:
+    values = {
+        "sent": sink.sent,
+        "lost in the writer": sink.lost,
+        "readers": sink.readers(),
+        **{f"dropped by {name}": count for name, count in monitor.status().dropped.items()},
+    }
+    level = Level.WARN if sink.lost else Level.OK
+    return status_message("frames", level, "frames are lost" if sink.lost else "sent", values)
