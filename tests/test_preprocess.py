@@ -21,9 +21,11 @@ from fluoro.paths import cache_dir, output_dir
 from fluoro.rendering.choose import open_device
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume import staging, volume_folder
-from fluoro.volume.attenuation import mu_from_hu, mu_water_per_mm
+from fluoro.volume.attenuation import HuToMu, mu_from_hu, mu_water_per_mm
+from fluoro.volume.figures import VolumeFigures
 from fluoro.volume.load import load_volume, preprocess_volume
 from fluoro.volume.volume_folder import _samples_sha256, digest
+from tests import dicom_files
 from tests.volume_files import meta_bytes, ramp, saved, written
 
 ROOT = Path(__file__).parent.parent
@@ -164,10 +166,12 @@ def test_a_folder_that_has_changed_is_refused(tmp_path, name, harm):
     [
         {"hu_to_mu": {"kind": "linear"}},
         {"bone_multiplier": 2},
+        {"series": "3"},
+        {"nifti_transform": "sform"},
         {"hu_clip_max": None, "spacing_mm": 2},
     ],
 )
-def test_a_map_has_no_effect_on_attenuation_and_is_refused(tmp_path, settings):
+def test_what_belongs_to_a_ct_has_no_effect_on_attenuation_and_is_refused(tmp_path, settings):
     preprocessed(tmp_path)
     key = next(iter(settings))
     refused(tmp_path / "folder", f"volume.{key}: has no effect on .*holds attenuation", **settings)
@@ -252,6 +256,21 @@ def test_water_follows_from_fluorosims_ranges(tmp_path):
     assert volume.water_mu_per_mm == pytest.approx(0.005)
     unknown = load_volume(VolumeConfig(path=fluorosims(tmp_path / "b", hu_range=None)))
     assert unknown.water_mu_per_mm == mu_water_per_mm(70.0)
+
+
+def test_a_direction_that_is_given_is_kept(tmp_path, caplog):
+    folder = fluorosims(tmp_path / "folder", direction=OBLIQUE)
+    volume = load_volume(VolumeConfig(path=folder))
+    np.testing.assert_array_equal(np.ravel(volume.grid.direction), OBLIQUE)
+    assert caplog.messages == []
+    refused(fluorosims(tmp_path / "short", direction=[1, 0, 0]), r"metadata\.json: ")
+
+
+def test_water_is_estimated_where_only_the_ranges_are_known():
+    figures = VolumeFigures(hu_range=(-2000.0, 9000.0), mu_range=(0.0, 0.08))
+    assert figures.water() == pytest.approx(0.08 * 1000 / 4071)
+    assert VolumeFigures(hu_range=(10.0, 20.0), mu_range=(0.0, 1.0)).water() is None
+    assert VolumeFigures(hu_range=None, mu_range=(0.0, 1.0)).water() is None
 
 
 def test_an_origin_may_be_missing(tmp_path):
@@ -395,6 +414,15 @@ def test_preprocess_writes_a_folder_under_the_output_folder_and_tells_of_it(tmp_
     assert sum("lie above 3071 HU" in line for line in err) == 1
     assert main(["inspect", str(folder)]) == 0
     assert said(capsys)[0] == out[:-1]
+
+
+def test_preprocess_takes_a_dicom_folder(tmp_path, capsys):
+    dicom_files.series(tmp_path / "dicom")
+    assert main(["preprocess", "--dicom", str(tmp_path / "dicom")]) == 0
+    volume = load_volume(VolumeConfig(path=tmp_path / "output" / "preprocessed-dicom"))
+    np.testing.assert_allclose(volume.mu_zyx, HuToMu().mu(ramp()))
+    np.testing.assert_allclose(volume.grid.world_from_index, dicom_files.GRID.world_from_index)
+    capsys.readouterr()
 
 
 def test_preprocess_takes_nifti_and_the_phantom(tmp_path, capsys):

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 __all__ = ["Tally", "VolumeFigures"]
 
 Range = tuple[float, float]
+LINE_HU = (-1000.0, 3071.0)
+"""From where on a map is no longer flat, and where CT numbers are clipped, as a rule."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,16 @@ class VolumeFigures:
     below: int = 0
     above: int = 0
     water_mu_per_mm: float | None = None
+
+    def water(self) -> float | None:
+        """Attenuation of water [1/mm]: as known, or from the ranges as if the map were a line."""
+        if self.water_mu_per_mm is not None or self.hu_range is None:
+            return self.water_mu_per_mm
+        low, high = np.clip(self.hu_range, *LINE_HU).tolist()
+        if not low < 0 < high:
+            return None
+        water = float(np.interp(0, (low, high), self.mu_range))
+        return water if water > 0 else None
 
     def remark(self) -> str:
         """One line on the CT numbers out of range; empty if there are none."""

@@ -40,7 +40,10 @@ Progress = Callable[[str, float], None]
 
 CACHE_SCHEME = "cache:"
 PHANTOM_SPACING_MM = 1.4
-MAP_KEYS = {"hu_to_mu", "hu_clip_min", "hu_clip_max", "bone_multiplier"}
+CT_KEYS = (
+    *("hu_to_mu", "hu_clip_min", "hu_clip_max", "bone_multiplier"),
+    *("series", "select", "gaps", "nifti_transform", "array"),
+)
 """Of a volume's configuration; without effect on attenuation that is ready."""
 
 
@@ -82,7 +85,7 @@ def load_volume(config: VolumeConfig, progress: Progress | None = None) -> MuVol
     """
     tell: Progress = progress or (lambda _what, _fraction: None)
     if config.path and is_preprocessed(config.path) and _is_used_as_it_is(config):
-        _require_no_map(config)
+        _require_no_ct_keys(config)
         return open_preprocessed(config.path)
     source = _source(config)
     key = CacheKey(source=source.identity, settings=_settings(config, source))
@@ -169,7 +172,7 @@ def _source(config: VolumeConfig) -> _Source:
     if config.path is None:
         return _phantom(min(config.spacing_mm or [PHANTOM_SPACING_MM]))
     if is_preprocessed(config.path):
-        _require_no_map(config)
+        _require_no_ct_keys(config)
         return _preprocessed(config.path)
     return _file(config.path, read_options(config))
 
@@ -211,12 +214,12 @@ def _is_used_as_it_is(config: VolumeConfig) -> bool:
     return config.path is not None and unchanged and is_ready(config.path)
 
 
-def _require_no_map(config: VolumeConfig) -> None:
-    given = sorted(MAP_KEYS & config.model_fields_set)
-    if given:
-        raise InputError(
-            f"volume.{given[0]}: has no effect on {config.path}, which holds attenuation already"
-        )
+def _require_no_ct_keys(config: VolumeConfig) -> None:
+    for key in CT_KEYS:
+        if getattr(config, key) != VolumeConfig.model_fields[key].default:
+            raise InputError(
+                f"volume.{key}: has no effect on {config.path}, which holds attenuation already"
+            )
 
 
 def _file(path: Path, options: ReadOptions) -> _Source:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fluoro.errors import InputError, OutputError
 from fluoro.volume.figures import Tally, VolumeFigures
-from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.grid import IDENTITY_DIRECTION, Vector3, VolumeGrid
 from fluoro.volume.mu_planes import MuPlanes
 from fluoro.volume.planes import VolumePlanes
 from fluoro.volume.staging import staged_folder
@@ -74,7 +74,7 @@ def open_preprocessed(folder: Path) -> MuVolume:
     tally = Tally()
     for plane in _checked(folder, mu_zyx):
         tally.count_mu(plane)
-    figures = tally.figures(_water(facts), _range(facts, "hu_range"))
+    figures = tally.figures(_claimed(facts).water(), _range(facts, "hu_range"))
     return MuVolume(mu_zyx=mu_zyx, grid=grid, source=str(folder), figures=figures)
 
 
@@ -202,6 +202,7 @@ def _open_fluorosims(folder: Path) -> tuple[NDArray[Any], VolumeGrid, dict[str, 
             shape_zyx=(shape_zyx[0], shape_zyx[1], shape_zyx[2]),
             spacing_xyz_mm=(x, y, z),
             origin_xyz_mm=(origin[0], origin[1], origin[2]),
+            direction=_direction(facts),
         )
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
@@ -211,12 +212,21 @@ def _open_fluorosims(folder: Path) -> tuple[NDArray[Any], VolumeGrid, dict[str, 
             f"{folder / VOXELS_NAME}: must have shape {shape_zyx}, as {METADATA_NAME} says, "
             f"got {mu_zyx.shape}"
         )
-    log.warning(
-        "%s: its %s does not say how the patient lies; its axes are taken as L, P, S",
-        folder,
-        METADATA_NAME,
-    )
+    if facts.get("direction") is None:
+        log.warning(
+            "%s: its %s does not say how the patient lies; its axes are taken as L, P, S",
+            folder,
+            METADATA_NAME,
+        )
     return mu_zyx, grid, facts
+
+
+def _direction(facts: Mapping[str, Any]) -> tuple[Vector3, Vector3, Vector3]:
+    """Rows of the 9 numbers that our few-line API adds; fluorosim's own has none."""
+    if facts.get("direction") is None:
+        return IDENTITY_DIRECTION
+    a, b, c, d, e, f, g, h, i = (float(value) for value in facts["direction"])
+    return (a, b, c), (d, e, f), (g, h, i)
 
 
 def _read_metadata(folder: Path) -> dict[str, Any]:
@@ -260,18 +270,11 @@ def _checked(folder: Path, mu_zyx: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 
 def _claimed(facts: Mapping[str, Any]) -> VolumeFigures:
-    mu_range = _range(facts, "mu_range") or (0.0, 0.0)
-    hu_range = _range(facts, "hu_range")
-    return VolumeFigures(hu_range=hu_range, mu_range=mu_range, water_mu_per_mm=_water(facts))
-
-
-def _water(facts: Mapping[str, Any]) -> float | None:
-    """Attenuation at 0 HU, where both ranges are known: fluorosim's map is a straight line."""
-    hu, mu = _range(facts, "hu_range"), _range(facts, "mu_range")
-    if hu is None or mu is None or not hu[0] < 0 < hu[1]:
-        return None
-    water = mu[0] - hu[0] / (hu[1] - hu[0]) * (mu[1] - mu[0])
-    return water if water > 0 else None
+    """What the metadata says of the numbers."""
+    hu_range, mu_range = _range(facts, "hu_range"), _range(facts, "mu_range")
+    if mu_range is None:
+        return VolumeFigures(hu_range=None, mu_range=(0.0, 0.0))
+    return VolumeFigures(hu_range=hu_range, mu_range=mu_range)
 
 
 def _range(facts: Mapping[str, Any], key: str) -> tuple[float, float] | None:

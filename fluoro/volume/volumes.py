@@ -58,7 +58,7 @@ class MuVolume:
     @property
     def water_mu_per_mm(self) -> float:
         """Attenuation that stands for water in it [1/mm]; at 70 keV where nobody knows."""
-        known = self.figures.water_mu_per_mm if self.figures else None
+        known = self.figures.water() if self.figures else None
         return mu_water_per_mm(70.0) if known is None else known
 
 
