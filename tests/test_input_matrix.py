@@ -288,5 +288,5 @@ def test_a_configuration_reads_what_it_names(tmp_path, monkeypatch):
     path = tmp_path / "ct.npy"
     np.save(path, hu_zyx)
     for direction in itertools.islice(itertools.permutations(np.eye(3).tolist()), 2):
-        config = VolumeConfig(path=path, array={**array, "direction": sum(direction, [])})
+        config = VolumeConfig(path=path, array={**array, "direction": np.ravel(direction).tolist()})
         assert load_volume(config).grid.direction == tuple(map(tuple, direction))

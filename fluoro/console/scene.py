@@ -10,6 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fluoro.console.messages import packed
+from fluoro.geometry.patient_position import (
+    PatientPosition,
+    room_from_patient,
+    turned_surface,
+    turned_view,
+)
 from fluoro.geometry.scene import carm_scene
 from fluoro.geometry.surface import Surface
 from fluoro.imaging.frame import FluoroFrame
@@ -27,41 +33,55 @@ class SceneModel:
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
         skin: Outside of the body, patient LPS [mm]; None: not drawn.
         bone: Skeleton, patient LPS [mm]; None: not drawn.
+        patient_position: How the patient lies on the table.
     """
 
     isocenter_xyz_mm: tuple[float, float, float]
     skin: Surface | None = None
     bone: Surface | None = None
+    patient_position: PatientPosition = "HFS"
+
+    @property
+    def room_from_patient(self) -> NDArray[np.float64]:
+        """3x3 rotation from patient LPS to the room's axes, in which everything is drawn."""
+        return room_from_patient(self.patient_position)
 
     @property
     def table_top_y_mm(self) -> float | None:
-        """LPS y of the patient's most posterior point [mm], where there is a skin."""
+        """Room y (down) of the patient's lowest point [mm], where there is a skin."""
         if self.skin is None or not len(self.skin.vertices_xyz_mm):
             return None
-        return float(self.skin.vertices_xyz_mm[:, 1].max())
+        return float((self.skin.vertices_xyz_mm @ self.room_from_patient[1]).max())
 
 
 def body_message(model: SceneModel) -> bytes:
-    """Skin and bone as one message: positions about the isocentre [mm], normals, triangles."""
+    """Skin and bone as one message: room positions about the isocentre [mm], normals, triangles."""
     surfaces = {"skin": model.skin, "bone": model.bone}
-    drawn = {name: surface for name, surface in surfaces.items() if surface is not None}
+    drawn = {
+        name: turned_surface(surface, model.room_from_patient)
+        for name, surface in surfaces.items()
+        if surface is not None
+    }
     arrays: list[NDArray[Any]] = []
+    isocenter = model.room_from_patient @ np.asarray(model.isocenter_xyz_mm)
     for surface in drawn.values():
-        positions = surface.vertices_xyz_mm - np.asarray(model.isocenter_xyz_mm)
+        positions = surface.vertices_xyz_mm - isocenter
         arrays += [positions.astype("<f4"), _normals(surface), surface.faces.astype("<u4")]
     return _message("body", drawn, arrays)
 
 
 def carm_message(model: SceneModel, frame: FluoroFrame) -> bytes:
-    """The C-arm and the table at a frame's view, positions about the isocentre [mm].
+    """The C-arm and the table at a frame's view, room positions about the isocentre [mm].
 
     The C-arm's isocentre stays at the origin; `patient_offset_mm` is where patient and table are,
     since it is the table that moves in the room.
     """
-    offset = -np.asarray(frame.pose.translation_mm)
-    origin = np.asarray(model.isocenter_xyz_mm) - offset
-    view = frame.geometry.view(frame.pose, model.isocenter_xyz_mm)
-    scene = carm_scene(view, model.isocenter_xyz_mm, table_top_y_mm=model.table_top_y_mm)
+    turn = model.room_from_patient
+    offset = turn @ -np.asarray(frame.pose.translation_mm)
+    isocenter = turn @ np.asarray(model.isocenter_xyz_mm)
+    origin = isocenter - offset
+    view = turned_view(frame.geometry.view(frame.pose, model.isocenter_xyz_mm), turn)
+    scene = carm_scene(view, isocenter.tolist(), table_top_y_mm=model.table_top_y_mm)
     parts = {"arc": scene.arc, "tube": scene.tube, "detector": scene.detector, "table": scene.table}
     arrays: list[NDArray[Any]] = [
         _positions(scene.source_xyz_mm, origin),

@@ -8,10 +8,17 @@ from pathlib import Path
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from fluoro.errors import InputError, OutputError
 from fluoro.geometry.labels import angle_label, orientation_letters
+from fluoro.geometry.patient_position import (
+    PatientPosition,
+    room_from_patient,
+    turned_surface,
+    turned_view,
+)
 from fluoro.geometry.scene import CarmScene, carm_scene
 from fluoro.geometry.surface import Surface
 from fluoro.io.film import Film
@@ -38,6 +45,7 @@ def write_scene_movie(
     bone: Surface,
     isocenter_xyz_mm: Sequence[float],
     *,
+    patient_position: PatientPosition = "HFS",
     fps: float = 15,
     progress: Callable[[float], None] = lambda _: None,
 ) -> None:
@@ -49,6 +57,7 @@ def write_scene_movie(
         skin: Outside of the body, patient LPS [mm].
         bone: Skeleton, patient LPS [mm].
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
+        patient_position: How the patient lies on the table.
         fps: Pictures per second of play.
         progress: Told the share that is done after each picture, up to 1.
 
@@ -57,7 +66,8 @@ def write_scene_movie(
         OutputError: The file cannot be written, or exists.
     """
     with closing(Film(path, fps, preset="medium")) as film:
-        for index, picture in enumerate(movie_pictures(frames, skin, bone, isocenter_xyz_mm)):
+        pictures = movie_pictures(frames, skin, bone, isocenter_xyz_mm, patient_position)
+        for index, picture in enumerate(pictures):
             film.write(np.asarray(picture))
             progress((index + 1) / len(frames))
 
@@ -67,11 +77,14 @@ def movie_pictures(
     skin: Surface,
     bone: Surface,
     isocenter_xyz_mm: Sequence[float],
+    patient_position: PatientPosition = "HFS",
 ) -> Iterator[Image.Image]:
     """The movie's pictures one after another; arguments as of `write_scene_movie`."""
     if not frames:
         raise InputError("frames must hold at least one frame to make a movie of, got none")
-    scenes = [_scene(frame, skin, isocenter_xyz_mm) for frame in frames]
+    turn = room_from_patient(patient_position)
+    skin, bone = turned_surface(skin, turn), turned_surface(bone, turn)
+    scenes = [_scene(frame, skin, isocenter_xyz_mm, turn) for frame in frames]
     painter = ScenePainter(skin, bone, scenes, PANEL_PX)
     for frame, scene in zip(frames, scenes, strict=True):
         both = Image.new("RGB", (2 * PANEL_PX, PANEL_PX))
@@ -80,10 +93,16 @@ def movie_pictures(
         yield both
 
 
-def _scene(frame: SampledFrame, skin: Surface, isocenter_xyz_mm: Sequence[float]) -> CarmScene:
-    back = skin.vertices_xyz_mm[:, 1].max() if len(skin.vertices_xyz_mm) else None
-    view = frame.geometry.view(frame.pose, isocenter_xyz_mm)
-    return carm_scene(view, isocenter_xyz_mm, table_top_y_mm=back)
+def _scene(
+    frame: SampledFrame,
+    skin: Surface,
+    isocenter_xyz_mm: Sequence[float],
+    turn: NDArray[np.float64],
+) -> CarmScene:
+    """The C-arm in the room's axes; `skin` is in them already."""
+    lowest = skin.vertices_xyz_mm[:, 1].max() if len(skin.vertices_xyz_mm) else None
+    view = turned_view(frame.geometry.view(frame.pose, isocenter_xyz_mm), turn)
+    return carm_scene(view, (turn @ isocenter_xyz_mm).tolist(), table_top_y_mm=lowest)
 
 
 def _scene_panel(painter: ScenePainter, scene: CarmScene) -> Image.Image:
