@@ -307,7 +307,7 @@ def test_miss_is_as_far_as_arithmetic_says():
 
 
 def test_miss_without_a_known_mistake_says_so():
-    miss = explain_miss(CarmGeometry().view(CarmPose(), MIDDLE + [4000, 300, 0]), AWAY)
+    miss = explain_miss(CarmGeometry().view(CarmPose(), np.add(MIDDLE, (4000, 300, 0))), AWAY)
     assert miss.would_hit == ()
     assert "None of the usual mistakes" in str(miss)
 
