@@ -1,6 +1,7 @@
 """The volume cache: quick, never stale, never half-written, rebuilt when damaged."""
 
 import errno
+import functools
 import json
 import logging
 import multiprocessing
@@ -419,7 +420,8 @@ def test_settings_that_leave_nothing_are_one_line_and_no_entry(tmp_path, folder,
     assert not (folder / "volumes").exists()
 
 
-def test_a_phantom_of_uneven_voxels_is_drawn_fine_and_resampled():
+def test_a_phantom_of_uneven_voxels_is_drawn_fine_and_resampled(monkeypatch):
+    monkeypatch.setattr(load, "_phantom_hu", functools.cache(load._phantom_hu))
     config = VolumeConfig.model_validate({"phantom": "thorax", "spacing_mm": [8, 8, 10]})
     uneven, even = load_volume(config), load_volume(VolumeConfig(phantom="thorax", spacing_mm=8))
     assert uneven.grid.spacing_xyz_mm == (8, 8, 10)
