@@ -213,7 +213,7 @@ class SlangDiffDRRRenderer:
                 ones, the derivative of the picture's sum.
 
         Returns:
-            The picture as `render` gives it, and "rotation" [1/rad] and "translation" [1/mm],
+            The picture as `render` gives it (to rounding), and "rotation" [1/rad] and "translation" [1/mm],
             each of shape (3,), float64.
 
         Raises:
@@ -241,7 +241,8 @@ class SlangDiffDRRRenderer:
         gradient = np.tensordot(
             self._usable(jacobian).astype(float), weights.astype(float), axes=2
         )  # fmt: skip
-        return intensity, self._device.to_host(gradient)
+        on_host = isinstance(gradient, np.ndarray)
+        return intensity, gradient if on_host else self._device.to_host(gradient)
 
     def _usable(self, array: Any) -> Any:
         """Where NumPy's functions can work on it: where it lies (CPU, CUDA), or on the host."""
@@ -251,10 +252,11 @@ class SlangDiffDRRRenderer:
         if grad_output is None:
             grad_output = np.ones(shape, np.float32)
         elif not self._device.owns(grad_output):
-            grad_output = np.asarray(grad_output, float)
+            grad_output = np.asarray(grad_output)
         if grad_output.shape != shape:
             raise InputError(f"grad_output must have shape {shape}, got {grad_output.shape}")
-        return self._usable(self._device.to_device(grad_output))
+        on_gpu = self._device.kind == "cuda"
+        return self._device.to_device(grad_output) if on_gpu else self._usable(grad_output)
 
     def close(self) -> None:
         """Give back what the device holds."""
