@@ -213,8 +213,8 @@ class SlangDiffDRRRenderer:
                 ones, the derivative of the picture's sum.
 
         Returns:
-            The picture as `render` gives it (to rounding), and "rotation" [1/rad] and "translation" [1/mm],
-            each of shape (3,), float64.
+            The picture as `render` gives it (to rounding), and "rotation" [1/rad] and
+            "translation" [1/mm], each of shape (3,), float64.
 
         Raises:
             InputError: A `grad_output` of another shape, or a C-arm with flex.
