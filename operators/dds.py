@@ -67,13 +67,15 @@ def open_dds(
     if config.dds.frames:
         sink = FrameSink(node, config.dds.frames, isocenter_xyz_mm, clock)
     parts = DdsParts(feed=feed, sink=sink)
-    beacon = StatusBeacon(node, clock, lambda: _states(parts, monitor))
+    beacon = StatusBeacon(node, clock, lambda: _states(parts, monitor, isocenter_xyz_mm))
     stack.callback(beacon.close)
     return parts
 
 
-def _states(parts: DdsParts, monitor: StreamMonitor) -> list[DiagnosticStatus]:
-    found = [_stream_state(monitor)]
+def _states(
+    parts: DdsParts, monitor: StreamMonitor, isocenter_xyz_mm: Sequence[float]
+) -> list[DiagnosticStatus]:
+    found = [_stream_state(monitor, isocenter_xyz_mm)]
     if parts.feed:
         found.append(_pose_state(parts.feed))
     if parts.sink:
@@ -81,9 +83,14 @@ def _states(parts: DdsParts, monitor: StreamMonitor) -> list[DiagnosticStatus]:
     return found
 
 
-def _stream_state(monitor: StreamMonitor) -> DiagnosticStatus:
+def _stream_state(monitor: StreamMonitor, isocenter_xyz_mm: Sequence[float]) -> DiagnosticStatus:
     status = monitor.status()
-    values = {"frames": monitor.frames, "fps": f"{status.fps:.1f}", "device": status.device}
+    values = {
+        "frames": monitor.frames,
+        "fps": f"{status.fps:.1f}",
+        "device": status.device,
+        "isocenter_m": " ".join(f"{value * 1e-3:.9g}" for value in isocenter_xyz_mm),
+    }
     message = "streaming" if monitor.frames else "ready"
     return status_message("simulator", Level.OK, message, values)
 

@@ -1,9 +1,11 @@
 """Every file in configs/ says what it is for, loads, and runs."""
 
 import re
+from contextlib import nullcontext
 
 import pytest
 
+from tests.dds_support import own_domain, robot
 from tests.session_support import (
     ROOT,
     Program,
@@ -46,6 +48,7 @@ def small(path, folder):
         "console.port=0",
         f"run.frames={min(FRAMES, shown.run.frames or FRAMES)}",
         f"run.output_dir={folder / 'out'}",
+        f"dds.domain={own_domain()}",
     ]
     return load_config(path, [*overrides, *(["holoviz.headless=true"] * shown.holoviz.enabled)])
 
@@ -60,7 +63,8 @@ def test_configuration_runs_and_leaves_the_files_it_names(path, tmp_path, monkey
     use_cache(tmp_path, monkeypatch)
     config = small(path, tmp_path)
     reporter = QuietReporter()
-    outcome = run_session(config, path.stem, reporter)
+    with robot(config) if config.pose_source.kind == "dds" else nullcontext():
+        outcome = run_session(config, path.stem, reporter)
     assert outcome.summary["completed"]
     assert outcome.summary["frames"] == config.run.frames
     assert bool(reporter.console_url) == config.console.enabled

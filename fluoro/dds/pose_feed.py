@@ -28,6 +28,8 @@ __all__ = ["PoseFeed", "ReceivedPose"]
 
 LOCKSTEP_QUEUE = 1000
 """Poses that may wait in lockstep; a sender that is further ahead is refused."""
+BURST = 100
+"""Poses that may come at once before the oldest are lost unseen."""
 FOREVER_NS = 2**63
 """In lockstep no clock of ours decides what is refused."""
 HISTORY = 64
@@ -92,7 +94,7 @@ class PoseFeed:
         ros = config.message != "i4h"
         self.topic = ros_topic(config.topic) if ros else config.topic
         # a best-effort reader hears writers of either kind; in lockstep nothing may be lost
-        quality = qos.reliable(LOCKSTEP_QUEUE) if self._lockstep else qos.sensor_data()
+        quality = qos.reliable(LOCKSTEP_QUEUE) if self._lockstep else qos.sensor_data(BURST)
         self._listener: Listener[Any] = node.listen(
             self.topic, TYPES[config.message], quality, self._on_sample
         )

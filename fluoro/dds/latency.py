@@ -1,0 +1,156 @@
+"""From pose to frame: what a receiver measures by stamps alone, and the file of the figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fluoro.errors import InputError
+
+__all__ = ["FrameLog", "LatencyRow", "table_lines", "write_rows"]
+
+KEY = ("what", "size", "rate_hz")
+"""What makes a row another row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyRow:
+    """Latencies of one run.
+
+    Attributes:
+        what: Which way the frames took.
+        size: Columns and rows.
+        rate_hz: Frames received per second asked for or, with rendering, reached.
+        p50_ms: Median from the pose's stamp to the frame in the other process [ms].
+        p95_ms: 95th percentile.
+        p99_ms: 99th percentile.
+        max_ms: Largest.
+        jitter_ms: Standard deviation of the time between frames [ms].
+        received: Frames received.
+        lost: Frames that the sender made and the receiver has not received.
+    """
+
+    what: str
+    size: int
+    rate_hz: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    max_ms: float
+    jitter_ms: float
+    received: int
+    lost: int
+
+
+class FrameLog:
+    """Notes frames as they come; threads may call any method at any time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._times: list[tuple[int, int]] = []
+        self._made: dict[int, int] = {}
+
+    def add(self, stamp_ns: int, now_ns: int) -> None:
+        """Note a frame by its stamp, and when it came [ns since 1970]."""
+        with self._lock:
+            self._times.append((stamp_ns, now_ns))
+
+    def add_number(self, number: int, stamp_ns: int) -> None:
+        """Note the sender's own number of a frame."""
+        with self._lock:
+            self._made[number] = stamp_ns
+
+    @property
+    def received(self) -> int:
+        """Frames so far."""
+        with self._lock:
+            return len(self._times)
+
+    def lost(self) -> int:
+        """Numbers missing between the first and the last, and numbers without their frame."""
+        with self._lock:
+            come = {stamp for stamp, _ in self._times}
+            numbers = self._made.keys()
+            missing = max(numbers) - min(numbers) + 1 - len(numbers) if numbers else 0
+            return missing + sum(stamp not in come for stamp in self._made.values())
+
+    def row(
+        self, what: str, size: int, rate_hz: float | None, lost: int | None = None
+    ) -> LatencyRow:
+        """The figures; `rate_hz` None: the rate reached, `lost` None: as `lost` counts.
+
+        Raises:
+            InputError: Fewer than two frames came.
+        """
+        with self._lock:
+            times = np.array(self._times, np.int64)
+        if len(times) < 2:
+            raise InputError(f"{what}: must have 2 frames to measure, got {len(times)}")
+        latency_ms = (times[:, 1] - times[:, 0]) * 1e-6
+        gaps_ms = np.diff(times[:, 1]) * 1e-6
+        p50, p95, p99 = (round(float(v), 3) for v in np.percentile(latency_ms, (50, 95, 99)))
+        return LatencyRow(
+            what=what,
+            size=size,
+            rate_hz=round(1000 / float(gaps_ms.mean()), 1) if rate_hz is None else rate_hz,
+            p50_ms=p50,
+            p95_ms=p95,
+            p99_ms=p99,
+            max_ms=round(float(latency_ms.max()), 3),
+            jitter_ms=round(float(gaps_ms.std()), 3),
+            received=len(times),
+            lost=self.lost() if lost is None else lost,
+        )
+
+
+def table_lines(rows: Sequence[LatencyRow]) -> list[str]:
+    """The rows as a table of 80 columns."""
+    lines = [
+        f"{'what':<18}{'size':>5}{'Hz':>6}{'p50':>8}{'p95':>8}{'p99':>8}{'max':>8}{'jitter':>8}"
+        f"{'got':>6}{'lost':>5}"
+    ]
+    for row in rows:
+        figures = (row.p50_ms, row.p95_ms, row.p99_ms, row.max_ms, row.jitter_ms)
+        times = "".join(f"{ms:8.2f}" for ms in figures)
+        lines.append(
+            f"{row.what:<18}{row.size:5d}{row.rate_hz:6.1f}{times}{row.received:6d}{row.lost:5d}"
+        )
+    return lines
+
+
+def write_rows(path: Path, rows: Sequence[LatencyRow]) -> None:
+    """Write the rows beside those of the file that they do not replace."""
+    new = [vars(row) for row in rows]
+    replaced = {_key(row) for row in new}
+    before = json.loads(path.read_text())["rows"] if path.is_file() else []
+    kept = [row for row in before if _key(row) not in replaced]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document = {"conditions": conditions(), "rows": kept + new}
+    path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a row is told by; of a rate that was reached, not asked for, the rate does not count."""
+    return tuple(row[name] for name in KEY[: 2 if "render" in row["what"] else 3])
+
+
+def conditions() -> dict[str, Any]:
+    """The machine and the versions."""
+    return {
+        "cpus": os.cpu_count(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "cyclonedds": metadata.version("cyclonedds"),
+        "interface": "loopback, two processes on one machine",
+        "from": "the pose's stamp in the one process",
+        "to": "the frame as an array in the other process",
+    }

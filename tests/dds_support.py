@@ -1,0 +1,40 @@
+"""What the tests of DDS share: a domain of their own, a robot in a process of its own."""
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+ROBOT = ROOT / "examples" / "robot_carm.py"
+
+
+def own_domain():
+    """A domain that other processes of tests on this machine do not use, as a rule."""
+    return 60 + os.getpid() % 170
+
+
+def wait_until(holds, timeout_s=10.0):
+    end_s = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < end_s, "waited too long"
+        time.sleep(0.005)
+
+
+@contextmanager
+def robot(config, *options):
+    """examples/robot_carm.py in the configuration's domain, killed at the end."""
+    command = [sys.executable, ROBOT, "--domain", config.dds.domain, "--seconds", 60, *options]
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
