@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from fluoro.geometry.projection import View
 from fluoro.geometry.se3 import se3_exp, se3_log, translation
 
-__all__ = ["moved_view", "motion_about", "twist_about", "view_axes"]
+__all__ = ["motion_about", "moved_view", "twist_about", "view_axes"]
 
 Array = NDArray[np.float64]
 

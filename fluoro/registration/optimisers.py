@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.registration.problem import Linearisation
-from fluoro.registration.robust import Loss, Weighting, weighting_for
+from fluoro.registration.robust import Loss, weighting_for
 
 __all__ = ["Bounds", "Progress", "Stop", "Trace", "adam", "lbfgs", "levenberg_marquardt"]
 
@@ -265,10 +265,10 @@ def lbfgs(
     )
     stop: Stop = "iterations" if search.count >= max_iterations else "small step"
     if not np.isfinite(search.best_cost):
-        return Trace(point=bounds.clip(start), cost=np.inf, stop="not finite", iterations=found.nfev)
-    return Trace(
-        point=search.best_point, cost=search.best_cost, stop=stop, iterations=search.count
-    )
+        return Trace(
+            point=bounds.clip(start), cost=np.inf, stop="not finite", iterations=found.nfev
+        )
+    return Trace(point=search.best_point, cost=search.best_cost, stop=stop, iterations=search.count)
 
 
 class _Evaluations:

@@ -25,7 +25,8 @@ from fluoro.registration.settings import (
 from fluoro.registration.similarity import LeastSquaresMeasure
 from fluoro.registration.starts import spread_twists
 from fluoro.registration.target import Target
-from fluoro.registration.verdict import Verdict, judge, uncertainty
+from fluoro.registration.uncertainty import axis_sigma, pose_covariance
+from fluoro.registration.verdict import judge
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.volumes import MuVolume
@@ -182,9 +183,19 @@ class _Search:
         self._bounds = Bounds(lower=-reach, upper=reach)
 
     def run(self, started: float) -> RegistrationResult:
+        """Attempts from ever more and wider starts, until one is believed."""
+        attempts = self._settings.attempts if self._settings.multi_start.starts > 1 else 1
+        results = []
+        for attempt in range(attempts):
+            results.append(self._attempt(attempt, started))
+            if results[-1].converged:
+                break
+        return max(results, key=lambda r: (r.converged, r.evidence.get("agreement", -1.0)))
+
+    def _attempt(self, attempt: int, started: float) -> RegistrationResult:
         """Down the levels, and the verdict."""
         widths = self._settings.widths_px
-        candidates = self._coarsest(widths[0])
+        candidates = self._coarsest(widths[0], attempt)
         for width in widths[1:-1]:
             problem = self._problem(width, "multiscale_ncc")
             candidates = _distinct(
@@ -192,7 +203,7 @@ class _Search:
             )
         problem = self._problem(widths[-1], self._settings.measure)
         trace = self._last(problem, widths[-1], candidates[0])
-        return self._result(problem, trace, candidates, started)
+        return self._result(problem, trace, started)
 
     def _problem(self, width_px: int, measure: MeasureName) -> PoseProblem:
         if self._settings.measure == "mutual_information":
@@ -213,9 +224,9 @@ class _Search:
             measure=make_measure(measure, image, mask),
         )
 
-    def _coarsest(self, width_px: int) -> list[_Candidate]:
+    def _coarsest(self, width_px: int, attempt: int) -> list[_Candidate]:
         problem = self._problem(width_px, "ncc")
-        starts = self._starts()
+        starts = self._starts(attempt)
         if len(starts) == 1:
             return [self._refine(problem, width_px, 0, _Candidate(point=starts[0], cost=np.inf))]
         costs = problem.costs(starts)
@@ -230,8 +241,8 @@ class _Search:
         best = _distinct(first)[:SECOND_ROUND]
         return _distinct([self._refine(problem, width_px, n, c) for n, c in enumerate(best)])
 
-    def _starts(self) -> Array:
-        spread = self._settings.multi_start
+    def _starts(self, attempt: int) -> Array:
+        spread = self._settings.multi_start.wider(attempt)
         turn_mm = np.radians(spread.turn_sigma_deg) * LEVER_MM
         shift_mm = [spread.shift_sigma_mm] * 2 + [spread.depth_sigma_mm]
         points = spread_twists(spread.starts, [turn_mm] * 3 + shift_mm, spread.seed)
@@ -267,6 +278,7 @@ class _Search:
                 max_iterations=most,
                 step_mm=10 * step_mm,
                 longest_step_mm=LONGEST_STEP_MM,
+                loss=self._settings.loss,
                 progress=progress,
             )
         return lbfgs(
@@ -315,17 +327,15 @@ class _Search:
 
         return record
 
-    def _result(
-        self, problem: PoseProblem, trace: Trace, rivals: Sequence[_Candidate], started: float
-    ) -> RegistrationResult:
+    def _result(self, problem: PoseProblem, trace: Trace, started: float) -> RegistrationResult:
         motion = self._chart.motion(trace.point)
-        verdict: Verdict = judge(problem, trace, self._bounds)
-        covariance, axis_sigma = uncertainty(problem, trace.point)
+        verdict = judge(problem, trace, self._bounds, self._settings.least_agreement)
+        covariance = pose_covariance(problem, trace.point)
         return RegistrationResult(
             motion=motion,
             views=tuple(moved_view(view, motion) for view in self._views),
             covariance=covariance,
-            axis_sigma=axis_sigma,
+            axis_sigma=axis_sigma(problem, trace.point, covariance),
             converged=verdict.converged,
             reason=verdict.reason,
             evidence=verdict.evidence,

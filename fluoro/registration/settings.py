@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 from fluoro.errors import InputError
@@ -81,6 +82,18 @@ class MultiStart:
             if not (math.isfinite(value) and value >= 0):
                 raise InputError(f"{name} must be a finite number of at least 0, got {value}")
 
+    def wider(self, attempt: int) -> MultiStart:
+        """For attempt 1, 2 ... twice as many starts as before, spread half as far again."""
+        factor = 1.5**attempt
+        return replace(
+            self,
+            starts=self.starts * 2**attempt,
+            turn_sigma_deg=self.turn_sigma_deg * factor,
+            shift_sigma_mm=self.shift_sigma_mm * factor,
+            depth_sigma_mm=self.depth_sigma_mm * factor,
+            seed=self.seed + attempt,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class RegistrationSettings:
@@ -95,14 +108,18 @@ class RegistrationSettings:
             unless the measure is "mutual_information", which serves on all.
         optimiser: On the last level; the ones before use Levenberg-Marquardt where the measure
             is a sum of squares, else L-BFGS.
-        loss: Of the residuals of Levenberg-Marquardt on the last level.
+        loss: Of the residuals of Levenberg-Marquardt.
         max_iterations: Evaluations with derivatives on each level.
         step_mm: A step shorter than this ends a level, divided by the level's binning relative to
             the last [mm].
         fixed: Degrees of freedom that are held, of `DEGREES_OF_FREEDOM`.
         turn_bound_deg: Largest turn from the start about each axis [degrees].
         shift_bound_mm: Largest shift from the start along each axis [mm].
+        least_agreement: Least median correlation of fine structure, tile by tile, at which a
+            pose is believed (fluoro.registration.verdict).
         multi_start: Starts on the coarsest level.
+        attempts: While the pose is not believed, so many rounds of ever wider starts; without
+            effect on a single start.
         projector: Of the renderer: "joseph" is the fast one, "march" the other with derivatives.
 
     Raises:
@@ -119,14 +136,20 @@ class RegistrationSettings:
     fixed: frozenset[str] = frozenset()
     turn_bound_deg: float = 60.0
     shift_bound_mm: float = 200.0
+    least_agreement: float = 0.7
     multi_start: MultiStart = MultiStart()
+    attempts: int = 2
     projector: Literal["march", "joseph"] = "joseph"
 
     def __post_init__(self) -> None:
         _require_levels(self.widths_px)
-        _require_positive(self, "max_iterations", "step_mm", "turn_bound_deg", "shift_bound_mm")
+        _require_positive(
+            self, "max_iterations", "attempts", "step_mm", "turn_bound_deg", "shift_bound_mm"
+        )
         if not (math.isfinite(self.voxels_per_pixel) and self.voxels_per_pixel >= 0):
             raise InputError(f"voxels_per_pixel must be at least 0, got {self.voxels_per_pixel}")
+        if not 0 <= self.least_agreement <= 1:
+            raise InputError(f"least_agreement must lie in [0, 1], got {self.least_agreement}")
         if self.turn_bound_deg > 175:
             raise InputError(f"turn_bound_deg must be at most 175, got {self.turn_bound_deg}")
         _require_one_of("measure", self.measure, tuple(MEASURES))
@@ -155,7 +178,7 @@ def make_measure(name: MeasureName, image: Any, mask: Any) -> Measure:
 
 
 def _require_levels(widths_px: tuple[int, ...]) -> None:
-    rising = all(a < b for a, b in zip(widths_px, widths_px[1:], strict=False))
+    rising = all(a < b for a, b in pairwise(widths_px))
     if not widths_px or min(widths_px) < 8 or not rising:
         raise InputError(f"widths_px must rise, from at least 8 pixels, got {widths_px}")
 

@@ -87,7 +87,7 @@ class LeastSquaresMeasure(Measure):
 
     @abstractmethod
     def residuals(self, image: Image, jacobian: Image | None) -> Residuals:
-        """r and its derivatives from the image's, shape (6, height, width); None: values only."""
+        """R and its derivatives from the image's, shape (6, height, width); None: values only."""
 
     @abstractmethod
     def _pull_back(self, image: Image, residuals: Image) -> Image:
@@ -134,7 +134,7 @@ class MeanSquares(LeastSquaresMeasure):
         values = ((image - self.target) * share)[self.mask]
         return Residuals(values=values, jacobian=_in_mask(jacobian, self.mask, share))
 
-    def _pull_back(self, image: Image, residuals: Image) -> Image:
+    def _pull_back(self, _image: Image, residuals: Image) -> Image:
         return _spread(residuals * self._share, self.mask)
 
 
