@@ -341,6 +341,21 @@ def test_missing_slices_are_refused_with_their_places_or_interpolated(tmp_path, 
     np.testing.assert_array_equal(part, TALL[6:10])
 
 
+def test_one_missing_slice_of_four_is_a_gap(tmp_path):
+    images = dicom.slices()
+    refused(dicom.written(tmp_path, [*images[:2], images[3]]), r"missing at 33\.00 to 39\.00 mm")
+
+
+def test_a_slice_that_is_no_longer_known_as_one_is_never_left_out(tmp_path):
+    path = sorted(dicom.series(tmp_path).iterdir())[0]
+    for keyword in (b"\x08\x00\x16\x00UI", b"\x02\x00\x02\x00UI"):
+        raw = path.read_bytes()
+        at = raw.index(keyword) + 10
+        path.write_bytes(raw[:at] + b"3" + raw[at + 1 :])
+        refused(tmp_path, f"{path.name}: is a damaged DICOM file: SOPClassUID .0008,0016. is '")
+        path.write_bytes(raw)
+
+
 def test_a_gap_that_is_too_wide_is_never_filled(tmp_path):
     images = dicom.slices(np.repeat(TALL, 2, axis=0), VolumeGrid(
         shape_zyx=(24, 4, 5), spacing_xyz_mm=(1.0, 1.0, 2.5)))  # fmt: skip

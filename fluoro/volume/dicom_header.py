@@ -181,7 +181,7 @@ def _described(path: Path, dataset: Any) -> DicomFile:
     from pydicom.uid import UID
 
     meta = dataset.file_meta
-    sop_class = str(dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
+    sop_class = _sop_class(path, dataset)
     is_ct = sop_class in CT_CLASSES
     tags = _Tags(path, [dataset])
     uid = tags.text("SeriesInstanceUID")
@@ -191,7 +191,7 @@ def _described(path: Path, dataset: Any) -> DicomFile:
     frames = tags.number("NumberOfFrames") if tags.text("NumberOfFrames") else 1.0
     return DicomFile(
         path=path,
-        kind=CT_CLASSES.get(sop_class) or (UID(sop_class).name if sop_class else "no SOPClassUID"),
+        kind=CT_CLASSES.get(sop_class) or UID(sop_class).name,
         is_ct=is_ct,
         no_slice=", ".join(sorted(words & NO_SLICES)).lower(),
         series_uid=uid,
@@ -203,6 +203,18 @@ def _described(path: Path, dataset: Any) -> DicomFile:
         dataset=dataset,
         compressed=bool(meta.TransferSyntaxUID.is_encapsulated),
     )
+
+
+def _sop_class(path: Path, dataset: Any) -> str:
+    """What kind of object it is, as the file says twice: a slice must not be lost to damage."""
+    inner = str(dataset.get("SOPClassUID") or "")
+    outer = str(dataset.file_meta.get("MediaStorageSOPClassUID") or "")
+    if not (inner or outer) or (inner and outer and inner != outer):
+        raise InputError(
+            f"{path}: is a damaged DICOM file: SOPClassUID (0008,0016) is "
+            f"{inner or 'missing'!r}, MediaStorageSOPClassUID (0002,0002) {outer or 'missing'!r}"
+        )
+    return inner or outer
 
 
 class _Tags:

@@ -31,6 +31,10 @@ PATIENCE_S = 60.0
 """For one image to be decoded: a hundred times what the slowest takes."""
 
 
+class _RefusedError(Exception):
+    """The decoding process says why it cannot decode."""
+
+
 class FrameReader:
     """Decodes images; a context manager, which ends its decoding process.
 
@@ -105,6 +109,8 @@ class FrameReader:
             self._send(process, json.dumps(request).encode() + b"\n")
             for _ in indices:
                 yield self._receive(process)
+        except _RefusedError as error:  # the decoder is well
+            raise InputError(f"{path}: its compressed pixels cannot be read: {error}") from None
         except (OSError, EOFError, ValueError) as error:
             self._stop()
             raise InputError(f"{path}: its compressed pixels cannot be read: {error}") from None
@@ -147,7 +153,7 @@ class FrameReader:
         pipe = _Pipe(process)
         answer = json.loads(pipe.line())
         if "error" in answer:
-            raise ValueError(answer["error"])
+            raise _RefusedError(answer["error"])
         dtype = np.dtype(answer["dtype"])
         count = int(np.prod(answer["shape"])) * dtype.itemsize
         return np.frombuffer(pipe.take(count), dtype).reshape(answer["shape"])

@@ -34,9 +34,9 @@ EVEN_MM, EVEN_RATIO = 0.06, 0.1
 """Slices this near to an even grid [mm], and [of its spacing], lie on it: some scanners round their
 positions to 0.1 mm."""
 GAP_RATIO, SMALLEST_RATIO = 1.5, 0.5
-"""Steps above this many medians are gaps; steps below are no stack that one grid can hold."""
+"""Steps longer than the usual by this are gaps; so much shorter, no grid holds them."""
 LARGEST_GAP_RATIO = 10.5
-"""A gap of more than 10 medians is not filled: that would be made up."""
+"""A wider gap, in usual steps, is not filled: that would be made up."""
 LINE_PX = 0.1
 """How far a slice may lie beside the stack's line [pixels]."""
 STRAIGHT_PX = 0.05
@@ -207,15 +207,12 @@ def _levels(
     even = _even(along)
     if np.abs(along - even).max() <= min(EVEN_MM, EVEN_RATIO * (even[1] - even[0])) + 1e-9:
         return None, even, ()
-    median = float(np.median(steps))
-    wide = np.flatnonzero(steps > GAP_RATIO * median)
-    _require_no_gap(path, along, wide, gaps, median, normal)
-    if steps.min() < SMALLEST_RATIO * median:
-        raise InputError(
-            f"{path}: slices are too uneven: {steps.min():.3f} to {steps.max():.3f} mm apart, "
-            f"median {median:.3f} mm (at least {SMALLEST_RATIO:g} medians are needed)"
-        )
-    count = round(float(along[-1] - along[0]) / median) + 1
+    _require_no_crowd(path, steps)
+    # not the median of all, which a gap shifts where there are few slices
+    usual = float(np.median(steps[steps <= GAP_RATIO * steps.min()]))
+    wide = np.flatnonzero(steps > GAP_RATIO * usual)
+    _require_no_gap(path, along, wide, gaps, usual, normal)
+    count = round(float(along[-1] - along[0]) / usual) + 1
     levels = np.linspace(along[0], along[-1], count)
     index = np.interp(levels, along, np.arange(len(along)))
     step = (along[-1] - along[0]) / (count - 1)
@@ -235,12 +232,21 @@ def _even(along: Array) -> Array:
     return np.asarray(along.mean() + step * middle)
 
 
+def _require_no_crowd(path: Path, steps: Array) -> None:
+    median = float(np.median(steps))
+    if steps.min() < SMALLEST_RATIO * median:
+        raise InputError(
+            f"{path}: slices are too uneven: {steps.min():.3f} to {steps.max():.3f} mm apart, "
+            f"median {median:.3f} mm (at least {SMALLEST_RATIO:g} medians are needed)"
+        )
+
+
 def _require_no_gap(
-    path: Path, along: Array, wide: NDArray[np.intp], gaps: str, median: float, normal: Array
+    path: Path, along: Array, wide: NDArray[np.intp], gaps: str, usual: float, normal: Array
 ) -> None:
     if len(wide) == 0:
         return
-    largest = float(np.diff(along).max()) / median
+    largest = float(np.diff(along).max()) / usual
     if gaps == "interpolate" and largest <= LARGEST_GAP_RATIO:
         return
     where = ", ".join(f"{along[at]:.2f} to {along[at + 1]:.2f} mm" for at in wide[:5])
@@ -252,6 +258,6 @@ def _require_no_gap(
         else f"too wide to be filled: {largest:.1f} spacings, at most {LARGEST_GAP_RATIO:g}"
     )
     raise InputError(
-        f"{path}: slices are missing at {where}{more} along ({direction}), spacing {median:.3f} "
+        f"{path}: slices are missing at {where}{more} along ({direction}), spacing {usual:.3f} "
         f"mm; {advice}"
     )
