@@ -27,7 +27,7 @@ SERIES_BELOW_RAD = 1.0
 SERIES_TERMS = 9
 """Enough for float64 at `SERIES_BELOW_RAD`: the first term left out is below 1/19! = 8e-18."""
 ADJOINT_TERMS = 30
-"""Of the series of `se3_left_jacobian`: at a turn of pi the next is below 30 pi^29 / 31! = 1e-18."""
+"""Of the series of `se3_left_jacobian`: at a turn of pi the next is below 1e-18."""
 
 
 def translation(offset_xyz: ArrayLike) -> Matrix:

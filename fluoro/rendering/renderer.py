@@ -180,7 +180,7 @@ class DrrRenderer:
         return image, np.tensordot(self.device.to_host(jacobian), weights, axes=2)
 
     def backproject(
-        self, views: View | Sequence[View], upstream: ArrayLike, out: Any = None
+        self, views: View | Sequence[View], upstream: Any, out: Any = None
     ) -> Any:
         """The derivative by each voxel of a function of the line integrals: `render` transposed.
 
