@@ -26,7 +26,8 @@ def philox(counter: Word, key: tuple[int, int]) -> Word:
         a, b = np.uint64(0xD2511F53) * c[0], np.uint64(0xCD9E8D57) * c[2]
         c = [(b >> np.uint64(32)) ^ c[1] ^ k0, b & LOW, (a >> np.uint64(32)) ^ c[3] ^ k1, a & LOW]
         k0, k1 = (k0 + np.uint64(0x9E3779B9)) & LOW, (k1 + np.uint64(0xBB67AE85)) & LOW
-    return np.asarray(np.stack(c).astype(np.uint32))
+    words: Word = np.stack(c).astype(np.uint32)
+    return words
 
 
 def draw_bits(shape: tuple[int, int], seed: int, frame: int, stage: int) -> Word:
