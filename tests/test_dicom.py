@@ -612,3 +612,20 @@ def test_the_log_is_quiet_for_a_plain_series(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         read_hu(dicom.series(tmp_path))
     assert not caplog.records
+
+
+def test_one_process_decodes_a_whole_series(tmp_path, monkeypatch):
+    folder = dicom.series(tmp_path, LARGE, LARGE_GRID)
+    for path in folder.iterdir():
+        dicom.compressed(path, JPEGLSLossless)
+    started = []
+    popen = dicom_pixels.subprocess.Popen
+
+    def counted(*args, **kwargs):
+        started.append(popen(*args, **kwargs))
+        return started[-1]
+
+    monkeypatch.setattr(dicom_pixels.subprocess, "Popen", counted)
+    same(read_hu(folder), LARGE, LARGE_GRID)
+    assert len(started) == 1
+    assert started[0].poll() is not None

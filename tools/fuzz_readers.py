@@ -48,6 +48,7 @@ from tests.volume_files import meta_bytes, nifti_bytes, nrrd_bytes, ramp
 PATIENCE_S = 30
 CHARACTERS = b"\0\xff 0123456789-.\n=:,()\\naif"
 """Bytes that make a header mean something else rather than nothing."""
+PLAIN = ReadOptions()
 LAYOUT = ReadOptions(
     array=ArrayLayout(
         spacing_xyz_mm=(1.0, 2.0, 3.0),
@@ -69,7 +70,7 @@ class Subject:
 
     place: Path
     damaged: Path
-    options: ReadOptions = ReadOptions()
+    options: ReadOptions = PLAIN
     header_share: float = 0.7
     second_opinion: bool = False
 
@@ -92,7 +93,7 @@ def subjects(folder: Path) -> dict[str, Callable[[], Subject]]:
     }
 
 
-def _file(path: Path, raw: bytes, options: ReadOptions = ReadOptions()) -> Subject:
+def _file(path: Path, raw: bytes, options: ReadOptions = PLAIN) -> Subject:
     path.write_bytes(raw)
     return Subject(place=path, damaged=path, options=options)
 

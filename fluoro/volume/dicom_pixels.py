@@ -105,17 +105,21 @@ class FrameReader:
     def _decoded(self, path: Path, indices: list[int]) -> Iterator[NDArray[Any]]:
         process = self._start()
         request = {"path": str(path.absolute()), "indices": indices}
+        missing = len(indices)
         try:
             self._send(process, json.dumps(request).encode() + b"\n")
-            for _ in indices:
-                yield self._receive(process)
+            while missing > 0:
+                values = self._receive(process)
+                missing -= 1
+                yield values
         except _RefusedError as error:  # the decoder is well
             raise InputError(f"{path}: its compressed pixels cannot be read: {error}") from None
         except (OSError, EOFError, ValueError) as error:
             self._stop()
             raise InputError(f"{path}: its compressed pixels cannot be read: {error}") from None
         except GeneratorExit:
-            self._stop()
+            if missing:  # what was asked for and not taken would be taken for the next answer
+                self._stop()
             raise
 
     def _start(self) -> subprocess.Popen[bytes]:
