@@ -112,6 +112,13 @@ def test_pose_that_is_none_is_refused_in_one_line(change, expected):
         pose_of(message, ISOCENTER)
 
 
+def test_orientation_of_absurd_size_is_refused():
+    message = probe_message(POSE, ISOCENTER, orientation="rpy_rad")
+    message.orientation[1] = 1e300
+    with pytest.raises(InputError, match="orientation must be within"):
+        probe_pose(message, ISOCENTER, orientation="rpy_rad")
+
+
 CHAIN = [
     Joint(name="slide", kind="prismatic", axis=(0, 0, 1)),
     Joint(name="lao", kind="revolute", axis=(0, 0, 1)),
@@ -145,6 +152,7 @@ def test_joint_off_the_axis_swings_what_it_carries():
     [
         (joints(lao=0.0), "must hold 'slide'"),
         (joints(lao=math.nan), "finite positions"),
+        (joints(lao=1e300), "finite positions within 1000"),
         (JointState(header_of(0, ""), ["a"], [], [], []), "one position each"),
         (JointState(header_of(0, ""), ["a", "a"], [0.0, 0.0], [], []), "named once"),
     ],

@@ -21,6 +21,9 @@ MM_PER_M = 1000.0
 MOST_JOINTS = 1000
 """A message with more names is no C-arm's."""
 
+FARTHEST = 1000.0
+"""Largest joint position [rad or m]; beyond it rounding eats the angle."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Joint:
@@ -62,8 +65,8 @@ def joint_values(message: JointState) -> dict[str, float]:
         raise InputError(f"joints must have one position each, got {len(positions)} / {len(names)}")
     if len(set(names)) < len(names):
         raise InputError("joints must be named once each")
-    if not all(map(math.isfinite, positions)):
-        raise InputError("joints must have finite positions")
+    if not all(abs(position) <= FARTHEST for position in positions):
+        raise InputError(f"joints must have finite positions within {FARTHEST:g}")
     return dict(zip(names, positions, strict=True))
 
 

@@ -40,6 +40,8 @@ UNIT_SLACK = 1e-3
 """How far from 1 the length of a quaternion may be: senders round to float32 at worst."""
 FARTHEST_MM = 100_000.0
 """Beyond it a position is a mistake of unit; the configuration's own bound."""
+WIDEST_TURN = 36_000.0
+"""Largest angle of an orientation [degrees or rad]; beyond it rounding eats the angle."""
 
 PositionUnit = Literal["m", "mm"]
 Orientation = Literal["xyzw", "wxyz", "rpy_rad", "rpy_deg"]
@@ -148,6 +150,8 @@ def _matrix(
 def _turn(orientation: Orientation, values: Sequence[float]) -> NDArray[np.float64]:
     if orientation in ("rpy_rad", "rpy_deg"):
         angles = _finite("orientation", values, 3)
+        if max(map(abs, angles)) > WIDEST_TURN:
+            raise InputError(f"orientation must be within {WIDEST_TURN:g}, got {angles}")
         degrees = orientation == "rpy_deg"
         return np.asarray(Rotation.from_euler("xyz", angles, degrees=degrees).as_matrix())
     quaternion = _finite("orientation", values, 4)

@@ -1,0 +1,138 @@
+"""The whole graph with DDS: lockstep, watchdog, what is in the record."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from tests.dds_support import ROOT, own_domain, robot, wait_until
+from tests.session_support import images_of, record_of, run_small, small_ct, small_document
+
+# isort: split
+
+from fluoro.config import Config
+from fluoro.errors import DeviceError
+
+pytestmark = pytest.mark.dds
+
+POSES = 6
+
+
+def document(folder, **pose_source):
+    source = {"kind": "dds", "watchdog_ms": 60_000, **pose_source}
+    dds = {"domain": own_domain(), "frames": {"protocol": "ros2"}}
+    found = small_document(small_ct(folder), folder, pose_source=source, dds=dds)
+    found["run"]["frames"] = POSES
+    return found
+
+
+@pytest.fixture
+def sender():
+    """A process that sends the pose LAO 7 a hundred times a second."""
+    command = [sys.executable, ROOT / "tests" / "dds_peer.py", "poses", str(own_domain()), "7"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("message", ["pose_stamped", "joint_state"])
+def test_lockstep_makes_one_frame_for_each_pose_and_the_same_pictures_each_time(tmp_path, message):
+    pictures, seen = [], []
+    for attempt in "ab":
+        folder = tmp_path / attempt
+        folder.mkdir()
+        topic = {"pose_stamped": "/carm/pose", "joint_state": "/carm/joints"}[message]
+        settings = document(folder, trigger="lockstep", message=message, topic=topic)
+        options = ["--joints"] * (message == "joint_state")
+        config = Config.model_validate(settings)
+        with robot(config, "--lockstep", POSES, "--rate", "3", *options) as process:
+            outcome = run_small(settings)
+            told, _ = process.communicate(timeout=30)
+        assert f"{POSES} poses, {POSES} frames" in told
+        seen.append(told)
+        assert outcome.summary["dropped"]["dds"] == 0
+        pictures.append(images_of(outcome.folder))
+        assert [frame["number"] for frame in record_of(outcome.folder)["per_frame"]] == [*range(6)]
+    assert seen[0] == seen[1]
+    np.testing.assert_array_equal(*pictures)
+    assert len(np.unique(pictures[0].reshape(POSES, -1), axis=0)) == POSES
+
+
+def test_frames_show_the_newest_pose_and_the_record_has_its_stamps(tmp_path, sender):
+    outcome = run_small(document(tmp_path))
+    frames = record_of(outcome.folder)["per_frame"]
+    assert {round(frame["pose"]["lao_deg"], 6) for frame in frames} == {7}
+    assert list(frames[0]["stamps_ns"])[:3] == ["received", "pose", "render_start"]
+    assert outcome.summary["completed"]
+
+
+def test_clock_holds_the_newest_pose_between_messages(tmp_path, sender):
+    outcome = run_small(document(tmp_path, trigger="clock", interpolation_delay_ms=30.0))
+    assert outcome.summary["frames"] == POSES
+
+
+def test_silence_ends_the_run_where_that_is_wanted(tmp_path, sender):
+    settings = document(tmp_path, on_silence="stop", watchdog_ms=300)
+    settings["run"]["frames"] = None
+
+    def each(frames):
+        if frames >= 3:
+            sender.kill()
+
+    with pytest.raises(DeviceError, match=r"no pose on rt/carm/pose for 300 ms \(watchdog_ms\)"):
+        run_small(settings, each)
+    assert "on_silence is stop" in record_of(tmp_path / "run")["stopped_by"]
+
+
+@pytest.mark.parametrize("on_silence", ["hold", "blank"])
+def test_silence_is_said_and_the_stream_goes_on_when_poses_are_back(
+    tmp_path, sender, caplog, on_silence
+):
+    settings = document(tmp_path, on_silence=on_silence, watchdog_ms=300)
+    settings["run"]["frames"] = 80
+    stages = []
+
+    def each(frames):
+        if frames >= 3 and not stages:
+            stages.append("frozen")
+            sender.send_signal(signal.SIGSTOP)
+        elif stages == ["frozen"] and f"(watchdog_ms): {on_silence}" in caplog.text:
+            stages.append("back")
+            sender.send_signal(signal.SIGCONT)
+
+    outcome = run_small(settings, each)
+    assert stages == ["frozen", "back"]
+    assert "poses are back" in caplog.text
+    assert outcome.summary["frames"] == 80
+
+
+def test_lockstep_without_frames_out_is_refused(tmp_path):
+    settings = document(tmp_path, trigger="lockstep")
+    del settings["dds"]["frames"]
+    with pytest.raises(ValueError, match=r"lockstep needs dds\.frames"):
+        Config.model_validate(settings)
+
+
+def test_waiting_without_a_sender_gives_a_hint_and_can_be_stopped(tmp_path, caplog, monkeypatch):
+    import operators.pose_subscriber as module
+
+    monkeypatch.setattr(module, "HINT_AFTER_S", 0.2)
+    settings = document(tmp_path)
+    stopper = threading.Thread(target=interrupt_once, args=(caplog,))
+    stopper.start()
+    outcome = run_small(settings)
+    stopper.join()
+    assert "nobody else is in domain" in caplog.text
+    assert outcome.summary["frames"] == 0
+
+
+def interrupt_once(caplog):
+    wait_until(lambda: "no pose yet" in caplog.text, 20)
+    os.kill(os.getpid(), signal.SIGINT)
