@@ -5,6 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom import dcmread, dcmwrite
 from pydicom.data import get_testdata_file
 from pydicom.uid import (
@@ -587,6 +589,36 @@ def test_memory_is_asked_for_before_pixels_are_read(tmp_path, monkeypatch):
     folder = dicom.series(tmp_path)
     monkeypatch.setattr(memory, "available_memory_bytes", lambda: 10)
     refused(folder, "does not fit in memory")
+
+
+# Damage at random (tools/fuzz_readers.py does more of it)
+
+
+@pytest.fixture(scope="module")
+def whole_folder(tmp_path_factory):
+    folder = dicom.series(tmp_path_factory.mktemp("whole"))
+    return folder, sorted(folder.iterdir())[0].read_bytes()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    changes=st.lists(st.tuples(st.integers(128, 1400), st.integers(0, 255)), max_size=4),
+    cut=st.sampled_from([0, 0, 0, 1, 40, 700]),
+)
+def test_a_damaged_slice_gives_a_whole_volume_or_one_line(whole_folder, changes, cut):
+    folder, raw = whole_folder
+    data = bytearray(raw)
+    for at, byte in changes:
+        data[min(at, len(data) - 1)] = byte
+    sorted(folder.iterdir())[0].write_bytes(data[: len(data) - cut])
+    try:
+        hu = read_hu(folder)
+    except InputError as error:
+        message = str(error)
+    else:
+        message = ""
+        assert hu.hu_zyx.shape == hu.grid.shape_zyx == (4, 5, 6)
+    assert "\n" not in message
 
 
 # Files of scanners, as pydicom carries them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
 from collections.abc import Sequence
@@ -174,6 +175,8 @@ def _pydicom() -> Any:
         import pydicom
     except ImportError:
         raise InputError("DICOM needs the package pydicom: pip install fluoro[dicom]") from None
+    # what it finds wrong is said here where it matters
+    logging.getLogger("pydicom").setLevel(logging.ERROR)
     return pydicom
 
 
@@ -214,7 +217,18 @@ def _sop_class(path: Path, dataset: Any) -> str:
             f"{path}: is a damaged DICOM file: SOPClassUID (0008,0016) is "
             f"{inner or 'missing'!r}, MediaStorageSOPClassUID (0002,0002) {outer or 'missing'!r}"
         )
-    return inner or outer
+    return _known(path, dataset, inner or outer)
+
+
+def _known(path: Path, dataset: Any, sop_class: str) -> str:
+    """The class, if it is registered or a maker's own for what is no CT image."""
+    from pydicom.uid import UID
+
+    uid = UID(sop_class)
+    is_image = dataset.get("Modality") == "CT" and dataset.get("Rows") is not None
+    if uid.name == sop_class and (not uid.is_valid or is_image):
+        raise InputError(f"{path}: SOPClassUID (0008,0016) is unknown: {sop_class[:64]!r}")
+    return sop_class
 
 
 class _Tags:
@@ -239,7 +253,8 @@ class _Tags:
         if value is None:
             return ""
         several = isinstance(value, Sequence) and not isinstance(value, str)
-        return "\\".join(str(item) for item in value) if several else " ".join(str(value).split())
+        text = "\\".join(str(item) for item in value) if several else str(value)
+        return "".join(mark if mark.isprintable() else "?" for mark in " ".join(text.split()))
 
     def numbers(self, keyword: str, count: int) -> list[float]:
         """So many finite numbers.
