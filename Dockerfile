@@ -44,6 +44,7 @@ ENV PATH=/opt/fluoro/venv/bin:${PATH} \
 
 COPY LICENSE README.md app.py ./
 COPY configs/ configs/
+COPY examples/ examples/
 COPY fluoro/ fluoro/
 COPY operators/ operators/
 COPY shaders/ shaders/

@@ -2,11 +2,17 @@
 
 import ctypes
 import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 
 from tests.support import CHROMIUM, require_program
 
+ROOT = Path(__file__).parent.parent
 REQUIRE_GPU = "FLUORO_REQUIRE_GPU"
 """Environment variable; at 1 (`make gpu`) a missing NVIDIA GPU fails the tests marked `gpu`."""
 
@@ -15,6 +21,29 @@ REQUIRE_GPU = "FLUORO_REQUIRE_GPU"
 def chromium() -> str:
     """Path of Chromium; without it the test is skipped by its name, and fails in CI."""
     return require_program(*CHROMIUM)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for folder in ("fluoro", "shaders"):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / folder, source / folder, ignore=ignore)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "--no-index", "-q", "-w", str(out), str(source)], check=True)
+    (made,) = out.glob("fluoro-*.whl")
+    return made
+
+
+@pytest.fixture(scope="session")
+def unpacked_wheel(wheel: Path) -> Path:
+    """The wheel of this checkout, unpacked."""
+    folder = wheel.parent / "unpacked"
+    zipfile.ZipFile(wheel).extractall(folder)
+    return folder
 
 
 @pytest.fixture(autouse=True)

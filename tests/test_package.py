@@ -1,0 +1,178 @@
+"""fluoro as an installed package: light to import, whole in its wheel, useful by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
+OPTIONAL = (
+    "torch", "SimpleITK", "holoscan", "cupy", "pydicom", "gdcm", "av", "PIL", "rich", "skimage",
+    "websockets", "cyclonedds", "matplotlib",
+)  # fmt: skip
+"""What a script that only renders does without."""
+
+BLOCK = """
+import sys
+from importlib.machinery import PathFinder
+class Finder:
+    find_distributions = PathFinder.find_distributions
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        blocked = name.split(".")[0] in {blocked!r}
+        return None if blocked else PathFinder.find_spec(name, path, target)
+sys.meta_path[sys.meta_path.index(PathFinder)] = Finder
+"""
+"""Packages that are as good as not installed."""
+
+
+def run(code, package, folder, blocked=()):
+    """Run code against a package's folder from another folder; its output."""
+    script = BLOCK.format(blocked=tuple(blocked)) + textwrap.dedent(code)
+    environment = os.environ | {"PYTHONPATH": str(package), "PYTHONSAFEPATH": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_fluoro_loads_nothing_else(tmp_path):
+    loaded = json.loads(
+        run(
+            """
+            before = set(sys.modules)
+            import fluoro, json
+            print(json.dumps(sorted(set(sys.modules) - before)))
+            """,
+            ROOT,
+            tmp_path,
+            blocked=(*OPTIONAL, "numpy", "pydantic", "slangpy", "scipy", "yaml"),
+        )
+    )
+    ours = [name for name in loaded if name.startswith("fluoro")]
+    assert ours == ["fluoro", "fluoro.compat", "fluoro.compat.lazy"]
+
+
+def test_installed_package_renders_from_another_folder_with_its_base_dependencies_alone(
+    unpacked_wheel, tmp_path
+):
+    printed = run(
+        """
+        import numpy as np
+        import fluoro
+        from fluoro import CarmGeometry, FluoroSimulator, SimulatorConfig, VolumePreprocessor
+        from fluoro.rendering import SlangDiffDRRRenderer, apply_realism
+        volume = VolumePreprocessor.from_numpy(np.zeros((20, 20, 20)), (5, 5, 5)).preprocess("mu")
+        config = SimulatorConfig(CarmGeometry(detector_width_px=16, detector_height_px=16,
+                                              pixel_spacing_mm=12.0))
+        simulator = FluoroSimulator(volume, config.with_realism(enabled=True, poisson_photons=9))
+        frame = simulator.render_frame()
+        frame.save("frame.png")
+        simulator.renderer.render_with_gradients((0, 0, 0), (0, 0, 0))
+        print(fluoro.__file__, frame.image.shape)
+        """,
+        unpacked_wheel,
+        tmp_path,
+        blocked=OPTIONAL,
+    )
+    assert printed.strip() == f"{unpacked_wheel / 'fluoro' / '__init__.py'} (16, 16)"
+    assert (tmp_path / "frame.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_reading_a_ct_without_what_reads_it_says_how_to_get_it(tmp_path):
+    printed = run(
+        """
+        from pathlib import Path
+        from fluoro import VolumePreprocessor
+        Path("ct.nii").write_bytes(bytes(400))
+        try:
+            VolumePreprocessor.from_nifti("ct.nii")
+        except ImportError as error:
+            print(error)
+        """,
+        ROOT,
+        tmp_path,
+        blocked=OPTIONAL,
+    )
+    assert printed == "reading CTs needs SimpleITK: pip install 'fluoro[dicom]'\n"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_example_runs_against_the_wheel_outside_the_checkout(example, unpacked_wheel, tmp_path):
+    copied = tmp_path / "somewhere" / example.name
+    copied.parent.mkdir()
+    shutil.copy(example, copied)
+    environment = os.environ | {
+        "PYTHONPATH": str(unpacked_wheel),
+        "PYTHONSAFEPATH": "1",
+        "FLUORO_OUTPUT_DIR": str(tmp_path / "out"),
+    }
+    done = subprocess.run(
+        [sys.executable, str(copied)],
+        cwd=copied.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    made = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*"))
+    assert set(MADE[example.stem]) <= set(made)
+
+
+MADE = {
+    "01_single_frame": ["examples/single_frame.png"],
+    "02_cine": ["examples/cine/frame_0000.png", "examples/cine/frame_0008.png"],
+    "03_stream": [],
+    "04_preprocess_ct": ["examples/preprocessed/mu_volume.npy", "examples/preprocessed.png"],
+    "05_demo": ["examples/demo/frame_0011.png"],
+}
+
+
+def test_notebook_runs_and_was_committed_without_output():
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    notebook = nbformat.read(ROOT / "examples" / "fluoro_tour.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells)
+    nbclient.NotebookClient(
+        notebook, timeout=100, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}
+    ).execute()
+    pictures = [
+        output
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    assert len(pictures) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_clean_environment_runs_the_examples_from_the_wheel(wheel, tmp_path):
+    """Nothing but what pip brings for `fluoro[dicom]`; needs a package index."""
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    install = [python, "-m", "pip", "install", "-q", "-c", ROOT / "requirements/constraints.txt"]
+    subprocess.run([*install, f"{wheel}[dicom]"], check=True)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    environment |= {"FLUORO_OUTPUT_DIR": str(tmp_path / "out")}
+    for example in EXAMPLES:
+        shutil.copy(example, tmp_path)
+        subprocess.run(
+            [python, example.name], cwd=tmp_path, env=environment, check=True, capture_output=True
+        )
+    assert (tmp_path / "out" / "examples" / "demo" / "frame_0011.png").is_file()
