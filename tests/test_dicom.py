@@ -565,6 +565,26 @@ def test_a_truncated_slice_is_refused(tmp_path, kept, syntax):
     refused(folder, path.name)
 
 
+@pytest.mark.parametrize("syntax", [None, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("more", [b"\r", b"\r\r", b"\r" * 9])
+def test_bytes_put_into_the_pixels_are_noticed(tmp_path, syntax, more):
+    """As by a transfer as text; values of the slice would be shifted."""
+    images = dicom.slices()
+    for ds in images:
+        ds.file_meta.TransferSyntaxUID = syntax or ds.file_meta.TransferSyntaxUID
+    path = sorted(dicom.written(tmp_path, images).iterdir())[2]
+    raw = path.read_bytes()
+    path.write_bytes(raw[:-20] + more + raw[-20:])
+    refused(tmp_path, f"{path.name}: its pixels cannot be read: bytes that are no attribute")
+
+
+def test_attributes_behind_the_pixels_do_no_harm(tmp_path):
+    def pad(ds, z):
+        ds.add_new(0xFFFCFFFC, "OB", b"\0" * 20)
+
+    same(read_hu(dicom.series(tmp_path, change=pad)))
+
+
 def test_a_dcm_file_that_is_none_is_refused(tmp_path):
     (dicom.series(tmp_path) / "IM0001.dcm").touch()
     refused(tmp_path, r"IM0001\.dcm: is not a DICOM file .*0 bytes")

@@ -14,13 +14,15 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["stored_frames"]
 
+PIXEL_DATA = (0x7FE0, 0x0010)
 MEMORY_LIMIT_BYTES = 8 << 30
 """Of the decoding process: a damaged stream may ask for anything."""
 
@@ -39,10 +41,33 @@ def stored_frames(path: str, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
     source: Any = path
     if syntax == DeflatedExplicitVRLittleEndian:  # pydicom finds its pixels only in memory
         source = pydicom.dcmread(path)
+    elif not syntax.is_compressed:
+        _require_clean_end(path, little_endian=syntax.is_little_endian)
     plugin = "pydicom" if syntax == RLELossless else "gdcm" if syntax.is_compressed else ""
     yield from iter_pixels(
         source, indices=indices, raw=True, decoding_plugin=plugin, correct_unused_bits=False
     )
+
+
+def _require_clean_end(path: str, *, little_endian: bool) -> None:
+    """Check that the file ends with the pixels, or goes on with a later attribute.
+
+    Else bytes were put in, as a transfer as text does, and the pixels are shifted.
+    """
+    import pydicom
+
+    order: Literal["little", "big"] = "little" if little_endian else "big"
+    with Path(path).open("rb") as file:
+        dataset = pydicom.dcmread(file, stop_before_pixels=True)
+        file.seek(4, os.SEEK_CUR)
+        rest = file.read(8)
+        implicit = bool(dataset.original_encoding[0])
+        length = int.from_bytes(rest[:4] if implicit else rest[4:], order)
+        file.seek(length - (4 if implicit else 0), os.SEEK_CUR)
+        tail = file.read(4)
+    tag = (int.from_bytes(tail[:2], order), int.from_bytes(tail[2:], order))
+    if tail and tag <= PIXEL_DATA:
+        raise ValueError("bytes that are no attribute follow its pixels")
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:

@@ -322,11 +322,14 @@ def frames_of(file: DicomFile) -> list[Frame]:
             message names the file and the attribute.
     """
     try:
-        return _frames_of(file)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{file.path}: is a damaged DICOM file: {error}") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _frames_of(file)
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001  (pydicom reads attributes when asked for them)
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{file.path}: is a damaged DICOM file: {text}") from None
 
 
 def _frames_of(file: DicomFile) -> list[Frame]:
