@@ -100,10 +100,8 @@ class PoseSubscriberOp(Operator):
             self._going.disable_tick()
 
     def _next(self) -> ReceivedPose | None:
-        if self._turn is not None:
-            return self._next_in_turn(self._turn)
-        if self._config.trigger == "lockstep":
-            return self._feed.next(WAIT_S)
+        if self._config.trigger != "clock":
+            return self._next_in_turn(self._turn) if self._turn else self._feed.next(WAIT_S)
         if self._config.interpolation_delay_ms is None:
             return self._feed.latest()
         return self._feed.at(time.time_ns() - round(self._config.interpolation_delay_ms * 1e6))

@@ -87,4 +87,7 @@ class FrameHeader:
 
 def to_uint8(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Display values [0, 1] as 8-bit grey levels, rounded to the nearest, same shape."""
-    return np.asarray(np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+    levels = image * np.float32(255)
+    levels += np.float32(0.5)
+    np.clip(levels, np.float32(0), np.float32(255.5), out=levels)  # in place: live frames hurry
+    return np.asarray(levels.astype(np.uint8))
