@@ -35,7 +35,8 @@ def draw_bits(shape: tuple[int, int], seed: int, frame: int, stage: int) -> Word
     pixel = np.arange(shape[0] * shape[1], dtype=np.uint32)
     words = [stage, frame & 0xFFFFFFFF, frame >> 32]
     counter = np.stack([pixel, *(np.full_like(pixel, word) for word in words)])
-    return philox(counter, (seed & 0xFFFFFFFF, seed >> 32))[0].reshape(shape)
+    drawn: Word = philox(counter, (seed & 0xFFFFFFFF, seed >> 32))[0]
+    return drawn.reshape(shape)
 
 
 def uniform(bits: Word) -> tuple[Float, NDArray[np.bool_]]:
