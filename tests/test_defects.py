@@ -22,6 +22,8 @@ from fluoro import (
     XrayPhysics,
 )
 from fluoro.ct.dicom_ingest import load_dicom_series_hu, load_nifti_hu
+from fluoro.geometry.carm import CarmPose
+from fluoro.geometry.se3 import rotation_x, rotation_z
 from fluoro.rendering import RealismConfig, SlangDiffDRRConfig, SlangDiffDRRRenderer, apply_realism
 from fluoro.rendering.cpu_device import CpuDevice
 from fluoro.volume.grid import VolumeGrid
@@ -130,6 +132,24 @@ def test_3_lao_and_cranial_turn_the_detector_where_they_say():
     assert left_of < -3  # the detector went to the patient's left: the bead shows on the right side
     above = centroid(simulator(anterior).render_frame((0.4, 0, 0)).image)[1]
     assert above > 3  # the detector went to the head: the bead shows towards the feet
+
+
+def test_3_figures_of_the_page_on_fluorosims_order_of_angles():
+    """docs/coming_from_fluorosim.md: 5.4 degrees off at LAO 30 / CRA 30, and where that is."""
+    angle = math.radians(30)
+    sim = simulator(bead((20, 20, 20)))
+    view = sim.renderer.view((angle, angle, 0), (0, 0, 0))
+    ours = -view.source_xyz_mm + sim.volume.mu.grid.center_xyz_mm
+    # Rz(0) Rx(rx) Ry(ry) of its beam z, in its axes x, y, z: ours are x, -z, y
+    x, y, z = math.sin(angle), -math.sin(angle) * math.cos(angle), math.cos(angle) ** 2
+    theirs = np.array([x, -z, -y])
+    cosine = ours @ theirs / np.linalg.norm(ours)
+    assert math.degrees(math.acos(cosine)) == pytest.approx(5.43, abs=0.01)
+    matrix = rotation_x(-angle) @ rotation_z(angle)
+    np.testing.assert_allclose(matrix[:3, :3] @ (0, -1, 0), theirs, atol=1e-12)
+    pose = CarmPose.from_world_from_carm(matrix, (0, 0, 0))
+    angles = (pose.lao_deg, pose.cra_deg, pose.roll_deg)
+    np.testing.assert_allclose(angles, (33.7, 25.7, 16.1), atol=0.05)
 
 
 # -- 4: direction dropped, origin zeroed, RAS and LPS mixed ------------------------------------
