@@ -722,6 +722,11 @@ class DdsConfig(Section):
         "system", description="Time of what goes out: this machine's, or that of the topic /clock."
     )
     frames: DdsFramesConfig | None = Field(None, description="Frames out; null: none.")
+    control_topic: Topic | None = Field(
+        None,
+        description="Topic of diagnostic_msgs/KeyValue that sets the console's controls (beam_on, "
+        "dose_ngy, window_level ...); null: nobody may.",
+    )
 
 
 class RunConfig(Section):

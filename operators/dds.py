@@ -7,11 +7,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from fluoro.config import Config, DdsPoses
+from fluoro.console.controls import LiveControls
 from fluoro.dds.beacon import StatusBeacon, status_message
 from fluoro.dds.clock import make_clock
 from fluoro.dds.frame_sink import FrameSink
 from fluoro.dds.node import DdsNode
 from fluoro.dds.pose_feed import PoseFeed
+from fluoro.dds.remote_controls import RemoteControls
 from fluoro.dds.ros_diagnostic import DiagnosticStatus, Level
 from fluoro.geometry.setup import make_limits
 from operators.monitor import StreamMonitor
@@ -41,7 +43,11 @@ class DdsParts:
 
 
 def open_dds(
-    config: Config, isocenter_xyz_mm: Sequence[float], monitor: StreamMonitor, stack: ExitStack
+    config: Config,
+    isocenter_xyz_mm: Sequence[float],
+    monitor: StreamMonitor,
+    controls: LiveControls,
+    stack: ExitStack,
 ) -> DdsParts | None:
     """Participant, poses, frames and status as configured; None where nothing of it is.
 
@@ -49,6 +55,7 @@ def open_dds(
         config: The application's configuration.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
         monitor: Asked how the stream is doing.
+        controls: Set by whoever writes the control topic.
         stack: Closes what is opened.
 
     Raises:
@@ -56,7 +63,7 @@ def open_dds(
         DeviceError: DDS does not start.
     """
     source = config.pose_source
-    if not (isinstance(source, DdsPoses) or config.dds.frames):
+    if not (isinstance(source, DdsPoses) or config.dds.frames or config.dds.control_topic):
         return None
     node = DdsNode(config.dds)
     stack.callback(node.close)
@@ -66,6 +73,8 @@ def open_dds(
         feed = PoseFeed(node, source, isocenter_xyz_mm, make_limits(config.carm))
     if config.dds.frames:
         sink = FrameSink(node, config.dds.frames, isocenter_xyz_mm, clock)
+    if config.dds.control_topic:
+        RemoteControls(node, config.dds.control_topic, controls)
     parts = DdsParts(feed=feed, sink=sink)
     beacon = StatusBeacon(node, clock, lambda: _states(parts, monitor, isocenter_xyz_mm))
     stack.callback(beacon.close)

@@ -139,7 +139,7 @@ class _Session:
         self._folder = self._make_folder() if config.recorder.enabled else None
         self._recorder = self._open_recorder(stack)
         self._stop = threading.Event()
-        self._dds = open_dds(config, self._isocenter_xyz_mm, self._monitor, stack)
+        self._dds = open_dds(config, self._isocenter_xyz_mm, self._monitor, self._controls, stack)
         self._signals = _Signals(self._stop)
 
     def _prepared(self) -> tuple[DrrRenderer, ImageChain]:

@@ -15,6 +15,11 @@ from tests.session_support import images_of, record_of, run_small, small_ct, sma
 # isort: split
 
 from fluoro.config import Config
+from fluoro.console.controls import LiveControls
+from fluoro.dds import qos
+from fluoro.dds.node import DdsNode
+from fluoro.dds.remote_controls import RemoteControls
+from fluoro.dds.ros_diagnostic import KeyValue
 from fluoro.errors import DeviceError
 
 pytestmark = pytest.mark.dds
@@ -136,3 +141,23 @@ def test_waiting_without_a_sender_gives_a_hint_and_can_be_stopped(tmp_path, capl
 def interrupt_once(caplog):
     wait_until(lambda: "no pose yet" in caplog.text, 20)
     os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_pedal_and_dose_are_set_over_dds_and_the_console_shows_it(tmp_path):
+    config = Config.model_validate(document(tmp_path))
+    node, controls = DdsNode(config.dds), LiveControls.from_config(config)
+    try:
+        remote = RemoteControls(node, "/fluoro/control", controls)
+        writer = node.writer("rt/fluoro/control", KeyValue, qos.reliable(100))
+        wait_until(lambda: writer.readers() == 1)
+        good = {"beam_on": "false", "dose_ngy": "40.5", "table_z_mm": "12", "polarity": "bone_dark"}
+        bad = {"dose_ngy": "-1", "window_level": "nan", "foo": "1", "polarity": "x" * 1000}
+        for key, value in [*good.items(), *bad.items(), ("last_image_hold", "3")]:
+            writer.write(KeyValue(key=key, value=value))
+        wait_until(lambda: remote.applied + remote.refused == 9)
+    finally:
+        node.close()
+    state = controls.snapshot()
+    assert (remote.applied, remote.refused) == (4, 5)
+    assert (state.beam_on, state.dose_ngy) == (False, 40.5)
+    assert state.pose.translation_mm[2] == -12.0
