@@ -1,5 +1,6 @@
 # make run      the main job: a thorax phantom under a sweeping C-arm (configs/sweep.yaml)
 # make live     the console stays open at a printed address (configs/live.yaml)
+# make hil      20 s of a robot that moves the C-arm over DDS, in a process of its own; its latencies
 # make test     the tests, at most 8 minutes       make test-all   all of them
 # make lint     ruff, mypy, import-linter, codespell
 # make gpu      the tests and benchmarks that need an NVIDIA GPU
@@ -20,13 +21,17 @@ endif
 PY := $(VENV)/bin/python
 export PYTHON
 
-.PHONY: run live test test-all lint gpu env env-dev lock clean distclean
+.PHONY: run live hil test test-all lint gpu env env-dev lock clean distclean
 
 run: env
 	$(PY) app.py run configs/sweep.yaml $(ARGS)
 
 live: env
 	$(PY) app.py run configs/live.yaml $(ARGS)
+
+hil: env
+	$(PY) examples/robot_carm.py --seconds 20 --with-simulator configs/robot.yaml \
+		--results benchmarks/results/latency.json $(ARGS)
 
 test: env-dev
 	$(PY) -m pytest -m "not slow and not gpu" $(ARGS)
