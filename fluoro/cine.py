@@ -43,14 +43,15 @@ class Pose:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Pose:
-        """The pose of the keys `rotation` and `translation`; what is missing is 0.
+        """The pose of the keys `rotation` and `translation`; one that is missing is 0.
+
+        Other keys beside them are left aside.
 
         Raises:
-            InputError: An unknown key, or not three finite numbers.
+            InputError: Other keys alone, or not three finite numbers.
         """
-        unknown = sorted(set(values) - {"rotation", "translation"})
-        if unknown:
-            raise InputError(f"a pose has the keys rotation and translation, got {unknown[0]!r}")
+        if values and not set(values) & {"rotation", "translation"}:
+            raise InputError(f"a pose has the keys rotation and translation, got {list(values)}")
         return cls(values.get("rotation", ZERO), values.get("translation", ZERO))
 
 

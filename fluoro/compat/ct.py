@@ -50,8 +50,12 @@ class CtVolume:
         }
 
 
-def load_dicom_series_hu(dicom_dir: str | Path) -> CtVolume:
+def load_dicom_series_hu(dicom_dir: str | Path, *, series: str | None = None) -> CtVolume:
     """CT numbers of the series in a folder.
+
+    Args:
+        dicom_dir: The folder.
+        series: SeriesNumber or SeriesInstanceUID, where there are several.
 
     Raises:
         MissingError: There is no such folder; also a FileNotFoundError.
@@ -60,7 +64,7 @@ def load_dicom_series_hu(dicom_dir: str | Path) -> CtVolume:
     """
     folder = Path(dicom_dir)
     require_there(folder, "folder")
-    return _ct(folder)
+    return _ct(folder, series)
 
 
 def load_nifti_hu(nifti_path: str | Path) -> CtVolume:
@@ -76,11 +80,12 @@ def load_nifti_hu(nifti_path: str | Path) -> CtVolume:
     return _ct(path)
 
 
-def _ct(path: Path) -> CtVolume:
+def _ct(path: Path, series: str | None = None) -> CtVolume:
     try:
+        from fluoro.volume.read_options import ReadOptions
         from fluoro.volume.readers import read_hu
 
-        return ct_volume(read_hu(path))
+        return ct_volume(read_hu(path, ReadOptions(series=series)))
     except ModuleNotFoundError as error:
         raise ImportError(f"reading CTs needs {error.name}: pip install 'fluoro[dicom]'") from None
 

@@ -64,15 +64,20 @@ class VolumePreprocessor:
 
     @classmethod
     def from_dicom(
-        cls, dicom_dir: str | Path, settings: PreprocessingSettings | None = None
+        cls,
+        dicom_dir: str | Path,
+        settings: PreprocessingSettings | None = None,
+        *,
+        series: str | None = None,
     ) -> VolumePreprocessor:
-        """The series in a folder.
+        """The series in a folder; where there are several, the one of this number or UID.
 
         Raises:
             MissingError: There is no such folder; also a FileNotFoundError.
             InputError: A series that cannot be used.
         """
-        return cls._from_ct(load_dicom_series_hu(dicom_dir), str(dicom_dir), settings)
+        ct = load_dicom_series_hu(dicom_dir, series=series)
+        return cls._from_ct(ct, str(dicom_dir), settings)
 
     @classmethod
     def from_nifti(

@@ -1,1 +1,17 @@
-"""Volumes: read or made, on a grid in the patient, as CT numbers or attenuation."""
+"""Volumes: read or made, on a grid in the patient, as CT numbers or attenuation.
+
+fluorosim's names for a preprocessed volume are importable from here as well.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fluoro.compat.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from fluoro.compat.volume import PreprocessedVolume, VolumeMetadata
+
+__all__ = ["PreprocessedVolume", "VolumeMetadata"]
+
+__getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "fluoro.compat.volume"))
