@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -681,3 +682,11 @@ def test_one_process_decodes_a_whole_series(tmp_path, monkeypatch):
     same(read_hu(folder), LARGE, LARGE_GRID)
     assert len(started) == 1
     assert started[0].poll() is not None
+
+
+def test_a_missing_decoder_is_named(tmp_path, monkeypatch):
+    path = sorted(dicom.series(tmp_path, LARGE, LARGE_GRID).iterdir())[0]
+    dicom.compressed(path, JPEGLSLossless)
+    monkeypatch.setitem(sys.modules, "gdcm", None)
+    with pytest.raises(ValueError, match=r"JPEG needs the package python-gdcm: pip install fluoro"):
+        next(dicom_pixels.dicom_decoder.stored_frames(str(path), [0]))

@@ -41,12 +41,24 @@ def stored_frames(path: str, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
     source: Any = path
     if syntax == DeflatedExplicitVRLittleEndian:  # pydicom finds its pixels only in memory
         source = pydicom.dcmread(path)
-    elif not syntax.is_compressed:
+    elif not syntax.is_encapsulated:
         _require_clean_end(path, little_endian=syntax.is_little_endian)
-    plugin = "pydicom" if syntax == RLELossless else "gdcm" if syntax.is_compressed else ""
+    plugin = "pydicom" if syntax == RLELossless else "gdcm" if syntax.is_encapsulated else ""
+    if plugin == "gdcm":
+        _require_gdcm()
     yield from iter_pixels(
         source, indices=indices, raw=True, decoding_plugin=plugin, correct_unused_bits=False
     )
+
+
+def _require_gdcm() -> None:
+    """Check that pydicom's decoder is there, and keep it quiet."""
+    try:
+        import gdcm
+    except ImportError:
+        raise ValueError("JPEG needs the package python-gdcm: pip install fluoro[dicom]") from None
+    for off in (gdcm.Trace.WarningOff, gdcm.Trace.ErrorOff, gdcm.Trace.DebugOff):
+        off()
 
 
 def _require_clean_end(path: str, *, little_endian: bool) -> None:
