@@ -18,7 +18,9 @@ from fluoro.geometry.se3 import (
     rotation_x,
     rotation_y,
     rotation_z,
+    se3_adjoint,
     se3_exp,
+    se3_left_jacobian,
     se3_log,
     so3_exp,
     so3_log,
@@ -372,3 +374,23 @@ def test_interpolation_turns_at_constant_rate_and_moves_straight():
     quarter = CarmPose.from_world_from_carm(interpolate(start, end, 0.25), (0, 0, 0))
     assert quarter.lao_deg == pytest.approx(-20)
     assert quarter.translation_mm == pytest.approx((2.5, 0, -5))
+
+
+def test_adjoint_carries_a_twist_through_a_motion():
+    random = np.random.default_rng(5)
+    for _ in range(20):
+        motion = se3_exp(random.normal(size=6) * [1, 1, 1, 50, 50, 50])
+        twist = random.normal(size=6) * [0.5, 0.5, 0.5, 50, 50, 50]
+        carried = motion @ se3_exp(twist) @ np.linalg.inv(motion)
+        np.testing.assert_allclose(se3_exp(se3_adjoint(motion) @ twist), carried, atol=1e-10)
+
+
+@pytest.mark.parametrize("angle_rad", [0.0, 1e-9, 1e-3, 0.5, 1.5, 3.0])
+def test_left_jacobian_is_the_derivative_of_the_exponential(angle_rad):
+    for axis, velocity in itertools.product(AXES, VELOCITIES_MM):
+        twist = np.concatenate([angle_rad * _unit(axis), velocity])
+        jacobian, back = se3_left_jacobian(twist), se3_exp(-twist)
+        for k, step in enumerate(1e-6 * np.eye(6)):
+            ahead, behind = (se3_log(se3_exp(twist + s * step) @ back) for s in (1, -1))
+            column = (ahead - behind) / 2e-6
+            np.testing.assert_allclose(jacobian[:, k], column, atol=3e-7 * (1 + velocity[0]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -24,6 +24,10 @@ Progress = Callable[[int, float, Array], None]
 
 SINGULAR_CONDITION = 1e10
 """Condition of the normal matrix, scaled to a unit diagonal, from which it counts as singular."""
+DRIFT_STEPS = 10.0
+"""Adam jitters by a few times the wanted step even at rest."""
+LEAST_TENTH = 3
+"""Adam's path is judged from 30 iterations on."""
 DAMPING_START, DAMPING_LEAST, DAMPING_MOST = 1e-3, 1e-7, 1e5
 
 
@@ -197,31 +201,40 @@ def adam(
         start: First parameters [mm].
         bounds: Box that they stay in.
         max_iterations: Evaluations.
-        step_mm: Stop when a step is shorter.
+        step_mm: At rest when the mean over a tenth of the path drifts less than 10 times this.
         rate_mm: Length of the first steps a parameter [mm].
         progress: Told of each evaluation.
     """
     point = bounds.clip(start)
     mean, square = np.zeros_like(point), np.zeros_like(point)
-    best = Trace(point=point, cost=np.inf, stop="iterations", iterations=0)
-    stop: Stop = "iterations"
+    best = Trace(point=point, cost=np.inf, stop="not finite", iterations=0)
+    path = [point]
     for number in range(1, max_iterations + 1):
         cost, gradient = problem.cost_and_gradient(point)
         if not np.isfinite(cost):
-            stop = "not finite"
-            break
+            return replace(best, iterations=number)
         progress(number, cost, point)
         if cost < best.cost:
-            best = Trace(point=point, cost=cost, stop=stop, iterations=number)
+            best = Trace(point=point, cost=cost, stop="iterations", iterations=number)
         mean, square = 0.9 * mean + 0.1 * gradient, 0.99 * square + 0.01 * gradient**2
         scaled = mean / (1 - 0.9**number) / (np.sqrt(square / (1 - 0.99**number)) + 1e-12)
         rate = rate_mm * 0.5 * (1 + np.cos(np.pi * number / max_iterations))
-        new = bounds.clip(point - rate * scaled)
-        moved_mm, point = float(np.linalg.norm(new - point)), new
-        if moved_mm < step_mm:
-            stop = "small step"
-            break
-    return Trace(point=best.point, cost=best.cost, stop=stop, iterations=number)
+        point = bounds.clip(point - rate * scaled)
+        path.append(point)
+    settled = _drift_mm(np.array(path)) < DRIFT_STEPS * step_mm
+    return replace(best, stop="small step" if settled else "iterations", iterations=number)
+
+
+def _drift_mm(path: Array) -> float:
+    """Distance between the means of the last and the last but one tenth; inf if too few.
+
+    The last steps are short because the rate falls, so their length would prove nothing.
+    """
+    tenth = len(path) // 10
+    if tenth < LEAST_TENTH:
+        return np.inf
+    last, before = path[-tenth:].mean(axis=0), path[-2 * tenth : -tenth].mean(axis=0)
+    return float(np.linalg.norm(last - before))
 
 
 def lbfgs(
@@ -245,44 +258,61 @@ def lbfgs(
     """
     from scipy.optimize import minimize
 
-    search = _Evaluations(problem, progress)
-
-    def settled(point: Array) -> None:
-        moved_mm = float(np.linalg.norm(point - search.settled))
-        search.settled = point.copy()
-        if moved_mm < step_mm:
-            raise StopIteration
-
-    search.settled = bounds.clip(start) + np.inf
-    found = minimize(
-        search,
-        bounds.clip(start),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=np.stack([bounds.lower, bounds.upper], axis=1),
-        callback=settled,
-        options={"maxfun": max_iterations, "ftol": 1e-10, "gtol": 1e-9},
-    )
-    stop: Stop = "iterations" if search.count >= max_iterations else "small step"
-    if not np.isfinite(search.best_cost):
-        return Trace(
-            point=bounds.clip(start), cost=np.inf, stop="not finite", iterations=found.nfev
+    search = _Evaluations(problem, progress, max_iterations)
+    settled = _Settled(bounds.clip(start), step_mm)
+    try:
+        minimize(
+            search,
+            bounds.clip(start),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=np.stack([bounds.lower, bounds.upper], axis=1),
+            callback=settled,
+            options={"ftol": 1e-10, "gtol": 1e-9},
         )
-    return Trace(point=search.best_point, cost=search.best_cost, stop=stop, iterations=search.count)
+        stop: Stop = "small step"
+    except _StoppedError as stopped:
+        stop = stopped.why
+    point = search.best_point if search.best_point.size else bounds.clip(start)
+    return Trace(point=point, cost=search.best_cost, stop=stop, iterations=search.count)
+
+
+class _StoppedError(Exception):
+    """Ends scipy's minimisation from within."""
+
+    def __init__(self, why: Stop) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class _Settled:
+    """Ends the search after an iteration that moves less than `step_mm`."""
+
+    def __init__(self, start: Array, step_mm: float) -> None:
+        self._last, self._step_mm = start, step_mm
+
+    def __call__(self, point: Array) -> None:
+        moved_mm = float(np.linalg.norm(point - self._last))
+        self._last = point.copy()
+        if moved_mm < self._step_mm:
+            raise _StoppedError("small step")
 
 
 class _Evaluations:
-    """Counts evaluations and keeps the best."""
+    """Counts evaluations, keeps the best, and ends the search after the last allowed."""
 
-    def __init__(self, problem: _Smooth, progress: Progress) -> None:
-        self._problem, self._progress = problem, progress
+    def __init__(self, problem: _Smooth, progress: Progress, most: int) -> None:
+        self._problem, self._progress, self._most = problem, progress, most
         self.count = 0
         self.best_cost, self.best_point = np.inf, np.zeros(0)
-        self.settled = np.zeros(0)
 
     def __call__(self, point: Array) -> tuple[float, Array]:
+        if self.count >= self._most:
+            raise _StoppedError("iterations")
         cost, gradient = self._problem.cost_and_gradient(point)
         self.count += 1
+        if not np.isfinite(cost):
+            raise _StoppedError("not finite")
         self._progress(self.count, cost, point)
         if cost < self.best_cost:
             self.best_cost, self.best_point = cost, point.copy()

@@ -26,7 +26,7 @@ from fluoro.registration.similarity import LeastSquaresMeasure
 from fluoro.registration.starts import spread_twists
 from fluoro.registration.target import Target
 from fluoro.registration.uncertainty import axis_sigma, pose_covariance
-from fluoro.registration.verdict import judge
+from fluoro.registration.verdict import Verdict, judge, least_agreement
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.volumes import MuVolume
@@ -44,6 +44,8 @@ LONGEST_STEP_MM = 40.0
 """Steps are shortened to this: half the field of view is out of the basin in any case."""
 SAME_POSE_MM = 4.0
 """Candidates closer than this are one."""
+HOPELESS_AGREEMENT, HOPELESS_ITERATIONS = 0.3, 3
+"""Where fine structure agrees less than this before the last level, that has only so many."""
 
 
 def register(
@@ -78,6 +80,20 @@ class _Candidate:
 
     point: Array
     cost: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Judged:
+    """Where an attempt ended."""
+
+    problem: PoseProblem
+    trace: Trace
+    verdict: Verdict
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Larger is better."""
+        return self.verdict.converged, self.verdict.evidence.get("agreement", -1.0)
 
 
 class Registrar:
@@ -122,8 +138,7 @@ class Registrar:
             InputError: Views and targets that do not fit.
         """
         _require_pairs(targets, views)
-        started = time.perf_counter()
-        return _Search(self, tuple(targets), tuple(views), watch).run(started)
+        return _Search(self, tuple(targets), tuple(views), watch).run()
 
     def renderer(self, pixel_at_isocenter_mm: float) -> DrrRenderer:
         """A renderer whose voxels suit a pixel's width at the isocentre [mm]."""
@@ -170,7 +185,7 @@ class _Search:
         self._settings = registrar.settings
         self._watch = watch
         self._history: list[Step] = []
-        self._renderings = 0
+        self._problems: list[PoseProblem] = []
         free = np.array([name not in self._settings.fixed for name in DEGREES_OF_FREEDOM])
         self._chart = Chart(
             center_xyz_mm=registrar.center_xyz_mm,
@@ -182,28 +197,34 @@ class _Search:
         reach = np.array([turn_mm] * 3 + [self._settings.shift_bound_mm] * 3)[free]
         self._bounds = Bounds(lower=-reach, upper=reach)
 
-    def run(self, started: float) -> RegistrationResult:
+    def run(self) -> RegistrationResult:
         """Attempts from ever more and wider starts, until one is believed."""
+        started = time.perf_counter()
         attempts = self._settings.attempts if self._settings.multi_start.starts > 1 else 1
-        results = []
+        found: list[_Judged] = []
         for attempt in range(attempts):
-            results.append(self._attempt(attempt, started))
-            if results[-1].converged:
+            found.append(self._attempt(attempt))
+            if found[-1].verdict.converged:
                 break
-        return max(results, key=lambda r: (r.converged, r.evidence.get("agreement", -1.0)))
+        best = max(found, key=lambda judged: judged.rank)
+        return self._result(best, started)
 
-    def _attempt(self, attempt: int, started: float) -> RegistrationResult:
+    def _attempt(self, attempt: int) -> _Judged:
         """Down the levels, and the verdict."""
         widths = self._settings.widths_px
         candidates = self._coarsest(widths[0], attempt)
+        iterations = self._settings.max_iterations
         for width in widths[1:-1]:
             problem = self._problem(width, "multiscale_ncc")
             candidates = _distinct(
                 [self._refine(problem, width, n, c) for n, c in enumerate(candidates)]
             )
+            if least_agreement(problem, candidates[0].point) < HOPELESS_AGREEMENT:
+                iterations = min(iterations, HOPELESS_ITERATIONS)
         problem = self._problem(widths[-1], self._settings.measure)
-        trace = self._last(problem, widths[-1], candidates[0])
-        return self._result(problem, trace, started)
+        trace = self._last(problem, widths[-1], candidates[0], iterations)
+        verdict = judge(problem, trace, self._bounds, self._settings.least_agreement)
+        return _Judged(problem=problem, trace=trace, verdict=verdict)
 
     def _problem(self, width_px: int, measure: MeasureName) -> PoseProblem:
         if self._settings.measure == "mutual_information":
@@ -212,7 +233,8 @@ class _Search:
             self._task(target, view, width_px, measure)
             for target, view in zip(self._targets, self._views, strict=True)
         ]
-        return PoseProblem(tasks, self._chart)
+        self._problems.append(PoseProblem(tasks, self._chart))
+        return self._problems[-1]
 
     def _task(self, target: Target, view: View, width_px: int, measure: MeasureName) -> ViewTask:
         factor = max(1, round(min(view.width_px, view.height_px) / width_px))
@@ -290,14 +312,16 @@ class _Search:
             progress=progress,
         )
 
-    def _last(self, problem: PoseProblem, width_px: int, candidate: _Candidate) -> Trace:
+    def _last(
+        self, problem: PoseProblem, width_px: int, candidate: _Candidate, iterations: int
+    ) -> Trace:
         settings, progress = self._settings, self._recorder(width_px, 0)
         if settings.optimiser == "levenberg_marquardt":
             return levenberg_marquardt(
                 problem,
                 candidate.point,
                 self._bounds,
-                max_iterations=settings.max_iterations,
+                max_iterations=iterations,
                 step_mm=settings.step_mm,
                 longest_step_mm=LONGEST_STEP_MM,
                 loss=settings.loss,
@@ -308,7 +332,7 @@ class _Search:
             problem,
             candidate.point,
             self._bounds,
-            max_iterations=settings.max_iterations,
+            max_iterations=iterations,
             step_mm=settings.step_mm,
             progress=progress,
         )
@@ -327,21 +351,21 @@ class _Search:
 
         return record
 
-    def _result(self, problem: PoseProblem, trace: Trace, started: float) -> RegistrationResult:
-        motion = self._chart.motion(trace.point)
-        verdict = judge(problem, trace, self._bounds, self._settings.least_agreement)
-        covariance = pose_covariance(problem, trace.point)
+    def _result(self, best: _Judged, started: float) -> RegistrationResult:
+        problem, point = best.problem, best.trace.point
+        motion = self._chart.motion(point)
+        covariance = pose_covariance(problem, point)
         return RegistrationResult(
             motion=motion,
             views=tuple(moved_view(view, motion) for view in self._views),
             covariance=covariance,
-            axis_sigma=axis_sigma(problem, trace.point, covariance),
-            converged=verdict.converged,
-            reason=verdict.reason,
-            evidence=verdict.evidence,
+            axis_sigma=axis_sigma(problem, point, covariance),
+            converged=best.verdict.converged,
+            reason=best.verdict.reason,
+            evidence=best.verdict.evidence,
             history=tuple(self._history),
-            iterations=trace.iterations,
-            renderings=problem.renderings,
+            iterations=best.trace.iterations,
+            renderings=sum(each.renderings for each in self._problems),
             seconds=time.perf_counter() - started,
         )
 

@@ -108,7 +108,8 @@ class RegistrationSettings:
             unless the measure is "mutual_information", which serves on all.
         optimiser: On the last level; the ones before use Levenberg-Marquardt where the measure
             is a sum of squares, else L-BFGS.
-        loss: Of the residuals of Levenberg-Marquardt.
+        loss: Of the residuals, wherever Levenberg-Marquardt is at work; "huber" bears a tool
+            across the picture.
         max_iterations: Evaluations with derivatives on each level.
         step_mm: A step shorter than this ends a level, divided by the level's binning relative to
             the last [mm].
@@ -130,7 +131,7 @@ class RegistrationSettings:
     voxels_per_pixel: float = 0.5
     measure: MeasureName = "multiscale_ncc"
     optimiser: OptimiserName = "levenberg_marquardt"
-    loss: Loss = "squares"
+    loss: Loss = "huber"
     max_iterations: int = 25
     step_mm: float = 0.005
     fixed: frozenset[str] = frozenset()
@@ -163,8 +164,6 @@ class RegistrationSettings:
                 "optimiser levenberg_marquardt needs a sum of squares, which mutual_information "
                 "is not: use lbfgs or adam"
             )
-        if self.loss != "squares" and not least_squares:
-            raise InputError(f"loss {self.loss} has no effect with optimiser {self.optimiser}")
 
 
 def make_measure(name: MeasureName, image: Any, mask: Any) -> Measure:

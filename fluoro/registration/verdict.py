@@ -20,7 +20,7 @@ from fluoro.registration.problem import PoseProblem, ViewTask
 from fluoro.registration.settings import DEGREES_OF_FREEDOM
 from fluoro.registration.standard_score import Standardiser, Tiles
 
-__all__ = ["Verdict", "agreement", "judge"]
+__all__ = ["Verdict", "agreement", "judge", "least_agreement"]
 
 Array = NDArray[np.float64]
 
@@ -51,22 +51,22 @@ class Verdict:
     evidence: dict[str, float]
 
 
-def judge(problem: PoseProblem, trace: Trace, bounds: Bounds, least_agreement: float) -> Verdict:
+def judge(problem: PoseProblem, trace: Trace, bounds: Bounds, least: float) -> Verdict:
     """The verdict on where an optimiser ended.
 
     Args:
         problem: On the last level.
         trace: How the optimiser ended.
         bounds: Of the parameters.
-        least_agreement: Least median correlation of the tiles, in each view.
+        least: Least median correlation of the tiles, in each view.
     """
     evidence = {"cost": trace.cost}
     failure = _failure(problem, trace, bounds)
     if trace.stop in ("small step", "no descent", "iterations"):
-        found = [_agreement(problem, task, trace.point) for task in problem.tasks]
+        found = agreements(problem, trace.point)
         evidence["agreement"] = min(value for value, _ in found)
         evidence["tiles"] = float(min(count for _, count in found))
-        doubt = _disagreement(evidence["agreement"], evidence["tiles"], least_agreement)
+        doubt = _disagreement(evidence["agreement"], evidence["tiles"], least)
         failure = "; ".join(filter(None, (doubt, failure))) or None
     if failure is not None:
         return Verdict(converged=False, reason=failure, evidence=evidence)
@@ -98,6 +98,16 @@ def _disagreement(found: float, tiles: float, least: float) -> str | None:
             f"at least {least:.2f} needed"
         )
     return None
+
+
+def least_agreement(problem: PoseProblem, point: Array) -> float:
+    """The worst view's agreement at some parameters [mm]."""
+    return min(value for value, _ in agreements(problem, point))
+
+
+def agreements(problem: PoseProblem, point: Array) -> list[tuple[float, int]]:
+    """Each view's agreement and number of tiles at some parameters [mm]."""
+    return [_agreement(problem, task, point) for task in problem.tasks]
 
 
 def _agreement(problem: PoseProblem, task: ViewTask, point: Array) -> tuple[float, int]:
