@@ -39,6 +39,7 @@ from fluoro.presets import carm_preset, carm_presets
 from fluoro.yaml_text import parse_yaml, read_mapping
 
 __all__ = [
+    "BagPoses",
     "CarmConfig",
     "CarmGeometry",
     "Config",
@@ -474,6 +475,15 @@ class ConsolePoses(PoseConfig):
     kind: Literal["console"]
 
 
+class BagPoses(Section):
+    """Poses of a ROS 2 bag by their stamps, interpolated between them."""
+
+    kind: Literal["bag"]
+    path: FilePath = Field(description="The bag, a folder, relative to the YAML file.")
+    topic: Topic = Field("/fluoro/carm_pose", description="Topic of PoseStamped.")
+    repeat: bool = Field(False, description="Start again after the last one; else hold it.")
+
+
 class JointConfig(Section):
     """One joint of the chain that carries the C-arm, base first."""
 
@@ -566,7 +576,8 @@ PoseSourceConfig = Annotated[
     | WaypointPoses
     | RandomWalkPoses
     | ConsolePoses
-    | DdsPoses,
+    | DdsPoses
+    | BagPoses,
     Field(discriminator="kind"),
 ]
 
@@ -722,6 +733,9 @@ class DdsConfig(Section):
         "system", description="Time of what goes out: this machine's, or that of the topic /clock."
     )
     frames: DdsFramesConfig | None = Field(None, description="Frames out; null: none.")
+    bag: bool = Field(
+        False, description="Write the frames' messages to output/<run>/bag (MCAP) as well."
+    )
     control_topic: Topic | None = Field(
         None,
         description="Topic of diagnostic_msgs/KeyValue that sets the console's controls (beam_on, "
@@ -770,6 +784,12 @@ class Config(Section):
     def _console_poses_need_the_console(self) -> Config:
         if self.pose_source.kind == "console" and not self.console.enabled:
             raise KeyValueError("pose_source.kind", "console needs console.enabled: true")
+        return self
+
+    @model_validator(mode="after")
+    def _bag_needs_the_recorder(self) -> Config:
+        if self.dds.bag and not self.recorder.enabled:
+            raise KeyValueError("dds.bag", "needs recorder.enabled: true")
         return self
 
     @model_validator(mode="after")
@@ -874,7 +894,7 @@ def _with_absolute_paths(config: Config, path: Path, overridden: Sequence[str]) 
     if volume.path and not str(volume.path).startswith("cache:"):
         volume_path = absolute("volume.path", volume.path)
         updates["volume"] = volume.model_copy(update={"path": volume_path})
-    if isinstance(source, WaypointPoses):
+    if isinstance(source, WaypointPoses | BagPoses):
         source_path = absolute("pose_source.path", source.path)
         updates["pose_source"] = source.model_copy(update={"path": source_path})
     if config.carm.flex:

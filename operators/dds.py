@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
-from fluoro.config import Config, DdsPoses
+from fluoro.config import BagPoses, Config, DdsFramesConfig, DdsPoses
 from fluoro.console.controls import LiveControls
 from fluoro.dds.beacon import StatusBeacon, status_message
 from fluoro.dds.clock import make_clock
@@ -15,10 +17,12 @@ from fluoro.dds.node import DdsNode
 from fluoro.dds.pose_feed import PoseFeed
 from fluoro.dds.remote_controls import RemoteControls
 from fluoro.dds.ros_diagnostic import DiagnosticStatus, Level
+from fluoro.errors import InputError
 from fluoro.geometry.setup import make_limits
+from fluoro.geometry.trajectory import Trajectory, waypoint_trajectory
 from operators.monitor import StreamMonitor
 
-__all__ = ["DdsParts", "open_dds"]
+__all__ = ["DdsParts", "bag_trajectory", "open_dds"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,10 +32,12 @@ class DdsParts:
     Attributes:
         feed: Poses; None: the graph has another source.
         sink: Frames; None: none are sent.
+        bag: Frames into a bag; None: into none.
     """
 
-    feed: PoseFeed | None
-    sink: FrameSink | None
+    feed: PoseFeed | None = None
+    sink: FrameSink | None = None
+    bag: FrameSink | None = None
 
     def dropped(self) -> dict[str, int]:
         """Poses and frames lost here, by where."""
@@ -47,38 +53,67 @@ def open_dds(
     isocenter_xyz_mm: Sequence[float],
     monitor: StreamMonitor,
     controls: LiveControls,
+    folder: Path | None,
     stack: ExitStack,
 ) -> DdsParts | None:
-    """Participant, poses, frames and status as configured; None where nothing of it is.
+    """Participant, poses, frames, status and bag as configured; None where nothing of it is.
 
     Args:
         config: The application's configuration.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
         monitor: Asked how the stream is doing.
         controls: Set by whoever writes the control topic.
+        folder: Of the run's files; None: nothing is recorded.
         stack: Closes what is opened.
 
     Raises:
-        InputError: An interface that is not there.
+        InputError: An interface that is not there, a bag of another protocol than ROS 2's.
         DeviceError: DDS does not start.
+        OutputError: The bag cannot be written.
     """
-    source = config.pose_source
-    if not (isinstance(source, DdsPoses) or config.dds.frames or config.dds.control_topic):
-        return None
-    node = DdsNode(config.dds)
+    source, dds = config.pose_source, config.dds
+    bag = _open_bag(config, isocenter_xyz_mm, folder, stack) if folder and dds.bag else None
+    if not (isinstance(source, DdsPoses) or dds.frames or dds.control_topic):
+        return DdsParts(bag=bag) if bag else None
+    node = DdsNode(dds)
     stack.callback(node.close)
     clock = make_clock(node)
     feed = sink = None
     if isinstance(source, DdsPoses):
         feed = PoseFeed(node, source, isocenter_xyz_mm, make_limits(config.carm))
-    if config.dds.frames:
-        sink = FrameSink(node, config.dds.frames, isocenter_xyz_mm, clock)
-    if config.dds.control_topic:
-        RemoteControls(node, config.dds.control_topic, controls)
-    parts = DdsParts(feed=feed, sink=sink)
+    if dds.frames:
+        sink = FrameSink(node, dds.frames, isocenter_xyz_mm, clock)
+    if dds.control_topic:
+        RemoteControls(node, dds.control_topic, controls)
+    parts = DdsParts(feed=feed, sink=sink, bag=bag)
     beacon = StatusBeacon(node, clock, lambda: _states(parts, monitor, isocenter_xyz_mm))
     stack.callback(beacon.close)
     return parts
+
+
+def _open_bag(
+    config: Config, isocenter_xyz_mm: Sequence[float], folder: Path, stack: ExitStack
+) -> FrameSink:
+    from fluoro.dds.bag import BagNode
+
+    frames = config.dds.frames or DdsFramesConfig()
+    if frames.protocol != "ros2":
+        raise InputError(f"dds.bag needs dds.frames.protocol: ros2, got {frames.protocol}")
+    node = BagNode(folder / "bag")
+    stack.callback(node.close)
+    return FrameSink(node, frames, isocenter_xyz_mm, time.time_ns)
+
+
+def bag_trajectory(source: BagPoses, isocenter_xyz_mm: Sequence[float]) -> Trajectory:
+    """The poses of a bag over time, interpolated between their stamps.
+
+    Raises:
+        InputError: A bag that cannot be used.
+    """
+    from fluoro.dds.bag import read_poses
+
+    times_s, poses = read_poses(source.path, source.topic, isocenter_xyz_mm)
+    return waypoint_trajectory(times_s, poses, repeat=source.repeat)
 
 
 def _states(

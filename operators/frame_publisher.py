@@ -1,4 +1,4 @@
-"""Frames out over DDS."""
+"""Frames out over DDS, or into a bag."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FramePublisherOp(Operator):
     Args:
         device: Where the tensor lies.
         sink: What sends it.
-        monitor: Counts what was dropped here.
+        monitor: Counts what was dropped here, by the operator's name.
         lossless: Take every frame, holding the graph back if need be.
     """
 
@@ -61,5 +61,5 @@ class FramePublisherOp(Operator):
     ) -> None:
         """Publish one frame."""
         frame = as_frame(self, input_.receive("frame"), self._device)
-        self._monitor.count_shown("dds", frame.number)
+        self._monitor.count_shown(self.name, frame.number)
         self._sink.send(frame)

@@ -18,6 +18,7 @@ from holoscan.schedulers import EventBasedScheduler
 from fluoro.config import Config, DdsPoses
 from fluoro.console.controls import LiveControls
 from fluoro.console.server import Console
+from fluoro.dds.frame_sink import FrameSink
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.setup import make_limits
 from fluoro.geometry.trajectory import Trajectory
@@ -89,6 +90,8 @@ class FluoroApp(Application):
         self.add_flow(chain, self._recorder(), {("record", "frame")})
         if self._trigger == "lockstep":
             self.add_flow(chain, self._frame_publisher(), {("record", "frame")})
+        if self._parts.dds and self._parts.dds.bag:
+            self.add_flow(chain, self._bag(self._parts.dds.bag), {("record", "frame")})
         for display, port in displays.items():
             self.add_flow(chain, display, {("view", port)})
             pool = self.make_thread_pool(f"{display.name}_thread", 1)
@@ -143,7 +146,17 @@ class FluoroApp(Application):
             sink=parts.dds.sink,
             monitor=parts.monitor,
             lossless=self._trigger == "lockstep",
-            name="frame_publisher",
+            name="dds",
+        )
+
+    def _bag(self, sink: FrameSink) -> Operator:
+        return FramePublisherOp(
+            self,
+            device=self._parts.device,
+            sink=sink,
+            monitor=self._parts.monitor,
+            lossless=True,
+            name="bag",
         )
 
     def _pace(self) -> list[Any]:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from fluoro.config import CarmConfig, Config, DdsPoses
+from fluoro.config import BagPoses, CarmConfig, Config, DdsPoses
 from fluoro.console.controls import LiveControls
 from fluoro.console.scene import SceneModel
 from fluoro.console.server import Console
@@ -40,7 +40,7 @@ from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.load import load_volume
 from fluoro.volume.surface import bone_surface, skin_surface
 from fluoro.volume.volumes import MuVolume
-from operators.dds import open_dds
+from operators.dds import bag_trajectory, open_dds
 from operators.graph import FluoroApp, Parts
 from operators.holoviz import require_holoviz
 from operators.monitor import StreamMonitor
@@ -122,6 +122,8 @@ class _Session:
         self._volume = load_volume(config.volume, reporter.stage)
         self._geometry = make_geometry(config.carm)
         self._isocenter_xyz_mm = _isocenter(config.carm, self._volume)
+        if isinstance(config.pose_source, BagPoses):
+            self._trajectory = bag_trajectory(config.pose_source, self._isocenter_xyz_mm)
         self._device = open_device(config.renderer.device, workers=config.renderer.workers)
         stack.callback(self._device.close)
         self._renderer, self._chain = self._prepared()
@@ -139,7 +141,14 @@ class _Session:
         self._folder = self._make_folder() if config.recorder.enabled else None
         self._recorder = self._open_recorder(stack)
         self._stop = threading.Event()
-        self._dds = open_dds(config, self._isocenter_xyz_mm, self._monitor, self._controls, stack)
+        self._dds = open_dds(
+            config,
+            self._isocenter_xyz_mm,
+            self._monitor,
+            self._controls,
+            self._folder,
+            stack,
+        )
         self._signals = _Signals(self._stop)
 
     def _prepared(self) -> tuple[DrrRenderer, ImageChain]:
@@ -154,7 +163,10 @@ class _Session:
         )
         chain = ImageChain(self._device, self._seed)
         view = self._geometry.view(self._trajectory(0.0), self._isocenter_xyz_mm)
-        chain.apply(renderer.render(view), config.image_chain, 0, config.carm.pixel_spacing_mm)
+        geometry = self._geometry
+        chain.apply(
+            renderer.render(view), config.image_chain, 0, geometry.pixel_spacing_mm, geometry
+        )
         self._reporter.stage(what, 1.0)
         return renderer, chain
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from fluoro.config import (
+    BagPoses,
     Config,
     DdsPoses,
     LimitsConfig,
@@ -243,7 +244,7 @@ def _in_limits(name: str, value: object, limit: Limit) -> float:
 def _initial_pose(config: Config) -> CarmPose:
     """The configured pose; of a moving source what does not move of it."""
     source = config.pose_source
-    if isinstance(source, WaypointPoses | DdsPoses):
+    if isinstance(source, WaypointPoses | DdsPoses | BagPoses):
         return CarmPose()
     start = source.center if isinstance(source, RandomWalkPoses) else source
     lao_deg, cra_deg = (

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from fluoro.config import DdsFramesConfig
-from fluoro.dds.node import DdsNode, Writer
+from fluoro.dds.node import DdsNode
 from fluoro.dds.plain_frames import HolohubFrames, I4hFrames
 from fluoro.dds.ros_frames import RosFrames
+from fluoro.errors import InputError
 from fluoro.imaging.frame import FluoroFrame
+
+if TYPE_CHECKING:
+    from fluoro.dds.bag import BagNode
 
 __all__ = ["FrameSink"]
 
 
 class _Frames(Protocol):
-    images: Writer[Any]
+    images: Any
 
     def send(self, frame: FluoroFrame, time_ns: int) -> bool: ...
 
@@ -27,7 +31,7 @@ class FrameSink:
     """Sends frames; never waits for whoever receives them.
 
     Args:
-        node: The participant.
+        node: The participant; or a bag, which takes ROS 2's messages only.
         config: Protocol and names.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
         clock: Time [ns] of frames that show no sender's pose.
@@ -39,7 +43,7 @@ class FrameSink:
 
     def __init__(
         self,
-        node: DdsNode,
+        node: DdsNode | BagNode,
         config: DdsFramesConfig,
         isocenter_xyz_mm: Sequence[float],
         clock: Callable[[], int],
@@ -68,10 +72,14 @@ class FrameSink:
 
     def readers(self) -> int:
         """Receivers of the picture that listen now."""
-        return self._frames.images.readers()
+        return int(self._frames.images.readers())
 
 
-def _frames(node: DdsNode, config: DdsFramesConfig, isocenter_xyz_mm: Sequence[float]) -> _Frames:
+def _frames(
+    node: DdsNode | BagNode, config: DdsFramesConfig, isocenter_xyz_mm: Sequence[float]
+) -> _Frames:
     if config.protocol == "ros2":
         return RosFrames(node, config, isocenter_xyz_mm)
+    if not isinstance(node, DdsNode):
+        raise InputError(f"a bag takes the frames of ros2, got protocol {config.protocol}")
     return HolohubFrames(node, config) if config.protocol == "holohub" else I4hFrames(node, config)

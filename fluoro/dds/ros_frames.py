@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from fluoro.dds.stamps import header_of
 from fluoro.geometry.projection import camera_matrices
 from fluoro.imaging.frame import FluoroFrame
 
+if TYPE_CHECKING:
+    from fluoro.dds.bag import BagNode, BagWriter
+
 __all__ = ["RosFrames", "frame_info_message"]
 
 
@@ -25,20 +29,25 @@ class RosFrames:
     """Writes each frame as messages that carry one stamp, so that receivers join them by it.
 
     Args:
-        node: The participant.
+        node: The participant, or a bag.
         config: Names and encoding.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
     """
 
     def __init__(
-        self, node: DdsNode, config: DdsFramesConfig, isocenter_xyz_mm: Sequence[float]
+        self,
+        node: DdsNode | BagNode,
+        config: DdsFramesConfig,
+        isocenter_xyz_mm: Sequence[float],
     ) -> None:
         self._config, self._isocenter_xyz_mm = config, isocenter_xyz_mm
 
         def name(last: str) -> str:
             return ros_topic(f"{config.prefix}/{last}")
 
-        self.images: Writer[Image] = node.writer(name("image_raw"), Image, qos.frames())
+        self.images: Writer[Image] | BagWriter[Image] = node.writer(
+            name("image_raw"), Image, qos.frames()
+        )
         self._infos = node.writer(name("camera_info"), CameraInfo, qos.reliable())
         self._carm = node.writer(name("carm_pose"), PoseStamped, qos.reliable())
         self._camera = node.writer(name("camera_pose"), PoseStamped, qos.reliable())

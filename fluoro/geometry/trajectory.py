@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.config import (
+    BagPoses,
     DdsPoses,
     OrbitPoses,
     PoseConfig,
@@ -25,7 +26,7 @@ from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.se3 import interpolate
 
-__all__ = ["Trajectory", "make_trajectory", "read_waypoints"]
+__all__ = ["Trajectory", "make_trajectory", "read_waypoints", "waypoint_trajectory"]
 
 Trajectory = Callable[[float], CarmPose]
 """Seconds since the run's start to the pose."""
@@ -39,8 +40,8 @@ def make_trajectory(source: PoseSourceConfig, seed: int = 0) -> Trajectory:
     """The poses of a source.
 
     Args:
-        source: Its configuration; for the console the pose that it starts from, for DDS the zero
-            pose, which stands in until the first one comes.
+        source: Its configuration; for the console the pose that it starts from, for DDS and
+            bags the zero pose, which stands in until they are there.
         seed: Of the random walk.
 
     Raises:
@@ -55,7 +56,7 @@ def make_trajectory(source: PoseSourceConfig, seed: int = 0) -> Trajectory:
             return _waypoints(source)
         case RandomWalkPoses():
             return _random_walk(source, seed)
-        case DdsPoses():
+        case DdsPoses() | BagPoses():
             return lambda _time_s: CarmPose()
         case _:
             pose = _pose(source)
@@ -128,12 +129,24 @@ def _random_walk(source: RandomWalkPoses, seed: int) -> Trajectory:
 
 
 def _waypoints(source: WaypointPoses) -> Trajectory:
-    times_s, poses = read_waypoints(source.path)
+    return waypoint_trajectory(*read_waypoints(source.path), repeat=source.repeat)
+
+
+def waypoint_trajectory(
+    times_s: NDArray[np.float64], poses: Sequence[CarmPose], *, repeat: bool
+) -> Trajectory:
+    """Poses interpolated in SE(3) between times [s], which rise strictly.
+
+    Args:
+        times_s: Shape (n,).
+        poses: As many.
+        repeat: Start again after the last one; else hold it.
+    """
     motions = [pose.world_from_carm(ORIGIN) for pose in poses]
     span_s = times_s[-1] - times_s[0]
 
     def pose(time_s: float) -> CarmPose:
-        if source.repeat and time_s > times_s[-1] and span_s > 0:
+        if repeat and time_s > times_s[-1] and span_s > 0:
             time_s = times_s[0] + (time_s - times_s[0]) % span_s
         return _between(times_s, motions, time_s)
 

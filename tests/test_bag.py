@@ -1,0 +1,95 @@
+"""ROS 2 bags: any ROS 2 reader finds the frames, and a run replayed from its bag is the same."""
+
+import numpy as np
+import pytest
+from rosbags.highlevel import AnyReader
+
+from tests.session_support import images_of, record_of, run_small, small_ct, small_document
+
+# isort: split
+
+from fluoro.config import Config
+from fluoro.dds.bag import read_poses
+from fluoro.errors import InputError
+
+FRAMES = 6
+SWEEP = {"kind": "sweep", "period_s": 1.0, "roll_deg": 5.0, "translation_mm": [3.0, -4.0, 5.0]}
+
+
+def recorded(folder, **sections):
+    folder.mkdir()
+    sections = {"pose_source": SWEEP, "dds": {"bag": True}, **sections}
+    settings = small_document(small_ct(folder), folder, **sections)
+    settings["run"]["frames"] = FRAMES
+    return run_small(settings)
+
+
+def test_bag_holds_every_frame_in_ros_2s_own_types(tmp_path):
+    outcome = recorded(tmp_path / "a")
+    pictures = images_of(outcome.folder)
+    with AnyReader([outcome.folder / "bag"]) as reader:
+        topics = {connection.topic: connection.msgtype for connection in reader.connections}
+        images = [
+            reader.deserialize(data, connection.msgtype)
+            for connection, _, data in reader.messages()
+            if connection.topic == "/fluoro/image_raw"
+        ]
+    assert topics == {
+        "/fluoro/image_raw": "sensor_msgs/msg/Image",
+        "/fluoro/camera_info": "sensor_msgs/msg/CameraInfo",
+        "/fluoro/carm_pose": "geometry_msgs/msg/PoseStamped",
+        "/fluoro/camera_pose": "geometry_msgs/msg/PoseStamped",
+        "/fluoro/frame_info": "diagnostic_msgs/msg/DiagnosticArray",
+    }
+    assert len(images) == FRAMES
+    for image, picture in zip(images, pictures, strict=True):
+        seen = image.data.reshape(image.height, image.width) / 255
+        np.testing.assert_allclose(seen, picture, atol=0.5 / 255 + 1e-6)
+    assert outcome.summary["dropped"]["bag"] == 0
+
+
+def test_poses_of_a_bag_are_those_of_the_run(tmp_path):
+    outcome = recorded(tmp_path / "a")
+    isocenter = (0.0, 0.0, 0.0)
+    times_s, poses = read_poses(outcome.folder / "bag", "/fluoro/carm_pose", isocenter)
+    frames = record_of(outcome.folder)["per_frame"]
+    assert times_s[0] == 0.0
+    assert (np.diff(times_s) > 0).all()
+    for pose, frame in zip(poses, frames, strict=True):
+        assert pose.lao_deg == pytest.approx(frame["pose"]["lao_deg"], abs=1e-9)
+        assert pose.translation_mm == pytest.approx(frame["pose"]["translation_mm"], abs=1e-9)
+
+
+def test_bag_is_replayed_as_a_source_of_poses(tmp_path):
+    first = recorded(tmp_path / "a")
+    source = {"kind": "bag", "path": str(first.folder / "bag")}
+    again = recorded(tmp_path / "b", pose_source=source, dds={})
+    shown = [frame["pose"] for frame in record_of(first.folder)["per_frame"]]
+    replayed = [frame["pose"] for frame in record_of(again.folder)["per_frame"]]
+    assert replayed[0]["lao_deg"] == pytest.approx(shown[0]["lao_deg"], abs=1e-9)
+    assert replayed[0]["translation_mm"] == pytest.approx([3.0, -4.0, 5.0])
+    assert {round(pose["roll_deg"], 6) for pose in replayed} == {5.0}
+
+
+@pytest.mark.parametrize(
+    ("topic", "expected"),
+    [
+        ("/nope", r"must hold /nope of PoseStamped"),
+        ("/fluoro/image_raw", "must hold /fluoro/image"),
+    ],
+)
+def test_topic_that_is_not_there_is_named(tmp_path, topic, expected):
+    outcome = recorded(tmp_path / "a")
+    with pytest.raises(InputError, match=expected):
+        read_poses(outcome.folder / "bag", topic, (0, 0, 0))
+
+
+def test_folder_that_is_no_bag_is_named(tmp_path):
+    with pytest.raises(InputError, match="not a ROS 2 bag"):
+        read_poses(tmp_path, "/fluoro/carm_pose", (0, 0, 0))
+
+
+def test_bag_without_the_recorder_is_refused(tmp_path):
+    settings = small_document("ct.nii", tmp_path, dds={"bag": True}, recorder={"enabled": False})
+    with pytest.raises(ValueError, match=r"needs recorder\.enabled"):
+        Config.model_validate(settings)
