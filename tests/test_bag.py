@@ -71,17 +71,11 @@ def test_bag_is_replayed_as_a_source_of_poses(tmp_path):
     assert {round(pose["roll_deg"], 6) for pose in replayed} == {5.0}
 
 
-@pytest.mark.parametrize(
-    ("topic", "expected"),
-    [
-        ("/nope", r"must hold /nope of PoseStamped"),
-        ("/fluoro/image_raw", "must hold /fluoro/image"),
-    ],
-)
-def test_topic_that_is_not_there_is_named(tmp_path, topic, expected):
+def test_topic_that_holds_no_poses_is_named(tmp_path):
     outcome = recorded(tmp_path / "a")
-    with pytest.raises(InputError, match=expected):
-        read_poses(outcome.folder / "bag", topic, (0, 0, 0))
+    for topic in ("/nope", "/fluoro/image_raw"):
+        with pytest.raises(InputError, match=f"must hold {topic} of PoseStamped"):
+            read_poses(outcome.folder / "bag", topic, (0, 0, 0))
 
 
 def test_folder_that_is_no_bag_is_named(tmp_path):

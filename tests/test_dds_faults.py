@@ -136,9 +136,9 @@ def test_frozen_listener_neither_holds_the_sender_nor_grows_its_memory(node):
         process.send_signal(signal.SIGSTOP)
         time.sleep(0.5)
         before_mb, before = memory_mb(), sink.sent + sink.lost
-        time.sleep(3.0)
+        time.sleep(2.0)
         assert memory_mb() - before_mb < GROWTH_MB
-        assert sink.sent + sink.lost - before > 20
+        assert sink.sent + sink.lost - before > 10
         process.send_signal(signal.SIGCONT)
         count = sink.sent
         process.stdout.readline()
@@ -265,7 +265,7 @@ def soak(node, seconds):
     with peer("listen") as listener, peer("poses", "5"), streaming(sink, 512):
         listener.stdout.readline()
         threading.Thread(target=listener.stdout.read, daemon=True).start()
-        time.sleep(2)
+        time.sleep(1)
         before_mb = memory_mb()
         time.sleep(seconds)
         assert feed.figures()["received"] > 20 * seconds
@@ -273,7 +273,7 @@ def soak(node, seconds):
 
 
 def test_memory_is_flat_over_seconds(node):
-    before_mb, after_mb = soak(node, 4)
+    before_mb, after_mb = soak(node, 2)
     assert after_mb - before_mb < 8
 
 
