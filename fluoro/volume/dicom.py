@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
-from fluoro.volume.dicom_header import Frame
+from fluoro.volume.dicom_frame import Frame
 from fluoro.volume.dicom_pixels import AIR_HU, FrameReader
 from fluoro.volume.dicom_series import DicomFolder, Series, choose_series, scan, selected
 from fluoro.volume.dicom_stack import (

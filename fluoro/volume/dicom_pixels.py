@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from fluoro.errors import InputError
 from fluoro.volume import dicom_decoder
-from fluoro.volume.dicom_header import Frame, PixelFormat
+from fluoro.volume.dicom_frame import Frame, PixelFormat
 
 __all__ = ["AIR_HU", "FrameReader"]
 

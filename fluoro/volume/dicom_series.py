@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fluoro.errors import InputError
-from fluoro.volume.dicom_header import SELECTABLE, DicomFile, Frame, frames_of, read_file
+from fluoro.volume.dicom_frame import Frame, frames_of
+from fluoro.volume.dicom_header import SELECTABLE, DicomFile, read_file
 
 __all__ = ["DicomFolder", "Series", "choose_series", "is_dicom", "scan", "selected"]
 

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
-from fluoro.volume.dicom_header import SELECTABLE, Frame
+from fluoro.volume.dicom_frame import Frame
+from fluoro.volume.dicom_header import SELECTABLE
 from fluoro.volume.grid import VolumeGrid
 
 __all__ = ["Stack", "differences", "require_alike", "same_places", "stacked"]
