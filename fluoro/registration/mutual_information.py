@@ -25,7 +25,7 @@ class MutualInformation(Measure):
     """Minus the mutual information [nats] of the joint histogram, cubic B-spline windows.
 
     Both images are standardised over the mask first, so that the bins' range is fixed and the
-    derivative exact (Thevenaz and Unser 2000).
+    derivative exact (Thevenaz et al. 2000).
 
     Args:
         target: Attenuation-like values, shape (height, width).
