@@ -52,15 +52,19 @@ __all__ = [
     "ImageChainConfig",
     "JointConfig",
     "MetricsSettings",
+    "OptimiserConfig",
     "OutputSettings",
     "PoseConfig",
     "PoseSourceConfig",
     "PreprocessingSettings",
     "RealismSettings",
     "RecorderConfig",
+    "RegistrationConfig",
     "RendererConfig",
     "RunConfig",
+    "ServoPoses",
     "SimulatorConfig",
+    "StartConfig",
     "VolumeConfig",
     "XrayPhysics",
     "load_config",
@@ -569,8 +573,26 @@ class DdsPoses(Section):
         return self
 
 
+class ServoPoses(PoseConfig):
+    """Drives the C-arm from this pose to a wanted view, by what its pictures tell.
+
+    The C-arm does not know this pose: `registration` estimates where it stands, picture by
+    picture, and each estimate decides the next step.
+    """
+
+    kind: Literal["servo"]
+    wanted: PoseConfig = Field(description="View to drive to.")
+    tolerance_mm: Annotated[float, Field(gt=0, le=100)] = Field(
+        1.0, description="mTRE to the wanted view at which it is reached [mm]."
+    )
+    step_mm: Annotated[float, Field(gt=0, le=1000)] = Field(
+        15.0, description="Longest move from frame to frame, in the mTRE's sense [mm]."
+    )
+
+
 PoseSourceConfig = Annotated[
     StaticPoses
+    | ServoPoses
     | SweepPoses
     | OrbitPoses
     | WaypointPoses
@@ -743,6 +765,71 @@ class DdsConfig(Section):
     )
 
 
+class StartConfig(Section):
+    """Where a pose search starts: at a given pose, or displaced from the truth at random."""
+
+    pose: PoseConfig | None = Field(None, description="Start here; null: by seed and mtre_mm.")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        0, description="Of the direction in which the start is displaced."
+    )
+    mtre_mm: Annotated[float, Field(ge=0, le=150)] = Field(
+        20.0,
+        description="Mean displacement of the corners of a 120 mm cube at the isocentre [mm].",
+    )
+
+    @model_validator(mode="after")
+    def _one_start(self) -> StartConfig:
+        for key in sorted(self.model_fields_set & {"seed", "mtre_mm"}):
+            if self.pose is not None:
+                raise KeyValueError(key, "has no effect beside pose")
+        return self
+
+
+class RegistrationConfig(Section):
+    """Estimates the pose of the stream's newest frame from its picture alone."""
+
+    enabled: bool = Field(False, description="Run it.")
+    width_px: Annotated[int, Field(ge=32, le=1024)] = Field(
+        128, description="Detector columns it works at; frames are binned to about that."
+    )
+    measure: Literal["mse", "ncc", "local_ncc", "multiscale_ncc", "gradient_ncc"] = Field(
+        "ncc", description="Likeness of rendered image and frame."
+    )
+    start: StartConfig = Field(StartConfig(), description="Where it believes the C-arm at first.")
+    predict: bool = Field(True, description="Continue the motion at constant velocity.")
+    search_starts: Annotated[int, Field(ge=0, le=4096)] = Field(
+        64, description="Poses tried where the pose is lost; 0: it is not searched for."
+    )
+    turn_bound_deg: Annotated[float, Field(gt=0, le=175)] = Field(
+        60.0, description="Largest turn from the expected pose about each axis [degrees]."
+    )
+    shift_bound_mm: Annotated[float, Field(gt=0, le=1000)] = Field(
+        200.0, description="Largest shift from the expected pose along each axis [mm]."
+    )
+    least_agreement: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.7, description="Least correlation of fine structure at which a pose is believed."
+    )
+
+
+class OptimiserConfig(Section):
+    """A user's own optimiser, fed with loss and gradient frame by frame until it stops."""
+
+    class_: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", alias="class")] = Field(
+        description="module:Class, such as examples.my_optimiser:MomentumDescent."
+    )
+    settings: dict[str, Any] = Field({}, description="Keywords of the class.")
+    width_px: Annotated[int, Field(ge=16, le=1024)] = Field(
+        128, description="Detector columns it works at; frames are binned to about that."
+    )
+    measure: Literal[
+        "mse", "ncc", "local_ncc", "multiscale_ncc", "gradient_ncc", "mutual_information"
+    ] = Field("ncc", description="The loss.")
+    jacobian: bool = Field(
+        False, description="Hand the optimiser the image's Jacobian, (6, height, width), too."
+    )
+    start: StartConfig = Field(StartConfig(), description="First pose.")
+
+
 class RunConfig(Section):
     """How long and how fast."""
 
@@ -778,6 +865,8 @@ class Config(Section):
     recorder: RecorderConfig = RecorderConfig()
     holoviz: HolovizConfig = HolovizConfig()
     dds: DdsConfig = DdsConfig()
+    registration: RegistrationConfig = RegistrationConfig()
+    optimiser: OptimiserConfig | None = None
     run: RunConfig = RunConfig()
 
     @model_validator(mode="after")
@@ -790,6 +879,17 @@ class Config(Section):
     def _bag_needs_the_recorder(self) -> Config:
         if self.dds.bag and not self.recorder.enabled:
             raise KeyValueError("dds.bag", "needs recorder.enabled: true")
+        return self
+
+    @model_validator(mode="after")
+    def _loops_need_their_parts(self) -> Config:
+        servo = self.pose_source.kind == "servo"
+        if servo and not self.registration.enabled:
+            raise KeyValueError("pose_source.kind", "servo needs registration.enabled: true")
+        if self.registration.enabled and self.optimiser:
+            raise KeyValueError("optimiser", "cannot run beside registration.enabled: true")
+        if (servo or self.optimiser) and self.run.frames is None:
+            raise KeyValueError("run.frames", "must say after how many frames a loop gives up")
         return self
 
     @model_validator(mode="after")
