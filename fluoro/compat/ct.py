@@ -87,7 +87,9 @@ def _ct(path: Path, series: str | None = None) -> CtVolume:
 
         return ct_volume(read_hu(path, ReadOptions(series=series)))
     except ModuleNotFoundError as error:
-        raise ImportError(f"reading CTs needs {error.name}: pip install 'fluoro[dicom]'") from None
+        raise ImportError(
+            f"{error.name} is missing: reading CTs needs what fluoro's extra [dicom] brings"
+        ) from None
 
 
 def ct_volume(hu: HuVolume) -> CtVolume:

@@ -22,7 +22,7 @@ try:
     from torch.autograd.function import once_differentiable
 except ModuleNotFoundError as error:
     raise ImportError(
-        f"this part of fluoro needs PyTorch ({error.name} is missing): pip install 'fluoro[torch]'"
+        f"{error.name} is missing: this part needs PyTorch, which fluoro's extra [torch] brings"
     ) from None
 
 __all__ = ["SlangDiffDRRFunction", "TorchSlangDiffDRR", "create_slang_diffdrr_optimizer"]
