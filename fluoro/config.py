@@ -7,6 +7,7 @@ raises `InputError` with one line per mistake, each starting with the path of th
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -80,6 +81,7 @@ Shift = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=65535)]
 Turn = Annotated[float, Field(ge=-36_000, le=36_000, allow_inf_nan=False)]
 Sigma = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
 Duration = Annotated[float, Field(ge=0.01, le=1_000_000, allow_inf_nan=False)]
 
 
@@ -640,6 +642,88 @@ class WindowConfig(Section):
     width: Positive = Field(5.0, description="Range shown from black to white.")
 
 
+class RectangleCollimator(Section):
+    """Blades; the field is centred on the detector."""
+
+    kind: Literal["rectangle"]
+    width_mm: Length = Field(description="Of the field, at the detector [mm].")
+    height_mm: Length = Field(description="Of the field, at the detector [mm].")
+    focal_spot_mm: Sigma = Field(0.6, description="It blurs the edge [mm].")
+    source_to_collimator_mm: Length = Field(400.0, description="From focal spot to blades [mm].")
+
+
+class IrisCollimator(Section):
+    """A round opening; the field is centred on the detector."""
+
+    kind: Literal["iris"]
+    diameter_mm: Length = Field(description="Of the field, at the detector [mm].")
+    focal_spot_mm: Sigma = Field(0.6, description="It blurs the edge [mm].")
+    source_to_collimator_mm: Length = Field(400.0, description="From focal spot to blades [mm].")
+
+
+CollimatorConfig = Annotated[RectangleCollimator | IrisCollimator, Field(discriminator="kind")]
+
+
+class ImageIntensifierConfig(Section):
+    """A round input screen, darker towards its rim, centred on the detector."""
+
+    diameter_mm: Length = Field(description="Of the input screen, at the detector [mm].")
+    vignetting: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.25, description="Share of the light that is lost at the rim."
+    )
+
+
+FourRates = Annotated[
+    tuple[Rate, Rate, Rate, Rate],
+    Strict(False),
+    _list_of(4),
+]
+
+
+class LagConfig(Section):
+    """Part of each frame's signal comes out in later frames, in four exponentials.
+
+    The response to one frame is direct + sum of b exp(-a k) after k frames; what is direct makes
+    the whole 1. As given: a CsI flat panel's (Starman et al., Med. Phys. 38, 2011, as RTK's lag
+    correction has it).
+    """
+
+    rates_per_frame: FourRates = Field(
+        (0.7055, 0.1141, 0.0212, 0.0033), description="a: decay from frame to frame."
+    )
+    amplitudes: FourRates = Field(
+        (2.911e-3, 0.4454e-3, 0.0748e-3, 0.0042e-3), description="b: share in the same frame."
+    )
+
+    @model_validator(mode="after")
+    def _something_is_direct(self) -> LagConfig:
+        pairs = zip(self.amplitudes, self.rates_per_frame, strict=True)
+        trapped = sum(b / -math.expm1(-a) for b, a in pairs)
+        if trapped >= 1:
+            raise KeyValueError("amplitudes", f"trap more than there is: {trapped:.3g} of 1")
+        return self
+
+
+class DigitiserConfig(Section):
+    """The analogue-to-digital converter."""
+
+    bits: Annotated[int, Field(ge=4, le=16)] = Field(14, description="Of a pixel's value.")
+    full_scale: Positive = Field(
+        1.2, description="Signal, relative to the open field, at which it saturates."
+    )
+
+
+class EdgeEnhancementConfig(Section):
+    """Unsharp masking of what is about to be windowed."""
+
+    amount: Annotated[float, Field(gt=0, le=20)] = Field(
+        0.7, description="How much of what a blur takes away is added."
+    )
+    sigma_mm: Annotated[float, Field(gt=0, le=100)] = Field(
+        1.5, description="Of that blur, at the detector [mm]."
+    )
+
+
 class ImageChainConfig(Section):
     """From line integrals to the picture: counts, noise, blur, log, window, polarity."""
 
@@ -647,14 +731,34 @@ class ImageChainConfig(Section):
         20.0, description="Air kerma per frame at the detector behind 20 cm of water [nGy]."
     )
     beer_lambert: bool = Field(True, description="Off: line integrals go straight to the window.")
+    inverse_square: bool = Field(
+        False, description="Distance and slant weaken the beam towards the detector's corners."
+    )
+    heel_anode_side: Literal["left", "right", "top", "bottom"] | None = Field(
+        None, description="Side of the picture that the anode's heel darkens; null: no heel effect."
+    )
+    collimator: CollimatorConfig | None = Field(None, description="null: open.")
     poisson: bool = Field(True, description="Quantum noise.")
     blur_sigma_mm: Sigma = Field(0.0, description="Detector blur, Gaussian sigma [mm].")
+    image_intensifier: ImageIntensifierConfig | None = Field(None, description="null: flat panel.")
+    lag: LagConfig | None = Field(None, description="Memory of earlier frames; {}: a flat panel's.")
     electronic_noise_photons: NonNegative = Field(
         0.0, description="Standard deviation of the read-out noise, in photons per pixel."
     )
+    pixel_gain_spread: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.0, description="Standard deviation of a pixel's gain, the same in every frame."
+    )
+    dead_pixel_fraction: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.0, description="Of the pixels, those that never answer."
+    )
     gain: Positive = Field(1.0, description="Multiplies the signal relative to the open field.")
     bias: Finite = Field(0.0, description="Added after the gain, relative to the open field.")
+    digitiser: DigitiserConfig | None = Field(None, description="null: neither steps nor end.")
     log: bool = Field(True, description="-ln(signal) before the window.")
+    recursive_filter_weight: Annotated[float, Field(ge=0.01, le=1)] = Field(
+        1.0, description="Of the newest frame in the mean that is shown; 1: no temporal filter."
+    )
+    edge_enhancement: EdgeEnhancementConfig | None = Field(None, description="null: none.")
     window: WindowConfig = Field(WindowConfig(), description="Fixed display window.")
     polarity: Literal["bone_dark", "bone_bright"] = Field(
         "bone_dark", description="bone_dark: live fluoroscopy; bone_bright: radiograph."
@@ -673,6 +777,14 @@ class ImageChainConfig(Section):
                 "electronic_noise_photons": self.electronic_noise_photons > 0,
                 "gain": self.gain != 1,
                 "bias": self.bias != 0,
+                "inverse_square": self.inverse_square,
+                "heel_anode_side": self.heel_anode_side,
+                "collimator": self.collimator,
+                "image_intensifier": self.image_intensifier,
+                "lag": self.lag,
+                "pixel_gain_spread": self.pixel_gain_spread > 0,
+                "dead_pixel_fraction": self.dead_pixel_fraction > 0,
+                "digitiser": self.digitiser,
             }.items()
             if on
         ]
@@ -873,6 +985,17 @@ class Config(Section):
     def _console_poses_need_the_console(self) -> Config:
         if self.pose_source.kind == "console" and not self.console.enabled:
             raise KeyValueError("pose_source.kind", "console needs console.enabled: true")
+        return self
+
+    @model_validator(mode="after")
+    def _collimator_stands_before_the_isocenter(self) -> Config:
+        collimator, end_mm = self.image_chain.collimator, self.carm.source_to_isocenter_mm
+        if collimator and collimator.source_to_collimator_mm >= end_mm:
+            raise KeyValueError(
+                "image_chain.collimator.source_to_collimator_mm",
+                f"must be less than carm.source_to_isocenter_mm ({end_mm:g}), "
+                f"got {collimator.source_to_collimator_mm:g}",
+            )
         return self
 
     @model_validator(mode="after")

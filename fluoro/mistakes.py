@@ -30,7 +30,7 @@ MUST_BE: Mapping[str, str] = {
 }
 """What is expected, by pydantic's type of error; the braces name its context."""
 
-SECTIONS_WITH_KIND = ("pose_source", "hu_to_mu")
+SECTIONS_WITH_KIND = ("pose_source", "hu_to_mu", "collimator")
 """Whose keys depend on their `kind`."""
 LONGEST_KEY = 80
 """Characters of a key that are written as they are."""

@@ -66,8 +66,9 @@ class ImageChainOp(Operator):
         integrals = as_array(input_.receive("integrals"))
         header: FrameHeader = self.metadata[HEADER]
         config = with_controls(self._config, self._controls.snapshot())
+        geometry = header.geometry
         image = self._chain.apply(
-            integrals, config, header.number, header.geometry.pixel_spacing_mm
+            integrals, config, header.number, geometry.pixel_spacing_mm, geometry
         )
         header = header.stamped("chain_end")
         emit(self, output, "record", image, header)

@@ -1,9 +1,12 @@
 """The image chain: line integrals become photons, counts, a signal and at last a picture.
 
-    expected photons -> Poisson -> blur -> electronic noise -> gain and bias -> log -> window
+    expected photons -> distance, heel, collimator -> Poisson -> blur -> image intensifier -> lag
+    -> electronic noise -> pattern -> gain and bias -> digitiser -> log -> temporal filter
+    -> edge enhancement -> window
 
 Each stage is one kernel (shaders/<stage>.slang), has a switch in the configuration and an oracle
-in `fluoro.imaging.reference`. Noise is a pure function of (seed, frame number, pixel).
+in `fluoro.imaging.reference`. Noise is a pure function of (seed, frame number, pixel). Lag and the
+temporal filter remember earlier frames (`fluoro.imaging.memory`).
 """
 
 from __future__ import annotations
@@ -14,6 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.config import ImageChainConfig
+from fluoro.geometry.carm import CarmGeometry
+from fluoro.imaging.field import Stage, field_stages, intensifier_stage
+from fluoro.imaging.lag import lag_shares
+from fluoro.imaging.memory import FrameMemory
 from fluoro.physics.dose import open_field_photons
 from fluoro.rendering.devices import ComputeDevice
 
@@ -40,9 +47,15 @@ class ImageChain:
     def __init__(self, device: ComputeDevice, seed: int) -> None:
         self._device = device
         self._seed = _words(seed)
+        self._memory = FrameMemory(device)
 
     def apply(
-        self, integrals: Any, config: ImageChainConfig, frame_number: int, pixel_spacing_mm: float
+        self,
+        integrals: Any,
+        config: ImageChainConfig,
+        frame_number: int,
+        pixel_spacing_mm: float,
+        geometry: CarmGeometry | None = None,
     ) -> Any:
         """The picture of one frame.
 
@@ -50,15 +63,24 @@ class ImageChain:
             integrals: Line integrals (dimensionless), float32 array of the device, shape
                 (height, width); left as they are.
             config: Which stages, with which numbers; may change from frame to frame.
-            frame_number: Selects the noise.
+            frame_number: Selects the noise. Lag and temporal filter start afresh where it does
+                not rise, and where the picture's size changes.
             pixel_spacing_mm: Pixel pitch [mm], for the photons per pixel and the blur.
+            geometry: The detector and its distance, where a stage of the field needs them.
 
         Returns:
             Display values in [0, 1], a new float32 array of the device of the same shape.
+
+        Raises:
+            InputError: A stage needs a geometry that is not given.
         """
         chain = _Run(self._device, integrals, self._seed, _words(frame_number))
-        chain.expose(config, pixel_spacing_mm)
+        memory = self._memory
+        memory.begin(integrals.shape, frame_number, config)
+        chain.expose(config, pixel_spacing_mm, geometry)
+        chain.detect(config, pixel_spacing_mm, memory)
         chain.read_out(config)
+        chain.process(config, pixel_spacing_mm, memory)
         chain.show(config)
         return chain.image
 
@@ -71,6 +93,7 @@ class _Run:
         self._integrals = integrals
         self._draw = {"seed": seed, "frame": frame}
         height, width = integrals.shape
+        self._shape = (height, width)
         self._size = (width, height, 1)
         self.image = device.empty((height, width))
         self._open_field = 1.0
@@ -79,17 +102,41 @@ class _Run:
         shared = {"image": self.image, "image_size": self._size}
         self._device.launch(name, name, self._size, {**shared, **uniforms}, exact=True)
 
-    def expose(self, config: ImageChainConfig, pixel_spacing_mm: float) -> None:
-        """Photons in each pixel: expected, counted, blurred."""
+    def _run_stage(self, stage: Stage) -> None:
+        uniforms = {
+            name: self._device.to_device(value) if isinstance(value, np.ndarray) else value
+            for name, value in stage.uniforms.items()
+        }
+        self._stage(stage.name, **uniforms)
+
+    def expose(
+        self, config: ImageChainConfig, pixel_spacing_mm: float, geometry: CarmGeometry | None
+    ) -> None:
+        """Photons in each pixel: expected, and counted."""
         if not config.beer_lambert:
             self._stage("copy_integrals", integrals=self._integrals)
             return
         self._open_field = open_field_photons(config.dose_ngy, pixel_spacing_mm)
         self._stage("beer_lambert", integrals=self._integrals, open_field_photons=self._open_field)
+        for stage in field_stages(config, self._shape, geometry):
+            self._run_stage(stage)
         if config.poisson:
             self._stage("poisson", **self._draw)
+
+    def detect(
+        self, config: ImageChainConfig, pixel_spacing_mm: float, memory: FrameMemory
+    ) -> None:
+        """What the detector makes of the photons: blur, the intensifier's light, lag."""
         if config.blur_sigma_mm > 0:
             self._blur(blur_weights(config.blur_sigma_mm / pixel_spacing_mm))
+        if config.image_intensifier:
+            given = config.image_intensifier
+            self._run_stage(intensifier_stage(given, self._shape, pixel_spacing_mm))
+        if config.lag:
+            trapped, fresh = memory.layers("lag", 4)
+            self._run_stage(
+                Stage("lag", {**lag_shares(config.lag), "trapped": trapped, "fresh": fresh})
+            )
 
     def _blur(self, weights: NDArray[np.float32]) -> None:
         taps = self._device.to_device(weights)
@@ -104,20 +151,43 @@ class _Run:
             )
 
     def read_out(self, config: ImageChainConfig) -> None:
-        """Photons to a signal relative to the open field, and its logarithm."""
+        """Photons to a digital signal relative to the open field, and its logarithm."""
         if not config.beer_lambert:
             return
         if config.electronic_noise_photons > 0:
             sigma = float(config.electronic_noise_photons)
             self._stage("electronic_noise", sigma_photons=sigma, **self._draw)
+        if config.pixel_gain_spread > 0 or config.dead_pixel_fraction > 0:
+            self._stage(
+                "pixel_pattern",
+                seed=self._draw["seed"],
+                gain_spread=float(config.pixel_gain_spread),
+                dead_fraction=float(config.dead_pixel_fraction),
+            )
         self._stage(
             "gain_bias",
             open_field_photons=self._open_field,
             gain=float(config.gain),
             bias=float(config.bias),
         )
+        if config.digitiser:
+            highest = float(2**config.digitiser.bits - 1)
+            self._stage("digitise", full_scale=float(config.digitiser.full_scale), codes=highest)
         if config.log:
             self._stage("logarithm", floor_signal=NO_PHOTON / self._open_field)
+
+    def process(
+        self, config: ImageChainConfig, pixel_spacing_mm: float, memory: FrameMemory
+    ) -> None:
+        """What the console's computer does before it shows a picture."""
+        if config.recursive_filter_weight < 1:
+            smoothed, fresh = memory.layers("recursive_filter", 1)
+            weight = float(config.recursive_filter_weight)
+            self._stage("recursive_filter", smoothed=smoothed, weight=weight, fresh=fresh)
+        if config.edge_enhancement:
+            sharp = self.image
+            self._blur(blur_weights(config.edge_enhancement.sigma_mm / pixel_spacing_mm))
+            self._stage("sharpen", source=sharp, amount=float(config.edge_enhancement.amount))
 
     def show(self, config: ImageChainConfig) -> None:
         """The fixed window and the polarity."""

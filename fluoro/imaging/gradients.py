@@ -1,8 +1,10 @@
 """The image chain backwards: from a derivative by display values to one by line integrals.
 
-Noise is off in what is differentiated: the derivative of the expected picture. Beer-Lambert, blur,
-gain and bias, logarithm, window and polarity are all in it, each where the configuration has it
-on; where the window clips or the logarithm meets its floor the derivative is 0.
+Noise is off in what is differentiated: the derivative of the expected picture. Beer-Lambert, the
+beam's field, blur, image intensifier, gain and bias, logarithm, edge enhancement, window and
+polarity are all in it, each where the configuration has it on; where the window clips or the
+logarithm meets its floor the derivative is 0. What depends on earlier frames, on the seed or on
+whole steps has no derivative here and is refused: lag, temporal filter, pixel pattern, digitiser.
 """
 
 from __future__ import annotations
@@ -13,7 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.config import ImageChainConfig
+from fluoro.errors import InputError
+from fluoro.geometry.carm import CarmGeometry
+from fluoro.imaging import field_reference
 from fluoro.imaging.chain import NO_PHOTON, blur_weights
+from fluoro.imaging.field import field_stages
 from fluoro.physics.dose import open_field_photons
 
 __all__ = ["blur_transpose", "chain_slope", "pull_back"]
@@ -22,7 +28,11 @@ Image = NDArray[Any]
 
 
 def pull_back(
-    integrals: Image, config: ImageChainConfig, pixel_spacing_mm: float, upstream: Image
+    integrals: Image,
+    config: ImageChainConfig,
+    pixel_spacing_mm: float,
+    upstream: Image,
+    geometry: CarmGeometry | None = None,
 ) -> Image:
     """Derivative by the line integrals of a function of the display values.
 
@@ -31,52 +41,105 @@ def pull_back(
         config: The chain; `poisson` and `electronic_noise_photons` are taken as off.
         pixel_spacing_mm: Pixel pitch [mm].
         upstream: The function's derivative by each display value, same shape.
+        geometry: As for `ImageChain.apply`.
 
     Returns:
         The derivative by each line integral, float64, same shape.
+
+    Raises:
+        InputError: A stage without a derivative is on, or one needs a geometry.
     """
-    transmission, signal = _signal(integrals, config, pixel_spacing_mm)
-    slope = upstream * _shown_slope(signal, config, pixel_spacing_mm)
+    _require_derivative(config)
+    expected, signal = _signal(integrals, config, pixel_spacing_mm, geometry)
+    slope = _processed_slope(signal, config, pixel_spacing_mm, upstream)
     if not config.beer_lambert:
         return np.asarray(slope)
-    slope = slope * config.gain
+    slope = slope * config.gain * _light(config, signal.shape, pixel_spacing_mm)
     if config.blur_sigma_mm > 0:
         slope = blur_transpose(slope, blur_weights(config.blur_sigma_mm / pixel_spacing_mm))
-    return np.asarray(-transmission * slope)
+    return np.asarray(-expected * slope)
 
 
-def chain_slope(integrals: Image, config: ImageChainConfig, pixel_spacing_mm: float) -> Image:
-    """Derivative of each display value by its own line integral, for a chain without blur."""
-    return pull_back(integrals, config, pixel_spacing_mm, np.ones(np.shape(integrals)))
+def chain_slope(
+    integrals: Image,
+    config: ImageChainConfig,
+    pixel_spacing_mm: float,
+    geometry: CarmGeometry | None = None,
+) -> Image:
+    """Derivative of each display value by its own line integral.
+
+    For a chain without blur and edge enhancement, which mix pixels.
+    """
+    return pull_back(integrals, config, pixel_spacing_mm, np.ones(np.shape(integrals)), geometry)
+
+
+def _require_derivative(config: ImageChainConfig) -> None:
+    on = {
+        "lag": config.lag,
+        "pixel_gain_spread": config.pixel_gain_spread > 0,
+        "dead_pixel_fraction": config.dead_pixel_fraction > 0,
+        "digitiser": config.digitiser,
+        "recursive_filter_weight": config.recursive_filter_weight < 1,
+    }
+    keys = [f"image_chain.{key}" for key, value in on.items() if value]
+    if keys:
+        raise InputError(f"the image chain's derivative must be taken without {', '.join(keys)}")
+
+
+def _light(config: ImageChainConfig, shape: tuple[int, ...], pixel_spacing_mm: float) -> Image:
+    """By how much an image intensifier's place multiplies the signal."""
+    given, size = config.image_intensifier, (shape[0], shape[1])
+    if not given:
+        return np.ones(size)
+    return field_reference.image_intensifier(given, size, pixel_spacing_mm)
 
 
 def _signal(
-    integrals: Image, config: ImageChainConfig, pixel_spacing_mm: float
+    integrals: Image,
+    config: ImageChainConfig,
+    pixel_spacing_mm: float,
+    geometry: CarmGeometry | None = None,
 ) -> tuple[Image, Image]:
-    """Transmission, and the signal that is read out; without Beer-Lambert the integrals."""
+    """Expected share of the photons, and the signal; without Beer-Lambert the integrals."""
     values = np.asarray(integrals, float)
     if not config.beer_lambert:
         return np.ones_like(values), values
-    transmission = np.exp(-values)
-    blurred = transmission
+    shape = (values.shape[0], values.shape[1])
+    field_stages(config, shape, geometry)  # says what is missing
+    expected = np.exp(-values) * field_reference.field(shape, config, geometry)
+    light = expected
     if config.blur_sigma_mm > 0:
-        blurred = _blur(transmission, blur_weights(config.blur_sigma_mm / pixel_spacing_mm))
-    return transmission, blurred * config.gain + config.bias
+        light = _blur(light, blur_weights(config.blur_sigma_mm / pixel_spacing_mm))
+    light = light * _light(config, shape, pixel_spacing_mm)
+    return expected, light * config.gain + config.bias
 
 
-def _shown_slope(signal: Image, config: ImageChainConfig, pixel_spacing_mm: float) -> Image:
-    """Derivative of the display values by the signal."""
+def _processed_slope(
+    signal: Image, config: ImageChainConfig, pixel_spacing_mm: float, upstream: Image
+) -> Image:
+    """Derivative by the signal, back through window, edge enhancement and logarithm."""
     logarithm = config.beer_lambert and config.log
     values, slope = signal, np.ones_like(signal)
     if logarithm:
         floor = NO_PHOTON / open_field_photons(config.dose_ngy, pixel_spacing_mm)
         held = np.maximum(signal, floor)
         values, slope = -np.log(held), np.where(signal > floor, -1.0 / held, 0.0)
+    if not config.edge_enhancement:
+        return upstream * _window_slope(values, config) * slope
+    amount = config.edge_enhancement.amount
+    weights = blur_weights(config.edge_enhancement.sigma_mm / pixel_spacing_mm)
+    sharpened = values + amount * (values - _blur(values, weights))
+    pulled = upstream * _window_slope(sharpened, config)
+    return np.asarray(((1 + amount) * pulled - amount * blur_transpose(pulled, weights)) * slope)
+
+
+def _window_slope(values: Image, config: ImageChainConfig) -> Image:
+    """Derivative of the display values by what is windowed: 0 where the window clips."""
     lower = config.window.level - config.window.width / 2
     shown = (values - lower) / config.window.width
-    rising = (config.polarity == "bone_bright") == (logarithm or not config.beer_lambert)
+    rising = (config.polarity == "bone_bright") == (config.log or not config.beer_lambert)
     inside = (shown > 0) & (shown < 1)
-    return np.asarray(np.where(inside, slope / config.window.width, 0.0) * (1 if rising else -1))
+    return np.asarray(np.where(inside, (1 if rising else -1) / config.window.width, 0.0))
 
 
 def _taps(weights: NDArray[np.float32]) -> NDArray[np.float64]:

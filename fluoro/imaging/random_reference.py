@@ -13,7 +13,7 @@ __all__ = ["draw_bits", "exp_portable", "normal_quantile", "philox", "poisson_qu
 
 Float = NDArray[np.float32]
 Word = NDArray[np.uint32]
-POISSON_STAGE, ELECTRONIC_STAGE = 0, 1
+POISSON_STAGE, ELECTRONIC_STAGE, GAIN_STAGE, DEATH_STAGE = 0, 1, 2, 3
 LOW = np.uint64(0xFFFFFFFF)
 SMALL_MEAN = np.float32(10.0)
 

@@ -5,12 +5,25 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.config import ImageChainConfig
+from fluoro.config import DigitiserConfig, EdgeEnhancementConfig, ImageChainConfig
+from fluoro.geometry.carm import CarmGeometry
+from fluoro.imaging import field_reference, memory_reference
 from fluoro.imaging import random_reference as draws
 from fluoro.imaging.chain import NO_PHOTON, blur_weights
 from fluoro.physics.dose import open_field_photons
 
-__all__ = ["apply_chain", "blur", "electronic_noise", "expected_photons", "poisson", "window"]
+__all__ = [
+    "ReferenceChain",
+    "apply_chain",
+    "blur",
+    "digitise",
+    "electronic_noise",
+    "expected_photons",
+    "pixel_pattern",
+    "poisson",
+    "sharpen",
+    "window",
+]
 
 Image = NDArray[np.float32]
 
@@ -52,37 +65,110 @@ def window(image: Image, lower: float, width: float, *, inverted: bool) -> Image
     return np.asarray(1 - shown if inverted else shown, np.float32)
 
 
+def pixel_pattern(image: Image, gain_spread: float, dead_fraction: float, seed: int) -> Image:
+    """Pixels whose gains differ, and dead ones; the same in every frame."""
+    gains, deaths = (
+        draws.draw_bits(image.shape, seed, 0, stage)
+        for stage in (draws.GAIN_STAGE, draws.DEATH_STAGE)
+    )
+    spread = np.float32(gain_spread) * draws.normal_quantile(*draws.uniform(gains))
+    tail, upper = draws.uniform(deaths)
+    dead = np.where(upper, np.float32(1) - tail, tail) < np.float32(dead_fraction)
+    return np.where(dead, np.float32(0), image * np.maximum(np.float32(1) + spread, 0))
+
+
+def digitise(image: Image, config: DigitiserConfig) -> Image:
+    """Whole steps up to full scale, in float32 as the kernel takes them."""
+    full_scale, codes = np.float32(config.full_scale), np.float32(2**config.bits - 1)
+    share = np.clip(image / full_scale, 0, 1)
+    return np.asarray(np.floor(share * codes + np.float32(0.5)) / codes * full_scale)
+
+
+def sharpen(image: Image, config: EdgeEnhancementConfig, pixel_spacing_mm: float) -> Image:
+    """What a blur takes away is added."""
+    taken = image - blur(image, config.sigma_mm / pixel_spacing_mm)
+    return np.asarray(image + np.float32(config.amount) * taken)
+
+
 def apply_chain(
     integrals: Image, config: ImageChainConfig, seed: int, frame: int, pixel_spacing_mm: float
 ) -> Image:
-    """The whole chain, as `ImageChain.apply` runs it."""
-    large_is_bone = True
-    image = np.asarray(integrals, np.float32)
-    if config.beer_lambert:
-        open_field = open_field_photons(config.dose_ngy, pixel_spacing_mm)
-        image = _signal(image, config, seed, frame, open_field, pixel_spacing_mm)
-        if config.log:
-            image = np.asarray(-np.log(np.maximum(image, np.float32(NO_PHOTON / open_field))))
-        large_is_bone = config.log
-    lower = config.window.level - config.window.width / 2
-    inverted = (config.polarity == "bone_bright") != large_is_bone
-    return window(image, lower, config.window.width, inverted=inverted)
+    """The whole chain for one frame, as `ImageChain.apply` runs it."""
+    return ReferenceChain(config, seed, pixel_spacing_mm).apply(integrals, frame)
 
 
-def _signal(
-    image: Image,
-    config: ImageChainConfig,
-    seed: int,
-    frame: int,
-    open_field: float,
-    pixel_spacing_mm: float,
-) -> Image:
-    image = expected_photons(image, open_field)
-    if config.poisson:
-        image = poisson(image, seed, frame)
-    if config.blur_sigma_mm > 0:
-        image = blur(image, config.blur_sigma_mm / pixel_spacing_mm)
-    if config.electronic_noise_photons > 0:
-        image = electronic_noise(image, config.electronic_noise_photons, seed, frame)
-    signal = image / np.float32(open_field) * np.float32(config.gain) + np.float32(config.bias)
-    return np.asarray(signal, np.float32)
+class ReferenceChain:
+    """The whole chain; it remembers every frame of a run, as `ImageChain` does in its buffers.
+
+    Args:
+        config: Which stages, with which numbers.
+        seed: Of the noise.
+        pixel_spacing_mm: Pixel pitch [mm].
+        geometry: As for `ImageChain.apply`.
+    """
+
+    def __init__(
+        self,
+        config: ImageChainConfig,
+        seed: int,
+        pixel_spacing_mm: float,
+        geometry: CarmGeometry | None = None,
+    ) -> None:
+        self._config, self._seed = config, seed
+        self._pitch_mm, self._geometry = pixel_spacing_mm, geometry
+        self._open_field = open_field_photons(config.dose_ngy, pixel_spacing_mm)
+        self._exposures: list[Image] = []
+        self._shown: list[Image] = []
+
+    def apply(self, integrals: Image, frame: int) -> Image:
+        """The picture of the next frame."""
+        config, image = self._config, np.asarray(integrals, np.float32)
+        if config.beer_lambert:
+            image = self._read_out(self._detect(self._expose(image, frame)), frame)
+            if config.log:
+                floor = np.float32(NO_PHOTON / self._open_field)
+                image = np.asarray(-np.log(np.maximum(image, floor)))
+        lower = config.window.level - config.window.width / 2
+        large_is_bone = config.log or not config.beer_lambert
+        inverted = (config.polarity == "bone_bright") != large_is_bone
+        return window(self._process(image), lower, config.window.width, inverted=inverted)
+
+    def _expose(self, image: Image, frame: int) -> Image:
+        image = expected_photons(image, self._open_field)
+        shaped = image * field_reference.field(image.shape, self._config, self._geometry)
+        image = shaped.astype(np.float32)
+        return poisson(image, self._seed, frame) if self._config.poisson else image
+
+    def _detect(self, image: Image) -> Image:
+        config, result = self._config, image
+        if config.blur_sigma_mm > 0:
+            result = blur(image, config.blur_sigma_mm / self._pitch_mm)
+        if config.image_intensifier:
+            given = config.image_intensifier
+            light = field_reference.image_intensifier(given, image.shape, self._pitch_mm)
+            result = (result * light).astype(np.float32)
+        if config.lag:
+            self._exposures.append(result)
+            result = memory_reference.lag(config.lag, self._exposures).astype(np.float32)
+        return result
+
+    def _read_out(self, image: Image, frame: int) -> Image:
+        config = self._config
+        if config.electronic_noise_photons > 0:
+            image = electronic_noise(image, config.electronic_noise_photons, self._seed, frame)
+        if config.pixel_gain_spread > 0 or config.dead_pixel_fraction > 0:
+            spread, dead = config.pixel_gain_spread, config.dead_pixel_fraction
+            image = pixel_pattern(image, spread, dead, self._seed)
+        signal = image / np.float32(self._open_field) * np.float32(config.gain)
+        signal = np.asarray(signal + np.float32(config.bias), np.float32)
+        return digitise(signal, config.digitiser) if config.digitiser else signal
+
+    def _process(self, image: Image) -> Image:
+        config = self._config
+        if config.recursive_filter_weight < 1:
+            self._shown.append(image)
+            weight = config.recursive_filter_weight
+            image = memory_reference.recursive_filter(weight, self._shown).astype(np.float32)
+        if config.edge_enhancement:
+            image = sharpen(image, config.edge_enhancement, self._pitch_mm)
+        return image
