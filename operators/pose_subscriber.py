@@ -69,7 +69,8 @@ class PoseSubscriberOp(Operator):
         self._controls, self._frames, self._stop = controls, frames, stop
         self._on_blank, self._turn = on_blank, turn
         self._number = 0
-        self._silent = self._blanked = False
+        self._silent = False
+        self._before_blank: ControlState | None = None
         self._hint_at_s: float | None = time.monotonic() + HINT_AFTER_S
         self._going = BooleanCondition(fragment, enable_tick=True, name="going")
         super().__init__(fragment, self._going, *conditions, **kwargs)
@@ -142,17 +143,18 @@ class PoseSubscriberOp(Operator):
         if what == "stop":
             raise DeviceError(f"pose_source: {text}, and on_silence is stop")
         log.warning("%s: %s", text, what)
-        if what == "blank" and self._controls.snapshot().beam_on:
-            self._blanked = True
+        state = self._controls.snapshot()
+        if what == "blank" and state.beam_on:
+            self._before_blank = state
             self._controls.update(beam_on=False, last_image_hold=False)
             if self._on_blank:
                 self._on_blank()
 
     def _come_back(self) -> None:
         log.warning("poses are back on %s", self._feed.topic)
-        if self._blanked:
-            self._blanked = False
-            self._controls.update(beam_on=True, last_image_hold=True)
+        before, self._before_blank = self._before_blank, None
+        if before:
+            self._controls.update(beam_on=True, last_image_hold=before.last_image_hold)
 
     def _hint(self) -> None:
         if self._hint_at_s and time.monotonic() > self._hint_at_s:

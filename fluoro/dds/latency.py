@@ -147,6 +147,7 @@ def conditions() -> dict[str, Any]:
     """The machine and the versions."""
     return {
         "cpus": os.cpu_count(),
+        "load_1min": round(os.getloadavg()[0], 1),
         "platform": platform.platform(),
         "python": platform.python_version(),
         "cyclonedds": metadata.version("cyclonedds"),
