@@ -65,6 +65,7 @@ def write_nifti(path, hu, grid):
     image = sitk.GetImageFromArray(hu.astype(np.int16))
     image.SetSpacing(grid.spacing_xyz_mm)
     image.SetOrigin(grid.origin_xyz_mm)
+    image.SetDirection(np.ravel(grid.direction))
     sitk.WriteImage(image, str(path))
     return path
 
@@ -155,27 +156,47 @@ def test_3_figures_of_the_page_on_fluorosims_order_of_angles():
 # -- 4: direction dropped, origin zeroed, RAS and LPS mixed ------------------------------------
 
 
-def test_4_nifti_and_dicom_of_one_patient_are_one_picture(tmp_path):
+def stored(hu, kind):
+    """The same patient axially, mirrored in two axes as NIfTI often is, and sagittally."""
+    _, y, x = hu.shape
+    last_x, last_y = -33.0 + 2 * (x - 1), 12.0 + 2 * (y - 1)
+    voxels, origin, columns = {
+        "axial": (hu, (-33.0, 12.0, 150.0), np.eye(3)),
+        "mirrored": (hu[:, ::-1, ::-1], (last_x, last_y, 150.0), np.diag([-1.0, -1.0, 1.0])),
+        "sagittal": (
+            hu.transpose(2, 1, 0)[::-1],
+            (last_x, 12.0, 150.0),
+            np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]),
+        ),
+    }[kind]
+    grid = VolumeGrid(
+        shape_zyx=voxels.shape,
+        spacing_xyz_mm=(2.0, 2.0, 2.0),
+        origin_xyz_mm=origin,
+        direction=tuple(map(tuple, columns.tolist())),
+    )
+    return np.ascontiguousarray(voxels), grid
+
+
+def test_4_nifti_and_dicom_of_one_patient_are_one_picture_however_they_are_stored(tmp_path):
     hu = bead((30, 20, 28), (10, 14, 20), shape=(40, 36, 44))
     hu[hu > 0] = 2000.0
-    origin = (-33.0, 12.0, 150.0)
-    grid = VolumeGrid(shape_zyx=hu.shape, spacing_xyz_mm=(2.0, 2.0, 2.0), origin_xyz_mm=origin)
-    dicom = dicom_files.series(tmp_path / "series", hu, grid)
-    nifti = write_nifti(tmp_path / "ct.nii.gz", hu, grid)
-    volumes = [
-        VolumePreprocessor.from_dicom(dicom).preprocess(),
-        VolumePreprocessor.from_nifti(nifti).preprocess(),
-    ]
-    images = [
-        FluoroSimulator(volume, SimulatorConfig(GEOMETRY), device="cpu")
-        .render_frame((0.1, 0.3, 0.0))
-        .image
-        for volume in volumes
-    ]
-    np.testing.assert_allclose(images[0], images[1], atol=1e-4)
-    for load, path in ((load_dicom_series_hu, dicom), (load_nifti_hu, nifti)):
-        assert load(path).origin_xyz_mm == pytest.approx(origin)
-        assert len(load(path).direction) == 9
+    images = {}
+    for kind in ("axial", "mirrored", "sagittal"):
+        voxels, grid = stored(hu, kind)
+        dicom = dicom_files.series(tmp_path / kind, voxels, grid)
+        nifti = write_nifti(tmp_path / f"{kind}.nii.gz", voxels, grid)
+        assert load_nifti_hu(nifti).origin_xyz_mm == pytest.approx(grid.origin_xyz_mm)
+        assert load_nifti_hu(nifti).direction == pytest.approx(np.ravel(grid.direction))
+        for read, path in (
+            (VolumePreprocessor.from_dicom, dicom),
+            (VolumePreprocessor.from_nifti, nifti),
+        ):
+            sim = FluoroSimulator(read(path).preprocess(), SimulatorConfig(GEOMETRY), device="cpu")
+            images[path.name] = sim.render_frame((0.1, 0.3, 0.0)).image
+    assert len(images) == 6
+    for image in images.values():
+        np.testing.assert_allclose(image, images["axial"], atol=1e-4)
 
 
 def test_4_direction_counts_and_nothing_is_mirrored():
