@@ -50,6 +50,7 @@ __all__ = [
     "DdsPoses",
     "HolovizConfig",
     "HuToMuMapping",
+    "IgtlConfig",
     "ImageChainConfig",
     "JointConfig",
     "MetricsSettings",
@@ -942,6 +943,16 @@ class OptimiserConfig(Section):
     start: StartConfig = Field(StartConfig(), description="First pose.")
 
 
+class IgtlConfig(Section):
+    """Frames to 3D Slicer and others by OpenIGTLink."""
+
+    enabled: bool = Field(False, description="Serve them.")
+    host: str = Field("127.0.0.1", description="Address to bind; 127.0.0.1: this machine only.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        18944, description="TCP port; 0: any free one."
+    )
+
+
 class RunConfig(Section):
     """How long and how fast."""
 
@@ -977,6 +988,7 @@ class Config(Section):
     recorder: RecorderConfig = RecorderConfig()
     holoviz: HolovizConfig = HolovizConfig()
     dds: DdsConfig = DdsConfig()
+    igtl: IgtlConfig = IgtlConfig()
     registration: RegistrationConfig = RegistrationConfig()
     optimiser: OptimiserConfig | None = None
     run: RunConfig = RunConfig()

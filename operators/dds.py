@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fluoro.config import BagPoses, Config, DdsFramesConfig, DdsPoses
+from fluoro.config import BagPoses, Config, DdsFramesConfig, DdsPoses, IgtlConfig
 from fluoro.console.controls import LiveControls
 from fluoro.dds.beacon import StatusBeacon, status_message
 from fluoro.dds.clock import make_clock
@@ -22,6 +23,9 @@ from fluoro.geometry.setup import make_limits
 from fluoro.geometry.trajectory import Trajectory, waypoint_trajectory
 from operators.monitor import StreamMonitor
 
+if TYPE_CHECKING:
+    from fluoro.dds.igtl import IgtlServer
+
 __all__ = ["DdsParts", "bag_trajectory", "open_dds"]
 
 
@@ -33,11 +37,13 @@ class DdsParts:
         feed: Poses; None: the graph has another source.
         sink: Frames; None: none are sent.
         bag: Frames into a bag; None: into none.
+        igtl: Frames by OpenIGTLink; None: none.
     """
 
     feed: PoseFeed | None = None
     sink: FrameSink | None = None
     bag: FrameSink | None = None
+    igtl: IgtlServer | None = None
 
     def dropped(self) -> dict[str, int]:
         """Poses and frames lost here, by where."""
@@ -56,7 +62,7 @@ def open_dds(
     folder: Path | None,
     stack: ExitStack,
 ) -> DdsParts | None:
-    """Participant, poses, frames, status and bag as configured; None where nothing of it is.
+    """What of DDS, bags and OpenIGTLink is configured; None where nothing of it is.
 
     Args:
         config: The application's configuration.
@@ -73,8 +79,9 @@ def open_dds(
     """
     source, dds = config.pose_source, config.dds
     bag = _open_bag(config, isocenter_xyz_mm, folder, stack) if folder and dds.bag else None
+    igtl = _open_igtl(config.igtl, isocenter_xyz_mm, stack) if config.igtl.enabled else None
     if not (isinstance(source, DdsPoses) or dds.frames or dds.control_topic):
-        return DdsParts(bag=bag) if bag else None
+        return DdsParts(bag=bag, igtl=igtl) if bag or igtl else None
     node = DdsNode(dds)
     stack.callback(node.close)
     clock = make_clock(node)
@@ -85,7 +92,7 @@ def open_dds(
         sink = FrameSink(node, dds.frames, isocenter_xyz_mm, clock)
     if dds.control_topic:
         RemoteControls(node, dds.control_topic, controls)
-    parts = DdsParts(feed=feed, sink=sink, bag=bag)
+    parts = DdsParts(feed=feed, sink=sink, bag=bag, igtl=igtl)
     beacon = StatusBeacon(node, clock, lambda: _states(parts, monitor, isocenter_xyz_mm))
     stack.callback(beacon.close)
     return parts
@@ -102,6 +109,16 @@ def _open_bag(
     node = BagNode(folder / "bag")
     stack.callback(node.close)
     return FrameSink(node, frames, isocenter_xyz_mm, time.time_ns)
+
+
+def _open_igtl(
+    config: IgtlConfig, isocenter_xyz_mm: Sequence[float], stack: ExitStack
+) -> IgtlServer:
+    from fluoro.dds.igtl import IgtlServer
+
+    server = IgtlServer(config.host, config.port, isocenter_xyz_mm)
+    stack.callback(server.close)
+    return server
 
 
 def bag_trajectory(source: BagPoses, isocenter_xyz_mm: Sequence[float]) -> Trajectory:

@@ -1,8 +1,8 @@
-"""Frames out over DDS, or into a bag."""
+"""Frames out: over DDS, into a bag, by OpenIGTLink."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from holoscan.core import (
     ExecutionContext,
@@ -13,12 +13,19 @@ from holoscan.core import (
     OutputContext,
 )
 
-from fluoro.dds.frame_sink import FrameSink
+from fluoro.imaging.frame import FluoroFrame
 from fluoro.rendering.devices import ComputeDevice
 from operators.messages import as_frame
 from operators.monitor import StreamMonitor
 
-__all__ = ["FramePublisherOp"]
+__all__ = ["FramePublisherOp", "FrameReceiver"]
+
+
+class FrameReceiver(Protocol):
+    """Where frames go."""
+
+    def send(self, frame: FluoroFrame) -> None:
+        """Take a frame, without waiting for whoever receives it."""
 
 
 class FramePublisherOp(Operator):
@@ -40,7 +47,7 @@ class FramePublisherOp(Operator):
         fragment: Any,
         *args: Any,
         device: ComputeDevice,
-        sink: FrameSink,
+        sink: FrameReceiver,
         monitor: StreamMonitor,
         lossless: bool,
         **kwargs: Any,

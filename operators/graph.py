@@ -18,7 +18,6 @@ from holoscan.schedulers import EventBasedScheduler
 from fluoro.config import Config, DdsPoses
 from fluoro.console.controls import LiveControls
 from fluoro.console.server import Console
-from fluoro.dds.frame_sink import FrameSink
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.setup import make_limits
 from fluoro.geometry.trajectory import Trajectory
@@ -29,7 +28,7 @@ from fluoro.rendering.renderer import DrrRenderer
 from operators.console import ConsoleOp
 from operators.dds import DdsParts
 from operators.drr_renderer import DrrRendererOp
-from operators.frame_publisher import FramePublisherOp
+from operators.frame_publisher import FramePublisherOp, FrameReceiver
 from operators.image_chain import ImageChainOp
 from operators.monitor import StreamMonitor
 from operators.pose_source import PoseSourceOp
@@ -91,7 +90,9 @@ class FluoroApp(Application):
         if self._trigger == "lockstep":
             self.add_flow(chain, self._frame_publisher(), {("record", "frame")})
         if self._parts.dds and self._parts.dds.bag:
-            self.add_flow(chain, self._bag(self._parts.dds.bag), {("record", "frame")})
+            self.add_flow(
+                chain, self._sink("bag", self._parts.dds.bag, lossless=True), {("record", "frame")}
+            )
         for display, port in displays.items():
             self.add_flow(chain, display, {("view", port)})
             pool = self.make_thread_pool(f"{display.name}_thread", 1)
@@ -139,24 +140,16 @@ class FluoroApp(Application):
         return source.trigger if isinstance(source, DdsPoses) else None
 
     def _frame_publisher(self) -> Operator:
-        parts = self._parts
-        return FramePublisherOp(
-            self,
-            device=parts.device,
-            sink=parts.dds.sink,
-            monitor=parts.monitor,
-            lossless=self._trigger == "lockstep",
-            name="dds",
-        )
+        return self._sink("dds", self._parts.dds.sink, lossless=self._trigger == "lockstep")
 
-    def _bag(self, sink: FrameSink) -> Operator:
+    def _sink(self, name: str, sink: FrameReceiver, *, lossless: bool) -> Operator:
         return FramePublisherOp(
             self,
             device=self._parts.device,
             sink=sink,
             monitor=self._parts.monitor,
-            lossless=True,
-            name="bag",
+            lossless=lossless,
+            name=name,
         )
 
     def _pace(self) -> list[Any]:
@@ -212,6 +205,8 @@ class FluoroApp(Application):
             displays[console] = "frame"
         if parts.dds and parts.dds.sink and self._trigger != "lockstep":
             displays[self._frame_publisher()] = "frame"
+        if parts.dds and parts.dds.igtl:
+            displays[self._sink("igtl", parts.dds.igtl, lossless=False)] = "frame"
         if self._config.holoviz.enabled:
             from operators.holoviz import make_holoviz
 

@@ -10,7 +10,7 @@ from xml.sax.saxutils import quoteattr
 from fluoro.config import DdsConfig
 from fluoro.errors import InputError
 
-__all__ = ["cyclone_xml", "is_local", "warn_if_wide"]
+__all__ = ["cyclone_xml", "is_local", "is_loopback", "warn_if_wide"]
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +61,11 @@ def _interface(name: str) -> str:
 
 def is_local(config: DdsConfig) -> bool:
     """Whether everything stays on this machine."""
-    return all(map(_is_loopback, (config.interface, *config.peers)))
+    return all(map(is_loopback, (config.interface, *config.peers)))
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Whether an address or interface is this machine's own."""
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:

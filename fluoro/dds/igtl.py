@@ -1,0 +1,147 @@
+"""OpenIGTLink: the frame as IMAGE and the C-arm as TRANSFORM to 3D Slicer and others, in mm, RAS.
+
+pyigtl packs the messages; its server is not used: it takes over the process's signals and queues
+100 messages for a client that is slow.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pyigtl import ImageMessage, TransformMessage
+
+from fluoro.dds.network import is_loopback
+from fluoro.errors import DeviceError
+from fluoro.geometry.projection import View
+from fluoro.imaging.frame import FluoroFrame, to_uint8
+
+__all__ = ["IgtlServer", "ras_from_pixel"]
+
+log = logging.getLogger(__name__)
+
+RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+IMAGE_DEVICE, TRANSFORM_DEVICE = "fluoro", "CarmToPatient"
+SEND_TIMEOUT_S = 5.0
+"""A client that takes nothing for so long is dropped."""
+POLL_S = 0.2
+
+
+class IgtlServer:
+    """Serves the newest frame to every client that connects; a slow one misses frames.
+
+    Args:
+        host: Address to bind; 127.0.0.1: this machine only.
+        port: TCP port; 0: any free one.
+        isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
+
+    Attributes:
+        port: Where it listens.
+        sent: Frames sent, to all clients together.
+
+    Raises:
+        DeviceError: The port cannot be had.
+    """
+
+    def __init__(self, host: str, port: int, isocenter_xyz_mm: Sequence[float]) -> None:
+        self._isocenter_xyz_mm = isocenter_xyz_mm
+        try:
+            self._listener = socket.create_server((host, port))
+        except OSError as error:
+            raise DeviceError(f"igtl: cannot listen at {host}:{port}: {error.strerror}") from None
+        if not is_loopback(host):
+            log.warning("OPENIGTLINK LEAVES THIS MACHINE: whoever reaches %s sees the frames", host)
+        self._listener.settimeout(POLL_S)
+        self.port = int(self._listener.getsockname()[1])
+        self.sent = 0
+        self._changed = threading.Condition()
+        self._newest: tuple[int, bytes] | None = None
+        self._clients = 0
+        self._ended = False
+        self._threads = [threading.Thread(target=self._accept, name="igtl", daemon=True)]
+        self._threads[0].start()
+
+    def send(self, frame: FluoroFrame) -> None:
+        """Offer a frame to the clients; nothing is packed where there are none."""
+        if self._clients:
+            packed = self._packed(frame)
+            with self._changed:
+                self._newest = (frame.number, packed)
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """End all connections."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+        self._listener.close()
+
+    def _packed(self, frame: FluoroFrame) -> bytes:
+        time_s = (frame.origin.time_ns if frame.origin else time.time_ns()) * 1e-9
+        view = frame.geometry.view(frame.pose, self._isocenter_xyz_mm)
+        image = ImageMessage(
+            to_uint8(frame.image)[None],
+            ijk_to_world_matrix=ras_from_pixel(view),
+            world_coordinate_system="ras",
+            timestamp=time_s,
+            device_name=IMAGE_DEVICE,
+        )
+        world_from_carm = frame.pose.world_from_carm(self._isocenter_xyz_mm)
+        transform = TransformMessage(
+            RAS_FROM_LPS @ world_from_carm @ RAS_FROM_LPS,
+            timestamp=time_s,
+            device_name=TRANSFORM_DEVICE,
+        )
+        return bytes(transform.pack()) + bytes(image.pack())
+
+    def _accept(self) -> None:
+        while not self._ended:
+            try:
+                client, address = self._listener.accept()
+            except TimeoutError:
+                continue
+            log.info("igtl: %s is connected", address)
+            thread = threading.Thread(target=self._serve, args=(client,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, client: socket.socket) -> None:
+        self._clients += 1
+        client.settimeout(SEND_TIMEOUT_S)
+        last = None
+        try:
+            with client:
+                while (newest := self._next(last)) is not None:
+                    last = newest[0]
+                    client.sendall(newest[1])
+                    self.sent += 1
+        except OSError as error:
+            log.info("igtl: a client is gone: %s", error)
+        finally:
+            self._clients -= 1
+
+    def _next(self, last: int | None) -> tuple[int, bytes] | None:
+        """The newest frame once it is another one than `last`; None: the server ends."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._ended or (self._newest is not None and self._newest[0] != last)
+            )
+            return None if self._ended else self._newest
+
+
+def ras_from_pixel(view: View) -> NDArray[np.float64]:
+    """4x4 from column, row and slice, counted from the first pixel's centre, to RAS [mm]."""
+    du, dv = view.column_step_xyz_mm, view.row_step_xyz_mm
+    normal = np.cross(du, dv)
+    matrix = np.eye(4)
+    matrix[:3, 0], matrix[:3, 1] = du, dv
+    matrix[:3, 2] = normal / np.linalg.norm(normal)
+    matrix[:3, 3] = view.corner_xyz_mm + (du + dv) / 2
+    return np.asarray(RAS_FROM_LPS @ matrix)
