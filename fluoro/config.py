@@ -685,8 +685,7 @@ class LagConfig(Section):
     """Part of each frame's signal comes out in later frames, in four exponentials.
 
     The response to one frame is direct + sum of b exp(-a k) after k frames; what is direct makes
-    the whole 1. As given: a CsI flat panel's (Starman et al., Med. Phys. 38, 2011, as RTK's lag
-    correction has it).
+    the whole 1. As given: the flat panel of RTK's lag correction (applications/rtklagcorrection).
     """
 
     rates_per_frame: FourRates = Field(
