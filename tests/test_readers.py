@@ -475,3 +475,16 @@ def test_noise_is_refused(tmp_path, suffix, raw):
     path.write_bytes(raw)
     with pytest.raises(InputError):
         read_hu(path)
+
+
+@pytest.mark.parametrize("suffix", ["nii", "nii.gz"])
+@pytest.mark.parametrize("value", [NAN, INF])
+def test_a_nifti_voxel_that_is_not_finite_is_refused_though_the_library_reads_0(
+    tmp_path, suffix, value
+):
+    voxels = np.zeros((4, 3, 2), np.float32)
+    voxels[1, 2, 0] = value
+    path = tmp_path / f"ct.{suffix}"
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(path))
+    with pytest.raises(InputError, match="1 of 24 voxels are not finite"):
+        read_hu(path)

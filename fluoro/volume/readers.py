@@ -18,7 +18,7 @@ from fluoro.volume.array_file import ARRAY_SUFFIXES, array_grid, read_array
 from fluoro.volume.dicom import describe_dicom, open_dicom, read_dicom
 from fluoro.volume.dicom_series import is_dicom
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.header import VolumeHeader, require_complete
+from fluoro.volume.header import VolumeHeader, VoxelData, require_complete
 from fluoro.volume.itk_file import ImageInfo, ItkFile
 from fluoro.volume.memory import require_memory
 from fluoro.volume.meta_header import read_meta_header
@@ -142,6 +142,8 @@ def read_hu(path: Path, options: ReadOptions = DEFAULTS) -> HuVolume:
     file = ItkFile(path, file_format(path).image_io)
     grid = _grid(path, file.info, header)
     hu_zyx = _to_hu(path, file.read().reshape(grid.shape_zyx))
+    if kind == "NIfTI" and header.data.numbers is not None and header.data.encoding != "other":
+        _require_finite_as_stored(path, grid, header.data)
     if not header.oriented:
         log.warning(unoriented(path))
     return HuVolume(hu_zyx=hu_zyx, grid=grid, source=str(path))
@@ -369,6 +371,21 @@ def _fits_int16(path: Path, pixels: NDArray[Any]) -> bool:
     if bad:
         raise InputError(f"{path}: {bad} of {pixels.size} voxels are not finite (NaN or infinite)")
     return fits
+
+
+def _require_finite_as_stored(path: Path, grid: VolumeGrid, data: VoxelData) -> None:
+    """The imaging library takes voxels of a NIfTI file that are not finite for 0, and says nothing.
+
+    Raises:
+        InputError: Some are not finite.
+    """
+    if data.numbers is None or np.dtype(data.numbers.dtype).kind != "f":
+        return
+    planes = file_planes(path, grid, data).read(0, grid.shape_zyx[0])
+    bad = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in planes)
+    if bad:
+        count = math.prod(grid.shape_zyx)
+        raise InputError(f"{path}: {bad} of {count} voxels are not finite (NaN or infinite)")
 
 
 def _are_int16(values: NDArray[Any]) -> bool:
