@@ -56,7 +56,7 @@ def _require_gdcm() -> None:
     try:
         import gdcm
     except ImportError:
-        raise ValueError("JPEG needs the package python-gdcm: pip install fluoro[dicom]") from None
+        raise ValueError("JPEG needs the package python-gdcm: pip install .[dicom]") from None
     for off in (gdcm.Trace.WarningOff, gdcm.Trace.ErrorOff, gdcm.Trace.DebugOff):
         off()
 

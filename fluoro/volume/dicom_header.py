@@ -97,7 +97,7 @@ def _pydicom() -> Any:
     try:
         import pydicom
     except ImportError:
-        raise InputError("DICOM needs the package pydicom: pip install fluoro[dicom]") from None
+        raise InputError("DICOM needs the package pydicom: pip install .[dicom]") from None
     # what it finds wrong is said here where it matters
     logging.getLogger("pydicom").setLevel(logging.ERROR)
     return pydicom
