@@ -183,6 +183,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(line)
     if outcome.folder:
         print(f"files in {outcome.folder}")
+    if outcome.failure:
+        print(f"fluoro: {outcome.failure}", file=sys.stderr)
+        return EXIT_FAILED
     return EXIT_SIGNAL + outcome.signal_number if outcome.signal_number else 0
 
 

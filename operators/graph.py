@@ -23,21 +23,28 @@ from fluoro.geometry.setup import make_limits
 from fluoro.geometry.trajectory import Trajectory
 from fluoro.imaging.chain import ImageChain
 from fluoro.io.recorder import Recorder
+from fluoro.registration.servo import Servo
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.renderer import DrrRenderer
 from operators.console import ConsoleOp
 from operators.dds import DdsParts
+from operators.drr_gradient import DrrGradientOp
 from operators.drr_renderer import DrrRendererOp
+from operators.estimates import EstimatesOp
 from operators.frame_publisher import FramePublisherOp, FrameReceiver
 from operators.image_chain import ImageChainOp
 from operators.monitor import StreamMonitor
+from operators.optimiser import OptimiserOp
 from operators.pose_source import PoseSourceOp
 from operators.pose_subscriber import PoseSubscriberOp
 from operators.recorder import RecorderOp
+from operators.registration import RegistrationOp
+from operators.registration_parts import AnyEvent, RegistrationParts
+from operators.servo import ServoOp
 
 __all__ = ["FluoroApp", "Parts"]
 
-WORKER_THREADS = 5
+WORKER_THREADS = 7
 """One for each operator, so that the next frame renders while the last one is finished."""
 
 DEADLOCK_TIMEOUT_MS = 200
@@ -60,6 +67,7 @@ class Parts:
     console: Console | None = None
     recorder: Recorder | None = None
     dds: DdsParts | None = None
+    registration: RegistrationParts | None = None
 
 
 class FluoroApp(Application):
@@ -82,7 +90,9 @@ class FluoroApp(Application):
     def compose(self) -> None:
         """Make the operators and connect them."""
         source, renderer = self._pose_source(), self._renderer()
-        displays = self._displays()
+        tracker, displays = self._tracker(), self._displays()
+        if tracker:
+            displays[tracker] = "frame"
         chain = self._image_chain(displays=bool(displays))
         self.add_flow(source, renderer, {("pose", "pose")})
         self.add_flow(renderer, chain, {("integrals", "integrals")})
@@ -97,11 +107,17 @@ class FluoroApp(Application):
             self.add_flow(chain, display, {("view", port)})
             pool = self.make_thread_pool(f"{display.name}_thread", 1)
             pool.add(display, pin_operator=True)
+        if tracker:
+            self._close_loop(tracker, source)
+        if self._parts.registration and self._parts.registration.descent:
+            self._add_optimiser(self._parts.registration, chain)
 
     def _pose_source(self) -> Operator:
         if isinstance(self._config.pose_source, DdsPoses):
             return self._pose_subscriber(self._config.pose_source)
         run, parts = self._config.run, self._parts
+        if parts.registration and parts.registration.servo:
+            return self._servo(parts.registration.servo)
         return PoseSourceOp(
             self,
             *self._pace(),
@@ -112,9 +128,88 @@ class FluoroApp(Application):
             limits=make_limits(self._config.carm),
             monitor=parts.monitor,
             frames=run.frames,
-            stop=parts.stop,
+            stop=self._end_of_poses,
             name="pose_source",
         )
+
+    @property
+    def _end_of_poses(self) -> Event | AnyEvent:
+        """What ends the pose source: a signal, or a user's optimiser that is done."""
+        parts = self._parts
+        if parts.registration and parts.registration.descent:
+            return AnyEvent(parts.stop, parts.registration.done)
+        return parts.stop
+
+    def _servo(self, servo: Servo) -> Operator:
+        run, parts = self._config.run, self._parts
+        return ServoOp(
+            self,
+            *self._pace(),
+            servo=servo,
+            start=parts.trajectory(0.0),
+            geometry=parts.geometry,
+            controls=parts.controls,
+            limits=make_limits(self._config.carm),
+            monitor=parts.monitor,
+            frames=run.frames,
+            stop=parts.stop,
+            name="servo",
+        )
+
+    def _tracker(self) -> Operator | None:
+        parts = self._parts
+        if not (parts.registration and parts.registration.tracker):
+            return None
+        return RegistrationOp(
+            self,
+            tracker=parts.registration.tracker,
+            device=parts.device,
+            config=self._config.image_chain,
+            controls=parts.controls,
+            monitor=parts.monitor,
+            fps=self._config.run.fps,
+            feedback=parts.registration.servo is not None,
+            name="registration",
+        )
+
+    def _close_loop(self, tracker: Operator, source: Operator) -> None:
+        """Estimates into record and console, and back to the source where that is a servo."""
+        parts = self._parts
+        estimates = EstimatesOp(
+            self,
+            record=parts.registration.record,
+            console=parts.console,
+            config=self._config.image_chain,
+            controls=parts.controls,
+            name="estimates",
+        )
+        self.add_flow(tracker, estimates, {("estimate", "estimate")})
+        if parts.registration.servo:
+            self.add_flow(tracker, source, {("feedback", "estimate")})
+
+    def _add_optimiser(self, registration: RegistrationParts, chain: Operator) -> None:
+        """The loop of a user's optimiser; each of its poses takes one frame of the chain."""
+        parts, wanted = self._parts, self._config.optimiser
+        gradient = DrrGradientOp(
+            self,
+            loss=registration.loss,
+            device=parts.device,
+            config=self._config.image_chain,
+            controls=parts.controls,
+            jacobian=wanted.jacobian,
+            name="drr_gradient",
+        )
+        optimiser = OptimiserOp(
+            self,
+            descent=registration.descent,
+            frames=self._config.run.frames,
+            stop=parts.stop,
+            done=registration.done,
+            name="optimiser",
+        )
+        self.add_flow(chain, gradient, {("record", "target")})
+        self.add_flow(optimiser, gradient, {("pose", "pose")})
+        self.add_flow(gradient, optimiser, {("evaluation", "evaluation")})
 
     def _pose_subscriber(self, source: DdsPoses) -> Operator:
         parts = self._parts

@@ -44,6 +44,7 @@ from operators.dds import bag_trajectory, open_dds
 from operators.graph import FluoroApp, Parts
 from operators.holoviz import require_holoviz
 from operators.monitor import StreamMonitor
+from operators.registration_parts import RegistrationParts, make_registration
 
 __all__ = ["Outcome", "Reporter", "run_session"]
 
@@ -81,11 +82,13 @@ class Outcome:
         summary: What run.json says, without `per_frame`.
         folder: Where its files are; None where nothing was recorded.
         signal_number: The signal that ended it, or None.
+        failure: Why a loop did not get where it was to, in one line; None: there was none.
     """
 
     summary: dict[str, Any]
     folder: Path | None
     signal_number: int | None
+    failure: str | None = None
 
 
 def run_session(
@@ -129,7 +132,7 @@ class _Session:
         self._renderer, self._chain = self._prepared()
         self._surfaces = self._make_surfaces()
         self._record = RunRecord(
-            config=config.model_dump(mode="json"),
+            config=config.model_dump(mode="json", by_alias=True),
             device=self._device.name,
             seed=self._seed,
             started_ns=started_ns,
@@ -141,6 +144,7 @@ class _Session:
         self._folder = self._make_folder() if config.recorder.enabled else None
         self._recorder = self._open_recorder(stack)
         self._stop = threading.Event()
+        self._registration = self._make_registration(stack)
         self._dds = open_dds(
             config,
             self._isocenter_xyz_mm,
@@ -169,6 +173,25 @@ class _Session:
         )
         self._reporter.stage(what, 1.0)
         return renderer, chain
+
+    def _make_registration(self, stack: ExitStack) -> RegistrationParts | None:
+        """Tracker or optimiser, on a device of its own: it renders while the stream does."""
+        config = self._config
+        if not (config.registration.enabled or config.optimiser):
+            return None
+        self._reporter.stage("preparing the registration", 0.0)
+        device = open_device(config.renderer.device, workers=config.renderer.workers)
+        stack.callback(device.close)
+        found = make_registration(
+            config,
+            self._volume,
+            device,
+            self._geometry,
+            self._isocenter_xyz_mm,
+            self._trajectory(0.0),
+        )
+        self._reporter.stage("preparing the registration", 1.0)
+        return found
 
     def _target_fps(self) -> float | None:
         source = self._config.pose_source
@@ -244,14 +267,19 @@ class _Session:
             raise error
         number = next(iter(self._signals.caught), None)
         summary = self._write_record(signal.Signals(number).name if number else FRAMES_DONE)
-        return Outcome(summary=summary, folder=self._folder, signal_number=number)
+        failure = self._registration.failure() if self._registration and not number else None
+        return Outcome(
+            summary=summary, folder=self._folder, signal_number=number, failure=failure
+        )
 
     def _stream_to_files(self) -> None:
         self._stream()
         if self._recorder:
             self._recorder.close()
         interrupted = bool(self._signals.caught)
-        if not interrupted and self._monitor.frames != self._config.run.frames:
+        ends_itself = self._registration is not None and self._registration.loops
+        complete = ends_itself or self._monitor.frames == self._config.run.frames
+        if not interrupted and not complete:
             wanted = self._config.run.frames or "unlimited"
             raise DeviceError(f"the graph ended after {self._monitor.frames} of {wanted} frames")
         with suppress(_EnoughError):
@@ -284,10 +312,13 @@ class _Session:
             console=self._console,
             recorder=self._recorder,
             dds=self._dds,
+            registration=self._registration,
         )
 
     def _finish(self, *, interrupted: bool) -> None:
         """The pictures that are made from the whole run; the movie only where there is time."""
+        if self._folder and self._registration:
+            self._registration.write_plot(self._folder)
         frames, recorder = self._sample.frames, self._config.recorder
         if self._folder is None or not frames:
             return
@@ -323,6 +354,8 @@ class _Session:
         sinks = {"recorder": self._recorder, "console": self._console}
         dropped = {name: 0 for name, sink in sinks.items() if sink} | self._monitor.dropped()
         dropped |= self._dds.dropped() if self._dds else {}
+        if self._registration:
+            self._record.attach(self._registration.sections(), self._registration.tables())
         completed = stopped_by == FRAMES_DONE
         if self._folder is None:
             return self._record.summary(dropped=dropped, completed=completed, stopped_by=stopped_by)

@@ -38,6 +38,7 @@ from fluoro.console.messages import (
 from fluoro.console.pages import Pages, listen, url_of
 from fluoro.console.scene import SceneModel, body_message, carm_message
 from fluoro.console.status import StreamStatus, slowdown_reason
+from fluoro.console.tracking import TrackingView, Trail
 from fluoro.errors import FluoroError
 from fluoro.imaging.frame import FluoroFrame
 
@@ -76,6 +77,7 @@ class _Browser:
     frame_count: int = 0
     scene_count: int = 0
     scene_at_s: float = 0.0
+    tracking_count: int = 0
     controls_version: int = -1
     status: str = ""
 
@@ -104,6 +106,7 @@ class Console:
         self._browsers: set[_Browser] = set()
         self._shown: _Shown | None = None
         self._encoded: tuple[int, bytes] = (0, b"")
+        self._trail = Trail()
         self._status = ""
         self._dropped: list[dict[str, int]] = []
         self._thread: threading.Thread | None = None
@@ -136,6 +139,13 @@ class Console:
         """
         count = self._shown.count + 1 if self._shown else 1
         self._shown = _Shown(count, frame, status, time.monotonic())
+        if self._browsers:
+            with contextlib.suppress(RuntimeError):  # closed meanwhile
+                self._loop.call_soon_threadsafe(self._wake_all)
+
+    def show_tracking(self, view: TrackingView) -> None:
+        """Show an estimate of the pose beside the frames. Never waits."""
+        self._trail.add(view)
         if self._browsers:
             with contextlib.suppress(RuntimeError):  # closed meanwhile
                 self._loop.call_soon_threadsafe(self._wake_all)
@@ -231,6 +241,7 @@ class Console:
                 await self._send_texts(browser)
                 await self._send_frame(browser)
                 await self._send_scene(browser)
+                await self._send_tracking(browser)
                 await browser.wake.wait()
                 browser.wake.clear()
         except ConnectionClosed:
@@ -271,6 +282,12 @@ class Console:
         if now_s - browser.scene_at_s >= SCENE_INTERVAL_S and browser.in_flight < FRAMES_IN_FLIGHT:
             browser.scene_count, browser.scene_at_s = shown.count, now_s
             await browser.connection.send(carm_message(self._scene, shown.frame))
+
+    async def _send_tracking(self, browser: _Browser) -> None:
+        newer = self._trail.count != browser.tracking_count
+        if newer and browser.in_flight < FRAMES_IN_FLIGHT:
+            browser.tracking_count = self._trail.count
+            await browser.connection.send(self._trail.message)
 
     async def _receive(self, browser: _Browser, message: str | bytes) -> None:
         try:

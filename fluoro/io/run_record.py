@@ -60,6 +60,15 @@ class RunRecord:
         self._poses = array("d")
         self._stamps: dict[str, array[int]] = {}
         self._clamped: Counter[str] = Counter()
+        self._sections: dict[str, Any] = {}
+        self._tables: dict[str, list[dict[str, Any]]] = {}
+
+    def attach(
+        self, sections: Mapping[str, Any], tables: Mapping[str, list[dict[str, Any]]]
+    ) -> None:
+        """Say more of the run: sections of the summary, and tables beside `per_frame`, by key."""
+        self._sections.update(sections)
+        self._tables.update(tables)
 
     def add(self, frame: FluoroFrame, extra_stamps_ns: Mapping[str, int] | None = None) -> None:
         """Record a frame, with stamps of later stages [Unix time, ns] in their order."""
@@ -96,7 +105,7 @@ class RunRecord:
             "clamped": dict(self._clamped),
             "latency_ms": self._latencies(),
         }
-        return outcome | self._head
+        return outcome | self._sections | self._head
 
     def write(
         self,
@@ -119,10 +128,14 @@ class RunRecord:
         summary = self.summary(dropped=dropped or {}, completed=completed, stopped_by=stopped_by)
         with replacing(path) as file:
             head = json.dumps(summary, indent=2, default=str)
-            file.write(head.removesuffix("\n}") + ',\n  "per_frame": [')
-            for index, frame in enumerate(self._frames()):
-                file.write((",\n    " if index else "\n    ") + json.dumps(frame))
-            file.write("\n  ]\n}\n")
+            file.write(head.removesuffix("\n}"))
+            tables: dict[str, Iterable[dict[str, Any]]] = {"per_frame": self._frames()}
+            for name, rows in (tables | self._tables).items():
+                file.write(f",\n  {json.dumps(name)}: [")
+                for index, row in enumerate(rows):
+                    file.write((",\n    " if index else "\n    ") + json.dumps(row))
+                file.write("\n  ]")
+            file.write("\n}\n")
         return summary
 
     def _frames(self) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -78,6 +78,11 @@ class PoseEstimate:
     rendered: NDArray[np.float32]
     seen: NDArray[np.float32]
 
+    def without_pictures(self) -> PoseEstimate:
+        """The same for a record of many: `rendered` and `seen` are empty."""
+        none = np.empty((0, 0), np.float32)
+        return replace(self, rendered=none, seen=none)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Fix:
@@ -131,6 +136,15 @@ class PoseTracker:
         self._start = start.world_from_carm(isocenter_xyz_mm)
         self._fixes: tuple[_Fix, ...] = ()
         self._lost = False
+
+    def prepare(self, geometry: CarmGeometry) -> None:
+        """Compile kernels and make coarser volumes, so that the first frame does not wait."""
+        view = geometry.view(CarmPose(), self._isocenter)
+        for share in COARSER:
+            binned = bin_view(view, _factor(view, self._width_px // share))
+            pixel_mm = _pixel_at_mm(binned, self._registrar.center_xyz_mm)
+            renderer = self._registrar.renderer(pixel_mm)
+            renderer.render_jacobian(binned, self._registrar.center_xyz_mm)
 
     @property
     def lost(self) -> bool:
@@ -242,7 +256,7 @@ class _Frame:
         """Levenberg-Marquardt from the view down the pyramid."""
         point, renderings = np.zeros(int(self._chart.free.sum())), 0
         for share in COARSER:
-            task = self._task(max(LEAST_WIDTH_PX, width_px // share))
+            task = self._task(width_px // share)
             problem = PoseProblem([task], self._chart)
             trace = self._descend(problem, point, share)
             point, renderings = trace.point, renderings + problem.renderings
@@ -282,7 +296,7 @@ class _Frame:
         return image, np.asarray(measure.target, np.float32), measure.mask
 
     def _task(self, width_px: int) -> ViewTask:
-        factor = max(1, round(min(self._view.width_px, self._view.height_px) / width_px))
+        factor = _factor(self._view, width_px)
         if factor not in self._tasks:
             self._tasks[factor] = self._make_task(factor)
         return self._tasks[factor]
@@ -317,6 +331,12 @@ class _Remembering:
         image, jacobian = self._renderer.render_jacobian(view, center_xyz_mm)
         self._last = (view, image)
         return image, jacobian
+
+
+def _factor(view: View, width_px: int) -> int:
+    """Pixels to join along each edge for about so many columns, but at least the fewest."""
+    smallest = min(view.width_px, view.height_px)
+    return max(1, round(smallest / max(width_px, LEAST_WIDTH_PX)))
 
 
 def _same(a: View, b: View) -> bool:

@@ -1,0 +1,76 @@
+"""Every estimate into the run's record, and the newest to the console."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec, OutputContext
+
+from fluoro.config import ImageChainConfig
+from fluoro.console.controls import LiveControls
+from fluoro.console.server import Console
+from fluoro.console.tracking import TrackingView
+from fluoro.imaging.frame import FrameHeader
+from fluoro.registration.frame_target import shown
+from fluoro.registration.track_record import ScoredEstimate, TrackRecord
+from operators.image_chain import with_controls
+from operators.messages import HEADER
+
+__all__ = ["EstimatesOp"]
+
+
+class EstimatesOp(Operator):
+    """Holds estimates against the truth, records and shows them.
+
+    Ports:
+        estimate (in): `PoseEstimate`, the frame's header with its true pose as metadata.
+
+    Args:
+        record: Takes a note of every estimate.
+        console: Shows the newest; None: there is none.
+        config: Chain that made the pictures, whose window the console's pictures take.
+        controls: Window and polarity of the moment.
+    """
+
+    def __init__(
+        self,
+        fragment: Any,
+        *args: Any,
+        record: TrackRecord,
+        console: Console | None,
+        config: ImageChainConfig,
+        controls: LiveControls,
+        **kwargs: Any,
+    ) -> None:
+        self._record, self._console = record, console
+        self._config, self._controls = config, controls
+        super().__init__(fragment, *args, **kwargs)
+
+    def setup(self, spec: OperatorSpec) -> None:
+        """Declare the port."""
+        spec.input("estimate")
+
+    def compute(
+        self, input_: InputContext, _output: OutputContext, _context: ExecutionContext
+    ) -> None:
+        """Take one estimate."""
+        estimate = input_.receive("estimate")
+        header: FrameHeader = self.metadata[HEADER]
+        scored = self._record.add(estimate, header.pose)
+        if self._console:
+            self._console.show_tracking(self._view(scored))
+
+    def _view(self, scored: ScoredEstimate) -> TrackingView:
+        config = with_controls(self._config, self._controls.snapshot())
+        estimate = scored.estimate
+        return TrackingView(
+            number=estimate.number,
+            pose=estimate.pose,
+            mtre_mm=scored.mtre_mm,
+            ncc=estimate.ncc,
+            converged=estimate.converged,
+            reason=estimate.reason,
+            seconds=estimate.seconds,
+            frame=shown(estimate.seen, config),
+            rendered=shown(estimate.rendered, config),
+        )

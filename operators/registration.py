@@ -1,0 +1,89 @@
+"""The pose of the newest frame, from its picture alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holoscan.core import (
+    ConditionType,
+    ExecutionContext,
+    InputContext,
+    IOSpec,
+    Operator,
+    OperatorSpec,
+    OutputContext,
+)
+
+from fluoro.config import ImageChainConfig
+from fluoro.console.controls import LiveControls
+from fluoro.imaging.frame import FrameHeader
+from fluoro.registration.frame_target import target_from_frame
+from fluoro.registration.tracking import PoseTracker
+from fluoro.rendering.devices import ComputeDevice
+from operators.image_chain import with_controls
+from operators.messages import HEADER, as_array, emit
+from operators.monitor import StreamMonitor
+
+__all__ = ["RegistrationOp"]
+
+
+class RegistrationOp(Operator):
+    """Tracks the C-arm; a frame that is overtaken by a newer one is dropped and counted.
+
+    Of the frame's header it reads the number and the C-arm's lengths; the pose in it is the
+    truth, which goes on with the estimate for whoever keeps the score.
+
+    Ports:
+        frame (in): tensor (height, width) float32, display values in [0, 1]; newest only.
+        estimate (out): `PoseEstimate`, one for each frame taken; the frame's header as metadata.
+        feedback (out): the same, for a loop; what it does not take in time is dropped.
+
+    Args:
+        tracker: What estimates.
+        device: Where the tensor lies.
+        config: Chain that made the pictures.
+        controls: Window and polarity of the moment.
+        monitor: Counts what was dropped here.
+        fps: Frames per second of the stream's time.
+        feedback: Whether anything listens at `feedback`.
+    """
+
+    def __init__(
+        self,
+        fragment: Any,
+        *args: Any,
+        tracker: PoseTracker,
+        device: ComputeDevice,
+        config: ImageChainConfig,
+        controls: LiveControls,
+        monitor: StreamMonitor,
+        fps: float,
+        feedback: bool,
+        **kwargs: Any,
+    ) -> None:
+        self._tracker, self._device, self._config = tracker, device, config
+        self._controls, self._monitor, self._fps = controls, monitor, fps
+        self._feedback = feedback
+        super().__init__(fragment, *args, **kwargs)
+
+    def setup(self, spec: OperatorSpec) -> None:
+        """Declare the ports: one frame deep, a newer one replaces it."""
+        spec.input("frame", size=1, policy=IOSpec.QueuePolicy.POP)
+        spec.output("estimate")
+        if self._feedback:
+            spec.output("feedback").condition(ConditionType.NONE)
+
+    def compute(
+        self, input_: InputContext, output: OutputContext, _context: ExecutionContext
+    ) -> None:
+        """Estimate one pose."""
+        image = self._device.to_host(as_array(input_.receive("frame")))
+        header: FrameHeader = self.metadata[HEADER]
+        self._monitor.count_shown("registration", header.number)
+        config = with_controls(self._config, self._controls.snapshot())
+        target = target_from_frame(image, config, header.geometry.pixel_spacing_mm)
+        time_s = header.number / self._fps
+        estimate = self._tracker.track(target, header.geometry, header.number, time_s)
+        emit(self, output, "estimate", estimate, header)
+        if self._feedback:
+            emit(self, output, "feedback", estimate, header)

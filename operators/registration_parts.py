@@ -1,0 +1,226 @@
+"""What a graph needs to estimate poses: tracker, servo, a user's optimiser, and their records."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fluoro.config import Config, OptimiserConfig, PoseConfig, ServoPoses, StartConfig
+from fluoro.geometry.carm import CarmGeometry, CarmPose
+from fluoro.io.tracking_plot import write_descent_plot, write_tracking_plot
+from fluoro.registration.descent import Descent
+from fluoro.registration.motion import motion_about
+from fluoro.registration.pose_loss import PoseLoss
+from fluoro.registration.register import Registrar
+from fluoro.registration.servo import Servo
+from fluoro.registration.settings import MultiStart, RegistrationSettings
+from fluoro.registration.starts import twist_at_mtre
+from fluoro.registration.track_record import TrackRecord
+from fluoro.registration.tracking import PoseTracker
+from fluoro.registration.user_optimiser import load_optimiser
+from fluoro.rendering.devices import ComputeDevice
+from fluoro.volume.volumes import MuVolume
+
+__all__ = ["AnyEvent", "RegistrationParts", "make_registration"]
+
+Position = Sequence[float]
+
+
+class AnyEvent:
+    """Set as soon as one of some events is."""
+
+    def __init__(self, *events: threading.Event) -> None:
+        self._events = events
+
+    def is_set(self) -> bool:
+        """Whether one is."""
+        return any(event.is_set() for event in self._events)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RegistrationParts:
+    """Tracker and record, and what closes the loop; or a user's optimiser and its loss.
+
+    Attributes:
+        tracker: Estimates; None: nothing is tracked.
+        record: Of the estimates.
+        servo: Decides the moves; None: the C-arm is not driven.
+        loss: For the optimiser.
+        descent: The user's optimiser; None: there is none.
+        done: Set when the optimiser's loop has ended.
+    """
+
+    record: TrackRecord
+    tracker: PoseTracker | None = None
+    servo: Servo | None = None
+    loss: PoseLoss | None = None
+    descent: Descent | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def loops(self) -> bool:
+        """Whether a loop decides when the run ends."""
+        return bool(self.servo or self.descent)
+
+    def sections(self) -> dict[str, Any]:
+        """What run.json says of them, by key."""
+        found: dict[str, Any] = {}
+        if self.tracker:
+            found["tracking"] = self.record.summary()
+        if self.servo:
+            found["servo"] = self.servo.facts()
+        if self.descent:
+            found["optimiser"] = self.descent.facts()
+        return found
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Tables of run.json, one row a line."""
+        found = {"per_estimate": self.record.rows()} if self.tracker else {}
+        return found | ({"per_iteration": self.descent.rows()} if self.descent else {})
+
+    def failure(self) -> str | None:
+        """Why the run has not done what it was for, in one line."""
+        if self.servo and not self.servo.reached:
+            facts = self.servo.facts()
+            return f"servo: the wanted view was not reached: {_lengths(facts)}"
+        if self.descent and not self.descent.stopped:
+            return f"optimiser: it had not stopped after {len(self.descent.rows())} iterations"
+        return None
+
+    def write_plot(self, folder: Path) -> None:
+        """A picture of how it went, where there is anything to show.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        if self.record.estimates:
+            write_tracking_plot(folder / "tracking.png", self.record.estimates)
+        if self.descent and self.descent.rows():
+            write_descent_plot(folder / "descent.png", self.descent.rows())
+
+
+def _lengths(facts: dict[str, Any]) -> str:
+    if facts["mtre_mm"] is None:
+        return "there was no estimate"
+    return (
+        f"{facts['mtre_mm']:.2f} mm away after {facts['frames']} frames "
+        f"(estimated {facts['estimated_mtre_mm']:.2f}, tolerance {facts['tolerance_mm']:g})"
+    )
+
+
+def make_registration(
+    config: Config,
+    volume: MuVolume,
+    device: ComputeDevice,
+    geometry: CarmGeometry,
+    isocenter_xyz_mm: Position,
+    true_start: CarmPose,
+) -> RegistrationParts | None:
+    """The parts as configured, their kernels compiled; None where nothing of it is.
+
+    Args:
+        config: The application's configuration.
+        volume: What the pictures show.
+        device: Where to render.
+        geometry: The C-arm's lengths and detector.
+        isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
+        true_start: Where the C-arm stands at first, from which starts are displaced.
+
+    Raises:
+        InputError: An optimiser that cannot be loaded.
+    """
+    record = TrackRecord(isocenter_xyz_mm)
+    if config.optimiser:
+        return _own_optimiser(
+            config.optimiser, volume, device, geometry, isocenter_xyz_mm, true_start, record
+        )
+    if not config.registration.enabled:
+        return None
+    tracker = _tracker(config, volume, device, isocenter_xyz_mm, true_start)
+    tracker.prepare(geometry)
+    source = config.pose_source
+    servo = _servo(source, isocenter_xyz_mm) if isinstance(source, ServoPoses) else None
+    return RegistrationParts(record=record, tracker=tracker, servo=servo)
+
+
+def _tracker(
+    config: Config,
+    volume: MuVolume,
+    device: ComputeDevice,
+    isocenter_xyz_mm: Position,
+    true_start: CarmPose,
+) -> PoseTracker:
+    wanted = config.registration
+    width = wanted.width_px
+    settings = RegistrationSettings(
+        widths_px=(max(16, width // 4), max(24, width // 2), width),
+        measure=wanted.measure,
+        turn_bound_deg=wanted.turn_bound_deg,
+        shift_bound_mm=wanted.shift_bound_mm,
+        least_agreement=wanted.least_agreement,
+        multi_start=MultiStart(starts=max(1, wanted.search_starts)),
+    )
+    return PoseTracker(
+        Registrar(volume, device, settings, center_xyz_mm=isocenter_xyz_mm),
+        _start(wanted.start, true_start, isocenter_xyz_mm),
+        isocenter_xyz_mm,
+        width_px=width,
+        predict=wanted.predict,
+        search=wanted.search_starts > 0,
+    )
+
+
+def _servo(source: ServoPoses, isocenter_xyz_mm: Position) -> Servo:
+    return Servo(
+        _pose(source.wanted),
+        isocenter_xyz_mm,
+        tolerance_mm=source.tolerance_mm,
+        step_mm=source.step_mm,
+    )
+
+
+def _own_optimiser(
+    wanted: OptimiserConfig,
+    volume: MuVolume,
+    device: ComputeDevice,
+    geometry: CarmGeometry,
+    isocenter_xyz_mm: Position,
+    true_start: CarmPose,
+    record: TrackRecord,
+) -> RegistrationParts:
+    optimiser = load_optimiser(wanted.class_, wanted.settings)
+    registrar = Registrar(volume, device, center_xyz_mm=isocenter_xyz_mm)
+    pixels = min(geometry.detector_width_px, geometry.detector_height_px)
+    factor = max(1, round(pixels / wanted.width_px))
+    shrink = geometry.source_to_isocenter_mm / geometry.source_to_detector_mm
+    renderer = registrar.renderer(factor * geometry.pixel_spacing_mm * shrink)
+    loss = PoseLoss(renderer, isocenter_xyz_mm, width_px=wanted.width_px, measure=wanted.measure)
+    start = _start(wanted.start, true_start, isocenter_xyz_mm)
+    renderer.render_jacobian(geometry.view(start, isocenter_xyz_mm), isocenter_xyz_mm)
+    return RegistrationParts(
+        record=record, loss=loss, descent=Descent(optimiser, start, isocenter_xyz_mm)
+    )
+
+
+def _start(start: StartConfig, true_start: CarmPose, isocenter_xyz_mm: Position) -> CarmPose:
+    """The given pose, or the truth displaced at random."""
+    if start.pose:
+        return _pose(start.pose)
+    random = np.random.default_rng(start.seed)
+    motion = motion_about(twist_at_mtre(random, start.mtre_mm, isocenter_xyz_mm), isocenter_xyz_mm)
+    displaced = motion @ true_start.world_from_carm(isocenter_xyz_mm)
+    return CarmPose.from_world_from_carm(displaced, isocenter_xyz_mm)
+
+
+def _pose(config: PoseConfig) -> CarmPose:
+    return CarmPose(
+        lao_deg=config.lao_deg,
+        cra_deg=config.cra_deg,
+        roll_deg=config.roll_deg,
+        translation_mm=config.translation_mm,
+    )
