@@ -665,6 +665,17 @@ class IrisCollimator(Section):
 CollimatorConfig = Annotated[RectangleCollimator | IrisCollimator, Field(discriminator="kind")]
 
 
+class ScatterConfig(Section):
+    """Scatter of the patient, by kernels of water at 80 kV (provisional: docs/physics.md)."""
+
+    air_gap_mm: Annotated[float, Field(ge=100, le=300)] = Field(
+        200.0, description="Between patient and detector [mm]."
+    )
+    grid_factor: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="What a grid leaves of scatter against primary, about 0.2; 1: no grid."
+    )
+
+
 class ImageIntensifierConfig(Section):
     """A round input screen, darker towards its rim, centred on the detector."""
 
@@ -738,6 +749,7 @@ class ImageChainConfig(Section):
         None, description="Side of the picture that the anode's heel darkens; null: no heel effect."
     )
     collimator: CollimatorConfig | None = Field(None, description="null: open.")
+    scatter: ScatterConfig | None = Field(None, description="null: primary only.")
     poisson: bool = Field(True, description="Quantum noise.")
     blur_sigma_mm: Sigma = Field(0.0, description="Detector blur, Gaussian sigma [mm].")
     image_intensifier: ImageIntensifierConfig | None = Field(None, description="null: flat panel.")
@@ -780,6 +792,7 @@ class ImageChainConfig(Section):
                 "inverse_square": self.inverse_square,
                 "heel_anode_side": self.heel_anode_side,
                 "collimator": self.collimator,
+                "scatter": self.scatter,
                 "image_intensifier": self.image_intensifier,
                 "lag": self.lag,
                 "pixel_gain_spread": self.pixel_gain_spread > 0,

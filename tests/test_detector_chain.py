@@ -45,6 +45,8 @@ STAGES = {
     "rectangle": {"collimator": RECTANGLE},
     "iris": {"collimator": IRIS},
     "image intensifier": {"image_intensifier": {"diameter_mm": 260.0, "vignetting": 0.3}},
+    "scatter": {"scatter": {}},
+    "scatter, grid, narrow gap": {"scatter": {"air_gap_mm": 130.0, "grid_factor": 0.2}},
     "lag": {"lag": {}},
     "pixel gains": {"pixel_gain_spread": 0.05},
     "dead pixels": {"dead_pixel_fraction": 0.02},
@@ -373,6 +375,7 @@ def test_derivative_is_that_of_the_kernels_picture(device, name):
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
+        ({"scatter": {}}, "scatter"),
         ({"lag": {}}, "lag"),
         ({"pixel_gain_spread": 0.01}, "pixel_gain_spread"),
         ({"dead_pixel_fraction": 0.01}, "dead_pixel_fraction"),

@@ -43,6 +43,8 @@ TILES = {
         }
     },
     "iris": {"collimator": {"kind": "iris", "diameter_mm": 300.0}},
+    "scatter, air gap 20 cm, no grid": {"scatter": {}},
+    "the same behind a grid": {"scatter": {"grid_factor": 0.2}},
     "image intensifier, vignetting 0.5": {
         "image_intensifier": {"diameter_mm": 400.0, "vignetting": 0.5}
     },
@@ -53,6 +55,19 @@ TILES = {
     "converter of 6 bits, full scale 0.2": {"digitiser": {"bits": 6, "full_scale": 0.2}},
     "temporal filter 0.2, 8th frame of a sweep": {"recursive_filter_weight": 0.2},
     "edge enhancement 1.5": {"edge_enhancement": {"amount": 1.5, "sigma_mm": 2.0}},
+    "together, as a console has them": {
+        "heel_anode_side": "top",
+        "inverse_square": True,
+        "collimator": {"kind": "rectangle", "width_mm": 380.0, "height_mm": 400.0},
+        "scatter": {"grid_factor": 0.2},
+        "blur_sigma_mm": 0.5,
+        "lag": {},
+        "electronic_noise_photons": 3.0,
+        "pixel_gain_spread": 0.005,
+        "digitiser": {},
+        "recursive_filter_weight": 0.5,
+        "edge_enhancement": {"amount": 0.7, "sigma_mm": 2.0},
+    },
 }
 PIXELS, PITCH_MM, FRAMES = 360, 1.2, 8
 
@@ -183,7 +198,7 @@ def stages(device):
     views = [geometry.view(pose, volume.grid.center_xyz_mm) for pose in poses]
     frames = list(DrrRenderer(volume, device).render(views))
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(3, 3, figsize=(9.6, 10.2), layout="constrained")
+        figure, axes = plt.subplots(3, 4, figsize=(12.4, 10.0), layout="constrained")
         for ax, (title, changes) in zip(axes.flat, TILES.items(), strict=True):
             chain = ImageChain(device, 7)
             config = ImageChainConfig.model_validate({**SHOWN, **changes})

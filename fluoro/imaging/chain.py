@@ -1,8 +1,8 @@
 """The image chain: line integrals become photons, counts, a signal and at last a picture.
 
-    expected photons -> distance, heel, collimator -> Poisson -> blur -> image intensifier -> lag
-    -> electronic noise -> pattern -> gain and bias -> digitiser -> log -> temporal filter
-    -> edge enhancement -> window
+    expected photons -> distance, heel, collimator -> scatter -> Poisson -> blur
+    -> image intensifier -> lag -> electronic noise -> pattern -> gain and bias -> digitiser
+    -> log -> temporal filter -> edge enhancement -> window
 
 Each stage is one kernel (shaders/<stage>.slang), has a switch in the configuration and an oracle
 in `fluoro.imaging.reference`. Noise is a pure function of (seed, frame number, pixel). Lag and the
@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.config import ImageChainConfig
+from fluoro.config import ImageChainConfig, ScatterConfig
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.field import Stage, field_stages, intensifier_stage
 from fluoro.imaging.lag import lag_shares
 from fluoro.imaging.memory import FrameMemory
+from fluoro.imaging.scatter import add_stage, cell_grid, source_stage, spread_stage
 from fluoro.physics.dose import open_field_photons
 from fluoro.rendering.devices import ComputeDevice
 
@@ -118,10 +119,39 @@ class _Run:
             return
         self._open_field = open_field_photons(config.dose_ngy, pixel_spacing_mm)
         self._stage("beer_lambert", integrals=self._integrals, open_field_photons=self._open_field)
-        for stage in field_stages(config, self._shape, geometry):
+        shaping = field_stages(config, self._shape, geometry)
+        for stage in shaping:
             self._run_stage(stage)
+        if config.scatter:
+            self._scatter(config.scatter, shaping, pixel_spacing_mm)
         if config.poisson:
             self._stage("poisson", **self._draw)
+
+    def _scatter(
+        self, config: ScatterConfig, shaping: list[Stage], pixel_spacing_mm: float
+    ) -> None:
+        """Add what the shaped beam scatters, computed on cells of many pixels."""
+        primary, self.image = self.image, self._device.empty(self._shape)
+        for stage in (source_stage(config, self._integrals, self._open_field), *shaping):
+            self._run_stage(stage)
+        block, cells = cell_grid(self._shape)
+        blocks = Stage(
+            "block_sum", {"source": self.image, "source_size": self._size, "block": block}
+        )
+        given_off = self._on_cells(blocks, cells)
+        spread = spread_stage(config, given_off, block * pixel_spacing_mm)
+        received = self._on_cells(spread, cells)
+        self.image = primary
+        self._run_stage(add_stage(config, received, cells, block, pixel_spacing_mm))
+
+    def _on_cells(self, stage: Stage, shape: tuple[int, int]) -> Any:
+        """The result of a stage that works on a picture of another size."""
+        full, self.image = (self.image, self._size), self._device.empty(shape)
+        self._size = (shape[1], shape[0], 1)
+        self._run_stage(stage)
+        result = self.image
+        self.image, self._size = full
+        return result
 
     def detect(
         self, config: ImageChainConfig, pixel_spacing_mm: float, memory: FrameMemory

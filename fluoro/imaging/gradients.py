@@ -4,7 +4,7 @@ Noise is off in what is differentiated: the derivative of the expected picture. 
 beam's field, blur, image intensifier, gain and bias, logarithm, edge enhancement, window and
 polarity are all in it, each where the configuration has it on; where the window clips or the
 logarithm meets its floor the derivative is 0. What depends on earlier frames, on the seed or on
-whole steps has no derivative here and is refused: lag, temporal filter, pixel pattern, digitiser.
+whole steps is refused, and so is scatter.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ def chain_slope(
 
 def _require_derivative(config: ImageChainConfig) -> None:
     on = {
+        "scatter": config.scatter,
         "lag": config.lag,
         "pixel_gain_spread": config.pixel_gain_spread > 0,
         "dead_pixel_fraction": config.dead_pixel_fraction > 0,

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fluoro.config import DigitiserConfig, EdgeEnhancementConfig, ImageChainConfig
 from fluoro.geometry.carm import CarmGeometry
-from fluoro.imaging import field_reference, memory_reference
+from fluoro.imaging import field_reference, memory_reference, scatter_reference
 from fluoro.imaging import random_reference as draws
 from fluoro.imaging.chain import NO_PHOTON, blur_weights
 from fluoro.physics.dose import open_field_photons
@@ -134,8 +134,12 @@ class ReferenceChain:
         return window(self._process(image), lower, config.window.width, inverted=inverted)
 
     def _expose(self, image: Image, frame: int) -> Image:
-        image = expected_photons(image, self._open_field)
-        shaped = image * field_reference.field(image.shape, self._config, self._geometry)
+        field = field_reference.field(image.shape, self._config, self._geometry)
+        shaped = expected_photons(image, self._open_field) * field
+        if self._config.scatter:
+            given = self._config.scatter
+            part = scatter_reference.scatter(image, field, given, self._pitch_mm)
+            shaped = shaped + self._open_field * part
         image = shaped.astype(np.float32)
         return poisson(image, self._seed, frame) if self._config.poisson else image
 
