@@ -12,7 +12,7 @@ from fluoro.console.server import Console
 from fluoro.console.tracking import TrackingView
 from fluoro.imaging.frame import FrameHeader
 from fluoro.registration.frame_target import shown
-from fluoro.registration.track_record import ScoredEstimate, TrackRecord
+from fluoro.registration.track_record import ScoredEstimate, TrackedFrame, TrackRecord
 from operators.image_chain import with_controls
 from operators.messages import HEADER
 
@@ -23,7 +23,7 @@ class EstimatesOp(Operator):
     """Holds estimates against the truth, records and shows them.
 
     Ports:
-        estimate (in): `PoseEstimate`, the frame's header with its true pose as metadata.
+        estimate (in): `TrackedFrame`, the frame's header with its true pose as metadata.
 
     Args:
         record: Takes a note of every estimate.
@@ -54,15 +54,15 @@ class EstimatesOp(Operator):
         self, input_: InputContext, _output: OutputContext, _context: ExecutionContext
     ) -> None:
         """Take one estimate."""
-        estimate = input_.receive("estimate")
+        tracked: TrackedFrame = input_.receive("estimate")
         header: FrameHeader = self.metadata[HEADER]
-        scored = self._record.add(estimate, header.pose)
+        scored = self._record.add(tracked.estimate, header.pose)
         if self._console:
-            self._console.show_tracking(self._view(scored))
+            self._console.show_tracking(self._view(tracked, scored))
 
-    def _view(self, scored: ScoredEstimate) -> TrackingView:
+    def _view(self, tracked: TrackedFrame, scored: ScoredEstimate) -> TrackingView:
         config = with_controls(self._config, self._controls.snapshot())
-        estimate = scored.estimate
+        estimate = tracked.estimate
         return TrackingView(
             number=estimate.number,
             pose=estimate.pose,
@@ -71,6 +71,6 @@ class EstimatesOp(Operator):
             converged=estimate.converged,
             reason=estimate.reason,
             seconds=estimate.seconds,
-            frame=shown(estimate.seen, config),
+            frame=tracked.picture,
             rendered=shown(estimate.rendered, config),
         )

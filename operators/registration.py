@@ -18,6 +18,7 @@ from fluoro.config import ImageChainConfig
 from fluoro.console.controls import LiveControls
 from fluoro.imaging.frame import FrameHeader
 from fluoro.registration.frame_target import target_from_frame
+from fluoro.registration.track_record import TrackedFrame
 from fluoro.registration.tracking import PoseTracker
 from fluoro.rendering.devices import ComputeDevice
 from operators.image_chain import with_controls
@@ -35,7 +36,7 @@ class RegistrationOp(Operator):
 
     Ports:
         frame (in): tensor (height, width) float32, display values in [0, 1]; newest only.
-        estimate (out): `PoseEstimate`, one for each frame taken; the frame's header as metadata.
+        estimate (out): `TrackedFrame`, one for each frame taken; the frame's header as metadata.
         feedback (out): the same, for a loop; what it does not take in time is dropped.
 
     Args:
@@ -84,6 +85,7 @@ class RegistrationOp(Operator):
         target = target_from_frame(image, config, header.geometry.pixel_spacing_mm)
         time_s = header.number / self._fps
         estimate = self._tracker.track(target, header.geometry, header.number, time_s)
-        emit(self, output, "estimate", estimate, header)
+        tracked = TrackedFrame.of(estimate, image)
+        emit(self, output, "estimate", tracked, header)
         if self._feedback:
-            emit(self, output, "feedback", estimate, header)
+            emit(self, output, "feedback", tracked, header)

@@ -33,7 +33,7 @@ class ServoOp(Operator):
     """Issues a pose, waits for the estimate of its frame, moves, until the view is reached.
 
     Ports:
-        estimate (in): `PoseEstimate`, the frame's header as metadata; none at first.
+        estimate (in): `TrackedFrame`, the frame's header as metadata; none at first.
         pose (out): `FrameHeader`, number counting from 0, stamp `pose`.
 
     Args:
@@ -77,10 +77,10 @@ class ServoOp(Operator):
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:
         """Take the estimate, if it has come, and issue the next pose."""
-        estimate = input_.receive("estimate")
+        tracked = input_.receive("estimate")
         if self._stop.is_set():
             return self._going.disable_tick()
-        if estimate is not None and not self._take(estimate):
+        if tracked is not None and not self._take(tracked.estimate):
             return self._going.disable_tick()
         state = self._controls.snapshot()
         if self._waiting or not state.beam_on:

@@ -11,6 +11,9 @@ FULL_SPEED = 0.9
 """Share of the target rate from which on a stream counts as on time; a 30 Hz stream watched over
 one second swings by a frame or two."""
 
+SAMPLING = frozenset({"registration"})
+"""Sinks that are meant to take the frames they can; what they drop slows nothing down."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StreamStatus:
@@ -42,7 +45,7 @@ def slowdown_reason(status: StreamStatus, dropped_before: Mapping[str, int]) -> 
     reasons += [
         f"{sink} slow"
         for sink, count in status.dropped.items()
-        if count > dropped_before.get(sink, 0)
+        if sink not in SAMPLING and count > dropped_before.get(sink, 0)
     ]
     return ", ".join(reasons)
 

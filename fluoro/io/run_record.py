@@ -210,6 +210,24 @@ def versions() -> dict[str, str]:
     return found
 
 
+SECTION_LINES = {
+    "tracking": "{estimates} estimates, {not_converged} not believed: mTRE median "
+    "{median_mtre_mm:.2f} mm, p95 {p95_mtre_mm:.2f} mm; {median_seconds:.2f} s each",
+    "servo": "wanted view reached: {reached}, {mtre_mm:.2f} mm away after {frames} frames",
+    "optimiser": "{class} stopped: {stopped}, after {iterations} iterations; mTRE "
+    "{mtre_start_mm:.1f} -> {mtre_mm:.2f} mm",
+}
+"""How sections that a run may have read on the terminal."""
+
+
+def _line(record: Mapping[str, Any], name: str, wording: str) -> str | None:
+    """A section on one line; None where the run has none, or nothing was measured."""
+    section = record.get(name)
+    if not section or None in section.values():
+        return None
+    return f"{name}: {wording.format_map(section)}"
+
+
 def summary_lines(record: Mapping[str, Any]) -> list[str]:
     """A run's summary for the terminal, one fact a line."""
     fps = "fps unknown" if record["fps"] is None else f"{record['fps']:.1f} fps"
@@ -222,6 +240,7 @@ def summary_lines(record: Mapping[str, Any]) -> list[str]:
         lines.append(f"poses cut short by carm.limits: {cut} frames")
     if record["first_frame_s"] is not None:
         lines.append(f"first frame {record['first_frame_s']:.1f} s after the start")
+    lines += [line for name, tell in SECTION_LINES.items() if (line := _line(record, name, tell))]
     for stage, ms in record["latency_ms"].items():
         figures = "  ".join(f"{name} {value:7.1f}" for name, value in ms.items())
         lines.append(f"{stage.replace('_', ' '):<14}{figures} ms")

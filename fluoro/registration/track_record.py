@@ -8,12 +8,34 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fluoro.geometry.carm import CarmPose
 from fluoro.registration.metrics import cube_corners_xyz_mm, mtre_mm
+from fluoro.registration.pyramid import bin_image
 from fluoro.registration.tracking import PoseEstimate
 
-__all__ = ["ScoredEstimate", "TrackRecord", "pose_facts"]
+__all__ = ["ScoredEstimate", "TrackRecord", "TrackedFrame", "pose_facts"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrackedFrame:
+    """An estimate with the picture that it was made from.
+
+    Attributes:
+        estimate: Where the C-arm stood.
+        picture: The frame's display values in [0, 1], of the size of `estimate.rendered`.
+    """
+
+    estimate: PoseEstimate
+    picture: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, estimate: PoseEstimate, image: NDArray[np.float32]) -> TrackedFrame:
+        """The frame binned to the estimate's working size."""
+        factor = round(image.shape[1] / estimate.rendered.shape[1])
+        picture, _ = bin_image(image, np.ones(image.shape, bool), factor)
+        return cls(estimate=estimate, picture=picture)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

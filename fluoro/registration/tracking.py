@@ -62,7 +62,7 @@ class PoseEstimate:
         iterations: Pictures with derivatives that it took.
         seconds: Wall time.
         rendered: Line integrals at the estimate, shape (height, width) of the working size.
-        seen: The frame's line integrals at the same size; 0 outside the mask.
+        seen: The frame's line integrals at the same size; 0 where it is masked.
     """
 
     number: int

@@ -4,6 +4,7 @@ import { Link } from "./link.js";
 import { Panel } from "./panel.js";
 import { Picture } from "./picture.js";
 import { Room } from "./room.js";
+import { Tracking } from "./tracking.js";
 
 const KEEPS_UP = 0.8; // share of the stream's frames from which on a browser is not called slow
 const byId = (id) => document.getElementById(id);
@@ -12,6 +13,7 @@ const link = new Link(new URL("live", location.href.replace(/^http/, "ws")));
 const picture = new Picture(byId("picture"), byId("frame"), byId("image"));
 const panel = new Panel(byId("panel"), (values) => link.send({ set: values }));
 const room = new Room(byId("scene"), byId("no-scene"), byId("image"));
+const tracking = new Tracking(byId("tracking"), byId("overlay"), byId("error-curve"));
 let following = false;
 let status = { fps: 0, reason: "" };
 let noticeTimer = 0;
@@ -52,6 +54,7 @@ link.on("status", (news) => {
 
 link.on("body", (message, payload) => room.setBody(message, payload));
 link.on("carm", (message, payload) => room.setCarm(message, payload));
+link.on("tracking", (message, payload) => tracking.show(message, payload));
 link.on("notice", ({ text, error }) => notice(text, { error, forMs: 8000 }));
 link.onOpen = () => notice("");
 link.onLost = () => {
