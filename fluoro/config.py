@@ -242,9 +242,9 @@ class VolumeConfig(Section):
     phantom: Literal["thorax"] | None = Field(None, description="Phantom to make.")
     path: FilePath | None = Field(
         None,
-        description="CT: a folder with a DICOM series, a file (multi-frame DICOM, NIfTI, NRRD, MHA, "
-        "NumPy, raw), or a folder that `app.py preprocess` or fluorosim made, relative to the YAML "
-        "file; or `cache:chest-ct`, which `app.py fetch chest-ct` brings.",
+        description="CT: a folder with a DICOM series, a file (multi-frame DICOM, NIfTI, NRRD, "
+        "MHA, NumPy, raw), or a folder that `app.py preprocess` or fluorosim made, relative to the "
+        "YAML file; or `cache:chest-ct`, which `app.py fetch chest-ct` brings.",
     )
     series: str | Annotated[int, Field(ge=0)] | None = Field(
         None, description="DICOM: SeriesNumber or SeriesInstanceUID; null: there is only one."
