@@ -268,9 +268,7 @@ class _Session:
         number = next(iter(self._signals.caught), None)
         summary = self._write_record(signal.Signals(number).name if number else FRAMES_DONE)
         failure = self._registration.failure() if self._registration and not number else None
-        return Outcome(
-            summary=summary, folder=self._folder, signal_number=number, failure=failure
-        )
+        return Outcome(summary=summary, folder=self._folder, signal_number=number, failure=failure)
 
     def _stream_to_files(self) -> None:
         self._stream()

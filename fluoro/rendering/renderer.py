@@ -179,9 +179,7 @@ class DrrRenderer:
             raise InputError(f"upstream must have shape {wanted}, got {weights.shape}")
         return image, np.tensordot(self.device.to_host(jacobian), weights, axes=2)
 
-    def backproject(
-        self, views: View | Sequence[View], upstream: Any, out: Any = None
-    ) -> Any:
+    def backproject(self, views: View | Sequence[View], upstream: Any, out: Any = None) -> Any:
         """The derivative by each voxel of a function of the line integrals: `render` transposed.
 
         Args:
