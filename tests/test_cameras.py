@@ -1,4 +1,4 @@
-"""Cameras in and out, points to and fro, why a picture is black, and pictures in blocks."""
+"""Cameras in and out, points there and back, why a picture is black, and pictures in blocks."""
 
 import itertools
 
