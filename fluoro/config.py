@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeGuard
+from typing import Annotated, Any, Literal, TypeGuard, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -64,12 +64,15 @@ __all__ = [
     "RegistrationConfig",
     "RendererConfig",
     "RunConfig",
+    "Section",
     "ServoPoses",
     "SimulatorConfig",
     "StartConfig",
     "VolumeConfig",
     "XrayPhysics",
+    "absolute_path",
     "load_config",
+    "load_sections",
     "volume_config",
 ]
 
@@ -1059,17 +1062,59 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         InputError: Unreadable file, malformed YAML or override, or values that do not fit; the
             message has one line per mistake, each naming where it stands and the key.
     """
+    config, overridden = load_sections(Config, path, overrides)
+    return _with_absolute_paths(config, path, overridden)
+
+
+Whole = TypeVar("Whole", bound=Section)
+
+
+def load_sections(
+    model: type[Whole], path: Path, overrides: Sequence[str] = ()
+) -> tuple[Whole, list[str]]:
+    """Read, override and validate a YAML file of any kind; its paths stay as they are given.
+
+    Args:
+        model: Of the whole file.
+        path: The YAML file.
+        overrides: `key.path=value` strings from the command line, the value in YAML.
+
+    Returns:
+        The configuration, and the keys that the command line has set.
+
+    Raises:
+        InputError: As `load_config`.
+    """
     document = read_mapping(path)
+    if model is Config and REGISTRATION_KEY in document:
+        raise InputError(f"{path}: describes a registration: app.py register {path}")
     overridden = [_apply_override(document, override) for override in _preset_first(overrides)]
     try:
-        config = Config.model_validate(document)
+        return model.model_validate(document), overridden
     except ValidationError as error:
         lines = [
             f"{_origin(key, overridden, path)}: {f'{key}: ' if key else ''}{text}"
             for key, text in mistakes(error)
         ]
         raise InputError("\n".join(lines)) from None
-    return _with_absolute_paths(config, path, overridden)
+
+
+REGISTRATION_KEY = "target"
+"""A file with this section describes a registration (fluoro.registration.config)."""
+
+
+def absolute_path(key: str, given: Path, path: Path, overridden: Sequence[str]) -> Path:
+    """A file that a key names: relative to the YAML's folder, or to the working folder.
+
+    Args:
+        key: The key.
+        given: Its value.
+        path: The YAML file.
+        overridden: Keys that the command line has set.
+    """
+    on_command_line = _origin(key, overridden, path) == "command line"
+    folder = Path.cwd() if on_command_line else path.resolve().parent
+    return folder / given
 
 
 def volume_config(given: Mapping[str, Any], overrides: Sequence[str] = ()) -> VolumeConfig:
@@ -1132,9 +1177,7 @@ def _origin(key: str, overridden: Sequence[str], path: Path) -> str:
 
 def _with_absolute_paths(config: Config, path: Path, overridden: Sequence[str]) -> Config:
     def absolute(key: str, given: Path) -> Path:
-        on_command_line = _origin(key, overridden, path) == "command line"
-        folder = Path.cwd() if on_command_line else path.resolve().parent
-        return folder / given
+        return absolute_path(key, given, path, overridden)
 
     updates: dict[str, Section] = {}
     volume, source, run = config.volume, config.pose_source, config.run
