@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from holoscan.core import (
     ConditionType,
     ExecutionContext,
@@ -13,13 +14,15 @@ from holoscan.core import (
     OperatorSpec,
     OutputContext,
 )
+from numpy.typing import NDArray
 
 from fluoro.config import ImageChainConfig
 from fluoro.console.controls import LiveControls
+from fluoro.errors import InputError
 from fluoro.imaging.frame import FrameHeader
 from fluoro.registration.frame_target import target_from_frame
 from fluoro.registration.track_record import TrackedFrame
-from fluoro.registration.tracking import PoseTracker
+from fluoro.registration.tracking import PoseEstimate, PoseTracker
 from fluoro.rendering.devices import ComputeDevice
 from operators.image_chain import with_controls
 from operators.messages import HEADER, as_array, emit
@@ -81,11 +84,17 @@ class RegistrationOp(Operator):
         image = self._device.to_host(as_array(input_.receive("frame")))
         header: FrameHeader = self.metadata[HEADER]
         self._monitor.count_shown("registration", header.number)
-        config = with_controls(self._config, self._controls.snapshot())
-        target = target_from_frame(image, config, header.geometry.pixel_spacing_mm)
-        time_s = header.number / self._fps
-        estimate = self._tracker.track(target, header.geometry, header.number, time_s)
-        tracked = TrackedFrame.of(estimate, image)
+        tracked = TrackedFrame.of(self._estimate(image, header), image)
         emit(self, output, "estimate", tracked, header)
         if self._feedback:
             emit(self, output, "feedback", tracked, header)
+
+    def _estimate(self, image: NDArray[np.float32], header: FrameHeader) -> PoseEstimate:
+        """The pose; a picture that shows nothing, black or white all over, loses it."""
+        config = with_controls(self._config, self._controls.snapshot())
+        seen = (header.geometry, header.number, header.number / self._fps)
+        try:
+            target = target_from_frame(image, config, header.geometry.pixel_spacing_mm)
+            return self._tracker.track(target, *seen)
+        except InputError as error:
+            return self._tracker.blind(str(error), *seen)

@@ -22,11 +22,11 @@ from fluoro.registration.settings import MultiStart, RegistrationSettings
 from fluoro.registration.starts import twist_at_mtre
 from fluoro.registration.track_record import TrackRecord
 from fluoro.registration.tracking import PoseTracker
-from fluoro.registration.user_optimiser import load_optimiser
+from fluoro.registration.user_optimiser import Optimiser, load_optimiser
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["AnyEvent", "RegistrationParts", "make_registration"]
+__all__ = ["AnyEvent", "RegistrationParts", "make_registration", "optimiser_of"]
 
 Position = Sequence[float]
 
@@ -113,6 +113,16 @@ def _lengths(facts: dict[str, Any]) -> str:
     )
 
 
+def optimiser_of(config: Config) -> Optimiser | None:
+    """The user's optimiser; None: there is none.
+
+    Raises:
+        InputError: One that cannot be loaded.
+    """
+    wanted = config.optimiser
+    return load_optimiser(wanted.class_, wanted.settings) if wanted else None
+
+
 def make_registration(
     config: Config,
     volume: MuVolume,
@@ -120,6 +130,7 @@ def make_registration(
     geometry: CarmGeometry,
     isocenter_xyz_mm: Position,
     true_start: CarmPose,
+    optimiser: Optimiser | None,
 ) -> RegistrationParts | None:
     """The parts as configured, their kernels compiled; None where nothing of it is.
 
@@ -130,14 +141,15 @@ def make_registration(
         geometry: The C-arm's lengths and detector.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
         true_start: Where the C-arm stands at first, from which starts are displaced.
-
-    Raises:
-        InputError: An optimiser that cannot be loaded.
+        optimiser: The user's, where one is configured.
     """
     record = TrackRecord(isocenter_xyz_mm)
-    if config.optimiser:
-        return _own_optimiser(
-            config.optimiser, volume, device, geometry, isocenter_xyz_mm, true_start, record
+    if config.optimiser and optimiser:
+        start = _start(config.optimiser.start, true_start, isocenter_xyz_mm)
+        return RegistrationParts(
+            record=record,
+            loss=_pose_loss(config.optimiser, volume, device, geometry, isocenter_xyz_mm),
+            descent=Descent(optimiser, start, isocenter_xyz_mm),
         )
     if not config.registration.enabled:
         return None
@@ -184,27 +196,21 @@ def _servo(source: ServoPoses, isocenter_xyz_mm: Position) -> Servo:
     )
 
 
-def _own_optimiser(
+def _pose_loss(
     wanted: OptimiserConfig,
     volume: MuVolume,
     device: ComputeDevice,
     geometry: CarmGeometry,
     isocenter_xyz_mm: Position,
-    true_start: CarmPose,
-    record: TrackRecord,
-) -> RegistrationParts:
-    optimiser = load_optimiser(wanted.class_, wanted.settings)
+) -> PoseLoss:
+    """The loss on voxels that suit the pixels worked at, its kernel compiled."""
     registrar = Registrar(volume, device, center_xyz_mm=isocenter_xyz_mm)
     pixels = min(geometry.detector_width_px, geometry.detector_height_px)
     factor = max(1, round(pixels / wanted.width_px))
     shrink = geometry.source_to_isocenter_mm / geometry.source_to_detector_mm
     renderer = registrar.renderer(factor * geometry.pixel_spacing_mm * shrink)
-    loss = PoseLoss(renderer, isocenter_xyz_mm, width_px=wanted.width_px, measure=wanted.measure)
-    start = _start(wanted.start, true_start, isocenter_xyz_mm)
-    renderer.render_jacobian(geometry.view(start, isocenter_xyz_mm), isocenter_xyz_mm)
-    return RegistrationParts(
-        record=record, loss=loss, descent=Descent(optimiser, start, isocenter_xyz_mm)
-    )
+    renderer.render_jacobian(geometry.view(CarmPose(), isocenter_xyz_mm), isocenter_xyz_mm)
+    return PoseLoss(renderer, isocenter_xyz_mm, width_px=wanted.width_px, measure=wanted.measure)
 
 
 def _start(start: StartConfig, true_start: CarmPose, isocenter_xyz_mm: Position) -> CarmPose:

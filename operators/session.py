@@ -44,7 +44,7 @@ from operators.dds import bag_trajectory, open_dds
 from operators.graph import FluoroApp, Parts
 from operators.holoviz import require_holoviz
 from operators.monitor import StreamMonitor
-from operators.registration_parts import RegistrationParts, make_registration
+from operators.registration_parts import RegistrationParts, make_registration, optimiser_of
 
 __all__ = ["Outcome", "Reporter", "run_session"]
 
@@ -122,6 +122,7 @@ class _Session:
         self._trajectory = make_trajectory(config.pose_source, self._seed)
         if config.holoviz.enabled:
             require_holoviz()
+        self._optimiser = optimiser_of(config)
         self._volume = load_volume(config.volume, reporter.stage)
         self._geometry = make_geometry(config.carm)
         self._isocenter_xyz_mm = _isocenter(config.carm, self._volume)
@@ -189,6 +190,7 @@ class _Session:
             self._geometry,
             self._isocenter_xyz_mm,
             self._trajectory(0.0),
+            self._optimiser,
         )
         self._reporter.stage("preparing the registration", 1.0)
         return found

@@ -192,6 +192,42 @@ class PoseTracker:
             self._fixes = (*self._fixes[-1:], _Fix(time_s=time_s, world_from_carm=matrix))
         return self._estimate(frame, found, matrix, number, started)
 
+    def blind(
+        self, reason: str, geometry: CarmGeometry, number: int, time_s: float
+    ) -> PoseEstimate:
+        """The estimate for a frame that shows nothing: the expected pose, not to be believed.
+
+        Args:
+            reason: Why the frame cannot be used.
+            geometry: As for `track`.
+            number: As for `track`.
+            time_s: As for `track`.
+        """
+        started = time.perf_counter()
+        expected = self.predicted(time_s)
+        pose = CarmPose.from_world_from_carm(expected, self._isocenter)
+        view = geometry.view(pose, self._isocenter)
+        binned = bin_view(view, _factor(view, self._width_px))
+        pixel_mm = _pixel_at_mm(binned, self._registrar.center_xyz_mm)
+        renderer = self._registrar.renderer(pixel_mm)
+        rendered = renderer.device.to_host(renderer.render(binned))
+        verdict = Verdict(converged=False, reason=reason, evidence={})
+        self._tell(_Found(way="follow", motion=np.eye(4), verdict=verdict, iterations=0), number)
+        return PoseEstimate(
+            number=number,
+            pose=pose,
+            world_from_carm=expected,
+            converged=False,
+            reason=reason,
+            way="follow",
+            ncc=0.0,
+            residual=0.0,
+            iterations=0,
+            seconds=time.perf_counter() - started,
+            rendered=rendered,
+            seen=np.zeros_like(rendered),
+        )
+
     def _explain(self, frame: _Frame) -> _Found:
         """From the expected pose; where that is not believed, from many."""
         found = frame.followed(self._width_px)
