@@ -2,6 +2,7 @@
 """fluoro: live fluoroscopy from a CT.
 
 app.py run configs/sweep.yaml            stream what a YAML file describes
+app.py register configs/register_phantom.yaml   find the C-arm's pose from a picture
 app.py validate configs/sweep.yaml       check a YAML file
 app.py schema                            JSON Schema of the YAML, for editors
 app.py presets                           C-arms that carm.preset may name
@@ -37,11 +38,13 @@ from fluoro.console.status import StreamStatus
 from fluoro.errors import FluoroError, InputError
 from fluoro.paths import output_dir
 from fluoro.presets import PRESET_SOURCE, carm_presets
+from fluoro.registration.result import Step
 
 STARTED_NS = time.time_ns()
 
 EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
+EXIT_NOT_CONVERGED = 3
 EXIT_SIGNAL = 128
 """Plus the signal's number, as shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
 
@@ -81,6 +84,11 @@ class Reporter:
     def streaming(self, frames: int, status: StreamStatus) -> None:
         """Tell how the stream is doing."""
         self._tell("streaming", self._figures(frames, status))
+
+    def iteration(self, number: int, step: Step, mtre_mm: float | None) -> None:
+        """Tell how a registration is doing, a line for each iteration."""
+        what = f"{step.level} px, start {step.candidate}, iteration {step.iteration}"
+        say(f"{number:4d}  {what:<32} {iteration_figures(step, mtre_mm)}")
 
     def _figures(self, frames: int, status: StreamStatus) -> str:
         total = f"/{self._total_frames}" if self._total_frames else " frames"
@@ -129,6 +137,11 @@ class Bars(Reporter):
         """Show how the stream is doing."""
         self._show("streaming", frames, self._total_frames, self._figures(frames, status))
 
+    def iteration(self, number: int, step: Step, mtre_mm: float | None) -> None:
+        """Show how a registration is doing: a line for each level."""
+        what = f"iterations at {step.level} px"
+        self._show(what, number, None, iteration_figures(step, mtre_mm))
+
     def _show(self, what: str, completed: float, total: float | None, figures: str) -> None:
         if what not in self._tasks:
             number = self._progress.add_task(what, total=total, figures="")
@@ -150,6 +163,12 @@ class Mark(SpinnerColumn):
         if task.stop_time is not None:
             return Text("#" if self._plain else "\N{BLACK SQUARE}", style="yellow")
         return super().render(task)
+
+
+def iteration_figures(step: Step, mtre_mm: float | None) -> str:
+    """Cost and error in few words."""
+    error = "" if mtre_mm is None else f" {mtre_mm:6.2f} mm"
+    return f"cost {step.cost:.4g}{error}"
 
 
 def narrow(width: int) -> Column:
@@ -205,12 +224,36 @@ def _overrides(arguments: argparse.Namespace) -> list[str]:
     return [*found, *arguments.set]
 
 
+def register(arguments: argparse.Namespace) -> int:
+    """Find the C-arm's pose from a picture."""
+    from fluoro.registration.config import load_register_config
+    from fluoro.registration.report import result_lines
+    from fluoro.registration.session import run_register
+
+    config = load_register_config(arguments.config, arguments.set)
+    reporter = make_reporter()
+    try:
+        outcome = run_register(config, arguments.config.stem, reporter)
+    finally:
+        reporter.close()
+    for line in result_lines(outcome.facts):
+        print(line)
+    print(f"files in {outcome.folder}")
+    if not outcome.facts["converged"]:
+        print(f"fluoro: not converged: {outcome.facts['reason']}", file=sys.stderr)
+        return EXIT_NOT_CONVERGED
+    return 0
+
+
 def validate(arguments: argparse.Namespace) -> int:
-    """Check YAML files."""
+    """Check YAML files, of streams and of registrations."""
+    from fluoro.registration.config import is_register_file, load_register_config
+
     mistakes = []
     for path in arguments.config:
         try:
-            load_config(path, arguments.set)
+            load = load_register_config if is_register_file(path) else load_config
+            load(path, arguments.set)
             print(f"{path}: valid")
         except InputError as error:
             mistakes.append(str(error))
@@ -337,6 +380,10 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--name", metavar="NAME", help="run.name, the folder under output/")
     _add_set(command)
 
+    command = _add_command(commands, "register", register, "find the C-arm's pose from a picture")
+    command.add_argument("config", type=Path, metavar="CONFIG")
+    _add_set(command)
+
     command = _add_command(commands, "validate", validate, "check YAML files")
     command.add_argument("config", type=Path, nargs="+", metavar="CONFIG")
     _add_set(command)
@@ -399,7 +446,8 @@ def _add_series(command: argparse.ArgumentParser) -> None:
 def _add_set(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--set",
-        action="append",
+        action="extend",
+        nargs="+",
         default=[],
         metavar="KEY=VALUE",
         help="override a key, e.g. renderer.step_mm=0.25; may be repeated",

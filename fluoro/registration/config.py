@@ -44,6 +44,14 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+def _as_value_error(make: Any) -> None:
+    """Build something for its checks alone; its one line becomes the section's."""
+    try:
+        make()
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
 class TargetConfig(Section):
     """The picture: rendered at a pose and sent through `image_chain`, or read from a file."""
 
@@ -232,14 +240,6 @@ class RegisterConfig(Section):
             raise KeyValueError(
                 f"renderer.{key}", "has no effect on a target from a file; registration.projector"
             )
-
-
-def _as_value_error(make: Any) -> None:
-    """Build something for its checks alone; its one line becomes the section's."""
-    try:
-        make()
-    except InputError as error:
-        raise ValueError(str(error)) from None
 
 
 def is_register_file(path: Path) -> bool:

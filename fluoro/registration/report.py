@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from fluoro.registration.metrics import cube_corners_xyz_mm, geodesic_distance, 
 from fluoro.registration.result import RegistrationResult
 from fluoro.registration.settings import DEGREES_OF_FREEDOM
 
-__all__ = ["result_facts"]
+__all__ = ["result_facts", "result_lines"]
 
 
 def result_facts(
@@ -79,3 +80,24 @@ def _sigma(result: RegistrationResult) -> dict[str, float | None]:
 
 def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
+
+
+def result_lines(facts: Mapping[str, Any]) -> list[str]:
+    """The facts for a terminal, a few lines.
+
+    Args:
+        facts: From `result_facts`, converged or not.
+    """
+    pose = facts["pose"]
+    shift = ", ".join(f"{value:.2f}" for value in pose["translation_mm"])
+    angles = f"LAO {pose['lao_deg']:.2f}  CRA {pose['cra_deg']:.2f}  roll {pose['roll_deg']:.2f}"
+    state = "converged" if facts["converged"] else "NOT CONVERGED"
+    lines = [
+        f"{state}: {facts['reason']}",
+        f"pose        {angles} degrees  translation {shift} mm",
+        f"effort      {facts['iterations']} iterations on the last level, "
+        f"{facts['renderings']} renderings in all, {facts['seconds']:.2f} s",
+    ]
+    if "mtre_mm" in facts:
+        lines.append(f"mTRE        {facts['mtre_start_mm']:.2f} -> {facts['mtre_mm']:.3f} mm")
+    return lines
