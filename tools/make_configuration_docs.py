@@ -71,7 +71,8 @@ def _text(model: type[BaseModel]) -> str:
 def _table(model: type[BaseModel]) -> str:
     rows = ["| Key | Values | Default | |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
-        cells = (f"`{name}`", _values(field), _default(field), field.description or "")
+        key = field.alias or name
+        cells = (f"`{key}`", _values(field), _default(field), field.description or "")
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
 
