@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -78,10 +78,22 @@ def test_own_gradient_is_that_of_the_exact_loss(volume, view, truth):
 
 def test_errors_are_taken_on_the_very_pixels_of_the_picture(volume, view, truth):
     picture = np.array(DrrRenderer(volume, CpuDevice()).render(view))
-    rmse, _ = truth.picture_errors(picture)
-    shifted_rmse, _ = truth.picture_errors(np.roll(picture, 1, axis=1))
+    rmse = truth.picture_errors(picture)["error_rmse"]
+    shifted = truth.picture_errors(np.roll(picture, 1, axis=1))
     assert rmse < 2e-3
-    assert shifted_rmse > 20 * rmse
+    assert shifted["error_rmse"] > 20 * rmse
+
+
+def test_rays_through_the_outer_slices_faces_count_apart(volume):
+    view = scene.make_views(volume.grid, 20, names=("PA",))["PA"]
+    truth = oracle.find_truth(volume, view)
+    assert truth.is_uncut.all()  # PA: the fan stays between the ends of the cube of 256 mm
+    picture = np.array(truth.integrals.repeat(2, axis=0).repeat(2, axis=1), np.float32)
+    cut = replace(truth, is_uncut=np.arange(10)[:, None] * np.ones(10) < 5)
+    picture[:10] += 1.0
+    errors = cut.picture_errors(picture)
+    assert errors["uncut_rmse"] == pytest.approx(1.0)
+    assert errors["error_rmse"] == pytest.approx(np.sqrt(0.5))
 
 
 def test_everybody_works_once_in_each_round():

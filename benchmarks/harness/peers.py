@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 import tempfile
 import venv
 from collections.abc import Callable, Iterator
@@ -32,8 +31,7 @@ ROOT = Path(__file__).parents[2]
 ENVIRONMENT = ROOT / "benchmarks" / ".venv-peers"
 REQUIREMENTS = ROOT / "benchmarks" / "peers" / "requirements.txt"
 TORCH = "torch==2.13.0"
-TORCH_FOR_CPU = "https://download.pytorch.org/whl/cpu"
-"""PyTorch without CUDA: 200 MB to download instead of 3 GB."""
+"""From where pip looks, with what it needs: the build for CPUs where pip finds one, else CUDA's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,24 +163,21 @@ def _plain(value: NDArray[Any]) -> Any:
     return value.tolist()
 
 
-def make_environment(device: str, folder: Path = ENVIRONMENT) -> Path:
-    """The interpreter of the peers' environment for a device, which is made if need be.
+def make_environment(folder: Path = ENVIRONMENT) -> Path:
+    """The interpreter of the peers' environment, which is made if need be.
 
     Raises:
         OutputError: pip failed.
     """
     python = folder / "bin" / "python"
     stamp = folder / "installed.txt"
-    content = f"{device}\n{TORCH}\n{REQUIREMENTS.read_text()}"
+    content = f"{TORCH}\n{REQUIREMENTS.read_text()}"
     if stamp.is_file() and stamp.read_text() == content:
         return python
-    print(f"making {folder} for the peers (about 1 GB to download, once) ...", flush=True)
+    print(f"making {folder} for the peers (1 to 4 GB to download, once) ...", flush=True)
     venv.create(folder, with_pip=True, clear=True)
     _pip_install(python, "--no-deps", "-r", str(REQUIREMENTS))
-    if device == "cpu" and sys.platform == "linux":
-        _pip_install(python, "--extra-index-url", TORCH_FOR_CPU, f"{TORCH}+cpu")
-    else:
-        _pip_install(python, TORCH)
+    _pip_install(python, TORCH)
     stamp.write_text(content)
     return python
 
@@ -199,7 +194,7 @@ def open_peers(
 ) -> Iterator[list[PeerProcess]]:
     """All peers that run on the device, with the volume loaded."""
     found: list[PeerProcess] = []
-    python = python or make_environment(device)
+    python = python or make_environment()
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         np.save(folder / "volume.npy", volume.mu_zyx)

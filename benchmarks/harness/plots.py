@@ -64,9 +64,9 @@ def _errors(ax: Axes, summary: Sequence[Row]) -> None:
         if row["task"] == "forward":
             at = 1e3 * row["seconds"], row["error_rmse"]
             ax.plot(*at, "o", color=_color(row["name"]))
-            label = row["name"].removeprefix("fluoro ")
-            ax.annotate(label, at, xytext=(4, 4), textcoords="offset points", fontsize=8)
-    ax.margins(x=0.25, y=0.12)
+            up = -11 if row["name"].startswith("fluoro") else 4
+            ax.annotate(row["name"], at, xytext=(4, up), textcoords="offset points", fontsize=7)
+    ax.margins(x=0.3, y=0.12)
     ax.set(xscale="log", yscale="log", xlabel="ms a picture", ylabel="RMSE [line integral]")
     ax.set_title("forward: error against the exact integral")
 

@@ -17,7 +17,8 @@ __all__ = ["print_table", "rows_of_view", "summarise", "write_json"]
 
 REFERENCES = {"times_rtk": "RTK Joseph", "times_nanodrr": "nanodrr"}
 """How many times faster a contestant is than these, view by view, then the median."""
-MEASURED = ("seconds", "cpu_seconds", "error_rmse", "error_p999", "gradient_error")
+ERRORS = ("error_rmse", "error_p999", "uncut_rmse", "uncut_p999", "gradient_error")
+MEASURED = ("seconds", "cpu_seconds", *ERRORS)
 
 Row = dict[str, Any]
 
@@ -31,13 +32,11 @@ def rows_of_view(
 
 def _row(job: Job, truth: Truth) -> Row:
     first = job.calls[0]
-    rmse, p999 = truth.picture_errors(np.asarray(first.picture))
     row: Row = {
         "name": job.contestant.name,
         "task": job.task,
         "seconds": job.seconds,
-        "error_rmse": rmse,
-        "error_p999": p999,
+        **truth.picture_errors(np.asarray(first.picture)),
         "cpu_seconds": job.cpu_seconds,
         "fastest_seconds": min(call.seconds for call in job.calls),
         "calls": len(job.calls),
@@ -82,6 +81,8 @@ COLUMNS = (
     ("cpu ms", "cpu_seconds", lambda value: f"{1e3 * value:.1f}"),
     ("RMSE", "error_rmse", lambda value: f"{value:.1e}"),
     ("99.9 %", "error_p999", lambda value: f"{value:.1e}"),
+    ("uncut RMSE", "uncut_rmse", lambda value: f"{value:.1e}"),
+    ("99.9 %", "uncut_p999", lambda value: f"{value:.1e}"),
     ("gradient", "gradient_error", lambda value: f"{value:.1e}"),
     ("x RTK", "times_rtk", lambda value: f"{value:.2f}"),
     ("(cpu)", "times_rtk_cpu", lambda value: f"{value:.2f}"),
