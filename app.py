@@ -88,7 +88,8 @@ class Reporter:
     def iteration(self, number: int, step: Step, mtre_mm: float | None) -> None:
         """Tell how a registration is doing, a line for each iteration."""
         what = f"{step.level} px, start {step.candidate}, iteration {step.iteration}"
-        say(f"{number:4d}  {what:<32} {iteration_figures(step, mtre_mm)}")
+        error = "" if mtre_mm is None else f"  mTRE {mtre_mm:.2f} mm"
+        say(f"{number:4d}  {what:<34}  cost {step.cost:.4g}{error}")
 
     def _figures(self, frames: int, status: StreamStatus) -> str:
         total = f"/{self._total_frames}" if self._total_frames else " frames"
@@ -167,8 +168,8 @@ class Mark(SpinnerColumn):
 
 def iteration_figures(step: Step, mtre_mm: float | None) -> str:
     """Cost and error in few words."""
-    error = "" if mtre_mm is None else f" {mtre_mm:6.2f} mm"
-    return f"cost {step.cost:.4g}{error}"
+    error = "" if mtre_mm is None else f"{mtre_mm:.2f} mm "
+    return f"{error}cost {step.cost:.1e}"
 
 
 def narrow(width: int) -> Column:

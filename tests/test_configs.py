@@ -19,8 +19,11 @@ from tests.session_support import (
 # isort: split
 
 from fluoro.config import load_config
+from fluoro.registration.config import is_register_file
+from fluoro.registration.config import is_register_file
 
-FILES = sorted((ROOT / "configs").glob("*.yaml"))
+EVERY_FILE = sorted((ROOT / "configs").glob("*.yaml"))
+FILES = [path for path in EVERY_FILE if not is_register_file(path)]
 FRAMES = 3
 FILE_OF_FORMAT = {
     "mp4": "frames.mp4",
@@ -53,18 +56,20 @@ def small(path, folder):
     return load_config(path, [*overrides, *(["holoviz.headless=true"] * shown.holoviz.enabled)])
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", EVERY_FILE, ids=lambda path: path.name)
 def test_configuration_begins_with_what_it_is_for(path):
     assert re.match(r"# [A-Z].+[.;:]\n", path.read_text())
 
 
-def closes_a_loop(path):
-    """Whether it runs until a loop ends: tests/test_tracking_graph.py runs these."""
+def is_plain_stream(path):
+    """Not a registration, nor what closes a loop: tests/test_tracking_graph.py runs these."""
+    if is_register_file(path):
+        return False
     config = load_config(path)
-    return config.registration.enabled or config.optimiser is not None
+    return not config.registration.enabled and config.optimiser is None
 
 
-@pytest.mark.parametrize("path", [marked(path) for path in FILES if not closes_a_loop(path)])
+@pytest.mark.parametrize("path", [marked(path) for path in FILES if is_plain_stream(path)])
 def test_configuration_runs_and_leaves_the_files_it_names(path, tmp_path, monkeypatch):
     use_cache(tmp_path, monkeypatch)
     config = small(path, tmp_path)

@@ -15,6 +15,7 @@ import pytest
 
 import app
 from fluoro.config import load_config
+from fluoro.registration.config import load_register_config
 from tests.support import require_program
 
 ROOT = Path(__file__).parent.parent
@@ -138,6 +139,8 @@ def check_command(words):
         configs = arguments.config if words[0] == "validate" else [arguments.config]
         for config in configs:
             load_config(ROOT / config, arguments.set)
+    elif words[0] == "register":
+        load_register_config(ROOT / arguments.config, arguments.set)
 
 
 def test_documents_have_code_to_hold_to_account():
