@@ -109,6 +109,14 @@ def test_a_users_optimiser_runs_until_it_stops_by_itself(run):
     assert (outcome.folder / "descent.png").is_file()
 
 
+def test_the_loop_of_an_optimiser_repeats_exactly(run):
+    ways = [
+        record_of(run("own_optimiser.yaml", "run.frames=8").folder)["per_iteration"]
+        for _ in range(2)
+    ]
+    assert ways[0] == ways[1]
+
+
 def test_an_optimiser_that_does_not_stop_is_told_apart(run):
     outcome = run("own_optimiser.yaml", "run.frames=5")
     assert outcome.failure == "optimiser: it had not stopped after 5 iterations"
