@@ -20,7 +20,6 @@ from tests.session_support import (
 
 from fluoro.config import load_config
 from fluoro.registration.config import is_register_file
-from fluoro.registration.config import is_register_file
 
 EVERY_FILE = sorted((ROOT / "configs").glob("*.yaml"))
 FILES = [path for path in EVERY_FILE if not is_register_file(path)]
@@ -62,9 +61,7 @@ def test_configuration_begins_with_what_it_is_for(path):
 
 
 def is_plain_stream(path):
-    """Not a registration, nor what closes a loop: tests/test_tracking_graph.py runs these."""
-    if is_register_file(path):
-        return False
+    """Not what closes a loop: tests/test_tracking_graph.py runs these."""
     config = load_config(path)
     return not config.registration.enabled and config.optimiser is None
 
