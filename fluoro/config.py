@@ -598,14 +598,14 @@ class ServoPoses(PoseConfig):
 
 PoseSourceConfig = Annotated[
     StaticPoses
-    | ServoPoses
     | SweepPoses
     | OrbitPoses
     | WaypointPoses
     | RandomWalkPoses
     | ConsolePoses
     | DdsPoses
-    | BagPoses,
+    | BagPoses
+    | ServoPoses,
     Field(discriminator="kind"),
 ]
 
