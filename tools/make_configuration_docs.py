@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from fluoro.config import Config
+from fluoro.registration.config import RegisterConfig
 
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 HEAD = """# Configuration
@@ -26,12 +27,23 @@ and `--set key.path=value` overrides a key on the command line. Unknown keys, wr
 impossible values are refused, each in one line that begins with the key's path.
 """
 
+REGISTER_HEAD = """## A registration's file
+
+`app.py register FILE` takes a file with `volume`, `carm`, `image_chain`, `renderer` (all as above),
+`start` (as `registration.start`), and with these sections. A section `target` makes it one
+(docs/registration.md).
+"""
+
 
 def make() -> str:
     """The page."""
     parts = [HEAD]
     for name, field in Config.model_fields.items():
         parts.append(_section(name, field.annotation, required=field.is_required()))
+    parts.append(REGISTER_HEAD)
+    for name in ("target", "registration", "run"):
+        field = RegisterConfig.model_fields[name]
+        parts.append(_section(name, field.annotation, required=field.is_required(), depth=3))
     return "\n".join(parts)
 
 
@@ -45,7 +57,7 @@ def _section(path: str, annotation: Any, *, required: bool = False, depth: int =
         parts.append(f"{'#' * depth} {path}{kind}\n\n{_text(model)}{note}\n\n{_table(model)}")
         for name, field in model.model_fields.items():
             if _models(field.annotation):
-                parts.append(_section(f"{path}.{name}", field.annotation, depth=3))
+                parts.append(_section(f"{path}.{name}", field.annotation, depth=max(depth, 3)))
     return "\n".join(parts)
 
 
