@@ -17,6 +17,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -24,7 +25,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from rich.console import Console as Terminal
 from rich.console import RenderableType
@@ -53,6 +54,9 @@ GRAPH_THREAD = "graph"
 
 PLAIN_INTERVAL_S = 10.0
 """Between two lines on the same matter where no bar can be drawn."""
+
+SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*=")
+"""How a value of --set begins."""
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -364,9 +368,31 @@ def _source_of(arguments: argparse.Namespace) -> dict[str, str]:
     )
 
 
+class Parser(argparse.ArgumentParser):
+    """Takes several values after one --set, and what comes after them for what it is."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As the base class."""
+        words = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(_one_value_each(words), namespace)
+
+
+def _one_value_each(words: list[str]) -> list[str]:
+    """`--set a=1 b=2` as `--set a=1 --set b=2`."""
+    found: list[str] = []
+    setting = False
+    for word in words:
+        is_first = bool(found) and found[-1] == "--set"
+        setting = word == "--set" or is_first or (setting and bool(SETTING.match(word)))
+        if setting and not is_first and word != "--set":
+            found.append("--set")
+        found.append(word)
+    return found
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(prog="app.py", description="Live fluoroscopy from a CT.")
+    top = Parser(prog="app.py", description="Live fluoroscopy from a CT.")
     top.add_argument("--debug", action="store_true", help="full log and stack traces")
     top.set_defaults(function=lambda _arguments: _help(top))
     commands = top.add_subparsers(metavar="COMMAND")
@@ -447,11 +473,10 @@ def _add_series(command: argparse.ArgumentParser) -> None:
 def _add_set(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--set",
-        action="extend",
-        nargs="+",
+        action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="override a key, e.g. renderer.step_mm=0.25; may be repeated",
+        help="override a key, e.g. renderer.step_mm=0.25; more may follow, or --set be repeated",
     )
 
 

@@ -195,3 +195,11 @@ def test_shipped_file_is_told_from_one_of_a_stream(name, capsys):
     with pytest.raises(InputError, match=r"describes a registration: app\.py register"):
         load_config(path)
     assert capsys.readouterr().out == f"{path}: valid\n"
+
+
+def test_set_takes_several_values_and_leaves_what_follows_alone():
+    words = ["register", "--set", "a.b=1", "c=x=y", "file.yaml", "--set", "d=-2", "--debug"]
+    arguments = app.parser().parse_args(words)
+    assert arguments.set == ["a.b=1", "c=x=y", "d=-2"]
+    assert arguments.config == app.Path("file.yaml")
+    assert arguments.debug
