@@ -27,7 +27,13 @@ from benchmarks.harness.machine import describe_machine, load_average
 from benchmarks.harness.oracle import find_truth
 from benchmarks.harness.peers import open_peers
 from benchmarks.harness.plots import plot_projectors
-from benchmarks.harness.report import print_table, rows_of_view, summarise, write_json
+from benchmarks.harness.report import (
+    markdown_table,
+    put_into_document,
+    rows_of_view,
+    summarise,
+    write_json,
+)
 from benchmarks.harness.rounds import Job, measure_view
 from benchmarks.harness.scene import load_ct, make_views
 from fluoro.errors import FluoroError
@@ -127,18 +133,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FluoroError as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 1
-    print_table(results["summary"])
-    machine, name = results["machine"], FILES[options.device]
-    load = f"load average {machine['load_before']} before, {machine['load_after']} after"
-    print(f"{machine['device']}; {machine['processor']}, {machine['vector_units']}; {load}")
+    table, conditions = markdown_table(results["summary"]), say_conditions(results)
+    print(f"{table}\n{conditions}")
+    name = FILES[options.device]
     write_json((options.folder or ROOT / "benchmarks" / "results") / f"{name}.json", results)
     plot_projectors(
         (options.folder or ROOT / "docs" / "images") / f"benchmark_{name}.png",
         results["rows"],
         results["summary"],
-        f"chest CT, {options.size} x {options.size} pixels, {machine['device']}, {load}",
+        f"chest CT, {options.size} x {options.size} pixels; {conditions}",
     )
+    if not (options.quick or options.no_peers):
+        text = f"{table}\n\n{conditions}\n"
+        put_into_document(ROOT / "docs" / "benchmarks.md", f"projectors {name}", text)
     return 0
+
+
+def say_conditions(results: dict[str, Any]) -> str:
+    """On what and beside what it ran."""
+    machine = results["machine"]
+    return (
+        f"{machine['device']}; {machine['processor']}, {machine['cores']} cores, "
+        f"{machine['vector_units']}; load average {machine['load_before']} before, "
+        f"{machine['load_after']} after"
+    )
 
 
 if __name__ == "__main__":

@@ -95,6 +95,7 @@ def _growth(ax: Axes, series: Mapping[str, Any]) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter("{x:g}")
+    ax.margins(y=0.3)
     ax.yaxis.set_minor_locator(NullLocator())
     ax.legend(title="exponent, wall (processor)", frameon=False, fontsize=7, title_fontsize=7)
 

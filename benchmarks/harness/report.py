@@ -12,8 +12,9 @@ import numpy as np
 
 from benchmarks.harness.oracle import Truth
 from benchmarks.harness.rounds import Job
+from fluoro.errors import OutputError
 
-__all__ = ["print_table", "rows_of_view", "summarise", "write_json"]
+__all__ = ["markdown_table", "put_into_document", "rows_of_view", "summarise", "write_json"]
 
 REFERENCES = {"times_rtk": "RTK Joseph", "times_nanodrr": "nanodrr"}
 """How many times faster a contestant is than these, view by view, then the median."""
@@ -91,15 +92,28 @@ COLUMNS = (
 )
 
 
-def print_table(summary: Sequence[Row]) -> None:
-    """A Markdown table, one row a contestant and task, fastest first within a task."""
+def markdown_table(summary: Sequence[Row]) -> str:
+    """One line a contestant and task, fastest first within a task."""
     heads = ["task", "program", *(head for head, _key, _text in COLUMNS)]
     lines = [heads, ["---"] * len(heads)]
     for row in sorted(summary, key=lambda row: (row["task"], row["seconds"])):
         cells = [text(row[key]) if key in row else "" for _head, key, text in COLUMNS]
         lines.append([row["task"], row["name"], *cells])
-    for line in lines:
-        print(f"| {' | '.join(line)} |")
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def put_into_document(path: Path, name: str, text: str) -> None:
+    """Replace what stands between `<!-- name -->` and `<!-- end -->` in a document.
+
+    Raises:
+        OutputError: The document has no such place.
+    """
+    begin, end = f"<!-- {name} -->\n", "<!-- end -->"
+    before, found, after = path.read_text().partition(begin)
+    if not (found and end in after):
+        raise OutputError(f"{path} must have a place '{begin.strip()} ... {end}', it has none")
+    path.write_text(f"{before}{begin}{text}\n{end}{after.partition(end)[2]}")
+    print(f"written: {path}, {name}")
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
