@@ -688,5 +688,6 @@ def test_a_missing_decoder_is_named(tmp_path, monkeypatch):
     path = sorted(dicom.series(tmp_path, LARGE, LARGE_GRID).iterdir())[0]
     dicom.compressed(path, JPEGLSLossless)
     monkeypatch.setitem(sys.modules, "gdcm", None)
-    with pytest.raises(ValueError, match=r"JPEG needs the package python-gdcm: pip install fluoro"):
+    remedy = r"JPEG needs the package python-gdcm: pip install \.\[dicom\]"
+    with pytest.raises(ValueError, match=remedy):
         next(dicom_pixels.dicom_decoder.stored_frames(str(path), [0]))
