@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import hashlib
 import json
 import logging
 import multiprocessing
@@ -242,12 +243,21 @@ def test_a_content_hash_follows_the_content(tmp_path):
     assert len(hashes) == 3
 
 
+def test_reading_a_large_file_for_its_hash_tells_how_far_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(staging, "PIECE_BYTES", 4)
+    path = tmp_path / "x"
+    path.write_bytes(b"0123456789")
+    told = []
+    assert content_sha256(path, told.append) == hashlib.sha256(b"0123456789").hexdigest()
+    assert told == [0.4, 0.8, 1.0]
+
+
 def test_an_unchanged_file_is_not_read_again(tmp_path, monkeypatch):
     path = tmp_path / "x"
     path.write_bytes(b"one")
     monkeypatch.setattr(staging, "SETTLED_AFTER_NS", -1)
     first = content_sha256(path)
-    monkeypatch.setattr(staging, "_sha256", lambda _: pytest.fail("was read again"))
+    monkeypatch.setattr(staging, "_sha256", lambda *_: pytest.fail("was read again"))
     assert content_sha256(path) == first
 
 

@@ -87,7 +87,7 @@ def load_volume(config: VolumeConfig, progress: Progress | None = None) -> MuVol
     if config.path and is_preprocessed(config.path) and _is_used_as_it_is(config):
         _require_no_ct_keys(config)
         return open_preprocessed(config.path)
-    source = _source(config)
+    source = _source(config, tell)
     key = CacheKey(source=source.identity, settings=_settings(config, source))
     cached = open_volume(key)
     if cached is not None:
@@ -128,7 +128,7 @@ def preprocess_volume(
     """
     tell: Progress = progress or (lambda _what, _fraction: None)
     require_new_folder(folder, overwrite=overwrite)
-    source = _source(config)
+    source = _source(config, tell)
     volume = write_preprocessed(
         folder,
         _mu_planes(config, source, tell),
@@ -168,13 +168,13 @@ def _curve(config: HuToMuConfig) -> PhysicalCurve | LinearCurve:
     return PhysicalCurve(energy_kev=config.energy_kev)
 
 
-def _source(config: VolumeConfig) -> _Source:
+def _source(config: VolumeConfig, tell: Progress) -> _Source:
     if config.path is None:
         return _phantom(min(config.spacing_mm or [PHANTOM_SPACING_MM]))
     if is_preprocessed(config.path):
         _require_no_ct_keys(config)
-        return _preprocessed(config.path)
-    return _file(config.path, read_options(config))
+        return _preprocessed(config.path, tell)
+    return _file(config.path, read_options(config), tell)
 
 
 def _settings(config: VolumeConfig, source: _Source) -> dict[str, Any]:
@@ -222,10 +222,10 @@ def _require_no_ct_keys(config: VolumeConfig) -> None:
             )
 
 
-def _file(path: Path, options: ReadOptions) -> _Source:
+def _file(path: Path, options: ReadOptions, tell: Progress) -> _Source:
     file = volume_path(path)
     ct = describe(file, options)
-    hashes = {f"sha256_{number}": content_sha256(part) for number, part in enumerate(ct.files)}
+    hashes = {f"sha256_{number}": _checked(part, tell) for number, part in enumerate(ct.files)}
     return _Source(
         name=str(path),
         identity={"kind": ct.kind, **options.identity(), **hashes},
@@ -234,8 +234,12 @@ def _file(path: Path, options: ReadOptions) -> _Source:
     )
 
 
-def _preprocessed(folder: Path) -> _Source:
-    hashes = {path.name: content_sha256(path) for path in preprocessed_files(folder)}
+def _checked(path: Path, tell: Progress) -> str:
+    return content_sha256(path, lambda fraction: tell(f"checking {path.name}", fraction))
+
+
+def _preprocessed(folder: Path, tell: Progress) -> _Source:
+    hashes = {path.name: _checked(path, tell) for path in preprocessed_files(folder)}
     return _Source(
         name=str(folder),
         identity={"kind": "attenuation", **hashes},

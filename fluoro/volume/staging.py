@@ -30,6 +30,8 @@ OURS = re.compile(f"({re.escape(UNFINISHED)}|{re.escape(REPLACED)})[0-9a-f]{{32}
 """Names that only this module gives."""
 ABANDONED_AFTER_S = 3600.0
 """A folder that nobody has written to for so long was left by a crash."""
+PIECE_BYTES = 1 << 26
+"""A larger file is read in such pieces, and a word said after each."""
 SETTLED_AFTER_NS = 2_000_000_000
 """A file changed later than this ago may change again within its time stamp's resolution."""
 
@@ -119,8 +121,12 @@ def _put_in_place(stage: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def content_sha256(path: Path) -> str:
+def content_sha256(path: Path, progress: Callable[[float], None] = lambda _: None) -> str:
     """SHA-256 of a file's content, remembered in the cache while size and time stamps stay.
+
+    Args:
+        path: The file.
+        progress: Told the fraction read, 0 to 1, where a large file has to be read.
 
     Raises:
         InputError: The file cannot be read.
@@ -133,7 +139,7 @@ def content_sha256(path: Path) -> str:
         known = _recall(note, stamp)
         if known:
             return known
-        digest = _sha256(path)
+        digest = _sha256(path, status.st_size, progress)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > SETTLED_AFTER_NS:
@@ -141,9 +147,16 @@ def content_sha256(path: Path) -> str:
     return digest
 
 
-def _sha256(path: Path) -> str:
+def _sha256(path: Path, size: int, progress: Callable[[float], None]) -> str:
+    if size <= PIECE_BYTES:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    hasher, done = hashlib.sha256(), 0
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while piece := file.read(PIECE_BYTES):
+            hasher.update(piece)
+            done += len(piece)
+            progress(min(done / size, 1.0))
+    return hasher.hexdigest()
 
 
 def _recall(note: Path, stamp: list[int]) -> str | None:
