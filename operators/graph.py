@@ -22,6 +22,7 @@ from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.setup import make_limits
 from fluoro.geometry.trajectory import Trajectory
 from fluoro.imaging.chain import ImageChain
+from fluoro.imaging.dose_meter import DoseMeter
 from fluoro.io.recorder import Recorder
 from fluoro.registration.servo import Servo
 from fluoro.rendering.devices import ComputeDevice
@@ -41,6 +42,7 @@ from operators.recorder import RecorderOp
 from operators.registration import RegistrationOp
 from operators.registration_parts import AnyEvent, RegistrationParts
 from operators.servo import ServoOp
+from operators.stream_clock import StreamClock
 
 __all__ = ["FluoroApp", "Parts"]
 
@@ -123,6 +125,7 @@ class FluoroApp(Application):
             *self._pace(),
             trajectory=parts.trajectory,
             fps=run.fps,
+            clock=StreamClock(self._config),
             geometry=parts.geometry,
             controls=parts.controls,
             limits=make_limits(self._config.carm),
@@ -146,6 +149,7 @@ class FluoroApp(Application):
             self,
             *self._pace(),
             servo=servo,
+            clock=StreamClock(self._config),
             start=parts.trajectory(0.0),
             geometry=parts.geometry,
             controls=parts.controls,
@@ -217,6 +221,7 @@ class FluoroApp(Application):
             self,
             *(self._pace() if source.trigger == "clock" else []),
             feed=parts.dds.feed,
+            clock=StreamClock(self._config),
             config=source,
             geometry=parts.geometry,
             controls=parts.controls,
@@ -272,6 +277,7 @@ class FluoroApp(Application):
             chain=parts.chain,
             config=self._config.image_chain,
             controls=parts.controls,
+            meter=DoseMeter(self._config.run.fps),
             displays=displays,
             name="image_chain",
         )

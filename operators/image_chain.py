@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from holoscan.core import (
@@ -16,6 +17,7 @@ from holoscan.core import (
 from fluoro.config import ImageChainConfig, WindowConfig
 from fluoro.console.controls import ControlState, LiveControls
 from fluoro.imaging.chain import ImageChain
+from fluoro.imaging.dose_meter import DoseMeter
 from fluoro.imaging.frame import FrameHeader
 from operators.messages import HEADER, as_array, emit
 
@@ -34,7 +36,8 @@ class ImageChainOp(Operator):
     Args:
         chain: The stages.
         config: Which of them, with which numbers.
-        controls: Dose, window and polarity.
+        controls: Dose, window, polarity, mask and pulses.
+        meter: Adds up the dose.
         displays: Whether anything listens at `view`.
     """
 
@@ -45,11 +48,13 @@ class ImageChainOp(Operator):
         chain: ImageChain,
         config: ImageChainConfig,
         controls: LiveControls,
+        meter: DoseMeter,
         displays: bool,
         **kwargs: Any,
     ) -> None:
         self._chain, self._config, self._controls = chain, config, controls
-        self._displays = displays
+        self._displays, self._meter = displays, meter
+        self._masks, self._first_of_series = 0, config.dsa.first_frame if config.dsa else 0
         super().__init__(fragment, *args, **kwargs)
 
     def setup(self, spec: OperatorSpec) -> None:
@@ -65,20 +70,50 @@ class ImageChainOp(Operator):
         """Make one picture."""
         integrals = as_array(input_.receive("integrals"))
         header: FrameHeader = self.metadata[HEADER]
-        config = with_controls(self._config, self._controls.snapshot())
+        config = self._config_of(header)
         geometry = header.geometry
         image = self._chain.apply(
-            integrals, config, header.number, geometry.pixel_spacing_mm, geometry
+            integrals,
+            config,
+            header.number,
+            geometry.pixel_spacing_mm,
+            geometry,
+            pulse=header.pulse,
         )
-        header = header.stamped("chain_end")
+        exposure = self._meter.add(self._chain.pulse, config, geometry, is_pulse=header.pulse)
+        header = replace(header.stamped("chain_end"), exposure=exposure)
         emit(self, output, "record", image, header)
         if self._displays:
             emit(self, output, "view", image, header)
+
+    def _config_of(self, header: FrameHeader) -> ImageChainConfig:
+        """The configuration of a frame; a mask that was asked for begins with it."""
+        state = self._controls.snapshot()
+        if state.masks != self._masks:
+            self._masks, self._first_of_series = state.masks, header.number
+        config = with_controls(self._config, state)
+        if config.dsa is None:
+            return config
+        dsa = config.dsa.model_copy(update={"first_frame": self._first_of_series})
+        return config.model_copy(update={"dsa": dsa})
 
 
 def with_controls(config: ImageChainConfig, state: ControlState) -> ImageChainConfig:
     """The configuration with what a user has set on the console."""
     window = WindowConfig(level=state.window_level, width=state.window_width)
-    return config.model_copy(
-        update={"dose_ngy": state.dose_ngy, "polarity": state.polarity, "window": window}
-    )
+    changes: dict[str, Any] = {
+        "dose_ngy": state.dose_ngy,
+        "polarity": state.polarity,
+        "pulse_rate_hz": state.pulse_rate_hz,
+    }
+    if config.dsa:
+        shift = (state.mask_shift_x_px, state.mask_shift_y_px)
+        changes["dsa"] = config.dsa.model_copy(update={"pixel_shift": shift, "window": window})
+    else:
+        changes["window"] = window
+    if config.image_intensifier and state.magnification != 1:
+        field_mm = config.image_intensifier.diameter_mm / state.magnification
+        changes["image_intensifier"] = config.image_intensifier.model_copy(
+            update={"diameter_mm": field_mm}
+        )
+    return config.model_copy(update=changes)

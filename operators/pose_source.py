@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 from typing import Any
 
 from holoscan.conditions import BooleanCondition
@@ -16,8 +15,9 @@ from fluoro.geometry.limits import CarmLimits
 from fluoro.geometry.trajectory import Trajectory
 from fluoro.imaging.frame import FrameHeader
 from operators.monitor import StreamMonitor
+from operators.stream_clock import StreamClock, with_lengths
 
-__all__ = ["PoseSourceOp", "with_distance"]
+__all__ = ["PoseSourceOp"]
 
 IDLE_S = 0.01
 """Pause between looks at the controls while the beam is off and nothing else sets the pace."""
@@ -33,7 +33,8 @@ class PoseSourceOp(Operator):
         trajectory: Pose by time; the time of frame n is n / fps, whatever the clock says, so that
             a run is the same each time.
         fps: Frames per second of that time.
-        geometry: The C-arm's lengths; the console may change source to detector.
+        clock: Time, pulses and injection.
+        geometry: The C-arm's lengths; the console may change source to detector and the field.
         controls: Pose while `manual_pose`, source to detector, beam.
         limits: How far the C-arm reaches.
         monitor: Counts the poses that a limit cut short.
@@ -47,6 +48,7 @@ class PoseSourceOp(Operator):
         *conditions: Any,
         trajectory: Trajectory,
         fps: float,
+        clock: StreamClock,
         geometry: CarmGeometry,
         controls: LiveControls,
         limits: CarmLimits,
@@ -57,7 +59,7 @@ class PoseSourceOp(Operator):
     ) -> None:
         self._trajectory, self._fps, self._geometry = trajectory, fps, geometry
         self._controls, self._frames, self._stop = controls, frames, stop
-        self._limits, self._monitor = limits, monitor
+        self._limits, self._monitor, self._clock = limits, monitor, clock
         self._number = 0
         self._going = BooleanCondition(fragment, enable_tick=True, name="going")
         super().__init__(fragment, self._going, *conditions, **kwargs)
@@ -82,22 +84,16 @@ class PoseSourceOp(Operator):
         return None
 
     def _header(self, state: ControlState) -> FrameHeader:
-        return FrameHeader(
+        header = FrameHeader(
             number=self._number,
             pose=self._pose(state),
-            geometry=with_distance(self._geometry, state),
+            geometry=with_lengths(self._geometry, state),
             stamps_ns={"pose": time.time_ns()},
         )
+        return self._clock.applied(header, state)
 
     def _pose(self, state: ControlState) -> CarmPose:
         wanted = state.pose if state.manual_pose else self._trajectory(self._number / self._fps)
         pose, clamped = self._limits.applied(wanted)
         self._monitor.count_clamped(clamped)
         return pose
-
-
-def with_distance(geometry: CarmGeometry, state: ControlState) -> CarmGeometry:
-    """The C-arm with the distance from source to detector that a user has set on the console."""
-    if state.source_to_detector_mm == geometry.source_to_detector_mm:
-        return geometry
-    return replace(geometry, source_to_detector_mm=state.source_to_detector_mm)

@@ -17,7 +17,7 @@ from fluoro.dds.pose_feed import PoseFeed, ReceivedPose
 from fluoro.errors import DeviceError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.frame import FrameHeader, PoseOrigin
-from operators.pose_source import with_distance
+from operators.stream_clock import StreamClock, with_lengths
 
 __all__ = ["PoseSubscriberOp"]
 
@@ -38,6 +38,7 @@ class PoseSubscriberOp(Operator):
 
     Args:
         feed: Where poses come from.
+        clock: Time of the patient, and injection.
         config: What triggers a frame, and what silence does.
         geometry: The C-arm's lengths; the console may change source to detector.
         controls: Beam; pose while `manual_pose`, which lockstep ignores.
@@ -56,6 +57,7 @@ class PoseSubscriberOp(Operator):
         fragment: Any,
         *conditions: Any,
         feed: PoseFeed,
+        clock: StreamClock,
         config: DdsPoses,
         geometry: CarmGeometry,
         controls: LiveControls,
@@ -67,7 +69,7 @@ class PoseSubscriberOp(Operator):
     ) -> None:
         self._feed, self._config, self._geometry = feed, config, geometry
         self._controls, self._frames, self._stop = controls, frames, stop
-        self._on_blank, self._turn = on_blank, turn
+        self._on_blank, self._turn, self._clock = on_blank, turn, clock
         self._number = 0
         self._silent = False
         self._before_blank: ControlState | None = None
@@ -118,10 +120,10 @@ class PoseSubscriberOp(Operator):
     def _header(self, received: ReceivedPose, state: ControlState) -> FrameHeader:
         now_ns = time.time_ns()
         by_clock, lockstep = (self._config.trigger == name for name in ("clock", "lockstep"))
-        return FrameHeader(
+        header = FrameHeader(
             number=self._number,
             pose=state.pose if state.manual_pose and not lockstep else received.pose,
-            geometry=with_distance(self._geometry, state),
+            geometry=with_lengths(self._geometry, state),
             stamps_ns={"received": received.received_ns, "pose": now_ns},
             origin=PoseOrigin(
                 stamp_ns=received.stamp_ns,
@@ -129,6 +131,7 @@ class PoseSubscriberOp(Operator):
                 time_ns=now_ns if by_clock else received.stamp_ns,
             ),
         )
+        return self._clock.applied(header, state)
 
     def _watch(self) -> None:
         """Act where poses have just stopped, or are just back."""

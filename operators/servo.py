@@ -24,7 +24,8 @@ from fluoro.imaging.frame import FrameHeader
 from fluoro.registration.servo import Servo
 from operators.messages import HEADER
 from operators.monitor import StreamMonitor
-from operators.pose_source import IDLE_S, with_distance
+from operators.pose_source import IDLE_S
+from operators.stream_clock import StreamClock, with_lengths
 
 __all__ = ["ServoOp"]
 
@@ -38,6 +39,7 @@ class ServoOp(Operator):
 
     Args:
         servo: Decides the moves.
+        clock: Time of the patient, and injection.
         start: First pose.
         geometry: The C-arm's lengths; the console may change source to detector.
         controls: Source to detector, beam.
@@ -52,6 +54,7 @@ class ServoOp(Operator):
         fragment: Any,
         *conditions: Any,
         servo: Servo,
+        clock: StreamClock,
         start: CarmPose,
         geometry: CarmGeometry,
         controls: LiveControls,
@@ -63,7 +66,7 @@ class ServoOp(Operator):
     ) -> None:
         self._servo, self._next, self._geometry = servo, start, geometry
         self._controls, self._limits, self._monitor = controls, limits, monitor
-        self._frames, self._stop = frames, stop
+        self._frames, self._stop, self._clock = frames, stop, clock
         self._number, self._waiting = 0, False
         self._going = BooleanCondition(fragment, enable_tick=True, name="going")
         super().__init__(fragment, self._going, *conditions, **kwargs)
@@ -90,11 +93,11 @@ class ServoOp(Operator):
         header = FrameHeader(
             number=self._number,
             pose=pose,
-            geometry=with_distance(self._geometry, state),
+            geometry=with_lengths(self._geometry, state),
             stamps_ns={"pose": time.time_ns()},
         )
         self.metadata.clear()
-        output.emit(header, "pose")
+        output.emit(self._clock.applied(header, state), "pose")
         self._number, self._waiting = self._number + 1, True
         return None
 

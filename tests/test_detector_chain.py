@@ -53,7 +53,22 @@ STAGES = {
     "digitiser": {"digitiser": {"bits": 8, "full_scale": 0.8}},
     "temporal filter": {"recursive_filter_weight": 0.3},
     "edge enhancement": {"edge_enhancement": {"amount": 1.5, "sigma_mm": 6.0}},
+    "subtraction": {"log": True, "dsa": {"mask_frames": 2, "first_frame": 1}},
+    "moved mask": {"log": True, "dsa": {"mask_frames": 1, "pixel_shift": [1.25, -0.5]}},
+    "roadmap": {"log": True, "dsa": {"mask_frames": 1, "roadmap": {"frames": 2}}},
+    "brightness": {
+        "brightness": {"target_ngy": 90.0, "roi": [0.1, 0.2, 0.5, 0.9], "slew": 1.6},
+    },
+    "sigmoid": {"lut": {"kind": "sigmoid"}},
+    "gamma": {"lut": {"kind": "gamma", "gamma": 1.7}},
+    "points": {"lut": {"kind": "points", "points": [[0, 0], [0.3, 0.6], [1, 0.9]]}},
 }
+SAME = {"heel, anode right", "heel, anode top", "heel, anode bottom", "iris"} | {
+    *("subtraction", "moved mask", "gamma", "points"),
+}
+"""Other settings of a stage that everything at once has already."""
+OF_PICTURES = {"temporal filter", "edge enhancement", "sigmoid", "gamma", "points"}
+"""Stages that work without photons."""
 WITHOUT_SIGNAL = {
     "beer_lambert": False,
     "poisson": False,
@@ -62,10 +77,7 @@ WITHOUT_SIGNAL = {
     "edge_enhancement": {},
 }
 EVERYTHING = {
-    key: value
-    for name, stage in STAGES.items()
-    if name not in {"heel, anode right", "heel, anode top", "heel, anode bottom", "iris"}
-    for key, value in stage.items()
+    key: value for name, stage in STAGES.items() if name not in SAME for key, value in stage.items()
 } | {"poisson": True, "blur_sigma_mm": 3.0, "electronic_noise_photons": 2.0, "log": True}
 
 
@@ -413,9 +425,7 @@ def test_a_collimator_behind_the_detector_is_refused(device, frames):
         run(device, frames[:1], changes)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in STAGES if name not in {"temporal filter", "edge enhancement"}]
-)
+@pytest.mark.parametrize("name", [name for name in STAGES if name not in OF_PICTURES])
 def test_stages_of_the_detector_need_photons(name):
     with pytest.raises(ValueError, match="leaves no signal for") as caught:
         chain_config({"beer_lambert": False, **STAGES[name]})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,10 +15,12 @@ from fluoro.config import (
     BagPoses,
     Config,
     DdsPoses,
+    ImageChainConfig,
     LimitsConfig,
     PoseConfig,
     RandomWalkPoses,
     WaypointPoses,
+    pulses_fit,
 )
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
@@ -28,7 +30,10 @@ __all__ = ["ControlState", "Limit", "LiveControls", "Polarity", "pose_values"]
 Polarity = Literal["bone_dark", "bone_bright"]
 
 POSE_KEYS = ("lao_deg", "cra_deg", "roll_deg", "table_x_mm", "table_y_mm", "table_z_mm")
-NUMBER_KEYS = ("source_to_detector_mm", "window_level", "window_width", "dose_ngy")
+NUMBER_KEYS = (
+    *("source_to_detector_mm", "window_level", "window_width", "dose_ngy"),
+    *("magnification", "pulse_rate_hz", "mask_shift_x_px", "mask_shift_y_px"),
+)
 SWITCH_KEYS = ("manual_pose", "beam_on", "last_image_hold")
 
 
@@ -44,6 +49,12 @@ class ControlState:
         window_width: Range shown from black to white, same unit.
         dose_ngy: Air kerma per frame at the detector behind 20 cm of water [nGy].
         polarity: `bone_dark` (live fluoroscopy) or `bone_bright` (radiograph).
+        magnification: The field is so many times smaller, and the pixels with it, at least 1.
+        pulse_rate_hz: Pulses of X-rays per second; None: one for every frame.
+        mask_shift_x_px: By how much the subtraction's mask is moved to the right [pixels].
+        mask_shift_y_px: And down.
+        masks: How often another mask was asked for.
+        injections: How often contrast was injected by hand.
         beam_on: False: no frames are made.
         last_image_hold: With the beam off: true shows the last image, false a black one.
         version: Grows by one with each change.
@@ -60,12 +71,18 @@ class ControlState:
     window_width: float
     dose_ngy: float
     polarity: Polarity
+    magnification: float = 1.0
+    pulse_rate_hz: float | None = None
+    mask_shift_x_px: float = 0.0
+    mask_shift_y_px: float = 0.0
+    masks: int = 0
+    injections: int = 0
     beam_on: bool = True
     last_image_hold: bool = True
     version: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("source_to_detector_mm", "window_width", "dose_ngy"):
+        for name in ("source_to_detector_mm", "window_width", "dose_ngy", "magnification"):
             _require_number(name, getattr(self, name), above=0.0)
         _require_number("window_level", self.window_level, above=-math.inf)
         if self.polarity not in ("bone_dark", "bone_bright"):
@@ -101,7 +118,8 @@ class LiveControls:
         limits: Reach of each numeric key: those of `POSE_KEYS` and `NUMBER_KEYS`.
         follows_stream: True where the graph has a pose source of its own, so that `manual_pose`
             may be false; false where the controls are the only one.
-        dose_has_effect: False where the image chain draws no quantum noise.
+        dose_has_effect: False where the image chain draws no quantum noise, or sets the dose.
+        features: What else there is to control: `pulses`, `mask`, `contrast`.
     """
 
     def __init__(
@@ -111,31 +129,40 @@ class LiveControls:
         limits: Mapping[str, Limit],
         follows_stream: bool,
         dose_has_effect: bool = True,
+        features: Collection[str] = (),
     ) -> None:
         self._lock = threading.Lock()
         self._state = initial
         self.limits = dict(limits)
         self.follows_stream = follows_stream
         self.dose_has_effect = dose_has_effect
+        self.features = frozenset(features)
 
     @classmethod
     def from_config(cls, config: Config) -> LiveControls:
         """The state in which an application starts, and the sliders' reach about it."""
         chain, source = config.image_chain, config.pose_source
+        window = chain.dsa.window if chain.dsa else chain.window
+        shift = chain.dsa.pixel_shift if chain.dsa else (0.0, 0.0)
         state = ControlState(
             pose=_initial_pose(config),
             manual_pose=source.kind == "console",
             source_to_detector_mm=config.carm.source_to_detector_mm,
-            window_level=chain.window.level,
-            window_width=chain.window.width,
+            window_level=window.level,
+            window_width=window.width,
             dose_ngy=chain.dose_ngy,
             polarity=chain.polarity,
+            magnification=config.carm.magnification,
+            pulse_rate_hz=chain.pulse_rate_hz or (config.run.fps if pulses_fit(config) else None),
+            mask_shift_x_px=shift[0],
+            mask_shift_y_px=shift[1],
         )
         return cls(
             state,
             limits=_limits(config, state),
             follows_stream=source.kind != "console",
-            dose_has_effect=chain.poisson,
+            dose_has_effect=chain.poisson and not chain.brightness,
+            features=_features(config),
         )
 
     def snapshot(self) -> ControlState:
@@ -179,6 +206,22 @@ class LiveControls:
             self._state = self._changed(checked)
             return self._state
 
+    def press(self, button: object) -> ControlState:
+        """What a button does once: `mask` takes another mask, `inject` gives contrast.
+
+        Raises:
+            InputError: A button that there is not, or that has no effect in this run.
+        """
+        names = {"mask": ("mask", "masks"), "inject": ("contrast", "injections")}
+        if not isinstance(button, str) or button not in names:
+            raise InputError(f"a button must be mask or inject, got {button!r}")
+        feature, count = names[button]
+        if feature not in self.features:
+            raise InputError(f"{button} has no effect in this run")
+        with self._lock:
+            self._state = self._changed({count: getattr(self._state, count) + 1})
+            return self._state
+
     def _changed(self, changes: Mapping[str, Any]) -> ControlState:
         unknown = set(changes) - (set(ControlState.__dataclass_fields__) - {"version"})
         if unknown:
@@ -188,7 +231,7 @@ class LiveControls:
         return replace(self._state, **changes, version=self._state.version + 1)
 
     def _checked(self, key: str, value: object) -> object:
-        if key in POSE_KEYS or key in NUMBER_KEYS:
+        if key in self.limits:
             return _in_limits(key, value, self.limits[key])
         if key in SWITCH_KEYS and not isinstance(value, bool):
             raise InputError(f"{key} must be true or false, got {value!r}")
@@ -210,6 +253,13 @@ def pose_values(pose: CarmPose) -> dict[str, float]:
 
 def _wrapped(angle_deg: float) -> float:
     return (angle_deg + 180.0) % 360.0 - 180.0
+
+
+def _features(config: Config) -> set[str]:
+    """What of the console's buttons has an effect."""
+    chain, volume = config.image_chain, config.volume
+    present = {"pulses": pulses_fit(config), "mask": chain.dsa, "contrast": volume.contrast}
+    return {name for name, there in present.items() if there}
 
 
 def _moved(pose: CarmPose, moves: Mapping[str, Any]) -> CarmPose:
@@ -266,9 +316,15 @@ def _limits(config: Config, state: ControlState) -> dict[str, Limit]:
         "source_to_detector_mm": Limit(
             low=math.ceil(carm.source_to_isocenter_mm + gap_mm), high=1400.0, step=5.0
         ),
-        **_window_limits(logarithm=config.image_chain.log or not config.image_chain.beer_lambert),
+        **_window_limits(config.image_chain),
         "dose_ngy": Limit(low=0.1, high=1000.0, step=0.01, logarithmic=True),
+        "magnification": Limit(low=1.0, high=4.0, step=0.1),
+        "mask_shift_x_px": Limit(low=-32.0, high=32.0, step=0.25),
+        "mask_shift_y_px": Limit(low=-32.0, high=32.0, step=0.25),
     }
+    if state.pulse_rate_hz is not None:
+        fps = config.run.fps
+        limits["pulse_rate_hz"] = Limit(low=min(0.5, fps), high=fps, step=0.25)
     now = {**values, **{key: getattr(state, key) for key in NUMBER_KEYS}}
     return {key: limit.including(now[key]) for key, limit in limits.items()}
 
@@ -289,11 +345,19 @@ def _pose_limits(carm: LimitsConfig) -> dict[str, Limit]:
     }
 
 
-def _window_limits(*, logarithm: bool) -> dict[str, Limit]:
-    """Reach of the window: line integrals of a body with the log on, else transmission."""
-    if logarithm:
+def _window_limits(chain: ImageChainConfig) -> dict[str, Limit]:
+    """Reach of the window: line integrals of a body with the log on, else transmission.
+
+    Integrals are about 0 where they are differences, or relative to what the detector receives.
+    """
+    if chain.dsa:
         return {
-            "window_level": Limit(low=-1.0, high=10.0, step=0.05),
+            "window_level": Limit(low=-2.0, high=2.0, step=0.02),
+            "window_width": Limit(low=0.05, high=6.0, step=0.02),
+        }
+    if chain.log or not chain.beer_lambert:
+        return {
+            "window_level": Limit(low=-5.0 if chain.brightness else -1.0, high=10.0, step=0.05),
             "window_width": Limit(low=0.1, high=12.0, step=0.05),
         }
     return {

@@ -19,6 +19,7 @@ from PIL import Image
 from fluoro.console.controls import ControlState, LiveControls, pose_values
 from fluoro.errors import InputError
 from fluoro.geometry.labels import angle_label, orientation_letters
+from fluoro.imaging.dose_meter import Exposure
 from fluoro.imaging.frame import FluoroFrame, to_uint8
 
 __all__ = ["controls_message", "frame_message", "hello_message", "packed", "parse_request", "text"]
@@ -46,6 +47,7 @@ def hello_message(controls: LiveControls, *, can_save: bool) -> str:
         limits={key: asdict(limit) for key, limit in controls.limits.items()},
         follows_stream=controls.follows_stream,
         dose_has_effect=controls.dose_has_effect,
+        features=sorted(controls.features),
         can_save=can_save,
     )
 
@@ -66,8 +68,23 @@ def frame_message(frame: FluoroFrame, jpeg_quality: int) -> bytes:
         "letters": orientation_letters(view),
         "source_to_detector_mm": frame.geometry.source_to_detector_mm,
         "pose": pose_values(frame.pose),
+        "dose": _dose(frame.exposure),
     }
     return packed(header, _jpeg(to_uint8(frame.image), jpeg_quality))
+
+
+def _dose(exposure: Exposure | None) -> dict[str, float] | None:
+    """What the picture was made with, and what the run has cost so far."""
+    if exposure is None:
+        return None
+    total = exposure.total
+    return {
+        "dose_ngy": exposure.pulse.dose_ngy,
+        "kerma_area_mgycm2": total.kerma_area_mgycm2,
+        "reference_kerma_mgy": total.reference_kerma_mgy,
+        "skin_dose_mgy": total.skin_dose_mgy,
+        "beam_s": total.beam_s,
+    }
 
 
 def _jpeg(grey: NDArray[np.uint8], quality: int) -> bytes:

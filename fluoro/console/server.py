@@ -297,6 +297,9 @@ class Console:
                 browser.wake.set()
             if "set" in request:
                 self._set(request["set"])
+            if "press" in request:
+                self._controls.press(request["press"])
+                self._wake_all()
             if "save" in request:
                 await self._save(browser)
         except (FluoroError, OSError) as error:

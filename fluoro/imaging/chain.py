@@ -2,7 +2,7 @@
 
     expected photons -> distance, heel, collimator -> scatter -> Poisson -> blur
     -> image intensifier -> lag -> electronic noise -> pattern -> gain and bias -> digitiser
-    -> log -> temporal filter -> edge enhancement -> window
+    -> log -> temporal filter -> subtraction -> edge enhancement -> window -> curve
 
 Each stage is one kernel (shaders/<stage>.slang), has a switch in the configuration and an oracle
 in `fluoro.imaging.reference`. Noise is a pure function of (seed, frame number, pixel). Lag and the
@@ -16,13 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.config import ImageChainConfig, ScatterConfig
+from fluoro.config import DsaConfig, ImageChainConfig, ScatterConfig
 from fluoro.geometry.carm import CarmGeometry
+from fluoro.imaging.brightness import next_dose_ngy, roi_box
+from fluoro.imaging.curve import curve_table
+from fluoro.imaging.dose_meter import Pulse
+from fluoro.imaging.dsa import dsa_turn
 from fluoro.imaging.field import Stage, field_stages, intensifier_stage
 from fluoro.imaging.lag import lag_shares
 from fluoro.imaging.memory import FrameMemory
 from fluoro.imaging.scatter import add_stage, cell_grid, source_stage, spread_stage
-from fluoro.physics.dose import open_field_photons
+from fluoro.physics.dose import detector_photons, open_field_photons
 from fluoro.rendering.devices import ComputeDevice
 
 __all__ = ["ImageChain", "blur_weights"]
@@ -49,6 +53,8 @@ class ImageChain:
         self._device = device
         self._seed = _words(seed)
         self._memory = FrameMemory(device)
+        self.pulse = Pulse(dose_ngy=0.0)
+        """What the last picture was made with."""
 
     def apply(
         self,
@@ -57,6 +63,8 @@ class ImageChain:
         frame_number: int,
         pixel_spacing_mm: float,
         geometry: CarmGeometry | None = None,
+        *,
+        pulse: bool = True,
     ) -> Any:
         """The picture of one frame.
 
@@ -68,6 +76,8 @@ class ImageChain:
                 not rise, and where the picture's size changes.
             pixel_spacing_mm: Pixel pitch [mm], for the photons per pixel and the blur.
             geometry: The detector and its distance, where a stage of the field needs them.
+            pulse: False: no X-rays, the last pulse's picture is shown once more; needs
+                `pulse_rate_hz`.
 
         Returns:
             Display values in [0, 1], a new float32 array of the device of the same shape.
@@ -78,10 +88,15 @@ class ImageChain:
         chain = _Run(self._device, integrals, self._seed, _words(frame_number))
         memory = self._memory
         memory.begin(integrals.shape, frame_number, config)
-        chain.expose(config, pixel_spacing_mm, geometry)
-        chain.detect(config, pixel_spacing_mm, memory)
-        chain.read_out(config)
-        chain.process(config, pixel_spacing_mm, memory)
+        if pulse or not memory.has("held"):
+            chain.set_dose(config, pixel_spacing_mm, memory)
+            chain.expose(config, pixel_spacing_mm, geometry)
+            chain.detect(config, pixel_spacing_mm, memory)
+            chain.regulate(config, memory)
+            chain.read_out(config)
+            chain.process(config, pixel_spacing_mm, memory)
+            self.pulse = chain.pulse
+        chain.hold(config, memory, pulse=pulse)
         chain.show(config)
         return chain.image
 
@@ -98,6 +113,9 @@ class _Run:
         self._size = (width, height, 1)
         self.image = device.empty((height, width))
         self._open_field = 1.0
+        self._reference = 1.0
+        self.pulse = Pulse(dose_ngy=0.0)
+        self._subtracted = False
 
     def _stage(self, name: str, **uniforms: Any) -> None:
         shared = {"image": self.image, "image_size": self._size}
@@ -110,6 +128,60 @@ class _Run:
         }
         self._stage(stage.name, **uniforms)
 
+    def set_dose(
+        self, config: ImageChainConfig, pixel_spacing_mm: float, memory: FrameMemory
+    ) -> None:
+        """The pulse's dose, and the photons that the signal is relative to."""
+        dose_ngy = float(config.dose_ngy)
+        if config.brightness:
+            dose_ngy = memory.value("brightness", dose_ngy)
+        self.pulse = Pulse(dose_ngy=dose_ngy)
+        self._open_field = self._reference = open_field_photons(dose_ngy, pixel_spacing_mm)
+        if config.brightness:
+            self._per_ngy = detector_photons(1.0, pixel_spacing_mm)
+            self._reference = self._per_ngy * config.brightness.target_ngy
+
+    def regulate(self, config: ImageChainConfig, memory: FrameMemory) -> None:
+        """Measure what the detector received; the next pulse follows, but not within a series."""
+        if not config.brightness:
+            return
+        left, top, right, bottom = roi_box(config.brightness.roi, self._shape)
+        rows = self._on_cells(
+            Stage(
+                "row_sums",
+                {
+                    "source": self.image,
+                    "source_size": self._size,
+                    "first": (left, top, 0),
+                    "end": (right, bottom, 0),
+                },
+            ),
+            (bottom - top, 1),
+        )
+        total = float(np.sum(self._device.to_host(rows), dtype=float))
+        measured_ngy = total / ((right - left) * (bottom - top)) / self._per_ngy
+        dose_ngy = self.pulse.dose_ngy
+        self.pulse = Pulse(dose_ngy=dose_ngy, measured_ngy=measured_ngy)
+        held = config.dsa is not None and memory.number >= config.dsa.first_frame
+        if not held:
+            dose_ngy = next_dose_ngy(config.brightness, dose_ngy, measured_ngy)
+        memory.keep("brightness", dose_ngy)
+
+    def hold(self, config: ImageChainConfig, memory: FrameMemory, *, pulse: bool) -> None:
+        """Keep a pulse's picture for the frames until the next, or take it up again."""
+        if config.pulse_rate_hz is None:
+            memory.forget("held")
+            return
+        kept, fresh = memory.layers("held", 1)
+        if pulse or fresh:
+            memory.keep("held_subtracted", float(self._subtracted))
+            picture, self.image = self.image, kept
+            self._stage("copy_integrals", integrals=picture)
+            self.image = picture
+        else:
+            self._stage("copy_integrals", integrals=kept)
+            self._subtracted = memory.value("held_subtracted", 0.0) > 0
+
     def expose(
         self, config: ImageChainConfig, pixel_spacing_mm: float, geometry: CarmGeometry | None
     ) -> None:
@@ -117,7 +189,6 @@ class _Run:
         if not config.beer_lambert:
             self._stage("copy_integrals", integrals=self._integrals)
             return
-        self._open_field = open_field_photons(config.dose_ngy, pixel_spacing_mm)
         self._stage("beer_lambert", integrals=self._integrals, open_field_photons=self._open_field)
         shaping = field_stages(config, self._shape, geometry)
         for stage in shaping:
@@ -196,7 +267,7 @@ class _Run:
             )
         self._stage(
             "gain_bias",
-            open_field_photons=self._open_field,
+            open_field_photons=self._reference,
             gain=float(config.gain),
             bias=float(config.bias),
         )
@@ -204,7 +275,7 @@ class _Run:
             highest = float(2**config.digitiser.bits - 1)
             self._stage("digitise", full_scale=float(config.digitiser.full_scale), codes=highest)
         if config.log:
-            self._stage("logarithm", floor_signal=NO_PHOTON / self._open_field)
+            self._stage("logarithm", floor_signal=NO_PHOTON / self._reference)
 
     def process(
         self, config: ImageChainConfig, pixel_spacing_mm: float, memory: FrameMemory
@@ -214,22 +285,47 @@ class _Run:
             smoothed, fresh = memory.layers("recursive_filter", 1)
             weight = float(config.recursive_filter_weight)
             self._stage("recursive_filter", smoothed=smoothed, weight=weight, fresh=fresh)
+        if config.dsa:
+            self._subtract(config.dsa, memory)
         if config.edge_enhancement:
             sharp = self.image
             self._blur(blur_weights(config.edge_enhancement.sigma_mm / pixel_spacing_mm))
             self._stage("sharpen", source=sharp, amount=float(config.edge_enhancement.amount))
 
+    def _subtract(self, config: DsaConfig, memory: FrameMemory) -> None:
+        """Gather the mask, take it away, trace the vessels, lay them over the picture."""
+        turn = dsa_turn(config, memory)
+        if turn is None:
+            return
+        self._subtracted = True
+        mask, _ = memory.layers("dsa_mask", 1)
+        if turn.mask_weight > 0:
+            self._stage("mask_mean", mask=mask, weight=turn.mask_weight)
+        column, row = config.pixel_shift
+        shift = (float(column), float(row), 0.0)
+        self._stage("subtract_mask", mask=mask, shift_px=shift)
+        if turn.traces:
+            peak, fresh = memory.layers("dsa_peak", 1)
+            self._stage("peak_hold", peak=peak, fresh=fresh)
+        if turn.guides and config.roadmap:
+            peak, _ = memory.layers("dsa_peak", 1)
+            self._stage("roadmap", peak=peak, opacity=float(config.roadmap.opacity))
+
     def show(self, config: ImageChainConfig) -> None:
-        """The fixed window and the polarity."""
+        """The fixed window, the polarity and the display's curve."""
+        given = config.dsa.window if config.dsa and self._subtracted else config.window
         bright_where_large = config.polarity == "bone_bright"
         if config.beer_lambert and not config.log:
             bright_where_large = not bright_where_large  # a signal is small behind bone
         self._stage(
             "window",
-            lower=float(config.window.level - config.window.width / 2),
-            width=float(config.window.width),
+            lower=float(given.level - given.width / 2),
+            width=float(given.width),
             inverted=0 if bright_where_large else 1,
         )
+        if config.lut:
+            curve = curve_table(config.lut)
+            self._run_stage(Stage("lookup", {"curve": curve, "last": len(curve) - 1}))
 
 
 def _words(number: int) -> _Words:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.geometry.carm import CarmGeometry, CarmPose
+from fluoro.imaging.dose_meter import Exposure
 
 __all__ = ["FluoroFrame", "FrameHeader", "PoseOrigin", "to_uint8"]
 
@@ -41,6 +42,8 @@ class FluoroFrame:
         stamps_ns: Unix time [ns] by stage, in order: `pose` (the pose was issued), `render_start`,
             `render_end`, `chain_end`.
         origin: Who sent the pose; None: it is our own.
+        pulse: False: no X-rays; the picture of the last pulse is held, and the pose is its.
+        exposure: What the picture was made with, and the run's dose so far; None: not known.
     """
 
     image: NDArray[np.float32]
@@ -49,6 +52,8 @@ class FluoroFrame:
     geometry: CarmGeometry
     stamps_ns: dict[str, int]
     origin: PoseOrigin | None = None
+    pulse: bool = True
+    exposure: Exposure | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +66,10 @@ class FrameHeader:
         geometry: The C-arm's lengths and detector.
         stamps_ns: Unix time [ns] by stage, as in `FluoroFrame`.
         origin: Who sent the pose; None: it is our own.
+        time_s: Of the run at which the patient is seen [s].
+        injected_s: When contrast was injected, in the run's time [s]; None: it was not.
+        pulse: False: no X-rays; the picture of the last pulse is held, pose and time are its.
+        exposure: What the picture was made with; None: not exposed yet.
     """
 
     number: int
@@ -68,6 +77,10 @@ class FrameHeader:
     geometry: CarmGeometry
     stamps_ns: dict[str, int]
     origin: PoseOrigin | None = None
+    time_s: float = 0.0
+    injected_s: float | None = None
+    pulse: bool = True
+    exposure: Exposure | None = None
 
     def stamped(self, stage: str) -> FrameHeader:
         """A copy with the time of now for a stage."""
@@ -82,6 +95,8 @@ class FrameHeader:
             geometry=self.geometry,
             stamps_ns=self.stamps_ns,
             origin=self.origin,
+            pulse=self.pulse,
+            exposure=self.exposure,
         )
 
 

@@ -81,6 +81,9 @@ def _require_derivative(config: ImageChainConfig) -> None:
         "dead_pixel_fraction": config.dead_pixel_fraction > 0,
         "digitiser": config.digitiser,
         "recursive_filter_weight": config.recursive_filter_weight < 1,
+        "dsa": config.dsa,
+        "brightness": config.brightness,
+        "lut": config.lut,
     }
     keys = [f"image_chain.{key}" for key, value in on.items() if value]
     if keys:

@@ -5,17 +5,26 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.config import DigitiserConfig, EdgeEnhancementConfig, ImageChainConfig
+from fluoro.config import (
+    BrightnessConfig,
+    DigitiserConfig,
+    EdgeEnhancementConfig,
+    ImageChainConfig,
+    LutConfig,
+)
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging import field_reference, memory_reference, scatter_reference
 from fluoro.imaging import random_reference as draws
+from fluoro.imaging.brightness import next_dose_ngy, roi_box
 from fluoro.imaging.chain import NO_PHOTON, blur_weights
-from fluoro.physics.dose import open_field_photons
+from fluoro.imaging.curve import curve_table
+from fluoro.physics.dose import detector_photons, open_field_photons
 
 __all__ = [
     "ReferenceChain",
     "apply_chain",
     "blur",
+    "curved",
     "digitise",
     "electronic_noise",
     "expected_photons",
@@ -90,6 +99,12 @@ def sharpen(image: Image, config: EdgeEnhancementConfig, pixel_spacing_mm: float
     return np.asarray(image + np.float32(config.amount) * taken)
 
 
+def curved(image: Image, config: LutConfig) -> Image:
+    """Display values through the display's curve."""
+    table = curve_table(config)
+    return np.interp(image, np.linspace(0, 1, len(table)), table).astype(np.float32)
+
+
 def apply_chain(
     integrals: Image, config: ImageChainConfig, seed: int, frame: int, pixel_spacing_mm: float
 ) -> Image:
@@ -116,22 +131,45 @@ class ReferenceChain:
     ) -> None:
         self._config, self._seed = config, seed
         self._pitch_mm, self._geometry = pixel_spacing_mm, geometry
-        self._open_field = open_field_photons(config.dose_ngy, pixel_spacing_mm)
+        self._dose_ngy = config.dose_ngy
+        self._open_field = self._reference = open_field_photons(config.dose_ngy, pixel_spacing_mm)
+        self._held: Image | None = None
         self._exposures: list[Image] = []
         self._shown: list[Image] = []
+        self._series: list[Image] = []
 
-    def apply(self, integrals: Image, frame: int) -> Image:
+    def apply(self, integrals: Image, frame: int, *, pulse: bool = True) -> Image:
         """The picture of the next frame."""
+        if not pulse and self._held is not None:
+            return self._held
         config, image = self._config, np.asarray(integrals, np.float32)
         if config.beer_lambert:
-            image = self._read_out(self._detect(self._expose(image, frame)), frame)
+            self._open_field = open_field_photons(self._dose_ngy, self._pitch_mm)
+            image = self._detect(self._expose(image, frame))
+            self._reference = self._open_field
+            if config.brightness:
+                self._regulate(config.brightness, image, frame)
+            image = self._read_out(image, frame)
             if config.log:
-                floor = np.float32(NO_PHOTON / self._open_field)
+                floor = np.float32(NO_PHOTON / self._reference)
                 image = np.asarray(-np.log(np.maximum(image, floor)))
-        lower = config.window.level - config.window.width / 2
+        subtracts = config.dsa is not None and frame >= config.dsa.first_frame
+        given = config.dsa.window if config.dsa and subtracts else config.window
         large_is_bone = config.log or not config.beer_lambert
         inverted = (config.polarity == "bone_bright") != large_is_bone
-        return window(self._process(image), lower, config.window.width, inverted=inverted)
+        image = self._process(image, subtracts=subtracts)
+        shown = window(image, given.level - given.width / 2, given.width, inverted=inverted)
+        self._held = shown if config.lut is None else curved(shown, config.lut)
+        return self._held
+
+    def _regulate(self, brightness: BrightnessConfig, image: Image, frame: int) -> None:
+        per_ngy = detector_photons(1.0, self._pitch_mm)
+        left, top, right, bottom = roi_box(brightness.roi, (image.shape[0], image.shape[1]))
+        measured_ngy = float(np.mean(image[top:bottom, left:right], dtype=float)) / per_ngy
+        self._reference = per_ngy * brightness.target_ngy
+        dsa = self._config.dsa
+        if dsa is None or frame < dsa.first_frame:
+            self._dose_ngy = next_dose_ngy(brightness, self._dose_ngy, measured_ngy)
 
     def _expose(self, image: Image, frame: int) -> Image:
         field = field_reference.field(image.shape, self._config, self._geometry)
@@ -163,16 +201,19 @@ class ReferenceChain:
         if config.pixel_gain_spread > 0 or config.dead_pixel_fraction > 0:
             spread, dead = config.pixel_gain_spread, config.dead_pixel_fraction
             image = pixel_pattern(image, spread, dead, self._seed)
-        signal = image / np.float32(self._open_field) * np.float32(config.gain)
+        signal = image / np.float32(self._reference) * np.float32(config.gain)
         signal = np.asarray(signal + np.float32(config.bias), np.float32)
         return digitise(signal, config.digitiser) if config.digitiser else signal
 
-    def _process(self, image: Image) -> Image:
+    def _process(self, image: Image, *, subtracts: bool) -> Image:
         config = self._config
         if config.recursive_filter_weight < 1:
             self._shown.append(image)
             weight = config.recursive_filter_weight
             image = memory_reference.recursive_filter(weight, self._shown).astype(np.float32)
+        if config.dsa and subtracts:
+            self._series.append(image)
+            image = memory_reference.subtracted(config.dsa, self._series).astype(np.float32)
         if config.edge_enhancement:
             image = sharpen(image, config.edge_enhancement, self._pitch_mm)
         return image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import time
 from array import array
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fluoro.imaging.dose_meter import Exposure
 from fluoro.imaging.frame import FluoroFrame
 from fluoro.io.writing import replacing
 
@@ -57,6 +59,9 @@ class RunRecord:
             "config": dict(config),
         }
         self._numbers = array("q")
+        self._doses_ngy = array("d")
+        self._pulses = array("b")
+        self._exposure: Exposure | None = None
         self._poses = array("d")
         self._stamps: dict[str, array[int]] = {}
         self._clamped: Counter[str] = Counter()
@@ -80,6 +85,9 @@ class RunRecord:
             column.extend([NO_STAMP] * (len(self._numbers) - len(column)))
             column.append(stamp_ns)
         self._numbers.append(frame.number)
+        self._pulses.append(frame.pulse)
+        self._exposure = frame.exposure
+        self._doses_ngy.append(frame.exposure.pulse.dose_ngy if frame.exposure else math.nan)
 
     def count_clamped(self, names: Iterable[str]) -> None:
         """Record which values of a pose a limit of the C-arm cut short."""
@@ -105,7 +113,7 @@ class RunRecord:
             "clamped": dict(self._clamped),
             "latency_ms": self._latencies(),
         }
-        return outcome | self._sections | self._head
+        return outcome | self._dose() | self._sections | self._head
 
     def write(
         self,
@@ -152,7 +160,27 @@ class RunRecord:
                 },
                 "source_to_detector_mm": sdd,
                 "stamps_ns": self._stamps_of(index),
+                **self._exposure_of(index),
             }
+
+    def _exposure_of(self, index: int) -> dict[str, Any]:
+        dose_ngy = self._doses_ngy[index]
+        if math.isnan(dose_ngy):
+            return {}
+        return {"pulse": bool(self._pulses[index]), "dose_ngy": float(f"{dose_ngy:.6g}")}
+
+    def _dose(self) -> dict[str, Any]:
+        """What the run has cost the patient; nothing where nothing was exposed."""
+        if self._exposure is None:
+            return {}
+        total = self._exposure.total
+        figures = {
+            "kerma_area_mgycm2": total.kerma_area_mgycm2,
+            "reference_kerma_mgy": total.reference_kerma_mgy,
+            "skin_dose_mgy": total.skin_dose_mgy,
+        }
+        rounded = {key: float(f"{value:.6g}") for key, value in figures.items()}
+        return {"dose": {"pulses": total.pulses, "beam_s": round(total.beam_s, 3), **rounded}}
 
     def _stamps_of(self, index: int) -> dict[str, int]:
         return {
@@ -211,6 +239,9 @@ def versions() -> dict[str, str]:
 
 
 SECTION_LINES = {
+    "dose": "{pulses} pulses in {beam_s:.1f} s, kerma-area product {kerma_area_mgycm2:.4g} "
+    "mGy cm2, {reference_kerma_mgy:.4g} mGy at the reference point, skin about "
+    "{skin_dose_mgy:.4g} mGy",
     "tracking": "{estimates} estimates, {not_converged} not believed: mTRE median "
     "{median_mtre_mm:.2f} mm, p95 {p95_mtre_mm:.2f} mm; {median_seconds:.2f} s each",
     "servo": "wanted view reached: {reached}, {mtre_mm:.2f} mm away after {frames} frames",

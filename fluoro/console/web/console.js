@@ -40,6 +40,7 @@ link.on("frame", async (message, payload) => {
   } finally {
     link.send({ shown: message.number });
   }
+  showDose(message.dose);
   if (following) panel.show(message.pose, { withPose: true });
 });
 
@@ -65,6 +66,28 @@ link.onLost = () => {
   notice("No connection to the simulator; trying again ...", { error: true });
 };
 
+const pedal = (down) => {
+  byId("pedal").classList.toggle("down", down);
+  link.send({ set: { beam_on: down } });
+};
+byId("pedal").addEventListener("pointerdown", (event) => {
+  byId("pedal").setPointerCapture(event.pointerId);
+  pedal(true);
+});
+["pointerup", "pointercancel"].forEach((kind) => {
+  byId("pedal").addEventListener(kind, () => pedal(false));
+});
+addEventListener("keydown", (event) => {
+  if (event.code !== "Space" || event.target.closest("input, button")) return;
+  event.preventDefault();
+  if (!event.repeat) pedal(true);
+});
+addEventListener("keyup", (event) => {
+  if (event.code === "Space" && byId("pedal").classList.contains("down")) pedal(false);
+});
+document.querySelectorAll("[data-press]").forEach((button) => {
+  button.addEventListener("click", () => link.send({ press: button.dataset.press }));
+});
 byId("save").addEventListener("click", () => link.send({ save: true }));
 byId("beam").addEventListener("click", () => {
   link.send({ set: { beam_on: byId("beam").getAttribute("aria-pressed") !== "true" } });
@@ -72,6 +95,20 @@ byId("beam").addEventListener("click", () => {
 picture.onWindow = (changes) => panel.nudge(changes);
 setInterval(showReason, 500);
 link.open();
+
+/** What the picture on show was made with, and what the run has cost so far. */
+function showDose(dose) {
+  byId("dose").hidden = !dose;
+  if (!dose) return;
+  const text = {
+    pulse: `${dose.dose_ngy.toPrecision(3)} nGy`,
+    kap: `${(dose.kerma_area_mgycm2 / 1000).toPrecision(3)} Gy cm²`,
+    kerma: `${dose.reference_kerma_mgy.toPrecision(3)} mGy`,
+    skin: `${dose.skin_dose_mgy.toPrecision(3)} mGy`,
+    time: `${dose.beam_s.toFixed(1)} s`,
+  };
+  Object.entries(text).forEach(([name, words]) => { byId(`dose-${name}`).textContent = words; });
+}
 
 function notice(text, { error = false, forMs = 0 } = {}) {
   clearTimeout(noticeTimer);

@@ -26,18 +26,34 @@ export class Panel {
       const [lao_deg, cra_deg] = button.dataset.view.split(",").map(Number);
       button.addEventListener("click", () => this.#change({ lao_deg, cra_deg, roll_deg: 0 }));
     });
+    form.querySelectorAll("[data-pulses]").forEach((button) => {
+      const pulse_rate_hz = Number(button.dataset.pulses);
+      button.addEventListener("click", () => this.#change({ pulse_rate_hz }));
+    });
   }
 
-  setUp({ limits, follows_stream, dose_has_effect }) {
-    Object.entries(this.sliders).forEach(([key, slider]) => slider.setLimit(limits[key]));
-    this.sliders.dose_ngy.enable(dose_has_effect, "No effect: image_chain.poisson is false");
+  setUp({ limits, follows_stream, dose_has_effect, features }) {
+    this.form.querySelectorAll("[data-feature]").forEach((part) => {
+      part.hidden = !part.dataset.feature.split(" ").some((name) => features.includes(name));
+    });
+    Object.entries(this.sliders).forEach(([key, slider]) => {
+      if (limits[key]) slider.setLimit(limits[key]);
+      else slider.row.hidden = true;
+    });
+    this.form.querySelectorAll("[data-pulses]").forEach((button) => {
+      button.hidden = Number(button.dataset.pulses) > (limits.pulse_rate_hz?.high ?? 0);
+    });
+    this.sliders.dose_ngy.enable(
+      dose_has_effect, "No effect: image_chain.poisson is false, or brightness sets the dose",
+    );
     document.getElementById("manual").hidden = !follows_stream;
   }
 
   /** Show values by key; the pose only where the caller says that it is the C-arm's. */
   show(values, { withPose }) {
     Object.entries(values).forEach(([key, value]) => {
-      if (withPose || !POSE_KEYS.includes(key)) this.sliders[key]?.show(value);
+      const slider = this.sliders[key];
+      if (slider?.limit && (withPose || !POSE_KEYS.includes(key))) slider.show(value);
       const box = this.form.querySelector(`[data-key=${key}]`);
       if (box) box.checked = value;
     });
