@@ -1,17 +1,21 @@
 # syntax=docker/dockerfile:1
 
-# With an NVIDIA GPU (HoloHub hands in BASE_IMAGE; the default is the Holoscan image for CUDA 12):
+# With an NVIDIA GPU (the Holoscan image for CUDA 12):
 #   docker build -t fluoro .
-#   docker run --rm --gpus all --ulimit stack=33554432 -p 127.0.0.1:8080:8080 fluoro
+#   docker run --rm --gpus all --ulimit stack=33554432 -p 127.0.0.1:8080:8080 \
+#     -v "$PWD/output:/opt/fluoro/output" fluoro
 # With CUDA 13:
 #   docker build -t fluoro --build-arg CUDA=13 \
 #     --build-arg BASE_IMAGE=nvcr.io/nvidia/clara-holoscan/holoscan:v4.6.0-cuda13 .
 # Without a GPU:
 #   docker build -t fluoro --build-arg BASE_IMAGE=python:3.12-slim-bookworm .
+#   docker run --rm -p 127.0.0.1:8080:8080 -v "$PWD/output:/opt/fluoro/output" fluoro
+# HoloHub hands in BASE_IMAGE and builds from its own root: metadata.json gives it APP_SOURCE.
 ARG BASE_IMAGE=nvcr.io/nvidia/clara-holoscan/holoscan:v4.6.0-cuda12-dgpu
 FROM ${BASE_IMAGE}
 
 ARG CUDA=12
+ARG APP_SOURCE=.
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 
 # g++ builds the CPU kernels; an image whose Python is neither 3.11 nor 3.12 gets 3.11 beside it.
@@ -28,26 +32,25 @@ RUN export DEBIAN_FRONTEND=noninteractive \
 
 # The environment: the same pinned packages as `make run`, made by the same script.
 WORKDIR /opt/fluoro
-COPY requirements.txt ./
-COPY requirements/ requirements/
-COPY tools/bootstrap.sh tools/
+COPY ${APP_SOURCE}/requirements.txt ./
+COPY ${APP_SOURCE}/requirements/ requirements/
+COPY ${APP_SOURCE}/tools/bootstrap.sh tools/
 RUN requirements=requirements.txt \
     && if [ "${CUDA}" = 13 ]; then requirements=requirements/cu13.txt; fi \
     && tools/bootstrap.sh /opt/fluoro/venv "${requirements}" \
     && rm -rf /root/.cache
 
-# `python3` is that environment's, also for HoloHub's modes, and the image's own SDK stays out of it.
+# `python3` is that environment's, also for HoloHub's modes. The image's own SDK stays out of it, but
+# HoloHub's `run` puts it back on the path.
 ENV PATH=/opt/fluoro/venv/bin:${PATH} \
-    PYTHONPATH="" \
-    FLUORO_CACHE_DIR=/var/cache/fluoro \
-    FLUORO_OUTPUT_DIR=/output
+    PYTHONPATH=""
 
-COPY LICENSE README.md app.py ./
-COPY configs/ configs/
-COPY examples/ examples/
-COPY fluoro/ fluoro/
-COPY operators/ operators/
-COPY shaders/ shaders/
+COPY ${APP_SOURCE}/LICENSE ${APP_SOURCE}/README.md ${APP_SOURCE}/app.py ./
+COPY ${APP_SOURCE}/configs/ configs/
+COPY ${APP_SOURCE}/examples/ examples/
+COPY ${APP_SOURCE}/fluoro/ fluoro/
+COPY ${APP_SOURCE}/operators/ operators/
+COPY ${APP_SOURCE}/shaders/ shaders/
 
 EXPOSE 8080
 CMD ["python3", "app.py", "run", "configs/live.yaml", "--set", "console.host=0.0.0.0"]

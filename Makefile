@@ -2,7 +2,7 @@
 # make live     the console stays open at a printed address (configs/live.yaml)
 # make hil      20 s of a robot that moves the C-arm over DDS, in a process of its own; its latencies
 # make test     the tests, at most 8 minutes       make test-all   all of them
-# make lint     ruff, mypy, import-linter, codespell
+# make lint     ruff, mypy, import-linter, codespell, hadolint
 # make bench    fluoro's speed against its peers, at most 15 minutes; make bench-quick: fluoro alone
 # make gpu      the tests and benchmarks that need an NVIDIA GPU
 #
@@ -46,6 +46,7 @@ lint: env-dev
 	$(PY) -m mypy --strict fluoro
 	$(PY) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 	$(PY) -m codespell_lib
+	$(VENV)/bin/hadolint Dockerfile
 
 bench: env-dev
 	$(PY) app.py fetch chest-ct

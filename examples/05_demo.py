@@ -2,8 +2,9 @@
 
     python -m examples.05_demo [FOLDER]
 
-FOLDER is one that `app.py preprocess` or `PreprocessedVolume.save` made; without it the phantom is
-used. FLUORO_OUTPUT_DIR names where the frames go.
+FOLDER is one that `app.py preprocess` or `PreprocessedVolume.save` made. Without it the newest is
+taken that `app.py preprocess` left in the output folder, and without any the phantom. The output
+folder is FLUORO_OUTPUT_DIR, or ./output; the frames go there too.
 """
 
 import math
@@ -24,8 +25,11 @@ from fluoro.paths import output_dir
 FRAMES = 12
 folder = output_dir() / "examples" / "demo"
 
+preprocessed = sorted(output_dir().glob("preprocessed-*"), key=lambda path: path.stat().st_mtime)
 if len(sys.argv) > 1:
     volume = PreprocessedVolume.load(sys.argv[1])
+elif preprocessed:
+    volume = PreprocessedVolume.load(preprocessed[-1])
 else:
     volume = VolumePreprocessor.from_phantom(spacing_mm=4.0).preprocess()
 print(volume)

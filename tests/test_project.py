@@ -13,6 +13,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 import app
 import fluoro
 from fluoro.config import load_config
+from tests import dicom_files
 from tests.support import REQUIRE_PROGRAMS, require_program
 from tools.draw_conventions import FIGURE, draw
 
@@ -71,8 +73,9 @@ def test_ranges_of_the_package_admit_the_pinned_versions():
 
 
 def _imported_distributions() -> set[str]:
-    """Distributions that fluoro, the operators and the application import, at top or inside."""
+    """Others that fluoro, the operators and the application import, at top or inside."""
     known = packages_distributions()
+    known.pop("fluoro", None)  # where `pip install .` was here
     files = [*ROOT.glob("fluoro/**/*.py"), *ROOT.glob("operators/*.py"), ROOT / "app.py"]
     nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
@@ -266,8 +269,13 @@ class _Run(_Strict):
     workdir: Literal["holohub_app_source", "holohub_app_bin", "holohub_bin"]
 
 
+class _Build(_Strict):
+    docker_build_args: str
+
+
 class _Mode(_Strict):
     description: str
+    build: _Build | None = None
     run: _Run
 
 
@@ -360,18 +368,63 @@ def test_mode_of_the_metadata_is_a_command_that_exists(mode):
         load_config(ROOT / path)
 
 
+def _run_mode(mode: str, out: Path, *more: str) -> str:
+    """What a mode's command prints, with what a user adds."""
+    words = [*shlex.split(MODES[mode]["run"]["command"])[1:], *more]
+    environment = os.environ | {"FLUORO_OUTPUT_DIR": str(out)}
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_demo_shows_what_a_preprocess_mode_made_last(tmp_path):
+    _run_mode("preprocess_synthetic", tmp_path, "--set", "volume.spacing_mm=8")
+    phantom = np.load(tmp_path / "preprocessed-thorax" / "mu_volume.npy")
+    assert 0.007 < phantom.max() < 0.01  # its bone on fluorosim's line; physical: 0.03
+    series = dicom_files.series(tmp_path / "series", np.full((8, 9, 10), 40.0))
+    _run_mode("preprocess_dicom", tmp_path, str(series))
+    made = np.load(tmp_path / "preprocessed-series" / "mu_volume.npy")
+    np.testing.assert_allclose(made, 0.0052, rtol=1e-5)  # 40 HU
+    assert "shape=(8, 9, 10)" in _run_mode("demo", tmp_path)
+    assert len(list((tmp_path / "examples" / "demo").glob("frame_*.png"))) == 12
+
+
 # -- Docker and documents ----------------------------------------------------------------------
+
+
+def _copied() -> list[str]:
+    """What the Dockerfile copies, as it names it."""
+    copies = re.findall(r"^COPY (.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    return [source.rstrip("/") for copy in copies for source in copy.split()]
 
 
 def test_dockerfile_copies_files_that_exist_and_reach_the_build():
     ignore = (ROOT / ".dockerignore").read_text().splitlines()
     allowed = [line[1:].rstrip("/") for line in ignore if line.startswith("!")]
-    copies = re.findall(r"^COPY (.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    sources = [source.rstrip("/") for copy in copies for source in copy.split()]
+    sources = [source.removeprefix("${APP_SOURCE}/") for source in _copied()]
     assert len(sources) > 5
     for source in sources:
         assert (ROOT / source).exists(), source
         assert source.split("/")[0] in allowed, source
+
+
+def test_holohub_which_builds_from_its_own_root_is_told_where_the_application_lies():
+    text = (ROOT / "Dockerfile").read_text()
+    from_holohub = {mode["build"]["docker_build_args"] for mode in MODES.values()}
+    assert from_holohub == {f"--build-arg APP_SOURCE=applications/{_metadata()['name']}"}
+    assert text.index("ARG BASE_IMAGE=") < text.index("\nFROM ") < text.index("ARG APP_SOURCE=.\n")
+    assert all(source.startswith("${APP_SOURCE}/") for source in _copied())
+
+
+def test_lint_reads_the_dockerfile(tmp_path):
+    hadolint = Path(sys.executable).with_name("hadolint")
+    assert subprocess.run([hadolint, ROOT / "Dockerfile"], check=False).returncode == 0
+    (tmp_path / "Dockerfile").write_text("FROM debian\nRUN apt-get install g++\n")
+    assert subprocess.run([hadolint, tmp_path / "Dockerfile"], check=False).returncode == 1
+    assert "/hadolint Dockerfile\n" in (ROOT / "Makefile").read_text()
 
 
 def test_figure_of_the_conventions_is_the_one_that_the_geometry_draws():
