@@ -9,6 +9,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from fluoro.errors import DeviceError
+
 __all__ = ["prepare_holoscan"]
 
 STACK_BYTES = 32 * 1024 * 1024
@@ -21,7 +23,15 @@ def prepare_holoscan() -> None:
     Holoscan's Python module links against libcudart even where there is no GPU; the library of
     the wheel needs none. Holoscan's own log, which for each failure of an operator tells the way it
     took through the framework, is off unless HOLOSCAN_LOG_LEVEL says otherwise.
+
+    Raises:
+        DeviceError: Holoscan is not installed.
     """
+    if find_spec("holoscan") is None:
+        raise DeviceError(
+            "Holoscan is missing: `make run` makes an environment that has it, "
+            "or pip install holoscan-cu12 (holoscan-cu13 for CUDA 13)"
+        )
     os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "OFF")
     _raise_stack_limit()
     for name in ("libcudart.so.12", "libcudart.so.13"):

@@ -107,6 +107,20 @@ def test_auto_takes_cuda_then_a_real_gpu_then_the_cpu(monkeypatch, cuda, vulkan,
     assert choice.reason
 
 
+@pytest.mark.parametrize(("gpus", "warnings"), [(1, 1), (0, 0)])
+def test_a_gpu_that_only_lacks_cupy_is_not_passed_over_in_silence(
+    monkeypatch, caplog, gpus, warnings
+):
+    found(monkeypatch)
+    monkeypatch.setattr(choose, "_driver_gpu_count", lambda: gpus)
+    monkeypatch.setattr(choose.importlib.util, "find_spec", lambda name: None)
+    assert choose.choose_device("auto").kind == "cpu"
+    assert [r.message for r in caplog.records] == warnings * [
+        "the NVIDIA GPU is left alone: CuPy is not installed "
+        "(pip install cupy-cuda12x, or cupy-cuda13x for CUDA 13)"
+    ]
+
+
 def test_a_software_adapter_is_taken_only_when_named(monkeypatch):
     found(monkeypatch, vulkan=[LLVMPIPE])
     assert choose.choose_device("llvmpipe").adapter == LLVMPIPE

@@ -113,6 +113,23 @@ def test_reading_a_ct_without_what_reads_it_says_how_to_get_it(tmp_path):
     assert printed == expected
 
 
+def test_application_without_holoscan_says_how_to_get_it(tmp_path):
+    printed = run(
+        f"""
+        import app
+        sys.stderr = sys.stdout
+        print(app.main(["run", {str(ROOT / "configs" / "sweep.yaml")!r}]))
+        """,
+        ROOT,
+        tmp_path,
+        blocked=("holoscan",),
+    )
+    assert printed == (
+        "fluoro: Holoscan is missing: `make run` makes an environment that has it, "
+        "or pip install holoscan-cu12 (holoscan-cu13 for CUDA 13)\n2\n"
+    )
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs_against_the_wheel_outside_the_checkout(example, unpacked_wheel, tmp_path):
     copied = tmp_path / "somewhere" / example.name
@@ -178,7 +195,7 @@ def test_notebook_runs_and_was_committed_without_output(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_clean_environment_runs_the_examples_from_the_wheel(wheel, tmp_path):
-    """Nothing but what pip brings for `fluoro[dicom]`; needs a package index."""
+    """Nothing but what pip brings for `fluoro[dicom]`; needs a package index. Types reach it."""
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
     install = [python, "-m", "pip", "install", "-q", "-c", ROOT / "requirements/constraints.txt"]
@@ -191,3 +208,22 @@ def test_clean_environment_runs_the_examples_from_the_wheel(wheel, tmp_path):
             [python, example.name], cwd=tmp_path, env=environment, check=True, capture_output=True
         )
     assert (tmp_path / "out" / "examples" / "demo" / "frame_0011.png").is_file()
+    (tmp_path / "typed.py").write_text(TYPED)
+    mypy = [sys.executable, "-m", "mypy", "--strict", "--python-executable", python, "typed.py"]
+    done = subprocess.run(mypy, cwd=tmp_path, capture_output=True, text=True, check=False)
+    told = [line.split(": ", 1)[1] for line in done.stdout.splitlines()[:-1]]
+    assert told == [
+        'note: Revealed type is "fluoro.cine.Frame"',
+        'error: Argument "rotation" to "render_frame" of "FluoroSimulator" has incompatible type '
+        '"str"; expected "tuple[float, float, float]"  [arg-type]',
+    ]
+
+
+TYPED = """
+from fluoro import CarmGeometry, FluoroSimulator, SimulatorConfig, VolumePreprocessor
+
+volume = VolumePreprocessor.from_phantom(spacing_mm=4.0).preprocess()
+simulator = FluoroSimulator(volume, SimulatorConfig(geometry=CarmGeometry(1200, 800)))
+reveal_type(simulator.render_frame(rotation=(0.0, 0.1, 0.0)))
+simulator.render_frame(rotation="LAO 30")
+"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import logging
 import sys
@@ -86,6 +87,8 @@ def _open(choice: DeviceChoice, workers: int) -> ComputeDevice:
 
 
 def _best() -> DeviceChoice:
+    if _driver_gpu_count() and importlib.util.find_spec("cupy") is None:
+        log.warning("the NVIDIA GPU is left alone: %s", _why_not("cuda"))
     for kind in ("cuda", "metal" if sys.platform == "darwin" else "vulkan"):
         choice = _find(kind)
         if choice:
@@ -107,6 +110,17 @@ def _find(requested: str) -> DeviceChoice | None:
 
 def _is_software(adapter: str) -> bool:
     return any(word in adapter.lower() for word in SOFTWARE_ADAPTERS)
+
+
+def _driver_gpu_count() -> int:
+    """NVIDIA GPUs as their driver counts them, which takes no package."""
+    count = ctypes.c_int()
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    return count.value if found else 0
 
 
 def _cuda_device_count() -> int:
@@ -132,7 +146,7 @@ def _adapters(kind: str) -> list[str]:
 
 def _why_not(requested: str) -> str:
     if requested == "cuda" and importlib.util.find_spec("cupy") is None:
-        return "CuPy is not installed (pip install cupy-cuda12x)"
+        return "CuPy is not installed (pip install cupy-cuda12x, or cupy-cuda13x for CUDA 13)"
     if requested == "cuda":
         return "no NVIDIA GPU, or no driver for it"
     if requested == "llvmpipe":
