@@ -29,7 +29,11 @@ def output_dir() -> Path:
 
 
 def shader_dir() -> Path:
-    """The Slang sources: inside the installed package, or beside it in a checkout."""
+    """The Slang sources: inside the installed package, or beside it in a checkout.
+
+    Raises:
+        DeviceError: They are in neither place.
+    """
     package = Path(__file__).parent
     for folder in (package / "shaders", package.parent / "shaders"):
         if (folder / "drr.slang").is_file():

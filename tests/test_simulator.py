@@ -95,7 +95,7 @@ def test_settings_are_importable_where_scripts_look_for_them():
     assert config.HuToMuMapping is fluoro.HuToMuMapping
     assert rendering.SlangDiffDRRConfig is diffdrr_slang_renderer.SlangDiffDRRConfig
     assert rendering.apply_realism is realism.apply_realism
-    assert ct.__doc__
+    assert ct.load_nifti_hu is dicom_ingest.load_nifti_hu
     assert preprocessor.VolumePreprocessor is VolumePreprocessor
     assert volume.PreprocessedVolume is PreprocessedVolume
     assert dicom_ingest.CtVolume(np.zeros((1, 1, 1), np.float32)).to_json_dict() == {

@@ -98,7 +98,11 @@ class VolumePreprocessor:
         spacing_zyx_mm: Vector3 = (1.0, 1.0, 1.0),
         settings: PreprocessingSettings | None = None,
     ) -> VolumePreprocessor:
-        """CT numbers in memory, their axes along patient S, P and L."""
+        """CT numbers in memory [HU], shape (z, y, x), their axes along patient S, P and L.
+
+        Raises:
+            InputError: As the class.
+        """
         return cls(hu_volume, spacing_zyx_mm, source="numpy", settings=settings)
 
     @classmethod

@@ -186,6 +186,12 @@ class SlangDiffDRRRenderer:
             realism: What the detector does, before the picture is inverted.
             seed: Of the noise.
             frame_idx: Selects the noise.
+
+        Returns:
+            Shape (height, width), float32: a CuPy array on CUDA.
+
+        Raises:
+            InputError: A pose that is not finite.
         """
         integrals = self._renderer.render(self.view(rotation, translation))
         intensity = Intensity(self._device, integrals, self._cfg.open_field)
@@ -195,7 +201,15 @@ class SlangDiffDRRRenderer:
         return intensity.image
 
     def view(self, rotation: ArrayLike, translation: ArrayLike) -> View:
-        """Source and detector in world LPS [mm] at a pose."""
+        """Source and detector in world LPS [mm] at a pose.
+
+        Args:
+            rotation: Angles (cranial, LAO, roll) [rad], shape (3,).
+            translation: Shift of the C-arm in world LPS [mm], shape (3,).
+
+        Raises:
+            InputError: A pose that is not finite.
+        """
         return self._geometry.view(_carm_pose(rotation, translation), self._center.tolist())
 
     def render_with_gradients(

@@ -144,7 +144,11 @@ class TorchSlangDiffDRR(torch.nn.Module):  # type: ignore[misc]
     def render_numpy(
         self, rotation: ArrayLike = ORIGIN, translation: ArrayLike = ORIGIN
     ) -> NDArray[np.float32]:
-        """The same without PyTorch and without derivatives."""
+        """The same without PyTorch and without derivatives: `SlangDiffDRRRenderer.render`.
+
+        Returns:
+            Shape (height, width), or (N, height, width), float32.
+        """
         return self._renderer.render(rotation, translation)
 
 

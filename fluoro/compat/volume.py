@@ -109,10 +109,10 @@ def _rows(direction: tuple[float, ...] | None) -> tuple[Vector3, Vector3, Vector
 
 
 def require_three_axes(volume: NDArray[Any]) -> None:
-    """Check the number of an array's axes.
+    """Check that an array has a volume's three axes.
 
     Raises:
-        InputError: It is not 3.
+        InputError: It has not; the message tells its shape.
     """
     if volume.ndim != 3:
         raise InputError(f"Expected 3D volume, got shape {volume.shape}")

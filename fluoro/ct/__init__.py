@@ -1,1 +1,14 @@
 """Where fluorosim's scripts look for its CT loaders; fluoro's own are in `fluoro.volume`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fluoro.compat.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from fluoro.ct.dicom_ingest import CtVolume, load_dicom_series_hu, load_nifti_hu
+
+__all__ = ["CtVolume", "load_dicom_series_hu", "load_nifti_hu"]
+
+__getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "fluoro.ct.dicom_ingest"))

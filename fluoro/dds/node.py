@@ -111,7 +111,11 @@ class Writer(Generic[Sample]):
         self.lost = 0
 
     def write(self, sample: Sample) -> bool:
-        """Send a sample; False where it was lost here."""
+        """Send a sample; False where it was lost here.
+
+        Raises:
+            DeviceError: Cyclone refuses it.
+        """
         try:
             self._writer.write(sample)
         except DDSException as error:

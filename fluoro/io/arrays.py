@@ -37,7 +37,11 @@ class NpyStream:
             self._file: BinaryIO = path.open("xb", buffering=0)
 
     def write(self, image: NDArray[np.float32]) -> None:
-        """Append one image, (height, width)."""
+        """Append one image, shape (height, width), float32.
+
+        Raises:
+            OutputError: Another shape than the frames before, or a failure of the disk.
+        """
         if self._count and image.shape != self._shape:
             raise OutputError(
                 f"{self._path}: all frames must be {self._shape}, got {image.shape} "

@@ -79,7 +79,11 @@ def movie_pictures(
     isocenter_xyz_mm: Sequence[float],
     patient_position: PatientPosition = "HFS",
 ) -> Iterator[Image.Image]:
-    """The movie's pictures one after another; arguments as of `write_scene_movie`."""
+    """The movie's pictures one after another; arguments as of `write_scene_movie`.
+
+    Raises:
+        InputError: No frames.
+    """
     if not frames:
         raise InputError("frames must hold at least one frame to make a movie of, got none")
     turn = room_from_patient(patient_position)

@@ -26,7 +26,11 @@ class PngFrames:
             folder.mkdir()
 
     def write(self, number: int, grey: NDArray[np.uint8]) -> None:
-        """Write one picture, (height, width), compressed fast rather than small."""
+        """Write one picture, shape (height, width), compressed fast rather than small.
+
+        Raises:
+            OutputError: It cannot be written; nothing of it stays.
+        """
         path = self._folder / f"frame_{number:04d}.png"
         with writing(path):
             try:

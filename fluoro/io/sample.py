@@ -40,6 +40,9 @@ class EvenSample:
     Args:
         capacity: Most frames kept, at least 2.
         expected: Length of the run where it is known: then k is right from the start.
+
+    Raises:
+        InputError: A capacity below 2.
     """
 
     def __init__(self, capacity: int = 120, expected: int | None = None) -> None:

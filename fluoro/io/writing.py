@@ -17,7 +17,11 @@ __all__ = ["replacing", "writing"]
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn a failure of the disk or of the encoder into an `OutputError` that names the file."""
+    """Turn a failure of the disk or of the encoder into an error that names the file.
+
+    Raises:
+        OutputError: What is done meanwhile fails to write.
+    """
     try:
         yield
     except OutputError:

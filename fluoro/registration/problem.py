@@ -143,7 +143,11 @@ class PoseProblem:
         return image, jacobian
 
     def linearise(self, free_mm: Array) -> Linearisation:
-        """Residuals and Jacobian; only for measures that are sums of squares."""
+        """Residuals and Jacobian at the free parameters [mm], shape (free,).
+
+        Raises:
+            InputError: A measure that is not a sum of squares.
+        """
         motion, change = self.chart.motion(free_mm), self.chart.left_twist_from_steps(free_mm)
         share = 1 / np.sqrt(len(self.tasks))
         values, rows = [], []

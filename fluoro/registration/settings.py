@@ -66,6 +66,9 @@ class MultiStart:
         shift_sigma_mm: Spread of the starts along the columns and rows [mm].
         depth_sigma_mm: Spread of the starts along the beam [mm].
         seed: Of the spread.
+
+    Raises:
+        InputError: No start, or a spread that is negative or not finite.
     """
 
     starts: int = 64

@@ -103,7 +103,11 @@ class LeastSquaresMeasure(Measure):
 def checked_target(
     target: Image, mask: NDArray[np.bool_] | None
 ) -> tuple[Image, NDArray[np.bool_]]:
-    """The target with zeros outside its mask, and the mask; see `Measure`."""
+    """The target with zeros outside its mask, and the mask; see `Measure`.
+
+    Raises:
+        InputError: Shapes that differ, an empty mask, or values that are not finite or all alike.
+    """
     if target.ndim != 2:
         raise InputError(f"target must have shape (height, width), got {target.shape}")
     kept = np.ones(target.shape, bool) if mask is None else np.asarray(mask, bool)
@@ -235,7 +239,11 @@ class LocalNcc(MultiScaleNcc):
 
 
 class GradientNcc(LeastSquaresMeasure):
-    """1 - NCC of the horizontal and of the vertical derivative (Sobel), their mean."""
+    """1 - NCC of the horizontal and of the vertical derivative (Sobel), their mean.
+
+    Raises:
+        InputError: As `Measure`, or a mask without a square of 3 x 3 pixels.
+    """
 
     def __init__(self, target: Image, mask: NDArray[np.bool_] | None = None) -> None:
         super().__init__(target, mask)

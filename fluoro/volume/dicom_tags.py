@@ -79,7 +79,11 @@ class Tags:
         return self.numbers(keyword, 1)[0]
 
     def count(self, keyword: str, low: int, high: int) -> int:
-        """A whole number in a range."""
+        """A whole number in a range.
+
+        Raises:
+            InputError: Another value, or none.
+        """
         value = self.number(keyword)
         if value != int(value) or not low <= value <= high:
             raise self.wrong(keyword, f"a whole number from {low} to {high}")

@@ -43,6 +43,9 @@ class MuVolume:
         grid: Where the voxels lie in the patient.
         source: What it was made from, for records and messages.
         figures: Ranges of its numbers; None where nobody counted.
+
+    Raises:
+        InputError: Another shape than the grid's, or an array of another kind.
     """
 
     mu_zyx: NDArray[np.float32]
