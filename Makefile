@@ -1,6 +1,8 @@
 # make run      the main job: a thorax phantom under a sweeping C-arm (configs/sweep.yaml)
 # make live     the console stays open at a printed address (configs/live.yaml)
 # make hil      20 s of a robot that moves the C-arm over DDS, in a process of its own; its latencies
+# make hil-servo  a robot in a process of its own finds a view by its pictures, over DDS
+# make soak     robot and simulator for two minutes with their memory watched
 # make test     the tests, at most 8 minutes       make test-all   all of them
 # make lint     ruff, mypy, import-linter, codespell, hadolint
 # make bench    fluoro's speed against its peers, at most 15 minutes; make bench-quick: fluoro alone
@@ -22,7 +24,7 @@ endif
 PY := $(VENV)/bin/python
 export PYTHON
 
-.PHONY: run live hil test test-all lint gpu env env-dev lock clean distclean
+.PHONY: run live hil hil-servo soak test test-all lint bench bench-quick gpu env env-dev lock clean distclean
 
 run: env
 	$(PY) app.py run configs/sweep.yaml $(ARGS)
@@ -33,6 +35,12 @@ live: env
 hil: env
 	$(PY) examples/robot_carm.py --seconds 20 --with-simulator configs/robot.yaml \
 		--results benchmarks/results/latency.json $(ARGS)
+
+hil-servo: env
+	$(PY) examples/robot_servo.py --with-simulator configs/robot_servo.yaml $(ARGS)
+
+soak: env
+	$(PY) tools/soak.py $(ARGS)
 
 test: env-dev
 	$(PY) -m pytest -m "not slow and not gpu" $(ARGS)

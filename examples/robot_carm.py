@@ -20,6 +20,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,13 +92,27 @@ class RobotCarm:
     axes: list[Axis] = field(default_factory=make_axes)
     view: int = 0
 
+    @classmethod
+    def at(cls, pose: CarmPose) -> RobotCarm:
+        """One that stands at a pose."""
+        arm = cls()
+        for axis, position in zip(arm.axes, positions(pose), strict=True):
+            axis.position = position
+        return arm
+
     def step(self, seconds: float) -> CarmPose:
         """Move for a time towards the view of the moment, and tell the pose."""
-        targets = self._targets()
-        for axis, target in zip(self.axes, targets, strict=True):
-            axis.step(target, seconds)
-        if all(abs(t - a.position) < 0.05 for a, t in zip(self.axes, targets, strict=True)):
+        target = TOUR[self.view]
+        pose = self.move_to(target, seconds)
+        away = zip(positions(pose), positions(target), strict=True)
+        if all(abs(here - there) < 0.05 for here, there in away):
             self.view = (self.view + 1) % len(TOUR)
+        return pose
+
+    def move_to(self, pose: CarmPose, seconds: float) -> CarmPose:
+        """Move for a time towards a pose, and tell where that leads."""
+        for axis, target in zip(self.axes, positions(pose), strict=True):
+            axis.step(target, seconds)
         return self.pose()
 
     def pose(self) -> CarmPose:
@@ -115,9 +131,10 @@ class RobotCarm:
             effort=[],
         )
 
-    def _targets(self) -> list[float]:
-        view = TOUR[self.view]
-        return [*view.translation_mm, view.lao_deg, view.cra_deg, view.roll_deg]
+
+def positions(pose: CarmPose) -> list[float]:
+    """Of the axes at a pose."""
+    return [*pose.translation_mm, pose.lao_deg, pose.cra_deg, pose.roll_deg]
 
 
 class RobotNode:
@@ -129,8 +146,8 @@ class RobotNode:
         self.came = threading.Event()
         self.newest: Image | None = None
         self.status: DiagnosticArray | None = None
-        self._joints_wanted = arguments.joints
-        self._isocenter_mm = [0.0, 0.0, 0.0]
+        self._joints_wanted = getattr(arguments, "joints", False)
+        self.isocenter_mm = [0.0, 0.0, 0.0]
         self._poses = self.node.writer(ros_topic("/carm/pose"), PoseStamped, qos.reliable())
         self._joints = self.node.writer(ros_topic("/carm/joints"), JointState, qos.reliable())
         listen, name = self.node.listen, lambda last: ros_topic(f"{arguments.prefix}/{last}")
@@ -145,14 +162,18 @@ class RobotNode:
             if time.monotonic() > end_s:
                 sys.exit(f"robot: no simulator within {START_WAIT_S:g} s in this domain")
             time.sleep(0.05)
-        self._isocenter_mm = [float(m) * 1000 for m in self.told("isocenter_m").split()]
+        self.isocenter_mm = [float(m) * 1000 for m in self.told("isocenter_m").split()]
 
     def send(self, robot: RobotCarm, time_ns: int) -> None:
         """Say where the robot is, at a time [ns]."""
         if self._joints_wanted:
             self._joints.write(robot.joints(time_ns))
         else:
-            self._poses.write(pose_message(robot.pose(), self._isocenter_mm, time_ns))
+            self.send_pose(robot.pose(), time_ns)
+
+    def send_pose(self, pose: CarmPose, time_ns: int) -> None:
+        """Say where the C-arm is, at a time [ns]."""
+        self._poses.write(pose_message(pose, self.isocenter_mm, time_ns))
 
     def told(self, key: str) -> str:
         """A figure of the simulator's status; empty where there is none."""
@@ -213,46 +234,57 @@ def run_in_lockstep(robot: RobotNode, arguments: argparse.Namespace) -> None:
     print(f"{robot.log.received} poses, {robot.log.received} frames, sha256 {seen.hexdigest()}")
 
 
-def start_simulator(arguments: argparse.Namespace) -> subprocess.Popen[bytes]:
-    """The simulator as another process, in the robot's domain."""
+@contextmanager
+def with_simulator(arguments: argparse.Namespace) -> Iterator[None]:
+    """Where asked, the simulator as another process, in the robot's domain; ended at the end."""
+    if arguments.with_simulator is None:
+        yield
+        return
     command = [sys.executable, ROOT / "app.py", "run", arguments.with_simulator]
     command += ["--set", f"dds.domain={arguments.domain}"]
     command += ["--set", f"dds.interface={arguments.interface}"]
     command += [part for override in arguments.set for part in ("--set", override)]
-    return subprocess.Popen([str(part) for part in command], cwd=ROOT)
+    simulator = subprocess.Popen([str(part) for part in command], cwd=ROOT)
+    try:
+        yield
+    finally:
+        simulator.send_signal(signal.SIGINT)
+        simulator.wait(60)
+
+
+def common_options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Options of a robot, whatever it is to do."""
+    parser.add_argument("--domain", type=int, default=42, help="DDS domain")
+    parser.add_argument("--interface", default="lo", help="network interface")
+    parser.add_argument("--prefix", default="/fluoro", help="in front of the frames' topics")
+    parser.add_argument("--with-simulator", type=Path, metavar="YAML", help="start app.py run YAML")
+    parser.add_argument("--set", action="append", default=[], help="passed on to the simulator")
+    return parser
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    found = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    found = common_options(argparse.ArgumentParser(description=__doc__.splitlines()[0]))
     found.add_argument("--seconds", type=float, default=20.0, help="how long to move")
     found.add_argument("--rate", type=float, default=60.0, help="poses per second")
     found.add_argument(
         "--lockstep", type=int, metavar="N", help="N poses, each waits for its frame"
     )
     found.add_argument("--joints", action="store_true", help="JointState instead of PoseStamped")
-    found.add_argument("--domain", type=int, default=42, help="DDS domain")
-    found.add_argument("--interface", default="lo", help="network interface")
-    found.add_argument("--prefix", default="/fluoro", help="in front of the frames' topics")
     found.add_argument("--results", type=Path, metavar="JSON", help="where latencies are kept")
-    found.add_argument("--with-simulator", type=Path, metavar="YAML", help="start app.py run YAML")
-    found.add_argument("--set", action="append", default=[], help="passed on to the simulator")
     return found
 
 
 def main() -> int:
     """Run the robot, and where asked the simulator with it."""
     arguments = parser().parse_args()
-    simulator = start_simulator(arguments) if arguments.with_simulator else None
-    robot = RobotNode(arguments)
-    try:
-        robot.wait_for_simulator()
-        (run_in_lockstep if arguments.lockstep else run_freely)(robot, arguments)
-    finally:
-        robot.node.close()
-        if simulator:
-            simulator.send_signal(signal.SIGINT)
-            simulator.wait(60)
+    with with_simulator(arguments):
+        robot = RobotNode(arguments)
+        try:
+            robot.wait_for_simulator()
+            (run_in_lockstep if arguments.lockstep else run_freely)(robot, arguments)
+        finally:
+            robot.node.close()
     return 0
 
 

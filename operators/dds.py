@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from fluoro.config import BagPoses, Config, DdsFramesConfig, DdsPoses, IgtlConfi
 from fluoro.console.controls import LiveControls
 from fluoro.dds.beacon import StatusBeacon, status_message
 from fluoro.dds.clock import make_clock
+from fluoro.dds.estimate_sink import EstimateSink
 from fluoro.dds.frame_sink import FrameSink
 from fluoro.dds.node import DdsNode
 from fluoro.dds.pose_feed import PoseFeed
@@ -24,6 +25,7 @@ from fluoro.geometry.trajectory import Trajectory, waypoint_trajectory
 from operators.monitor import StreamMonitor
 
 if TYPE_CHECKING:
+    from fluoro.dds.bag import BagNode
     from fluoro.dds.igtl import IgtlServer
 
 __all__ = ["DdsParts", "bag_trajectory", "open_dds"]
@@ -38,12 +40,16 @@ class DdsParts:
         sink: Frames; None: none are sent.
         bag: Frames into a bag; None: into none.
         igtl: Frames by OpenIGTLink; None: none.
+        estimates: Poses that registration finds, over DDS and into the bag.
+        clock: Time of what goes out [ns].
     """
 
     feed: PoseFeed | None = None
     sink: FrameSink | None = None
     bag: FrameSink | None = None
     igtl: IgtlServer | None = None
+    estimates: tuple[EstimateSink, ...] = ()
+    clock: Callable[[], int] = time.time_ns
 
     def dropped(self) -> dict[str, int]:
         """Poses and frames lost here, by where."""
@@ -78,10 +84,12 @@ def open_dds(
         OutputError: The bag cannot be written.
     """
     source, dds = config.pose_source, config.dds
-    bag = _open_bag(config, isocenter_xyz_mm, folder, stack) if folder and dds.bag else None
+    bag_node = _open_bag(config, folder, stack) if folder and dds.bag else None
     igtl = _open_igtl(config.igtl, isocenter_xyz_mm, stack) if config.igtl.enabled else None
+    bag = _frames_to(bag_node, config, isocenter_xyz_mm, time.time_ns)
+    estimates = _estimates_to(bag_node, config, isocenter_xyz_mm, time.time_ns)
     if not (isinstance(source, DdsPoses) or dds.frames or dds.control_topic):
-        return DdsParts(bag=bag, igtl=igtl) if bag or igtl else None
+        return DdsParts(bag=bag, igtl=igtl, estimates=estimates) if bag or igtl else None
     node = DdsNode(dds)
     stack.callback(node.close)
     clock = make_clock(node)
@@ -89,26 +97,51 @@ def open_dds(
     if isinstance(source, DdsPoses):
         feed = PoseFeed(node, source, isocenter_xyz_mm, make_limits(config.carm))
     if dds.frames:
-        sink = FrameSink(node, dds.frames, isocenter_xyz_mm, clock)
+        sink = _frames_to(node, config, isocenter_xyz_mm, clock)
+        estimates += _estimates_to(node, config, isocenter_xyz_mm, clock)
     if dds.control_topic:
         RemoteControls(node, dds.control_topic, controls)
-    parts = DdsParts(feed=feed, sink=sink, bag=bag, igtl=igtl)
+    parts = DdsParts(feed=feed, sink=sink, bag=bag, igtl=igtl, estimates=estimates, clock=clock)
     beacon = StatusBeacon(node, clock, lambda: _states(parts, monitor, isocenter_xyz_mm))
     stack.callback(beacon.close)
     return parts
 
 
-def _open_bag(
-    config: Config, isocenter_xyz_mm: Sequence[float], folder: Path, stack: ExitStack
-) -> FrameSink:
+def _open_bag(config: Config, folder: Path, stack: ExitStack) -> BagNode:
     from fluoro.dds.bag import BagNode
 
-    frames = config.dds.frames or DdsFramesConfig()
-    if frames.protocol != "ros2":
-        raise InputError(f"dds.bag needs dds.frames.protocol: ros2, got {frames.protocol}")
+    protocol = _frames_config(config).protocol
+    if protocol != "ros2":
+        raise InputError(f"dds.bag needs dds.frames.protocol: ros2, got {protocol}")
     node = BagNode(folder / "bag")
     stack.callback(node.close)
-    return FrameSink(node, frames, isocenter_xyz_mm, time.time_ns)
+    return node
+
+
+def _frames_config(config: Config) -> DdsFramesConfig:
+    return config.dds.frames or DdsFramesConfig()
+
+
+def _frames_to(
+    node: DdsNode | BagNode | None,
+    config: Config,
+    isocenter_xyz_mm: Sequence[float],
+    clock: Callable[[], int],
+) -> FrameSink | None:
+    return FrameSink(node, _frames_config(config), isocenter_xyz_mm, clock) if node else None
+
+
+def _estimates_to(
+    node: DdsNode | BagNode | None,
+    config: Config,
+    isocenter_xyz_mm: Sequence[float],
+    clock: Callable[[], int],
+) -> tuple[EstimateSink, ...]:
+    """What sends estimates, where there are any and the protocol has poses."""
+    frames = _frames_config(config)
+    if node is None or not config.registration.enabled or frames.protocol != "ros2":
+        return ()
+    return (EstimateSink(node, frames, isocenter_xyz_mm, clock),)
 
 
 def _open_igtl(

@@ -1,7 +1,8 @@
-"""Every estimate into the run's record, and the newest to the console."""
+"""Every estimate into the run's record, to the console and out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec, OutputContext
@@ -10,6 +11,7 @@ from fluoro.config import ImageChainConfig
 from fluoro.console.controls import LiveControls
 from fluoro.console.server import Console
 from fluoro.console.tracking import TrackingView
+from fluoro.dds.estimate_sink import EstimateSink
 from fluoro.imaging.frame import FrameHeader
 from fluoro.registration.frame_target import shown
 from fluoro.registration.track_record import ScoredEstimate, TrackedFrame, TrackRecord
@@ -20,7 +22,7 @@ __all__ = ["EstimatesOp"]
 
 
 class EstimatesOp(Operator):
-    """Holds estimates against the truth, records and shows them.
+    """Holds estimates against the truth, records, shows and sends them.
 
     Ports:
         estimate (in): `TrackedFrame`, the frame's header with its true pose as metadata.
@@ -30,6 +32,7 @@ class EstimatesOp(Operator):
         console: Shows the newest; None: there is none.
         config: Chain that made the pictures, whose window the console's pictures take.
         controls: Window and polarity of the moment.
+        sinks: Where estimates are sent.
     """
 
     def __init__(
@@ -40,10 +43,11 @@ class EstimatesOp(Operator):
         console: Console | None,
         config: ImageChainConfig,
         controls: LiveControls,
+        sinks: Sequence[EstimateSink] = (),
         **kwargs: Any,
     ) -> None:
         self._record, self._console = record, console
-        self._config, self._controls = config, controls
+        self._config, self._controls, self._sinks = config, controls, sinks
         super().__init__(fragment, *args, **kwargs)
 
     def setup(self, spec: OperatorSpec) -> None:
@@ -56,6 +60,8 @@ class EstimatesOp(Operator):
         """Take one estimate."""
         tracked: TrackedFrame = input_.receive("estimate")
         header: FrameHeader = self.metadata[HEADER]
+        for sink in self._sinks:
+            sink.send(tracked.estimate, header)
         scored = self._record.add(tracked.estimate, header.pose)
         if self._console:
             self._console.show_tracking(self._view(tracked, scored))

@@ -185,6 +185,7 @@ class FluoroApp(Application):
             console=parts.console,
             config=self._config.image_chain,
             controls=parts.controls,
+            sinks=parts.dds.estimates if parts.dds else (),
             name="estimates",
         )
         self.add_flow(tracker, estimates, {("estimate", "estimate")})
@@ -228,6 +229,7 @@ class FluoroApp(Application):
             frames=self._config.run.frames,
             stop=parts.stop,
             on_blank=parts.dds.sink.send_black if parts.dds.sink else None,
+            wire_clock=parts.dds.clock,
             turn=self._renderer_free,
             name="pose_subscriber",
         )

@@ -45,6 +45,7 @@ class PoseSubscriberOp(Operator):
         frames: How many; None: until stopped.
         stop: Ends the stream when set.
         on_blank: Called when silence blanks the picture.
+        wire_clock: Time of frames that the clock triggers [ns]: the machine's, or /clock's.
         turn: Acquired for each pose and released when it is rendered, so that the next one is the
             newest of that moment; None: a pose may wait before the renderer.
 
@@ -64,12 +65,14 @@ class PoseSubscriberOp(Operator):
         frames: int | None,
         stop: threading.Event,
         on_blank: Callable[[], None] | None,
+        wire_clock: Callable[[], int] = time.time_ns,
         turn: threading.Semaphore | None = None,
         **kwargs: Any,
     ) -> None:
         self._feed, self._config, self._geometry = feed, config, geometry
         self._controls, self._frames, self._stop = controls, frames, stop
         self._on_blank, self._turn, self._clock = on_blank, turn, clock
+        self._wire_clock = wire_clock
         self._number = 0
         self._silent = False
         self._before_blank: ControlState | None = None
@@ -107,7 +110,7 @@ class PoseSubscriberOp(Operator):
             return self._next_in_turn(self._turn) if self._turn else self._feed.next(WAIT_S)
         if self._config.interpolation_delay_ms is None:
             return self._feed.latest()
-        return self._feed.at(time.time_ns() - round(self._config.interpolation_delay_ms * 1e6))
+        return self._feed.at(self._wire_clock() - round(self._config.interpolation_delay_ms * 1e6))
 
     def _next_in_turn(self, turn: threading.Semaphore) -> ReceivedPose | None:
         if not turn.acquire(timeout=WAIT_S):
@@ -128,7 +131,7 @@ class PoseSubscriberOp(Operator):
             origin=PoseOrigin(
                 stamp_ns=received.stamp_ns,
                 sequence=received.sequence,
-                time_ns=now_ns if by_clock else received.stamp_ns,
+                time_ns=self._wire_clock() if by_clock else received.stamp_ns,
             ),
         )
         return self._clock.applied(header, state)

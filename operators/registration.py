@@ -92,9 +92,13 @@ class RegistrationOp(Operator):
     def _estimate(self, image: NDArray[np.float32], header: FrameHeader) -> PoseEstimate:
         """The pose; a picture that shows nothing, black or white all over, loses it."""
         config = with_controls(self._config, self._controls.snapshot())
-        seen = (header.geometry, header.number, header.number / self._fps)
+        seen = (header.geometry, header.number, self._time_s(header))
         try:
             target = target_from_frame(image, config, header.geometry.pixel_spacing_mm)
             return self._tracker.track(target, *seen)
         except InputError as error:
             return self._tracker.blind(str(error), *seen)
+
+    def _time_s(self, header: FrameHeader) -> float:
+        """When the frame was taken: by its sender's clock, or by its number."""
+        return header.origin.time_ns * 1e-9 if header.origin else header.number / self._fps

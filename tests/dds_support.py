@@ -7,6 +7,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from fluoro.dds import qos
+
 ROOT = Path(__file__).parent.parent
 ROBOT = ROOT / "examples" / "robot_carm.py"
 
@@ -21,6 +23,18 @@ def wait_until(holds, timeout_s=10.0):
     while not holds():
         assert time.monotonic() < end_s, "waited too long"
         time.sleep(0.005)
+
+
+class Heard(list):
+    """Samples of a topic as they come."""
+
+    def __init__(self, node, topic, kind):
+        super().__init__()
+        self.listener = node.listen(topic, kind, qos.reliable(), lambda s, _w: self.append(s))
+
+    def one(self):
+        wait_until(lambda: len(self) > 0)
+        return self[-1]
 
 
 @contextmanager

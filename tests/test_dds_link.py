@@ -25,7 +25,7 @@ from fluoro.errors import DeviceError, InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.setup import make_limits
 from fluoro.imaging.frame import FluoroFrame, PoseOrigin, to_uint8
-from tests.dds_support import own_domain, wait_until
+from tests.dds_support import Heard, own_domain, wait_until
 
 pytestmark = pytest.mark.dds
 
@@ -39,17 +39,6 @@ def node():
     node = DdsNode(DdsConfig(domain=own_domain()))
     yield node
     node.close()
-
-
-class Heard(list):
-    """Samples of a topic as they come."""
-
-    def __init__(self, node, topic, kind):
-        self.listener = node.listen(topic, kind, qos.reliable(), lambda s, _w: self.append(s))
-
-    def one(self):
-        wait_until(lambda: len(self) > 0)
-        return self[-1]
 
 
 def make_frame(number=5, origin=None):

@@ -4,10 +4,11 @@
     tools/soak.py                      two minutes, as continuous integration runs it
     tools/soak.py --seconds 1800       half an hour
 
-The whole simulator (configs/robot.yaml on a small detector) renders what examples/robot_carm.py asks
-for, over DDS on loopback. Once it has warmed up, the resident memory of both processes is read every
-half second. The figure is the median of the last quarter minus that of the first, in MB; what
-each process notes of every frame (stamps, pose) belongs to it. Ends with 1 where it exceeds the limit.
+The whole simulator (configs/robot.yaml on a small detector) renders what examples/robot_carm.py
+asks for, over DDS on loopback. Once it has warmed up, the resident memory of both processes is read
+every half second. The figure is the median of the last quarter minus that of the first, in MB; what
+each process notes of every frame (stamps, pose) belongs to it. Ends with 1 where it exceeds the
+limit.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,22 @@ from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.se3 import interpolate
 from fluoro.registration.metrics import cube_corners_xyz_mm, mtre_mm
-from fluoro.registration.tracking import PoseEstimate
 
-__all__ = ["Servo"]
+__all__ = ["Located", "Servo"]
 
 Array = NDArray[np.float64]
+
+
+class Located(Protocol):
+    """Where a picture says that the C-arm stood, such as a tracker's `PoseEstimate`."""
+
+    @property
+    def world_from_carm(self) -> Array:
+        """4x4 pose [mm]."""
+
+    @property
+    def converged(self) -> bool:
+        """Whether to believe it."""
 
 
 class Servo:
@@ -55,7 +66,7 @@ class Servo:
         self._ended: tuple[float, float] | None = None
         self._arrived = False
 
-    def move(self, estimate: PoseEstimate, stood: CarmPose) -> CarmPose | None:
+    def move(self, estimate: Located, stood: CarmPose) -> CarmPose | None:
         """Where to go next; None: the wanted view is reached, as far as the picture tells.
 
         Where the estimate is not believed the C-arm stays for another picture.
@@ -73,7 +84,7 @@ class Servo:
             return None
         return self._stepped(estimate, here) if estimate.converged else stood
 
-    def _stepped(self, estimate: PoseEstimate, here: Array) -> CarmPose:
+    def _stepped(self, estimate: Located, here: Array) -> CarmPose:
         goal = here @ np.linalg.inv(estimate.world_from_carm) @ self._wanted
         way_mm = mtre_mm(goal, here, self._corners)
         there = interpolate(here, goal, min(1.0, self._step_mm / max(way_mm, 1e-9)))
