@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fluoro.compat.preprocessor import VolumePreprocessor
     from fluoro.compat.settings import (
         CarmGeometry,
+        HuToMuCalibration,
         HuToMuMapping,
         MetricsSettings,
         OutputSettings,
@@ -38,6 +39,7 @@ __all__ = [
     "CineSequence",
     "FluoroSimulator",
     "Frame",
+    "HuToMuCalibration",
     "HuToMuMapping",
     "MetricsSettings",
     "OutputSettings",
@@ -54,8 +56,8 @@ __all__ = [
 ]
 
 _SETTINGS = (
-    "CarmGeometry", "HuToMuMapping", "MetricsSettings", "OutputSettings", "PreprocessingSettings",
-    "RealismSettings", "SimulatorConfig", "XrayPhysics",
+    "CarmGeometry", "HuToMuCalibration", "HuToMuMapping", "MetricsSettings", "OutputSettings",
+    "PreprocessingSettings", "RealismSettings", "SimulatorConfig", "XrayPhysics",
 )  # fmt: skip
 
 __getattr__ = lazy_names(

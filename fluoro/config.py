@@ -27,6 +27,7 @@ from pydantic import (
 
 from fluoro.compat.settings import (  # the few-line API's, importable from here as well
     CarmGeometry,
+    HuToMuCalibration,
     HuToMuMapping,
     MetricsSettings,
     OutputSettings,
@@ -50,6 +51,7 @@ __all__ = [
     "DdsFramesConfig",
     "DdsPoses",
     "HolovizConfig",
+    "HuToMuCalibration",
     "HuToMuMapping",
     "IgtlConfig",
     "ImageChainConfig",

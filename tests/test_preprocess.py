@@ -102,6 +102,7 @@ def test_a_preprocessed_ct_loads_as_the_ct_does_without_a_copy(tmp_path):
 def test_a_folder_holds_what_fluorosim_reads_of_it(tmp_path):
     volume, _ = preprocessed(tmp_path)
     facts = json.loads((tmp_path / "folder" / "metadata.json").read_text())
+    assert facts.pop("calibration")["settings"]["hu_to_mu"]["kind"] == "physical"
     mu = np.load(tmp_path / "folder" / "mu_volume.npy")
     np.testing.assert_array_equal(mu, mu_from_hu(ramp(), 70.0))
     assert facts == {

@@ -122,7 +122,8 @@ SIGNATURES = {
     "PreprocessedVolume.save": "self, output_dir",
     "PreprocessedVolume.load": "input_dir",
     "VolumeMetadata": (
-        "shape_zyx, spacing_zyx_mm, origin_xyz_mm=None, hu_range=None, mu_range=None, source=None"
+        "shape_zyx, spacing_zyx_mm, origin_xyz_mm=None, hu_range=None, mu_range=None, source=None, "
+        "calibration=None"
     ),
     "FluoroSimulator": "volume, config=None",
     "FluoroSimulator.render_frame": (
@@ -142,6 +143,10 @@ SIGNATURES = {
         "detector_height_px=512, pixel_spacing_mm=0.5"
     ),
     "XrayPhysics": "step_mm=0.5, i0=1.0, normalize=True, invert=True",
+    "HuToMuCalibration": (
+        "reference_energy_kev=60.0, hu_bone_anchor=1500.0, mu_water_override_mm_inv=None, "
+        "mu_bone_override_mm_inv=None"
+    ),
     "HuToMuMapping": "hu_min=-1000.0, hu_max=3000.0, mu_min=0.0, mu_max=0.02",
     "RealismSettings": (
         "enabled=False, gain=1.0, bias=0.0, poisson_photons=0.0, gaussian_sigma=0.0, "

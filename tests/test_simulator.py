@@ -93,6 +93,7 @@ def test_settings_are_importable_where_scripts_look_for_them():
 
     assert config.SimulatorConfig is SimulatorConfig
     assert config.HuToMuMapping is fluoro.HuToMuMapping
+    assert config.HuToMuCalibration is fluoro.HuToMuCalibration
     assert rendering.SlangDiffDRRConfig is diffdrr_slang_renderer.SlangDiffDRRConfig
     assert rendering.apply_realism is realism.apply_realism
     assert ct.load_nifti_hu is dicom_ingest.load_nifti_hu
@@ -131,6 +132,7 @@ def test_settings_change_by_copies():
         (lambda: OutputSettings(save_to_disk=True), "output_dir must be"),
         (lambda: fluoro.PreprocessingSettings(hu_clip_min=4000), "hu_clip_min must be less"),
         (lambda: SimulatorConfig(backend="optix"), "backend must be 'slang'"),
+        (lambda: fluoro.HuToMuCalibration(hu_bone_anchor=0), "hu_bone_anchor must be"),
         (lambda: Pose(rotation=(0, math.nan, 0)), "rotation must be 3 finite numbers"),
         (lambda: Pose(translation=(0, 0)), "translation must be 3 numbers"),
         (lambda: Pose.from_dict({"angles": (0, 0, 0)}), r"got \['angles'\]"),
@@ -347,6 +349,13 @@ def test_preprocessing_follows_the_documented_line():
     assert volume.metadata.hu_range == (-2000, 9000)
     assert volume.metadata.mu_range == pytest.approx((0, 0.02))
     assert volume.metadata.source == "numpy"
+    assert volume.metadata.calibration == {
+        "scheme": "legacy_minmax",
+        "hu_min": -1000,
+        "hu_max": 3000,
+        "mu_min": 0,
+        "mu_max": 0.02,
+    }
 
 
 def test_preprocessing_settings_have_their_effect():
@@ -361,6 +370,31 @@ def test_preprocessing_settings_have_their_effect():
     np.testing.assert_allclose(
         mu(hu_clip_min=-1000, hu_clip_max=2000), [0.03, 0.04, 0.06], rtol=1e-5
     )
+
+
+def test_calibration_goes_through_air_water_and_bone():
+    hu = np.array([-3000.0, -1000.0, -400.0, 0.0, 750.0, 1500.0, 3000.0]).reshape(1, 1, 7)
+    settings = fluoro.PreprocessingSettings(hu_to_mu=fluoro.HuToMuCalibration())
+    volume = VolumePreprocessor.from_numpy(hu, settings=settings).preprocess()
+    water, bone = 0.02059, 0.3148 * 1.92 / 10  # NIST, 60 keV
+    expected = [0, 0, 0.6 * water, water, (water + bone) / 2, bone, 2 * bone - water]
+    np.testing.assert_allclose(volume.mu_volume.ravel(), expected, rtol=3e-4, atol=1e-9)
+    assert volume.metadata.calibration["scheme"] == "two_anchor_piecewise_linear_v1"
+
+
+def test_calibration_may_be_given_by_its_attenuations():
+    hu = np.array([-500.0, 0.0, 500.0]).reshape(1, 1, 3)
+
+    def mu(calibration, **clip):
+        settings = fluoro.PreprocessingSettings(hu_to_mu=calibration, **clip)
+        return VolumePreprocessor.from_numpy(hu, settings=settings).preprocess().mu_volume.ravel()
+
+    own = fluoro.HuToMuCalibration(500.0, 1000.0, 0.01, 0.03)  # the energy is not asked for
+    np.testing.assert_allclose(mu(own), [0.005, 0.01, 0.02], rtol=1e-6)
+    np.testing.assert_allclose(mu(own, hu_clip_max=0.0), [0.005, 0.01, 0.01], rtol=1e-6)
+    np.testing.assert_allclose(mu(own, hu_clip_max=0.0, clip_hu=False), mu(own))
+    with pytest.raises(InputError, match=r"energy_kev must lie in \[20, 150\] keV, got 500"):
+        mu(fluoro.HuToMuCalibration(500.0))
 
 
 def test_folder_keeps_everything_and_is_read_back_without_a_copy(tmp_path):
@@ -405,6 +439,7 @@ def test_folder_that_fluorosim_wrote_is_read(tmp_path, dtype):
     assert volume.spacing_zyx_mm == (1.0, 0.5, 0.25)
     assert volume.metadata.hu_range == (-1000.0, 3000.0)
     assert volume.metadata.source == "a CT"
+    assert volume.metadata.calibration == {"scheme": "legacy_minmax"}
     assert VolumeMetadata.from_dict(facts).to_dict()["spacing_zyx_mm"] == [1.0, 0.5, 0.25]
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fluoro.compat.calibration import calibrated_mu, calibration_facts
 from fluoro.compat.ct import CtVolume, ct_volume, load_dicom_series_hu, load_nifti_hu
-from fluoro.compat.settings import PreprocessingSettings
+from fluoro.compat.settings import HuToMuCalibration, PreprocessingSettings
 from fluoro.compat.volume import PreprocessedVolume, VolumeMetadata, require_three_axes
 from fluoro.errors import InputError
 from fluoro.volume.attenuation import HuToMu, LinearCurve
@@ -151,13 +153,17 @@ class VolumePreprocessor:
         """Clip, map to attenuation and, where `output_dir` is given, save.
 
         Raises:
+            InputError: An energy of the settings for which there is no attenuation.
             OutputError: `output_dir` cannot be written.
         """
         to_mu = _hu_to_mu(self._settings)
         mu = np.empty(self.shape, np.float32)
         for plane, hu in zip(mu, self._hu, strict=True):
-            plane[...] = to_mu.mu(hu)
-        facts = vars(self._metadata) | {"mu_range": _range(mu)}
+            plane[...] = to_mu(hu)
+        facts = vars(self._metadata) | {
+            "mu_range": _range(mu),
+            "calibration": _calibration(self._settings),
+        }
         volume = PreprocessedVolume(mu, VolumeMetadata(**facts))
         if output_dir is not None:
             volume.save(output_dir)
@@ -170,9 +176,14 @@ class VolumePreprocessor:
         )
 
 
-def _hu_to_mu(settings: PreprocessingSettings) -> HuToMu:
+def _hu_to_mu(settings: PreprocessingSettings) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
     line = settings.hu_to_mu
-    return HuToMu(
+    if isinstance(line, HuToMuCalibration):
+        ends = (
+            (settings.hu_clip_min, settings.hu_clip_max) if settings.clip_hu else (-np.inf, np.inf)
+        )
+        return lambda hu: calibrated_mu(line, np.clip(hu, *ends))
+    to_mu = HuToMu(
         curve=LinearCurve(
             hu_min=line.hu_min,
             hu_max=line.hu_max,
@@ -182,6 +193,15 @@ def _hu_to_mu(settings: PreprocessingSettings) -> HuToMu:
         hu_clip_min=settings.hu_clip_min if settings.clip_hu else None,
         hu_clip_max=settings.hu_clip_max if settings.clip_hu else None,
     )
+    return to_mu.mu
+
+
+def _calibration(settings: PreprocessingSettings) -> dict[str, Any]:
+    """How CT numbers became attenuation, in fluorosim's words."""
+    line = settings.hu_to_mu
+    if isinstance(line, HuToMuCalibration):
+        return calibration_facts(line)
+    return {"scheme": "legacy_minmax", **vars(line)}
 
 
 def _range(volume: NDArray[Any]) -> tuple[float, float]:

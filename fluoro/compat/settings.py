@@ -15,6 +15,7 @@ from fluoro.errors import InputError
 
 __all__ = [
     "CarmGeometry",
+    "HuToMuCalibration",
     "HuToMuMapping",
     "MetricsSettings",
     "OutputSettings",
@@ -119,6 +120,34 @@ class HuToMuMapping:
 
 
 @dataclass(frozen=True)
+class HuToMuCalibration:
+    """Straight lines from air to water and from water to cortical bone, and on beyond it.
+
+        mu = mu_water (1 + HU / 1000)                               up to water, never below 0
+        mu = mu_water + HU (mu_bone - mu_water) / hu_bone_anchor    above
+
+    Attributes:
+        reference_energy_kev: Photon energy at which water and bone are taken, 20 to 150 [keV].
+        hu_bone_anchor: CT number of cortical bone in this CT [HU], > 0.
+        mu_water_override_mm_inv: Attenuation of water [1/mm], > 0; None: by the energy.
+        mu_bone_override_mm_inv: Attenuation of cortical bone [1/mm], > 0; None: by the energy.
+
+    Raises:
+        InputError: A value that is not positive.
+    """
+
+    reference_energy_kev: float = 60.0
+    hu_bone_anchor: float = 1500.0
+    mu_water_override_mm_inv: float | None = None
+    mu_bone_override_mm_inv: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None:
+                _require(name, value, above=0)
+
+
+@dataclass(frozen=True)
 class RealismSettings:
     """What a detector does to the intensity, before it is inverted for display.
 
@@ -209,7 +238,7 @@ class PreprocessingSettings:
         hu_clip_min: Lower CT numbers become this one [HU].
         hu_clip_max: Higher CT numbers become this one [HU].
         clip_hu: Whether they do.
-        hu_to_mu: From CT numbers to attenuation.
+        hu_to_mu: From CT numbers to attenuation: a straight line, or one through water and bone.
 
     Raises:
         InputError: Clipping ends in another order.
@@ -218,7 +247,7 @@ class PreprocessingSettings:
     hu_clip_min: float = -1024.0
     hu_clip_max: float = 3071.0
     clip_hu: bool = True
-    hu_to_mu: HuToMuMapping = field(default_factory=HuToMuMapping)
+    hu_to_mu: HuToMuMapping | HuToMuCalibration = field(default_factory=HuToMuMapping)
 
     def __post_init__(self) -> None:
         _require_order("hu_clip_min", self.hu_clip_min, "hu_clip_max", self.hu_clip_max)

@@ -47,6 +47,7 @@ class VolumeMetadata:
         hu_range: Lowest and highest CT number before clipping [HU]; None: not known.
         mu_range: Lowest and highest attenuation [1/mm]; None: not known.
         source: What it was made from.
+        calibration: How CT numbers became attenuation; None: not known.
         direction: 9 numbers, the rows of the matrix whose columns are the directions of the x, y
             and z index in patient LPS; None: they run along L, P and S.
     """
@@ -57,6 +58,7 @@ class VolumeMetadata:
     hu_range: Range | None = None
     mu_range: Range | None = None
     source: str | None = None
+    calibration: dict[str, Any] | None = None
     direction: tuple[float, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -227,14 +229,20 @@ class PreprocessedVolume:
         _require_files(folder)
         if is_ready(folder):
             volume = open_preprocessed(folder)
-            return cls.from_mu(volume, source=_recorded_source(folder))
+            return cls.from_mu(volume, **_recorded(folder))
         planes, figures = preprocessed_planes(folder)
         mu_zyx = np.stack([*planes.read(0, planes.grid.shape_zyx[0])]).astype(np.float32)
         volume = MuVolume(mu_zyx=mu_zyx, grid=planes.grid, source=planes.source, figures=figures)
-        return cls.from_mu(volume, source=_recorded_source(folder))
+        return cls.from_mu(volume, **_recorded(folder))
 
     @classmethod
-    def from_mu(cls, volume: MuVolume, *, source: str | None = None) -> PreprocessedVolume:
+    def from_mu(
+        cls,
+        volume: MuVolume,
+        *,
+        source: str | None = None,
+        calibration: dict[str, Any] | None = None,
+    ) -> PreprocessedVolume:
         """What fluoro's own readers give, without a copy."""
         grid, figures = volume.grid, volume.figures
         x, y, z = grid.spacing_xyz_mm
@@ -245,6 +253,7 @@ class PreprocessedVolume:
             hu_range=figures.hu_range if figures else None,
             mu_range=figures.mu_range if figures else None,
             source=source or volume.source,
+            calibration=calibration,
             direction=tuple(value for row in grid.direction for value in row),
         )
         return cls(volume.mu_zyx, metadata)
@@ -263,9 +272,13 @@ def _require_files(folder: Path) -> None:
         raise MissingError(f"{folder / METADATA_NAME}: there is no such file")
 
 
-def _recorded_source(folder: Path) -> str | None:
-    """What fluorosim's metadata calls the source."""
+def _recorded(folder: Path) -> dict[str, Any]:
+    """What the folder's metadata says of the source and the calibration."""
     with suppress(OSError, ValueError, AttributeError):
-        source = json.loads((folder / METADATA_NAME).read_text(encoding="utf-8")).get("source")
-        return None if source is None else str(source)
-    return None
+        facts = json.loads((folder / METADATA_NAME).read_text(encoding="utf-8"))
+        source, calibration = facts.get("source"), facts.get("calibration")
+        return {
+            "source": None if source is None else str(source),
+            "calibration": calibration if isinstance(calibration, dict) else None,
+        }
+    return {}

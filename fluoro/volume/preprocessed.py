@@ -165,12 +165,12 @@ def write_preprocessed(
             figures=planes.figures,
             progress=progress,
         )
-        text = json.dumps(_metadata(planes), indent=2)
+        text = json.dumps(_metadata(planes, key), indent=2)
         (stage / METADATA_NAME).write_text(text, encoding="utf-8")
     return _open_ours(folder)
 
 
-def _metadata(planes: MuPlanes) -> dict[str, Any]:
+def _metadata(planes: MuPlanes, key: Mapping[str, Any]) -> dict[str, Any]:
     """As fluorosim's VolumeMetadata."""
     figures = planes.figures()
     return {
@@ -180,6 +180,7 @@ def _metadata(planes: MuPlanes) -> dict[str, Any]:
         "hu_range": figures.hu_range,
         "mu_range": figures.mu_range,
         "source": planes.source,
+        "calibration": dict(key),
     }
 
 
