@@ -113,6 +113,20 @@ def test_reading_a_ct_without_what_reads_it_says_how_to_get_it(tmp_path):
     assert printed == expected
 
 
+def test_everything_of_the_renderer_is_importable_without_pytorch(tmp_path):
+    printed = run(
+        """
+        from fluoro.rendering import *
+        from fluoro.rendering.diffdrr_slang_renderer import *
+        print(SlangDiffDRRRenderer.__name__, "TorchSlangDiffDRR" in globals())
+        """,
+        ROOT,
+        tmp_path,
+        blocked=OPTIONAL,
+    )
+    assert printed == "SlangDiffDRRRenderer False\n"
+
+
 def test_application_without_holoscan_says_how_to_get_it(tmp_path):
     printed = run(
         f"""

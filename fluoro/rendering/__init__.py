@@ -5,6 +5,7 @@ fluorosim's names for renderer and realism are importable from here as well.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from fluoro.compat.lazy import lazy_names
@@ -23,18 +24,20 @@ if TYPE_CHECKING:
 __all__ = [
     "RealismConfig",
     "SlangDiffDRRConfig",
-    "SlangDiffDRRFunction",
     "SlangDiffDRRRenderer",
-    "TorchSlangDiffDRR",
     "apply_realism",
-    "create_slang_diffdrr_optimizer",
     "render_diffdrr_slang",
 ]
+_RENDERER = ("SlangDiffDRRConfig", "SlangDiffDRRRenderer", "render_diffdrr_slang")
+_PYTORCHS = ("SlangDiffDRRFunction", "TorchSlangDiffDRR", "create_slang_diffdrr_optimizer")
+
+if find_spec("torch") is not None:
+    __all__ += ["SlangDiffDRRFunction", "TorchSlangDiffDRR", "create_slang_diffdrr_optimizer"]
 
 __getattr__ = lazy_names(
     __name__,
     {
-        **dict.fromkeys(__all__, "fluoro.rendering.diffdrr_slang_renderer"),
+        **dict.fromkeys(_RENDERER + _PYTORCHS, "fluoro.rendering.diffdrr_slang_renderer"),
         **dict.fromkeys(("RealismConfig", "apply_realism"), "fluoro.rendering.realism"),
     },
 )

@@ -1,5 +1,6 @@
 """Where fluorosim's scripts look for its renderer; PyTorch is imported when a name needs it."""
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from fluoro.compat.lazy import lazy_names
@@ -16,14 +17,10 @@ if TYPE_CHECKING:
         create_slang_diffdrr_optimizer,
     )
 
-__all__ = [
-    "SlangDiffDRRConfig",
-    "SlangDiffDRRFunction",
-    "SlangDiffDRRRenderer",
-    "TorchSlangDiffDRR",
-    "create_slang_diffdrr_optimizer",
-    "render_diffdrr_slang",
-]
+__all__ = ["SlangDiffDRRConfig", "SlangDiffDRRRenderer", "render_diffdrr_slang"]
+
+if find_spec("torch") is not None:
+    __all__ += ["SlangDiffDRRFunction", "TorchSlangDiffDRR", "create_slang_diffdrr_optimizer"]
 
 __getattr__ = lazy_names(
     __name__,
