@@ -50,12 +50,14 @@ __all__ = [
     "DdsConfig",
     "DdsFramesConfig",
     "DdsPoses",
+    "DetectorResponseConfig",
     "HolovizConfig",
     "HuToMuCalibration",
     "HuToMuMapping",
     "IgtlConfig",
     "ImageChainConfig",
     "JointConfig",
+    "MaterialsConfig",
     "MetricsSettings",
     "OptimiserConfig",
     "OutputSettings",
@@ -72,6 +74,7 @@ __all__ = [
     "SimulatorConfig",
     "StartConfig",
     "VolumeConfig",
+    "XrayConfig",
     "XrayPhysics",
     "absolute_path",
     "load_config",
@@ -290,6 +293,21 @@ class ContrastConfig(Section):
     )
 
 
+class MaterialsConfig(Section):
+    """What the voxels are made of, for a beam of many energies (image_chain.xray)."""
+
+    kind: Literal["tissues", "soft_and_bone", "schneider"] = Field(
+        "tissues",
+        description="By CT number: tissues is air, lung, fat, soft tissue and bone; soft_and_bone "
+        "air, soft tissue and bone; schneider the tissues of Schneider et al. 2000.",
+    )
+    ct_energy_kev: Annotated[float, Field(ge=40, le=150, allow_inf_nan=False)] = Field(
+        70.0,
+        description="Effective energy of the CT scanner, at which CT numbers come back [keV]; "
+        "without effect on schneider.",
+    )
+
+
 class VolumeConfig(Section):
     """What is in the beam: a phantom made in code, or a CT from a file."""
 
@@ -332,6 +350,10 @@ class VolumeConfig(Section):
     )
     hu_to_mu: HuToMuConfig = Field(
         PhysicalMap(), description="How CT numbers become attenuation: physical or linear."
+    )
+    materials: MaterialsConfig | None = Field(
+        None,
+        description="From CT numbers to materials; only with image_chain.xray, where null is {}.",
     )
     hu_clip_min: HounsfieldUnit | None = Field(
         -1024.0, description="Lower CT numbers become this one [HU]; null: none do."
@@ -909,6 +931,82 @@ class BrightnessConfig(Section):
         return self
 
 
+class DetectorResponseConfig(Section):
+    """What the detector makes of a photon; its converter is caesium iodide."""
+
+    kind: Literal["energy_integrating", "photon_counting"] = Field(
+        "energy_integrating", description="An absorbed photon adds its energy, or counts as one."
+    )
+    csi_mm: Annotated[float, Field(gt=0, le=10)] = Field(0.6, description="Its thickness [mm].")
+    packing: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.75, description="Share of it that the needles fill."
+    )
+    swank_factor: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.85,
+        description="What the spread of a photon's light leaves of the signal to noise squared; "
+        "without effect on photon_counting.",
+    )
+
+
+class XrayConfig(Section):
+    """The tube, its filters and the detector's response: a beam of many energies."""
+
+    tube_voltage_kv: Annotated[int, Field(ge=40, le=150)] = Field(
+        80, description="Tube voltage [kV]; tungsten, 12 degrees."
+    )
+    aluminium_mm: Annotated[float, Field(ge=1, le=100)] = Field(
+        3.0, description="Total filtration, the tube's own included [mm]."
+    )
+    copper_mm: Annotated[float, Field(ge=0, le=5)] = Field(
+        0.0, description="Copper filter besides [mm]."
+    )
+    spectrum: Literal["60KV_AL35", "90KV_AL40", "120KV_AL43"] | None = Field(
+        None, description="A spectrum by DeepDRR's name, instead of voltage and filters."
+    )
+    spectrum_csv: FilePath | None = Field(
+        None,
+        description="A spectrum of one's own, lines energy_kev,photons (per mm2 and mAs at 1 m "
+        "where the tube current counts), relative to the YAML file.",
+    )
+    tube_current_ma: Positive | None = Field(
+        None, description="Tube current [mA]; null: dose_ngy says how many photons there are."
+    )
+    pulse_width_ms: Positive | None = Field(None, description="Length of a frame's pulse [ms].")
+    energies: Annotated[int, Field(ge=3, le=12)] | None = Field(
+        None,
+        description="How many energies stand for the spectrum; null: 5, with inclusions 8 "
+        "(errors in docs/physics.md).",
+    )
+    detector: DetectorResponseConfig = Field(
+        DetectorResponseConfig(), description="The detector's response."
+    )
+
+    @model_validator(mode="after")
+    def _one_spectrum(self) -> XrayConfig:
+        given = [key for key in ("spectrum", "spectrum_csv") if getattr(self, key) is not None]
+        tube = ("tube_voltage_kv", "aluminium_mm", "copper_mm")
+        beside = [key for key in tube if getattr(self, key) != XrayConfig.model_fields[key].default]
+        if len(given) > 1:
+            raise KeyValueError("spectrum", "must not stand beside spectrum_csv")
+        if given and beside:
+            raise KeyValueError(beside[0], f"has no effect beside {given[0]}")
+        return self
+
+    @model_validator(mode="after")
+    def _current_and_pulse(self) -> XrayConfig:
+        if (self.tube_current_ma is None) != (self.pulse_width_ms is None):
+            missing = "tube_current_ma" if self.tube_current_ma is None else "pulse_width_ms"
+            raise KeyValueError(missing, "must be given beside the other of the two")
+        return self
+
+    @property
+    def charge_mas(self) -> float | None:
+        """Tube charge of a frame [mAs]; None: the dose decides."""
+        if self.tube_current_ma is None or self.pulse_width_ms is None:
+            return None
+        return self.tube_current_ma * self.pulse_width_ms / 1000
+
+
 class ImageChainConfig(Section):
     """From line integrals to the picture: counts, noise, blur, log, window, polarity."""
 
@@ -922,6 +1020,9 @@ class ImageChainConfig(Section):
         None,
         description="Pulses per second, at most run.fps, usually 3.75, 7.5, 15 or 30; between them "
         "the last picture is held. null: a pulse for every frame.",
+    )
+    xray: XrayConfig | None = Field(
+        None, description="Tube and detector; null: photons of one energy, hu_to_mu.energy_kev."
     )
     beer_lambert: bool = Field(True, description="Off: line integrals go straight to the window.")
     inverse_square: bool = Field(
@@ -967,6 +1068,15 @@ class ImageChainConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _one_dose(self) -> ImageChainConfig:
+        charged = self.xray is not None and self.xray.charge_mas is not None
+        if charged and "dose_ngy" in self.model_fields_set:
+            raise KeyValueError("dose_ngy", "has no effect beside xray.tube_current_ma")
+        if charged and self.brightness:
+            raise KeyValueError("brightness", "has no effect beside xray.tube_current_ma")
+        return self
+
+    @model_validator(mode="after")
     def _needs_beer_lambert(self) -> ImageChainConfig:
         if self.beer_lambert:
             return self
@@ -974,6 +1084,7 @@ class ImageChainConfig(Section):
             name
             for name, on in {
                 "brightness": self.brightness,
+                "xray": self.xray,
                 "poisson": self.poisson,
                 "log": self.log,
                 "blur_sigma_mm": self.blur_sigma_mm > 0,
@@ -1225,6 +1336,25 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _materials_belong_to_a_spectrum(self) -> Config:
+        if self.image_chain.xray is None:
+            if self.volume.materials:
+                raise KeyValueError("volume.materials", "has no effect without image_chain.xray")
+            return self
+        if self.renderer.projector == "siddon":
+            raise KeyValueError(
+                "renderer.projector", "siddon has no materials for image_chain.xray; use march"
+            )
+        curve = self.volume.hu_to_mu
+        if isinstance(curve, LinearMap) and (curve.hu_min, curve.mu_min_per_mm) != (-1000, 0):
+            raise KeyValueError(
+                "volume.hu_to_mu",
+                "must be physical, or linear from hu_min -1000 and mu_min_per_mm 0, for "
+                "image_chain.xray",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _bag_needs_the_recorder(self) -> Config:
         if self.dds.bag and not self.recorder.enabled:
             raise KeyValueError("dds.bag", "needs recorder.enabled: true")
@@ -1407,4 +1537,9 @@ def _with_absolute_paths(config: Config, path: Path, overridden: Sequence[str]) 
     if run.output_dir:
         output_dir = absolute("run.output_dir", run.output_dir)
         updates["run"] = run.model_copy(update={"output_dir": output_dir})
+    xray = config.image_chain.xray
+    if xray and xray.spectrum_csv:
+        csv = absolute("image_chain.xray.spectrum_csv", xray.spectrum_csv)
+        chain = {"xray": xray.model_copy(update={"spectrum_csv": csv})}
+        updates["image_chain"] = config.image_chain.model_copy(update=chain)
     return config.model_copy(update=updates)

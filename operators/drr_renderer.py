@@ -12,6 +12,7 @@ from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec
 from fluoro.geometry.labels import angle_label
 from fluoro.geometry.projection import View
 from fluoro.imaging.frame import FrameHeader
+from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.miss import explain_miss
 from fluoro.rendering.renderer import DrrRenderer
 from operators.messages import emit
@@ -29,7 +30,8 @@ class DrrRendererOp(Operator):
 
     Ports:
         pose (in): `FrameHeader`.
-        integrals (out): tensor (height, width) float32, line integrals, dimensionless; the header
+        integrals (out): tensor (height, width) float32, line integrals, dimensionless; or
+            (materials, height, width), thicknesses [mm], of a renderer of materials; the header
             with stamps `render_start` and `render_end` as metadata.
 
     Args:
@@ -42,7 +44,7 @@ class DrrRendererOp(Operator):
         self,
         fragment: Any,
         *args: Any,
-        renderer: DrrRenderer,
+        renderer: DrrRenderer | MaterialRenderer,
         isocenter_xyz_mm: Sequence[float],
         free: Semaphore | None = None,
         **kwargs: Any,

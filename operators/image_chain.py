@@ -28,7 +28,8 @@ class ImageChainOp(Operator):
     """Applies the image chain with the console's dose, window and polarity of the moment.
 
     Ports:
-        integrals (in): tensor (height, width) float32, line integrals.
+        integrals (in): tensor (height, width) float32, line integrals; or (materials, height,
+            width), thicknesses [mm], where the chain has a beam.
         record (out): tensor (height, width) float32, display values in [0, 1], every frame; the
             header with stamp `chain_end` as metadata.
         view (out): the same tensor for displays; what they do not take in time is dropped.

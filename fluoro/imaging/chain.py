@@ -11,12 +11,14 @@ temporal filter remember earlier frames (`fluoro.imaging.memory`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.config import DsaConfig, ImageChainConfig, ScatterConfig
+from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.brightness import next_dose_ngy, roi_box
 from fluoro.imaging.curve import curve_table
@@ -26,7 +28,15 @@ from fluoro.imaging.field import Stage, field_stages, intensifier_stage
 from fluoro.imaging.lag import lag_shares
 from fluoro.imaging.memory import FrameMemory
 from fluoro.imaging.scatter import add_stage, cell_grid, source_stage, spread_stage
-from fluoro.physics.dose import detector_photons, open_field_photons
+from fluoro.imaging.xray import (
+    Beams,
+    detector_signal_of,
+    open_field_of,
+    scatter_integrals_stage,
+    transmission_stage,
+)
+from fluoro.physics.beam import Beam
+from fluoro.physics.materials import Material
 from fluoro.rendering.devices import ComputeDevice
 
 __all__ = ["ImageChain", "blur_weights"]
@@ -47,10 +57,14 @@ class ImageChain:
     Args:
         device: Where the line integrals lie and the kernels run.
         seed: Of the noise, 0 to 2**63 - 1.
+        materials: Whose thicknesses come instead of line integrals, where `xray` is configured.
     """
 
-    def __init__(self, device: ComputeDevice, seed: int) -> None:
+    def __init__(
+        self, device: ComputeDevice, seed: int, materials: Sequence[Material] = ()
+    ) -> None:
         self._device = device
+        self._beams = Beams(materials)
         self._seed = _words(seed)
         self._memory = FrameMemory(device)
         self.pulse = Pulse(dose_ngy=0.0)
@@ -70,7 +84,8 @@ class ImageChain:
 
         Args:
             integrals: Line integrals (dimensionless), float32 array of the device, shape
-                (height, width); left as they are.
+                (height, width); with `xray` thicknesses [mm], shape (materials, height, width);
+                left as they are.
             config: Which stages, with which numbers; may change from frame to frame.
             frame_number: Selects the noise. Lag and temporal filter start afresh where it does
                 not rise, and where the picture's size changes.
@@ -85,11 +100,20 @@ class ImageChain:
         Raises:
             InputError: A stage needs a geometry that is not given.
         """
-        chain = _Run(self._device, integrals, self._seed, _words(frame_number))
+        beam = self._beams.beam(config.xray) if config.xray else None
+        _require_planes(integrals.shape, len(self._beams.materials) if beam else 0)
+        chain = _Run(
+            self._device,
+            integrals,
+            self._seed,
+            _words(frame_number),
+            beam,
+            self._beams.materials,
+        )
         memory = self._memory
-        memory.begin(integrals.shape, frame_number, config)
+        memory.begin(integrals.shape[-2:], frame_number, config)
         if pulse or not memory.has("held"):
-            chain.set_dose(config, pixel_spacing_mm, memory)
+            chain.set_dose(config, pixel_spacing_mm, memory, geometry)
             chain.expose(config, pixel_spacing_mm, geometry)
             chain.detect(config, pixel_spacing_mm, memory)
             chain.regulate(config, memory)
@@ -104,11 +128,20 @@ class ImageChain:
 class _Run:
     """One frame on its way through the stages."""
 
-    def __init__(self, device: ComputeDevice, integrals: Any, seed: _Words, frame: _Words) -> None:
+    def __init__(
+        self,
+        device: ComputeDevice,
+        integrals: Any,
+        seed: _Words,
+        frame: _Words,
+        beam: Beam | None,
+        materials: Sequence[Material],
+    ) -> None:
         self._device = device
-        self._integrals = integrals
+        self._integrals, self._beam, self._materials = integrals, beam, materials
+        self._gain: Any = None
         self._draw = {"seed": seed, "frame": frame}
-        height, width = integrals.shape
+        height, width = integrals.shape[-2:]
         self._shape = (height, width)
         self._size = (width, height, 1)
         self.image = device.empty((height, width))
@@ -122,23 +155,30 @@ class _Run:
         self._device.launch(name, name, self._size, {**shared, **uniforms}, exact=True)
 
     def _run_stage(self, stage: Stage) -> None:
-        uniforms = {
+        self._stage(stage.name, **self._on_device(stage))
+
+    def _on_device(self, stage: Stage) -> dict[str, Any]:
+        return {
             name: self._device.to_device(value) if isinstance(value, np.ndarray) else value
             for name, value in stage.uniforms.items()
         }
-        self._stage(stage.name, **uniforms)
 
     def set_dose(
-        self, config: ImageChainConfig, pixel_spacing_mm: float, memory: FrameMemory
+        self,
+        config: ImageChainConfig,
+        pixel_spacing_mm: float,
+        memory: FrameMemory,
+        geometry: CarmGeometry | None,
     ) -> None:
         """The pulse's dose, and the photons that the signal is relative to."""
         dose_ngy = float(config.dose_ngy)
         if config.brightness:
             dose_ngy = memory.value("brightness", dose_ngy)
         self.pulse = Pulse(dose_ngy=dose_ngy)
-        self._open_field = self._reference = open_field_photons(dose_ngy, pixel_spacing_mm)
+        opened = open_field_of(config.xray, self._beam, dose_ngy, pixel_spacing_mm, geometry)
+        self._open_field = self._reference = opened
         if config.brightness:
-            self._per_ngy = detector_photons(1.0, pixel_spacing_mm)
+            self._per_ngy = detector_signal_of(self._beam, 1.0, pixel_spacing_mm)
             self._reference = self._per_ngy * config.brightness.target_ngy
 
     def regulate(self, config: ImageChainConfig, memory: FrameMemory) -> None:
@@ -189,21 +229,49 @@ class _Run:
         if not config.beer_lambert:
             self._stage("copy_integrals", integrals=self._integrals)
             return
-        self._stage("beer_lambert", integrals=self._integrals, open_field_photons=self._open_field)
+        self._transmit(config)
         shaping = field_stages(config, self._shape, geometry)
         for stage in shaping:
             self._run_stage(stage)
         if config.scatter:
             self._scatter(config.scatter, shaping, pixel_spacing_mm)
-        if config.poisson:
+        if config.poisson and self._gain is not None:
+            self._stage("poisson_weighted", gain=self._gain, **self._draw)
+        elif config.poisson:
             self._stage("poisson", **self._draw)
+
+    def _transmit(self, config: ImageChainConfig) -> None:
+        """Expected photons behind the patient."""
+        if config.xray is None or self._beam is None:
+            self._stage(
+                "beer_lambert", integrals=self._integrals, open_field_photons=self._open_field
+            )
+            return
+        weighs = config.poisson and config.xray.detector.kind == "energy_integrating"
+        gain = self._device.empty(self._shape) if weighs else self.image
+        stage = transmission_stage(
+            self._beam, self._integrals, self._open_field, gain, moments=weighs
+        )
+        self._run_packets(stage, "polychromatic")
+        self._gain = gain if weighs else None
+
+    def _run_packets(self, stage: Stage, module: str) -> None:
+        """A stage whose threads carry a packet of pixels each."""
+        packets = -(-self._size[0] // self._device.rays_per_thread)
+        threads = (packets, self._size[1], 1)
+        shared = {"image": self.image, "image_size": self._size}
+        self._device.launch(
+            module, stage.name, threads, {**shared, **self._on_device(stage)}, exact=True
+        )
 
     def _scatter(
         self, config: ScatterConfig, shaping: list[Stage], pixel_spacing_mm: float
     ) -> None:
         """Add what the shaped beam scatters, computed on cells of many pixels."""
-        primary, self.image = self.image, self._device.empty(self._shape)
-        for stage in (source_stage(config, self._integrals, self._open_field), *shaping):
+        primary = self.image
+        integrals = self._line_integrals()
+        self.image = self._device.empty(self._shape)
+        for stage in (source_stage(config, integrals, self._open_field, self._beam), *shaping):
             self._run_stage(stage)
         block, cells = cell_grid(self._shape)
         blocks = Stage(
@@ -214,6 +282,14 @@ class _Run:
         received = self._on_cells(spread, cells)
         self.image = primary
         self._run_stage(add_stage(config, received, cells, block, pixel_spacing_mm))
+
+    def _line_integrals(self) -> Any:
+        """What scatter takes as so much water."""
+        if self._beam is None:
+            return self._integrals
+        self.image = self._device.empty(self._shape)
+        self._run_stage(scatter_integrals_stage(self._materials, self._integrals))
+        return self.image
 
     def _on_cells(self, stage: Stage, shape: tuple[int, int]) -> Any:
         """The result of a stage that works on a picture of another size."""
@@ -326,6 +402,14 @@ class _Run:
         if config.lut:
             curve = curve_table(config.lut)
             self._run_stage(Stage("lookup", {"curve": curve, "last": len(curve) - 1}))
+
+
+def _require_planes(shape: tuple[int, ...], materials: int) -> None:
+    """Refuse thicknesses without a beam, and a beam without them."""
+    wanted = 3 if materials else 2
+    if len(shape) != wanted or (materials and shape[0] != materials):
+        kind = f"{materials} materials' thicknesses" if materials else "line integrals"
+        raise InputError(f"integrals must be a picture of {kind}, got shape {shape}")
 
 
 def _words(number: int) -> _Words:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,9 @@ from fluoro.imaging import random_reference as draws
 from fluoro.imaging.brightness import next_dose_ngy, roi_box
 from fluoro.imaging.chain import NO_PHOTON, blur_weights
 from fluoro.imaging.curve import curve_table
-from fluoro.physics.dose import detector_photons, open_field_photons
+from fluoro.imaging.xray import SCATTER_KEV, Beams, detector_signal_of, open_field_of
+from fluoro.physics.beam import Beam
+from fluoro.physics.materials import Material
 
 __all__ = [
     "ReferenceChain",
@@ -30,6 +34,7 @@ __all__ = [
     "expected_photons",
     "pixel_pattern",
     "poisson",
+    "polychromatic",
     "sharpen",
     "window",
 ]
@@ -40,6 +45,26 @@ Image = NDArray[np.float32]
 def expected_photons(integrals: Image, open_field: float) -> Image:
     """N0 exp(-p)."""
     return np.asarray(np.float32(open_field) * draws.exp_portable(-integrals))
+
+
+def polychromatic(thicknesses: Image, beam: Beam, open_field: float) -> tuple[Image, Image]:
+    """Expected signal behind materials, and what a quantum is worth there, as the kernel does it.
+
+    Args:
+        thicknesses: Of each material [mm], float32, shape (materials, height, width).
+        beam: Energies, weights and attenuation.
+        open_field: Photon equivalents per pixel with nothing in between.
+    """
+    signal, square = (np.zeros(thicknesses.shape[1:], np.float32) for _ in range(2))
+    weights = (open_field * beam.quadrature.weights).astype(np.float32)
+    noise = (open_field * beam.noise_weights).astype(np.float32)
+    for mu, weight, worth in zip(beam.mu_per_mm.astype(np.float32), weights, noise, strict=True):
+        exponent = np.zeros_like(signal)
+        for one, thickness in zip(mu, thicknesses, strict=True):
+            exponent -= one * thickness
+        left = draws.exp_portable(exponent)
+        signal, square = signal + weight * left, square + worth * left
+    return signal, np.asarray(square / signal)
 
 
 def poisson(expected: Image, seed: int, frame: int) -> Image:
@@ -120,6 +145,7 @@ class ReferenceChain:
         seed: Of the noise.
         pixel_spacing_mm: Pixel pitch [mm].
         geometry: As for `ImageChain.apply`.
+        materials: As for `ImageChain`.
     """
 
     def __init__(
@@ -128,12 +154,15 @@ class ReferenceChain:
         seed: int,
         pixel_spacing_mm: float,
         geometry: CarmGeometry | None = None,
+        materials: Sequence[Material] = (),
     ) -> None:
         self._config, self._seed = config, seed
         self._pitch_mm, self._geometry = pixel_spacing_mm, geometry
         self._dose_ngy = config.dose_ngy
-        self._open_field = self._reference = open_field_photons(config.dose_ngy, pixel_spacing_mm)
         self._held: Image | None = None
+        self._beam = Beams(materials).beam(config.xray) if config.xray else None
+        self._open_field = self._reference = self._opened()
+        self._scatter_mu = np.array([each.mu_per_mm(SCATTER_KEV) for each in materials])
         self._exposures: list[Image] = []
         self._shown: list[Image] = []
         self._series: list[Image] = []
@@ -144,7 +173,7 @@ class ReferenceChain:
             return self._held
         config, image = self._config, np.asarray(integrals, np.float32)
         if config.beer_lambert:
-            self._open_field = open_field_photons(self._dose_ngy, self._pitch_mm)
+            self._open_field = self._opened()
             image = self._detect(self._expose(image, frame))
             self._reference = self._open_field
             if config.brightness:
@@ -162,8 +191,12 @@ class ReferenceChain:
         self._held = shown if config.lut is None else curved(shown, config.lut)
         return self._held
 
+    def _opened(self) -> float:
+        xray, pitch_mm = self._config.xray, self._pitch_mm
+        return open_field_of(xray, self._beam, self._dose_ngy, pitch_mm, self._geometry)
+
     def _regulate(self, brightness: BrightnessConfig, image: Image, frame: int) -> None:
-        per_ngy = detector_photons(1.0, self._pitch_mm)
+        per_ngy = detector_signal_of(self._beam, 1.0, self._pitch_mm)
         left, top, right, bottom = roi_box(brightness.roi, (image.shape[0], image.shape[1]))
         measured_ngy = float(np.mean(image[top:bottom, left:right], dtype=float)) / per_ngy
         self._reference = per_ngy * brightness.target_ngy
@@ -172,14 +205,32 @@ class ReferenceChain:
             self._dose_ngy = next_dose_ngy(brightness, self._dose_ngy, measured_ngy)
 
     def _expose(self, image: Image, frame: int) -> Image:
-        field = field_reference.field(image.shape, self._config, self._geometry)
-        shaped = expected_photons(image, self._open_field) * field
+        shape = (image.shape[-2], image.shape[-1])
+        field = field_reference.field(shape, self._config, self._geometry)
+        primary, gain = self._transmitted(image)
+        shaped = primary * field
         if self._config.scatter:
             given = self._config.scatter
-            part = scatter_reference.scatter(image, field, given, self._pitch_mm)
+            flat = image if self._beam is None else np.tensordot(self._scatter_mu, image, 1)
+            part = scatter_reference.scatter(flat, field, given, self._pitch_mm, self._beam)
             shaped = shaped + self._open_field * part
         image = shaped.astype(np.float32)
-        return poisson(image, self._seed, frame) if self._config.poisson else image
+        if not self._config.poisson:
+            return image
+        return np.asarray(gain * poisson(image / gain, self._seed, frame), np.float32)
+
+    def _transmitted(self, image: Image) -> tuple[Image, Image]:
+        """Expected photons behind the patient, and what a quantum is worth there."""
+        one = np.ones(image.shape[-2:], np.float32)
+        if self._beam is None:
+            return expected_photons(image, self._open_field), one
+        expected, gain = polychromatic(image, self._beam, self._open_field)
+        return expected, gain if self._weighs_energy else one
+
+    @property
+    def _weighs_energy(self) -> bool:
+        xray = self._config.xray
+        return xray is not None and xray.detector.kind == "energy_integrating"
 
     def _detect(self, image: Image) -> Image:
         config, result = self._config, image

@@ -8,6 +8,7 @@ import numpy as np
 
 from fluoro.config import ScatterConfig
 from fluoro.imaging.field import Stage
+from fluoro.physics.beam import Beam
 from fluoro.physics.scatter import INTEGRAL_STEP, amplitude_table, scatter_kernel
 
 __all__ = ["add_stage", "cell_grid", "source_stage", "spread_stage"]
@@ -24,9 +25,11 @@ def cell_grid(shape: Shape) -> tuple[int, Shape]:
     return block, (-(-shape[0] // block), -(-shape[1] // block))
 
 
-def source_stage(config: ScatterConfig, integrals: Any, open_field_photons: float) -> Stage:
+def source_stage(
+    config: ScatterConfig, integrals: Any, open_field_photons: float, beam: Beam | None = None
+) -> Stage:
     """What every pixel's beam gives off per mm2 of a pixel and mm2 of the detector."""
-    amplitudes = amplitude_table(config.air_gap_mm)
+    amplitudes = amplitude_table(config.air_gap_mm, beam)
     return Stage(
         "scatter_source",
         {

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fluoro.config import ScatterConfig
 from fluoro.imaging.scatter import cell_grid
+from fluoro.physics.beam import Beam
 from fluoro.physics.scatter import INTEGRAL_STEP, amplitude_table, scatter_kernel
 
 __all__ = ["amplitudes_per_mm2", "scatter", "scatter_pixel_by_pixel"]
@@ -16,17 +17,21 @@ __all__ = ["amplitudes_per_mm2", "scatter", "scatter_pixel_by_pixel"]
 Image = NDArray[Any]
 
 
-def amplitudes_per_mm2(integrals: Image, air_gap_mm: float) -> Image:
+def amplitudes_per_mm2(integrals: Image, air_gap_mm: float, beam: Beam | None = None) -> Image:
     """What each pencil gives off, relative to the open field [1/mm2]."""
-    table = amplitude_table(air_gap_mm)
+    table = amplitude_table(air_gap_mm, beam)
     return np.asarray(np.interp(integrals, np.arange(len(table)) * INTEGRAL_STEP, table))
 
 
 def scatter(
-    integrals: Image, field: Image, config: ScatterConfig, pixel_spacing_mm: float
+    integrals: Image,
+    field: Image,
+    config: ScatterConfig,
+    pixel_spacing_mm: float,
+    beam: Beam | None = None,
 ) -> Image:
     """Scatter relative to the open field, shape (height, width), on cells as the kernels do it."""
-    source = amplitudes_per_mm2(integrals, config.air_gap_mm) * field
+    source = amplitudes_per_mm2(integrals, config.air_gap_mm, beam) * field
     block, (rows, columns) = cell_grid(source.shape)
     padded = np.zeros((rows * block, columns * block))
     padded[: source.shape[0], : source.shape[1]] = source

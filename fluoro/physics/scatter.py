@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
+from fluoro.physics.beam import Beam
 from fluoro.physics.dose import MU_WATER_70_KEV_PER_MM
 from fluoro.physics.materials import material
 from fluoro.physics.spectrum import tube_spectrum
@@ -77,22 +78,28 @@ def _table() -> NDArray[np.float64]:
     return np.array(rows[1:], float).T
 
 
-@cache
-def amplitude_table(air_gap_mm: float) -> NDArray[np.float64]:
+@lru_cache(maxsize=16)
+def amplitude_table(air_gap_mm: float, beam: Beam | None = None) -> NDArray[np.float64]:
     """Amplitude [1/mm2] relative to the open field, by line integral at 70 keV.
 
     The kernels want the primary of their own beam (80 kV, weighted by energy). A line integral at
     70 keV stands for so much water; what that leaves of either beam is known, and the amplitude
     is scaled so that scatter keeps its ratio to the primary.
 
+    Args:
+        air_gap_mm: Between patient and detector [mm].
+        beam: Whose primary it is; None: photons of 70 keV.
+
     Returns:
         Values at 0, 0.05, ... 16.
     """
     kernel = scatter_kernel(air_gap_mm)
     integrals = np.arange(0, LAST_INTEGRAL + INTEGRAL_STEP / 2, INTEGRAL_STEP)
-    left = _left_of_the_kernels_beam(integrals / MU_WATER_70_KEV_PER_MM)
+    water_mm = integrals / MU_WATER_70_KEV_PER_MM
+    left = _left_of_the_kernels_beam(water_mm)
+    primary = np.exp(-integrals) if beam is None else beam.transmission(material("water"), water_mm)
     amplitude_per_cm2 = kernel.a_per_cm2 * left**kernel.alpha * (-np.log(left)) ** kernel.beta
-    return np.asarray(amplitude_per_cm2 / 100 * np.exp(-integrals) / left)
+    return np.asarray(amplitude_per_cm2 / 100 * primary / left)
 
 
 def _left_of_the_kernels_beam(water_mm: NDArray[np.float64]) -> NDArray[np.float64]:

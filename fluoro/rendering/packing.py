@@ -16,7 +16,7 @@ FLOATS_PER_VIEW = 32
 """View::STRIDE in shaders/rays.slang."""
 
 FLOATS_PER_MOTION = 12
-"""Motion::STRIDE in shaders/drr_jacobian.slang."""
+"""Motion::STRIDE in shaders/ray_ends.slang."""
 
 
 def pack_motions(motions: NDArray[np.float64], grid: VolumeGrid) -> NDArray[np.float32]:

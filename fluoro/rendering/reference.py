@@ -6,6 +6,7 @@ and `siddon_twin` do in float64 just what the kernels of the same name do in flo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,14 @@ from fluoro.geometry.projection import View
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["exact_integrals", "joseph_twin", "march_steps", "march_twin", "siddon_twin"]
+__all__ = [
+    "exact_integrals",
+    "joseph_samples",
+    "joseph_twin",
+    "march_steps",
+    "march_twin",
+    "siddon_twin",
+]
 
 Array = NDArray[np.float64]
 GAUSS_OFFSET = 0.5 / np.sqrt(3.0)
@@ -122,16 +130,23 @@ def march_twin(
 def joseph_twin(volume: MuVolume, view: View) -> Array:
     """One bilinear sample a voxel plane across the dominant axis, shape (height, width)."""
     rays = clip_rays(view, volume.grid)
+    total = np.zeros(len(rays.start))
+    for points, weight_mm in joseph_samples(rays, volume.grid):
+        total += trilinear(volume.mu_zyx, points) * weight_mm
+    return _as_image(total, view)
+
+
+def joseph_samples(rays: Segments, grid: VolumeGrid) -> Iterator[tuple[Array, Array]]:
+    """Joseph's samples: index points (R, 3) and the lengths that they stand for [mm], (R,)."""
     lead = np.abs(rays.extent).argmax(axis=1)[:, None]
     s = np.take_along_axis(rays.start, lead, axis=1)[:, 0]
     e = np.take_along_axis(rays.extent, lead, axis=1)[:, 0]
     first, last = np.minimum(s, s + e), np.maximum(s, s + e)
-    top = np.asarray(volume.grid.shape_xyz)[lead[:, 0]] - 1
+    top = np.asarray(grid.shape_xyz)[lead[:, 0]] - 1
     lowest = np.clip(np.floor(first + 0.5), 0, top)
     highest = np.clip(np.ceil(last - 0.5), 0, top)
     hit = rays.length_mm > 0
     safe = np.where(hit, e, 1.0)
-    total = np.zeros(len(s))
     for n in range(int((highest - lowest).max(initial=-1)) + 1):
         plane = lowest + n
         lower, upper = np.maximum(first, plane - 0.5), np.minimum(last, plane + 0.5)
@@ -139,8 +154,7 @@ def joseph_twin(volume: MuVolume, view: View) -> Array:
         points = rays.start + at[:, None] * rays.extent
         np.put_along_axis(points, lead, plane[:, None], axis=1)
         weight = np.where(hit & (plane <= highest), upper - lower, 0.0)
-        total += trilinear(volume.mu_zyx, points) * weight
-    return _as_image(total * rays.length_mm / np.abs(safe), view)
+        yield points, weight * rays.length_mm / np.abs(safe)
 
 
 def siddon_twin(volume: MuVolume, view: View) -> Array:

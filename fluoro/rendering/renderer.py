@@ -15,7 +15,7 @@ from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.packing import pack_motions, pack_views, x_never_leads
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["DrrRenderer", "Projector"]
+__all__ = ["DrrRenderer", "Projector", "check_volume", "common_size", "readable_in_pairs"]
 
 Projector = Literal["march", "joseph", "siddon"]
 PROJECTORS = ("march", "joseph", "siddon")
@@ -50,12 +50,12 @@ class DrrRenderer:
         projector: Projector = "march",
         step_mm: float | None = None,
     ) -> None:
-        _check(volume, projector, step_mm)
+        check_volume(volume, projector, step_mm)
         self.device = device
         self.grid = volume.grid
         self.projector = projector
         self.step_mm = step_mm or min(volume.grid.spacing_xyz_mm) / 2
-        self._mu = device.to_device(_readable_in_pairs(volume.mu_zyx))
+        self._mu = device.to_device(readable_in_pairs(volume.mu_zyx))
 
     def render(self, views: View | Sequence[View], out: Any = None) -> Any:
         """Line integrals (dimensionless) of one view or a batch.
@@ -72,7 +72,7 @@ class DrrRenderer:
             InputError: No view, views of different sizes, or an `out` that does not fit.
         """
         batch = [views] if isinstance(views, View) else list(views)
-        height, width = _common_size(batch)
+        height, width = common_size(batch)
         shape = (height, width) if isinstance(views, View) else (len(batch), height, width)
         image = self.device.empty(shape) if out is None else self._checked(out, shape)
         variant = f"project_{self._variant(batch)}"
@@ -195,7 +195,7 @@ class DrrRenderer:
             InputError: An upstream or `out` that does not fit.
         """
         batch = [views] if isinstance(views, View) else list(views)
-        height, width = _common_size(batch)
+        height, width = common_size(batch)
         shape = (height, width) if isinstance(views, View) else (len(batch), height, width)
         if not self.device.owns(upstream):
             upstream = self.device.to_device(np.asarray(upstream, np.float32))
@@ -251,7 +251,12 @@ class DrrRenderer:
         return out
 
 
-def _check(volume: MuVolume, projector: str, step_mm: float | None) -> None:
+def check_volume(volume: MuVolume, projector: str, step_mm: float | None) -> None:
+    """Refuse what no renderer takes: see `DrrRenderer`.
+
+    Raises:
+        InputError: An unknown projector, a step that does not fit, or too many voxels.
+    """
     if projector not in PROJECTORS:
         raise InputError(f"projector must be one of {', '.join(PROJECTORS)}, got {projector!r}")
     if step_mm is not None and projector != "march":
@@ -265,12 +270,17 @@ def _check(volume: MuVolume, projector: str, step_mm: float | None) -> None:
         )
 
 
-def _readable_in_pairs(mu_zyx: NDArray[np.float32]) -> NDArray[np.float32]:
+def readable_in_pairs(mu_zyx: NDArray[np.float32]) -> NDArray[np.float32]:
     """The voxels, with one more behind the last where a voxel has no neighbour along x."""
     return mu_zyx if mu_zyx.shape[2] > 1 else np.append(mu_zyx, np.float32(0))
 
 
-def _common_size(views: Sequence[View]) -> tuple[int, int]:
+def common_size(views: Sequence[View]) -> tuple[int, int]:
+    """Height and width of the views' pictures.
+
+    Raises:
+        InputError: No view, or views of different sizes.
+    """
     sizes = {(view.height_px, view.width_px) for view in views}
     if len(sizes) != 1:
         raise InputError(f"views must be one or more of equal size, got sizes {sorted(sizes)}")

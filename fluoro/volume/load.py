@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fluoro.config import HuToMuConfig, LinearMap, VolumeConfig
+from fluoro.config import HuToMuConfig, LinearMap, MaterialsConfig, VolumeConfig
 from fluoro.errors import InputError
+from fluoro.physics.tissues import tissue_map
 from fluoro.volume.attenuation import HuToMu, LinearCurve, PhysicalCurve
 from fluoro.volume.cache import CacheKey, open_volume, store_volume
 from fluoro.volume.fetch import fetched_path
 from fluoro.volume.figures import VolumeFigures
+from fluoro.volume.materials import MaterialVolume
 from fluoro.volume.mu_planes import MuPlanes
 from fluoro.volume.planes import VolumePlanes, planes_of
 from fluoro.volume.preprocessed import (
@@ -31,7 +33,14 @@ from fluoro.volume.readers import describe, open_hu
 from fluoro.volume.staging import content_sha256
 from fluoro.volume.volumes import HuVolume, MuVolume
 
-__all__ = ["Progress", "hu_to_mu", "load_volume", "preprocess_volume", "volume_path"]
+__all__ = [
+    "Progress",
+    "hu_to_mu",
+    "load_volume",
+    "material_volume",
+    "preprocess_volume",
+    "volume_path",
+]
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +147,18 @@ def preprocess_volume(
     )
     _say_what_was_out_of_range(source.name, volume)
     return volume
+
+
+def material_volume(config: VolumeConfig, volume: MuVolume) -> MaterialVolume:
+    """The configured volume as materials.
+
+    Args:
+        config: The section; without `materials` its defaults.
+        volume: As `load_volume` gives it.
+
+    """
+    wanted = config.materials or MaterialsConfig()
+    return MaterialVolume(volume=volume, tissues=tissue_map(wanted.kind, wanted.ct_energy_kev))
 
 
 def volume_path(path: Path) -> Path:

@@ -1,0 +1,145 @@
+"""The configured beam: from the tube's settings to the stages of a chain of many energies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fluoro.config import DetectorResponseConfig, XrayConfig
+from fluoro.errors import InputError
+from fluoro.geometry.carm import CarmGeometry
+from fluoro.imaging.field import Stage
+from fluoro.physics.beam import Beam, make_beam
+from fluoro.physics.detector import DetectorResponse, csi_g_per_cm2
+from fluoro.physics.dose import PATIENT_MM, detector_photons, open_field_photons
+from fluoro.physics.materials import Material, material
+from fluoro.physics.spectrum import Spectrum, named_spectrum, read_spectrum, tube_spectrum
+from fluoro.physics.tissues import is_tissue
+
+__all__ = [
+    "Beams",
+    "detector_signal_of",
+    "open_field_of",
+    "response_of",
+    "scatter_integrals_stage",
+    "spectrum_of",
+    "transmission_stage",
+]
+
+FEW, MANY = 5, 8
+"""Energies that stand for a spectrum behind tissues, and behind metal or contrast agents."""
+
+SCATTER_KEV = 70.0
+"""At which the scatter stage takes line integrals as so much water."""
+
+
+def spectrum_of(config: XrayConfig) -> Spectrum:
+    """The configured spectrum per mAs at 1 m.
+
+    Raises:
+        InputError: A spectrum of one's own that cannot be read.
+    """
+    if config.spectrum_csv is not None:
+        return read_spectrum(config.spectrum_csv)
+    if config.spectrum is not None:
+        return named_spectrum(config.spectrum)
+    return tube_spectrum(config.tube_voltage_kv, config.aluminium_mm, config.copper_mm)
+
+
+def response_of(config: DetectorResponseConfig) -> DetectorResponse:
+    """The configured detector's response."""
+    return DetectorResponse(
+        kind=config.kind,
+        thickness_g_per_cm2=csi_g_per_cm2(config.csi_mm, config.packing),
+        swank_factor=config.swank_factor,
+    )
+
+
+class Beams:
+    """Beams for a renderer's materials, each made once: the fit takes about a second.
+
+    Args:
+        materials: Whose thicknesses the renderer gives, in its order.
+    """
+
+    def __init__(self, materials: Sequence[Material]) -> None:
+        self.materials = tuple(materials)
+        self._known: dict[XrayConfig, Beam] = {}
+
+    def beam(self, config: XrayConfig) -> Beam:
+        """The beam of a configuration; tube current and pulse do not matter.
+
+        Raises:
+            InputError: There are no materials, or a spectrum that cannot be read.
+        """
+        if not self.materials:
+            raise InputError("image_chain.xray needs the thicknesses of materials")
+        key = config.model_copy(update={"tube_current_ma": None, "pulse_width_ms": None})
+        if key not in self._known:
+            count = FEW if all(is_tissue(each.name) for each in self.materials) else MANY
+            self._known[key] = make_beam(
+                spectrum_of(config),
+                response_of(config.detector),
+                self.materials,
+                config.energies or count,
+            )
+        return self._known[key]
+
+
+def open_field_of(
+    config: XrayConfig | None,
+    beam: Beam | None,
+    dose_ngy: float,
+    pixel_spacing_mm: float,
+    geometry: CarmGeometry | None,
+) -> float:
+    """Photons, or a beam's quanta, per pixel and frame with nothing in between.
+
+    Raises:
+        InputError: The tube's charge decides, and the distance is not given.
+    """
+    if config is None or beam is None:
+        return open_field_photons(dose_ngy, pixel_spacing_mm)
+    area_mm2 = pixel_spacing_mm**2
+    if config.charge_mas is None:
+        return beam.quanta_at_dose(dose_ngy) * area_mm2
+    if geometry is None:
+        raise InputError("geometry must be given with image_chain.xray.tube_current_ma, got None")
+    return beam.quanta_at_charge(config.charge_mas, geometry.source_to_detector_mm) * area_mm2
+
+
+def detector_signal_of(beam: Beam | None, kerma_ngy: float, pixel_spacing_mm: float) -> float:
+    """Signal per pixel, in photons of the open field, that a kerma behind a patient stands for."""
+    if beam is None:
+        return detector_photons(kerma_ngy, pixel_spacing_mm)
+    left = beam.transmission(material("water"), np.array([PATIENT_MM]))
+    return float(beam.quanta_at_dose(kerma_ngy) * left[0]) * pixel_spacing_mm**2
+
+
+def transmission_stage(
+    beam: Beam, thicknesses: Any, open_field: float, gain: Any, *, moments: bool
+) -> Stage:
+    """Expected signal behind the materials, and with `moments` what a quantum is worth there."""
+    return Stage(
+        "polychromatic_moments" if moments else "polychromatic",
+        {
+            "thicknesses": thicknesses,
+            "material_count": beam.mu_per_mm.shape[1],
+            "mu_per_mm": beam.mu_per_mm.astype(np.float32),
+            "weights": (open_field * beam.quadrature.weights).astype(np.float32),
+            "noise_weights": (open_field * beam.noise_weights).astype(np.float32),
+            "energy_count": len(beam.mu_per_mm),
+            "gain": gain,
+        },
+    )
+
+
+def scatter_integrals_stage(materials: Sequence[Material], thicknesses: Any) -> Stage:
+    """The materials' line integral at the energy at which scatter takes them as water."""
+    mu = np.array([each.mu_per_mm(SCATTER_KEV) for each in materials], np.float32)
+    return Stage(
+        "thickness_sum",
+        {"thicknesses": thicknesses, "material_count": len(mu), "mu_per_mm": mu},
+    )

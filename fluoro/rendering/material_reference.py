@@ -1,0 +1,51 @@
+"""The oracle of `MaterialRenderer`: in float64 just what its kernels do."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.geometry.projection import View
+from fluoro.rendering.reference import clip_rays, joseph_samples, march_steps, trilinear
+from fluoro.volume.materials import MaterialVolume
+from fluoro.volume.volumes import MuVolume
+
+__all__ = ["tissue_joseph_twin", "tissue_march_twin"]
+
+Array = NDArray[np.float64]
+
+
+def tissue_march_twin(
+    volume: MaterialVolume, view: View, step_mm: float, steps: NDArray[np.int_] | None = None
+) -> Array:
+    """Thickness of each tissue [mm], shape (tissues, height, width).
+
+    Samples in the middles of ceil(length / step) equal steps, each a CT number that the tissue
+    map turns into shares. `steps` holds the numbers of another view, for derivatives.
+    """
+    base: MuVolume = volume.volume
+    rays = clip_rays(view, base.grid)
+    count = march_steps(base, view, step_mm) if steps is None else steps
+    share = 1 / np.maximum(count, 1)
+    total = np.zeros((len(count), len(volume.tissues.materials)))
+    for n in range(int(count.max(initial=0))):
+        points = rays.start + ((n + 0.5) * share)[:, None] * rays.extent
+        total += np.where((n < count)[:, None], _shares(volume, points), 0.0)
+    thickness = total * (rays.length_mm * share)[:, None]
+    return np.asarray(thickness.T.reshape(-1, view.height_px, view.width_px))
+
+
+def tissue_joseph_twin(volume: MaterialVolume, view: View) -> Array:
+    """Thickness of each tissue [mm], shape (tissues, height, width): one sample a voxel plane."""
+    rays = clip_rays(view, volume.volume.grid)
+    total = np.zeros((len(rays.start), len(volume.tissues.materials)))
+    for points, weight in joseph_samples(rays, volume.volume.grid):
+        total += weight[:, None] * _shares(volume, points)
+    return np.asarray(total.T.reshape(-1, view.height_px, view.width_px))
+
+
+def _shares(volume: MaterialVolume, points: Array) -> Array:
+    """Volume shares at index points."""
+    base = volume.volume
+    hu = 1000 * (trilinear(base.mu_zyx, points) / base.water_mu_per_mm - 1)
+    return volume.tissues.volume_shares(hu)

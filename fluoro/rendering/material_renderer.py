@@ -1,0 +1,250 @@
+"""Radiographs of materials: how much of each lies in a ray's way, from one march."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fluoro.errors import InputError
+from fluoro.geometry.motions import rigid_motions
+from fluoro.geometry.projection import View
+from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.packing import pack_motions, pack_views
+from fluoro.rendering.renderer import check_volume, common_size, readable_in_pairs
+from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.materials import MaterialVolume
+
+__all__ = ["MaterialProjector", "MaterialRenderer"]
+
+MaterialProjector = Literal["march", "joseph"]
+RAMP_COUNTS = (1, 4, 6, 9)
+"""For which shaders/drr_tissues.slang has entry points."""
+
+INCLUSION_RAMP, INCLUSION_MIX = np.array([[1.0, 0.0]]), np.array([[1.0]])
+"""An inclusion's share is its ramp: clamp(share, 0, 1)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Layer:
+    """A volume whose samples become materials; its arrays lie on the device."""
+
+    samples: Any
+    grid: VolumeGrid
+    ramps: Any
+    mix: Any
+    ramp_count: int
+    first_plane: int
+    material_count: int
+    step_mm: float
+
+    def uniforms(self, views: Any) -> dict[str, Any]:
+        return {
+            "mu_per_mm": self.samples,
+            "size": self.grid.shape_xyz,
+            "spacing_mm": tuple(float(edge) for edge in self.grid.spacing_xyz_mm),
+            "views": views,
+            "ramps": self.ramps,
+            "mix": self.mix,
+            "material_count": self.material_count,
+            "first_plane": self.first_plane,
+            "step_mm": self.step_mm,
+        }
+
+
+class MaterialRenderer:
+    """Integrates the share of every material along the rays of cone-beam views.
+
+    The samples and their weights are those of `DrrRenderer`. Each sample is a CT number,
+    interpolated as an attenuation; the tissue map turns it into shares. So all tissues come from
+    one march through one volume; each inclusion takes another one through its own box.
+
+    Args:
+        volume: Tissues and inclusions.
+        device: Where to render.
+        projector: "march" or "joseph".
+        step_mm: Longest step of "march" [mm]; None: half the smallest voxel edge, of each volume.
+
+    Raises:
+        InputError: As for `DrrRenderer`.
+    """
+
+    def __init__(
+        self,
+        volume: MaterialVolume,
+        device: ComputeDevice,
+        *,
+        projector: MaterialProjector = "march",
+        step_mm: float | None = None,
+    ) -> None:
+        if projector not in ("march", "joseph"):
+            raise InputError(f"projector must be march or joseph for materials, got {projector!r}")
+        check_volume(volume.volume, projector, step_mm)
+        self.device = device
+        self.grid = volume.volume.grid
+        self.projector = projector
+        self.materials = volume.materials
+        self._layers = _layers(volume, device, step_mm)
+
+    def render(self, views: View | Sequence[View], out: Any = None) -> Any:
+        """Thickness of each material [mm at its own density] of one view or a batch.
+
+        Args:
+            views: One view, or several with the same number of pixels.
+            out: float32 array of the device to write into, shape (materials, height, width), or
+                (N, materials, height, width) for a batch; None: a new one.
+
+        Returns:
+            `out`.
+
+        Raises:
+            InputError: No view, views of different sizes, or an `out` that does not fit.
+        """
+        batch = [views] if isinstance(views, View) else list(views)
+        planes = (len(self.materials), *common_size(batch))
+        shape = planes if isinstance(views, View) else (len(batch), *planes)
+        image = self.device.empty(shape) if out is None else self._checked("out", out, shape)
+        for layer in self._layers:
+            self._launch(
+                "drr_tissues", "tissues", layer, batch, thicknesses=image, plane_count=planes[0]
+            )
+        return image
+
+    def render_derivatives(
+        self, view: View, motions: NDArray[np.float64], weights: ArrayLike
+    ) -> tuple[Any, Any]:
+        """Weighted thicknesses and their exact derivatives by parameters of the view.
+
+        Args:
+            view: Where the parameters are 0.
+            motions: What each of K parameters does (fluoro.geometry.motions), shape (K, 4, 3).
+            weights: What a millimetre of each material is worth in each pixel, shape (materials,
+                height, width); such as a signal's derivative by the thicknesses. They are held.
+
+        Returns:
+            sum of weights x thicknesses, shape (height, width), and its derivatives per unit of
+            each parameter, shape (K, height, width); float32 arrays of the device.
+
+        Raises:
+            InputError: Motions or weights of another shape.
+        """
+        motions = np.asarray(motions, float)
+        if motions.ndim != 3 or motions.shape[1:] != (4, 3) or not np.isfinite(motions).all():
+            raise InputError(f"motions must be finite and of shape (K, 4, 3), got {motions.shape}")
+        shape = (view.height_px, view.width_px)
+        worth = self._checked(
+            "weights",
+            self.device.to_device(np.asarray(weights, np.float32)),
+            (len(self.materials), *shape),
+        )
+        total, jacobian = self.device.empty(shape), self.device.empty((len(motions), *shape))
+        for number, layer in enumerate(self._layers):
+            self._launch(
+                "drr_tissues_jacobian",
+                "jacobian",
+                layer,
+                [view],
+                weights=worth,
+                total=total,
+                jacobian=jacobian,
+                motions=self.device.to_device(pack_motions(motions, layer.grid)),
+                parameter_count=len(motions),
+                adds=min(number, 1),
+            )
+        return total, jacobian
+
+    def render_jacobian(
+        self, view: View, center_xyz_mm: ArrayLike, weights: ArrayLike
+    ) -> tuple[Any, Any]:
+        """Weighted thicknesses and their derivatives by a rigid motion of source and detector.
+
+        Args:
+            view: Where the C-arm stands.
+            center_xyz_mm: About which it turns, usually the isocentre, world LPS [mm].
+            weights: As for `render_derivatives`.
+
+        Returns:
+            As `render_derivatives`, by the twist (omega_x, omega_y, omega_z [1/rad], v_x, v_y,
+            v_z [1/mm]) in world axes, shape (6, height, width).
+        """
+        return self.render_derivatives(view, rigid_motions(view, center_xyz_mm), weights)
+
+    def render_vjp(
+        self, view: View, center_xyz_mm: ArrayLike, upstream: ArrayLike
+    ) -> NDArray[np.float64]:
+        """Derivative by the twist of a function of the thicknesses.
+
+        Args:
+            view: Where the C-arm stands.
+            center_xyz_mm: About which it turns, world LPS [mm].
+            upstream: The function's derivative by each thickness, shape (materials, height,
+                width).
+
+        Returns:
+            The derivative, shape (6,).
+        """
+        jacobian = self.render_jacobian(view, center_xyz_mm, upstream)[1]
+        return np.asarray(self.device.to_host(jacobian).sum(axis=(1, 2), dtype=float))
+
+    def _launch(
+        self, module: str, entry: str, layer: _Layer, batch: Sequence[View], **uniforms: Any
+    ) -> None:
+        height, width = batch[0].height_px, batch[0].width_px
+        views = self.device.to_device(pack_views(batch, layer.grid))
+        self.device.launch(
+            module,
+            f"{entry}_{self.projector}_{layer.ramp_count}",
+            (-(-width // self.device.rays_per_thread), height, len(batch)),
+            {**layer.uniforms(views), "image_size": (width, height, len(batch)), **uniforms},
+        )
+
+    def _checked(self, name: str, array: Any, shape: tuple[int, ...]) -> Any:
+        fits = self.device.owns(array) and array.shape == shape and array.dtype == np.float32
+        if not fits:
+            raise InputError(
+                f"{name} must be a C-contiguous float32 array of the {self.device.kind} device "
+                f"with shape {shape}, got {type(array).__name__} {getattr(array, 'shape', '')} "
+                f"{getattr(array, 'dtype', '')}"
+            )
+        return array
+
+
+def _layers(volume: MaterialVolume, device: ComputeDevice, step_mm: float | None) -> list[_Layer]:
+    tissues, base = volume.tissues, volume.volume
+    ramps = tissues.ramps(base.water_mu_per_mm)
+    layers = [_layer(device, base.mu_zyx, base.grid, ramps, tissues.mix, 0, step_mm)]
+    for number, each in enumerate(volume.inclusions, len(tissues.materials)):
+        layers.append(
+            _layer(
+                device, each.share_zyx, each.grid, INCLUSION_RAMP, INCLUSION_MIX, number, step_mm
+            )
+        )
+    return layers
+
+
+def _layer(
+    device: ComputeDevice,
+    samples: NDArray[np.float32],
+    grid: VolumeGrid,
+    ramps: NDArray[np.float64],
+    mix: NDArray[np.float64],
+    first_plane: int,
+    step_mm: float | None,
+) -> _Layer:
+    count = next(each for each in RAMP_COUNTS if each >= len(ramps))
+    missing = count - len(ramps)
+    padded = np.pad(ramps, [(0, missing), (0, 0)]).astype(np.float32)
+    worth = np.pad(mix, [(0, 0), (0, missing)]).astype(np.float32)
+    return _Layer(
+        samples=device.to_device(readable_in_pairs(samples)),
+        grid=grid,
+        ramps=device.to_device(padded),
+        mix=device.to_device(worth),
+        ramp_count=count,
+        first_plane=first_plane,
+        material_count=len(mix),
+        step_mm=float(step_mm or min(grid.spacing_xyz_mm) / 2),
+    )
