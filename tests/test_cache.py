@@ -119,6 +119,27 @@ def test_a_damaged_entry_is_said_and_made_again(name, harm, caplog):
     assert open_volume(KEY) is not None
 
 
+def test_a_voxel_changed_between_the_samples_is_seen_and_all_are_read_once_only(
+    monkeypatch, caplog
+):
+    monkeypatch.setattr(volume_folder, "SAMPLE_BYTES", 8)
+    monkeypatch.setattr(volume_folder, "SAMPLES", 2)
+    monkeypatch.setattr(staging, "SETTLED_AFTER_NS", -1)
+    store()
+    assert open_volume(KEY) is not None
+    real, read = staging._sha256, []
+    monkeypatch.setattr(staging, "_sha256", lambda *a: read.append(a) or real(*a))
+    assert open_volume(KEY) is not None
+    assert read == []
+    voxels = KEY.folder() / "mu_volume.npy"
+    raw = bytearray(voxels.read_bytes())
+    raw[-60] ^= 1
+    voxels.write_bytes(raw)
+    assert open_volume(KEY) is None
+    assert "mu_volume.npy does not match its checksum" in caplog.text
+    assert len(read) == 1
+
+
 def test_an_entry_under_a_wrong_name_is_not_used(caplog):
     other = CacheKey(source={"kind": "file"}, settings={})
     store()

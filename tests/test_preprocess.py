@@ -24,6 +24,7 @@ from fluoro.volume import staging, volume_folder
 from fluoro.volume.attenuation import HuToMu, mu_from_hu, mu_water_per_mm
 from fluoro.volume.figures import VolumeFigures
 from fluoro.volume.load import load_volume, preprocess_volume
+from fluoro.volume.staging import content_sha256
 from fluoro.volume.volume_folder import _samples_sha256, digest
 from tests import dicom_files
 from tests.volume_files import meta_bytes, ramp, saved, written
@@ -347,9 +348,11 @@ def test_drawn_metadata_gives_a_volume_or_one_line(drawn):
 def test_drawn_facts_with_a_right_checksum_give_a_volume_or_one_line(drawn):
     with tempfile.TemporaryDirectory() as folder:
         path, text = fluorosims(Path(folder) / "folder"), json.dumps(METADATA)
-        facts = {"sha256": "", "samples_sha256": _samples_sha256(path / "mu_volume.npy"),
+        voxels = path / "mu_volume.npy"
+        facts = {"sha256": content_sha256(voxels, start=128),
+                 "samples_sha256": _samples_sha256(voxels),
                  "key": {}, "source": "x", "figures": None, "grid": text,
-                 "bytes": (path / "mu_volume.npy").stat().st_size, **drawn}  # fmt: skip
+                 "bytes": voxels.stat().st_size, **drawn}  # fmt: skip
         try:
             document = {"checksum": digest(facts), "volume": facts}
         except ValueError:  # not a finite number
@@ -368,7 +371,8 @@ def test_voxels_alone_are_refused(tmp_path):
 def test_an_empty_or_cut_array_is_refused(tmp_path):
     folder = fluorosims(tmp_path / "folder")
     whole = (folder / "mu_volume.npy").read_bytes()
-    for part in (b"", whole[:40], whole[:-4]):
+    two_lines = whole.replace(b"(4, 5, 6)", b"(4, 5, 6\n")  # what NumPy says of it is no ValueError
+    for part in (b"", whole[:40], whole[:-4], two_lines):
         (folder / "mu_volume.npy").write_bytes(part)
         refused(folder, r"mu_volume\.npy: is no NumPy array that can be read")
 

@@ -322,6 +322,7 @@ BROKEN = {
     "half a pair, nii": (nifti_bytes(magic=b"ni1\0"), "not a NIfTI file in one piece"),
     "Analyze, nii": (nifti_bytes(magic=b"\0\0\0\0"), "not a NIfTI file in one piece"),
     "slope 0 with an intercept, nii": (nifti_bytes(slope=0.0, inter=-1024.0), "scl_slope must not"),
+    "next to no slope, nii": (nifti_bytes(slope=1e-30), "scl_slope must be 0 or no less than"),
     "intercept nan, nii": (nifti_bytes(inter=NAN), "scl_inter must be finite"),
     "unit of time, nii": (nifti_bytes(units=5), "xyzt_units must be a length"),
     "version 2, nii": (b"\x1c\x02\0\0n+2\0\r\n\x1a\n".ljust(2000), "NIfTI version 2 is not read"),
@@ -348,6 +349,25 @@ BROKEN = {
     "no compressed size, mha": (meta_bytes(CompressedData="True"), "CompressedDataSize must"),
     "unknown type, mha": (meta_bytes(ElementType="MET_FOO"), "ElementType must be a number"),
     "smaller than its data, mha": (meta_bytes(DimSize="6 5 3"), "does not fit its header"),
+    "a rescale that readers ignore, mha": (
+        meta_bytes(ElementToIntensityFunctionSlope="2"), "FunctionSlope must be 1, got '2'"),
+    "an offset that readers ignore, mha": (
+        meta_bytes(ElementToIntensityFunctionOffset="-1024"), "FunctionOffset must be 0, got"),
+    "centimetres, mha": (meta_bytes(DistanceUnits="cm"), "DistanceUnits must be mm, got 'cm'"),
+    "placed twice, mha": (meta_bytes(Position="1 1 1"), "Offset and Position place the volume"),
+    "turned twice, mha": (
+        meta_bytes(Orientation="0 1 0 1 0 0 0 0 1"), "TransformMatrix and Orientation place"),
+    "both byte orders, mha": (
+        meta_bytes(ElementByteOrderMSB="True"), "ElementByteOrderMSB contradict each other"),
+    "sizes in brackets, mha": (meta_bytes(DimSize="(6 5 4"), "DimSize must be numbers"),
+    "a hard blank, mha": (
+        meta_bytes().replace(b"DimSize = 6 ", b"DimSize = 6\xa0"), "DimSize must be numbers"),
+    "half a switch, mha": (
+        meta_bytes(CompressedData="= 1"), "CompressedData must be True or False, got '= 1'"),
+    "a colon in a key, mha": (
+        meta_bytes().replace(b"yDataB", b"yData:B"), "no key = value in 'BinaryData:ByteOrderMSB'"),
+    "local in other letters, mha": (
+        meta_bytes().replace(b"LOCAL", b"LOCaL"), "LOCaL: there is no such file"),
     "given twice, mha": (b"NDims = 3\n" + meta_bytes(), "NDims is given twice"),
     "zero spacing, nrrd": (
         nrrd_bytes(space_directions="(0,0,0) (0,2,0) (0,0,3)"), r"directions must .*\(0, 2, 3\)"),
@@ -371,6 +391,10 @@ BROKEN = {
     "4D, nrrd": (
         nrrd_bytes(dimension="4", sizes="6 5 2 2", kinds="domain domain domain list",
                    space_directions="(1,0,0) (0,2,0) (0,0,3) none"), "every axis a length"),
+    "centimetres, nrrd": (
+        nrrd_bytes(space=None, space_origin=None, space_directions=None, spacings="1 2 3",
+                   units='"cm" "cm" "cm"'), "units must be mm"),
+    "quantised, nrrd": (nrrd_bytes(old_min="-1024", old_max="3071"), "values were quantised"),
     "several files, nrrd": (nrrd_bytes(data_file="slice%03d.raw 1 4 1"), "several files"),
     "block type, nrrd": (nrrd_bytes(type="block"), "type must be a number"),
     "longer than its data, nrrd": (nrrd_bytes(type="double"), "is truncated"),
@@ -417,12 +441,30 @@ def test_the_memory_asked_for_is_that_of_all_copies(tmp_path, monkeypatch):
     refused(path, "does not fit in memory")
 
 
-def test_a_containers_limit_counts(tmp_path, monkeypatch):
-    (tmp_path / "memory.max").write_text("5000\n")
-    (tmp_path / "memory.current").write_text("2000\n")
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
-    assert memory.available_memory_bytes() == 3000
-    (tmp_path / "memory.max").write_text("max\n")
+@pytest.mark.parametrize(
+    ("folder", "limit", "used", "parts"),
+    [
+        (".", "memory.max", "memory.current", "anon 9\nactive_file 100\ninactive_file 900\n"),
+        (
+            "memory",
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "inactive_file 7\nactive_file 7\ntotal_inactive_file 600\ntotal_active_file 400\n",
+        ),
+    ],
+    ids=["version 2", "version 1"],
+)
+def test_a_containers_limit_counts_and_copies_of_files_do_not(
+    tmp_path, monkeypatch, folder, limit, used, parts
+):
+    group = tmp_path / folder
+    group.mkdir(exist_ok=True)
+    (group / limit).write_text("5000\n")
+    (group / used).write_text("3000\n")
+    (group / "memory.stat").write_text(parts)
+    monkeypatch.setattr(memory, "CGROUPS", tmp_path)
+    assert memory.available_memory_bytes() == 5000 - 3000 + 1000
+    (group / limit).write_text("max\n" if folder == "." else f"{2**63 - 4096}\n")
     assert memory.available_memory_bytes() > 10**6
 
 

@@ -5,26 +5,31 @@
     python tools/fuzz_readers.py --kind nii --count 500 --seed 7
 
 Each case is a small valid file with a few changes: bits, bytes, pieces cut out, doubled or put in,
-an end that is missing. It must be refused by one line, or read as a volume that is whole. What is
-read otherwise than the undamaged file is counted apart: a format without checksums cannot tell a
-changed voxel or spacing from a meant one. Where another library can say it (GDCM, through
-SimpleITK, for DICOM that is not compressed), it must have found the same.
+an end that is missing. It must be refused by one line, with nothing of a library's own on stderr,
+or read as a volume that is whole. What is read otherwise than the undamaged file is counted apart:
+a format without checksums cannot tell a changed voxel or spacing from a meant one. There another
+reader must have found the same: our own, plane by plane, beside SimpleITK's for NIfTI, NRRD and
+MetaImage; GDCM, through SimpleITK, for DICOM that is not compressed.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import io
+import json
 import logging
+import os
 import random
 import shutil
 import signal
 import sys
 import tempfile
 import time
+import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,29 +38,31 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
+from fluoro.config import VolumeConfig
 from fluoro.errors import InputError
 from fluoro.volume import dicom as dicom_reader
 from fluoro.volume.dicom_pixels import FrameReader
 from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.load import load_volume, preprocess_volume
 from fluoro.volume.read_options import ArrayLayout, ReadOptions
-from fluoro.volume.readers import read_hu
-from fluoro.volume.volumes import HuVolume
+from fluoro.volume.readers import open_hu, read_hu
 from tests import dicom_files as dicom
-from tests.volume_files import meta_bytes, nifti_bytes, nrrd_bytes, ramp
+from tests.volume_files import SHAPE_ZYX, meta_bytes, nifti_bytes, nrrd_bytes, ramp
 
 PATIENCE_S = 30
 CHARACTERS = b"\0\xff 0123456789-.\n=:,()\\naif"
 """Bytes that make a header mean something else rather than nothing."""
 PLAIN = ReadOptions()
-LAYOUT = ReadOptions(
-    array=ArrayLayout(
-        spacing_xyz_mm=(1.0, 2.0, 3.0),
-        origin_xyz_mm=(0.0, 0.0, 0.0),
-        direction=(1, 0, 0, 0, 1, 0, 0, 0, 1),
-    )
-)
+PLACE = {
+    "spacing_xyz_mm": (1.0, 2.0, 3.0),
+    "origin_xyz_mm": (0.0, 0.0, 0.0),
+    "direction": (1, 0, 0, 0, 1, 0, 0, 0, 1),
+}
+LAYOUT = ReadOptions(array=ArrayLayout(**PLACE))
+RAW_LAYOUT = ReadOptions(array=ArrayLayout(**PLACE, shape_zyx=SHAPE_ZYX, dtype="int16"))
 LARGE = (np.arange(3 * 36 * 40).reshape(3, 36, 40) - 1000).astype(np.int16)
 LARGE_GRID = VolumeGrid(shape_zyx=LARGE.shape, spacing_xyz_mm=(1.0, 2.0, 3.0))
 
@@ -64,26 +71,65 @@ class HangError(Exception):
     """A case took longer than anybody waits."""
 
 
+Reading = tuple[NDArray[Any], VolumeGrid]
+"""Voxels, shape (z, y, x), and where they lie."""
+
+
 @dataclass
 class Subject:
-    """A valid input, of which one file is damaged."""
+    """A valid input, of which one file is damaged.
+
+    Attributes:
+        place: What is read.
+        damaged: The file that is damaged.
+        options: How it is read.
+        header_share: Of the changes, how many go into the first 60 % of the file.
+        read: Reads it.
+        second_opinion: Asked where something else was read than before.
+    """
 
     place: Path
     damaged: Path
     options: ReadOptions = PLAIN
     header_share: float = 0.7
-    second_opinion: bool = False
+    read: Callable[[Subject], Reading] = lambda subject: _read_ct(subject)
+    second_opinion: Callable[[Subject, Reading], str] | None = None
+
+
+def _read_ct(subject: Subject) -> Reading:
+    hu = read_hu(subject.place, subject.options)
+    return hu.hu_zyx, hu.grid
+
+
+def _read_attenuation(subject: Subject) -> Reading:
+    volume = load_volume(VolumeConfig(path=subject.place))
+    return volume.mu_zyx, volume.grid
 
 
 def subjects(folder: Path) -> dict[str, Callable[[], Subject]]:
     """By kind, what makes the undamaged input."""
+    deflated = zlib.compress(ramp().tobytes())
     return {
         "nii": lambda: _file(folder / "ct.nii", nifti_bytes(qform_code=0)),
         "nii.gz": lambda: _file(folder / "ct.nii.gz", gzip.compress(nifti_bytes())),
         "mha": lambda: _file(folder / "ct.mha", meta_bytes()),
+        "mha-zlib": lambda: _file(
+            folder / "zlib.mha",
+            meta_bytes(deflated, CompressedData="True", CompressedDataSize=str(len(deflated))),
+        ),
+        "mhd": lambda: _detached(folder / "ct.mhd"),
         "nrrd": lambda: _file(folder / "ct.nrrd", nrrd_bytes()),
-        "npy": lambda: _file(folder / "ct.npy", _numpy(np.save), LAYOUT),
-        "npz": lambda: _file(folder / "ct.npz", _numpy(np.savez_compressed), LAYOUT),
+        "nrrd-gzip": lambda: _file(
+            folder / "gzip.nrrd", nrrd_bytes(gzip.compress(ramp().tobytes()), encoding="gzip")
+        ),
+        "nhdr": lambda: _detached(folder / "ct.nhdr"),
+        "npy": lambda: _array(folder / "ct.npy", _numpy(np.save)),
+        "npz": lambda: _array(folder / "ct.npz", _numpy(np.savez_compressed)),
+        "raw": lambda: _array(folder / "ct.raw", ramp().tobytes(), RAW_LAYOUT),
+        "folder-facts": lambda: _folder(folder / "ours", "volume.json"),
+        "folder-voxels": lambda: _folder(folder / "voxels", "mu_volume.npy"),
+        "fluorosim-facts": lambda: _fluorosims(folder / "theirs", "metadata.json"),
+        "fluorosim-voxels": lambda: _fluorosims(folder / "their-voxels", "mu_volume.npy"),
         "dicom": lambda: _series(folder / "dicom"),
         "multi-frame": lambda: _multi_frame(folder / "ct.dcm"),
         "jpeg-lossless": lambda: _compressed(folder / "jpeg", JPEGLosslessSV1),
@@ -93,7 +139,25 @@ def subjects(folder: Path) -> dict[str, Callable[[], Subject]]:
     }
 
 
-def _file(path: Path, raw: bytes, options: ReadOptions = PLAIN) -> Subject:
+def _file(path: Path, raw: bytes) -> Subject:
+    path.write_bytes(raw)
+    return Subject(place=path, damaged=path, second_opinion=_plane_by_plane)
+
+
+def _detached(path: Path) -> Subject:
+    """A header whose voxels lie in a file of their own."""
+    voxels = path.with_name(f"{path.name}.bin")
+    voxels.write_bytes(ramp().tobytes())
+    if path.suffix == ".nhdr":
+        raw = nrrd_bytes(b"", data_file=voxels.name)
+    else:
+        raw = meta_bytes(b"").replace(b"LOCAL", voxels.name.encode())
+    subject = _file(path, raw)
+    subject.header_share = 0.0
+    return subject
+
+
+def _array(path: Path, raw: bytes, options: ReadOptions = LAYOUT) -> Subject:
     path.write_bytes(raw)
     return Subject(place=path, damaged=path, options=options)
 
@@ -104,10 +168,34 @@ def _numpy(save: Callable[..., Any]) -> bytes:
     return buffer.getvalue()
 
 
+def _folder(folder: Path, damaged_name: str) -> Subject:
+    """A folder that fluoro has preprocessed."""
+    source = folder.with_name(f"{folder.name}.nii")
+    source.write_bytes(nifti_bytes())
+    preprocess_volume(VolumeConfig(path=source), folder)
+    return Subject(place=folder, damaged=folder / damaged_name, read=_read_attenuation)
+
+
+def _fluorosims(folder: Path, damaged_name: str) -> Subject:
+    """A folder as fluorosim writes it."""
+    folder.mkdir()
+    np.save(folder / "mu_volume.npy", np.float32(ramp() + 500) * np.float32(1e-5))
+    facts = {
+        "shape_zyx": SHAPE_ZYX,
+        "spacing_zyx_mm": [3.0, 2.0, 1.0],
+        "origin_xyz_mm": [10.0, 20.0, 30.0],
+        "hu_range": [-1000.0, 3000.0],
+        "mu_range": [0.0, 0.02],
+        "source": "a CT",
+    }
+    (folder / "metadata.json").write_text(json.dumps(facts, indent=2))
+    return Subject(place=folder, damaged=folder / damaged_name, read=_read_attenuation)
+
+
 def _series(folder: Path) -> Subject:
     dicom.series(folder)
     damaged = sorted(folder.iterdir())[1]
-    return Subject(place=folder, damaged=damaged, header_share=0.97, second_opinion=True)
+    return Subject(place=folder, damaged=damaged, header_share=0.97, second_opinion=_gdcms)
 
 
 def _multi_frame(path: Path) -> Subject:
@@ -147,67 +235,128 @@ def damaged(raw: bytes, rng: random.Random, header_share: float) -> bytes:
     return bytes(data)
 
 
-def outcome(subject: Subject, whole: HuVolume) -> str:
+def outcome(subject: Subject, whole: Reading) -> str:
     """What became of a case; raises where it is a mistake."""
     try:
-        hu = read_hu(subject.place, subject.options)
+        reading = subject.read(subject)
     except InputError as error:
         text = str(error)
         if "\n" in text or not text.strip():
             raise ValueError(f"not one line: {text!r}") from None
         return "refused"
-    if hu.hu_zyx.shape != hu.grid.shape_zyx or not np.isfinite(hu.hu_zyx).all():
-        raise ValueError(f"no volume: {hu.hu_zyx.shape}, {hu.grid}")
-    if np.array_equal(hu.hu_zyx, whole.hu_zyx) and _same_place(hu.grid, whole.grid):
+    values, grid = reading
+    if values.shape != grid.shape_zyx or not np.isfinite(values).all():
+        raise ValueError(f"no volume: {values.shape}, {grid}")
+    if np.array_equal(values, whole[0]) and _same_place(grid, whole[1]):
         return "as before"
-    if subject.second_opinion:
-        return _second_opinion(subject, hu)
-    return "read otherwise"
+    return subject.second_opinion(subject, reading) if subject.second_opinion else OTHERWISE
+
+
+OTHERWISE = "read otherwise"
 
 
 def _same_place(grid: VolumeGrid, other: VolumeGrid) -> bool:
     return np.allclose(grid.world_from_index, other.world_from_index, atol=1e-6)
 
 
-def _second_opinion(subject: Subject, hu: HuVolume) -> str:
+def _plane_by_plane(subject: Subject, reading: Reading) -> str:
+    """Raises where our own reader finds other voxels than the imaging library."""
+    planes = open_hu(subject.place, subject.options)
+    values = np.stack([plane.copy() for plane in planes.read(0, planes.grid.shape_zyx[0])])
+    if planes.grid != reading[1] or np.abs(values - reading[0].astype(np.float32)).max() > 1e-6:
+        raise ValueError(f"two readers, two volumes: {planes.grid}, {reading[1]}")
+    return OTHERWISE
+
+
+def _gdcms(subject: Subject, reading: Reading) -> str:
     """Whether GDCM finds the damaged slice's values at the place where they were read."""
+    hu_zyx, grid = reading
     try:
         image = sitk.ReadImage(str(subject.damaged), sitk.sitkFloat64)
     except RuntimeError:
-        return "read otherwise, GDCM does not"
+        return f"{OTHERWISE}, GDCM does not"
     values = sitk.GetArrayFromImage(image)
-    if values.ndim != 3 or len(values) != 1 or image.GetSize()[:2] != hu.grid.shape_xyz[:2]:
-        return "read otherwise, in another shape than GDCM"
+    if values.ndim != 3 or len(values) != 1 or image.GetSize()[:2] != grid.shape_xyz[:2]:
+        return f"{OTHERWISE}, in another shape than GDCM"
     corner = np.array(image.GetOrigin())
-    index = (hu.grid.index_from_world @ [*corner, 1.0])[:3]
+    index = (grid.index_from_world @ [*corner, 1.0])[:3]
     z = round(index[2])
-    near = np.abs(index - [0, 0, z]).max() < 0.1 and 0 <= z < hu.grid.shape_zyx[0]
+    near = np.abs(index - [0, 0, z]).max() < 0.1 and 0 <= z < grid.shape_zyx[0]
     if not near:
-        return "read otherwise, in another place than GDCM"
-    gap = np.abs(values[0] - hu.hu_zyx[z])
-    clipped = (hu.hu_zyx[z] == -1024) & (gap > 0)
+        return f"{OTHERWISE}, in another place than GDCM"
+    gap = np.abs(values[0] - hu_zyx[z])
+    clipped = (hu_zyx[z] == -1024) & (gap > 0)
     if gap[~clipped].max(initial=0) > 0.5:
-        return "read otherwise, with other values than GDCM"
-    return "read otherwise, as GDCM"
+        return f"{OTHERWISE}, with other values than GDCM"
+    return f"{OTHERWISE}, as GDCM"
+
+
+@contextlib.contextmanager
+def caught_words() -> Iterator[Callable[[], str]]:
+    """Keeps what libraries write to stderr; what is yielded tells it, each word once."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield lambda: _unread(file)
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _unread(file: Any) -> str:
+    sys.stderr.flush()
+    if os.fstat(file.fileno()).st_size == 0:
+        return ""
+    file.seek(0)
+    text = file.read().decode(errors="replace")
+    file.seek(0)
+    file.truncate()
+    return str(text)
+
+
+class Cases:
+    """Cases of one kind.
+
+    Args:
+        kind: A key of `subjects`.
+        folder: Where its files lie.
+    """
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.subject = subjects(folder)[kind]()
+        self._raw = self.subject.damaged.read_bytes()
+        values, grid = self.subject.read(self.subject)
+        self._whole = values.copy(), grid
+
+    def run(self, rng: random.Random, words: Callable[[], str]) -> str:
+        """What became of one; raises where it is a mistake."""
+        # a new file each time: an earlier volume may still be mapped
+        self.subject.damaged.unlink()
+        self.subject.damaged.write_bytes(damaged(self._raw, rng, self.subject.header_share))
+        found = outcome(self.subject, self._whole)
+        said = words()
+        if said:
+            raise ValueError(f"a library's own words: {said!r}")
+        return found
 
 
 def run(kind: str, count: int, seed: int, folder: Path) -> Counter[str]:
     """Outcomes of so many cases of one kind; a case that fails is kept beside the script."""
-    subject = subjects(folder)[kind]()
-    raw = subject.damaged.read_bytes()
-    whole = read_hu(subject.place, subject.options)
+    cases = Cases(kind, folder)
     found: Counter[str] = Counter()
-    for number in range(count):
-        rng = random.Random(f"{kind} {seed} {number}")
-        subject.damaged.write_bytes(damaged(raw, rng, subject.header_share))
-        signal.alarm(PATIENCE_S)
-        try:
-            found[outcome(subject, whole)] += 1
-        except Exception as error:  # noqa: BLE001  (whatever it is, it is what is looked for)
-            found[f"FAILED: {type(error).__name__}: {error}"[:200]] += 1
-            shutil.copy(subject.damaged, Path(f"fuzz-{kind}-{seed}-{number}"))
-        finally:
-            signal.alarm(0)
+    with caught_words() as words:
+        for number in range(count):
+            signal.alarm(PATIENCE_S)
+            try:
+                found[cases.run(random.Random(f"{kind} {seed} {number}"), words)] += 1
+            except Exception as error:  # noqa: BLE001  (whatever it is, it is what is looked for)
+                found[f"FAILED: {type(error).__name__}: {error}"[:200]] += 1
+                shutil.copy(cases.subject.damaged, Path(f"fuzz-{kind}-{seed}-{number}"))
+            finally:
+                signal.alarm(0)
     return found
 
 
@@ -215,11 +364,15 @@ def _hang(_number: int, _frame: Any) -> None:
     raise HangError(f"longer than {PATIENCE_S} s")
 
 
-class _SharedReader(FrameReader):
+class SharedReader(FrameReader):
     """One decoding process for all cases; a new one only where one has died."""
 
     def __exit__(self, *_error: object) -> None:
         self.padded = 0
+
+    def close(self) -> None:
+        """End the process."""
+        super().__exit__(None, None, None)
 
 
 def main() -> int:
@@ -231,10 +384,11 @@ def main() -> int:
     given = arguments.parse_args()
     logging.disable()
     signal.signal(signal.SIGALRM, _hang)
-    shared = _SharedReader()
+    shared = SharedReader()
     dicom_reader.FrameReader = lambda: shared  # type: ignore[misc, assignment]
     failed = False
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["FLUORO_CACHE_DIR"] = f"{folder}/cache"
         for kind in given.kind or subjects(Path(folder)):
             start = time.perf_counter()
             found = run(kind, given.count, given.seed, Path(folder))
@@ -242,7 +396,7 @@ def main() -> int:
             figures = ", ".join(f"{n} {what}" for what, n in found.most_common())
             print(f"{kind}: {given.count} in {seconds:.0f} s: {figures}", flush=True)
             failed |= any(what.startswith("FAILED") for what in found)
-    FrameReader.__exit__(shared, None, None, None)
+    shared.close()
     return int(failed)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +18,7 @@ from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.memory import require_memory
 from fluoro.volume.read_options import ArrayLayout
 
-__all__ = ["ARRAY_SUFFIXES", "array_grid", "read_array"]
+__all__ = ["ARRAY_SUFFIXES", "array_grid", "mapped_array", "read_array"]
 
 ARRAY_SUFFIXES = (".npy", ".npz", ".raw", ".bin")
 
@@ -29,7 +32,7 @@ def read_array(path: Path, layout: ArrayLayout) -> NDArray[Any]:
     suffix = path.suffix.lower()
     try:
         if suffix == ".npy":
-            voxels = np.load(path, mmap_mode="r", allow_pickle=False)
+            voxels = mapped_array(path)
         elif suffix == ".npz":
             voxels = _npz(path, layout)
         else:
@@ -42,6 +45,16 @@ def read_array(path: Path, layout: ArrayLayout) -> NDArray[Any]:
         raise InputError(f"{path}: is damaged: {' '.join(str(error).split())}") from None
     _require_fit(path, voxels, layout)
     return np.ascontiguousarray(voxels) if voxels.flags.f_contiguous else voxels
+
+
+def mapped_array(path: Path) -> NDArray[Any]:
+    """The array of a .npy file, memory-mapped.
+
+    Raises:
+        Exception: Of any kind, where NumPy meets what it cannot read.
+    """
+    with _python_2_is_welcome():
+        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def array_grid(path: Path, voxels: NDArray[Any], layout: ArrayLayout) -> VolumeGrid:
@@ -85,10 +98,18 @@ def _npz(path: Path, layout: ArrayLayout) -> NDArray[Any]:
                 f"{path}: volume.array.name must be one of {', '.join(names) or 'none'}, "
                 f"got {layout.name or 'none'}"
             )
-        with archive.open(f"{wanted}.npy") as file:
+        with archive.open(f"{wanted}.npy") as file, _python_2_is_welcome():
             _require_room(path, file)  # type: ignore[arg-type]
-        with archive.open(f"{wanted}.npy") as file:
+        with archive.open(f"{wanted}.npy") as file, _python_2_is_welcome():
             return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+
+
+@contextmanager
+def _python_2_is_welcome() -> Iterator[None]:
+    """Without NumPy's warning of a header that Python 2 wrote."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 def _require_room(path: Path, file: BinaryIO) -> None:

@@ -113,7 +113,7 @@ def store_volume(
             progress=progress,
         )
     try:
-        return _open(folder, key)
+        return _open(folder, key, just_written=True)
     except DamagedError as error:
         raise OutputError(f"{folder}: the cache does not keep what is written: {error}") from None
 
@@ -126,8 +126,8 @@ def _is_usable(folder: Path, key: CacheKey) -> bool:
     return True
 
 
-def _open(folder: Path, key: CacheKey) -> MuVolume:
-    volume, found = read_volume_folder(folder)
+def _open(folder: Path, key: CacheKey, *, just_written: bool = False) -> MuVolume:
+    volume, found = read_volume_folder(folder, just_written=just_written)
     if found != json.loads(json.dumps(key.facts())):
         raise DamagedError(f"{FACTS_NAME} belongs to another source or setting")
     return volume

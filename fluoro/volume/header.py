@@ -108,16 +108,16 @@ def require_spacing(path: Path, key: str, spacing: Sequence[float]) -> tuple[flo
     return tuple(float(value) for value in spacing)
 
 
-def finite_numbers(path: Path, key: str, text: str) -> tuple[float, ...]:
-    """Numbers of a header line, separated by blanks, commas or brackets.
+def finite_numbers(path: Path, key: str, text: str, *, marks: str = ",()[]") -> tuple[float, ...]:
+    """Numbers of a header line, separated by blanks or `marks`.
 
     Raises:
         InputError: One of them is no finite number.
     """
-    for mark in ",()[]":
+    for mark in marks:
         text = text.replace(mark, " ")
     try:
-        values = tuple(float(word) for word in text.split())
+        values = tuple(float(word) for word in text.encode("ascii").split())
     except ValueError:
         raise InputError(f"{path}: {key} must be numbers, got {text.strip()!r}") from None
     if not all(math.isfinite(value) for value in values):

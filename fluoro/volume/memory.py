@@ -11,8 +11,15 @@ from fluoro.errors import InputError
 __all__ = ["available_memory_bytes", "in_gib", "require_memory"]
 
 MEMINFO = Path("/proc/meminfo")
-CGROUP = Path("/sys/fs/cgroup")
-"""Version 2, as a container sees its own limit."""
+CGROUPS = Path("/sys/fs/cgroup")
+LIMITS = (
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+)
+"""Files with a container's limit, what counts against it and of what that consists: control groups
+of version 2 and 1, as the container sees its own."""
+FILE_PAGES = re.compile(r"^(?:total_)?(?:in)?active_file (\d+)$", re.MULTILINE)
+"""Of what counts, copies of files, which the system drops where memory is asked for."""
 
 
 def require_memory(what: str, needed_bytes: int) -> None:
@@ -52,12 +59,27 @@ def _system_bytes() -> int | None:
 
 
 def _container_bytes() -> int | None:
+    known = [_left_bytes(*(CGROUPS / name for name in names)) for names in LIMITS]
+    return min((size for size in known if size is not None), default=None)
+
+
+def _left_bytes(limit_file: Path, used_file: Path, parts_file: Path) -> int | None:
     try:
-        limit = (CGROUP / "memory.max").read_text(encoding="ascii").strip()
-        used = (CGROUP / "memory.current").read_text(encoding="ascii").strip()
+        limit, used, parts = (
+            path.read_text(encoding="ascii").strip() for path in (limit_file, used_file, parts_file)
+        )
     except OSError:
         return None
-    return None if limit == "max" else max(0, int(limit) - int(used))
+    if limit == "max":
+        return None
+    return max(0, int(limit) - int(used) + _file_pages_bytes(parts))
+
+
+def _file_pages_bytes(parts: str) -> int:
+    """Of the group and those below it, where both are said (version 1)."""
+    total = re.search("^total_inactive_file ", parts, re.MULTILINE) is not None
+    found = FILE_PAGES.finditer(parts)
+    return sum(int(match[1]) for match in found if match[0].startswith("total_") == total)
 
 
 def in_gib(count: int) -> str:

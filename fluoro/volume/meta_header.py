@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,8 +28,17 @@ ELEMENT_TYPES = {
     "DOUBLE": "f8",
 }  # fmt: skip
 """NumPy's name of ElementType without MET_ (a long has at least 4 bytes)."""
-LIBRARY_KEYS = ("ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset")
-"""Where one is given, or the type is a long, the voxels are left to the imaging library."""
+RESCALE_KEYS = {
+    "ElementToIntensityFunctionSlope": 1.0,
+    "ElementToIntensityFunctionOffset": 0.0,
+}
+"""A rescale of the voxels, and what it is where there is none: readers ignore it, so no other value
+is read."""
+LOCAL = ("LOCAL", "Local", "local")
+"""As the imaging library spells it."""
+BLANKS = " \t\r\n"
+KEY = re.compile(r"\w+", re.ASCII)
+YES, NO = ("True", "TRUE", "true", "T", "t", "1"), ("False", "FALSE", "false", "F", "f", "0")
 ORDER_KEYS = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
 DIRECTION_KEYS = ("TransformMatrix", "Orientation", "Rotation")
 ORIGIN_KEYS = ("Offset", "Position", "Origin")
@@ -43,8 +53,9 @@ def read_meta_header(path: Path) -> VolumeHeader:
     fields, end = _fields(path)
     shape = _shape(path, fields)
     spacing = _spacing(path, fields, len(shape))
-    for key in (*DIRECTION_KEYS, *ORIGIN_KEYS):
-        finite_numbers(path, key, fields.get(key, ""))
+    for keys in (DIRECTION_KEYS, ORIGIN_KEYS):
+        _require_one_place(path, fields, keys)
+    _require_hu_in_mm(path, fields)
     element_type = _element_type(path, fields)
     return VolumeHeader(
         shape_xyz=shape if len(shape) != 4 or shape[3] != 1 else shape[:3],
@@ -64,19 +75,44 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
     while start < len(raw) and "ElementDataFile" not in fields:
         end = raw.find(b"\n", start) + 1 or len(raw)
         key, equals, value = raw[start:end].decode("latin-1").partition("=")
-        if key.strip() in fields:
-            raise InputError(f"{path}: {key.strip()} is given twice")
-        if not equals:
+        key = key.strip(BLANKS)
+        if key in fields:
+            raise InputError(f"{path}: {key} is given twice")
+        if not equals or not KEY.fullmatch(key):
             raise InputError(f"{path}: is not a MetaImage file: no key = value in {key[:40]!r}")
-        fields[key.strip()] = value.strip()
+        fields[key] = value.strip(BLANKS)
         start = end
     if "ElementDataFile" not in fields or "DimSize" not in fields:
         raise InputError(f"{path}: is not a MetaImage file: no DimSize or no ElementDataFile")
     return fields, start
 
 
+def _require_one_place(path: Path, fields: dict[str, str], keys: tuple[str, ...]) -> None:
+    """Check that keys of one meaning do not contradict each other."""
+    found = {key: _numbers_of(path, key, fields[key]) for key in keys if key in fields}
+    if len(set(found.values())) > 1:
+        raise InputError(f"{path}: {' and '.join(found)} place the volume in two ways")
+
+
+def _require_hu_in_mm(path: Path, fields: dict[str, str]) -> None:
+    """Check that voxels are CT numbers as they are stored, and lengths millimetres."""
+    for key, neutral in RESCALE_KEYS.items():
+        if _numbers_of(path, key, fields.get(key, f"{neutral}")) != (neutral,):
+            raise InputError(
+                f"{path}: {key} must be {neutral:g}, got {fields[key]!r}: readers differ in what "
+                "they make of it; write the voxels as CT numbers"
+            )
+    if fields.get("DistanceUnits", "mm") not in ("mm", "?", ""):
+        raise InputError(f"{path}: DistanceUnits must be mm, got {fields['DistanceUnits']!r}")
+
+
+def _numbers_of(path: Path, key: str, text: str) -> tuple[float, ...]:
+    """Numbers between blanks: the imaging library knows no other mark."""
+    return finite_numbers(path, key, text, marks="")
+
+
 def _shape(path: Path, fields: dict[str, str]) -> tuple[int, ...]:
-    sizes = finite_numbers(path, "DimSize", fields["DimSize"])
+    sizes = _numbers_of(path, "DimSize", fields["DimSize"])
     axes = fields.get("NDims", "")
     if axes != str(len(sizes)) or not all(size >= 1 and size == int(size) for size in sizes):
         raise InputError(
@@ -90,7 +126,7 @@ def _spacing(path: Path, fields: dict[str, str], axes: int) -> tuple[float, ...]
     key = "ElementSpacing" if "ElementSpacing" in fields else "ElementSize"
     if key not in fields:
         raise InputError(f"{path}: ElementSpacing is missing; without it no voxel has a size")
-    spacing = require_spacing(path, key, finite_numbers(path, key, fields[key]))
+    spacing = require_spacing(path, key, _numbers_of(path, key, fields[key]))
     if len(spacing) != axes:
         raise InputError(f"{path}: {key} must be {axes} lengths, got {fields[key]!r}")
     return spacing
@@ -113,20 +149,23 @@ def _element_name(fields: dict[str, str]) -> str:
 
 
 def _numbers(path: Path, fields: dict[str, str]) -> StoredNumbers | None:
-    if _element_name(fields) in ("LONG", "ULONG") or any(key in fields for key in LIBRARY_KEYS):
+    if _element_name(fields) in ("LONG", "ULONG"):  # of 4 or 8 bytes: the imaging library knows
         return None
-    order: Literal["<", ">"] = ">" if any(_is_true(fields, key) for key in ORDER_KEYS) else "<"
+    big = {_is_true(path, fields, key) for key in ORDER_KEYS if key in fields} or {False}
+    if len(big) > 1:
+        raise InputError(f"{path}: {' and '.join(ORDER_KEYS)} contradict each other")
+    order: Literal["<", ">"] = ">" if True in big else "<"
     return StoredNumbers(dtype=_element_type(path, fields).newbyteorder(order).str)
 
 
 def _data(path: Path, fields: dict[str, str], end: int, needed_bytes: int) -> VoxelData:
     name = fields["ElementDataFile"]
-    local = name.upper() == "LOCAL"
+    local = name in LOCAL
     if name.upper() == "LIST" or "%" in name or not name:
         raise InputError(f"{path}: voxels in several files are not read, got {name!r}")
-    if not _is_true(fields, "BinaryData"):
+    if not _is_true(path, fields, "BinaryData"):
         raise InputError(f"{path}: BinaryData must be True; voxels written as text are not read")
-    compressed = _is_true(fields, "CompressedData")
+    compressed = _is_true(path, fields, "CompressedData")
     skipped = fields.get("HeaderSize", "0") != "0"
     return VoxelData(
         path=path if local else path.parent / name,
@@ -138,8 +177,11 @@ def _data(path: Path, fields: dict[str, str], end: int, needed_bytes: int) -> Vo
     )
 
 
-def _is_true(fields: dict[str, str], key: str) -> bool:
-    return fields.get(key, "False").upper().startswith(("T", "1"))
+def _is_true(path: Path, fields: dict[str, str], key: str) -> bool:
+    value = fields.get(key, "False")
+    if value not in YES + NO:
+        raise InputError(f"{path}: {key} must be True or False, got {value!r}")
+    return value in YES
 
 
 def _stored_bytes(path: Path, fields: dict[str, str]) -> int:

@@ -40,6 +40,8 @@ LENGTH_TOLERANCE = 1e-3
 """Relative difference of pixdim and the sform's columns that rounding to text explains."""
 CORNER_TOLERANCE = 0.05
 """Distance between the corners of sform and qform, in voxels, that rounding explains."""
+SMALLEST_SLOPE = 1e-12
+"""Readers take a still smaller one for none."""
 SHEAR_TOLERANCE = 1e-4
 """Cosine between two axes up to which they count as perpendicular, as for a VolumeGrid."""
 
@@ -57,6 +59,11 @@ def read_nifti_header(
     Raises:
         InputError: Not a NIfTI file in one piece, or a header that contradicts itself.
     """
+    with np.errstate(invalid="ignore"):  # a NaN is found out where it is read
+        return _claims(path, transform)
+
+
+def _claims(path: Path, transform: Literal["sform", "qform"] | None) -> VolumeHeader:
     compressed = path.name.lower().endswith(".gz")
     header = _parse(path, _first_bytes(path, compressed))
     shape = _shape(path, header["dim"])
@@ -140,6 +147,10 @@ def _is_scaled(path: Path, slope: float, inter: float) -> bool:
     An intercept without a slope is refused, because readers differ in what they make of it.
     """
     scaled = math.isfinite(slope) and slope != 0
+    if scaled and abs(slope) < SMALLEST_SLOPE:
+        raise InputError(
+            f"{path}: scl_slope must be 0 or no less than {SMALLEST_SLOPE:g} in size, got {slope:g}"
+        )
     if scaled and not math.isfinite(inter):
         raise InputError(f"{path}: scl_inter must be finite, got {inter:g}")
     if not scaled and math.isfinite(inter) and inter != 0:

@@ -53,7 +53,8 @@ def read_nrrd_header(path: Path) -> VolumeHeader:
     sizes = finite_numbers(path, "sizes", _field(path, fields, "sizes"))
     if not all(size >= 1 and size == int(size) for size in sizes):
         raise InputError(f"{path}: sizes must be positive counts, got {fields['sizes']!r}")
-    _require_millimetres(path, fields.get("space units", ""))
+    _require_millimetres(path, fields)
+    _require_not_quantised(path, fields)
     finite_numbers(path, "space origin", fields.get("space origin", ""))
     shape, spacing = _spatial(path, fields, tuple(int(size) for size in sizes))
     voxel_type = _voxel_type(path, fields)
@@ -88,9 +89,18 @@ def _field(path: Path, fields: dict[str, str], key: str) -> str:
     return fields[key]
 
 
-def _require_millimetres(path: Path, units: str) -> None:
-    if set(re.findall(r'"([^"]*)"', units)) - MILLIMETRES:
-        raise InputError(f"{path}: space units must be mm, got {units}")
+def _require_millimetres(path: Path, fields: dict[str, str]) -> None:
+    for key in ("space units", "units"):
+        if set(re.findall(r'"([^"]*)"', fields.get(key, ""))) - MILLIMETRES:
+            raise InputError(f"{path}: {key} must be mm, got {fields[key]}")
+
+
+def _require_not_quantised(path: Path, fields: dict[str, str]) -> None:
+    for key in ("old min", "oldmin", "old max", "oldmax"):
+        if key in fields:
+            raise InputError(
+                f"{path}: its values were quantised ({key} {fields[key]}); write them as CT numbers"
+            )
 
 
 def _spatial(

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError, OutputError
+from fluoro.volume.array_file import mapped_array
 from fluoro.volume.figures import Tally, VolumeFigures
 from fluoro.volume.grid import IDENTITY_DIRECTION, Vector3, VolumeGrid
 from fluoro.volume.mu_planes import MuPlanes
@@ -167,7 +168,7 @@ def write_preprocessed(
         )
         text = json.dumps(_metadata(planes, key), indent=2)
         (stage / METADATA_NAME).write_text(text, encoding="utf-8")
-    return _open_ours(folder)
+    return _open_ours(folder, just_written=True)
 
 
 def _metadata(planes: MuPlanes, key: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,9 +185,9 @@ def _metadata(planes: MuPlanes, key: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _open_ours(folder: Path) -> MuVolume:
+def _open_ours(folder: Path, *, just_written: bool = False) -> MuVolume:
     try:
-        return read_volume_folder(folder)[0]
+        return read_volume_folder(folder, just_written=just_written)[0]
     except DamagedError as error:
         raise InputError(
             f"{folder}: is damaged or has changed since it was made: {error}"
@@ -248,9 +249,10 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
 def _map(folder: Path) -> NDArray[Any]:
     path = folder / VOXELS_NAME
     try:
-        voxels = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise InputError(f"{path}: is no NumPy array that can be read: {error}") from None
+        voxels = mapped_array(path)
+    except Exception as error:  # noqa: BLE001  (a damaged header of NumPy's raises all kinds)
+        text = " ".join(str(error).split())
+        raise InputError(f"{path}: is no NumPy array that can be read: {text}") from None
     if voxels.dtype.kind != "f" or voxels.ndim != 3:
         raise InputError(
             f"{path}: must be 3 axes of floating-point numbers, got {voxels.dtype} {voxels.shape}"

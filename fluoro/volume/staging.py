@@ -121,12 +121,15 @@ def _put_in_place(stage: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def content_sha256(path: Path, progress: Callable[[float], None] = lambda _: None) -> str:
+def content_sha256(
+    path: Path, progress: Callable[[float], None] = lambda _: None, *, start: int = 0
+) -> str:
     """SHA-256 of a file's content, remembered in the cache while size and time stamps stay.
 
     Args:
         path: The file.
         progress: Told the fraction read, 0 to 1, where a large file has to be read.
+        start: First byte that counts.
 
     Raises:
         InputError: The file cannot be read.
@@ -134,12 +137,12 @@ def content_sha256(path: Path, progress: Callable[[float], None] = lambda _: Non
     try:
         status = path.stat()
         stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-        name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
+        name = hashlib.sha256(os.fsencode(path.resolve()) + b"\0%d" % start).hexdigest()[:32]
         note = cache_dir() / "hashes" / f"{name}.json"
         known = _recall(note, stamp)
         if known:
             return known
-        digest = _sha256(path, status.st_size, progress)
+        digest = _sha256(path, start, status.st_size, progress)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > SETTLED_AFTER_NS:
@@ -147,15 +150,15 @@ def content_sha256(path: Path, progress: Callable[[float], None] = lambda _: Non
     return digest
 
 
-def _sha256(path: Path, size: int, progress: Callable[[float], None]) -> str:
-    if size <= PIECE_BYTES:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    hasher, done = hashlib.sha256(), 0
+def _sha256(path: Path, start: int, size: int, progress: Callable[[float], None]) -> str:
+    hasher, done = hashlib.sha256(), start
     with path.open("rb") as file:
+        file.seek(start)
         while piece := file.read(PIECE_BYTES):
             hasher.update(piece)
             done += len(piece)
-            progress(min(done / size, 1.0))
+            if size > PIECE_BYTES:
+                progress(min(done / size, 1.0))
     return hasher.hexdigest()
 
 

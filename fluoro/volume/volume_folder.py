@@ -22,6 +22,7 @@ from fluoro.errors import InputError, OutputError
 from fluoro.volume.figures import VolumeFigures
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.memory import in_gib
+from fluoro.volume.staging import content_sha256
 from fluoro.volume.volumes import MuVolume
 
 __all__ = [
@@ -87,16 +88,36 @@ def write_volume_folder(
     (folder / FACTS_NAME).write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
-def read_volume_folder(folder: Path) -> tuple[MuVolume, dict[str, Any]]:
+def read_volume_folder(
+    folder: Path, *, just_written: bool = False
+) -> tuple[MuVolume, dict[str, Any]]:
     """The volume, memory-mapped, and the key it was written with.
+
+    All voxels are read through once after each change of their file (its hash is remembered with
+    its time stamps); at other times samples of them are.
+
+    Args:
+        folder: Where it lies.
+        just_written: Samples are enough.
 
     Raises:
         DamagedError: It is not what was written, or not there.
     """
     try:
         facts = _read_facts(folder)
-        return _map_voxels(folder, facts), facts["key"]
-    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+        volume = _map_voxels(folder, facts)
+        if not just_written:
+            _require_all_voxels(folder, facts)
+        return volume, facts["key"]
+    except (
+        InputError,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise DamagedError(str(error)) from error
 
 
@@ -164,6 +185,12 @@ def _map_voxels(folder: Path, facts: Mapping[str, Any]) -> MuVolume:
         source=facts["source"],
         figures=None if figures is None else VolumeFigures.from_facts(figures),
     )
+
+
+def _require_all_voxels(folder: Path, facts: Mapping[str, Any]) -> None:
+    start = facts["bytes"] - 4 * math.prod(facts["grid"]["shape_zyx"])
+    if content_sha256(folder / VOXELS_NAME, start=start) != facts["sha256"]:
+        raise DamagedError(f"{VOXELS_NAME} does not match its checksum")
 
 
 def _samples_sha256(path: Path) -> str:
