@@ -25,7 +25,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rich.console import Console as Terminal
 from rich.console import RenderableType
@@ -40,6 +40,9 @@ from fluoro.errors import FluoroError, InputError
 from fluoro.paths import output_dir
 from fluoro.presets import PRESET_SOURCE, carm_presets
 from fluoro.registration.result import Step
+
+if TYPE_CHECKING:
+    from operators.split import SplitOptions
 
 STARTED_NS = time.time_ns()
 
@@ -195,12 +198,17 @@ def make_reporter(total_frames: int | None = None) -> Reporter:
 def run(arguments: argparse.Namespace) -> int:
     """Stream what a YAML file describes."""
     from fluoro.io.run_record import summary_lines
+    from operators.display_session import run_display
     from operators.session import run_session
 
+    split = _split(arguments)
     config = load_config(arguments.config, _overrides(arguments))
     reporter = make_reporter(config.run.frames)
     try:
-        outcome = run_session(config, arguments.config.stem, reporter, STARTED_NS)
+        if split and split.fragment == "display":
+            outcome = run_display(config, split, reporter, STARTED_NS)
+        else:
+            outcome = run_session(config, arguments.config.stem, reporter, STARTED_NS, split)
     finally:
         reporter.close()
     for line in summary_lines(outcome.summary):
@@ -211,6 +219,28 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"fluoro: {outcome.failure}", file=sys.stderr)
         return EXIT_FAILED
     return EXIT_SIGNAL + outcome.signal_number if outcome.signal_number else 0
+
+
+def _split(arguments: argparse.Namespace) -> SplitOptions | None:
+    """The part of this process where the graph runs over two machines; None: it runs here."""
+    from operators.split import SplitOptions
+
+    if not (arguments.driver or arguments.worker):
+        for name in ("fragments", "address", "worker_address"):
+            if getattr(arguments, name):
+                raise InputError(f"--{name.replace('_', '-')} needs --driver or --worker")
+        return None
+    if not (arguments.worker and arguments.fragments and arguments.address):
+        raise InputError(
+            "over two machines each needs --worker, --fragments render or display, and "
+            "--address HOST:PORT of the one that is --driver too"
+        )
+    return SplitOptions(
+        fragment=arguments.fragments,
+        driver=arguments.driver,
+        address=arguments.address,
+        worker_address=arguments.worker_address,
+    )
 
 
 def _overrides(arguments: argparse.Namespace) -> list[str]:
@@ -405,6 +435,7 @@ def parser() -> argparse.ArgumentParser:
     _add_series(command)
     command.add_argument("--frames", type=int, metavar="N", help="run.frames")
     command.add_argument("--name", metavar="NAME", help="run.name, the folder under output/")
+    _add_split(command)
     _add_set(command)
 
     command = _add_command(commands, "register", register, "find the C-arm's pose from a picture")
@@ -468,6 +499,15 @@ def _add_series(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--series", metavar="NUMBER", help="of a DICOM folder: SeriesNumber or SeriesInstanceUID"
     )
+
+
+def _add_split(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("over two machines (docs/hardware_in_the_loop.md)")
+    group.add_argument("--driver", action="store_true", help="bring the machines together")
+    group.add_argument("--worker", action="store_true", help="run a fragment here")
+    group.add_argument("--fragments", choices=["render", "display"], help="which one")
+    group.add_argument("--address", metavar="HOST:PORT", help="of the driver")
+    group.add_argument("--worker-address", metavar="HOST[:PORT]", help="of this process")
 
 
 def _add_set(command: argparse.ArgumentParser) -> None:

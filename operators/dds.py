@@ -100,7 +100,7 @@ def open_dds(
         sink = _frames_to(node, config, isocenter_xyz_mm, clock)
         estimates += _estimates_to(node, config, isocenter_xyz_mm, clock)
     if dds.control_topic:
-        RemoteControls(node, dds.control_topic, controls)
+        RemoteControls(node, dds.control_topic, controls, monitor.pose)
     parts = DdsParts(feed=feed, sink=sink, bag=bag, igtl=igtl, estimates=estimates, clock=clock)
     beacon = StatusBeacon(node, clock, lambda: _states(parts, monitor, isocenter_xyz_mm))
     stack.callback(beacon.close)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Event, Semaphore
 from typing import Any
@@ -12,7 +11,7 @@ import operators.runtime  # noqa: F401  (prepares the imports below)
 # isort: split
 
 from holoscan.conditions import PeriodicCondition, PeriodicConditionPolicy
-from holoscan.core import Application, Operator
+from holoscan.core import Application, Fragment, Operator
 from holoscan.schedulers import EventBasedScheduler
 
 from fluoro.config import Config, DdsPoses
@@ -45,7 +44,7 @@ from operators.registration_parts import AnyEvent, RegistrationParts
 from operators.servo import ServoOp
 from operators.stream_clock import StreamClock
 
-__all__ = ["FluoroApp", "Parts"]
+__all__ = ["FluoroApp", "Graph", "Parts", "make_scheduler"]
 
 WORKER_THREADS = 7
 """One for each operator, so that the next frame renders while the last one is finished."""
@@ -73,27 +72,28 @@ class Parts:
     registration: RegistrationParts | None = None
 
 
-class FluoroApp(Application):
-    """The application's graph for a configuration and its parts."""
+def make_scheduler(fragment: Fragment, threads: int = WORKER_THREADS) -> EventBasedScheduler:
+    """The scheduler of a graph."""
+    return EventBasedScheduler(
+        fragment,
+        worker_thread_number=threads,
+        stop_on_deadlock=True,
+        stop_on_deadlock_timeout=DEADLOCK_TIMEOUT_MS,
+        name="scheduler",
+    )
 
-    def __init__(self, config: Config, parts: Parts) -> None:
+
+class Graph:
+    """The graph for a configuration and its parts; an application, or a fragment of one."""
+
+    def _prepare(self, config: Config, parts: Parts) -> None:
         self._config, self._parts = config, parts
         self._renderer_free = Semaphore(1) if self._trigger == "pose" else None
-        super().__init__()
-        self.scheduler(
-            EventBasedScheduler(
-                self,
-                worker_thread_number=WORKER_THREADS,
-                stop_on_deadlock=True,
-                stop_on_deadlock_timeout=DEADLOCK_TIMEOUT_MS,
-                name="scheduler",
-            )
-        )
 
     def compose(self) -> None:
         """Make the operators and connect them."""
         source, renderer = self._pose_source(), self._renderer()
-        tracker, displays = self._tracker(), self._displays()
+        tracker, displays = self._tracker(), self.displays()
         if tracker:
             displays[tracker] = "frame"
         chain = self._image_chain(displays=bool(displays))
@@ -295,7 +295,7 @@ class FluoroApp(Application):
             name="recorder",
         )
 
-    def _displays(self) -> Mapping[Operator, str]:
+    def displays(self) -> dict[Operator, str]:
         """Sinks that take the newest frame only, each with the name of its port."""
         parts, displays = self._parts, {}
         if parts.console:
@@ -316,3 +316,12 @@ class FluoroApp(Application):
 
             displays[make_holoviz(self, self._config.holoviz)] = "receivers"
         return displays
+
+
+class FluoroApp(Graph, Application):
+    """The graph as an application of its own, on one machine."""
+
+    def __init__(self, config: Config, parts: Parts) -> None:
+        self._prepare(config, parts)
+        super().__init__()
+        self.scheduler(make_scheduler(self))

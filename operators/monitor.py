@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 
 from fluoro.console.status import StreamStatus
+from fluoro.geometry.carm import CarmPose
 from fluoro.imaging.frame import FluoroFrame
 from fluoro.io.run_record import RunRecord
 
@@ -38,6 +39,7 @@ class StreamMonitor:
         self._recent: deque[tuple[float, dict[str, int]]] = deque()
         self._dropped: Counter[str] = Counter()
         self._shown: Counter[str] = Counter()
+        self._newest: FluoroFrame | None = None
         self.frames = 0
 
     def add(self, frame: FluoroFrame) -> None:
@@ -45,10 +47,21 @@ class StreamMonitor:
         now_s = time.monotonic()
         with self._lock:
             self._record.add(frame)
+            self._newest = frame
             self.frames += 1
             self._recent.append((now_s, frame.stamps_ns))
             while now_s - self._recent[0][0] > WINDOW_S:
                 self._recent.popleft()
+
+    def pose(self) -> CarmPose | None:
+        """Of the newest frame; None before the first."""
+        with self._lock:
+            return self._newest.pose if self._newest else None
+
+    def missed(self) -> int:
+        """Frames up to the newest, by its number, that never came here."""
+        with self._lock:
+            return self._newest.number + 1 - self.frames if self._newest else 0
 
     def count_dropped(self, sink: str) -> None:
         """Take a note of a frame that a sink refused."""

@@ -11,7 +11,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 from PIL import Image
@@ -46,14 +45,15 @@ from operators.graph import FluoroApp, Parts
 from operators.holoviz import require_holoviz
 from operators.monitor import StreamMonitor
 from operators.registration_parts import RegistrationParts, make_registration, optimiser_of
+from operators.split import SplitApp, SplitOptions
+from operators.stopping import StopSignals, run_app
 
-__all__ = ["Outcome", "Reporter", "run_session"]
+__all__ = ["Outcome", "Reporter", "isocenter_of", "run_session"]
 
 log = logging.getLogger(__name__)
 
 REPORT_INTERVAL_S = 0.1
 MOVIE_FPS = 15.0
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 FRAMES_DONE = "frames"
 """What ended a run that made all its frames."""
 
@@ -93,7 +93,11 @@ class Outcome:
 
 
 def run_session(
-    config: Config, name: str, reporter: Reporter, started_ns: int | None = None
+    config: Config,
+    name: str,
+    reporter: Reporter,
+    started_ns: int | None = None,
+    split: SplitOptions | None = None,
 ) -> Outcome:
     """Run an application to its end, or until SIGINT or SIGTERM.
 
@@ -102,12 +106,13 @@ def run_session(
         name: Of the configuration, for the folder's name.
         reporter: Told of progress.
         started_ns: When the program started, Unix time [ns]; None: now.
+        split: The display runs on another machine, and joins by these; None: it runs here.
 
     Raises:
         FluoroError: Something cannot be read, written or rendered; files are closed before.
     """
     with ExitStack() as stack:
-        session = _Session(config, name, reporter, stack, started_ns or time.time_ns())
+        session = _Session(config, name, reporter, stack, started_ns or time.time_ns(), split)
         return session.run()
 
 
@@ -115,9 +120,15 @@ class _Session:
     """The parts of a run; closing them is registered with the exit stack as they are made."""
 
     def __init__(
-        self, config: Config, name: str, reporter: Reporter, stack: ExitStack, started_ns: int
+        self,
+        config: Config,
+        name: str,
+        reporter: Reporter,
+        stack: ExitStack,
+        started_ns: int,
+        split: SplitOptions | None,
     ) -> None:
-        self._config, self._reporter = config, reporter
+        self._config, self._reporter, self._split = config, reporter, split
         self._run_name = config.run.name or f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
         self._seed = secrets.randbits(63) if config.run.seed is None else config.run.seed
         self._trajectory = make_trajectory(config.pose_source, self._seed)
@@ -126,7 +137,7 @@ class _Session:
         self._optimiser = optimiser_of(config)
         self._volume = load_volume(config.volume, reporter.stage)
         self._geometry = make_geometry(config.carm)
-        self._isocenter_xyz_mm = _isocenter(config.carm, self._volume)
+        self._isocenter_xyz_mm = isocenter_of(config.carm, self._volume)
         if isinstance(config.pose_source, BagPoses):
             self._trajectory = bag_trajectory(config.pose_source, self._isocenter_xyz_mm)
         self._device = open_device(config.renderer.device, workers=config.renderer.workers)
@@ -155,7 +166,7 @@ class _Session:
             self._folder,
             stack,
         )
-        self._signals = _Signals(self._stop)
+        self._signals = StopSignals(self._stop)
 
     def _prepared(self) -> tuple[DrrRenderer | MaterialRenderer, ImageChain]:
         """Renderer and image chain, their kernels compiled: the first picture comes at once."""
@@ -217,7 +228,8 @@ class _Session:
     def _make_surfaces(self) -> tuple[Surface, Surface] | None:
         """Skin and bone, where something draws them."""
         recorder = self._config.recorder
-        if not (self._config.console.enabled or (recorder.enabled and recorder.scene_movie)):
+        console = self._config.console.enabled and not self._split
+        if not (console or (recorder.enabled and recorder.scene_movie)):
             return None
         self._reporter.stage("shaping the patient", 0.0)
         water = self._volume.water_mu_per_mm
@@ -240,7 +252,7 @@ class _Session:
         return recorder
 
     def _open_console(self, stack: ExitStack) -> tuple[Console | None, str | None]:
-        if not self._config.console.enabled:
+        if not self._config.console.enabled or self._split:
             return None, None
         skin, bone = self._surfaces or (None, None)
         scene = SceneModel(
@@ -291,20 +303,29 @@ class _Session:
         complete = ends_itself or self._monitor.frames == self._config.run.frames
         if not interrupted and not complete:
             wanted = self._config.run.frames or "unlimited"
-            raise DeviceError(f"the graph ended after {self._monitor.frames} of {wanted} frames")
+            why = "; is the display's machine gone?" if self._split else ""
+            raise DeviceError(
+                f"the graph ended after {self._monitor.frames} of {wanted} frames{why}"
+            )
         with suppress(_EnoughError):
             self._finish(interrupted=interrupted)
 
     def _stream(self) -> None:
-        app = FluoroApp(self._config, self._parts())
+        parts = self._parts()
+        if self._split:
+            app = SplitApp(self._config, self._split, parts)
+        else:
+            app = FluoroApp(self._config, parts)
         self._reporter.started(console_url=self._url, device=self._device.name, folder=self._folder)
         failure: list[BaseException] = []
-        thread = threading.Thread(target=_run_app, args=(app, failure), name="graph", daemon=True)
+        thread = threading.Thread(target=run_app, args=(app, failure), name="graph", daemon=True)
         thread.start()
         while thread.is_alive():
             self._signals.hold()
             thread.join(REPORT_INTERVAL_S)
             self._reporter.streaming(self._monitor.frames, self._monitor.status())
+            if self._split and self._stop.is_set() and not self._monitor.frames:
+                break  # it waits for the display's machine, and nothing can end that
         if failure:
             raise failure[0]
 
@@ -374,49 +395,7 @@ class _Session:
         )
 
 
-def _run_app(app: FluoroApp, failure: list[BaseException]) -> None:
-    try:
-        app.run()
-    except BaseException as error:  # noqa: BLE001  (raised again in the main thread)
-        failure.append(error)
-
-
-class _Signals:
-    """SIGINT and SIGTERM stop the stream; a second one ends the program at once.
-
-    Holoscan takes both for itself when the graph starts: it would interrupt the graph amid its
-    frames, and leave the program without closing files if that took it long. So `hold` takes
-    them back; it is called again and again, for nobody tells when Holoscan has done so.
-
-    Args:
-        stop: Set by the first signal.
-    """
-
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
-        self.caught: list[int] = []
-
-    def __enter__(self) -> _Signals:
-        self._before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-        self.hold()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def hold(self) -> None:
-        """Be the one that is told of the signals."""
-        for number in STOP_SIGNALS:
-            signal.signal(number, self._handle)
-
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self.caught:
-            raise KeyboardInterrupt
-        self.caught.append(number)
-        self._stop.set()
-
-
-def _isocenter(carm: CarmConfig, volume: MuVolume) -> tuple[float, float, float]:
+def isocenter_of(carm: CarmConfig, volume: MuVolume) -> tuple[float, float, float]:
+    """Isocentre of the untranslated C-arm, patient LPS [mm]."""
     x, y, z = carm.isocenter_mm or volume.grid.center_xyz_mm.tolist()
     return x, y, z

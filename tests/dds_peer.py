@@ -1,6 +1,7 @@
-"""The other process in tests of faults: `listen` counts pictures, `poses` sends them.
+"""The other process in tests over DDS.
 
-Prints a line for every tenth picture, or for every tenth pose sent.
+`listen` counts pictures and prints a line for every tenth, `poses` sends poses and prints one for
+every tenth, `status` prints each new state of a part, `control` sets controls and says so.
 """
 
 import sys
@@ -10,11 +11,44 @@ from fluoro.config import DdsConfig
 from fluoro.dds import qos
 from fluoro.dds.node import DdsNode, ros_topic
 from fluoro.dds.pose_messages import pose_message
+from fluoro.dds.ros_diagnostic import DiagnosticArray, KeyValue
 from fluoro.dds.ros_geometry import PoseStamped
 from fluoro.dds.ros_sensor import Image
 from fluoro.geometry.carm import CarmPose
 
 PERIOD_S = 0.01
+
+
+def say(line):
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def tell_status(node):
+    told = set()
+
+    def on_status(message, _writer):
+        for part in message.status:
+            values = {pair.key: pair.value for pair in part.values}
+            line = f"{part.name}: {part.message} (frames {values.get('frames', '-')})"
+            if line not in told:
+                told.add(line)
+                say(line)
+
+    node.listen(ros_topic("/diagnostics"), DiagnosticArray, qos.reliable(), on_status)
+    while True:
+        time.sleep(1)
+
+
+def set_controls(node, pairs):
+    writer = node.writer(ros_topic("/fluoro/control"), KeyValue, qos.reliable(100))
+    while not writer.readers():
+        time.sleep(0.01)
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        writer.write(KeyValue(key=key, value=value))
+    say("set")
+    time.sleep(60)
 
 
 def listen(node):
@@ -24,8 +58,7 @@ def listen(node):
         nonlocal count
         count += 1
         if count % 10 == 0:
-            sys.stdout.write(f"images {count}\n")
-            sys.stdout.flush()
+            say(f"images {count}")
 
     node.listen(ros_topic("/fluoro/image_raw"), Image, qos.reliable(), on_image)
     while True:
@@ -39,15 +72,19 @@ def send_poses(node, lao_deg):
         writer.write(pose_message(CarmPose(lao_deg=lao_deg), (0, 0, 0), time.time_ns()))
         count += 1
         if count % 10 == 0:
-            sys.stdout.write(f"poses {count}\n")
-            sys.stdout.flush()
+            say(f"poses {count}")
         time.sleep(PERIOD_S)
 
 
 if __name__ == "__main__":
     what, domain, *rest = sys.argv[1:]
     node = DdsNode(DdsConfig(domain=int(domain)))
-    if what == "listen":
-        listen(node)
-    else:
-        send_poses(node, float(rest[0]))
+    match what:
+        case "listen":
+            listen(node)
+        case "status":
+            tell_status(node)
+        case "control":
+            set_controls(node, rest)
+        case "poses":
+            send_poses(node, float(rest[0]))

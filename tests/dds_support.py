@@ -52,3 +52,20 @@ def robot(config, *options):
     finally:
         process.kill()
         process.communicate()
+
+
+@contextmanager
+def peer(*arguments):
+    """tests/dds_peer.py, its lines read as they come, killed at the end."""
+    command = [sys.executable, ROOT / "tests" / "dds_peer.py", arguments[0], str(own_domain())]
+    process = subprocess.Popen(
+        [*command, *arguments[1:]],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()

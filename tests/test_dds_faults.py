@@ -3,8 +3,6 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -31,7 +29,7 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.limits import CarmLimits
 from fluoro.geometry.setup import make_limits
 from fluoro.imaging.frame import FluoroFrame
-from tests.dds_support import ROOT, own_domain, wait_until
+from tests.dds_support import own_domain, peer, wait_until
 
 pytestmark = pytest.mark.dds
 
@@ -48,23 +46,6 @@ def node():
     node = DdsNode(DdsConfig(domain=own_domain()))
     yield node
     node.close()
-
-
-@contextmanager
-def peer(*arguments):
-    """tests/dds_peer.py, its lines read as they come, killed at the end."""
-    command = [sys.executable, ROOT / "tests" / "dds_peer.py", arguments[0], str(own_domain())]
-    process = subprocess.Popen(
-        [*command, *arguments[1:]],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @contextmanager

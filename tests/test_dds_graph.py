@@ -2,25 +2,25 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
 
-from tests.dds_support import ROOT, own_domain, robot, wait_until
+from tests.dds_support import own_domain, peer, robot, wait_until
 from tests.session_support import images_of, record_of, run_small, small_ct, small_document
 
 # isort: split
 
-from fluoro.config import Config
+from fluoro.config import Config, DdsConfig
 from fluoro.console.controls import LiveControls
 from fluoro.dds import qos
 from fluoro.dds.node import DdsNode
-from fluoro.dds.remote_controls import RemoteControls
+from fluoro.dds.remote_controls import RelayedControls, RemoteControls, control_sender
 from fluoro.dds.ros_diagnostic import KeyValue
-from fluoro.errors import DeviceError
+from fluoro.errors import DeviceError, InputError
+from fluoro.geometry.carm import CarmPose
 
 pytestmark = pytest.mark.dds
 
@@ -38,13 +38,9 @@ def document(folder, **pose_source):
 @pytest.fixture
 def sender():
     """A process that sends the pose LAO 7 a hundred times a second."""
-    command = [sys.executable, ROOT / "tests" / "dds_peer.py", "poses", str(own_domain()), "7"]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
-    yield process
-    process.kill()
-    process.wait()
+    with peer("poses", "7") as process:
+        threading.Thread(target=process.stdout.read, daemon=True).start()
+        yield process
 
 
 def test_lockstep_makes_one_frame_for_each_pose_and_the_same_pictures_each_time(tmp_path):
@@ -142,21 +138,123 @@ def interrupt_once(caplog):
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_pedal_and_dose_are_set_over_dds_and_the_console_shows_it(tmp_path):
-    config = Config.model_validate(document(tmp_path))
-    node, controls = DdsNode(config.dds), LiveControls.from_config(config)
-    try:
-        remote = RemoteControls(node, "/fluoro/control", controls)
-        writer = node.writer("rt/fluoro/control", KeyValue, qos.reliable(100))
-        wait_until(lambda: writer.readers() == 1)
-        good = {"beam_on": "false", "dose_ngy": "40.5", "table_z_mm": "12", "polarity": "bone_dark"}
-        bad = {"dose_ngy": "-1", "window_level": "nan", "foo": "1", "polarity": "x" * 1000}
-        for key, value in [*good.items(), *bad.items(), ("last_image_hold", "3")]:
-            writer.write(KeyValue(key=key, value=value))
-        wait_until(lambda: remote.applied + remote.refused == 9)
-    finally:
-        node.close()
+CONTROLS = {
+    "source_to_detector_mm": "1150",
+    "window_level": "2.5",
+    "window_width": "3.5",
+    "dose_ngy": "40.5",
+    "table_z_mm": "12",
+    "polarity": "bone_bright",
+}
+
+
+def test_distance_window_dose_and_table_over_dds_reach_the_stream(tmp_path, sender):
+    settings = document(tmp_path)
+    settings["dds"]["control_topic"] = "/fluoro/control"
+    settings["run"]["frames"] = 150
+    pairs = [f"{key}={value}" for key, value in CONTROLS.items()]
+    started = []
+
+    def each(frames):
+        if frames >= 3 and not started:
+            started.append(stack.enter_context(peer("control", *pairs)))
+
+    with ExitStack() as stack:
+        outcome = run_small(settings, each)
+    first, last = (record_of(outcome.folder)["per_frame"][at] for at in (0, -1))
+    assert first["source_to_detector_mm"] != 1150
+    assert last["source_to_detector_mm"] == 1150
+    assert last["pose"]["lao_deg"] == pytest.approx(7)  # taken over where the stream stood
+    assert last["pose"]["translation_mm"] == pytest.approx([0, 0, -12])
+    pictures = images_of(outcome.folder)
+    assert np.abs(pictures[-1] - pictures[0]).mean() > 0.05
+
+
+def test_pedal_over_dds_stops_the_frames_and_brings_them_back(tmp_path, sender):
+    settings = document(tmp_path)
+    settings["dds"]["control_topic"] = "/fluoro/control"
+    settings["run"]["frames"] = None
+    seen, steps = [], []
+
+    def each(frames):
+        seen.append(frames)
+        if not steps and frames >= 3:
+            steps.append(stack.enter_context(peer("control", "beam_on=false")))
+        elif len(steps) == 1 and len(seen) > 5 and len(set(seen[-5:])) == 1:
+            steps.append(stack.enter_context(peer("control", "beam_on=true")))
+            stopped_at.append(frames)
+        elif len(steps) == 2 and frames > stopped_at[0] + 3:
+            steps.append(os.kill(os.getpid(), signal.SIGINT))
+
+    stopped_at = []
+    with ExitStack() as stack:
+        outcome = run_small(settings, each)
+    assert len(steps) == 3
+    assert outcome.summary["frames"] > stopped_at[0] >= 3
+
+
+def test_status_says_ready_before_the_first_frame_then_streaming_then_the_watchdog(tmp_path):
+    settings = document(tmp_path, trigger="clock", watchdog_ms=300)
+    settings["run"]["frames"] = None
+    lines, sent = [], []
+
+    def each(_frames):
+        if any("fluoro: simulator: ready (frames 0)" in line for line in lines) and not sent:
+            sent.append(stack.enter_context(peer("poses", "7")))
+        if any("streaming" in line for line in lines):
+            sent[0].kill()
+        if any("watchdog: no pose comes" in line for line in lines) and len(sent) == 1:
+            sent.append(os.kill(os.getpid(), signal.SIGINT))
+
+    with peer("status") as status, ExitStack() as stack:
+        reader = threading.Thread(target=lambda: lines.extend(iter(status.stdout.readline, "")))
+        reader.start()
+        outcome = run_small(settings, each)
+        status.kill()
+        reader.join()
+    assert lines[0].startswith("fluoro: simulator: ready (frames 0)")
+    assert any(line.startswith("fluoro: poses: waiting: ") for line in lines)
+    assert any(line.startswith("fluoro: frames: sent") for line in lines)
+    assert outcome.summary["frames"] > 0
+
+
+def remote_and_writer(node, controls):
+    remote = RemoteControls(node, "/fluoro/control", controls, lambda: CarmPose(lao_deg=20.0))
+    writer = node.writer("rt/fluoro/control", KeyValue, qos.reliable(100))
+    wait_until(lambda: writer.readers() == 1)
+    return remote, writer
+
+
+@pytest.fixture
+def node():
+    node = DdsNode(DdsConfig(domain=own_domain()))
+    yield node
+    node.close()
+
+
+def test_control_that_does_not_fit_is_refused_and_counted(tmp_path, node):
+    controls = LiveControls.from_config(Config.model_validate(document(tmp_path)))
+    remote, writer = remote_and_writer(node, controls)
+    good = {"beam_on": "false", "dose_ngy": "40.5", "table_z_mm": "12", "polarity": "bone_dark"}
+    bad = {"dose_ngy": "-1", "window_level": "nan", "foo": "1", "polarity": "x" * 1000}
+    for key, value in [*good.items(), *bad.items(), ("last_image_hold", "3"), ("press", "mask")]:
+        writer.write(KeyValue(key=key, value=value))
+    wait_until(lambda: remote.applied + remote.refused == 10)
     state = controls.snapshot()
-    assert (remote.applied, remote.refused) == (4, 5)
+    assert (remote.applied, remote.refused) == (4, 6)
     assert (state.beam_on, state.dose_ngy) == (False, 40.5)
-    assert state.pose.translation_mm[2] == -12.0
+    assert (state.pose.lao_deg, state.pose.translation_mm[2]) == (20.0, -12.0)
+
+
+def test_display_elsewhere_relays_its_controls(tmp_path, node):
+    config = Config.model_validate(document(tmp_path))
+    there, here = LiveControls.from_config(config), RelayedControls.from_config(config)
+    with pytest.raises(InputError, match=r"dds\.control_topic"):
+        here.apply({"dose_ngy": 7.0}, stream_pose=None)
+    remote, _ = remote_and_writer(node, there)
+    here.send = control_sender(node, "/fluoro/control")
+    wait_until(lambda: remote.applied or here.apply({"dose_ngy": 7.0}, stream_pose=None) is None)
+    here.apply({"beam_on": False, "lao_deg": 33.0}, stream_pose=CarmPose(cra_deg=5.0))
+    wait_until(lambda: there.snapshot().beam_on is False and there.snapshot().pose.cra_deg == 5.0)
+    wait_until(lambda: there.snapshot().pose == here.snapshot().pose)
+    assert there.snapshot().manual_pose

@@ -45,9 +45,10 @@ from fluoro.geometry.limits import CarmLimits
 from fluoro.imaging.frame import FluoroFrame
 from fluoro.io.run_record import RunRecord
 from operators.frame_publisher import FramePublisherOp
-from operators.messages import emit
+from operators.messages import Host, emit
 from operators.monitor import StreamMonitor
 from operators.pose_subscriber import PoseSubscriberOp
+from operators.stream_clock import StreamClock
 
 ORIGIN = (0.0, 0.0, 0.0)
 PICTURES = 8
@@ -100,14 +101,6 @@ class ReplayOp(Operator):
         """Show one picture."""
         header = input_.receive("pose")
         emit(self, output, "view", self._images[header.number % PICTURES], header)
-
-
-class Host:
-    """The device of arrays that lie in the machine's memory."""
-
-    def to_host(self, array: Any) -> np.ndarray:
-        """The array itself."""
-        return np.asarray(array)
 
 
 class TimedSubscriberOp(PoseSubscriberOp):
@@ -165,6 +158,7 @@ class ReplayApp(Application):
             self,
             feed=PoseFeed(self._node, source, ORIGIN, CarmLimits()),
             config=source,
+            clock=StreamClock(self._config),
             geometry=CarmGeometry(detector_width_px=self._size, detector_height_px=self._size),
             controls=LiveControls.from_config(self._config),
             frames=None,

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from fluoro.console.controls import ControlState, LiveControls, pose_values
 from fluoro.dds import qos
 from fluoro.dds.node import DdsNode, ros_topic
 from fluoro.dds.ros_diagnostic import KeyValue
 from fluoro.errors import InputError
+from fluoro.geometry.carm import CarmPose
 
-__all__ = ["Controls", "RemoteControls", "control_value"]
+__all__ = ["RelayedControls", "RemoteControls", "control_sender", "control_value"]
 
 log = logging.getLogger(__name__)
 
 WORDS = {"true": True, "false": False}
+PRESS = "press"
+"""Key whose value is a button."""
+CONTROLS_DEPTH = 100
+"""Changes that may wait; a slider sends many."""
 LONGEST = 80
 """Characters of a value; a longer one is no setting."""
-
-
-class Controls(Protocol):
-    """What takes the values over, as the console's `LiveControls` does."""
-
-    def apply(self, values: Mapping[str, object], *, stream_pose: None) -> object:
-        """Take over values, all or none; InputError where one does not fit."""
 
 
 class RemoteControls:
@@ -35,27 +34,74 @@ class RemoteControls:
         node: The participant.
         topic: ROS 2's name of the topic.
         controls: What the changes are made to; it checks names, types and limits.
+        stream_pose: Pose of the newest frame, at which a table or an angle takes the C-arm over.
 
     Attributes:
         applied: Changes made.
         refused: Messages that did not fit.
     """
 
-    def __init__(self, node: DdsNode, topic: str, controls: Controls) -> None:
-        self._controls = controls
+    def __init__(
+        self,
+        node: DdsNode,
+        topic: str,
+        controls: LiveControls,
+        stream_pose: Callable[[], CarmPose | None],
+    ) -> None:
+        self._controls, self._stream_pose = controls, stream_pose
         self.applied = 0
         self.refused = 0
-        node.listen(ros_topic(topic), KeyValue, qos.reliable(), self._on_message)
+        node.listen(ros_topic(topic), KeyValue, qos.reliable(CONTROLS_DEPTH), self._on_message)
 
     def _on_message(self, message: KeyValue, _writer: int) -> None:
         try:
             value = control_value(message.value)
-            self._controls.apply({message.key: value}, stream_pose=None)
+            if message.key == PRESS:
+                self._controls.press(value)
+            else:
+                self._controls.apply({message.key: value}, stream_pose=self._stream_pose())
         except InputError as error:
             self.refused += 1
             log.warning("a control over DDS is refused: %.200s", error)
         else:
             self.applied += 1
+
+
+class RelayedControls(LiveControls):
+    """The controls of a display whose renderer runs elsewhere: changes go there over DDS.
+
+    Attributes:
+        send: Sends a name and a value; None: there is no way, and changes are refused.
+    """
+
+    send: Callable[[str, str], None] | None = None
+
+    def apply(self, values: Mapping[str, object], *, stream_pose: CarmPose | None) -> ControlState:
+        """Take over values and send them; of a pose all, as the other side may stand elsewhere."""
+        send = self._way()
+        state = super().apply(values, stream_pose=stream_pose)
+        pose = pose_values(state.pose) if values.keys() & pose_values(state.pose).keys() else {}
+        for key, value in {**pose, **values}.items():
+            send(key, str(value).lower() if isinstance(value, bool) else str(value))
+        return state
+
+    def press(self, button: object) -> ControlState:
+        """Press a button there."""
+        send = self._way()
+        state = super().press(button)
+        send(PRESS, str(button))
+        return state
+
+    def _way(self) -> Callable[[str, str], None]:
+        if self.send is None:
+            raise InputError("the renderer runs elsewhere and takes no controls: dds.control_topic")
+        return self.send
+
+
+def control_sender(node: DdsNode, topic: str) -> Callable[[str, str], None]:
+    """What writes controls to a topic."""
+    writer = node.writer(ros_topic(topic), KeyValue, qos.reliable(CONTROLS_DEPTH))
+    return lambda key, value: writer.write(KeyValue(key=key, value=value)) and None
 
 
 def control_value(text: str) -> Any:

@@ -1,0 +1,132 @@
+"""The display's part of an application whose renderer runs on another machine."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import ExitStack, suppress
+
+from fluoro.config import Config
+from fluoro.console.scene import SceneModel
+from fluoro.console.server import Console
+from fluoro.dds.node import DdsNode
+from fluoro.dds.remote_controls import RelayedControls, control_sender
+from fluoro.errors import DeviceError, InputError
+from fluoro.geometry.carm import CarmGeometry
+from fluoro.geometry.setup import make_geometry
+from fluoro.io.run_record import RunRecord
+from fluoro.volume.load import load_volume
+from fluoro.volume.surface import bone_surface, skin_surface
+from operators.monitor import StreamMonitor
+from operators.session import Outcome, Reporter, isocenter_of
+from operators.split import DisplayParts, SplitApp, SplitOptions
+from operators.stopping import StopSignals, run_app
+
+__all__ = ["run_display"]
+
+REPORT_INTERVAL_S = 0.1
+CONNECT_S = 1.0
+"""Between two looks for the driver."""
+ELSEWHERE = "another machine"
+"""What renders, as the console shows it."""
+
+
+def run_display(
+    config: Config, split: SplitOptions, reporter: Reporter, started_ns: int
+) -> Outcome:
+    """Show what the renderer's machine sends, until it ends or SIGINT or SIGTERM.
+
+    Args:
+        config: The same as on the other machine.
+        split: Where that is.
+        reporter: Told of progress.
+        started_ns: When the program started, Unix time [ns].
+
+    Raises:
+        FluoroError: No console, a volume that cannot be read, a port that is taken.
+    """
+    if not config.console.enabled:
+        raise InputError("console.enabled must be true where the fragment display runs")
+    record = RunRecord(
+        config=config.model_dump(mode="json", by_alias=True),
+        device=ELSEWHERE,
+        seed=config.run.seed or 0,
+        started_ns=started_ns,
+    )
+    with ExitStack() as stack:
+        monitor, geometry = StreamMonitor(record, None, ELSEWHERE), make_geometry(config.carm)
+        console = Console(config.console, _controls(config, stack), scene=_scene(config, reporter))
+        url = console.start()
+        stack.callback(console.close)
+        reporter.started(console_url=url, device=ELSEWHERE, folder=None)
+        number = _shown(config, split, reporter, console, monitor, geometry)
+    dropped = {**monitor.dropped(), "link": monitor.missed()}
+    stopped_by = f"signal {number}" if number else "the renderer's end"
+    summary = record.summary(dropped=dropped, completed=number is None, stopped_by=stopped_by)
+    return Outcome(summary=summary, folder=None, signal_number=number)
+
+
+def _shown(
+    config: Config,
+    split: SplitOptions,
+    reporter: Reporter,
+    console: Console,
+    monitor: StreamMonitor,
+    geometry: CarmGeometry,
+) -> int | None:
+    """Run the fragment to its end; the signal that ended it, or None."""
+    stop, failure = threading.Event(), []
+    parts = DisplayParts(console=console, geometry=geometry, monitor=monitor)
+    with StopSignals(stop) as signals:
+        if not _driver_is_there(split.address, reporter, stop):
+            return next(iter(signals.caught), None)
+    app = SplitApp(config, split, parts)
+    thread = threading.Thread(target=run_app, args=(app, failure), name="graph", daemon=True)
+    with StopSignals(stop) as signals:
+        thread.start()
+        while thread.is_alive():
+            signals.hold()
+            thread.join(REPORT_INTERVAL_S)
+            reporter.streaming(monitor.frames, monitor.status())
+            if stop.is_set():
+                app.stop_execution()
+                time.sleep(REPORT_INTERVAL_S)
+    if failure:
+        raise failure[0]
+    number = next(iter(signals.caught), None)
+    if not (number or monitor.frames):
+        raise DeviceError(f"no frame came from the renderer by the driver at {split.address}")
+    return number
+
+
+def _driver_is_there(address: str, reporter: Reporter, stop: threading.Event) -> bool:
+    """Wait until somebody listens at the driver's address; False: stopped before."""
+    host, _, port = address.rpartition(":")
+    while not stop.is_set():
+        reporter.stage(f"waiting for the driver at {address}", 0.0)
+        with suppress(OSError), socket.create_connection((host, int(port)), CONNECT_S):
+            return True
+        stop.wait(CONNECT_S)
+    return False
+
+
+def _controls(config: Config, stack: ExitStack) -> RelayedControls:
+    """Controls that go over DDS, where there is a topic for them."""
+    controls = RelayedControls.from_config(config)
+    if config.dds.control_topic:
+        node = DdsNode(config.dds)
+        stack.callback(node.close)
+        controls.send = control_sender(node, config.dds.control_topic)
+    return controls
+
+
+def _scene(config: Config, reporter: Reporter) -> SceneModel:
+    """Patient and C-arm for the 3D view, from the same volume as there."""
+    volume = load_volume(config.volume, reporter.stage)
+    return SceneModel(
+        isocenter_xyz_mm=isocenter_of(config.carm, volume),
+        skin=skin_surface(volume, volume.water_mu_per_mm),
+        bone=bone_surface(volume, volume.water_mu_per_mm),
+        patient_position=config.volume.patient_position,
+    )

@@ -1,0 +1,121 @@
+"""The graph over two machines: renderer and display in two fragments, joined by Holoscan."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from holoscan.core import Application, Fragment, Operator
+
+from fluoro.config import Config
+from fluoro.console.server import Console
+from fluoro.errors import InputError
+from fluoro.geometry.carm import CarmGeometry
+from operators.console import ConsoleOp
+from operators.frame_link import FrameDownlinkOp, FrameUplinkOp
+from operators.graph import Graph, Parts, make_scheduler
+from operators.messages import Host
+from operators.monitor import StreamMonitor
+
+__all__ = ["DisplayParts", "SplitApp", "SplitOptions"]
+
+RENDER, DISPLAY = "render", "display"
+DISPLAY_THREADS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions:
+    """This process's part of an application that runs over several machines.
+
+    Attributes:
+        fragment: What runs here.
+        driver: Whether this process also brings the others together.
+        address: Of the driver, host:port.
+        worker_address: Of this process, host[:port]; None: Holoscan chooses.
+
+    Raises:
+        InputError: An address without host or port.
+    """
+
+    fragment: Literal["render", "display"]
+    driver: bool
+    address: str
+    worker_address: str | None = None
+
+    def __post_init__(self) -> None:
+        host, colon, port = self.address.rpartition(":")
+        if not (host and colon and port.isdigit()):
+            raise InputError(f"--address must be HOST:PORT, got {self.address!r}")
+
+    def arguments(self) -> list[str]:
+        """As Holoscan reads them."""
+        words = [sys.executable, sys.argv[0], "--worker", f"--address={self.address}"]
+        words += [f"--fragments={self.fragment}"]
+        words += ["--driver"] if self.driver else []
+        return words + ([f"--worker-address={self.worker_address}"] if self.worker_address else [])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DisplayParts:
+    """What the display works with.
+
+    Attributes:
+        console: Shows the frames.
+        geometry: The C-arm as configured.
+        monitor: Told of each frame.
+    """
+
+    console: Console
+    geometry: CarmGeometry
+    monitor: StreamMonitor
+
+
+class SplitApp(Application):
+    """Both fragments and what joins them; only the one that runs here needs its parts."""
+
+    def __init__(self, config: Config, options: SplitOptions, parts: Parts | DisplayParts) -> None:
+        self._config, self._parts = config, parts
+        super().__init__(options.arguments())
+
+    def compose(self) -> None:
+        """Connect the fragments; Holoscan composes those that run here."""
+        render = RenderFragment(self, self._config, self._parts)
+        display = DisplayFragment(self, self._parts)
+        self.add_flow(render, display, {("uplink.packet", "downlink.packet")})
+
+
+class RenderFragment(Graph, Fragment):
+    """The whole graph, with a way out in the place of the console."""
+
+    def __init__(self, app: Application, config: Config, parts: Any) -> None:
+        self._prepare(config, parts)
+        super().__init__(app, name=RENDER)
+        self.scheduler(make_scheduler(self))
+
+    def displays(self) -> dict[Operator, str]:
+        """The way out, beside what else there is."""
+        uplink = FrameUplinkOp(
+            self, device=self._parts.device, monitor=self._parts.monitor, name="uplink"
+        )
+        return {**super().displays(), uplink: "frame"}
+
+
+class DisplayFragment(Fragment):
+    """Frames from the renderer's machine to the console."""
+
+    def __init__(self, app: Application, parts: Any) -> None:
+        self._parts = parts
+        super().__init__(app, name=DISPLAY)
+        self.scheduler(make_scheduler(self, DISPLAY_THREADS))
+
+    def compose(self) -> None:
+        """Downlink -> console."""
+        parts = self._parts
+        downlink = FrameDownlinkOp(
+            self, geometry=parts.geometry, monitor=parts.monitor, name="downlink"
+        )
+        console = ConsoleOp(
+            self, device=Host(), console=parts.console, monitor=parts.monitor, name="console"
+        )
+        self.add_flow(downlink, console, {("view", "frame")})

@@ -1,0 +1,57 @@
+"""How a graph that runs in a thread is stopped, and what ended it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+
+from holoscan.core import Application
+
+__all__ = ["StopSignals", "run_app"]
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_app(app: Application, failure: list[BaseException]) -> None:
+    """Run a graph; what it raises is put into `failure`."""
+    try:
+        app.run()
+    except BaseException as error:  # noqa: BLE001  (raised again in the main thread)
+        failure.append(error)
+
+
+class StopSignals:
+    """SIGINT and SIGTERM stop the stream; a second one ends the program at once.
+
+    Holoscan takes both for itself when the graph starts: it would interrupt the graph amid its
+    frames, and leave the program without closing files if that took it long. So `hold` takes
+    them back; it is called again and again, for nobody tells when Holoscan has done so.
+
+    Args:
+        stop: Set by the first signal.
+    """
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self.caught: list[int] = []
+
+    def __enter__(self) -> StopSignals:
+        self._before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+        self.hold()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def hold(self) -> None:
+        """Be the one that is told of the signals."""
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self.caught:
+            raise KeyboardInterrupt
+        self.caught.append(number)
+        self._stop.set()
