@@ -74,7 +74,7 @@ class RelayedControls(LiveControls):
         send: Sends a name and a value; None: there is no way, and changes are refused.
     """
 
-    send: Callable[[str, str], None] | None = None
+    send: Callable[[str, str], object] | None = None
 
     def apply(self, values: Mapping[str, object], *, stream_pose: CarmPose | None) -> ControlState:
         """Take over values and send them; of a pose all, as the other side may stand elsewhere."""
@@ -92,16 +92,16 @@ class RelayedControls(LiveControls):
         send(PRESS, str(button))
         return state
 
-    def _way(self) -> Callable[[str, str], None]:
+    def _way(self) -> Callable[[str, str], object]:
         if self.send is None:
             raise InputError("the renderer runs elsewhere and takes no controls: dds.control_topic")
         return self.send
 
 
-def control_sender(node: DdsNode, topic: str) -> Callable[[str, str], None]:
+def control_sender(node: DdsNode, topic: str) -> Callable[[str, str], object]:
     """What writes controls to a topic."""
     writer = node.writer(ros_topic(topic), KeyValue, qos.reliable(CONTROLS_DEPTH))
-    return lambda key, value: writer.write(KeyValue(key=key, value=value)) and None
+    return lambda key, value: writer.write(KeyValue(key=key, value=value))
 
 
 def control_value(text: str) -> Any:
