@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.compat.saving import save_image
+from fluoro.compat.settings import require_format
 from fluoro.errors import InputError
 
 __all__ = ["CineSequence", "Frame", "Pose"]
@@ -48,8 +49,10 @@ class Pose:
         Other keys beside them are left aside.
 
         Raises:
-            InputError: Other keys alone, or not three finite numbers.
+            InputError: No mapping, other keys alone, or not three finite numbers.
         """
+        if not isinstance(values, Mapping):
+            raise InputError(f"a pose must be a Pose or a mapping, got {values!r}")
         if values and not set(values) & {"rotation", "translation"}:
             raise InputError(f"a pose has the keys rotation and translation, got {list(values)}")
         return cls(values.get("rotation", ZERO), values.get("translation", ZERO))
@@ -134,6 +137,7 @@ class CineSequence:
             InputError: Another format, or two frames of one number.
             OutputError: A file cannot be written.
         """
+        require_format(format)
         counts = Counter(frame.frame_idx for frame in self.frames)
         twice = [number for number, count in counts.items() if count > 1]
         if twice:

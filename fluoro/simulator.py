@@ -25,6 +25,7 @@ from fluoro.compat.realism import drawn_seed
 from fluoro.compat.settings import SimulatorConfig
 from fluoro.compat.slang_renderer import SlangDiffDRRConfig, SlangDiffDRRRenderer
 from fluoro.compat.volume import PreprocessedVolume
+from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.rendering.devices import ComputeDevice
 
@@ -83,6 +84,7 @@ class FluoroSimulator:
         device: As `renderer.device` of the configuration, or a device that is open.
 
     Raises:
+        TypeError: Another volume than a `PreprocessedVolume`.
         DeviceError: The device is not there.
     """
 
@@ -93,6 +95,8 @@ class FluoroSimulator:
         *,
         device: str | ComputeDevice = "auto",
     ) -> None:
+        if not isinstance(volume, PreprocessedVolume):
+            raise TypeError(f"volume must be a PreprocessedVolume, got {type(volume).__name__}")
         self._volume = volume
         self._config = config or SimulatorConfig()
         self._renderer = _renderer(volume, self._config, device)
@@ -175,9 +179,11 @@ class FluoroSimulator:
                 poses end.
 
         Raises:
-            InputError: A pose that is not finite.
+            InputError: A pose that is not finite, or a negative `max_frames`.
             OutputError: A frame cannot be saved.
         """
+        if max_frames is not None and max_frames < 0:
+            raise InputError(f"max_frames must be at least 0 or None, got {max_frames}")
         numbers = itertools.count()
         for pose in itertools.islice(pose_generator, max_frames):
             yield self._render(pose, numbers)

@@ -120,6 +120,8 @@ def test_settings_change_by_copies():
     ("make", "message"),
     [
         (lambda: CarmGeometry(detector_width_px=0), "detector_width_px must be"),
+        (lambda: CarmGeometry(detector_width_px=16.0), r"must be a whole number \(int\), got 16.0"),
+        (lambda: CarmGeometry(pixel_spacing_mm="1"), "pixel_spacing_mm must be .* got '1'"),
         (lambda: CarmGeometry(source_to_isocenter_mm=2000), "less than source_to_detector_mm"),
         (lambda: XrayPhysics(step_mm=0), "step_mm must be"),
         (lambda: XrayPhysics(i0=math.nan), "i0 must be"),
@@ -127,6 +129,7 @@ def test_settings_change_by_copies():
         (lambda: RealismSettings(gaussian_sigma=-1), "gaussian_sigma must be"),
         (lambda: RealismSettings(bias=math.inf), "bias must be"),
         (lambda: RealismSettings(seed=-1), "seed must lie"),
+        (lambda: RealismSettings(seed=1.5), "seed must be a whole number"),
         (lambda: RealismConfig(gain=0), "gain must be"),
         (lambda: OutputSettings(format="jpg"), "format must be one of"),
         (lambda: OutputSettings(save_to_disk=True), "output_dir must be"),
@@ -135,6 +138,7 @@ def test_settings_change_by_copies():
         (lambda: fluoro.HuToMuCalibration(hu_bone_anchor=0), "hu_bone_anchor must be"),
         (lambda: Pose(rotation=(0, math.nan, 0)), "rotation must be 3 finite numbers"),
         (lambda: Pose(translation=(0, 0)), "translation must be 3 numbers"),
+        (lambda: Pose.from_dict(None), "a pose must be a Pose or a mapping, got None"),
         (lambda: Pose.from_dict({"angles": (0, 0, 0)}), r"got \['angles'\]"),
     ],
 )
@@ -209,6 +213,8 @@ def test_stream_asks_for_no_pose_beyond_its_last(simulator):
 
     assert len(list(simulator.stream(poses(), max_frames=3))) == 3
     assert len(asked) == 3
+    with pytest.raises(InputError, match="max_frames must be at least 0 or None, got -1"):
+        next(simulator.stream(poses(), max_frames=-1))
 
 
 def test_cine_takes_poses_and_dicts_and_tells_its_progress(simulator, caplog):
@@ -481,6 +487,22 @@ def test_arrays_that_are_no_volume_are_refused():
         VolumePreprocessor.from_numpy(np.zeros((3, 3, 3)), spacing_zyx_mm=(1, 0, 1))
     with pytest.raises(ValueError, match="spacing_zyx_mm must be 3 numbers"):
         VolumePreprocessor.from_numpy(np.zeros((3, 3, 3)), spacing_zyx_mm=(1, 1))
+    with pytest.raises(ValueError, match="1 of 8 voxels are not finite"):
+        PreprocessedVolume(np.array([np.nan, *[0.0] * 7]).reshape(2, 2, 2), metadata)
+    with pytest.raises(TypeError, match="volume must be a PreprocessedVolume, got ndarray"):
+        FluoroSimulator(np.zeros((3, 3, 3)))
+
+
+def test_positions_may_be_arrays_and_seeds_numpys(volume):
+    hu = [[[0.0, 100.0]]]
+    preprocessor = VolumePreprocessor(hu, np.ones(3), origin_xyz_mm=np.array([1, 2, 3]))
+    assert preprocessor.preprocess().metadata.origin_xyz_mm == (1.0, 2.0, 3.0)
+    config = CONFIG.with_realism(**vars(NOISE))
+    plain, numpys = (
+        FluoroSimulator(volume, config.with_realism(seed=seed), device="cpu").render_frame().image
+        for seed in (3, np.int32(3))
+    )
+    np.testing.assert_array_equal(plain, numpys)
 
 
 # -- files -------------------------------------------------------------------------------------
@@ -515,5 +537,7 @@ def test_cine_is_saved_by_number(simulator, tmp_path):
     assert cine.save_all(tmp_path) == [tmp_path / "frame_0000.png", tmp_path / "frame_0001.png"]
     assert all(path.is_file() for path in cine.save_all(tmp_path / "arrays", format="npz"))
     twice = CineSequence([Frame(cine[0].image, Pose()), Frame(cine[1].image, Pose())])
+    with pytest.raises(InputError, match=r"png, npy, npz, got '\.png'"):
+        cine.save_all(tmp_path, format=".png")
     with pytest.raises(InputError, match="frame_idx must differ between frames, got 0 twice"):
         twice.save_all(tmp_path)

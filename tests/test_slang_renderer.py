@@ -153,6 +153,12 @@ def test_what_cannot_be_rendered_is_refused_by_name(mu, device):
         renderer.render(np.zeros((2, 3)), np.zeros((3, 3)))
     with pytest.raises(InputError, match=r"grad_output must have shape \(14, 18\)"):
         renderer.render_with_gradients(*POSES[0], np.zeros((2, 2)))
+    with pytest.raises(
+        InputError, match=r"rotation must be 3 numbers, got array\(\[\[0., 0., 0.\], "
+    ):
+        renderer.render_with_gradients(np.zeros((2, 3)), np.zeros(3))
+    with pytest.raises(InputError, match=r"spacing_zyx_mm must be 3 numbers, got \(1, 1\)"):
+        SlangDiffDRRRenderer(mu, (1, 1))
     with pytest.raises(ValueError, match="Expected 3D volume"):
         SlangDiffDRRRenderer(np.zeros((3, 3)), SPACING)
     with pytest.raises(InputError, match="eps must be more than 0"):

@@ -12,8 +12,13 @@ from numpy.typing import NDArray
 from fluoro.compat.calibration import calibrated_mu, calibration_facts
 from fluoro.compat.ct import CtVolume, ct_volume, load_dicom_series_hu, load_nifti_hu
 from fluoro.compat.settings import HuToMuCalibration, PreprocessingSettings
-from fluoro.compat.volume import PreprocessedVolume, VolumeMetadata, require_three_axes
-from fluoro.errors import InputError
+from fluoro.compat.volume import (
+    PreprocessedVolume,
+    VolumeMetadata,
+    finite_range,
+    require_three_axes,
+    three,
+)
 from fluoro.volume.attenuation import HuToMu, LinearCurve
 
 __all__ = ["VolumePreprocessor"]
@@ -50,13 +55,14 @@ class VolumePreprocessor:
         *,
         direction: tuple[float, ...] | None = None,
     ) -> None:
+        hu_volume = np.asarray(hu_volume)
         require_three_axes(hu_volume)
         z, y, x = hu_volume.shape
         self._metadata = VolumeMetadata(
             shape_zyx=(z, y, x),
-            spacing_zyx_mm=_floats("spacing_zyx_mm", spacing_zyx_mm),
-            origin_xyz_mm=origin_xyz_mm and _floats("origin_xyz_mm", origin_xyz_mm),
-            hu_range=_range(hu_volume),
+            spacing_zyx_mm=three("spacing_zyx_mm", spacing_zyx_mm),
+            origin_xyz_mm=None if origin_xyz_mm is None else three("origin_xyz_mm", origin_xyz_mm),
+            hu_range=finite_range(hu_volume),
             source=source,
             direction=direction,
         )
@@ -147,7 +153,7 @@ class VolumePreprocessor:
     @property
     def hu_range(self) -> tuple[float, float]:
         """Lowest and highest CT number [HU]."""
-        return _range(self._hu)
+        return finite_range(self._hu)
 
     def preprocess(self, output_dir: str | Path | None = None) -> PreprocessedVolume:
         """Clip, map to attenuation and, where `output_dir` is given, save.
@@ -161,7 +167,7 @@ class VolumePreprocessor:
         for plane, hu in zip(mu, self._hu, strict=True):
             plane[...] = to_mu(hu)
         facts = vars(self._metadata) | {
-            "mu_range": _range(mu),
+            "mu_range": finite_range(mu),
             "calibration": _calibration(self._settings),
         }
         volume = PreprocessedVolume(mu, VolumeMetadata(**facts))
@@ -202,26 +208,3 @@ def _calibration(settings: PreprocessingSettings) -> dict[str, Any]:
     if isinstance(line, HuToMuCalibration):
         return calibration_facts(line)
     return {"scheme": "legacy_minmax", **vars(line)}
-
-
-def _range(volume: NDArray[Any]) -> tuple[float, float]:
-    """Lowest and highest value.
-
-    Raises:
-        InputError: Some are not finite, or there are none.
-    """
-    if volume.size == 0:
-        raise InputError(f"a volume must have voxels, got shape {volume.shape}")
-    low, high = float(volume.min()), float(volume.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        bad = volume.size - int(np.isfinite(volume).sum())
-        raise InputError(f"{bad} of {volume.size} voxels are not finite (NaN or infinite)")
-    return low, high
-
-
-def _floats(name: str, values: Vector3) -> Vector3:
-    try:
-        z, y, x = (float(value) for value in values)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} must be 3 numbers, got {values!r}") from None
-    return z, y, x

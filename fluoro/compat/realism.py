@@ -91,4 +91,4 @@ def apply_realism(
 
 def drawn_seed(seed: int | None) -> int:
     """The seed, or one that is drawn where there is none."""
-    return secrets.randbits(63) if seed is None else seed
+    return secrets.randbits(63) if seed is None else int(seed)

@@ -7,6 +7,7 @@ importable from `fluoro` and from `fluoro.config`.
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,7 @@ __all__ = [
     "RealismSettings",
     "SimulatorConfig",
     "XrayPhysics",
+    "require_format",
 ]
 
 FORMATS = ("png", "npy", "npz")
@@ -55,6 +57,8 @@ class CarmGeometry:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             _require(name, value, above=0)
+        _require_whole("detector_width_px", self.detector_width_px)
+        _require_whole("detector_height_px", self.detector_height_px)
         if self.source_to_isocenter_mm >= self.source_to_detector_mm:
             raise InputError(
                 f"source_to_isocenter_mm must be less than source_to_detector_mm "
@@ -180,10 +184,12 @@ class RealismSettings:
         _require("gain", self.gain, above=0)
         for name in ("poisson_photons", "gaussian_sigma", "blur_sigma_px"):
             _require(name, getattr(self, name))
-        if not math.isfinite(self.bias):
-            raise InputError(f"bias must be a finite number, got {self.bias}")
-        if self.seed is not None and not 0 <= self.seed < 2**63:
-            raise InputError(f"seed must lie in [0, 2**63), got {self.seed}")
+        if not _is_finite(self.bias):
+            raise InputError(f"bias must be a finite number, got {self.bias!r}")
+        if self.seed is not None:
+            _require_whole("seed", self.seed)
+            if not 0 <= self.seed < 2**63:
+                raise InputError(f"seed must lie in [0, 2**63), got {self.seed}")
 
 
 @dataclass(frozen=True)
@@ -206,8 +212,7 @@ class OutputSettings:
     keep_in_gpu: bool = False
 
     def __post_init__(self) -> None:
-        if self.format not in FORMATS:
-            raise InputError(f"format must be one of {', '.join(FORMATS)}, got {self.format!r}")
+        require_format(self.format)
         if self.save_to_disk and self.output_dir is None:
             raise InputError("output_dir must be a folder where save_to_disk is on, got None")
 
@@ -293,14 +298,34 @@ class SimulatorConfig:
         return replace(self, output=replace(self.output, **changes))
 
 
+def require_format(name: str) -> None:
+    """Check the name of a frame's file format.
+
+    Raises:
+        InputError: Another than "png", "npy" and "npz".
+    """
+    if name not in FORMATS:
+        raise InputError(f"format must be one of {', '.join(FORMATS)}, got {name!r}")
+
+
 def _require(name: str, value: float, *, above: float | None = None) -> None:
     """Refuse what is not finite, is negative, or is not more than `above`."""
-    good = math.isfinite(value) and (value >= 0 if above is None else value > above)
+    good = _is_finite(value) and (value >= 0 if above is None else value > above)
     if not good:
         wanted = "at least 0" if above is None else f"more than {above:g}"
-        raise InputError(f"{name} must be a finite number, {wanted}, got {value}")
+        raise InputError(f"{name} must be a finite number, {wanted}, got {value!r}")
+
+
+def _require_whole(name: str, value: int) -> None:
+    if not isinstance(value, numbers.Integral):
+        raise InputError(f"{name} must be a whole number (int), got {value!r}")
 
 
 def _require_order(low_name: str, low: float, high_name: str, high: float) -> None:
-    if not -math.inf < low < high < math.inf:
-        raise InputError(f"{low_name} must be less than {high_name} ({high}), got {low}")
+    if not (_is_finite(low) and _is_finite(high) and low < high):
+        raise InputError(f"{low_name} must be less than {high_name} ({high}), got {low!r}")
+
+
+def _is_finite(value: float) -> bool:
+    """Whether it is a number, and a finite one."""
+    return isinstance(value, numbers.Real) and math.isfinite(value)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fluoro.compat.intensity import Intensity
 from fluoro.compat.settings import RealismSettings, XrayPhysics
-from fluoro.compat.volume import require_three_axes
+from fluoro.compat.volume import require_three_axes, three
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.motions import rigid_motions
@@ -321,7 +321,7 @@ def render_diffdrr_slang(
 
 
 def _grid(mu_zyx: NDArray[Any], spacing_zyx_mm: tuple[float, float, float]) -> VolumeGrid:
-    z, y, x = (float(edge) for edge in spacing_zyx_mm)
+    z, y, x = three("spacing_zyx_mm", spacing_zyx_mm)
     return VolumeGrid(shape_zyx=mu_zyx.shape, spacing_xyz_mm=(x, y, z))
 
 
@@ -343,6 +343,6 @@ def _poses(rotation: ArrayLike, translation: ArrayLike) -> tuple[Array, Array]:
 
 
 def _carm_pose(rotation: ArrayLike, translation: ArrayLike) -> CarmPose:
-    cranial, lao, roll = np.degrees(np.asarray(rotation, float)).tolist()
-    x, y, z = np.asarray(translation, float).tolist()
+    cranial, lao, roll = np.degrees(three("rotation", rotation)).tolist()
+    x, y, z = three("translation", translation)
     return CarmPose(lao_deg=lao, cra_deg=cranial, roll_deg=roll, translation_mm=(x, y, z))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fluoro.compat.missing import MissingError
 from fluoro.errors import InputError, OutputError
@@ -30,7 +30,7 @@ from fluoro.volume.preprocessed import (
 from fluoro.volume.volume_folder import FACTS_NAME, VOXELS_NAME, write_volume_folder
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["PreprocessedVolume", "VolumeMetadata", "require_three_axes"]
+__all__ = ["PreprocessedVolume", "VolumeMetadata", "finite_range", "require_three_axes", "three"]
 
 Vector3 = tuple[float, float, float]
 Range = tuple[float, float]
@@ -120,6 +120,35 @@ def require_three_axes(volume: NDArray[Any]) -> None:
         raise InputError(f"Expected 3D volume, got shape {volume.shape}")
 
 
+def finite_range(volume: NDArray[Any]) -> Range:
+    """Lowest and highest value of an array of any shape.
+
+    Raises:
+        InputError: Some are not finite, or there are none.
+    """
+    if volume.size == 0:
+        raise InputError(f"a volume must have voxels, got shape {volume.shape}")
+    low, high = float(volume.min()), float(volume.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = volume.size - int(np.isfinite(volume).sum())
+        raise InputError(f"{bad} of {volume.size} voxels are not finite (NaN or infinite)")
+    return low, high
+
+
+def three(name: str, values: ArrayLike) -> Vector3:
+    """Three numbers, of whatever holds shape (3,).
+
+    Raises:
+        InputError: Others; the message names them.
+    """
+    try:
+        a, b, c = (float(value) for value in np.asarray(values, float))
+    except (TypeError, ValueError):
+        got = " ".join(repr(values).split())
+        raise InputError(f"{name} must be 3 numbers, got {got}") from None
+    return a, b, c
+
+
 class PreprocessedVolume:
     """Linear attenuation on a grid, ready to render.
 
@@ -128,7 +157,8 @@ class PreprocessedVolume:
         metadata: Where the voxels lie, and what is known of them.
 
     Raises:
-        InputError: Another number of axes, or another shape than the metadata's.
+        InputError: Another number of axes, another shape than the metadata's, or voxels that are
+            not finite.
     """
 
     def __init__(self, mu_volume: NDArray[Any], metadata: VolumeMetadata) -> None:
@@ -139,6 +169,7 @@ class PreprocessedVolume:
                 f"got {tuple(metadata.shape_zyx)}"
             )
         mu_zyx = np.ascontiguousarray(mu_volume, np.float32)
+        finite_range(mu_zyx)
         self._metadata = metadata
         self._mu = MuVolume(mu_zyx=mu_zyx, grid=metadata.grid, source=metadata.source or "")
 
@@ -256,7 +287,9 @@ class PreprocessedVolume:
             calibration=calibration,
             direction=tuple(value for row in grid.direction for value in row),
         )
-        return cls(volume.mu_zyx, metadata)
+        made = cls.__new__(cls)  # the readers have checked the voxels; a mapped file stays unread
+        made._metadata, made._mu = metadata, volume
+        return made
 
     def __repr__(self) -> str:
         return (
