@@ -411,6 +411,24 @@ def test_dockerfile_copies_files_that_exist_and_reach_the_build():
         assert source.split("/")[0] in allowed, source
 
 
+def test_what_the_dockerfile_copies_is_enough_to_run(tmp_path):
+    for source in _copied():
+        part = source.removeprefix("${APP_SOURCE}/")
+        (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, tmp_path / part)
+    (line,) = re.findall(r"^CMD (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    program, *words = json.loads(line)
+    assert program == "python3"
+    small = ["volume.spacing_mm=8", "carm.detector_width_px=64", "carm.detector_height_px=64"]
+    here = ["console.host=127.0.0.1", "console.port=0", "run.frames=2"]
+    done = subprocess.run(
+        [sys.executable, *words, "--set", *small, *here],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 def test_holohub_which_builds_from_its_own_root_is_told_where_the_application_lies():
     text = (ROOT / "Dockerfile").read_text()
     from_holohub = {mode["build"]["docker_build_args"] for mode in MODES.values()}
