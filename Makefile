@@ -6,6 +6,7 @@
 # make test     the tests, at most 8 minutes       make test-all   all of them
 # make lint     ruff, mypy, import-linter, codespell, hadolint
 # make bench    fluoro's speed against its peers, at most 15 minutes; make bench-quick: fluoro alone
+# make peers    poses of nanodrr, DiffDRR and RTK against these programs as installed (1 to 4 GB, once)
 # make gpu      the tests and benchmarks that need an NVIDIA GPU
 #
 # CUDA=13 takes the CUDA 13 packages instead of those for CUDA 12 (which also serve without a GPU).
@@ -24,7 +25,7 @@ endif
 PY := $(VENV)/bin/python
 export PYTHON
 
-.PHONY: run live hil hil-servo soak test test-all lint bench bench-quick gpu env env-dev lock clean distclean
+.PHONY: run live hil hil-servo soak test test-all lint bench bench-quick peers gpu env env-dev lock clean distclean
 
 run: env
 	$(PY) app.py run configs/sweep.yaml $(ARGS)
@@ -66,6 +67,10 @@ bench-quick: env-dev
 	$(PY) app.py fetch chest-ct
 	$(PY) benchmarks/guard.py
 	$(PY) benchmarks/projectors.py --no-peers --quick
+
+peers: env-dev
+	$(PY) -c "from benchmarks.harness.peers import make_environment; make_environment()"
+	FLUORO_REQUIRE_PEERS=1 $(PY) -m pytest -m peers tests/test_converters.py $(ARGS)
 
 gpu: env-dev
 	FLUORO_REQUIRE_GPU=1 $(PY) -m pytest -m gpu $(ARGS)

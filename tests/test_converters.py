@@ -1,10 +1,14 @@
 """Poses of other programs: the same volume and the same pose give the same picture.
 
 Pictures that nanodrr, DiffDRR and RTK have rendered are kept in data/peer_references.npz (made by
-tools/make_peer_references.py); where the programs are installed, they render them again.
+tools/make_peer_references.py). The tests marked `peers` have the installed programs render them
+again, and what a C-arm shows besides: `make peers` installs them and runs these.
 """
 
 import json
+import os
+import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +18,14 @@ from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.peers import DeepdrrPose, DiffdrrPose, NanodrrPose, PlastimatchPose, RtkPose
 from fluoro.geometry.peers.frames import LPS_FROM_IEC
+from fluoro.rendering.cpu_device import CpuDevice
 from fluoro.rendering.reference import march_twin
+from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
 from tools import make_peer_references as peers
 
+ROOT = Path(__file__).parent.parent
 REFERENCES = Path(__file__).parent / "data" / "peer_references.npz"
 CLASSES = {"nanodrr": NanodrrPose, "diffdrr": DiffdrrPose, "rtk": RtkPose}
 PICTURES = [
@@ -39,11 +46,6 @@ POSES = [
 ]
 
 
-def tuples(value):
-    """Lists of JSON as the dataclasses have them."""
-    return tuple(map(tuples, value)) if isinstance(value, list) else value
-
-
 @pytest.fixture(scope="module")
 def references():
     """Volume, poses by name and pictures by name."""
@@ -51,10 +53,12 @@ def references():
         record = json.loads(str(file["record"]))
         levels = file["levels"].astype(np.float32)
         pictures = {name: file[name] for name in file.files if name not in ("record", "levels")}
-    grid = VolumeGrid(**{key: tuples(value) for key, value in record["grid"].items()})
+    grid = VolumeGrid(**{key: peers.tuples(value) for key, value in record["grid"].items()})
     volume = MuVolume(mu_zyx=levels * np.float32(peers.MU_PER_LEVEL), grid=grid)
     poses = {
-        name: CLASSES[name.split()[0]](**{key: tuples(value) for key, value in fields.items()})
+        name: CLASSES[name.split()[0]](
+            **{key: peers.tuples(value) for key, value in fields.items()}
+        )
         for name, fields in record["poses"].items()
     }
     return volume, poses, pictures
@@ -80,14 +84,16 @@ def difference(view, other):
     return max(np.abs(getattr(view, name) - getattr(other, name)).max() for name in fields)
 
 
-def as_program(program, view):
+def as_program(program, view, center_xyz_mm=(1, 2, 3)):
     """A C-arm's view in a program's words, from the side that it can show."""
     return {
-        "nanodrr PA": lambda: NanodrrPose.from_view(view, isocenter_xyz_mm=(1, 2, 3)),
+        "nanodrr PA": lambda: NanodrrPose.from_view(view, isocenter_xyz_mm=center_xyz_mm),
         "nanodrr AP": lambda: NanodrrPose.from_view(view.mirrored(), orientation="AP"),
         "nanodrr None": lambda: NanodrrPose.from_view(view.mirrored(), orientation=None),
-        "diffdrr PA": lambda: DiffdrrPose.from_view(view, center_xyz_mm=(1, 2, 3)),
-        "diffdrr AP": lambda: DiffdrrPose.from_view(view.mirrored(), orientation="AP"),
+        "diffdrr PA": lambda: DiffdrrPose.from_view(view, center_xyz_mm=center_xyz_mm),
+        "diffdrr AP": lambda: DiffdrrPose.from_view(
+            view.mirrored(), orientation="AP", center_xyz_mm=center_xyz_mm
+        ),
         "diffdrr AP, x not reversed": lambda: DiffdrrPose.from_view(
             view, orientation="AP", reverse_x_axis=False
         ),
@@ -122,37 +128,84 @@ def test_references_hold_every_picture(references):
     assert sorted(references[2]) == sorted(PICTURES)
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_installed_program_renders_the_kept_picture(references, name):
-    package = {"nanodrr": "nanodrr", "diffdrr": "diffdrr", "rtk": "itk"}[name.split()[0]]
-    pytest.importorskip(package, reason=f"needs the package {package}")
-    volume, poses, pictures = references
-    picture = peers.RENDERERS[type(poses[name])](volume, poses[name])
-    np.testing.assert_allclose(picture, pictures[name], atol=1e-4)
+# -- the installed programs --------------------------------------------------------------------
+
+PYTHON = ROOT / "benchmarks" / ".venv-peers" / "bin" / "python"
+INSTALLED = [pytest.mark.peers, pytest.mark.slow, pytest.mark.timeout(900)]
+SHOWN = ["nanodrr PA", "nanodrr AP", "diffdrr PA", "diffdrr AP", "rtk", "rtk in IEC"]
+SIZE_PX = (46, 40)
 
 
-@pytest.mark.parametrize("program", ["nanodrr PA", "nanodrr AP", "diffdrr PA", "rtk"])
-def test_installed_program_renders_what_the_carm_shows(references, program):
-    package = {"nanodrr": "nanodrr", "diffdrr": "diffdrr", "rtk": "itk"}[program.split()[0]]
-    pytest.importorskip(package, reason=f"needs the package {package}")
-    volume = references[0]
-    geometry = CarmGeometry(detector_width_px=46, detector_height_px=40, pixel_spacing_mm=6.0)
-    pose = CarmPose(lao_deg=35, cra_deg=-20, roll_deg=10, translation_mm=(8.0, -5.0, 6.0))
-    view = geometry.view(pose, volume.grid.center_xyz_mm)
-    center = volume.grid.center_xyz_mm
-    said = {
-        "nanodrr PA": lambda: NanodrrPose.from_view(view, isocenter_xyz_mm=center),
-        "nanodrr AP": lambda: NanodrrPose.from_view(
-            view.mirrored(), orientation="AP", isocenter_xyz_mm=center
-        ),
-        "diffdrr PA": lambda: DiffdrrPose.from_view(view, center_xyz_mm=center),
-        "rtk": lambda: RtkPose.from_view(view),
-    }[program]()
-    theirs = peers.RENDERERS[type(said)](volume, said)
-    theirs = theirs[:, ::-1] if program == "nanodrr AP" else theirs
-    ours = march_twin(volume, view, 1.0)
-    assert ncc(ours, theirs) > LEAST_NCC
-    assert shift_px(ours, theirs) == (0, 0)
+def peers_python():
+    """Interpreter of the programs' environment; without it the test is skipped by its name."""
+    python = Path(os.environ.get("FLUORO_PEERS_PYTHON", PYTHON))
+    if python.is_file():
+        return python
+    reason = f"needs nanodrr, DiffDRR and RTK in {python} (make peers)"
+    if os.environ.get("FLUORO_REQUIRE_PEERS") == "1":
+        pytest.fail(reason, pytrace=False)
+    return pytest.skip(reason)
+
+
+def rendered_live(path, *arguments):
+    """Pictures by name that the installed programs have rendered now."""
+    command = [peers_python(), ROOT / "tools" / "make_peer_references.py", path, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with np.load(path) as file:
+        return {name: file[name] for name in file.files if name not in ("record", "levels")}
+
+
+@pytest.fixture(scope="module")
+def kept_again(tmp_path_factory):
+    return rendered_live(tmp_path_factory.mktemp("kept") / "pictures.npz")
+
+
+@pytest.fixture(scope="module")
+def carm_views(references):
+    """Views of a C-arm at four poses, with its detector in the middle and beside it."""
+    center = references[0].grid.center_xyz_mm
+    width, height = SIZE_PX
+    size = {"detector_width_px": width, "detector_height_px": height, "pixel_spacing_mm": 6.0}
+    arms = [CarmGeometry(**size), CarmGeometry(**size, detector_offset_mm=(13.0, -7.0))]
+    return [arm.view(pose, center) for pose, arm in zip(POSES, arms * 2, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def shown_live(references, carm_views, tmp_path_factory):
+    """Pictures of all programs by program and number of the view."""
+    poses = {}
+    for program in SHOWN:
+        for number, view in enumerate(carm_views):
+            pose = as_program(program, view, references[0].grid.center_xyz_mm)
+            poses[f"{program} {number}"] = {"class": type(pose).__name__, **asdict(pose)}
+    folder = tmp_path_factory.mktemp("shown")
+    (folder / "poses.json").write_text(json.dumps(poses, default=lambda value: value.tolist()))
+    return rendered_live(folder / "pictures.npz", "--poses", folder / "poses.json")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=INSTALLED) for name in PICTURES])
+def test_installed_program_renders_the_kept_picture(references, kept_again, name):
+    np.testing.assert_allclose(kept_again[name], references[2][name], atol=1e-4)
+
+
+@pytest.mark.parametrize("program", [pytest.param(name, marks=INSTALLED) for name in SHOWN])
+def test_installed_program_shows_what_the_renderer_does(
+    references, carm_views, shown_live, program
+):
+    device = CpuDevice(workers=1)
+    pictures = DrrRenderer(references[0], device, step_mm=0.5).render(carm_views)
+    device.close()
+    for number, (view, ours) in enumerate(zip(carm_views, pictures, strict=True)):
+        theirs = shown_live[f"{program} {number}"]
+        if not as_program(program, view).view().seen_from_detector:
+            theirs = theirs[:, ::-1]
+        assert ours.max() > 0.5, "the volume is in the picture"
+        assert ncc(ours, theirs) > LEAST_NCC, number
+        assert shift_px(ours, theirs) == (0, 0), number
+
+
+# -- there and back ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pose", POSES)

@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread, dcmwrite
 from pydicom.data import get_testdata_file
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    HTJ2KLossless,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLossless,
@@ -411,6 +414,7 @@ def test_a_gantry_tilt_is_straightened(tmp_path, caplog, tilt_deg):
         return points @ [3.0, 2.0, 5.0]
 
     def lean(ds, z):
+        ds.GantryDetectorTilt = tilt_deg
         corner = z * step
         points = corner + x[..., None] * row * 2 + y[..., None] * column * 2
         stored = np.rint(field(points) + 1024).astype(np.uint16)
@@ -422,6 +426,7 @@ def test_a_gantry_tilt_is_straightened(tmp_path, caplog, tilt_deg):
 
     hu = read_hu(dicom.series(tmp_path, np.zeros((8, 2, 2), np.int16), change=lean))
     assert f"gantry tilt of {abs(tilt_deg):.1f} degrees" in caplog.text
+    assert "the positions count" not in caplog.text
     indices = np.array([*np.ndindex(hu.grid.shape_zyx)])[:, ::-1]
     points = indices @ hu.grid.world_from_index[:3, :3].T + hu.grid.world_from_index[:3, 3]
     inside = hu.hu_zyx.ravel() > -1024
@@ -431,6 +436,18 @@ def test_a_gantry_tilt_is_straightened(tmp_path, caplog, tilt_deg):
     assert interior.sum() > 1000
     assert gap[interior].max() <= 1.0
     assert np.linalg.det(hu.grid.direction) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("named", "said"), [(15, True), ("", False), (0, False), (0.3, False)])
+def test_a_tilt_that_is_named_but_not_there_is_said(tmp_path, caplog, named, said):
+    """As resampled series keep it; or the positions are wrong, which only a person can tell."""
+
+    def name(ds, z):
+        ds.GantryDetectorTilt = named
+
+    same(read_hu(dicom.series(tmp_path, change=name)))
+    line = "GantryDetectorTilt (0018,1120) says 15.0 degrees, the positions 0.0: the positions"
+    assert (line in caplog.text) == said
 
 
 def test_images_that_do_not_lie_on_a_line_are_refused(tmp_path):
@@ -552,6 +569,53 @@ def test_multi_frame_files_must_place_every_frame(tmp_path):
     refused(path, r"frame 2: ImagePositionPatient \(0020,0032\) is missing")
 
 
+def in_groups(*groups):
+    """Put attributes into each frame's functional groups: (sequence, attribute, value by z)."""
+
+    def change(ds):
+        for z, frame in enumerate(ds.PerFrameFunctionalGroupsSequence):
+            for sequence, keyword, value_of in groups:
+                inner = frame.get(sequence)
+                if inner is None:
+                    frame.add_new(tag_for_keyword(sequence), "SQ", [Dataset()])
+                    inner = frame.get(sequence)
+                setattr(inner[0], keyword, value_of(z))
+
+    return change
+
+
+def test_each_frame_of_a_multi_frame_file_has_its_own_rescale(tmp_path):
+    values = "PixelValueTransformationSequence"
+    change = in_groups(
+        (values, "RescaleSlope", lambda z: z + 1),
+        (values, "RescaleIntercept", lambda z: -2000 + z),
+        (values, "RescaleType", lambda z: "HU"),
+    )
+    hu = read_hu(dicom.enhanced(tmp_path / "a.dcm", change=change))
+    expected = [(ramp()[z] + 1024) * (z + 1) - 2000 + z for z in range(4)]
+    np.testing.assert_array_equal(hu.hu_zyx, expected)
+
+
+def test_localisers_within_a_multi_frame_file_are_left_out(tmp_path):
+    kind = ("CTImageFrameTypeSequence", "FrameType")
+    words = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    change = in_groups((*kind, lambda z: words if z == 3 else [*words[:2], "VOLUME"]))
+    hu = read_hu(dicom.enhanced(tmp_path / "a.dcm", change=change))
+    np.testing.assert_array_equal(hu.hu_zyx, ramp()[:3])
+
+
+def test_phases_of_a_multi_frame_file_are_chosen_by_their_index(tmp_path):
+    place = "PlanePositionSequence"
+    change = in_groups(
+        ("FrameContentSequence", "TemporalPositionIndex", lambda z: 1 + z // 4),
+        (place, "ImagePositionPatient", lambda z: dicom.numbers((10, 20, 30 + 3 * (z % 4)))),
+    )
+    both = np.concatenate([ramp(), ramp() + 7])
+    path = dicom.enhanced(tmp_path / "a.dcm", both, change=change)
+    refused(path, r"4 places hold several .* choose by TemporalPositionIndex: 1 .*, 2 ")
+    same(read_hu(path, ReadOptions(select={"TemporalPositionIndex": "2"})), ramp() + 7)
+
+
 @pytest.mark.parametrize(
     ("syntax", "kept"),
     [(None, 0.2), (None, 0.6), (None, 0.99), (JPEGLosslessSV1, 0.9), (JPEG2000Lossless, 0.9)],
@@ -589,6 +653,16 @@ def test_attributes_behind_the_pixels_do_no_harm(tmp_path):
 def test_a_dcm_file_that_is_none_is_refused(tmp_path):
     (dicom.series(tmp_path) / "IM0001.dcm").touch()
     refused(tmp_path, r"IM0001\.dcm: is not a DICOM file .*0 bytes")
+
+
+def test_a_transfer_syntax_that_is_not_decoded_is_named(tmp_path):
+    folder = dicom.series(tmp_path, LARGE, LARGE_GRID)
+    path = sorted(folder.iterdir())[0]
+    dicom.compressed(path, JPEG2000Lossless)
+    ds = dcmread(path)
+    ds.file_meta.TransferSyntaxUID = HTJ2KLossless
+    ds.save_as(path)
+    refused(folder, rf"{path.name}: .* High-Throughput JPEG 2000 .* \(1\.2.*201\) is not read")
 
 
 def test_a_decoder_that_dies_or_hangs_is_one_line(tmp_path, monkeypatch):

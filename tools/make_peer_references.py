@@ -1,19 +1,24 @@
 #!/usr/bin/env python3
 """Renders one small volume with nanodrr, DiffDRR and RTK, for tests/test_converters.py.
 
-    pip install nanodrr==0.1.7 diffdrr==0.6.1 itk-rtk==2.7.0.post1 torch==2.13.0
-    python tools/make_peer_references.py tests/data/peer_references.npz
+    make peers        # makes their environment, benchmarks/.venv-peers
+    benchmarks/.venv-peers/bin/python tools/make_peer_references.py tests/data/peer_references.npz
 
 The file holds the volume, each pose in the program's own words, each picture, and the versions.
+With --poses FILE, the poses are those of a JSON file: by name, with the class and its fields.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
@@ -234,20 +239,44 @@ def render_rtk(volume: MuVolume, pose: RtkPose) -> np.ndarray:
 
 
 RENDERERS = {NanodrrPose: render_nanodrr, DiffdrrPose: render_diffdrr, RtkPose: render_rtk}
+CLASSES = {kind.__name__: kind for kind in RENDERERS}
+
+
+def reference_poses(grid: VolumeGrid) -> dict[str, Any]:
+    """The poses of the kept pictures by name."""
+    made = {"nanodrr": nanodrr_poses, "diffdrr": diffdrr_poses, "rtk": rtk_poses}
+    return {
+        f"{program} {name}": pose
+        for program, poses in made.items()
+        for name, pose in poses(grid).items()
+    }
+
+
+def tuples(value: Any) -> Any:
+    """Lists of JSON as the dataclasses have them."""
+    return tuple(map(tuples, value)) if isinstance(value, list) else value
+
+
+def read_poses(path: Path) -> dict[str, Any]:
+    """Poses of a JSON file: {name: {"class": ..., and its fields}}."""
+    poses = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        name: CLASSES[fields.pop("class")](**{key: tuples(value) for key, value in fields.items()})
+        for name, fields in poses.items()
+    }
 
 
 def main() -> None:
-    """Write the references."""
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("path", type=Path)
-    path = arguments.parse_args().path
+    """Write the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--poses", type=Path, help="JSON file of the poses to render")
+    given = parser.parse_args()
     volume = asymmetric_volume()
-    poses = {f"nanodrr {name}": pose for name, pose in nanodrr_poses(volume.grid).items()}
-    poses |= {f"diffdrr {name}": pose for name, pose in diffdrr_poses(volume.grid).items()}
-    poses |= {f"rtk {name}": pose for name, pose in rtk_poses(volume.grid).items()}
-    pictures = {}
-    for name, pose in poses.items():
-        pictures[name] = RENDERERS[type(pose)](volume, pose).astype(np.float32)
+    poses = read_poses(given.poses) if given.poses else reference_poses(volume.grid)
+    pictures = {
+        name: RENDERERS[type(pose)](volume, pose).astype(np.float32) for name, pose in poses.items()
+    }
     packages = ("nanodrr", "diffdrr", "itk-rtk", "torch")
     record = {
         "versions": {package: metadata.version(package) for package in packages},
@@ -255,8 +284,8 @@ def main() -> None:
         "poses": {name: asdict(pose) for name, pose in poses.items()},
     }
     levels = np.rint(volume.mu_zyx / MU_PER_LEVEL).astype(np.uint8)
-    np.savez_compressed(path, record=json.dumps(record), levels=levels, **pictures)
-    print(f"{path}: {len(pictures)} pictures, {path.stat().st_size} bytes")
+    np.savez_compressed(given.path, record=json.dumps(record), levels=levels, **pictures)
+    print(f"{given.path}: {len(pictures)} pictures, {given.path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,18 @@ from numpy.typing import NDArray
 __all__ = ["stored_frames"]
 
 PIXEL_DATA = (0x7FE0, 0x0010)
+DECODED = {
+    "1.2.840.10008.1.2.4.50": "JPEG baseline, 8 bits",
+    "1.2.840.10008.1.2.4.51": "JPEG extended, of which GDCM reads 8 bits",
+    "1.2.840.10008.1.2.4.57": "JPEG lossless",
+    "1.2.840.10008.1.2.4.70": "JPEG lossless, first-order prediction",
+    "1.2.840.10008.1.2.4.80": "JPEG-LS lossless",
+    "1.2.840.10008.1.2.4.81": "JPEG-LS near-lossless",
+    "1.2.840.10008.1.2.4.90": "JPEG 2000 lossless",
+    "1.2.840.10008.1.2.4.91": "JPEG 2000",
+    "1.2.840.10008.1.2.5": "RLE",
+}
+"""Compressed transfer syntaxes that are decoded (DICOM PS3.5 A.4)."""
 MEMORY_LIMIT_BYTES = 8 << 30
 """Of the decoding process: a damaged stream may ask for anything."""
 
@@ -41,6 +53,8 @@ def stored_frames(path: str, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
     source: Any = path
     if syntax == DeflatedExplicitVRLittleEndian:  # pydicom finds its pixels only in memory
         source = pydicom.dcmread(path)
+    elif syntax.is_encapsulated and syntax not in DECODED:
+        raise ValueError(f"the transfer syntax {syntax.name} ({syntax}) is not read")
     elif not syntax.is_encapsulated:
         _require_clean_end(path, little_endian=syntax.is_little_endian)
     plugin = "pydicom" if syntax == RLELossless else "gdcm" if syntax.is_encapsulated else ""

@@ -57,6 +57,7 @@ class Frame:
         pixels: How its values are stored.
         compressed: Whether its pixels need a decoder.
         facts: `SELECTABLE` attributes that it has, as text.
+        gantry_tilt_deg: What the file calls the gantry's tilt [degrees]; None if it does not.
     """
 
     path: Path
@@ -72,6 +73,7 @@ class Frame:
     pixels: PixelFormat
     compressed: bool
     facts: dict[str, str]
+    gantry_tilt_deg: float | None
 
 
 def frames_of(file: DicomFile) -> list[Frame]:
@@ -139,6 +141,7 @@ def _frame(file: DicomFile, index: int, tags: Tags) -> Frame:
         pixels=_pixel_format(tags),
         compressed=file.compressed,
         facts={keyword: text for keyword, text in facts.items() if text},
+        gantry_tilt_deg=tags.hint("GantryDetectorTilt"),
     )
 
 

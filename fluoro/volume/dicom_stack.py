@@ -44,6 +44,8 @@ STRAIGHT_PX = 0.05
 """Shifts within the plane up to this many pixels from first to last slice are none."""
 LARGEST_TILT_DEG = 45.0
 """Gantries tilt up to 30 degrees; beyond this the images are no stack."""
+TILT_TOLERANCE_DEG = 0.5
+"""Between the tilt that the file names and that of its positions."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -140,7 +142,8 @@ def stacked(path: Path, frames: Sequence[Frame], gaps: Literal["refuse", "interp
         raise InputError(f"{path}: one image alone is no volume; at least 2 slices are needed")
     local = _local(frames)
     along = local[:, 2]
-    shift_px, corner_mm, tilt = _shifts(path, frames[0], local)
+    tilt_deg = _tilt_deg(local)
+    shift_px, corner_mm, tilt = _shifts(path, frames[0], local, tilt_deg)
     slice_index, levels, remarks = _levels(path, along, gaps, frames[0].axes[:, 2])
     extra = (0, 0) if shift_px is None else np.ceil(shift_px.max(axis=0) - 1e-6).astype(int)
     step = round(float(levels[1] - levels[0]), 9)
@@ -151,7 +154,7 @@ def stacked(path: Path, frames: Sequence[Frame], gaps: Literal["refuse", "interp
         grid=grid,
         shift_px=shift_px,
         slice_index=slice_index,
-        remarks=(*tilt, *remarks),
+        remarks=(*tilt, *_named_tilt(frames, tilt_deg), *remarks),
     )
 
 
@@ -180,13 +183,37 @@ def _grid(
         raise InputError(f"{path}: {error}") from None
 
 
-def _shifts(path: Path, frame: Frame, local: Array) -> tuple[Array | None, Array, tuple[str, ...]]:
+def _line(local: Array) -> tuple[Array, Array]:
+    """Where the images would lie on one straight line, beside their normal [mm], and its slope."""
+    along = local[:, 2] - local[0, 2]
+    columns = np.column_stack([along, np.ones(len(along))])
+    slope = np.linalg.lstsq(columns, local[:, :2], rcond=None)[0]
+    return np.asarray(columns @ slope), np.asarray(slope[0])
+
+
+def _tilt_deg(local: Array) -> float:
+    """Angle between the images' normal and the line on which they lie [degrees]."""
+    return math.degrees(math.atan(float(np.linalg.norm(_line(local)[1]))))
+
+
+def _named_tilt(frames: Sequence[Frame], tilt_deg: float) -> tuple[str, ...]:
+    """What to say where the files name another tilt of the gantry than their positions show."""
+    named = {abs(frame.gantry_tilt_deg or 0.0) for frame in frames}
+    if all(abs(value - tilt_deg) <= TILT_TOLERANCE_DEG for value in named):
+        return ()
+    most = max(named, key=lambda value: abs(value - tilt_deg))
+    return (
+        f"GantryDetectorTilt (0018,1120) says {most:.1f} degrees, the positions {tilt_deg:.1f}: "
+        "the positions count",
+    )
+
+
+def _shifts(
+    path: Path, frame: Frame, local: Array, tilt_deg: float
+) -> tuple[Array | None, Array, tuple[str, ...]]:
     """Shift of each image within its plane [pixels], the grid's corner [mm], what was done."""
-    along, beside = local[:, 2] - local[0, 2], local[:, :2]
-    slope = np.linalg.lstsq(np.column_stack([along, np.ones(len(along))]), beside, rcond=None)[0]
-    line = np.outer(along, slope[0]) + slope[1]
-    off_px = np.abs((beside - line) / frame.spacing_xy_mm).max()
-    tilt_deg = math.degrees(math.atan(float(np.linalg.norm(slope[0]))))
+    beside = local[:, :2]
+    off_px = np.abs((beside - _line(local)[0]) / frame.spacing_xy_mm).max()
     if off_px > LINE_PX or tilt_deg > LARGEST_TILT_DEG:
         raise InputError(
             f"{path}: the images do not lie on a line: {off_px:.3g} pixels beside it, at "

@@ -25,6 +25,7 @@ MACROS = {
     "StackID": "FrameContentSequence",
     "NominalPercentageOfCardiacPhase": "CardiacSynchronizationSequence",
     "ConvolutionKernel": "CTReconstructionSequence",
+    "GantryDetectorTilt": "CTAcquisitionDetailsSequence",
 }
 """Where a multi-frame file keeps what others have at the top (DICOM PS3.3 C.7.6.16.2)."""
 
@@ -77,6 +78,13 @@ class Tags:
     def number(self, keyword: str) -> float:
         """One finite number."""
         return self.numbers(keyword, 1)[0]
+
+    def hint(self, keyword: str) -> float | None:
+        """A number that only a remark depends on; None where there is none."""
+        try:
+            return self.number(keyword)
+        except InputError:
+            return None
 
     def count(self, keyword: str, low: int, high: int) -> int:
         """A whole number in a range.
