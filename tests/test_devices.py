@@ -27,7 +27,7 @@ from fluoro.volume.volumes import MuVolume
 from tests import volumes
 from tests.support import require_vulkan
 
-PROJECTORS = ("march", "joseph", "siddon")
+PROJECTORS = ("march", "joseph", "slab", "siddon")
 
 
 @pytest.fixture(params=["llvmpipe", pytest.param("cuda", marks=pytest.mark.gpu)])

@@ -16,7 +16,7 @@ from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
 from tests import volumes
 
-PROJECTORS = ("march", "joseph", "siddon")
+PROJECTORS = ("march", "joseph", "slab", "siddon")
 VOLUMES = {
     "constant": volumes.constant(),
     "linear": volumes.linear(),
@@ -39,9 +39,11 @@ def device():
 def twin(projector, volume, view):
     if projector == "march":
         return reference.march_twin(volume, view, min(volume.grid.spacing_xyz_mm) / 2)
-    return {"joseph": reference.joseph_twin, "siddon": reference.siddon_twin}[projector](
-        volume, view
-    )
+    return {
+        "joseph": reference.joseph_twin,
+        "slab": reference.slab_twin,
+        "siddon": reference.siddon_twin,
+    }[projector](volume, view)
 
 
 def errors(image, exact):
@@ -52,7 +54,7 @@ def errors(image, exact):
 
 @pose_names
 @pytest.mark.parametrize("name", list(VOLUMES))
-@pytest.mark.parametrize("projector", ["joseph", "siddon"])
+@pytest.mark.parametrize("projector", ["joseph", "slab", "siddon"])
 def test_kernel_agrees_with_its_float64_twin(device, projector, name, pose):
     view = volumes.view(volumes.POSES[pose])
     if (projector, pose) == ("siddon", "lateral"):
@@ -317,7 +319,7 @@ def test_the_picture_does_not_depend_on_the_number_of_workers(workers):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"projector": "cone"}, "projector must be one of march, joseph, siddon, got 'cone'"),
+        ({"projector": "cone"}, "projector must be one of march, joseph, slab, siddon, got 'cone'"),
         ({"step_mm": 0.0}, "step_mm must be a positive length, got 0.0"),
         ({"step_mm": float("nan")}, "step_mm must be a positive length, got nan"),
         ({"projector": "joseph", "step_mm": 1.0}, "step_mm has no effect on projector 'joseph'"),

@@ -175,8 +175,9 @@ class MethodConfig(Section):
     attempts: Annotated[int, Field(ge=1, le=8)] = Field(
         2, description="Rounds of ever wider starts while the pose is not believed."
     )
-    projector: Literal["march", "joseph"] = Field(
-        "joseph", description="Of the pictures that are held against the target."
+    projector: Literal["march", "joseph", "slab"] = Field(
+        "joseph",
+        description="Of the pictures that are held against the target; slab is the fastest.",
     )
 
     @model_validator(mode="after")

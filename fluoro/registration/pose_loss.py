@@ -43,7 +43,7 @@ class PoseLoss:
     """Renders a pose with derivatives and compares it with a target.
 
     Args:
-        renderer: With derivatives: projector "march" or "joseph".
+        renderer: With derivatives: projector "march", "joseph" or "slab".
         isocenter_xyz_mm: About which the twist turns, patient LPS [mm].
         width_px: Detector columns to work at; targets are binned to about that.
         measure: The loss, by its name in the settings of a registration.

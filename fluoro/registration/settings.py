@@ -124,7 +124,7 @@ class RegistrationSettings:
         multi_start: Starts on the coarsest level.
         attempts: While the pose is not believed, so many rounds of ever wider starts; without
             effect on a single start.
-        projector: Of the renderer: "joseph" is the fast one, "march" the other with derivatives.
+        projector: Of the renderer: "joseph", or "slab", which is faster, or "march".
 
     Raises:
         InputError: A value outside its range, an unknown name, or nothing left free.
@@ -143,7 +143,7 @@ class RegistrationSettings:
     least_agreement: float = 0.7
     multi_start: MultiStart = MultiStart()
     attempts: int = 2
-    projector: Literal["march", "joseph"] = "joseph"
+    projector: Literal["march", "joseph", "slab"] = "joseph"
 
     def __post_init__(self) -> None:
         _require_levels(self.widths_px)
@@ -159,7 +159,7 @@ class RegistrationSettings:
         _require_one_of("measure", self.measure, tuple(MEASURES))
         _require_one_of("optimiser", self.optimiser, ("levenberg_marquardt", "adam", "lbfgs"))
         _require_one_of("loss", self.loss, ("squares", "huber", "tukey"))
-        _require_one_of("projector", self.projector, ("march", "joseph"))
+        _require_one_of("projector", self.projector, ("march", "joseph", "slab"))
         _require_freedom(self.fixed)
         least_squares = self.optimiser == "levenberg_marquardt"
         if least_squares and self.measure == "mutual_information":

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from fluoro.geometry.projection import View
 from fluoro.volume.grid import VolumeGrid
 
-__all__ = ["FLOATS_PER_MOTION", "FLOATS_PER_VIEW", "pack_motions", "pack_views", "x_never_leads"]
+__all__ = [
+    "FLOATS_PER_MOTION",
+    "FLOATS_PER_VIEW",
+    "leading_axes",
+    "pack_motions",
+    "pack_views",
+    "x_never_leads",
+]
 
 FLOATS_PER_VIEW = 32
 """View::STRIDE in shaders/rays.slang."""
@@ -57,10 +64,20 @@ def _pack_view(view: View, grid: VolumeGrid) -> NDArray[np.float64]:
 
 
 def x_never_leads(view: View, grid: VolumeGrid) -> bool:
-    """Whether another index axis than x surely leads every ray of the view.
+    """Whether another index axis than x surely leads every ray of the view."""
+    return 0 not in leading_axes([view], grid)
+
+
+def leading_axes(views: Sequence[View], grid: VolumeGrid) -> set[int]:
+    """Index axes (0: x) that may lead some ray of the views: along which it runs farthest."""
+    return {axis for view in views for axis in range(3) if _may_lead(axis, view, grid)}
+
+
+def _may_lead(axis: int, view: View, grid: VolumeGrid) -> bool:
+    """Whether no other axis surely leads every ray of the view.
 
     Directions are linear in the pixel, so one component's extremes over the detector lie in its
-    corners: it is enough that y (or z) keeps its sign and is there always larger than x ever is.
+    corners: another axis leads where it keeps its sign and is always larger than this.
     """
     turn = grid.index_from_world[:3, :3]
     corners = view.corner_xyz_mm + np.array(
@@ -70,6 +87,8 @@ def x_never_leads(view: View, grid: VolumeGrid) -> bool:
             for v in (0, 1)
         ]
     )
-    x, *others = ((corners - view.source_xyz_mm) @ turn.T).T
-    reach = 1.001 * np.abs(x).max()
-    return any(abs(np.sign(axis).sum()) == 4 and np.abs(axis).min() > reach for axis in others)
+    components = ((corners - view.source_xyz_mm) @ turn.T).T
+    reach = 1.001 * np.abs(components[axis]).max()
+    return not any(
+        abs(np.sign(other).sum()) == 4 and np.abs(other).min() > reach for other in components
+    )

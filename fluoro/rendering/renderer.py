@@ -11,16 +11,23 @@ from numpy.typing import ArrayLike, NDArray
 from fluoro.errors import InputError
 from fluoro.geometry.motions import rigid_motions
 from fluoro.geometry.projection import View
+from fluoro.rendering.cells import CellCopies, bytes_of_cells, fits_in_cells
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.packing import pack_motions, pack_views, x_never_leads
+from fluoro.volume.memory import available_memory_bytes
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["DrrRenderer", "Projector", "check_volume", "common_size", "readable_in_pairs"]
 
-Projector = Literal["march", "joseph", "siddon"]
-PROJECTORS = ("march", "joseph", "siddon")
+Projector = Literal["march", "joseph", "slab", "siddon"]
+PROJECTORS = ("march", "joseph", "slab", "siddon")
+SLAB_PLANES = {"joseph": 1, "slab": 2}
+"""Voxel planes that one sample stands for."""
 MAX_VOXELS = 2**31 - 1
 """Kernels index voxels with 32-bit integers."""
+
+Size = tuple[int, int, int]
+"""Columns, rows and views of a batch of pictures."""
 
 
 class DrrRenderer:
@@ -30,16 +37,20 @@ class DrrRenderer:
     faces); between the outermost voxel centre and the face the edge value holds.
 
     Args:
-        volume: Attenuation [1/mm]; on the CPU it is read in place, also from a memory map.
+        volume: Attenuation [1/mm]; on the CPU it is read in place, also from a memory map. Pictures
+            of Joseph on the CPU and all of slab come from copies, of 4 (slab: 2) bytes a voxel for
+            each axis that leads a ray of some view so far; a voxel is held to 2 / 65535 of the
+            largest or closer. Where three copies would not fit in half of the memory left, Joseph
+            reads in place.
         device: Where to render.
         projector: "march" samples the trilinear interpolant at equal steps fitted to each ray's
-            path; "joseph" takes one bilinear sample a voxel plane; "siddon" takes voxels as
-            constant.
+            path; "joseph" takes one bilinear sample a voxel plane, "slab" one for each two planes,
+            from their mean; "siddon" takes voxels as constant.
         step_mm: Longest step of "march" [mm]; None: half the smallest voxel edge.
 
     Raises:
         InputError: Unknown projector, a step that is not positive or given to another projector
-            than "march", or more than 2^31 - 1 voxels.
+            than "march", or too many voxels: more than 2^31 - 1, for slab than a third of them.
     """
 
     def __init__(
@@ -56,6 +67,7 @@ class DrrRenderer:
         self.projector = projector
         self.step_mm = step_mm or min(volume.grid.spacing_xyz_mm) / 2
         self._mu = device.to_device(readable_in_pairs(volume.mu_zyx))
+        self._cells = self._copies(volume)
 
     def render(self, views: View | Sequence[View], out: Any = None) -> Any:
         """Line integrals (dimensionless) of one view or a batch.
@@ -75,8 +87,7 @@ class DrrRenderer:
         height, width = common_size(batch)
         shape = (height, width) if isinstance(views, View) else (len(batch), height, width)
         image = self.device.empty(shape) if out is None else self._checked(out, shape)
-        variant = f"project_{self._variant(batch)}"
-        self._launch("drr", variant, batch, integrals=image, first_row=0)
+        self._project(batch, image, (width, height, len(batch)), 0)
         return image
 
     def render_rows(self, view: View, rows: tuple[int, int], out: Any = None) -> Any:
@@ -95,19 +106,7 @@ class DrrRenderer:
             raise InputError(f"rows must be a range within 0 to {view.height_px}, got {rows}")
         shape = (stop - first, view.width_px)
         image = self.device.empty(shape) if out is None else self._checked(out, shape)
-        lanes = self.device.rays_per_thread
-        self.device.launch(
-            "drr",
-            f"project_{self._variant([view])}",
-            (-(-view.width_px // lanes), stop - first, 1),
-            {
-                "mu_per_mm": self._mu,
-                **self._shared([view]),
-                "integrals": image,
-                "image_size": (view.width_px, stop - first, 1),
-                "first_row": first,
-            },
-        )
+        self._project([view], image, (view.width_px, stop - first, 1), first)
         return image
 
     def render_derivatives(self, view: View, motions: NDArray[np.float64]) -> tuple[Any, Any]:
@@ -132,10 +131,13 @@ class DrrRenderer:
             raise InputError(f"motions must be finite and of shape (K, 4, 3), got {motions.shape}")
         shape = (view.height_px, view.width_px)
         image, jacobian = self.device.empty(shape), self.device.empty((len(motions), *shape))
+        slab = self.projector == "slab"
         self._launch(
-            "drr_jacobian",
-            f"jacobian_{self.projector}",
+            "drr_cells_jacobian" if slab else "drr_jacobian",
+            "jacobian_cells" if slab else f"jacobian_{self.projector}",
             [view],
+            (view.width_px, view.height_px, 1),
+            self._cells if slab else None,
             integrals=image,
             jacobian=jacobian,
             motions=self.device.to_device(pack_motions(motions, self.grid)),
@@ -210,17 +212,44 @@ class DrrRenderer:
             f"backproject_{self.projector}",
             (width, height, len(batch)),
             {
-                **self._shared(batch),
+                **self._shared(batch, (width, height, len(batch))),
+                "step_mm": float(self.step_mm),
+                "slab_planes": SLAB_PLANES.get(self.projector, 1),
                 "upstream": upstream,
                 "by_voxel": self._checked(out, self.grid.shape_zyx),
             },
         )
         return out
 
-    def _launch(self, module: str, entry: str, batch: Sequence[View], **uniforms: Any) -> None:
-        height, width = batch[0].height_px, batch[0].width_px
-        threads = (-(-width // self.device.rays_per_thread), height, len(batch))
-        values = {"mu_per_mm": self._mu, **self._shared(batch), **uniforms}
+    def _project(self, batch: Sequence[View], image: Any, image_size: Size, first_row: int) -> None:
+        cells = self._cells
+        self._launch(
+            "drr_cells" if cells else "drr",
+            "project_cells" if cells else f"project_{self._variant(batch)}",
+            batch,
+            image_size,
+            cells,
+            integrals=image,
+            first_row=first_row,
+        )
+
+    def _launch(
+        self,
+        module: str,
+        entry: str,
+        batch: Sequence[View],
+        image_size: Size,
+        cells: CellCopies | None,
+        **uniforms: Any,
+    ) -> None:
+        columns, rows, layers = image_size
+        threads = (-(-columns // self.device.rays_per_thread), rows, layers)
+        volume = (
+            {"mu_per_mm": self._mu, "step_mm": float(self.step_mm)}
+            if cells is None
+            else cells.uniforms(batch)
+        )
+        values = {**volume, **self._shared(batch, image_size), **uniforms}
         self.device.launch(module, entry, threads, values)
 
     def _variant(self, batch: Sequence[View]) -> str:
@@ -230,15 +259,26 @@ class DrrRenderer:
             return "joseph_across"
         return self.projector
 
-    def _shared(self, batch: Sequence[View]) -> dict[str, Any]:
+    def _shared(self, batch: Sequence[View], image_size: Size) -> dict[str, Any]:
         """The uniforms that all entry points have."""
         return {
             "size": self.grid.shape_xyz,
             "spacing_mm": tuple(float(edge) for edge in self.grid.spacing_xyz_mm),
             "views": self.device.to_device(pack_views(batch, self.grid)),
-            "image_size": (batch[0].width_px, batch[0].height_px, len(batch)),
-            "step_mm": float(self.step_mm),
+            "image_size": image_size,
         }
+
+    def _copies(self, volume: MuVolume) -> CellCopies | None:
+        """For slab, and for Joseph on the CPU where they fit."""
+        planes = SLAB_PLANES.get(self.projector)
+        if planes is None or (self.projector == "joseph" and not self._copies_serve_joseph()):
+            return None
+        return CellCopies(self._mu, volume.mu_zyx, self.grid, self.device, thickness=planes)
+
+    def _copies_serve_joseph(self) -> bool:
+        shape, available = self.grid.shape_xyz, available_memory_bytes()
+        fit = available is None or 2 * bytes_of_cells(shape, 1) <= available
+        return self.device.kind == "cpu" and fits_in_cells(shape, 1) and fit
 
     def _checked(self, out: Any, shape: tuple[int, ...]) -> Any:
         fits = self.device.owns(out) and out.shape == shape and out.dtype == np.float32
@@ -267,6 +307,11 @@ def check_volume(volume: MuVolume, projector: str, step_mm: float | None) -> Non
         raise InputError(
             f"the volume has {volume.mu_zyx.size} voxels, the renderer takes up to {MAX_VOXELS}: "
             "crop or resample it"
+        )
+    if projector == "slab" and not fits_in_cells(volume.grid.shape_xyz, SLAB_PLANES["slab"]):
+        raise InputError(
+            f"the volume has {volume.mu_zyx.size} voxels, too many for projector 'slab': use "
+            "joseph or march, or crop or resample it"
         )
 
 

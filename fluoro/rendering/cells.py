@@ -1,0 +1,118 @@
+"""Copies of a volume for Joseph's method: 16 bits a voxel, one copy for each leading axis.
+
+What a copy holds, and why, is written in shaders/cells.slang. A copy is made when the first view
+comes that needs it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.geometry.projection import View
+from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.packing import leading_axes
+from fluoro.volume.grid import VolumeGrid
+
+__all__ = ["CellCopies", "bytes_of_cells", "cells_of_axis", "fits_in_cells", "held_values"]
+
+COUNTS = 65535**2
+"""That the volume's range of attenuation is divided into; a voxel is stored as their root, in 16
+bits, so that near 0 the steps are finest and at the top 2 / 65535 of the range."""
+MAX_CELLS = 2**31 - 1
+"""Kernels index the copies with 32-bit integers."""
+ORDERS = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
+"""Axes (a, b, c) by leading axis, x first."""
+
+
+def cells_of_axis(shape_xyz: Sequence[int], axis: int, thickness: int) -> int:
+    """Elements, of 4 bytes, of the copy for rays that `axis` leads."""
+    a, b, c = (shape_xyz[k] for k in ORDERS[axis])
+    return (c + 1) * -(-a // thickness) * (b + 2)
+
+
+def bytes_of_cells(shape_xyz: Sequence[int], thickness: int) -> int:
+    """Bytes of the copies for all three axes."""
+    return 4 * sum(cells_of_axis(shape_xyz, axis, thickness) for axis in range(3))
+
+
+def fits_in_cells(shape_xyz: Sequence[int], thickness: int) -> bool:
+    """Whether the kernels can index the copies for all three axes."""
+    return bytes_of_cells(shape_xyz, thickness) <= 4 * MAX_CELLS
+
+
+def held_values(mu_per_mm: NDArray[np.float64], largest_per_mm: float) -> NDArray[np.float64]:
+    """What copies hold of attenuation [1/mm] from 0 to `largest_per_mm`, any shape."""
+    count_per_mm = largest_per_mm / COUNTS
+    return np.asarray(np.floor(np.sqrt(mu_per_mm / count_per_mm) + 0.5) ** 2 * count_per_mm)
+
+
+class CellCopies:
+    """The copies of one volume on one device.
+
+    Args:
+        mu: Attenuation [1/mm], array of the device, shape (z, y, x).
+        values: The same on the host, for its range.
+        grid: Where the voxels lie.
+        device: Where the copies are.
+        thickness: Voxel planes whose mean is one slab.
+    """
+
+    def __init__(
+        self,
+        mu: Any,
+        values: NDArray[np.float32],
+        grid: VolumeGrid,
+        device: ComputeDevice,
+        *,
+        thickness: int,
+    ) -> None:
+        self._mu, self._grid, self._device = mu, grid, device
+        self.thickness = thickness
+        low = min(float(values.min()), 0.0)
+        self._low_per_mm = low
+        self.count_per_mm = (float(values.max()) - low) / COUNTS or 1.0
+        sizes = [cells_of_axis(grid.shape_xyz, axis, thickness) for axis in range(3)]
+        self._first_cell = tuple(sum(sizes[:axis]) for axis in range(3))
+        self._cells = device.empty((sum(sizes),), np.uint32)  # pages come as copies are made
+        self._made: set[int] = set()
+        self._lock = threading.Lock()
+
+    def uniforms(self, batch: Sequence[View]) -> dict[str, Any]:
+        """What kernels need of the copies for these views; missing copies are made."""
+        with self._lock:
+            for axis in leading_axes(batch, self._grid) - self._made:
+                self._make(axis)
+                self._made.add(axis)
+        return {
+            "cells": self._cells,
+            "first_cell": self._first_cell,
+            "thickness": self.thickness,
+            "count_per_mm": self.count_per_mm,
+            "low_counts": self._low_per_mm / self.count_per_mm,
+        }
+
+    def _make(self, axis: int) -> None:
+        shape = self._grid.shape_xyz
+        strides = (1, shape[0], shape[0] * shape[1])
+        a, b, c = ORDERS[axis]
+        slabs = -(-shape[a] // self.thickness)
+        self._device.launch(
+            "make_cells",
+            "make_cells",
+            (-(-(shape[b] + 2) // self._device.rays_per_thread), slabs, shape[c] + 1),
+            {
+                "mu_per_mm": self._mu,
+                "sizes": (shape[a], shape[b], shape[c]),
+                "strides": (strides[a], strides[b], strides[c]),
+                "cells": self._cells,
+                "first_cell": self._first_cell[axis],
+                "thickness": self.thickness,
+                "low_per_mm": self._low_per_mm,
+                "counts_per_mu": 1.0 / self.count_per_mm,
+            },
+        )

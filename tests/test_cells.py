@@ -1,0 +1,138 @@
+"""The copies that Joseph's and slab's pictures come from: every shape, every way to load them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fluoro.errors import InputError
+from fluoro.geometry.carm import CarmPose
+from fluoro.rendering import cells, cpu_compiler, reference, renderer
+from fluoro.rendering.cpu_device import CpuDevice
+from fluoro.rendering.renderer import DrrRenderer
+from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.volumes import MuVolume
+from tests import volumes
+
+FLOAT32 = 1e-5
+"""Of the picture's maximum, as in test_projectors.py."""
+
+TWINS = {"joseph": reference.joseph_twin, "slab": reference.slab_twin}
+POSES = {
+    "frontal": CarmPose(),
+    "z leads": CarmPose(cra_deg=75, lao_deg=10),
+    "all lead": CarmPose(lao_deg=43, cra_deg=33, roll_deg=20),
+}
+projectors = pytest.mark.parametrize("projector", list(TWINS))
+
+
+def noise(shape_zyx, low=0.0, seed=1):
+    grid = VolumeGrid(shape_zyx=shape_zyx, spacing_xyz_mm=(6.0, 5.0, 7.0))
+    values = np.random.default_rng(seed).uniform(low, 0.04, shape_zyx).astype(np.float32)
+    return MuVolume(mu_zyx=values, grid=grid)
+
+
+def worst(image, expected):
+    return np.abs(image - expected).max() / np.abs(expected).max()
+
+
+@projectors
+@pytest.mark.parametrize("pose", list(POSES))
+@pytest.mark.parametrize(
+    "shape", [(13, 15, 17), (12, 14, 16), (1, 15, 17), (13, 1, 17), (13, 15, 1)]
+)
+def test_odd_even_and_single_planes(projector, shape, pose):
+    volume = noise(shape)
+    view = volumes.view(POSES[pose], volume.grid)
+    image = DrrRenderer(volume, CpuDevice(), projector=projector).render(view)
+    # a voxel is held to half a step, which is 2 / 65535 at the top: all of
+    # the error where there is one plane
+    assert worst(image, TWINS[projector](volume, view)) < FLOAT32 + 1 / 65535
+
+
+@projectors
+def test_attenuation_below_zero_is_kept(projector):
+    """As differences of volumes have it."""
+    volume = noise((13, 15, 17), low=-0.03)
+    view = volumes.view(POSES["all lead"], volume.grid)
+    image = DrrRenderer(volume, CpuDevice(), projector=projector).render(view)
+    assert worst(image, TWINS[projector](volume, view)) < 3 * FLOAT32
+
+
+@projectors
+def test_a_volume_of_air_is_black(projector):
+    volume = MuVolume(mu_zyx=np.zeros((5, 6, 7), np.float32), grid=noise((5, 6, 7)).grid)
+    view = volumes.view(CarmPose(lao_deg=20), volume.grid)
+    assert not DrrRenderer(volume, CpuDevice(), projector=projector).render(view).any()
+
+
+def test_metal_takes_little_from_what_lies_beside_it():
+    """Copies hold small values to a smaller step than large ones."""
+    water = volumes.constant()
+    values = water.mu_zyx.copy()
+    values[:6, :6, :6] = 2.0
+    volume = MuVolume(mu_zyx=values, grid=water.grid)
+    view = volumes.view(POSES["frontal"])
+    image = DrrRenderer(volume, CpuDevice(), projector="joseph").render(view)
+    expected = reference.joseph_twin(volume, view)
+    off = np.abs(image - expected)[expected < 2.5]
+    assert off.size > 500
+    assert off.max() < 3e-4 * 2.0
+
+
+@pytest.mark.parametrize("units", ["-mno-avx512f", "-mno-avx2"])
+@projectors
+def test_other_vector_units_come_to_the_same_picture(projector, units, monkeypatch, tmp_path):
+    """The injected loads are for AVX-512: without it the kernel does them in a plain loop."""
+    volume = noise((23, 25, 27))
+    view = volumes.view(POSES["all lead"], volume.grid)
+    image = DrrRenderer(volume, CpuDevice(), projector=projector).render(view)
+    native = cpu_compiler._flags
+    monkeypatch.setattr(
+        cpu_compiler,
+        "_flags",
+        lambda compiler, *, exact: (*native(compiler, exact=exact), units),
+    )
+    other = DrrRenderer(volume, CpuDevice(), projector=projector).render(view)
+    assert worst(other, image) < 2e-6
+
+
+def test_without_room_for_copies_joseph_reads_in_place(monkeypatch):
+    volume, view = volumes.noise(), volumes.view(POSES["all lead"])
+    copied = DrrRenderer(volume, CpuDevice(), projector="joseph")
+    needed = 2 * cells.bytes_of_cells(volume.grid.shape_xyz, 1)
+    monkeypatch.setattr(renderer, "available_memory_bytes", lambda: needed - 1)
+    in_place = DrrRenderer(volume, CpuDevice(), projector="joseph")
+    assert copied._cells is not None
+    assert in_place._cells is None
+    assert worst(copied.render(view), in_place.render(view)) < FLOAT32
+
+
+def test_a_copy_is_made_when_a_view_needs_it():
+    volume = noise((23, 25, 27))
+    drr = DrrRenderer(volume, CpuDevice(), projector="slab")
+    for pose, made in [("frontal", {1}), ("z leads", {1, 2}), ("all lead", {0, 1, 2})]:
+        drr.render(volumes.view(POSES[pose], volume.grid))
+        assert drr._cells is not None
+        assert drr._cells._made == made
+
+
+def test_copies_are_as_large_as_the_documentation_says():
+    shape = (512, 512, 400)
+    voxels = float(np.prod(shape))
+    assert cells.bytes_of_cells(shape, 1) / 3 == pytest.approx(4 * voxels, rel=0.02)
+    assert cells.bytes_of_cells(shape, 2) / 3 == pytest.approx(2 * voxels, rel=0.02)
+
+
+def test_a_volume_too_large_for_slab_is_refused(monkeypatch):
+    monkeypatch.setattr(cells, "MAX_CELLS", 1000)
+    with pytest.raises(InputError, match="has 9775 voxels, too many for projector 'slab'"):
+        DrrRenderer(noise((23, 25, 17)), CpuDevice(), projector="slab")
+
+
+@projectors
+def test_rows_are_those_of_the_whole(projector):
+    volume = noise((23, 25, 27))
+    view = volumes.view(POSES["all lead"], volume.grid)
+    drr = DrrRenderer(volume, CpuDevice(), projector=projector)
+    np.testing.assert_array_equal(drr.render_rows(view, (7, 19)), drr.render(view)[7:19])
