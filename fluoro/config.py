@@ -55,6 +55,7 @@ __all__ = [
     "HuToMuCalibration",
     "HuToMuMapping",
     "IgtlConfig",
+    "IgtlPoses",
     "ImageChainConfig",
     "JointConfig",
     "MaterialsConfig",
@@ -65,6 +66,7 @@ __all__ = [
     "PoseSourceConfig",
     "PreprocessingSettings",
     "RealismSettings",
+    "ReceivedPoses",
     "RecorderConfig",
     "RegistrationConfig",
     "RendererConfig",
@@ -574,12 +576,23 @@ class ConsolePoses(PoseConfig):
 
 
 class BagPoses(Section):
-    """Poses of a ROS 2 bag by their stamps, interpolated between them."""
+    """Poses of a ROS 2 bag by their stamps, interpolated between them; or its pictures too."""
 
     kind: Literal["bag"]
     path: FilePath = Field(description="The bag, a folder, relative to the YAML file.")
     topic: Topic = Field("/fluoro/carm_pose", description="Topic of PoseStamped.")
+    pictures: Topic | None = Field(
+        None,
+        description="Topic of Image: its pictures, each with the pose of its stamp, take the place "
+        "of rendered ones; null: none do.",
+    )
     repeat: bool = Field(False, description="Start again after the last one; else hold it.")
+
+    @model_validator(mode="after")
+    def _pictures_come_once(self) -> BagPoses:
+        if self.pictures and self.repeat:
+            raise KeyValueError("repeat", "has no effect with pictures")
+        return self
 
 
 class JointConfig(Section):
@@ -609,16 +622,9 @@ CARM_JOINTS = (
 """The C-arm's own chain: `world_from_carm` of docs/conventions.md, joint by joint."""
 
 
-class DdsPoses(Section):
-    """Poses from a robot, a simulation or a ROS 2 node over DDS; the newest counts."""
+class ReceivedPoses(Section):
+    """Poses that somebody sends; the newest counts."""
 
-    kind: Literal["dds"]
-    message: Literal["pose_stamped", "joint_state", "i4h"] = Field(
-        "pose_stamped",
-        description="geometry_msgs/PoseStamped of the frame carm in the frame patient, "
-        "sensor_msgs/JointState, or i4h's position and orientation.",
-    )
-    topic: Topic = Field("/carm/pose", description="ROS 2's name; of i4h the name on the wire.")
     trigger: Literal["pose", "clock", "lockstep"] = Field(
         "pose",
         description="pose: a frame for the newest pose as it comes; clock: run.fps sets the pace, "
@@ -643,6 +649,26 @@ class DdsPoses(Section):
     max_jump_mm: Annotated[float, Field(gt=0, le=100_000)] = Field(
         100.0, description="A pose moved further than this from the last one is refused."
     )
+
+    @model_validator(mode="after")
+    def _delay_has_effect(self) -> ReceivedPoses:
+        if self.interpolation_delay_ms is not None and self.trigger != "clock":
+            raise KeyValueError(
+                "interpolation_delay_ms", f"has no effect with trigger: {self.trigger}"
+            )
+        return self
+
+
+class DdsPoses(ReceivedPoses):
+    """Poses from a robot, a simulation or a ROS 2 node over DDS; the newest counts."""
+
+    kind: Literal["dds"]
+    message: Literal["pose_stamped", "joint_state", "i4h"] = Field(
+        "pose_stamped",
+        description="geometry_msgs/PoseStamped of the frame carm in the frame patient, "
+        "sensor_msgs/JointState, or i4h's position and orientation.",
+    )
+    topic: Topic = Field("/carm/pose", description="ROS 2's name; of i4h the name on the wire.")
     position_unit: Literal["m", "mm"] = Field("m", description="Of i4h's position.")
     orientation: Literal["xyzw", "wxyz", "rpy_rad", "rpy_deg"] = Field(
         "xyzw", description="Order of i4h's quaternion, or turns about the fixed x, y and z."
@@ -657,13 +683,25 @@ class DdsPoses(Section):
             "position_unit": self.message == "i4h",
             "orientation": self.message == "i4h",
             "joints": self.message == "joint_state",
-            "interpolation_delay_ms": self.trigger == "clock",
         }
         for key in sorted(self.model_fields_set & belongs.keys()):
-            if not belongs[key] and getattr(self, key) is not None:
-                raise KeyValueError(
-                    key, f"has no effect with message: {self.message}, trigger: {self.trigger}"
-                )
+            if not belongs[key]:
+                raise KeyValueError(key, f"has no effect with message: {self.message}")
+        return self
+
+
+class IgtlPoses(ReceivedPoses):
+    """Poses by OpenIGTLink: TRANSFORM messages of a client, mm and RAS; needs `igtl`."""
+
+    kind: Literal["igtl"]
+    device: Annotated[str, Field(min_length=1, max_length=20)] = Field(
+        "CarmToPatient", description="Device name of the messages; others are left alone."
+    )
+
+    @model_validator(mode="after")
+    def _drops_frames(self) -> IgtlPoses:
+        if self.trigger == "lockstep":
+            raise KeyValueError("trigger", "lockstep needs kind: dds")
         return self
 
 
@@ -692,6 +730,7 @@ PoseSourceConfig = Annotated[
     | RandomWalkPoses
     | ConsolePoses
     | DdsPoses
+    | IgtlPoses
     | BagPoses
     | ServoPoses,
     Field(discriminator="kind"),
@@ -1384,8 +1423,10 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _lockstep_needs_frames_out(self) -> Config:
+    def _senders_need_their_way(self) -> Config:
         source = self.pose_source
+        if isinstance(source, IgtlPoses) and not self.igtl.enabled:
+            raise KeyValueError("pose_source.kind", "igtl needs igtl.enabled: true")
         if isinstance(source, DdsPoses) and source.trigger == "lockstep" and not self.dds.frames:
             raise KeyValueError("pose_source.trigger", "lockstep needs dds.frames")
         return self

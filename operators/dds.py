@@ -9,26 +9,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fluoro.config import BagPoses, Config, DdsFramesConfig, DdsPoses, IgtlConfig
+from fluoro.config import BagPoses, Config, DdsFramesConfig, DdsPoses, IgtlPoses
 from fluoro.console.controls import LiveControls
 from fluoro.dds.beacon import StatusBeacon, status_message
 from fluoro.dds.clock import make_clock
 from fluoro.dds.estimate_sink import EstimateSink
 from fluoro.dds.frame_sink import FrameSink
 from fluoro.dds.node import DdsNode
-from fluoro.dds.pose_feed import PoseFeed
+from fluoro.dds.pose_feed import DdsPoseFeed, PoseFeed
 from fluoro.dds.remote_controls import RemoteControls
 from fluoro.dds.ros_diagnostic import DiagnosticStatus, Level
 from fluoro.errors import InputError
+from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.setup import make_limits
 from fluoro.geometry.trajectory import Trajectory, waypoint_trajectory
 from operators.monitor import StreamMonitor
 
 if TYPE_CHECKING:
-    from fluoro.dds.bag import BagNode
+    from fluoro.dds.bag import BagNode, BagPictures
     from fluoro.dds.igtl import IgtlServer
 
-__all__ = ["DdsParts", "bag_trajectory", "open_dds"]
+__all__ = ["DdsParts", "bag_trajectory", "open_dds", "open_pictures"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,17 +86,18 @@ def open_dds(
     """
     source, dds = config.pose_source, config.dds
     bag_node = _open_bag(config, folder, stack) if folder and dds.bag else None
-    igtl = _open_igtl(config.igtl, isocenter_xyz_mm, stack) if config.igtl.enabled else None
+    igtl, feed = _open_igtl(config, isocenter_xyz_mm, stack)
     bag = _frames_to(bag_node, config, isocenter_xyz_mm, time.time_ns)
     estimates = _estimates_to(bag_node, config, isocenter_xyz_mm, time.time_ns)
     if not (isinstance(source, DdsPoses) or dds.frames or dds.control_topic):
-        return DdsParts(bag=bag, igtl=igtl, estimates=estimates) if bag or igtl else None
+        parts = DdsParts(feed=feed, bag=bag, igtl=igtl, estimates=estimates)
+        return parts if bag or igtl else None
     node = DdsNode(dds)
     stack.callback(node.close)
     clock = make_clock(node)
-    feed = sink = None
+    sink = None
     if isinstance(source, DdsPoses):
-        feed = PoseFeed(node, source, isocenter_xyz_mm, make_limits(config.carm))
+        feed = DdsPoseFeed(node, source, isocenter_xyz_mm, make_limits(config.carm))
     if dds.frames:
         sink = _frames_to(node, config, isocenter_xyz_mm, clock)
         estimates += _estimates_to(node, config, isocenter_xyz_mm, clock)
@@ -145,13 +147,40 @@ def _estimates_to(
 
 
 def _open_igtl(
-    config: IgtlConfig, isocenter_xyz_mm: Sequence[float], stack: ExitStack
-) -> IgtlServer:
+    config: Config, isocenter_xyz_mm: Sequence[float], stack: ExitStack
+) -> tuple[IgtlServer | None, PoseFeed | None]:
+    """The server, and what takes the poses that its clients send; None: there is none."""
+    if not config.igtl.enabled:
+        return None, None
     from fluoro.dds.igtl import IgtlServer
+    from fluoro.dds.igtl_poses import IgtlPoseFeed
 
-    server = IgtlServer(config.host, config.port, isocenter_xyz_mm)
+    source, feed = config.pose_source, None
+    if isinstance(source, IgtlPoses):
+        feed = IgtlPoseFeed(source, isocenter_xyz_mm, make_limits(config.carm))
+    take = feed.take if feed else None
+    server = IgtlServer(config.igtl.host, config.igtl.port, isocenter_xyz_mm, take)
     stack.callback(server.close)
-    return server
+    return server, feed
+
+
+def open_pictures(
+    config: Config, isocenter_xyz_mm: Sequence[float], geometry: CarmGeometry, stack: ExitStack
+) -> BagPictures | None:
+    """The pictures that take the place of rendered ones; None: they are rendered.
+
+    Raises:
+        InputError: A bag that cannot be used, or pictures of another size than the detector's.
+    """
+    source = config.pose_source
+    if not (isinstance(source, BagPoses) and source.pictures):
+        return None
+    from fluoro.dds.bag import BagPictures
+
+    size = (geometry.detector_height_px, geometry.detector_width_px)
+    pictures = BagPictures(source.path, source.pictures, source.topic, isocenter_xyz_mm, size)
+    stack.callback(pictures.close)
+    return pictures
 
 
 def bag_trajectory(source: BagPoses, isocenter_xyz_mm: Sequence[float]) -> Trajectory:

@@ -14,9 +14,10 @@ from holoscan.conditions import PeriodicCondition, PeriodicConditionPolicy
 from holoscan.core import Application, Fragment, Operator
 from holoscan.schedulers import EventBasedScheduler
 
-from fluoro.config import Config, DdsPoses
+from fluoro.config import Config, ReceivedPoses
 from fluoro.console.controls import LiveControls
 from fluoro.console.server import Console
+from fluoro.dds.bag import BagPictures
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.setup import make_limits
 from fluoro.geometry.trajectory import Trajectory
@@ -27,6 +28,7 @@ from fluoro.registration.servo import Servo
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.renderer import DrrRenderer
+from operators.bag_pictures import BagPicturesOp
 from operators.console import ConsoleOp
 from operators.dds import DdsParts
 from operators.drr_gradient import DrrGradientOp
@@ -70,6 +72,7 @@ class Parts:
     recorder: Recorder | None = None
     dds: DdsParts | None = None
     registration: RegistrationParts | None = None
+    pictures: BagPictures | None = None
 
 
 def make_scheduler(fragment: Fragment, threads: int = WORKER_THREADS) -> EventBasedScheduler:
@@ -92,13 +95,10 @@ class Graph:
 
     def compose(self) -> None:
         """Make the operators and connect them."""
-        source, renderer = self._pose_source(), self._renderer()
         tracker, displays = self._tracker(), self.displays()
         if tracker:
             displays[tracker] = "frame"
-        chain = self._image_chain(displays=bool(displays))
-        self.add_flow(source, renderer, {("pose", "pose")})
-        self.add_flow(renderer, chain, {("integrals", "integrals")})
+        source, chain = self._frames(displays=bool(displays))
         self.add_flow(chain, self._recorder(), {("record", "frame")})
         if self._trigger == "lockstep":
             self.add_flow(chain, self._frame_publisher(), {("record", "frame")})
@@ -115,8 +115,32 @@ class Graph:
         if self._parts.registration and self._parts.registration.descent:
             self._add_optimiser(self._parts.registration, chain)
 
+    def _frames(self, *, displays: bool) -> tuple[Operator, Operator]:
+        """Where the poses come from and where the frames; of a bag's pictures both are one."""
+        if self._parts.pictures:
+            pictures = self._bag_pictures(displays=displays)
+            return pictures, pictures
+        source, renderer = self._pose_source(), self._renderer()
+        chain = self._image_chain(displays=displays)
+        self.add_flow(source, renderer, {("pose", "pose")})
+        self.add_flow(renderer, chain, {("integrals", "integrals")})
+        return source, chain
+
+    def _bag_pictures(self, *, displays: bool) -> Operator:
+        parts = self._parts
+        return BagPicturesOp(
+            self,
+            *self._pace(),
+            pictures=parts.pictures,
+            geometry=parts.geometry,
+            frames=self._config.run.frames,
+            displays=displays,
+            stop=parts.stop,
+            name="bag_pictures",
+        )
+
     def _pose_source(self) -> Operator:
-        if isinstance(self._config.pose_source, DdsPoses):
+        if isinstance(self._config.pose_source, ReceivedPoses):
             return self._pose_subscriber(self._config.pose_source)
         run, parts = self._config.run, self._parts
         if parts.registration and parts.registration.servo:
@@ -217,7 +241,7 @@ class Graph:
         self.add_flow(optimiser, gradient, {("pose", "pose")})
         self.add_flow(gradient, optimiser, {("evaluation", "evaluation")})
 
-    def _pose_subscriber(self, source: DdsPoses) -> Operator:
+    def _pose_subscriber(self, source: ReceivedPoses) -> Operator:
         parts = self._parts
         subscriber = PoseSubscriberOp(
             self,
@@ -240,7 +264,7 @@ class Graph:
     @property
     def _trigger(self) -> str | None:
         source = self._config.pose_source
-        return source.trigger if isinstance(source, DdsPoses) else None
+        return source.trigger if isinstance(source, ReceivedPoses) else None
 
     def _frame_publisher(self) -> Operator:
         return self._sink("dds", self._parts.dds.sink, lossless=self._trigger == "lockstep")

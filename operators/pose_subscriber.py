@@ -11,7 +11,7 @@ from typing import Any
 from holoscan.conditions import BooleanCondition
 from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec, OutputContext
 
-from fluoro.config import DdsPoses
+from fluoro.config import ReceivedPoses
 from fluoro.console.controls import ControlState, LiveControls
 from fluoro.dds.pose_feed import PoseFeed, ReceivedPose
 from fluoro.errors import DeviceError
@@ -59,7 +59,7 @@ class PoseSubscriberOp(Operator):
         *conditions: Any,
         feed: PoseFeed,
         clock: StreamClock,
-        config: DdsPoses,
+        config: ReceivedPoses,
         geometry: CarmGeometry,
         controls: LiveControls,
         frames: int | None,

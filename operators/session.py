@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from fluoro.config import BagPoses, CarmConfig, Config, DdsPoses
+from fluoro.config import BagPoses, CarmConfig, Config, ReceivedPoses
 from fluoro.console.controls import LiveControls
 from fluoro.console.scene import SceneModel
 from fluoro.console.server import Console
@@ -40,7 +40,7 @@ from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.load import load_volume, material_volume
 from fluoro.volume.surface import bone_surface, skin_surface
 from fluoro.volume.volumes import MuVolume
-from operators.dds import bag_trajectory, open_dds
+from operators.dds import bag_trajectory, open_dds, open_pictures
 from operators.graph import FluoroApp, Parts
 from operators.holoviz import require_holoviz
 from operators.monitor import StreamMonitor
@@ -140,6 +140,7 @@ class _Session:
         self._isocenter_xyz_mm = isocenter_of(config.carm, self._volume)
         if isinstance(config.pose_source, BagPoses):
             self._trajectory = bag_trajectory(config.pose_source, self._isocenter_xyz_mm)
+        self._pictures = open_pictures(config, self._isocenter_xyz_mm, self._geometry, stack)
         self._device = open_device(config.renderer.device, workers=config.renderer.workers)
         stack.callback(self._device.close)
         self._renderer, self._chain = self._prepared()
@@ -218,7 +219,7 @@ class _Session:
 
     def _target_fps(self) -> float | None:
         source = self._config.pose_source
-        if isinstance(source, DdsPoses) and source.trigger != "clock":
+        if isinstance(source, ReceivedPoses) and source.trigger != "clock":
             return None
         return self._config.run.fps if self._config.run.pacing == "paced" else None
 
@@ -300,9 +301,9 @@ class _Session:
             self._recorder.close()
         interrupted = bool(self._signals.caught)
         ends_itself = self._registration is not None and self._registration.loops
-        complete = ends_itself or self._monitor.frames == self._config.run.frames
+        complete = ends_itself or self._monitor.frames == self._frames_wanted()
         if not interrupted and not complete:
-            wanted = self._config.run.frames or "unlimited"
+            wanted = self._frames_wanted() or "unlimited"
             why = "; is the display's machine gone?" if self._split else ""
             raise DeviceError(
                 f"the graph ended after {self._monitor.frames} of {wanted} frames{why}"
@@ -344,7 +345,15 @@ class _Session:
             recorder=self._recorder,
             dds=self._dds,
             registration=self._registration,
+            pictures=self._pictures,
         )
+
+    def _frames_wanted(self) -> int | None:
+        """After how many frames the run is complete; None: it has no end."""
+        wanted = self._config.run.frames
+        if self._pictures is None:
+            return wanted
+        return min(self._pictures.count, wanted or self._pictures.count)
 
     def _finish(self, *, interrupted: bool) -> None:
         """The pictures that are made from the whole run; the movie only where there is time."""

@@ -4,11 +4,22 @@ import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 
-from tests.session_support import images_of, record_of, run_small, small_ct, small_document
+from tests.session_support import (
+    ROOT,
+    QuietReporter,
+    images_of,
+    record_of,
+    run_session,
+    run_small,
+    small_ct,
+    small_document,
+    use_cache,
+)
+from tests.test_tracking_graph import SMALL
 
 # isort: split
 
-from fluoro.config import Config
+from fluoro.config import Config, load_config
 from fluoro.dds.bag import read_poses
 from fluoro.errors import InputError
 
@@ -87,3 +98,42 @@ def test_bag_without_the_recorder_is_refused(tmp_path):
     settings = small_document("ct.nii", tmp_path, dds={"bag": True}, recorder={"enabled": False})
     with pytest.raises(ValueError, match=r"needs recorder\.enabled"):
         Config.model_validate(settings)
+
+
+def test_pictures_of_a_bag_are_shown_again_with_their_poses(tmp_path):
+    first = recorded(tmp_path / "a")
+    source = {"kind": "bag", "path": str(first.folder / "bag"), "pictures": "/fluoro/image_raw"}
+    settings = small_document(small_ct(tmp_path), tmp_path / "b", pose_source=source)
+    settings["run"]["frames"] = None
+    again = run_small(settings)
+    assert (again.summary["frames"], again.summary["completed"]) == (FRAMES, True)
+    shown, replayed = (record_of(outcome.folder)["per_frame"] for outcome in (first, again))
+    for one, other in zip(shown, replayed, strict=True):
+        assert other["pose"]["lao_deg"] == pytest.approx(one["pose"]["lao_deg"], abs=1e-9)
+    grey_level = 0.5 / 255 + 1e-6  # the bag's mono8
+    np.testing.assert_allclose(images_of(again.folder), images_of(first.folder), atol=grey_level)
+
+
+def test_pictures_of_another_size_are_named(tmp_path):
+    first = recorded(tmp_path / "a")
+    source = {"kind": "bag", "path": str(first.folder / "bag"), "pictures": "/fluoro/image_raw"}
+    settings = small_document(small_ct(tmp_path), tmp_path / "b", pose_source=source)
+    settings["carm"]["detector_width_px"] = 40
+    with pytest.raises(InputError, match="must have carm's detector size, 40 x 24, got 32 x 24"):
+        run_small(settings)
+
+
+def test_a_recorded_run_is_the_target_of_registration(tmp_path, monkeypatch):
+    """The pose of each picture of the bag is found; the bag's own poses are the score."""
+    use_cache(tmp_path, monkeypatch)
+    common = [*SMALL, "console.enabled=false", f"run.output_dir={tmp_path / 'out'}", "run.frames=6"]
+    track = ROOT / "configs" / "track_sweep.yaml"
+    off = ["registration.enabled=false", "dds.bag=true", "run.name=first"]
+    first = run_session(load_config(track, [*common, *off]), "first", QuietReporter())
+    source = f"{{kind: bag, path: {first.folder / 'bag'}, pictures: /fluoro/image_raw}}"
+    again = [f"pose_source={source}", "registration.width_px=64", "run.fps=1", "run.name=again"]
+    outcome = run_session(load_config(track, [*common, *again]), "again", QuietReporter())
+    tracking = record_of(outcome.folder)["tracking"]
+    assert tracking["estimates"] >= 3
+    assert tracking["not_converged"] == 0
+    assert tracking["median_mtre_mm"] < 1.0

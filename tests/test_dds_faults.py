@@ -19,7 +19,7 @@ from fluoro.dds.frame_sink import FrameSink
 from fluoro.dds.image_messages import image_message, picture_of
 from fluoro.dds.joints import Joint, joint_pose, joint_values
 from fluoro.dds.node import DdsNode
-from fluoro.dds.pose_feed import PoseFeed
+from fluoro.dds.pose_feed import DdsPoseFeed
 from fluoro.dds.pose_messages import FARTHEST_MM, pose_message, pose_of
 from fluoro.dds.ros_geometry import PoseStamped
 from fluoro.dds.ros_sensor import Image, JointState
@@ -85,7 +85,7 @@ def make_sink(node):
 
 
 def make_feed(node, **config):
-    return PoseFeed(node, DdsPoses(kind="dds", **config), ORIGIN, make_limits(CarmConfig()))
+    return DdsPoseFeed(node, DdsPoses(kind="dds", **config), ORIGIN, make_limits(CarmConfig()))
 
 
 def test_listener_that_is_killed_is_served_again_when_it_is_back(node):

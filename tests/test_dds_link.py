@@ -14,7 +14,7 @@ from fluoro.dds.holohub import VideoFrame
 from fluoro.dds.image_messages import picture_of
 from fluoro.dds.network import cyclone_xml, is_local
 from fluoro.dds.node import DdsNode
-from fluoro.dds.pose_feed import PoseFeed
+from fluoro.dds.pose_feed import DdsPoseFeed
 from fluoro.dds.pose_messages import pose_message, pose_of, probe_message
 from fluoro.dds.ros_diagnostic import DiagnosticArray, Level
 from fluoro.dds.ros_geometry import PoseStamped
@@ -56,7 +56,7 @@ def make_sink(node, **config):
 
 def make_feed(node, **config):
     limits = make_limits(CarmConfig(limits=LimitsConfig(lao_deg=(-120.0, 120.0))))
-    return PoseFeed(node, DdsPoses(kind="dds", **config), ISOCENTER, limits)
+    return DdsPoseFeed(node, DdsPoses(kind="dds", **config), ISOCENTER, limits)
 
 
 def test_ros_2_frame_arrives_with_camera_pose_number_and_all_stamps(node):

@@ -37,7 +37,7 @@ from fluoro.dds import qos
 from fluoro.dds.frame_sink import FrameSink
 from fluoro.dds.image_messages import image_message
 from fluoro.dds.node import DdsNode, ros_topic
-from fluoro.dds.pose_feed import PoseFeed
+from fluoro.dds.pose_feed import DdsPoseFeed
 from fluoro.dds.ros_geometry import PoseStamped
 from fluoro.dds.ros_sensor import Image
 from fluoro.geometry.carm import CarmGeometry
@@ -156,7 +156,7 @@ class ReplayApp(Application):
         source = self._config.pose_source
         return TimedSubscriberOp(
             self,
-            feed=PoseFeed(self._node, source, ORIGIN, CarmLimits()),
+            feed=DdsPoseFeed(self._node, source, ORIGIN, CarmLimits()),
             config=source,
             clock=StreamClock(self._config),
             geometry=CarmGeometry(detector_width_px=self._size, detector_height_px=self._size),

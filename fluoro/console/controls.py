@@ -14,11 +14,11 @@ from typing import Any, Literal
 from fluoro.config import (
     BagPoses,
     Config,
-    DdsPoses,
     ImageChainConfig,
     LimitsConfig,
     PoseConfig,
     RandomWalkPoses,
+    ReceivedPoses,
     WaypointPoses,
     pulses_fit,
 )
@@ -294,7 +294,7 @@ def _in_limits(name: str, value: object, limit: Limit) -> float:
 def _initial_pose(config: Config) -> CarmPose:
     """The configured pose; of a moving source what does not move of it."""
     source = config.pose_source
-    if isinstance(source, WaypointPoses | DdsPoses | BagPoses):
+    if isinstance(source, WaypointPoses | ReceivedPoses | BagPoses):
         return CarmPose()
     start = source.center if isinstance(source, RandomWalkPoses) else source
     lao_deg, cra_deg = (

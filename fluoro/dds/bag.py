@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -15,8 +16,10 @@ from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin
 from rosbags.rosbag2 import Writer as BagFile
 from rosbags.typesys import Stores, get_typestore
 
+from fluoro.dds.image_messages import picture_of
 from fluoro.dds.pose_messages import pose_of
 from fluoro.dds.ros_geometry import PoseStamped
+from fluoro.dds.ros_sensor import Image
 from fluoro.dds.ros_std import Header
 from fluoro.dds.stamps import stamp_ns
 from fluoro.errors import InputError, OutputError
@@ -25,11 +28,11 @@ from fluoro.geometry.carm import CarmPose
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
 
-__all__ = ["BagNode", "BagWriter", "read_poses"]
+__all__ = ["BagNode", "BagPicture", "BagPictures", "BagWriter", "read_poses"]
 
 Sample = TypeVar("Sample", bound=IdlStruct)
 BAG_VERSION: Final = 9
-POSE_TYPE = "geometry_msgs/msg/PoseStamped"
+POSE_TYPE, IMAGE_TYPE = "geometry_msgs/msg/PoseStamped", "sensor_msgs/msg/Image"
 
 
 class BagNode:
@@ -94,6 +97,84 @@ class BagWriter(Generic[Sample]):
         return 1
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BagPicture:
+    """A picture of a bag.
+
+    Attributes:
+        image: Values, shape (height, width), float32: integers as [0, 1], floats as they are.
+        pose: Where the C-arm stood.
+        stamp_ns: Of both [ns since 1970].
+    """
+
+    image: NDArray[np.float32]
+    pose: CarmPose
+    stamp_ns: int
+
+
+class BagPictures:
+    """The pictures of a bag with the poses of their stamps, one after the other.
+
+    Args:
+        folder: The bag.
+        topic: ROS 2's name of the topic of Image.
+        pose_topic: ROS 2's name of the topic of PoseStamped.
+        isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
+        size: Rows and columns that every picture must have.
+
+    Attributes:
+        count: Pictures of the bag.
+
+    Raises:
+        InputError: No bag, or no such topics in it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        topic: str,
+        pose_topic: str,
+        isocenter_xyz_mm: Sequence[float],
+        size: tuple[int, int],
+    ) -> None:
+        self._folder, self._topic, self._size = folder, topic, size
+        self._poses = _stamped_poses(folder, pose_topic, isocenter_xyz_mm)
+        self._reader = Reader(folder)
+        self._reader.open()
+        wanted = _connections(self._reader, folder, topic, IMAGE_TYPE)
+        self.count = sum(connection.msgcount for connection in wanted)
+        self._messages = self._reader.messages(wanted)
+
+    def next(self) -> BagPicture | None:
+        """The next picture; None: there is no more.
+
+        Raises:
+            InputError: A message that is no picture, of another size, or without its pose.
+        """
+        try:
+            message = next(self._messages, None)
+        except (OSError, ReaderError) as error:
+            raise InputError(f"{self._folder}: cannot be read further: {error}") from None
+        if message is None:
+            return None
+        return self._picture(Image.deserialize(message[2]))
+
+    def close(self) -> None:
+        """Close the bag."""
+        self._reader.close()
+
+    def _picture(self, message: Image) -> BagPicture:
+        time_ns, image = stamp_ns(message.header.stamp), picture_of(message)
+        if image.shape != self._size:
+            raise InputError(
+                f"{self._folder}: {self._topic} must have carm's detector size, "
+                f"{self._size[1]} x {self._size[0]}, got {image.shape[1]} x {image.shape[0]}"
+            )
+        if time_ns not in self._poses:
+            raise InputError(f"{self._folder}: no pose has the stamp of a picture, {time_ns} ns")
+        return BagPicture(image=image, pose=self._poses[time_ns], stamp_ns=time_ns)
+
+
 def read_poses(
     folder: Path, topic: str, isocenter_xyz_mm: Sequence[float]
 ) -> tuple[NDArray[np.float64], list[CarmPose]]:
@@ -107,22 +188,33 @@ def read_poses(
     Raises:
         InputError: No bag, no such topic in it, or a message that is no pose of the C-arm.
     """
-    stamped: dict[int, CarmPose] = {}
-    try:
-        with Reader(folder) as reader:
-            known = {c.topic for c in reader.connections if c.msgtype == POSE_TYPE}
-            if topic not in known:
-                raise InputError(
-                    f"{folder}: must hold {topic} of PoseStamped, got {sorted(known) or 'none'}"
-                )
-            wanted = [c for c in reader.connections if c.topic == topic]
-            for _, _, data in reader.messages(wanted):
-                message = PoseStamped.deserialize(data)
-                stamped[stamp_ns(message.header.stamp)] = pose_of(message, isocenter_xyz_mm)
-    except (OSError, ReaderError) as error:
-        raise InputError(f"{folder}: not a ROS 2 bag: {error}") from None
+    stamped = _stamped_poses(folder, topic, isocenter_xyz_mm)
     if not stamped:
         raise InputError(f"{folder}: must hold a pose on {topic}, got none")
     times_ns = sorted(stamped)
     times_s = (np.array(times_ns, np.int64) - times_ns[0]) * 1e-9
     return np.asarray(times_s), [stamped[time_ns] for time_ns in times_ns]
+
+
+def _stamped_poses(
+    folder: Path, topic: str, isocenter_xyz_mm: Sequence[float]
+) -> dict[int, CarmPose]:
+    """Poses of a bag's topic by their stamps [ns]."""
+    found: dict[int, CarmPose] = {}
+    try:
+        with Reader(folder) as reader:
+            wanted = _connections(reader, folder, topic, POSE_TYPE)
+            for _, _, data in reader.messages(wanted):
+                message = PoseStamped.deserialize(data)
+                found[stamp_ns(message.header.stamp)] = pose_of(message, isocenter_xyz_mm)
+    except (OSError, ReaderError) as error:
+        raise InputError(f"{folder}: not a ROS 2 bag: {error}") from None
+    return found
+
+
+def _connections(reader: Reader, folder: Path, topic: str, kind: str) -> list[Connection]:
+    known = {c.topic for c in reader.connections if c.msgtype == kind}
+    if topic not in known:
+        name = kind.rsplit("/", 1)[-1]
+        raise InputError(f"{folder}: must hold {topic} of {name}, got {sorted(known) or 'none'}")
+    return [c for c in reader.connections if c.topic == topic]

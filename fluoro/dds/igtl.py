@@ -1,5 +1,7 @@
 """OpenIGTLink: the frame as IMAGE and the C-arm as TRANSFORM to 3D Slicer and others, in mm, RAS.
 
+A client may send TRANSFORM messages too, by which it moves the C-arm (fluoro.dds.igtl_poses).
+
 pyigtl packs the messages; its server is not used: it takes over the process's signals and queues
 100 messages for a client that is slow.
 """
@@ -10,12 +12,15 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from pyigtl import ImageMessage, TransformMessage
 
+from fluoro.dds.igtl_poses import RAS_FROM_LPS, Transform, read_transforms
 from fluoro.dds.network import is_loopback
 from fluoro.errors import DeviceError
 from fluoro.geometry.projection import View
@@ -25,7 +30,6 @@ __all__ = ["IgtlServer", "ras_from_pixel"]
 
 log = logging.getLogger(__name__)
 
-RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 IMAGE_DEVICE, TRANSFORM_DEVICE = "fluoro", "CarmToPatient"
 SEND_TIMEOUT_S = 5.0
 """A client that takes nothing for so long is dropped."""
@@ -39,6 +43,8 @@ class IgtlServer:
         host: Address to bind; 127.0.0.1: this machine only.
         port: TCP port; 0: any free one.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
+        on_transform: Told of each TRANSFORM that a client sends, with the client's number; None:
+            what clients send is not read.
 
     Attributes:
         port: Where it listens.
@@ -48,20 +54,30 @@ class IgtlServer:
         DeviceError: The port cannot be had.
     """
 
-    def __init__(self, host: str, port: int, isocenter_xyz_mm: Sequence[float]) -> None:
-        self._isocenter_xyz_mm = isocenter_xyz_mm
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        isocenter_xyz_mm: Sequence[float],
+        on_transform: Callable[[int, Transform], None] | None = None,
+    ) -> None:
+        self._isocenter_xyz_mm, self._on_transform = isocenter_xyz_mm, on_transform
         try:
             self._listener = socket.create_server((host, port))
         except OSError as error:
             raise DeviceError(f"igtl: cannot listen at {host}:{port}: {error.strerror}") from None
         if not is_loopback(host):
-            log.warning("OPENIGTLINK LEAVES THIS MACHINE: whoever reaches %s sees the frames", host)
+            log.warning(
+                "OPENIGTLINK LEAVES THIS MACHINE: whoever reaches %s sees the frames%s",
+                host,
+                " and moves the C-arm" if on_transform else "",
+            )
         self._listener.settimeout(POLL_S)
         self.port = int(self._listener.getsockname()[1])
         self.sent = 0
         self._changed = threading.Condition()
         self._newest: tuple[int, bytes] | None = None
-        self._clients = 0
+        self._clients = self._number = 0
         self._ended = False
         self._threads = [threading.Thread(target=self._accept, name="igtl", daemon=True)]
         self._threads[0].start()
@@ -108,9 +124,28 @@ class IgtlServer:
             except TimeoutError:
                 continue
             log.info("igtl: %s is connected", address)
-            thread = threading.Thread(target=self._serve, args=(client,), daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            self._number += 1
+            self._start(self._serve, client)
+            if self._on_transform:
+                self._start(
+                    self._hear, client, self._number, partial(self._on_transform, self._number)
+                )
+
+    def _start(self, target: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads = [thread, *(t for t in self._threads if t.is_alive())]
+        thread.start()
+
+    def _hear(
+        self, client: socket.socket, number: int, on_transform: Callable[[Transform], None]
+    ) -> None:
+        """Take what a client sends; one that sends nonsense is cut off."""
+        try:
+            read_transforms(client, on_transform, lambda: self._ended)
+        except (OSError, ValueError) as error:  # ValueError: closed by the other thread
+            log.info("igtl: client %d is cut off: %s", number, error)
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
 
     def _serve(self, client: socket.socket) -> None:
         self._clients += 1

@@ -1,4 +1,4 @@
-"""Poses from DDS to whoever renders: the newest one, or each in its order."""
+"""Poses from whoever sends them to whoever renders: the newest one, or each in its order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from fluoro.config import DdsPoses
+from fluoro.config import DdsPoses, ReceivedPoses
 from fluoro.dds import qos
 from fluoro.dds.door import PoseDoor
 from fluoro.dds.i4h import ProbeInfo
@@ -24,7 +24,7 @@ from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.limits import CarmLimits
 from fluoro.geometry.se3 import interpolate
 
-__all__ = ["PoseFeed", "ReceivedPose"]
+__all__ = ["DdsPoseFeed", "PoseFeed", "ReceivedPose"]
 
 LOCKSTEP_QUEUE = 1000
 """Poses that may wait in lockstep; a sender that is further ahead is refused."""
@@ -60,24 +60,19 @@ class ReceivedPose:
 
 
 class PoseFeed:
-    """Listens for poses; threads may call any method at any time.
+    """Takes poses from a sender; threads may call any method at any time.
 
     Args:
-        node: The participant.
-        config: Topic, message, what is refused.
-        isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
+        config: What is refused, and what triggers a frame.
         limits: How far the C-arm reaches.
+        where: Where poses come, in words.
+
+    Attributes:
+        topic: Where poses come, in words.
     """
 
-    def __init__(
-        self,
-        node: DdsNode,
-        config: DdsPoses,
-        isocenter_xyz_mm: Sequence[float],
-        limits: CarmLimits,
-    ) -> None:
-        self._node, self._config, self._isocenter_xyz_mm = node, config, isocenter_xyz_mm
-        self._joints = [Joint(**joint.model_dump()) for joint in config.joints]
+    def __init__(self, config: ReceivedPoses, limits: CarmLimits, where: str) -> None:
+        self.topic = where
         self._lockstep = config.trigger == "lockstep"
         self._watchdog_ns = round(config.watchdog_ms * 1e6)
         self._door = PoseDoor(
@@ -91,13 +86,42 @@ class PoseFeed:
         self._history: deque[ReceivedPose] = deque(maxlen=HISTORY)
         self._sequence = self._superseded = self._admitted_ns = 0
         self._writer: int | None = None
-        ros = config.message != "i4h"
-        self.topic = ros_topic(config.topic) if ros else config.topic
-        # a best-effort reader hears writers of either kind; in lockstep nothing may be lost
-        quality = qos.reliable(LOCKSTEP_QUEUE) if self._lockstep else qos.sensor_data(BURST)
-        self._listener: Listener[Any] = node.listen(
-            self.topic, TYPES[config.message], quality, self._on_sample
-        )
+
+    def offer(self, sender: int, sent_ns: int, read: Callable[[], CarmPose]) -> None:
+        """A pose has come.
+
+        Args:
+            sender: Tells senders apart.
+            sent_ns: The sender's own stamp [ns since 1970]; 0: it gave none.
+            read: Makes the pose; an InputError refuses it.
+        """
+        received_ns, now_ns = time.time_ns(), time.monotonic_ns()
+        with self._changed:
+            sequence, self._sequence = self._sequence, self._sequence + 1
+            if not self._belongs(sender, now_ns):
+                self._door.refuse("second writer")
+                return
+            if len(self._waiting) >= LOCKSTEP_QUEUE:
+                self._door.refuse("too far ahead")
+                return
+            if sender != self._writer:
+                self._door.forget()
+            pose = self._door.admit(read, sent_ns, now_ns)
+            if pose is None:
+                return
+            self._writer, self._admitted_ns = sender, now_ns
+            self._put(
+                ReceivedPose(
+                    pose=pose,
+                    stamp_ns=sent_ns or received_ns,
+                    received_ns=received_ns,
+                    sequence=sequence,
+                )
+            )
+
+    def hint(self) -> str:
+        """Why no pose comes, as far as can be seen; empty while they come."""
+        return "" if self.latest() else f"nobody has sent a good pose to {self.topic}"
 
     def next(self, timeout_s: float) -> ReceivedPose | None:
         """The next pose not yet given out: the newest, in lockstep the oldest; None: none came."""
@@ -131,14 +155,54 @@ class PoseFeed:
         with self._changed:
             refused = {f"refused: {why}": n for why, n in self._door.refused.items()}
             cut = {f"clamped: {name}": n for name, n in self._door.clamped.items()}
-            return {
-                "received": self._sequence,
-                "superseded": self._superseded,
-                "malformed": self._listener.malformed,
-                "writers": self._listener.writers(),
-                **refused,
-                **cut,
-            }
+            counts = {"received": self._sequence, "superseded": self._superseded}
+            return {**counts, **refused, **cut}
+
+    def _belongs(self, writer: int, now_ns: int) -> bool:
+        """Whether this writer leads: the first one does until it falls silent."""
+        return self._writer in (None, writer) or now_ns - self._admitted_ns > self._watchdog_ns
+
+    def _put(self, pose: ReceivedPose) -> None:
+        self._history.append(pose)
+        if not self._lockstep:
+            self._superseded += len(self._waiting)
+            self._waiting.clear()
+        self._waiting.append(pose)
+        self._changed.notify()
+
+
+class DdsPoseFeed(PoseFeed):
+    """Poses that come over DDS.
+
+    Args:
+        node: The participant.
+        config: Topic, message, what is refused.
+        isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
+        limits: How far the C-arm reaches.
+    """
+
+    def __init__(
+        self,
+        node: DdsNode,
+        config: DdsPoses,
+        isocenter_xyz_mm: Sequence[float],
+        limits: CarmLimits,
+    ) -> None:
+        ros = config.message != "i4h"
+        super().__init__(config, limits, ros_topic(config.topic) if ros else config.topic)
+        self._node, self._config, self._isocenter_xyz_mm = node, config, isocenter_xyz_mm
+        self._joints = [Joint(**joint.model_dump()) for joint in config.joints]
+        # a best-effort reader hears writers of either kind; in lockstep nothing may be lost
+        quality = qos.reliable(LOCKSTEP_QUEUE) if self._lockstep else qos.sensor_data(BURST)
+        self._listener: Listener[Any] = node.listen(
+            self.topic, TYPES[config.message], quality, self._on_sample
+        )
+
+    def figures(self) -> dict[str, int]:
+        """What came and what became of it, by name."""
+        listener = self._listener
+        heard = {"malformed": listener.malformed, "writers": listener.writers()}
+        return super().figures() | heard
 
     def hint(self) -> str:
         """Why no pose comes, as far as can be seen; empty while they come."""
@@ -157,30 +221,8 @@ class PoseFeed:
         )
 
     def _on_sample(self, sample: Any, writer: int) -> None:
-        received_ns, now_ns = time.time_ns(), time.monotonic_ns()
         sent_ns, read = self._reading(sample)
-        with self._changed:
-            sequence, self._sequence = self._sequence, self._sequence + 1
-            if not self._belongs(writer, now_ns):
-                self._door.refuse("second writer")
-                return
-            if len(self._waiting) >= LOCKSTEP_QUEUE:
-                self._door.refuse("too far ahead")
-                return
-            if writer != self._writer:
-                self._door.forget()
-            pose = self._door.admit(read, sent_ns, now_ns)
-            if pose is None:
-                return
-            self._writer, self._admitted_ns = writer, now_ns
-            self._put(
-                ReceivedPose(
-                    pose=pose,
-                    stamp_ns=sent_ns or received_ns,
-                    received_ns=received_ns,
-                    sequence=sequence,
-                )
-            )
+        self.offer(writer, sent_ns, read)
 
     def _reading(self, sample: Any) -> tuple[int, Callable[[], CarmPose]]:
         """The sender's stamp, 0 where there is none, and what makes the pose."""
@@ -192,18 +234,6 @@ class PoseFeed:
         if self._config.message == "pose_stamped":
             return sent_ns, partial(pose_of, sample, isocenter)
         return sent_ns, lambda: joint_pose(self._joints, joint_values(sample), isocenter)
-
-    def _belongs(self, writer: int, now_ns: int) -> bool:
-        """Whether this writer leads: the first one does until it falls silent."""
-        return self._writer in (None, writer) or now_ns - self._admitted_ns > self._watchdog_ns
-
-    def _put(self, pose: ReceivedPose) -> None:
-        self._history.append(pose)
-        if not self._lockstep:
-            self._superseded += len(self._waiting)
-            self._waiting.clear()
-        self._waiting.append(pose)
-        self._changed.notify()
 
 
 def _between(before: ReceivedPose, after: ReceivedPose, time_ns: int) -> ReceivedPose:

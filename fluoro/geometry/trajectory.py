@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from fluoro.config import (
     BagPoses,
-    DdsPoses,
     OrbitPoses,
     PoseConfig,
     PoseSourceConfig,
     RandomWalkPoses,
+    ReceivedPoses,
     SweepPoses,
     WaypointPoses,
 )
@@ -56,7 +56,7 @@ def make_trajectory(source: PoseSourceConfig, seed: int = 0) -> Trajectory:
             return _waypoints(source)
         case RandomWalkPoses():
             return _random_walk(source, seed)
-        case DdsPoses() | BagPoses():
+        case ReceivedPoses() | BagPoses():
             return lambda _time_s: CarmPose()
         case _:
             pose = _pose(source)

@@ -1,0 +1,165 @@
+"""OpenIGTLink: what clients send, TRANSFORM messages for poses of the C-arm, in mm and RAS."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from pyigtl import TransformMessage
+from pyigtl.messages import CRC64
+
+from fluoro.config import IgtlPoses
+from fluoro.dds.pose_feed import PoseFeed
+from fluoro.errors import InputError
+from fluoro.geometry.carm import CarmPose
+from fluoro.geometry.limits import CarmLimits
+
+__all__ = ["RAS_FROM_LPS", "IgtlPoseFeed", "Transform", "read_transforms", "transform_pose"]
+
+RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+HEADER = struct.Struct("> H 12s 20s I I Q Q")
+"""Version, type, device, seconds, fraction of a second in 2^-32, size of the body, its CRC."""
+LARGEST_BODY = 64 * 2**20
+"""A client that announces more is cut off."""
+LARGEST_TRANSFORM = 64 * 2**10
+TURN_SLACK = 1e-3
+"""How far from a rotation a matrix may be: it travels as float32."""
+FARTHEST_MM = 100_000.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Transform:
+    """A message as it came.
+
+    Attributes:
+        device: Its name.
+        sent_ns: The sender's stamp [ns since 1970]; 0: none.
+        read: Makes the 4x4 matrix [mm], RAS; an InputError where it cannot.
+    """
+
+    device: str
+    sent_ns: int
+    read: Callable[[], NDArray[np.float64]]
+
+
+class IgtlPoseFeed(PoseFeed):
+    """Poses that clients send by OpenIGTLink.
+
+    Args:
+        config: Name of the device, what is refused.
+        isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
+        limits: How far the C-arm reaches.
+    """
+
+    def __init__(
+        self, config: IgtlPoses, isocenter_xyz_mm: Sequence[float], limits: CarmLimits
+    ) -> None:
+        super().__init__(config, limits, f"OpenIGTLink's TRANSFORM {config.device}")
+        self._device, self._isocenter_xyz_mm = config.device, isocenter_xyz_mm
+        self.others: Counter[str] = Counter()
+
+    def take(self, client: int, transform: Transform) -> None:
+        """A client has sent a transform; those of other devices are counted and left alone."""
+        if transform.device != self._device:
+            self.others["of other devices"] += 1
+            return
+        read = partial(transform_pose, transform.read, self._isocenter_xyz_mm)
+        self.offer(client, transform.sent_ns, read)
+
+    def figures(self) -> dict[str, int]:
+        """What came and what became of it, by name."""
+        return super().figures() | dict(self.others)
+
+
+def transform_pose(
+    read: Callable[[], NDArray[np.float64]], isocenter_xyz_mm: Sequence[float]
+) -> CarmPose:
+    """The C-arm's pose of a transform from the C-arm's frame to RAS.
+
+    Raises:
+        InputError: Values that are not finite, no rotation, a position that is out of this world.
+    """
+    ras_from_carm = read()
+    if not np.isfinite(ras_from_carm).all():
+        raise InputError("transform must hold finite values")
+    turn, shift = ras_from_carm[:3, :3], ras_from_carm[:3, 3]
+    if np.abs(turn @ turn.T - np.eye(3)).max() > TURN_SLACK or np.linalg.det(turn) < 0:
+        raise InputError("transform must be a rotation and a shift")
+    if np.abs(shift).max() > FARTHEST_MM:
+        raise InputError(f"transform must be within {FARTHEST_MM:g} mm, got {shift}")
+    world_from_carm = RAS_FROM_LPS @ ras_from_carm @ RAS_FROM_LPS
+    u, _, vt = np.linalg.svd(world_from_carm[:3, :3])
+    world_from_carm[:3, :3] = u @ vt  # float32 rounded it
+    return CarmPose.from_world_from_carm(world_from_carm, isocenter_xyz_mm)
+
+
+def read_transforms(
+    client: socket.socket, on_transform: Callable[[Transform], None], ended: Callable[[], bool]
+) -> None:
+    """Read a client's messages until it goes; whatever is no TRANSFORM is passed over.
+
+    Args:
+        client: With a timeout, at which `ended` is asked.
+        on_transform: Told of each.
+        ended: Whether to stop.
+
+    Raises:
+        OSError: The connection broke, or the client announced an absurd size.
+    """
+    while (header := _exactly(client, HEADER.size, ended)) is not None:
+        _, kind, device, seconds, fraction, size, _ = HEADER.unpack(header)
+        is_transform = kind.rstrip(b"\0") == b"TRANSFORM"
+        if size > (LARGEST_TRANSFORM if is_transform else LARGEST_BODY):
+            raise OSError(f"a message of {size} bytes is announced")
+        if not is_transform:
+            _skip(client, size, ended)
+            continue
+        body = _exactly(client, size, ended)
+        if body is None:
+            return
+        name = device.rstrip(b"\0").decode("ascii", "replace")
+        sent_ns = seconds * 10**9 + (fraction * 10**9 >> 32)
+        on_transform(Transform(device=name, sent_ns=sent_ns, read=partial(_matrix, header, body)))
+
+
+def _matrix(header: bytes, body: bytes) -> NDArray[np.float64]:
+    version, *_, crc = HEADER.unpack(header)
+    if CRC64(body) != crc:
+        raise InputError("transform's checksum is wrong")
+    fields = {"header_version": version, "message_type": "TRANSFORM", "device_name": ""}
+    message = TransformMessage()
+    try:
+        message.unpack({**fields, "timestamp": 0.0}, body)
+    except (struct.error, IndexError, UnicodeDecodeError, TypeError) as error:
+        raise InputError(f"transform cannot be read: {error}") from None
+    return np.asarray(message.matrix, np.float64)
+
+
+def _exactly(client: socket.socket, size: int, ended: Callable[[], bool]) -> bytes | None:
+    """So many bytes; None where the client is gone or `ended` says so."""
+    found = bytearray()
+    while len(found) < size:
+        if ended():
+            return None
+        try:
+            piece = client.recv(min(size - len(found), 2**16))
+        except TimeoutError:
+            continue
+        if not piece:
+            return None
+        found += piece
+    return bytes(found)
+
+
+def _skip(client: socket.socket, size: int, ended: Callable[[], bool]) -> None:
+    while size > 0:
+        piece = _exactly(client, min(size, 2**16), ended)
+        if piece is None:
+            return
+        size -= len(piece)

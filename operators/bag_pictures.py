@@ -1,0 +1,92 @@
+"""A bag's pictures, in the place of pose source, renderer and image chain."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from holoscan.conditions import BooleanCondition
+from holoscan.core import (
+    ConditionType,
+    ExecutionContext,
+    InputContext,
+    Operator,
+    OperatorSpec,
+    OutputContext,
+)
+
+from fluoro.dds.bag import BagPicture, BagPictures
+from fluoro.geometry.carm import CarmGeometry
+from fluoro.imaging.frame import FrameHeader, PoseOrigin
+from operators.messages import emit
+
+__all__ = ["BagPicturesOp"]
+
+
+class BagPicturesOp(Operator):
+    """Issues a bag's pictures as frames, until there are no more, `frames` are issued or `stop`.
+
+    Ports:
+        record (out): tensor (height, width) float32, display values in [0, 1], every frame; its
+            header, with the pose and stamp of the bag, as metadata.
+        view (out): the same tensor for displays; what they do not take in time is dropped.
+
+    Args:
+        pictures: Of the bag.
+        geometry: The C-arm's lengths.
+        frames: How many at most; None: all.
+        displays: Whether anything listens at `view`.
+        stop: Ends the stream when set.
+    """
+
+    def __init__(
+        self,
+        fragment: Any,
+        *conditions: Any,
+        pictures: BagPictures,
+        geometry: CarmGeometry,
+        frames: int | None,
+        displays: bool,
+        stop: threading.Event,
+        **kwargs: Any,
+    ) -> None:
+        self._pictures, self._geometry = pictures, geometry
+        self._frames, self._displays, self._stop = frames, displays, stop
+        self._number = 0
+        self._going = BooleanCondition(fragment, enable_tick=True, name="going")
+        super().__init__(fragment, self._going, *conditions, **kwargs)
+
+    def setup(self, spec: OperatorSpec) -> None:
+        """Declare the ports."""
+        spec.output("record")
+        if self._displays:
+            spec.output("view").condition(ConditionType.NONE)
+
+    def compute(
+        self, _input: InputContext, output: OutputContext, _context: ExecutionContext
+    ) -> None:
+        """Issue one picture."""
+        done = self._stop.is_set() or self._number == self._frames
+        picture = None if done else self._pictures.next()
+        if picture is None:
+            self._going.disable_tick()
+            return
+        header = self._header(picture)
+        emit(self, output, "record", picture.image, header)
+        if self._displays:
+            emit(self, output, "view", picture.image, header)
+        self._number += 1
+
+    def _header(self, picture: BagPicture) -> FrameHeader:
+        now_ns = time.time_ns()
+        stages = ("pose", "render_start", "render_end", "chain_end")
+        return FrameHeader(
+            number=self._number,
+            pose=picture.pose,
+            geometry=self._geometry,
+            stamps_ns=dict.fromkeys(stages, now_ns),
+            origin=PoseOrigin(
+                stamp_ns=picture.stamp_ns, sequence=self._number, time_ns=picture.stamp_ns
+            ),
+        )
