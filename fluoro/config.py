@@ -160,6 +160,17 @@ Tilt = Annotated[
 PixelRange = Annotated[
     tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]], Strict(False), _list_of(2)
 ]
+
+
+def _known_material(name: str) -> str:
+    from fluoro.physics.materials import materials
+
+    if name not in materials():
+        raise ValueError(f"must be one of {', '.join(materials())}, got {shown(name)}")
+    return name
+
+
+MaterialName = Annotated[str, AfterValidator(_known_material)]
 FilePath = Annotated[Path, Strict(False), AfterValidator(_usable_path)]
 
 
@@ -815,6 +826,58 @@ class ImageIntensifierConfig(Section):
     vignetting: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.25, description="Share of the light that is lost at the rim."
     )
+    pin_cushion: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.0,
+        description="The curved screen shows its middle smaller by this share; the rim stays.",
+    )
+
+
+class WedgeConfig(Section):
+    """A wedge filter that comes into the field from one side; lengths at the detector."""
+
+    side: Literal["left", "right", "top", "bottom"] = Field(
+        description="Side of the picture that it comes from."
+    )
+    material: MaterialName = Field("aluminium", description="What it is made of.")
+    thickness_mm: Annotated[float, Field(gt=0, le=100)] = Field(
+        description="Where it is thickest [mm]."
+    )
+    reach_mm: Length = Field(description="From the picture's border to its thin end [mm].")
+    ramp_mm: Annotated[float, Field(ge=0, le=100_000)] = Field(
+        20.0, description="Length over which it thins to nothing [mm]."
+    )
+
+
+class BowTieConfig(Section):
+    """A filter that is thin in the middle and thick at both sides."""
+
+    material: MaterialName = Field("aluminium", description="What it is made of.")
+    thickness_mm: Annotated[float, Field(gt=0, le=100)] = Field(
+        description="At half_width_mm and beyond [mm]; it grows with the square of the distance."
+    )
+    half_width_mm: Length = Field(
+        description="From the middle along columns, at the detector [mm]."
+    )
+
+
+class MtfConfig(Section):
+    """Blur of a scintillator on pixels: its transfer is 1 / (1 + H f^2) sinc(a f)."""
+
+    h_mm2: Annotated[float, Field(ge=0, le=100)] = Field(
+        0.5, description="H, the spread of the light [mm2]."
+    )
+    aperture_mm: Length | None = Field(
+        None, description="a, the sensitive part of a pixel [mm]; null: the pixel pitch."
+    )
+
+
+class VeilingGlareConfig(Section):
+    """Light that strays far within an image intensifier or its optics."""
+
+    fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.08, description="Share of a pixel's signal that strays."
+    )
+    sigma_mm: Length = Field(40.0, description="How far: a Gaussian's sigma at the detector [mm].")
 
 
 FourRates = Annotated[
@@ -1073,9 +1136,16 @@ class ImageChainConfig(Section):
         None, description="Side of the picture that the anode's heel darkens; null: no heel effect."
     )
     collimator: CollimatorConfig | None = Field(None, description="null: open.")
+    wedge: WedgeConfig | None = Field(None, description="null: none.")
+    bow_tie: BowTieConfig | None = Field(None, description="null: none.")
+    focal_spot_mm: Annotated[float, Field(ge=0, le=10)] = Field(
+        0.0, description="It blurs the patient as at the isocentre [mm]; 0: a point."
+    )
     scatter: ScatterConfig | None = Field(None, description="null: primary only.")
     poisson: bool = Field(True, description="Quantum noise.")
     blur_sigma_mm: Sigma = Field(0.0, description="Detector blur, Gaussian sigma [mm].")
+    mtf: MtfConfig | None = Field(None, description="Detector blur by its transfer; null: none.")
+    veiling_glare: VeilingGlareConfig | None = Field(None, description="null: none.")
     image_intensifier: ImageIntensifierConfig | None = Field(None, description="null: flat panel.")
     lag: LagConfig | None = Field(None, description="Memory of earlier frames; {}: a flat panel's.")
     electronic_noise_photons: NonNegative = Field(
@@ -1135,6 +1205,11 @@ class ImageChainConfig(Section):
                 "inverse_square": self.inverse_square,
                 "heel_anode_side": self.heel_anode_side,
                 "collimator": self.collimator,
+                "wedge": self.wedge,
+                "bow_tie": self.bow_tie,
+                "focal_spot_mm": self.focal_spot_mm > 0,
+                "mtf": self.mtf,
+                "veiling_glare": self.veiling_glare,
                 "scatter": self.scatter,
                 "image_intensifier": self.image_intensifier,
                 "lag": self.lag,

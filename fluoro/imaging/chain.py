@@ -1,8 +1,9 @@
 """The image chain: line integrals become photons, counts, a signal and at last a picture.
 
-    expected photons -> distance, heel, collimator -> scatter -> Poisson -> blur
-    -> image intensifier -> lag -> electronic noise -> pattern -> gain and bias -> digitiser
-    -> log -> temporal filter -> subtraction -> edge enhancement -> window -> curve
+    expected photons -> focal spot -> distance, heel, collimator, filters -> scatter -> Poisson
+    -> blur, MTF -> image intensifier -> glare -> lag -> electronic noise -> pattern
+    -> gain and bias -> digitiser -> log -> temporal filter -> subtraction
+    -> edge enhancement -> window -> curve
 
 Each stage is one kernel (shaders/<stage>.slang), has a switch in the configuration and an oracle
 in `fluoro.imaging.reference`. Noise is a pure function of (seed, frame number, pixel). Lag and the
@@ -24,10 +25,24 @@ from fluoro.imaging.brightness import next_dose_ngy, roi_box
 from fluoro.imaging.curve import curve_table
 from fluoro.imaging.dose_meter import Pulse
 from fluoro.imaging.dsa import dsa_turn
-from fluoro.imaging.field import Stage, field_stages, intensifier_stage
+from fluoro.imaging.field import (
+    Stage,
+    field_stages,
+    intensifier_stage,
+    pin_cushion_stage,
+    required_geometry,
+)
+from fluoro.imaging.filters import beam_filters, filter_stages
+from fluoro.imaging.fir import focal_spot_taps, focal_spot_width_mm, taps_of
 from fluoro.imaging.lag import lag_shares
 from fluoro.imaging.memory import FrameMemory
-from fluoro.imaging.scatter import add_stage, cell_grid, source_stage, spread_stage
+from fluoro.imaging.scatter import (
+    add_stage,
+    cell_grid,
+    glare_stages,
+    source_stage,
+    spread_stage,
+)
 from fluoro.imaging.xray import (
     Beams,
     detector_signal_of,
@@ -39,7 +54,7 @@ from fluoro.physics.beam import Beam
 from fluoro.physics.materials import Material
 from fluoro.rendering.devices import ComputeDevice
 
-__all__ = ["ImageChain", "blur_weights"]
+__all__ = ["ImageChain", "blur_weights", "focal_spot_filter"]
 
 NO_PHOTON = 0.5
 """The logarithm takes a signal below half a photon as half a photon."""
@@ -229,18 +244,21 @@ class _Run:
         if not config.beer_lambert:
             self._stage("copy_integrals", integrals=self._integrals)
             return
-        self._transmit(config)
+        self._transmit(config, pixel_spacing_mm)
+        if config.focal_spot_mm > 0:
+            self._blur(focal_spot_filter(config, pixel_spacing_mm, geometry))
         shaping = field_stages(config, self._shape, geometry)
-        for stage in shaping:
+        filters = filter_stages(config, self._shape, pixel_spacing_mm)
+        for stage in shaping if self._beam else (*shaping, *filters):
             self._run_stage(stage)
         if config.scatter:
-            self._scatter(config.scatter, shaping, pixel_spacing_mm)
+            self._scatter(config.scatter, [*shaping, *filters], pixel_spacing_mm)
         if config.poisson and self._gain is not None:
             self._stage("poisson_weighted", gain=self._gain, **self._draw)
         elif config.poisson:
             self._stage("poisson", **self._draw)
 
-    def _transmit(self, config: ImageChainConfig) -> None:
+    def _transmit(self, config: ImageChainConfig, pixel_spacing_mm: float) -> None:
         """Expected photons behind the patient."""
         if config.xray is None or self._beam is None:
             self._stage(
@@ -249,8 +267,9 @@ class _Run:
             return
         weighs = config.poisson and config.xray.detector.kind == "energy_integrating"
         gain = self._device.empty(self._shape) if weighs else self.image
+        filters = beam_filters(config.wedge, config.bow_tie, self._shape, pixel_spacing_mm)
         stage = transmission_stage(
-            self._beam, self._integrals, self._open_field, gain, moments=weighs
+            self._beam, self._integrals, filters, self._open_field, gain, moments=weighs
         )
         self._run_packets(stage, "polychromatic")
         self._gain = gain if weighs else None
@@ -274,10 +293,7 @@ class _Run:
         for stage in (source_stage(config, integrals, self._open_field, self._beam), *shaping):
             self._run_stage(stage)
         block, cells = cell_grid(self._shape)
-        blocks = Stage(
-            "block_sum", {"source": self.image, "source_size": self._size, "block": block}
-        )
-        given_off = self._on_cells(blocks, cells)
+        given_off = self._cell_sums(block, cells)
         spread = spread_stage(config, given_off, block * pixel_spacing_mm)
         received = self._on_cells(spread, cells)
         self.image = primary
@@ -306,14 +322,38 @@ class _Run:
         """What the detector makes of the photons: blur, the intensifier's light, lag."""
         if config.blur_sigma_mm > 0:
             self._blur(blur_weights(config.blur_sigma_mm / pixel_spacing_mm))
+        if config.mtf:
+            self._convolve(taps_of(config.mtf, pixel_spacing_mm))
         if config.image_intensifier:
             given = config.image_intensifier
+            if given.pin_cushion > 0:
+                source, self.image = self.image, self._device.empty(self._shape)
+                self._run_stage(pin_cushion_stage(given, source, self._shape, pixel_spacing_mm))
             self._run_stage(intensifier_stage(given, self._shape, pixel_spacing_mm))
+        if config.veiling_glare:
+            self._run_stage(
+                glare_stages(
+                    config.veiling_glare,
+                    self._cell_sums,
+                    self._on_cells,
+                    self._shape,
+                    pixel_spacing_mm,
+                )
+            )
         if config.lag:
             trapped, fresh = memory.layers("lag", 4)
             self._run_stage(
                 Stage("lag", {**lag_shares(config.lag), "trapped": trapped, "fresh": fresh})
             )
+
+    def _cell_sums(self, block: int, cells: tuple[int, int]) -> Any:
+        sums = Stage("block_sum", {"source": self.image, "source_size": self._size, "block": block})
+        return self._on_cells(sums, cells)
+
+    def _convolve(self, taps: NDArray[np.float32]) -> None:
+        source, self.image = self.image, self._device.empty(self._shape)
+        uniforms = {"source": source, "taps": taps, "radius": len(taps) - 1}
+        self._run_packets(Stage("convolve", uniforms), "convolve")
 
     def _blur(self, weights: NDArray[np.float32]) -> None:
         taps = self._device.to_device(weights)
@@ -410,6 +450,21 @@ def _require_planes(shape: tuple[int, ...], materials: int) -> None:
     if len(shape) != wanted or (materials and shape[0] != materials):
         kind = f"{materials} materials' thicknesses" if materials else "line integrals"
         raise InputError(f"integrals must be a picture of {kind}, got shape {shape}")
+
+
+def focal_spot_filter(
+    config: ImageChainConfig, pixel_spacing_mm: float, geometry: CarmGeometry | None
+) -> NDArray[np.float32]:
+    """Taps of the configured focal spot's blur, from the middle outwards.
+
+    Raises:
+        InputError: The distances are not given.
+    """
+    given = required_geometry("focal_spot_mm", geometry)
+    width_mm = focal_spot_width_mm(
+        config.focal_spot_mm, given.source_to_detector_mm, given.source_to_isocenter_mm
+    )
+    return focal_spot_taps(width_mm / pixel_spacing_mm)
 
 
 def _words(number: int) -> _Words:

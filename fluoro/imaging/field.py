@@ -19,7 +19,15 @@ from fluoro.config import ImageChainConfig, ImageIntensifierConfig, RectangleCol
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
 
-__all__ = ["CATHODE", "Stage", "field_stages", "heel_table", "intensifier_stage"]
+__all__ = [
+    "CATHODE",
+    "Stage",
+    "field_stages",
+    "heel_table",
+    "intensifier_stage",
+    "pin_cushion_stage",
+    "required_geometry",
+]
 
 CATHODE = {
     "left": (1.0, 0.0, 0.0),
@@ -53,7 +61,7 @@ def field_stages(
         place = _from_the_central_ray("heel_anode_side", geometry)
         stages.append(Stage("heel", place | _heel(config.heel_anode_side)))
     if config.collimator:
-        given = _required("collimator", geometry)
+        given = required_geometry("collimator", geometry)
         place = _from_the_middle(shape, given.pixel_spacing_mm)
         stages.append(Stage("collimator", place | _collimator(config.collimator, given)))
     return stages
@@ -73,7 +81,27 @@ def intensifier_stage(
     )
 
 
-def _required(key: str, geometry: CarmGeometry | None) -> CarmGeometry:
+def pin_cushion_stage(
+    config: ImageIntensifierConfig, source: Any, shape: tuple[int, int], pixel_spacing_mm: float
+) -> Stage:
+    """The stage that an image intensifier's curved screen adds."""
+    return Stage(
+        "pin_cushion",
+        _from_the_middle(shape, pixel_spacing_mm)
+        | {
+            "source": source,
+            "radius_mm": float(config.diameter_mm / 2),
+            "strength": float(config.pin_cushion),
+        },
+    )
+
+
+def required_geometry(key: str, geometry: CarmGeometry | None) -> CarmGeometry:
+    """The geometry that a key needs.
+
+    Raises:
+        InputError: It is not given.
+    """
     if geometry is None:
         raise InputError(f"geometry must be given with image_chain.{key}, got None")
     return geometry
@@ -87,7 +115,7 @@ def _from_the_middle(shape: tuple[int, int], pixel_spacing_mm: float) -> dict[st
 
 
 def _from_the_central_ray(key: str, geometry: CarmGeometry | None) -> dict[str, Any]:
-    given = _required(key, geometry)
+    given = required_geometry(key, geometry)
     return {
         "center_px": (*(float(value) for value in given.central_pixel_uv), 0.0),
         "pixel_spacing_mm": float(given.pixel_spacing_mm),

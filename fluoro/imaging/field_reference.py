@@ -9,7 +9,15 @@ from fluoro.config import ImageChainConfig, ImageIntensifierConfig, RectangleCol
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.field import heel_table
 
-__all__ = ["collimator", "field", "heel", "image_intensifier", "inverse_square"]
+__all__ = [
+    "collimator",
+    "field",
+    "heel",
+    "image_intensifier",
+    "inverse_square",
+    "pin_cushion",
+    "pin_cushion_corners",
+]
 
 Map = NDArray[np.float64]
 Shape = tuple[int, int]
@@ -80,3 +88,34 @@ def image_intensifier(config: ImageIntensifierConfig, shape: Shape, pixel_spacin
     radius_mm = config.diameter_mm / 2
     kept = np.maximum(1 - config.vignetting * (r / radius_mm) ** 2, 0)
     return np.asarray(kept * _ramp(radius_mm - r, pixel_spacing_mm))
+
+
+def pin_cushion(
+    config: ImageIntensifierConfig, image: NDArray[np.float32], pixel_spacing_mm: float
+) -> NDArray[np.float32]:
+    """A curved screen: a pixel at r shows r (1 + k) / (1 + k r^2 / R^2), linear between pixels."""
+    corners = pin_cushion_corners(config, (image.shape[0], image.shape[1]), pixel_spacing_mm)
+    shown = sum(weight * image[row, column] for row, column, weight in corners)
+    return np.asarray(shown, np.float32)
+
+
+def pin_cushion_corners(
+    config: ImageIntensifierConfig, shape: Shape, pixel_spacing_mm: float
+) -> list[tuple[NDArray[np.int_], NDArray[np.int_], Map]]:
+    """Row, column and weight of the four pixels that each pixel shows, maps of (height, width)."""
+    height, width = shape
+    x, y = _from_the_middle_mm((height, width), pixel_spacing_mm)
+    reach = np.hypot(x, y) / (config.diameter_mm / 2)
+    stretch = (1 + config.pin_cushion) / (1 + config.pin_cushion * reach**2)
+    column = np.clip(width / 2 + stretch * x / pixel_spacing_mm - 0.5, 0, width - 1)
+    row = np.clip(height / 2 + stretch * y / pixel_spacing_mm - 0.5, 0, height - 1)
+    left = np.minimum(column.astype(int), max(width - 2, 0))
+    top = np.minimum(row.astype(int), max(height - 2, 0))
+    right, below = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    across, down = column - left, row - top
+    return [
+        (top, left, (1 - down) * (1 - across)),
+        (top, right, (1 - down) * across),
+        (below, left, down * (1 - across)),
+        (below, right, down * across),
+    ]

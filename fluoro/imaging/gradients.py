@@ -1,14 +1,15 @@
 """The image chain backwards: from a derivative by display values to one by line integrals.
 
-Noise is off in what is differentiated: the derivative of the expected picture. Beer-Lambert, the
-beam's field, blur, image intensifier, gain and bias, logarithm, edge enhancement, window and
-polarity are all in it, each where the configuration has it on; where the window clips or the
-logarithm meets its floor the derivative is 0. What depends on earlier frames, on the seed or on
-whole steps is refused, and so is scatter.
+Noise is off in what is differentiated: the derivative of the expected picture. Beer-Lambert, also
+of many energies, the beam's field and filters, focal spot, blur and transfer, image intensifier and
+glare, gain and bias, logarithm, edge enhancement, window and polarity are all in it, each where the
+configuration has it on; where the window clips or the logarithm meets its floor the derivative is
+0. What depends on earlier frames, on the seed or on whole steps is refused, and so is scatter.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,47 @@ from numpy.typing import NDArray
 from fluoro.config import ImageChainConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
-from fluoro.imaging import field_reference
 from fluoro.imaging.chain import NO_PHOTON, blur_weights
-from fluoro.imaging.field import field_stages
-from fluoro.physics.dose import open_field_photons
+from fluoro.imaging.filters import beam_filters
+from fluoro.imaging.linear_stages import blur, blur_transpose, linear_stages
+from fluoro.imaging.xray import Beams, filter_mu, open_field_of
+from fluoro.physics.beam import Beam
+from fluoro.physics.materials import Material
 
-__all__ = ["blur_transpose", "chain_slope", "pull_back"]
+__all__ = ["chain_slope", "expected_picture", "pull_back"]
 
 Image = NDArray[Any]
+
+
+def expected_picture(
+    integrals: Image,
+    config: ImageChainConfig,
+    pixel_spacing_mm: float,
+    geometry: CarmGeometry | None = None,
+    materials: Sequence[Material] | Beams = (),
+) -> Image:
+    """Display values without noise, float64: what `pull_back` is the derivative of.
+
+    Args:
+        integrals: As for `pull_back`.
+        config: The chain; `poisson` and `electronic_noise_photons` are taken as off.
+        pixel_spacing_mm: Pixel pitch [mm].
+        geometry: As for `ImageChain.apply`.
+        materials: As for `pull_back`.
+
+    Raises:
+        InputError: As `pull_back`.
+    """
+    _require_derivative(config)
+    beam = _beam(config, materials)
+    _, signal = _signal(integrals, config, pixel_spacing_mm, geometry, beam)
+    values = _log(signal, config, _floor(config, beam, pixel_spacing_mm, geometry))[0]
+    if config.edge_enhancement:
+        weights = blur_weights(config.edge_enhancement.sigma_mm / pixel_spacing_mm)
+        values = values + config.edge_enhancement.amount * (values - blur(values, weights))
+    lower = config.window.level - config.window.width / 2
+    shown = np.clip((values - lower) / config.window.width, 0, 1)
+    return np.asarray(shown if _rising(config) else 1 - shown)
 
 
 def pull_back(
@@ -33,31 +67,36 @@ def pull_back(
     pixel_spacing_mm: float,
     upstream: Image,
     geometry: CarmGeometry | None = None,
+    materials: Sequence[Material] | Beams = (),
 ) -> Image:
     """Derivative by the line integrals of a function of the display values.
 
     Args:
-        integrals: Line integrals (dimensionless), shape (height, width).
+        integrals: Line integrals (dimensionless), shape (height, width); with `xray` thicknesses
+            [mm], shape (materials, height, width).
         config: The chain; `poisson` and `electronic_noise_photons` are taken as off.
         pixel_spacing_mm: Pixel pitch [mm].
-        upstream: The function's derivative by each display value, same shape.
+        upstream: The function's derivative by each display value, shape (height, width).
         geometry: As for `ImageChain.apply`.
+        materials: Whose thicknesses they are; or their `Beams`, which are fitted once.
 
     Returns:
-        The derivative by each line integral, float64, same shape.
+        The derivative by each line integral or thickness, float64, shape of `integrals`.
 
     Raises:
         InputError: A stage without a derivative is on, or one needs a geometry.
     """
     _require_derivative(config)
-    expected, signal = _signal(integrals, config, pixel_spacing_mm, geometry)
-    slope = _processed_slope(signal, config, pixel_spacing_mm, upstream)
+    beam = _beam(config, materials)
+    slope_of_expected, signal = _signal(integrals, config, pixel_spacing_mm, geometry, beam)
+    floor = _floor(config, beam, pixel_spacing_mm, geometry)
+    slope = _processed_slope(signal, config, pixel_spacing_mm, upstream, floor)
     if not config.beer_lambert:
         return np.asarray(slope)
-    slope = slope * config.gain * _light(config, signal.shape, pixel_spacing_mm)
-    if config.blur_sigma_mm > 0:
-        slope = blur_transpose(slope, blur_weights(config.blur_sigma_mm / pixel_spacing_mm))
-    return np.asarray(-expected * slope)
+    slope = slope * config.gain
+    for stage in reversed(linear_stages(config, slope.shape, pixel_spacing_mm, geometry)):
+        slope = stage.transpose(slope)
+    return np.asarray(slope_of_expected * slope)
 
 
 def chain_slope(
@@ -90,12 +129,22 @@ def _require_derivative(config: ImageChainConfig) -> None:
         raise InputError(f"the image chain's derivative must be taken without {', '.join(keys)}")
 
 
-def _light(config: ImageChainConfig, shape: tuple[int, ...], pixel_spacing_mm: float) -> Image:
-    """By how much an image intensifier's place multiplies the signal."""
-    given, size = config.image_intensifier, (shape[0], shape[1])
-    if not given:
-        return np.ones(size)
-    return field_reference.image_intensifier(given, size, pixel_spacing_mm)
+def _beam(config: ImageChainConfig, materials: Sequence[Material] | Beams) -> Beam | None:
+    if config.xray is None:
+        return None
+    beams = materials if isinstance(materials, Beams) else Beams(materials)
+    return beams.beam(config.xray)
+
+
+def _floor(
+    config: ImageChainConfig,
+    beam: Beam | None,
+    pixel_spacing_mm: float,
+    geometry: CarmGeometry | None,
+) -> float:
+    """Signal that the logarithm takes for less."""
+    opened = open_field_of(config.xray, beam, config.dose_ngy, pixel_spacing_mm, geometry)
+    return NO_PHOTON / opened
 
 
 def _signal(
@@ -103,36 +152,63 @@ def _signal(
     config: ImageChainConfig,
     pixel_spacing_mm: float,
     geometry: CarmGeometry | None = None,
+    beam: Beam | None = None,
 ) -> tuple[Image, Image]:
-    """Expected share of the photons, and the signal; without Beer-Lambert the integrals."""
+    """Derivative of the expected share of the photons by each integral, and the signal.
+
+    Without Beer-Lambert the signal is the integrals.
+    """
     values = np.asarray(integrals, float)
     if not config.beer_lambert:
         return np.ones_like(values), values
-    shape = (values.shape[0], values.shape[1])
-    field_stages(config, shape, geometry)  # says what is missing
-    expected = np.exp(-values) * field_reference.field(shape, config, geometry)
-    light = expected
-    if config.blur_sigma_mm > 0:
-        light = _blur(light, blur_weights(config.blur_sigma_mm / pixel_spacing_mm))
-    light = light * _light(config, shape, pixel_spacing_mm)
-    return expected, light * config.gain + config.bias
+    shape = (values.shape[-2], values.shape[-1])
+    if beam is None:
+        light = np.exp(-values)
+        slope = -light
+    else:
+        light, slope = _transmitted(values, config, pixel_spacing_mm, beam)
+    for stage in linear_stages(config, shape, pixel_spacing_mm, geometry):
+        light = stage.apply(light)
+    return slope, light * config.gain + config.bias
+
+
+def _transmitted(
+    thicknesses: Image, config: ImageChainConfig, pixel_spacing_mm: float, beam: Beam
+) -> tuple[Image, Image]:
+    """Share of the open field's signal behind materials, and its derivative by thicknesses."""
+    shape = (thicknesses.shape[-2], thicknesses.shape[-1])
+    filters = beam_filters(config.wedge, config.bow_tie, shape, pixel_spacing_mm)
+    exponent = np.tensordot(beam.mu_per_mm, thicknesses, 1)
+    if filters:
+        layers = np.stack([each for _, each in filters]).astype(float)
+        exponent = exponent + np.tensordot(filter_mu(beam, filters), layers, 1)
+    left = beam.quadrature.weights[:, None, None] * np.exp(-exponent)
+    return left.sum(axis=0), -np.tensordot(beam.mu_per_mm.T, left, 1)
+
+
+def _log(signal: Image, config: ImageChainConfig, floor: float) -> tuple[Image, Image]:
+    """What comes after the logarithm, where it is on, and its slope."""
+    if not (config.beer_lambert and config.log):
+        return signal, np.ones_like(signal)
+    held = np.maximum(signal, floor)
+    return -np.log(held), np.where(signal > floor, -1.0 / held, 0.0)
+
+
+def _rising(config: ImageChainConfig) -> bool:
+    """Whether a larger value before the window is shown brighter."""
+    return (config.polarity == "bone_bright") == (config.log or not config.beer_lambert)
 
 
 def _processed_slope(
-    signal: Image, config: ImageChainConfig, pixel_spacing_mm: float, upstream: Image
+    signal: Image, config: ImageChainConfig, pixel_spacing_mm: float, upstream: Image, floor: float
 ) -> Image:
     """Derivative by the signal, back through window, edge enhancement and logarithm."""
-    logarithm = config.beer_lambert and config.log
-    values, slope = signal, np.ones_like(signal)
-    if logarithm:
-        floor = NO_PHOTON / open_field_photons(config.dose_ngy, pixel_spacing_mm)
-        held = np.maximum(signal, floor)
-        values, slope = -np.log(held), np.where(signal > floor, -1.0 / held, 0.0)
+    values, slope = _log(signal, config, floor)
     if not config.edge_enhancement:
         return upstream * _window_slope(values, config) * slope
     amount = config.edge_enhancement.amount
     weights = blur_weights(config.edge_enhancement.sigma_mm / pixel_spacing_mm)
-    sharpened = values + amount * (values - _blur(values, weights))
+    sharpened = values + amount * (values - blur(values, weights))
     pulled = upstream * _window_slope(sharpened, config)
     return np.asarray(((1 + amount) * pulled - amount * blur_transpose(pulled, weights)) * slope)
 
@@ -141,38 +217,5 @@ def _window_slope(values: Image, config: ImageChainConfig) -> Image:
     """Derivative of the display values by what is windowed: 0 where the window clips."""
     lower = config.window.level - config.window.width / 2
     shown = (values - lower) / config.window.width
-    rising = (config.polarity == "bone_bright") == (config.log or not config.beer_lambert)
     inside = (shown > 0) & (shown < 1)
-    return np.asarray(np.where(inside, (1 if rising else -1) / config.window.width, 0.0))
-
-
-def _taps(weights: NDArray[np.float32]) -> NDArray[np.float64]:
-    half = weights.astype(float)
-    return np.concatenate([half[:0:-1], half])
-
-
-def _blur(image: Image, weights: NDArray[np.float32]) -> Image:
-    radius = len(weights) - 1
-    for axis in (1, 0):
-        pad = [(radius, radius) if a == axis else (0, 0) for a in (0, 1)]
-        padded = np.pad(image, pad, mode="edge")
-        image = np.apply_along_axis(np.convolve, axis, padded, _taps(weights), mode="valid")
-    return image
-
-
-def blur_transpose(image: Image, weights: NDArray[np.float32]) -> Image:
-    """The transpose of the chain's blur: what a border pixel lent, it gets back.
-
-    Args:
-        image: Shape (height, width).
-        weights: From the middle outwards, as `blur_weights` gives them.
-    """
-    radius = len(weights) - 1
-    for axis in (0, 1):
-        spread = np.apply_along_axis(np.convolve, axis, image, _taps(weights), mode="full")
-        spread = np.moveaxis(spread, axis, 0)
-        inner = spread[radius:-radius].copy()
-        inner[0] += spread[:radius].sum(axis=0)
-        inner[-1] += spread[-radius:].sum(axis=0)
-        image = np.moveaxis(inner, 0, axis)
-    return image
+    return np.asarray(np.where(inside, (1 if _rising(config) else -1) / config.window.width, 0.0))

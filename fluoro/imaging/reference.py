@@ -13,6 +13,7 @@ from fluoro.config import (
     EdgeEnhancementConfig,
     ImageChainConfig,
     LutConfig,
+    VeilingGlareConfig,
 )
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging import field_reference, memory_reference, scatter_reference
@@ -20,7 +21,17 @@ from fluoro.imaging import random_reference as draws
 from fluoro.imaging.brightness import next_dose_ngy, roi_box
 from fluoro.imaging.chain import NO_PHOTON, blur_weights
 from fluoro.imaging.curve import curve_table
-from fluoro.imaging.xray import SCATTER_KEV, Beams, detector_signal_of, open_field_of
+from fluoro.imaging.field import required_geometry
+from fluoro.imaging.filters import FILTER_KEV, BeamFilter, beam_filters
+from fluoro.imaging.fir import focal_spot_taps, focal_spot_width_mm, taps_of
+from fluoro.imaging.scatter import cell_grid, glare_kernel
+from fluoro.imaging.xray import (
+    SCATTER_KEV,
+    Beams,
+    detector_signal_of,
+    filter_mu,
+    open_field_of,
+)
 from fluoro.physics.beam import Beam
 from fluoro.physics.materials import Material
 
@@ -28,6 +39,7 @@ __all__ = [
     "ReferenceChain",
     "apply_chain",
     "blur",
+    "convolve",
     "curved",
     "digitise",
     "electronic_noise",
@@ -35,7 +47,9 @@ __all__ = [
     "pixel_pattern",
     "poisson",
     "polychromatic",
+    "separable",
     "sharpen",
+    "veiling_glare",
     "window",
 ]
 
@@ -47,20 +61,27 @@ def expected_photons(integrals: Image, open_field: float) -> Image:
     return np.asarray(np.float32(open_field) * draws.exp_portable(-integrals))
 
 
-def polychromatic(thicknesses: Image, beam: Beam, open_field: float) -> tuple[Image, Image]:
+def polychromatic(
+    thicknesses: Image, beam: Beam, open_field: float, filters: Sequence[BeamFilter] = ()
+) -> tuple[Image, Image]:
     """Expected signal behind materials, and what a quantum is worth there, as the kernel does it.
 
     Args:
         thicknesses: Of each material [mm], float32, shape (materials, height, width).
         beam: Energies, weights and attenuation.
         open_field: Photon equivalents per pixel with nothing in between.
+        filters: What else is in the beam.
     """
+    planes = [*thicknesses, *(each for _, each in filters)]
+    mu_per_mm = beam.mu_per_mm
+    if filters:
+        mu_per_mm = np.hstack([mu_per_mm, filter_mu(beam, filters)])
     signal, square = (np.zeros(thicknesses.shape[1:], np.float32) for _ in range(2))
     weights = (open_field * beam.quadrature.weights).astype(np.float32)
     noise = (open_field * beam.noise_weights).astype(np.float32)
-    for mu, weight, worth in zip(beam.mu_per_mm.astype(np.float32), weights, noise, strict=True):
+    for mu, weight, worth in zip(mu_per_mm.astype(np.float32), weights, noise, strict=True):
         exponent = np.zeros_like(signal)
-        for one, thickness in zip(mu, thicknesses, strict=True):
+        for one, thickness in zip(mu, planes, strict=True):
             exponent -= one * thickness
         left = draws.exp_portable(exponent)
         signal, square = signal + weight * left, square + worth * left
@@ -75,7 +96,40 @@ def poisson(expected: Image, seed: int, frame: int) -> Image:
 
 def blur(image: Image, sigma_px: float) -> Image:
     """Separable Gaussian; beyond the border the border pixel holds."""
-    half = blur_weights(sigma_px).astype(float)
+    return separable(image, blur_weights(sigma_px))
+
+
+def convolve(image: Image, quarter: NDArray[np.float32]) -> Image:
+    """Every pixel from its neighbours by a filter that is mirrored in both axes."""
+    radius = len(quarter) - 1
+    padded = np.pad(image.astype(float), radius, mode="edge")
+    height, width = image.shape
+    total = np.zeros(image.shape)
+    for down in range(-radius, radius + 1):
+        for across in range(-radius, radius + 1):
+            top, left = radius + down, radius + across
+            near = padded[top : top + height, left : left + width]
+            total += float(quarter[abs(down), abs(across)]) * near
+    return np.asarray(total, np.float32)
+
+
+def veiling_glare(image: Image, config: VeilingGlareConfig, pixel_spacing_mm: float) -> Image:
+    """A share of the signal spread by a Gaussian, on cells of many pixels."""
+    block, (rows, columns) = cell_grid((image.shape[0], image.shape[1]))
+    padded = np.zeros((rows * block, columns * block))
+    padded[: image.shape[0], : image.shape[1]] = image
+    cells = padded.reshape(rows, block, columns, block).sum(axis=(1, 3))
+    weights = glare_kernel(config, block, pixel_spacing_mm)["narrow"].astype(float)
+    down, across = (
+        weights[np.abs(np.subtract.outer(np.arange(n), np.arange(n)))] for n in (rows, columns)
+    )
+    spread = scatter_reference.between_cells(down @ cells @ across, image.shape, block)
+    return np.asarray((1 - config.fraction) * image + config.fraction * spread, np.float32)
+
+
+def separable(image: Image, weights: NDArray[np.float32]) -> Image:
+    """The same filter along rows and columns; beyond the border the border pixel holds."""
+    half = weights.astype(float)
     taps = np.concatenate([half[:0:-1], half])
     radius = len(half) - 1
     for axis in (1, 0):
@@ -208,11 +262,18 @@ class ReferenceChain:
         shape = (image.shape[-2], image.shape[-1])
         field = field_reference.field(shape, self._config, self._geometry)
         primary, gain = self._transmitted(image)
-        shaped = primary * field
+        layers = np.ones(shape)
+        for each, thickness in self._filters(primary):
+            layers = layers * np.exp(-each.mu_per_mm(FILTER_KEV) * thickness)
+        if self._config.focal_spot_mm > 0:
+            primary = self._focal_spot(primary)
+        shaped = primary * field * (layers if self._beam is None else 1)
         if self._config.scatter:
             given = self._config.scatter
             flat = image if self._beam is None else np.tensordot(self._scatter_mu, image, 1)
-            part = scatter_reference.scatter(flat, field, given, self._pitch_mm, self._beam)
+            part = scatter_reference.scatter(
+                flat, field * layers, given, self._pitch_mm, self._beam
+            )
             shaped = shaped + self._open_field * part
         image = shaped.astype(np.float32)
         if not self._config.poisson:
@@ -224,8 +285,19 @@ class ReferenceChain:
         one = np.ones(image.shape[-2:], np.float32)
         if self._beam is None:
             return expected_photons(image, self._open_field), one
-        expected, gain = polychromatic(image, self._beam, self._open_field)
+        expected, gain = polychromatic(image, self._beam, self._open_field, self._filters(one))
         return expected, gain if self._weighs_energy else one
+
+    def _filters(self, image: Image) -> tuple[BeamFilter, ...]:
+        config, shape = self._config, (image.shape[0], image.shape[1])
+        return beam_filters(config.wedge, config.bow_tie, shape, self._pitch_mm)
+
+    def _focal_spot(self, image: Image) -> Image:
+        given = required_geometry("focal_spot_mm", self._geometry)
+        width_mm = focal_spot_width_mm(
+            self._config.focal_spot_mm, given.source_to_detector_mm, given.source_to_isocenter_mm
+        )
+        return separable(image, focal_spot_taps(width_mm / self._pitch_mm))
 
     @property
     def _weighs_energy(self) -> bool:
@@ -236,10 +308,16 @@ class ReferenceChain:
         config, result = self._config, image
         if config.blur_sigma_mm > 0:
             result = blur(image, config.blur_sigma_mm / self._pitch_mm)
+        if config.mtf:
+            result = convolve(result, taps_of(config.mtf, self._pitch_mm))
         if config.image_intensifier:
             given = config.image_intensifier
+            if given.pin_cushion > 0:
+                result = field_reference.pin_cushion(given, result, self._pitch_mm)
             light = field_reference.image_intensifier(given, image.shape, self._pitch_mm)
             result = (result * light).astype(np.float32)
+        if config.veiling_glare:
+            result = veiling_glare(result, config.veiling_glare, self._pitch_mm)
         if config.lag:
             self._exposures.append(result)
             result = memory_reference.lag(config.lag, self._exposures).astype(np.float32)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fluoro.config import ScatterConfig
+from fluoro.config import ScatterConfig, VeilingGlareConfig
 from fluoro.imaging.field import Stage
 from fluoro.physics.beam import Beam
 from fluoro.physics.scatter import INTEGRAL_STEP, amplitude_table, scatter_kernel
 
-__all__ = ["add_stage", "cell_grid", "source_stage", "spread_stage"]
+__all__ = [
+    "add_stage",
+    "cell_grid",
+    "glare_kernel",
+    "glare_stages",
+    "source_stage",
+    "spread_stage",
+]
 
 MOST_CELLS = 32
 """Along the longer side: scatter is smooth, its kernels are several cells wide."""
@@ -52,6 +60,45 @@ def spread_stage(config: ScatterConfig, source: Any, cell_mm: float) -> Stage:
     )
     uniforms = {"source": source, "narrow": narrow, "wide": wide, "wide_height": kernel.b}
     return Stage("scatter_spread", uniforms)
+
+
+def glare_stages(
+    config: VeilingGlareConfig,
+    cell_sums: Callable[[int, Shape], Any],
+    on_cells: Callable[[Stage, Shape], Any],
+    shape: Shape,
+    pixel_spacing_mm: float,
+) -> Stage:
+    """Light that strays: the last stage, once sums over cells have been spread.
+
+    Args:
+        config: How much, and how far.
+        cell_sums: Sums of the picture over blocks, by the block's edge and the number of cells.
+        on_cells: Runs a stage on cells.
+        shape: Of the picture.
+        pixel_spacing_mm: Pixel pitch [mm].
+    """
+    block, cells = cell_grid(shape)
+    uniforms = {"source": cell_sums(block, cells), **glare_kernel(config, block, pixel_spacing_mm)}
+    spread = on_cells(Stage("scatter_spread", uniforms), cells)
+    return Stage(
+        "veiling_glare",
+        {
+            "cells": spread,
+            "cells_size": (cells[1], cells[0], 1),
+            "block": float(block),
+            "fraction": float(config.fraction),
+        },
+    )
+
+
+def glare_kernel(config: VeilingGlareConfig, block: int, pixel_spacing_mm: float) -> dict[str, Any]:
+    """Weights of a normalised Gaussian by distance in cells, for sums over cells."""
+    apart = np.arange(MOST_CELLS) * block * pixel_spacing_mm / config.sigma_mm
+    bell = np.exp(-0.5 * apart**2)
+    area_px = (bell[0] + 2 * bell[1:].sum()) * block
+    weights = np.asarray(bell / area_px, np.float32)
+    return {"narrow": weights, "wide": np.zeros_like(weights), "wide_height": 0.0}
 
 
 def add_stage(

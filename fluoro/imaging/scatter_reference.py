@@ -12,7 +12,7 @@ from fluoro.imaging.scatter import cell_grid
 from fluoro.physics.beam import Beam
 from fluoro.physics.scatter import INTEGRAL_STEP, amplitude_table, scatter_kernel
 
-__all__ = ["amplitudes_per_mm2", "scatter", "scatter_pixel_by_pixel"]
+__all__ = ["amplitudes_per_mm2", "between_cells", "scatter", "scatter_pixel_by_pixel"]
 
 Image = NDArray[Any]
 
@@ -37,7 +37,12 @@ def scatter(
     padded[: source.shape[0], : source.shape[1]] = source
     cells = padded.reshape(rows, block, columns, block).sum(axis=(1, 3)) * pixel_spacing_mm**2
     received = _superposed(cells, config, block * pixel_spacing_mm) * config.grid_factor
-    for axis, count in enumerate(source.shape):
+    return between_cells(received, source.shape, block)
+
+
+def between_cells(received: Image, shape: tuple[int, ...], block: int) -> Image:
+    """Straight lines between the middles of cells, for every pixel."""
+    for axis, count in enumerate(shape):
         at = np.clip((np.arange(count) + 0.5) / block - 0.5, 0, received.shape[axis] - 1)
         lower = np.minimum(at.astype(int), max(received.shape[axis] - 2, 0))
         upper = np.minimum(lower + 1, received.shape[axis] - 1)

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fluoro.config import DetectorResponseConfig, XrayConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.field import Stage
+from fluoro.imaging.filters import BeamFilter
 from fluoro.physics.beam import Beam, make_beam
 from fluoro.physics.detector import DetectorResponse, csi_g_per_cm2
 from fluoro.physics.dose import PATIENT_MM, detector_photons, open_field_photons
@@ -21,6 +23,7 @@ from fluoro.physics.tissues import is_tissue
 __all__ = [
     "Beams",
     "detector_signal_of",
+    "filter_mu",
     "open_field_of",
     "response_of",
     "scatter_integrals_stage",
@@ -119,9 +122,16 @@ def detector_signal_of(beam: Beam | None, kerma_ngy: float, pixel_spacing_mm: fl
 
 
 def transmission_stage(
-    beam: Beam, thicknesses: Any, open_field: float, gain: Any, *, moments: bool
+    beam: Beam,
+    thicknesses: Any,
+    filters: Sequence[BeamFilter],
+    open_field: float,
+    gain: Any,
+    *,
+    moments: bool,
 ) -> Stage:
     """Expected signal behind the materials, and with `moments` what a quantum is worth there."""
+    maps = np.stack([each for _, each in filters]) if filters else gain
     return Stage(
         "polychromatic_moments" if moments else "polychromatic",
         {
@@ -131,9 +141,18 @@ def transmission_stage(
             "weights": (open_field * beam.quadrature.weights).astype(np.float32),
             "noise_weights": (open_field * beam.noise_weights).astype(np.float32),
             "energy_count": len(beam.mu_per_mm),
+            "filters": maps,
+            "filter_count": len(filters),
+            "filter_mu": filter_mu(beam, filters).astype(np.float32) if filters else gain,
             "gain": gain,
         },
     )
+
+
+def filter_mu(beam: Beam, filters: Sequence[BeamFilter]) -> NDArray[np.float64]:
+    """Attenuation [1/mm] of filters at the beam's energies, shape (energies, filters)."""
+    energies = beam.quadrature.energies_kev
+    return np.stack([each.mu_per_mm(energies) for each, _ in filters], axis=1)
 
 
 def scatter_integrals_stage(materials: Sequence[Material], thicknesses: Any) -> Stage:
