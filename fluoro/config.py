@@ -37,6 +37,7 @@ from fluoro.compat.settings import (  # the few-line API's, importable from here
     XrayPhysics,
 )
 from fluoro.errors import InputError
+from fluoro.material_names import material_names
 from fluoro.mistakes import KeyValueError, mistakes, shown
 from fluoro.presets import carm_preset, carm_presets
 from fluoro.yaml_text import parse_yaml, read_mapping
@@ -163,10 +164,8 @@ PixelRange = Annotated[
 
 
 def _known_material(name: str) -> str:
-    from fluoro.physics.materials import materials
-
-    if name not in materials():
-        raise ValueError(f"must be one of {', '.join(materials())}, got {shown(name)}")
+    if name not in material_names():
+        raise ValueError(f"must be one of {', '.join(material_names())}, got {shown(name)}")
     return name
 
 
