@@ -7,7 +7,7 @@ import json
 import subprocess
 import tempfile
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,28 @@ class PeerProcess(Contestant):
             shift_gradient=None if slope is None else np.array(slope),
         )
 
+    def render(self, view: View) -> NDArray[np.float32]:
+        """A view's line integrals, shape (height, width)."""
+        self.set_view(view)
+        picture = self.run(FORWARD, keep=True).picture
+        assert picture is not None
+        return np.asarray(picture, np.float32)
+
+    def register(
+        self, target: NDArray[np.float32], start: View, method: Mapping[str, float]
+    ) -> dict[str, Any]:
+        """What the program's registration answers: pose, time, iterations.
+
+        Args:
+            target: Larger where more was in the beam, shape (height, width).
+            start: Where the search starts.
+            method: Iterations, rates and the correlation that is enough.
+        """
+        path = self._folder / "target.npy"
+        np.save(path, target)
+        self.set_view(start)
+        return self._ask("register", target=str(path), **method)
+
     def close(self) -> None:
         """End the process."""
         self._process.stdin.close()  # type: ignore[union-attr]
@@ -190,16 +212,21 @@ def _pip_install(python: Path, *what: str) -> None:
 
 @contextlib.contextmanager
 def open_peers(
-    volume: MuVolume, *, threads: int, device: str, python: Path | None = None
+    volume: MuVolume,
+    *,
+    threads: int,
+    device: str,
+    python: Path | None = None,
+    names: Collection[str] = (),
 ) -> Iterator[list[PeerProcess]]:
-    """All peers that run on the device, with the volume loaded."""
+    """Those peers that run on the device, with the volume loaded; no names: all of them."""
     found: list[PeerProcess] = []
     python = python or make_environment()
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         np.save(folder / "volume.npy", volume.mu_zyx)
         for program in PEERS:
-            if device in program.devices:
+            if device in program.devices and (program.name in names or not names):
                 peer = PeerProcess(program, python, volume, folder, threads=threads, device=device)
                 stack.callback(peer.close)
                 found.append(peer)

@@ -13,10 +13,11 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
-__all__ = ["plot_projectors", "plot_scaling"]
+__all__ = ["plot_projectors", "plot_registration", "plot_scaling"]
 
 OURS, THEIRS = "#1f6fb4", "#9a9a9a"
 COLORS = {"march": "#1f6fb4", "joseph": "#d1701f"}
+REGISTRARS = (("fluoro", OURS, "o"), ("nanodrr", "#c03030", "x"))
 TASKS = {"forward": "forward", "forward+gradient": "forward + pose gradient"}
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 
@@ -98,6 +99,36 @@ def _growth(ax: Axes, series: Mapping[str, Any]) -> None:
     ax.margins(y=0.3)
     ax.yaxis.set_minor_locator(NullLocator())
     ax.legend(title="exponent, wall (processor)", frameon=False, fontsize=7, title_fontsize=7)
+
+
+def plot_registration(path: Path, rows: Sequence[Row]) -> None:
+    """Error at the end over error at the start, a panel a target; and the time that it took."""
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, len(kinds) + 1, figsize=(13, 3.6), layout="constrained")
+        for ax, kind in zip(axes, kinds, strict=False):
+            _ends(ax, [row for row in rows if row["kind"] == kind], kind)
+        _times(axes[-1], rows)
+        _save(figure, path)
+
+
+def _ends(ax: Axes, rows: Sequence[Row], kind: str) -> None:
+    for program, color, mark in REGISTRARS:
+        mine = [row for row in rows if row["program"] == program]
+        starts, ends = ([row[key] for row in mine] for key in ("start_mtre_mm", "mtre_mm"))
+        ax.plot(starts, ends, mark, color=color, label=program, markersize=4)
+    ax.axhline(2.0, color="k", linewidth=0.6, linestyle=":")
+    ax.set(yscale="log", title=kind, xlabel="mTRE of the start [mm]", ylabel="mTRE found [mm]")
+    ax.set_ylim(5e-3, 200)
+    ax.legend(frameon=False, fontsize=7)
+
+
+def _times(ax: Axes, rows: Sequence[Row]) -> None:
+    for program, color, mark in REGISTRARS:
+        mine = [row for row in rows if row["program"] == program]
+        starts, times = ([row[key] for row in mine] for key in ("start_mtre_mm", "cpu_seconds"))
+        ax.plot(starts, times, mark, color=color, label=program, markersize=4)
+    ax.set(yscale="log", title="all", xlabel="mTRE of the start [mm]", ylabel="processor time [s]")
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -9,6 +9,8 @@ import torch
 from nanodrr.camera import make_rt_inv
 from nanodrr.data import Subject
 from nanodrr.drr import DRR
+from nanodrr.metrics import NormalizedCrossCorrelation2d
+from nanodrr.registration import Registration
 
 from benchmarks.peers.torch_peer import TorchPeer
 
@@ -34,7 +36,40 @@ class Peer(TorchPeer):
 
     def picture(self, rotation: torch.Tensor, translation: torch.Tensor) -> torch.Tensor:
         """Line integrals, shape (height, width)."""
-        rt_inv = make_rt_inv(
+        return self.drr(self.subject, self.camera(rotation, translation))[0, 0]
+
+    def camera(self, rotation: torch.Tensor, translation: torch.Tensor) -> torch.Tensor:
+        """World from camera, shape (1, 4, 4)."""
+        return make_rt_inv(
             rotation, translation, orientation=self.orientation, isocenter=self.isocenter
         )
-        return self.drr(self.subject, rt_inv)[0, 0]
+
+    def register(self, target: np.ndarray, method: dict[str, Any]) -> dict[str, Any]:
+        """Adam on the correlation, first on half the pixels, with rates that fall to zero.
+
+        nanodrr's own tutorial keeps the rates for 500 iterations, all on the whole detector.
+        """
+        whole = torch.from_numpy(target).to(self.device)[None, None]
+        fixed = torch.nn.functional.avg_pool2d(whole, 2)
+        start, drr = self.camera(self.rotation, self.translation), self.drr
+        k_inv = drr.k_inv.clone()  # rescale_ changes what it is given
+        reg = Registration(self.subject, start, k_inv, drr.sdd, drr.height, drr.width)
+        reg.rescale_(0.5)
+        rates = zip((reg._rot, reg._xyz), (method["rate_rad"], method["rate_mm"]), strict=True)
+        adam = torch.optim.Adam([{"params": [p], "lr": r} for p, r in rates], maximize=True)
+        fall = torch.optim.lr_scheduler.CosineAnnealingLR(adam, method["iterations"])
+        likeness = NormalizedCrossCorrelation2d()
+        for done in range(1, method["iterations"] + 1):
+            if done == method["coarse_iterations"] + 1:
+                reg.rescale_(2.0)
+                fixed = whole
+            adam.zero_grad()
+            ncc = likeness(fixed, reg(n_samples=method["samples"]))
+            ncc.backward()
+            adam.step()
+            fall.step()
+        return {
+            "iterations": done,
+            "ncc": ncc.item(),
+            "ras_motion": (reg.pose @ start.inverse())[0].detach().cpu().tolist(),
+        }

@@ -3,8 +3,9 @@
     python -m benchmarks.peers.serve
 
 Runs in the peers' environment, which has no fluoro. Commands: `open` (the program, its volume and
-threads), `view` (a pose in the program's own words), `run` (a task, timed in here: starting up,
-loading the volume and handing the picture over are left out).
+threads), `view` (a pose in the program's own words), `run` (a task) and `register` (from the pose
+that was taken). The last two are timed in here: starting up, loading the volume and handing the
+pictures over are left out.
 """
 
 from __future__ import annotations
@@ -46,6 +47,12 @@ class Server:
             "cpu_seconds": cpu_seconds,
             "shift_gradient": None if shift_gradient is None else list(map(float, shift_gradient)),
         }
+
+    def register(self, target: str, **method: Any) -> dict[str, Any]:
+        """Find the pose of the picture in a file."""
+        picture = np.load(target)
+        found, seconds, cpu_seconds = timed(lambda: self.peer.register(picture, method))
+        return {**found, "seconds": seconds, "cpu_seconds": cpu_seconds}
 
 
 def main() -> None:

@@ -148,7 +148,7 @@ class MethodConfig(Section):
     )
     measure: Literal[
         "mse", "ncc", "local_ncc", "multiscale_ncc", "gradient_ncc", "mutual_information"
-    ] = Field("multiscale_ncc", description="Likeness, on the last level.")
+    ] = Field("local_ncc", description="Likeness, on the last level.")
     optimiser: Literal["levenberg_marquardt", "adam", "lbfgs"] = Field(
         "levenberg_marquardt", description="On the last level."
     )
@@ -173,7 +173,9 @@ class MethodConfig(Section):
     )
     multi_start: SpreadConfig = SpreadConfig()
     attempts: Annotated[int, Field(ge=1, le=8)] = Field(
-        2, description="Rounds of ever wider starts while the pose is not believed."
+        2,
+        description="Rounds of ever wider starts, while the pose that the given start leads to is "
+        "not believed.",
     )
     projector: Literal["march", "joseph", "slab"] = Field(
         "joseph",

@@ -36,6 +36,8 @@ __all__ = ["Registrar", "register"]
 Array = NDArray[np.float64]
 Watcher = Callable[[Step], None]
 
+GIVEN_START = -1
+"""The attempt before those with many starts: where it is believed, nothing else need be rendered."""
 FIRST_ROUND, SECOND_ROUND = 12, 3
 """Starts that go on after scoring, and after a few iterations on the coarsest level."""
 FIRST_ITERATIONS = 6
@@ -198,11 +200,11 @@ class _Search:
         self._bounds = Bounds(lower=-reach, upper=reach)
 
     def run(self) -> RegistrationResult:
-        """Attempts from ever more and wider starts, until one is believed."""
+        """From the given start, then from ever more and wider starts, until one is believed."""
         started = time.perf_counter()
-        attempts = self._settings.attempts if self._settings.multi_start.starts > 1 else 1
+        rounds = self._settings.attempts if self._settings.multi_start.starts > 1 else 0
         found: list[_Judged] = []
-        for attempt in range(attempts):
+        for attempt in (GIVEN_START, *range(rounds)):
             found.append(self._attempt(attempt))
             if found[-1].verdict.converged:
                 break
@@ -248,9 +250,10 @@ class _Search:
 
     def _coarsest(self, width_px: int, attempt: int) -> list[_Candidate]:
         problem = self._problem(width_px, "ncc")
+        if attempt == GIVEN_START:
+            given = _Candidate(point=np.zeros(int(self._chart.free.sum())), cost=np.inf)
+            return [self._refine(problem, width_px, 0, given)]
         starts = self._starts(attempt)
-        if len(starts) == 1:
-            return [self._refine(problem, width_px, 0, _Candidate(point=starts[0], cost=np.inf))]
         costs = problem.costs(starts)
         order = np.argsort(costs, kind="stable")[:FIRST_ROUND].tolist()
         chosen = sorted({0, *order})  # the given start always has its chance

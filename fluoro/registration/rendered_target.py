@@ -13,9 +13,10 @@ from fluoro.geometry.projection import View
 from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.frame import to_uint8
 from fluoro.registration.prepare import TargetKind
+from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.renderer import DrrRenderer
 
-__all__ = ["rendered_picture"]
+__all__ = ["pictured", "rendered_picture"]
 
 FULL_SCALE = 1.25
 """Signal, relative to the open field, that a raw picture's largest value stands for."""
@@ -42,11 +43,32 @@ def rendered_picture(
             float32; display: 8-bit grey levels by the chain's window and polarity.
         seed: Of the noise.
     """
+    return pictured(renderer.device, renderer.render(view), geometry, chain, kind, seed)
+
+
+def pictured(
+    device: ComputeDevice,
+    integrals: Any,
+    geometry: CarmGeometry,
+    chain: ImageChainConfig,
+    kind: TargetKind,
+    seed: int,
+) -> NDArray[Any]:
+    """Line integrals of whatever source as a picture with the chain's noise, same shape.
+
+    Args:
+        device: Where the line integrals lie.
+        integrals: Shape (height, width), float32.
+        geometry: The detector.
+        chain: As for `rendered_picture`.
+        kind: As for `rendered_picture`.
+        seed: Of the noise.
+    """
     settings = _chain_for(chain, kind)
-    shown = ImageChain(renderer.device, seed).apply(
-        renderer.render(view), settings, 0, geometry.pixel_spacing_mm, geometry
+    shown = ImageChain(device, seed).apply(
+        integrals, settings, 0, geometry.pixel_spacing_mm, geometry
     )
-    image = renderer.device.to_host(shown)
+    image = device.to_host(shown)
     if kind == "raw":
         return np.asarray(np.rint(image * np.iinfo(np.uint16).max).astype(np.uint16))
     if kind == "log":

@@ -107,7 +107,8 @@ class RegistrationSettings:
             as many.
         voxels_per_pixel: Voxels of a level's volume are joined up to this many pixels' width at
             the isocentre; 0: the full volume on each level.
-        measure: On the last level; the ones before use "multiscale_ncc", or "ncc" on the first,
+        measure: On the last level; "local_ncc" (tiles of 1/16 of the width) bears scatter and
+            shading best; the levels before use "multiscale_ncc", or "ncc" on the first,
             unless the measure is "mutual_information", which serves on all.
         optimiser: On the last level; the ones before use Levenberg-Marquardt where the measure
             is a sum of squares, else L-BFGS.
@@ -122,8 +123,8 @@ class RegistrationSettings:
         least_agreement: Least median correlation of fine structure, tile by tile, at which a
             pose is believed (fluoro.registration.verdict).
         multi_start: Starts on the coarsest level.
-        attempts: While the pose is not believed, so many rounds of ever wider starts; without
-            effect on a single start.
+        attempts: While the pose that the given start leads to is not believed, so many rounds of
+            ever wider starts; without effect where `multi_start` has a single start.
         projector: Of the renderer: "joseph", or "slab", which is faster, or "march".
 
     Raises:
@@ -132,7 +133,7 @@ class RegistrationSettings:
 
     widths_px: tuple[int, ...] = (32, 64, 128)
     voxels_per_pixel: float = 0.5
-    measure: MeasureName = "multiscale_ncc"
+    measure: MeasureName = "local_ncc"
     optimiser: OptimiserName = "levenberg_marquardt"
     loss: Loss = "huber"
     max_iterations: int = 25
@@ -175,7 +176,7 @@ def make_measure(name: MeasureName, image: Any, mask: Any) -> Measure:
         width = min(image.shape)
         return MultiScaleNcc(image, mask, tiles_px=(0, max(4, width // 4), max(4, width // 8)))
     if name == "local_ncc":
-        return LocalNcc(image, mask, tile_px=max(4, min(image.shape) // 8))
+        return LocalNcc(image, mask, tile_px=max(8, min(image.shape) // 16))
     return MEASURES[name](image, mask)
 
 
