@@ -199,7 +199,8 @@ def say_conditions(results: dict[str, Any]) -> str:
         f"{beside}Tracking, {track['frames']} frames of a noisy sweep, 128 x 128 pixels: "
         f"{track['estimates_per_second']:.1f} estimates a second, "
         f"{track['cpu_seconds_per_estimate']:.3f} s of processor each; {track['believed']} "
-        f"believed, median mTRE {track['median_mm']:.2f} mm, 95th percentile {track['p95_mm']:.2f} mm.\n"
+        f"believed, median mTRE {track['median_mm']:.2f} mm, "
+        f"95th percentile {track['p95_mm']:.2f} mm.\n"
         f"{machine['processor']}, {machine['cores']} cores, {machine['vector_units']}; "
         f"load average {min(loads)} to {max(loads)}"
     )

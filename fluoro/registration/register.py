@@ -37,7 +37,7 @@ Array = NDArray[np.float64]
 Watcher = Callable[[Step], None]
 
 GIVEN_START = -1
-"""The attempt before those with many starts: where it is believed, nothing else need be rendered."""
+"""The attempt before those with many starts: where it is believed, that is all."""
 FIRST_ROUND, SECOND_ROUND = 12, 3
 """Starts that go on after scoring, and after a few iterations on the coarsest level."""
 FIRST_ITERATIONS = 6
