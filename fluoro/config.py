@@ -1002,6 +1002,14 @@ class PointsCurve(Section):
 LutConfig = Annotated[SigmoidCurve | GammaCurve | PointsCurve, Field(discriminator="kind")]
 
 
+class TubeStep(Section):
+    """A tube voltage, and the most that current and pulse may be at it."""
+
+    tube_voltage_kv: Annotated[int, Field(ge=40, le=150)] = Field(description="[kV]")
+    tube_current_ma: Positive = Field(description="Largest tube current [mA].")
+    pulse_width_ms: Positive = Field(description="Length of a pulse [ms].")
+
+
 class BrightnessConfig(Section):
     """Automatic brightness control: the dose follows what reaches the detector.
 
@@ -1024,6 +1032,18 @@ class BrightnessConfig(Section):
     dead_band: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.05, description="Relative error up to which nothing is changed."
     )
+    tube_steps: Annotated[tuple[TubeStep, ...], Strict(False), Field(max_length=16)] = Field(
+        (),
+        description="With xray: voltages that the control takes in turn, each once the current of "
+        "the one before is at its limit; []: the voltage stays, the current follows.",
+    )
+
+    @model_validator(mode="after")
+    def _voltages_ascend(self) -> BrightnessConfig:
+        voltages = [step.tube_voltage_kv for step in self.tube_steps]
+        if any(b <= a for a, b in itertools.pairwise(voltages)):
+            raise KeyValueError("tube_steps", f"must have ascending voltages, got {voltages}")
+        return self
 
     @model_validator(mode="after")
     def _in_order(self) -> BrightnessConfig:
@@ -1172,6 +1192,16 @@ class ImageChainConfig(Section):
     lut: LutConfig | None = Field(None, description="Curve of the display; null: straight.")
 
     @model_validator(mode="after")
+    def _tube_steps_need_a_tube(self) -> ImageChainConfig:
+        if not (self.brightness and self.brightness.tube_steps):
+            return self
+        if self.xray is None or self.xray.spectrum or self.xray.spectrum_csv:
+            raise KeyValueError(
+                "brightness.tube_steps", "need xray with a tube_voltage_kv, no spectrum of its own"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _subtraction_needs_the_log(self) -> ImageChainConfig:
         if self.dsa and self.beer_lambert and not self.log:
             raise KeyValueError("dsa", "needs log: true, it is ln(mask) - ln(live)")
@@ -1182,8 +1212,6 @@ class ImageChainConfig(Section):
         charged = self.xray is not None and self.xray.charge_mas is not None
         if charged and "dose_ngy" in self.model_fields_set:
             raise KeyValueError("dose_ngy", "has no effect beside xray.tube_current_ma")
-        if charged and self.brightness:
-            raise KeyValueError("brightness", "has no effect beside xray.tube_current_ma")
         return self
 
     @model_validator(mode="after")
@@ -1437,6 +1465,12 @@ class Config(Section):
                 f"must be less than carm.source_to_isocenter_mm ({end_mm:g}), "
                 f"got {collimator.source_to_collimator_mm:g}",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _motion_needs_march(self) -> Config:
+        if self.volume.motion and self.renderer.projector != "march":
+            raise KeyValueError("renderer.projector", "must be march with volume.motion")
         return self
 
     @model_validator(mode="after")

@@ -12,9 +12,8 @@ from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec
 from fluoro.geometry.labels import angle_label
 from fluoro.geometry.projection import View
 from fluoro.imaging.frame import FrameHeader
-from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.miss import explain_miss
-from fluoro.rendering.renderer import DrrRenderer
+from fluoro.rendering.patient_renderer import PatientRenderer
 from operators.messages import emit
 
 __all__ = ["DrrRendererOp"]
@@ -44,7 +43,7 @@ class DrrRendererOp(Operator):
         self,
         fragment: Any,
         *args: Any,
-        renderer: DrrRenderer | MaterialRenderer,
+        renderer: PatientRenderer,
         isocenter_xyz_mm: Sequence[float],
         free: Semaphore | None = None,
         **kwargs: Any,
@@ -68,7 +67,7 @@ class DrrRendererOp(Operator):
         header = header.stamped("render_start")
         view = header.geometry.view(header.pose, self._isocenter_xyz_mm)
         if header.pulse or self._integrals is None:
-            self._integrals = self._renderer.render(view)
+            self._integrals = self._renderer.render(view, header.time_s, header.injected_s)
         integrals = self._integrals
         emit(self, output, "integrals", integrals, header.stamped("render_end"))
         if self._free:

@@ -26,8 +26,7 @@ from fluoro.imaging.dose_meter import DoseMeter
 from fluoro.io.recorder import Recorder
 from fluoro.registration.servo import Servo
 from fluoro.rendering.devices import ComputeDevice
-from fluoro.rendering.material_renderer import MaterialRenderer
-from fluoro.rendering.renderer import DrrRenderer
+from fluoro.rendering.patient_renderer import PatientRenderer
 from operators.bag_pictures import BagPicturesOp
 from operators.console import ConsoleOp
 from operators.dds import DdsParts
@@ -60,7 +59,7 @@ class Parts:
     """What the operators work with; made before the graph, closed after it."""
 
     device: ComputeDevice
-    renderer: DrrRenderer | MaterialRenderer
+    renderer: PatientRenderer
     chain: ImageChain
     trajectory: Trajectory
     geometry: CarmGeometry

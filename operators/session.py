@@ -35,9 +35,8 @@ from fluoro.io.sample import EvenSample
 from fluoro.io.writing import writing
 from fluoro.paths import output_dir
 from fluoro.rendering.choose import open_device
-from fluoro.rendering.material_renderer import MaterialRenderer
-from fluoro.rendering.renderer import DrrRenderer
-from fluoro.volume.load import load_volume, material_volume
+from fluoro.rendering.patient_renderer import PatientRenderer, make_patient
+from fluoro.volume.load import load_volume
 from fluoro.volume.surface import bone_surface, skin_surface
 from fluoro.volume.volumes import MuVolume
 from operators.dds import bag_trajectory, open_dds, open_pictures
@@ -169,33 +168,19 @@ class _Session:
         )
         self._signals = StopSignals(self._stop)
 
-    def _prepared(self) -> tuple[DrrRenderer | MaterialRenderer, ImageChain]:
+    def _prepared(self) -> tuple[PatientRenderer, ImageChain]:
         """Renderer and image chain, their kernels compiled: the first picture comes at once."""
         config, what = self._config, "preparing the kernels"
         self._reporter.stage(what, 0.0)
-        renderer = self._make_renderer()
-        chain = ImageChain(self._device, self._seed, getattr(renderer, "materials", ()))
+        renderer = make_patient(config, self._volume, self._device)
+        chain = ImageChain(self._device, self._seed, renderer.materials)
         view = self._geometry.view(self._trajectory(0.0), self._isocenter_xyz_mm)
         geometry = self._geometry
-        chain.apply(
-            renderer.render(view), config.image_chain, 0, geometry.pixel_spacing_mm, geometry
-        )
+        injected_s = 0.0 if config.volume.contrast else None
+        integrals = renderer.render(view, 0.1, injected_s)
+        chain.apply(integrals, config.image_chain, 0, geometry.pixel_spacing_mm, geometry)
         self._reporter.stage(what, 1.0)
         return renderer, chain
-
-    def _make_renderer(self) -> DrrRenderer | MaterialRenderer:
-        """Line integrals, or thicknesses of materials for a beam of many energies."""
-        config, wanted = self._config, self._config.renderer
-        if config.image_chain.xray is None:
-            return DrrRenderer(
-                self._volume, self._device, projector=wanted.projector, step_mm=wanted.step_mm
-            )
-        return MaterialRenderer(
-            material_volume(config.volume, self._volume),
-            self._device,
-            projector=wanted.projector,
-            step_mm=wanted.step_mm,
-        )
 
     def _make_registration(self, stack: ExitStack) -> RegistrationParts | None:
         """Tracker or optimiser, on a device of its own: it renders while the stream does."""

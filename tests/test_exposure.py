@@ -15,6 +15,7 @@ from fluoro.imaging.dose_meter import DoseMeter, Pulse, field_area_cm2
 from fluoro.imaging.frame import FrameHeader
 from fluoro.imaging.pulses import PulseClock, is_pulse
 from fluoro.physics.dose import MU_WATER_70_KEV_PER_MM, open_kerma_ngy, reference_distance_mm
+from fluoro.physics.materials import material
 from fluoro.physics.spectrum import tube_spectrum
 from fluoro.rendering.cpu_device import CpuDevice
 
@@ -128,6 +129,89 @@ def test_only_the_region_is_measured(device):
     picture[16:48, 20:40] = WATER_20_CM
     chain.apply(picture, config, 0, 0.5)
     assert chain.pulse.measured_ngy == pytest.approx(20.0, rel=1e-4)
+
+
+# The tube
+
+STEPS = [
+    {"tube_voltage_kv": 60, "tube_current_ma": 20.0, "pulse_width_ms": 5.0},
+    {"tube_voltage_kv": 80, "tube_current_ma": 40.0, "pulse_width_ms": 5.0},
+    {"tube_voltage_kv": 100, "tube_current_ma": 80.0, "pulse_width_ms": 8.0},
+]
+
+
+def tube_run(device, water_mm, brightness, frames=12, **xray):
+    """What each pulse was made with, behind so much water each time."""
+    found = [material("water")]
+    chain = ImageChain(device, 1, found)
+    config = chain_config(brightness=brightness, xray={"energies": 3, **xray})
+    pulses = []
+    for number in range(frames):
+        layer = np.full((1, *SHAPE), water_mm, np.float32)
+        chain.apply(layer, config, number, 0.5, GEOMETRY)
+        pulses.append(chain.pulse)
+    return pulses
+
+
+def behind_water_ngy(kv, mas):
+    """Air kerma at the detector, from the spectrum itself."""
+    beam = tube_spectrum(kv, 3.0).filtered("water", 200.0)
+    return beam.kerma_ugy * 1000 * mas * (1000 / 1200) ** 2
+
+
+def test_a_tube_of_its_own_charge_gives_the_dose_of_its_spectrum(device):
+    chain = ImageChain(device, 1, [material("water")])
+    xray = {"tube_voltage_kv": 70, "tube_current_ma": 50.0, "pulse_width_ms": 6.0, "energies": 3}
+    chain.apply(np.zeros((1, *SHAPE), np.float32), chain_config(xray=xray), 0, 0.5, GEOMETRY)
+    pulse = chain.pulse
+    assert pulse.dose_ngy == pytest.approx(behind_water_ngy(70, 0.3))
+    assert (pulse.tube.tube_voltage_kv, pulse.tube.pulse_width_ms) == (70, 6.0)
+    assert pulse.tube.tube_current_ma == pytest.approx(50.0)
+    open_ngy = tube_spectrum(70, 3.0).kerma_ugy * 1000 * 0.3 * (1000 / 1200) ** 2
+    assert pulse.open_ngy == pytest.approx(open_ngy)
+
+
+def test_the_control_moves_the_current_where_the_voltage_stays(device):
+    brightness = {"target_ngy": 20.0, "slew": 10.0, "dead_band": 0.01}
+    xray = {"tube_voltage_kv": 80, "tube_current_ma": 5.0, "pulse_width_ms": 5.0}
+    last = tube_run(device, 240.0, brightness, **xray)[-1]
+    assert last.measured_ngy == pytest.approx(20.0, rel=0.02)
+    assert last.tube.tube_voltage_kv == 80
+    assert behind_water_ngy(80, last.tube.charge_mas) == pytest.approx(last.dose_ngy)
+
+
+def test_the_control_takes_a_higher_voltage_once_the_current_is_at_its_limit(device):
+    brightness = {"target_ngy": 10.0, "least_dose_ngy": 0.1, "slew": 2.0, "tube_steps": STEPS}
+    thin, thick = (tube_run(device, water_mm, brightness)[-1] for water_mm in (80.0, 300.0))
+    assert (thin.tube.tube_voltage_kv, thick.tube.tube_voltage_kv) == (60, 100)
+    for pulse in (thin, thick):
+        assert pulse.measured_ngy == pytest.approx(10.0, rel=0.06)
+        step = next(s for s in STEPS if s["tube_voltage_kv"] == pulse.tube.tube_voltage_kv)
+        assert pulse.tube.tube_current_ma <= step["tube_current_ma"]
+
+
+def test_a_step_is_left_downwards_only_with_current_to_spare(device):
+    """No thickness makes the voltage change for ever: it may, while the dose settles."""
+    brightness = {"target_ngy": 10.0, "slew": 1.5, "tube_steps": STEPS}
+    for water_mm in (150.0, 200.0, 250.0, 270.0, 290.0, 300.0):
+        pulses = tube_run(device, water_mm, brightness, frames=24)[12:]
+        assert len({pulse.tube.tube_voltage_kv for pulse in pulses}) == 1
+        assert pulses[-1].measured_ngy == pytest.approx(10.0, rel=0.06)
+
+
+def test_the_last_step_is_all_the_tube_has(device):
+    brightness = {"target_ngy": 20.0, "most_dose_ngy": 1e6, "slew": 4.0, "tube_steps": STEPS}
+    last = tube_run(device, 400.0, brightness)[-1]
+    assert last.tube.tube_voltage_kv == 100
+    assert last.tube.tube_current_ma == pytest.approx(80.0)
+    assert last.measured_ngy < 10.0
+
+
+def test_tube_steps_need_a_tube_and_ascend():
+    with pytest.raises(ValueError, match="need xray with a tube_voltage_kv"):
+        chain_config(brightness={"tube_steps": STEPS})
+    with pytest.raises(ValueError, match="must have ascending voltages"):
+        chain_config(brightness={"tube_steps": STEPS[::-1]}, xray={})
 
 
 # Pulses

@@ -161,7 +161,7 @@ class LiveControls:
             state,
             limits=_limits(config, state),
             follows_stream=source.kind != "console",
-            dose_has_effect=chain.poisson and not chain.brightness,
+            dose_has_effect=_dose_has_effect(chain),
             features=_features(config),
         )
 
@@ -253,6 +253,12 @@ def pose_values(pose: CarmPose) -> dict[str, float]:
 
 def _wrapped(angle_deg: float) -> float:
     return (angle_deg + 180.0) % 360.0 - 180.0
+
+
+def _dose_has_effect(chain: ImageChainConfig) -> bool:
+    """Whether the dose is a user's to set, and shows."""
+    charged = chain.xray is not None and chain.xray.charge_mas is not None
+    return chain.poisson and not chain.brightness and not charged
 
 
 def _features(config: Config) -> set[str]:

@@ -73,12 +73,15 @@ def frame_message(frame: FluoroFrame, jpeg_quality: int) -> bytes:
     return packed(header, _jpeg(to_uint8(frame.image), jpeg_quality))
 
 
-def _dose(exposure: Exposure | None) -> dict[str, float] | None:
+def _dose(exposure: Exposure | None) -> dict[str, float | None] | None:
     """What the picture was made with, and what the run has cost so far."""
     if exposure is None:
         return None
-    total = exposure.total
+    total, tube = exposure.total, exposure.pulse.tube
     return {
+        "tube_voltage_kv": tube.tube_voltage_kv if tube else None,
+        "tube_current_ma": tube.tube_current_ma if tube else None,
+        "charge_mas": tube.charge_mas if tube else None,
         "dose_ngy": exposure.pulse.dose_ngy,
         "kerma_area_mgycm2": total.kerma_area_mgycm2,
         "reference_kerma_mgy": total.reference_kerma_mgy,

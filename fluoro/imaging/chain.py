@@ -13,6 +13,7 @@ temporal filter remember earlier frames (`fluoro.imaging.memory`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from fluoro.imaging.brightness import next_dose_ngy, roi_box
 from fluoro.imaging.curve import curve_table
 from fluoro.imaging.dose_meter import Pulse
 from fluoro.imaging.dsa import dsa_turn
+from fluoro.imaging.exposure import pulse_of
 from fluoro.imaging.field import (
     Stage,
     field_stages,
@@ -115,6 +117,9 @@ class ImageChain:
         Raises:
             InputError: A stage needs a geometry that is not given.
         """
+        memory = self._memory
+        memory.begin(integrals.shape[-2:], frame_number, config)
+        made, config = pulse_of(config, memory, geometry)
         beam = self._beams.beam(config.xray) if config.xray else None
         _require_planes(integrals.shape, len(self._beams.materials) if beam else 0)
         chain = _Run(
@@ -125,10 +130,8 @@ class ImageChain:
             beam,
             self._beams.materials,
         )
-        memory = self._memory
-        memory.begin(integrals.shape[-2:], frame_number, config)
         if pulse or not memory.has("held"):
-            chain.set_dose(config, pixel_spacing_mm, memory, geometry)
+            chain.set_dose(config, made, pixel_spacing_mm, geometry)
             chain.expose(config, pixel_spacing_mm, geometry)
             chain.detect(config, pixel_spacing_mm, memory)
             chain.regulate(config, memory)
@@ -181,16 +184,13 @@ class _Run:
     def set_dose(
         self,
         config: ImageChainConfig,
+        made: Pulse,
         pixel_spacing_mm: float,
-        memory: FrameMemory,
         geometry: CarmGeometry | None,
     ) -> None:
         """The pulse's dose, and the photons that the signal is relative to."""
-        dose_ngy = float(config.dose_ngy)
-        if config.brightness:
-            dose_ngy = memory.value("brightness", dose_ngy)
-        self.pulse = Pulse(dose_ngy=dose_ngy)
-        opened = open_field_of(config.xray, self._beam, dose_ngy, pixel_spacing_mm, geometry)
+        self.pulse = made
+        opened = open_field_of(config.xray, self._beam, made.dose_ngy, pixel_spacing_mm, geometry)
         self._open_field = self._reference = opened
         if config.brightness:
             self._per_ngy = detector_signal_of(self._beam, 1.0, pixel_spacing_mm)
@@ -216,7 +216,7 @@ class _Run:
         total = float(np.sum(self._device.to_host(rows), dtype=float))
         measured_ngy = total / ((right - left) * (bottom - top)) / self._per_ngy
         dose_ngy = self.pulse.dose_ngy
-        self.pulse = Pulse(dose_ngy=dose_ngy, measured_ngy=measured_ngy)
+        self.pulse = replace(self.pulse, measured_ngy=measured_ngy)
         held = config.dsa is not None and memory.number >= config.dsa.first_frame
         if not held:
             dose_ngy = next_dose_ngy(config.brightness, dose_ngy, measured_ngy)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from fluoro.config import ImageChainConfig, RectangleCollimator
 from fluoro.geometry.carm import CarmGeometry
+from fluoro.imaging.tube import TubeSetting
 from fluoro.physics.dose import SKIN_DOSE_PER_KERMA, open_kerma_ngy, reference_distance_mm
 
 __all__ = ["DoseMeter", "DoseTotal", "Exposure", "Pulse", "field_area_cm2"]
@@ -23,10 +24,15 @@ class Pulse:
     Attributes:
         dose_ngy: Air kerma at the detector behind 20 cm of water [nGy].
         measured_ngy: What the brightness control measured at the detector [nGy]; None: it is off.
+        tube: Its setting; None: no tube is described.
+        open_ngy: Air kerma in the detector's plane with nothing in the beam [nGy]; None: that of
+            the nominal beam.
     """
 
     dose_ngy: float
     measured_ngy: float | None = None
+    tube: TubeSetting | None = None
+    open_ngy: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +100,8 @@ class DoseMeter:
         return Exposure(pulse=pulse, total=self.total)
 
     def _count(self, pulse: Pulse, config: ImageChainConfig, geometry: CarmGeometry) -> None:
-        at_detector_mgy = open_kerma_ngy(pulse.dose_ngy) * 1e-6
+        nominal_ngy = open_kerma_ngy(pulse.dose_ngy)
+        at_detector_mgy = (nominal_ngy if pulse.open_ngy is None else pulse.open_ngy) * 1e-6
         reference_mm = reference_distance_mm(geometry.source_to_isocenter_mm)
         nearer = (geometry.source_to_detector_mm / reference_mm) ** 2
         area_cm2 = field_area_cm2(config, geometry)

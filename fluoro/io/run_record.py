@@ -61,6 +61,7 @@ class RunRecord:
         self._numbers = array("q")
         self._doses_ngy = array("d")
         self._pulses = array("b")
+        self._tube = array("d")
         self._exposure: Exposure | None = None
         self._poses = array("d")
         self._stamps: dict[str, array[int]] = {}
@@ -87,7 +88,11 @@ class RunRecord:
         self._numbers.append(frame.number)
         self._pulses.append(frame.pulse)
         self._exposure = frame.exposure
-        self._doses_ngy.append(frame.exposure.pulse.dose_ngy if frame.exposure else math.nan)
+        pulse = frame.exposure.pulse if frame.exposure else None
+        self._doses_ngy.append(pulse.dose_ngy if pulse else math.nan)
+        tube = pulse.tube if pulse else None
+        self._tube.append((tube.tube_voltage_kv if tube else None) or math.nan)
+        self._tube.append(tube.charge_mas if tube else math.nan)
 
     def count_clamped(self, names: Iterable[str]) -> None:
         """Record which values of a pose a limit of the C-arm cut short."""
@@ -167,7 +172,13 @@ class RunRecord:
         dose_ngy = self._doses_ngy[index]
         if math.isnan(dose_ngy):
             return {}
-        return {"pulse": bool(self._pulses[index]), "dose_ngy": float(f"{dose_ngy:.6g}")}
+        kv, mas = self._tube[2 * index : 2 * index + 2]
+        tube = {"tube_voltage_kv": kv, "charge_mas": mas}
+        known = {
+            name: float(f"{value:.6g}") for name, value in tube.items() if not math.isnan(value)
+        }
+        pulse = {"pulse": bool(self._pulses[index]), "dose_ngy": float(f"{dose_ngy:.6g}")}
+        return pulse | known
 
     def _dose(self) -> dict[str, Any]:
         """What the run has cost the patient; nothing where nothing was exposed."""

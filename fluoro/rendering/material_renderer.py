@@ -13,6 +13,7 @@ from fluoro.errors import InputError
 from fluoro.geometry.motions import rigid_motions
 from fluoro.geometry.projection import View
 from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.moving_renderer import knot_steps, node_uniforms
 from fluoro.rendering.packing import pack_motions, pack_views
 from fluoro.rendering.renderer import check_volume, common_size, readable_in_pairs
 from fluoro.volume.grid import VolumeGrid
@@ -112,6 +113,39 @@ class MaterialRenderer:
                 "drr_tissues", "tissues", layer, batch, thicknesses=image, plane_count=planes[0]
             )
         return image
+
+    def render_moved(
+        self, view: View, displacements_mm: NDArray[np.float32], nodes: VolumeGrid
+    ) -> Any:
+        """Thickness of each material [mm] of one view, shape (materials, height, width), moved.
+
+        Args:
+            view: One view.
+            displacements_mm: As for `fluoro.rendering.moving_renderer.MovingRenderer`.
+            nodes: Where they lie.
+
+        Raises:
+            InputError: Another projector than march.
+        """
+        if self.projector != "march":
+            raise InputError(f"projector must be march for a moving volume, got {self.projector}")
+        image = self.device.empty((len(self.materials), view.height_px, view.width_px))
+        for layer in self._layers:
+            self._launch(
+                "drr_moving_tissues",
+                "moving",
+                layer,
+                [view],
+                thicknesses=image,
+                plane_count=len(self.materials),
+                knot_steps=knot_steps(layer.step_mm),
+                **node_uniforms(self.device, layer.grid, displacements_mm, nodes),
+            )
+        return image
+
+    def samples(self, layer: int) -> Any:
+        """The voxels of the tissues (0) or of an inclusion, on the device, to be written to."""
+        return self._layers[layer].samples
 
     def render_derivatives(
         self, view: View, motions: NDArray[np.float64], weights: ArrayLike

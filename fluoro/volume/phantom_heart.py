@@ -9,7 +9,15 @@ from fluoro.volume.phantom_canvas import Canvas
 from fluoro.volume.phantom_shapes import Axes, Field, ellipsoid, smooth_max, smooth_min
 from fluoro.volume.phantom_trunk import dome_distance
 
-__all__ = ["paint_airways", "paint_great_vessels", "paint_heart"]
+__all__ = [
+    "CHAMBERS",
+    "GREAT_VESSELS",
+    "heart_distance",
+    "paint_airways",
+    "paint_great_vessels",
+    "paint_heart",
+    "unit_frame",
+]
 
 BLOOD_HU, EPICARDIAL_HU, GULLET_HU = 45.0, -70.0, 30.0
 AIRWAY_WALL_HU, AIRWAY_WALL_MM, AIR_HU = 40.0, 1.6, -1000.0
@@ -64,7 +72,7 @@ AIRWAYS = (
 """Windpipe, right and left main bronchus: course and outer radius [mm]."""
 
 
-def _frame(direction: tuple[float, float, float]) -> NDArray[np.float64]:
+def unit_frame(direction: tuple[float, float, float]) -> NDArray[np.float64]:
     """Rows: `direction` and two unit vectors at right angles to it."""
     first = np.asarray(direction) / np.linalg.norm(direction)
     second = np.cross(first, (0.0, 0.0, 1.0) if abs(first[2]) < 0.9 else (1.0, 0.0, 0.0))
@@ -72,8 +80,9 @@ def _frame(direction: tuple[float, float, float]) -> NDArray[np.float64]:
     return np.array([first, second, np.cross(first, second)])
 
 
-def _heart_distance(axes: Axes) -> Field:
-    chambers = [ellipsoid(axes, c, r, _frame(d)) for c, r, d in CHAMBERS]
+def heart_distance(axes: Axes) -> Field:
+    """Distance to the surface of the heart [mm]."""
+    chambers = [ellipsoid(axes, c, r, unit_frame(d)) for c, r, d in CHAMBERS]
     ventricles = smooth_min(chambers[0], chambers[1], 12.0)
     atria = smooth_min(chambers[2], chambers[3], 8.0)
     atria = smooth_min(atria, chambers[4], 10.0)
@@ -83,7 +92,7 @@ def _heart_distance(axes: Axes) -> Field:
 def paint_heart(canvas: Canvas) -> None:
     """The heart, left of the midline, in a thin coat of fat; it rests on the diaphragm."""
     block = canvas.block((-80, -95, -65), (112, 50, 75))
-    distance = _heart_distance(block.axes)
+    distance = heart_distance(block.axes)
     canvas.paint(block, distance - 3.0, EPICARDIAL_HU)
     canvas.paint(block, distance, BLOOD_HU)
 

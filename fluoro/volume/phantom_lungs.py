@@ -17,7 +17,7 @@ from fluoro.volume.phantom_canvas import Canvas, Union
 from fluoro.volume.phantom_shapes import Points
 from fluoro.volume.phantom_trunk import lung_box, lung_distance
 
-__all__ = ["paint_lung_trees"]
+__all__ = ["ARTERIES", "Tree", "paint_lung_trees", "tree_branches"]
 
 VESSEL_HU, WALL_HU, AIR_HU = 40.0, 20.0, -1000.0
 BRANCHING_POWER = 2.5
@@ -76,13 +76,25 @@ def paint_lung_trees(canvas: Canvas) -> None:
 
 def _draw(canvas: Canvas, tree: Tree) -> Union:
     shape = canvas.union(*lung_box(tree.side))
+    for _, path in tree_branches(tree):
+        for a, b in itertools.pairwise(path):
+            shape.segment(a, b)
+    return shape
+
+
+def tree_branches(tree: Tree) -> Iterator[tuple[tuple[float, ...], Points]]:
+    """All branches, the stem first: where each starts, and its course.
+
+    The start is that of the course, exactly the last point of the branch it comes from. The
+    course, shape (n, 4), is x, y, z and radius [mm].
+    """
     rng = np.random.default_rng(tree.seed)
     goals = _goals(tree, rng)
     root, heading = np.array(tree.root_xyz_mm), np.array(tree.heading)
     for start, control, end, count in _branches(root, heading, goals, rng):
         radius = tree.end_radius_mm * count ** (1 / BRANCHING_POWER)
-        _draw_branch(shape, (start, control, end), radius)
-    return shape
+        path = _bent((start, control, end))
+        yield tuple(start), np.column_stack([path, np.full(len(path), radius)])
 
 
 def _goals(tree: Tree, rng: np.random.Generator) -> Points:
@@ -120,11 +132,10 @@ def _split(goals: Points, rng: np.random.Generator) -> tuple[Points, Points]:
     return goals[order[:cut]], goals[order[cut:]]
 
 
-def _draw_branch(shape: Union, curve: tuple[Points, Points, Points], radius: float) -> None:
-    """A curved tube (quadratic Bezier) in pieces of about 12 mm."""
+def _bent(curve: tuple[Points, Points, Points]) -> Points:
+    """A quadratic Bezier curve in pieces of about 12 mm, shape (n, 3)."""
     start, control, end = curve
     pieces = 1 + int(np.linalg.norm(end - start) / 12.0)
     t = np.linspace(0, 1, pieces + 1)[:, None]
     path = (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t * t * end
-    for a, b in itertools.pairwise(path):
-        shape.segment((*a, radius), (*b, radius))
+    return np.asarray(path)

@@ -96,12 +96,20 @@ picture.onWindow = (changes) => panel.nudge(changes);
 setInterval(showReason, 500);
 link.open();
 
+/** The tube's voltage, current and charge, as far as they are known. */
+function tubeText({ tube_voltage_kv, tube_current_ma, charge_mas }) {
+  const parts = [[tube_voltage_kv, "kV"], [tube_current_ma, "mA"], [charge_mas, "mAs"]];
+  const known = parts.filter(([value]) => value !== null);
+  return known.map(([value, unit]) => `${Number(value.toPrecision(3))} ${unit}`).join(" · ") || "–";
+}
+
 /** What the picture on show was made with, and what the run has cost so far. */
 function showDose(dose) {
   byId("dose").hidden = !dose;
   if (!dose) return;
   const text = {
     pulse: `${dose.dose_ngy.toPrecision(3)} nGy`,
+    tube: tubeText(dose),
     kap: `${(dose.kerma_area_mgycm2 / 1000).toPrecision(3)} Gy cm²`,
     kerma: `${dose.reference_kerma_mgy.toPrecision(3)} mGy`,
     skin: `${dose.skin_dose_mgy.toPrecision(3)} mGy`,

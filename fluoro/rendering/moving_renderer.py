@@ -1,0 +1,110 @@
+"""Line integrals of a volume that moves: `march` with every sample displaced."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.geometry.projection import View
+from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.packing import pack_views
+from fluoro.rendering.renderer import readable_in_pairs
+from fluoro.volume.grid import VolumeGrid
+
+__all__ = ["MovingRenderer", "knot_steps", "node_uniforms"]
+
+KNOT_MM = 10.0
+"""Along a ray the field is looked up so often, or at every step."""
+
+
+class MovingRenderer:
+    """Integrates a volume at rest along rays that are bent by a displacement field.
+
+    A sample at x takes what lies at x + d(x). The field is looked up every 10 mm (`KNOT_MM`)
+    and is linear along the ray in between.
+
+    Args:
+        values: Attenuation [1/mm], shape (z, y, x); an array of the device is read in place.
+        grid: Where its voxels lie; axes along patient L, P and S.
+        device: Where to render.
+        step_mm: Longest step [mm]; None: half the smallest voxel edge.
+    """
+
+    def __init__(
+        self, values: Any, grid: VolumeGrid, device: ComputeDevice, *, step_mm: float | None = None
+    ) -> None:
+        self.device, self.grid = device, grid
+        self.step_mm = step_mm or min(grid.spacing_xyz_mm) / 2
+        pairs = readable_in_pairs(values) if isinstance(values, np.ndarray) else values
+        self._values = device.to_device(pairs)
+
+    def render(
+        self, view: View, displacements_mm: NDArray[np.float32], nodes: VolumeGrid, out: Any = None
+    ) -> Any:
+        """Line integrals (dimensionless) of one view, shape (height, width).
+
+        Args:
+            view: One view.
+            displacements_mm: At the nodes [mm], shape (z, y, x, 3).
+            nodes: Where they lie; axes along patient L, P and S.
+            out: float32 array of the device to write into; None: a new one.
+        """
+        field = node_uniforms(self.device, self.grid, displacements_mm, nodes)
+        knots = knot_steps(self.step_mm)
+        return self._launch("drr_moving", "project_moving", view, out, knot_steps=knots, **field)
+
+    def render_still(self, view: View, out: Any = None) -> Any:
+        """The same at rest, as `DrrRenderer` does it.
+
+        Args:
+            view: One view.
+            out: As for `render`.
+        """
+        return self._launch("drr", "project_march", view, out, first_row=0)
+
+    def _launch(self, module: str, entry: str, view: View, out: Any, **uniforms: Any) -> Any:
+        image = self.device.empty((view.height_px, view.width_px)) if out is None else out
+        lanes = self.device.rays_per_thread
+        self.device.launch(
+            module,
+            entry,
+            (-(-view.width_px // lanes), view.height_px, 1),
+            {
+                "mu_per_mm": self._values,
+                "size": self.grid.shape_xyz,
+                "spacing_mm": tuple(float(edge) for edge in self.grid.spacing_xyz_mm),
+                "views": self.device.to_device(pack_views([view], self.grid)),
+                "integrals": image,
+                "image_size": (view.width_px, view.height_px, 1),
+                "step_mm": float(self.step_mm),
+                **uniforms,
+            },
+        )
+        return image
+
+
+def knot_steps(step_mm: float) -> int:
+    """Steps from one look at the field to the next."""
+    return max(1, round(KNOT_MM / step_mm))
+
+
+def node_uniforms(
+    device: ComputeDevice,
+    grid: VolumeGrid,
+    displacements_mm: NDArray[np.float32],
+    nodes: VolumeGrid,
+) -> dict[str, Any]:
+    """A displacement field as the kernels read it: in voxels of a grid, four floats a node."""
+    padded = np.zeros((*displacements_mm.shape[:3], 4), np.float32)
+    spacing = np.asarray(grid.spacing_xyz_mm)
+    padded[..., :3] = displacements_mm / spacing.astype(np.float32)
+    scale = spacing / nodes.spacing_xyz_mm
+    shift = np.subtract(grid.origin_xyz_mm, nodes.origin_xyz_mm) / nodes.spacing_xyz_mm
+    return {
+        "nodes": device.to_device(padded),
+        "node_count": nodes.shape_xyz,
+        "node_scale": tuple(float(value) for value in scale),
+        "node_shift": tuple(float(value) for value in shift),
+    }

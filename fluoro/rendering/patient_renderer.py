@@ -1,0 +1,161 @@
+"""The patient of a run: what a renderer shows at rest, moving, and with contrast in its vessels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fluoro.config import Config
+from fluoro.geometry.projection import View
+from fluoro.physics.materials import Material, material
+from fluoro.rendering.contrast_renderer import ContrastFill, ContrastRenderer
+from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.material_renderer import MaterialProjector, MaterialRenderer
+from fluoro.rendering.moving_renderer import MovingRenderer
+from fluoro.rendering.renderer import DrrRenderer
+from fluoro.volume.bolus import Bolus, make_bolus
+from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.load import material_volume
+from fluoro.volume.materials import Inclusion, MaterialVolume
+from fluoro.volume.motion import ThoraxMotion
+from fluoro.volume.volumes import MuVolume
+
+__all__ = ["PatientRenderer", "make_patient"]
+
+IODINE_KEV = 70.0
+"""Photon energy of iodine's attenuation where the volume's own map has none [keV]."""
+
+
+class PatientRenderer:
+    """Pictures of a patient who may breathe and have contrast in the vessels.
+
+    Attributes:
+        grid: Where the patient's voxels lie.
+        materials: Whose thicknesses `render` gives; none: it gives line integrals.
+    """
+
+    grid: VolumeGrid
+    materials: tuple[Material, ...] = ()
+
+    def __init__(self, motion: ThoraxMotion | None) -> None:
+        self._motion = motion
+
+    def render(self, view: View, time_s: float = 0.0, injected_s: float | None = None) -> Any:
+        """One view at one moment.
+
+        Args:
+            view: One view.
+            time_s: Of the run [s].
+            injected_s: When contrast was injected [s]; None: it was not.
+
+        Returns:
+            Line integrals, shape (height, width), or thicknesses [mm], shape (materials, height,
+            width); float32 array of the device.
+        """
+        since_s = None if injected_s is None else time_s - injected_s
+        if self._motion is None:
+            return self._render(view, since_s, ())
+        return self._render(
+            view, since_s, (self._motion.displacements_mm(time_s), self._motion.grid)
+        )
+
+    def _render(self, view: View, since_s: float | None, moved: tuple[Any, ...]) -> Any:
+        """The picture; `moved` has displacements and their nodes, or nothing."""
+        raise NotImplementedError
+
+
+class _OneEnergy(PatientRenderer):
+    """Line integrals at one energy; those of iodine are added."""
+
+    def __init__(
+        self,
+        renderer: DrrRenderer,
+        volume: MuVolume,
+        motion: ThoraxMotion | None,
+        bolus: Bolus | None,
+        iodine_per_mm: float,
+    ) -> None:
+        super().__init__(motion)
+        self._renderer, self._device, self.grid = renderer, renderer.device, volume.grid
+        self._iodine_per_mm = iodine_per_mm
+        self._contrast = ContrastRenderer(bolus, self._device) if bolus else None
+        self._moving = (
+            MovingRenderer(volume.mu_zyx, volume.grid, self._device, step_mm=renderer.step_mm)
+            if motion
+            else None
+        )
+
+    def _render(self, view: View, since_s: float | None, moved: tuple[Any, ...]) -> Any:
+        if self._moving:
+            integrals = self._moving.render(view, *moved)
+        else:
+            integrals = self._renderer.render(view)
+        iodine_mm = self._contrast.render(view, since_s, *moved) if self._contrast else None
+        if iodine_mm is not None:
+            self._add(integrals, iodine_mm)
+        return integrals
+
+    def _add(self, integrals: Any, iodine_mm: Any) -> None:
+        height, width = integrals.shape
+        size = (width, height, 1)
+        uniforms = {
+            "image": integrals,
+            "image_size": size,
+            "integrals": iodine_mm,
+            "factor": self._iodine_per_mm,
+        }
+        self._device.launch("add_integrals", "add_integrals", size, uniforms, exact=True)
+
+
+class _Materials(PatientRenderer):
+    """Thicknesses of materials; iodine is the last of them where there is contrast."""
+
+    def __init__(
+        self, renderer: MaterialRenderer, motion: ThoraxMotion | None, bolus: Bolus | None
+    ) -> None:
+        super().__init__(motion)
+        self._renderer, self.grid = renderer, renderer.grid
+        self.materials = renderer.materials
+        self._fill = ContrastFill(bolus, renderer.device) if bolus else None
+
+    def _render(self, view: View, since_s: float | None, moved: tuple[Any, ...]) -> Any:
+        if self._fill:
+            gone = since_s if since_s is not None and self._fill.present(since_s) else -1.0
+            self._fill.fill(self._renderer.samples(-1), gone)
+        if moved:
+            return self._renderer.render_moved(view, *moved)
+        return self._renderer.render(view)
+
+
+def make_patient(config: Config, volume: MuVolume, device: ComputeDevice) -> PatientRenderer:
+    """The configured patient on a device.
+
+    Args:
+        config: Volume, renderer, and whether the beam has many energies.
+        volume: The configured volume.
+        device: Where to render.
+    """
+    given, wanted = config.volume, config.renderer
+    motion = ThoraxMotion(given.motion) if given.motion else None
+    bolus = make_bolus(given.contrast) if given.contrast else None
+    if config.image_chain.xray is None:
+        renderer = DrrRenderer(volume, device, projector=wanted.projector, step_mm=wanted.step_mm)
+        energy_kev = float(getattr(given.hu_to_mu, "energy_kev", IODINE_KEV))
+        iodine_per_mm = float(material("iodine").mu_per_mm(energy_kev))
+        return _OneEnergy(renderer, volume, motion, bolus, iodine_per_mm)
+    projector: MaterialProjector = "joseph" if wanted.projector == "joseph" else "march"
+    materials = _with_iodine(material_volume(given, volume), bolus)
+    of_materials = MaterialRenderer(materials, device, projector=projector, step_mm=wanted.step_mm)
+    return _Materials(of_materials, motion, bolus)
+
+
+def _with_iodine(volume: MaterialVolume, bolus: Bolus | None) -> MaterialVolume:
+    """The materials and a box for iodine, empty so far."""
+    if bolus is None:
+        return volume
+    grid = bolus.vessels.grid
+    empty = np.zeros(grid.shape_zyx, np.float32)
+    iodine = Inclusion(material=material("iodine"), share_zyx=empty, grid=grid)
+    return replace(volume, inclusions=(*volume.inclusions, iodine))
