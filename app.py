@@ -27,19 +27,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from rich.console import Console as Terminal
-from rich.console import RenderableType
 from rich.logging import RichHandler
-from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
-from rich.table import Column
-from rich.text import Text
 
 from fluoro.config import Config, load_config, volume_config
-from fluoro.console.status import StreamStatus
 from fluoro.errors import FluoroError, InputError
+from fluoro.io.terminal import make_reporter, terminal
 from fluoro.paths import output_dir
 from fluoro.presets import PRESET_SOURCE, carm_presets
-from fluoro.registration.result import Step
 
 if TYPE_CHECKING:
     from operators.split import SplitOptions
@@ -55,144 +49,10 @@ EXIT_SIGNAL = 128
 GRAPH_THREAD = "graph"
 """Name of the thread in which a session runs its graph."""
 
-PLAIN_INTERVAL_S = 10.0
-"""Between two lines on the same matter where no bar can be drawn."""
-
 SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*=")
 """How a value of --set begins."""
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-terminal = Terminal(stderr=True, highlight=False, soft_wrap=True)
-
-
-class Reporter:
-    """Tells the user what goes on, a line for each new thing; base of the one with bars."""
-
-    def __init__(self, total_frames: int | None) -> None:
-        self._total_frames = total_frames
-        self._told: dict[str, float] = {}
-
-    def close(self) -> None:
-        """There is no more to tell."""
-
-    def stage(self, what: str, fraction: float) -> None:
-        """Tell how far a stage is."""
-        self._tell(what, f"{fraction:.0%}")
-
-    def started(self, *, console_url: str | None, device: str, folder: Path | None) -> None:
-        """Say where to look."""
-        say(f"rendering on  {device}")
-        if folder:
-            say(f"recording to  {folder}")
-        if console_url:
-            say(f"console at    {console_url}", style="bold cyan")
-
-    def streaming(self, frames: int, status: StreamStatus) -> None:
-        """Tell how the stream is doing."""
-        self._tell("streaming", self._figures(frames, status))
-
-    def iteration(self, number: int, step: Step, mtre_mm: float | None) -> None:
-        """Tell how a registration is doing, a line for each iteration."""
-        what = f"{step.level} px, start {step.candidate}, iteration {step.iteration}"
-        error = "" if mtre_mm is None else f"  mTRE {mtre_mm:.2f} mm"
-        say(f"{number:4d}  {what:<34}  cost {step.cost:.4g}{error}")
-
-    def _figures(self, frames: int, status: StreamStatus) -> str:
-        total = f"/{self._total_frames}" if self._total_frames else " frames"
-        return f"{frames}{total} {status.fps:5.1f} fps"
-
-    def _tell(self, what: str, figures: str) -> None:
-        now_s = time.monotonic()
-        if what not in self._told:
-            say(what)
-        elif now_s - self._told[what] >= PLAIN_INTERVAL_S:
-            say(f"{what}  {figures}")
-        else:
-            return
-        self._told[what] = now_s
-
-
-class Bars(Reporter):
-    """The same with a bar for each stage and for the stream, on a terminal of 80 columns."""
-
-    def __init__(self, total_frames: int | None) -> None:
-        super().__init__(total_frames)
-        self._progress = Progress(
-            Mark(),
-            TextColumn("{task.description}", markup=False, table_column=narrow(26)),
-            BarColumn(bar_width=18),
-            TextColumn("{task.fields[figures]}", table_column=narrow(22)),
-            TimeElapsedColumn(),
-            console=terminal,
-        )
-        self._tasks: dict[str, Task] = {}
-        self._progress.start()
-
-    def close(self) -> None:
-        """Leave the bars as they are."""
-        for task in self._tasks.values():
-            if task.total is None:
-                self._progress.update(task.id, total=task.completed)
-            self._progress.stop_task(task.id)
-        self._progress.stop()
-
-    def stage(self, what: str, fraction: float) -> None:
-        """Show how far a stage is."""
-        self._show(what, fraction, 1.0, f"{fraction:4.0%}")
-
-    def streaming(self, frames: int, status: StreamStatus) -> None:
-        """Show how the stream is doing."""
-        self._show("streaming", frames, self._total_frames, self._figures(frames, status))
-
-    def iteration(self, number: int, step: Step, mtre_mm: float | None) -> None:
-        """Show how a registration is doing: a line for each level."""
-        what = f"iterations at {step.level} px"
-        self._show(what, number, None, iteration_figures(step, mtre_mm))
-
-    def _show(self, what: str, completed: float, total: float | None, figures: str) -> None:
-        if what not in self._tasks:
-            number = self._progress.add_task(what, total=total, figures="")
-            self._tasks[what] = self._progress.tasks[number]
-        self._progress.update(self._tasks[what].id, completed=completed, figures=figures)
-
-
-class Mark(SpinnerColumn):
-    """Turns while a task is on; then a tick, or a square where it was cut short."""
-
-    def __init__(self) -> None:
-        self._plain = not terminal.encoding.startswith("utf")
-        super().__init__("line" if self._plain else "dots")
-
-    def render(self, task: Task) -> RenderableType:
-        """The mark of a task."""
-        if task.finished:
-            return Text("+" if self._plain else "\N{CHECK MARK}", style="green")
-        if task.stop_time is not None:
-            return Text("#" if self._plain else "\N{BLACK SQUARE}", style="yellow")
-        return super().render(task)
-
-
-def iteration_figures(step: Step, mtre_mm: float | None) -> str:
-    """Cost and error in few words."""
-    error = "" if mtre_mm is None else f"{mtre_mm:.2f} mm "
-    return f"{error}cost {step.cost:.1e}"
-
-
-def narrow(width: int) -> Column:
-    """A column of fixed width; what is longer is cut."""
-    return Column(width=width, no_wrap=True, overflow="ellipsis")
-
-
-def say(text: str, style: str | None = None) -> None:
-    """Print a line to the terminal, above the bars."""
-    terminal.print(text, style=style, markup=False)
-
-
-def make_reporter(total_frames: int | None = None) -> Reporter:
-    """Bars on a terminal, lines elsewhere."""
-    drawn = terminal.is_terminal and not terminal.is_dumb_terminal
-    return Bars(total_frames) if drawn else Reporter(total_frames)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -426,8 +286,22 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--debug", action="store_true", help="full log and stack traces")
     top.set_defaults(function=lambda _arguments: _help(top))
     commands = top.add_subparsers(metavar="COMMAND")
+    _run_options(_add_command(commands, "run", run, "stream what a YAML file describes"))
+    _register_options(
+        _add_command(commands, "register", register, "find the C-arm's pose from a picture")
+    )
+    _validate_options(_add_command(commands, "validate", validate, "check YAML files"))
+    _add_command(commands, "schema", schema, "print the JSON Schema of the YAML")
+    _add_command(commands, "presets", presets, "list the C-arms that carm.preset may name")
+    _fetch_options(_add_command(commands, "fetch", fetch, "bring a public CT into the cache"))
+    _inspect_options(_add_command(commands, "inspect", inspect, "what is in a CT file"))
+    _preprocess_options(
+        _add_command(commands, "preprocess", preprocess, "CT to a folder of attenuation")
+    )
+    return top
 
-    command = _add_command(commands, "run", run, "stream what a YAML file describes")
+
+def _run_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("config", type=Path, metavar="CONFIG")
     command.add_argument(
         "--ct", type=Path, metavar="PATH", help="a CT instead of volume's, as it is"
@@ -438,28 +312,29 @@ def parser() -> argparse.ArgumentParser:
     _add_split(command)
     _add_set(command)
 
-    command = _add_command(commands, "register", register, "find the C-arm's pose from a picture")
+
+def _register_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("config", type=Path, metavar="CONFIG")
     _add_set(command)
 
-    command = _add_command(commands, "validate", validate, "check YAML files")
+
+def _validate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("config", type=Path, nargs="+", metavar="CONFIG")
     _add_set(command)
 
-    _add_command(commands, "schema", schema, "print the JSON Schema of the YAML")
 
-    _add_command(commands, "presets", presets, "list the C-arms that carm.preset may name")
-
-    command = _add_command(commands, "fetch", fetch, "bring a public CT into the cache")
+def _fetch_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", metavar="NAME", help="chest-ct")
 
-    command = _add_command(commands, "inspect", inspect, "what is in a CT file")
+
+def _inspect_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("path", type=Path, metavar="PATH")
     command.add_argument("--picture", type=Path, metavar="PNG", help="where to save the slices")
     _add_series(command)
     _add_set(command)
 
-    command = _add_command(commands, "preprocess", preprocess, "CT to a folder of attenuation")
+
+def _preprocess_options(command: argparse.ArgumentParser) -> None:
     source = command.add_mutually_exclusive_group(required=True)
     source.add_argument("--synthetic", action="store_true", help="the thorax phantom")
     source.add_argument("--dicom", type=Path, metavar="DIR", help="a folder with a DICOM series")
@@ -476,7 +351,6 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_series(command)
     _add_set(command)
-    return top
 
 
 def _help(top: argparse.ArgumentParser) -> int:
