@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import threading
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -52,36 +53,40 @@ class LatencyRow:
 
 
 class FrameLog:
-    """Notes frames as they come; threads may call any method at any time."""
+    """Notes frames as they come, 32 bytes each; threads may call any method at any time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._times: list[tuple[int, int]] = []
-        self._made: dict[int, int] = {}
+        self._stamps, self._came = array("q"), array("q")
+        self._numbers, self._made = array("q"), array("q")
 
     def add(self, stamp_ns: int, now_ns: int) -> None:
         """Note a frame by its stamp, and when it came [ns since 1970]."""
         with self._lock:
-            self._times.append((stamp_ns, now_ns))
+            self._stamps.append(stamp_ns)
+            self._came.append(now_ns)
 
     def add_number(self, number: int, stamp_ns: int) -> None:
         """Note the sender's own number of a frame."""
         with self._lock:
-            self._made[number] = stamp_ns
+            self._numbers.append(number)
+            self._made.append(stamp_ns)
 
     @property
     def received(self) -> int:
         """Frames so far."""
         with self._lock:
-            return len(self._times)
+            return len(self._stamps)
 
     def lost(self) -> int:
         """Numbers missing between the first and the last, and numbers without their frame."""
         with self._lock:
-            come = {stamp for stamp, _ in self._times}
-            numbers = self._made.keys()
-            missing = max(numbers) - min(numbers) + 1 - len(numbers) if numbers else 0
-            return missing + sum(stamp not in come for stamp in self._made.values())
+            numbers, made = np.array(self._numbers), np.array(self._made)
+            come = np.array(self._stamps)
+        if not numbers.size:
+            return 0
+        missing = int(numbers.max() - numbers.min()) + 1 - numbers.size
+        return missing + int((~np.isin(made, come)).sum())
 
     def row(
         self, what: str, size: int, rate_hz: float | None, lost: int | None = None
@@ -92,7 +97,7 @@ class FrameLog:
             InputError: Fewer than two frames came.
         """
         with self._lock:
-            times = np.array(self._times, np.int64)
+            times = np.column_stack([self._stamps, self._came]).astype(np.int64)
         if len(times) < 2:
             raise InputError(f"{what}: must have 2 frames to measure, got {len(times)}")
         latency_ms = (times[:, 1] - times[:, 0]) * 1e-6
