@@ -1,6 +1,7 @@
 # make run      the main job: a thorax phantom under a sweeping C-arm (configs/sweep.yaml)
 # make live     the console stays open at a printed address (configs/live.yaml)
-# make hil      20 s of a robot that moves the C-arm over DDS, in a process of its own; its latencies
+# make hil      20 s of a robot that moves the C-arm over DDS, in a process of its own; then the table
+#               of latencies, about 3 minutes in all
 # make hil-servo  a robot in a process of its own finds a view by its pictures, over DDS
 # make soak     robot and simulator for two minutes with their memory watched
 # make test     the tests, at most 8 minutes       make test-all   all of them
@@ -34,8 +35,7 @@ live: env
 	$(PY) app.py run configs/live.yaml $(ARGS)
 
 hil: env
-	$(PY) examples/robot_carm.py --seconds 20 --with-simulator configs/robot.yaml \
-		--results benchmarks/results/latency.json $(ARGS)
+	$(PY) benchmarks/latency.py $(ARGS)
 
 hil-servo: env
 	$(PY) examples/robot_servo.py --with-simulator configs/robot_servo.yaml $(ARGS)

@@ -110,21 +110,24 @@ def test_sender_that_is_killed_is_heard_again_when_it_is_back(node):
     assert not feed.silent()
 
 
-def test_frozen_listener_neither_holds_the_sender_nor_grows_its_memory(node):
+def test_frozen_listener_neither_slows_the_sender_nor_grows_its_memory(node):
     sink = make_sink(node)
     with peer("listen") as process, streaming(sink, 1024) as took_s:
         process.stdout.readline()
+        time.sleep(1.0)
+        heard = len(took_s)
         process.send_signal(signal.SIGSTOP)
         time.sleep(0.5)
-        before_mb, before = memory_mb(), sink.sent + sink.lost
-        time.sleep(2.0)
+        before_mb, before = memory_mb(), len(took_s)
+        time.sleep(1.0)
         assert memory_mb() - before_mb < GROWTH_MB
-        assert sink.sent + sink.lost - before > 10
+        assert len(took_s) - before > heard / 4  # as many as before, but for the machine's moods
         process.send_signal(signal.SIGCONT)
         count = sink.sent
         process.stdout.readline()
         wait_until(lambda: sink.sent > count)
     assert max(took_s) < HANG_S
+    assert sink.sent + sink.lost == len(took_s)
 
 
 def test_two_senders_on_one_topic_do_not_fight_over_the_c_arm(node):
@@ -174,8 +177,9 @@ POSE = pose_message(CarmPose(lao_deg=10.0), ORIGIN, 5).serialize()
 JOINTS = JointState(header_of(5, ""), ["lao"], [0.2], [], []).serialize()
 
 
+@pytest.mark.parametrize("share", [0.1, pytest.param(1.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    ("kind", "payload", "read", "count"),
+    ("kind", "payload", "read", "whole"),
     [
         (PoseStamped, POSE, lambda m: pose_of(m, ORIGIN), 60_000),
         (JointState, JOINTS, lambda m: joint_pose(CHAIN, joint_values(m), ORIGIN), 20_000),
@@ -183,7 +187,9 @@ JOINTS = JointState(header_of(5, ""), ["lao"], [0.2], [], []).serialize()
     ],
     ids=["pose", "joints", "image"],
 )
-def test_fuzzed_payload_is_refused_or_is_a_sound_value(kind, payload, read, count):
+def test_fuzzed_payload_is_refused_or_is_a_sound_value(kind, payload, read, whole, share):
+    """All of 100,000 with the slow tests, a tenth of them each time."""
+    count = round(whole * share)
     random = np.random.default_rng(7)
     door = PoseDoor(LIMITS, max_jump_deg=360.0, max_jump_mm=1e9, memory_ns=10**9)
     refused = 0
@@ -241,7 +247,10 @@ def test_mangled_packets_on_the_ports_leave_the_link_alive(node):
 
 
 def soak(node, seconds):
-    """Poses in and frames out with a listener in another process; memory before and after [MB]."""
+    """Poses in and frames out with a listener in another process; memory before and after [MB].
+
+    tools/soak.py has the whole simulator and minutes.
+    """
     sink, feed = make_sink(node), make_feed(node)
     with peer("listen") as listener, peer("poses", "5"), streaming(sink, 512):
         listener.stdout.readline()
@@ -255,11 +264,4 @@ def soak(node, seconds):
 
 def test_memory_is_flat_over_seconds(node):
     before_mb, after_mb = soak(node, 2)
-    assert after_mb - before_mb < 8
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(200)
-def test_memory_is_flat_over_two_minutes(node):
-    before_mb, after_mb = soak(node, 120)
     assert after_mb - before_mb < 8

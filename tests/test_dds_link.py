@@ -1,14 +1,22 @@
 """Through DDS itself: each protocol there and back, stamps, status, who may be heard."""
 
+import re
 import time
 
 import numpy as np
 import pytest
+from cyclonedds.builtin import (
+    BuiltinDataReader,
+    BuiltinTopicDcpsPublication,
+    BuiltinTopicDcpsSubscription,
+)
+from cyclonedds.qos import Policy
 
 from fluoro.config import CarmConfig, DdsConfig, DdsFramesConfig, DdsPoses, LimitsConfig
 from fluoro.dds import i4h, qos
 from fluoro.dds.beacon import StatusBeacon, status_message
 from fluoro.dds.clock import make_clock
+from fluoro.dds.estimate_sink import EstimateSink
 from fluoro.dds.frame_sink import FrameSink
 from fluoro.dds.holohub import VideoFrame
 from fluoro.dds.image_messages import picture_of
@@ -16,6 +24,7 @@ from fluoro.dds.network import cyclone_xml, is_local
 from fluoro.dds.node import DdsNode
 from fluoro.dds.pose_feed import DdsPoseFeed
 from fluoro.dds.pose_messages import pose_message, pose_of, probe_message
+from fluoro.dds.remote_controls import RemoteControls
 from fluoro.dds.ros_diagnostic import DiagnosticArray, Level
 from fluoro.dds.ros_geometry import PoseStamped
 from fluoro.dds.ros_sensor import CameraInfo, CompressedImage, Image, JointState
@@ -289,3 +298,63 @@ def test_what_leaves_this_machine_is_told_loudly(wide, caplog):
 def test_interface_that_is_not_there_is_named():
     with pytest.raises(InputError, match=r"dds.interface must be .*lo.*, got 'nope0'"):
         cyclone_xml(DdsConfig(interface="nope0"))
+
+
+XCDR1 = Policy.DataRepresentation(use_cdrv0_representation=True, use_xcdrv2_representation=False)
+RMW_DEFAULT = ("Reliable", 10)
+"""rmw_qos_profile_default of rmw/qos_profiles.h: reliable, volatile, the last 10."""
+EXPECTED_WRITERS = {
+    "rt/fluoro/image_raw": ("Reliable", 2),
+    "rt/fluoro/image_raw/compressed": ("Reliable", 2),
+    "rt/fluoro/camera_info": RMW_DEFAULT,
+    "rt/fluoro/carm_pose": RMW_DEFAULT,
+    "rt/fluoro/camera_pose": RMW_DEFAULT,
+    "rt/fluoro/frame_info": RMW_DEFAULT,
+    "rt/fluoro/registered_pose": RMW_DEFAULT,
+    "rt/fluoro/registration": RMW_DEFAULT,
+    "rt/diagnostics": RMW_DEFAULT,
+}
+EXPECTED_READERS = {
+    "rt/carm/pose": ("BestEffort", 100),
+    "rt/clock": ("BestEffort", 1),  # rclcpp::ClockQoS
+    "rt/fluoro/control": ("Reliable", 100),
+}
+
+
+def endpoints(node, kind, count):
+    """Topics of this participant by name: type, quality of service."""
+    reader, found = BuiltinDataReader(node._participant, kind), {}
+    wait_until(
+        lambda: found.update({s.topic_name: s for s in reader.take(N=50)}) or len(found) >= count
+    )
+    return {name: sample for name, sample in found.items() if not name.startswith("DCPS")}
+
+
+def test_endpoints_have_the_names_types_and_quality_of_service_that_rmw_gives_them():
+    node = DdsNode(DdsConfig(domain=own_domain(), clock="ros"))
+    try:
+        frames = DdsFramesConfig(jpeg_quality=80)
+        beacon = StatusBeacon(node, time.time_ns, list)
+        parts = [  # held: a writer that nobody holds is closed
+            FrameSink(node, frames, ISOCENTER, time.time_ns),
+            EstimateSink(node, frames, ISOCENTER, time.time_ns),
+            make_clock(node),
+            make_feed(node),
+            RemoteControls(node, "/fluoro/control", None, None),
+        ]
+        writers = endpoints(node, BuiltinTopicDcpsPublication, len(EXPECTED_WRITERS))
+        readers = endpoints(node, BuiltinTopicDcpsSubscription, len(EXPECTED_READERS))
+        beacon.close()
+        parts.clear()
+    finally:
+        node.close()
+    for found, expected in ((writers, EXPECTED_WRITERS), (readers, EXPECTED_READERS)):
+        assert found.keys() == expected.keys()
+        for name, (reliability, depth) in expected.items():
+            quality = found[name].qos
+            assert str(quality[Policy.Reliability]).split("(")[0].endswith(reliability), name
+            assert quality[Policy.History] == Policy.History.KeepLast(depth), name
+            assert quality[Policy.Durability] == Policy.Durability.Volatile, name
+            assert re.fullmatch(r"\w+::msg::dds_::\w+_", found[name].type_name)
+    for sample in writers.values():
+        assert sample.qos[Policy.DataRepresentation] == XCDR1

@@ -8,6 +8,7 @@ import pytest
 from rosbags.typesys import Stores, get_types_from_idl, get_typestore
 
 from fluoro.dds import holohub, i4h, ros_diagnostic, ros_geometry, ros_sensor, ros_std
+from fluoro.dds.image_messages import image_message
 
 IDL = Path(ros_std.__file__).parent / "idl"
 PIXELS = np.arange(12, dtype=np.uint8) * 20
@@ -32,6 +33,8 @@ SAMPLES = [
         step=4,
         data=memoryview(PIXELS),
     ),
+    image_message(PIXELS.reshape(3, 4) / np.float32(255), "mono16", 5),
+    image_message(PIXELS.reshape(3, 4) / np.float32(255), "32FC1", 6),
     ros_sensor.CompressedImage(header=HEADER, format="jpeg", data=b"\xff\xd8\xff"),
     ros_sensor.CameraInfo(
         header=HEADER,
@@ -49,6 +52,7 @@ SAMPLES = [
     ros_sensor.JointState(
         header=HEADER, name=["lao", "cränial"], position=[0.1, -2.0], velocity=[], effort=[3.0]
     ),
+    ros_diagnostic.KeyValue(key="dose_ngy", value="40"),
     ros_diagnostic.DiagnosticArray(
         header=HEADER,
         status=[

@@ -8,16 +8,17 @@ import platform
 import threading
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 
 from fluoro.errors import InputError
 
-__all__ = ["FrameLog", "LatencyRow", "table_lines", "write_rows"]
+__all__ = ["FrameLog", "LatencyRow", "median_row", "table_lines", "write_rows"]
 
 KEY = ("what", "size", "rate_hz")
 """What makes a row another row."""
@@ -38,6 +39,9 @@ class LatencyRow:
         jitter_ms: Standard deviation of the time between frames [ms].
         received: Frames received.
         lost: Frames that the sender made and the receiver has not received.
+        runs: Runs of which the times are medians; received and lost are sums over them.
+        load_1min: The machine's load average when it was measured: above its number of cores
+            others were at work.
     """
 
     what: str
@@ -50,6 +54,8 @@ class LatencyRow:
     jitter_ms: float
     received: int
     lost: int
+    runs: int = 1
+    load_1min: float | None = None
 
 
 class FrameLog:
@@ -114,32 +120,52 @@ class FrameLog:
             jitter_ms=round(float(gaps_ms.std()), 3),
             received=len(times),
             lost=self.lost() if lost is None else lost,
+            load_1min=round(os.getloadavg()[0], 1),
         )
+
+
+def median_row(rows: Sequence[LatencyRow]) -> LatencyRow:
+    """Runs of the same as one row: medians of the times and rates, sums of the counts."""
+    times = ("rate_hz", "p50_ms", "p95_ms", "p99_ms", "max_ms", "jitter_ms", "load_1min")
+    medians = {name: round(median(getattr(row, name) for row in rows), 3) for name in times}
+    return replace(
+        rows[0],
+        **medians,
+        received=sum(row.received for row in rows),
+        lost=sum(row.lost for row in rows),
+        runs=len(rows),
+    )
 
 
 def table_lines(rows: Sequence[LatencyRow]) -> list[str]:
     """The rows as a table of 80 columns."""
     lines = [
-        f"{'what':<18}{'size':>5}{'Hz':>6}{'p50':>8}{'p95':>8}{'p99':>8}{'max':>8}{'jitter':>8}"
-        f"{'got':>6}{'lost':>5}"
+        f"{'what':<20}{'px':>4}{'Hz':>6}{'p50':>8}{'p95':>8}{'p99':>8}{'max':>8}{'jitter':>8}"
+        f"{'got':>6}{'lost':>4}"
     ]
     for row in rows:
         figures = (row.p50_ms, row.p95_ms, row.p99_ms, row.max_ms, row.jitter_ms)
         times = "".join(f"{ms:8.2f}" for ms in figures)
         lines.append(
-            f"{row.what:<18}{row.size:5d}{row.rate_hz:6.1f}{times}{row.received:6d}{row.lost:5d}"
+            f"{row.what:<20}{row.size:4d}{row.rate_hz:6.1f}{times}{row.received:6d}{row.lost:4d}"
         )
     return lines
 
 
-def write_rows(path: Path, rows: Sequence[LatencyRow]) -> None:
-    """Write the rows beside those of the file that they do not replace."""
+def write_rows(path: Path, rows: Sequence[LatencyRow], **also: Any) -> None:
+    """Write the rows beside those of the file that they do not replace.
+
+    Args:
+        path: JSON file.
+        rows: To write.
+        also: More to say, by its name; what the file had under other names stays.
+    """
     new = [vars(row) for row in rows]
     replaced = {_key(row) for row in new}
-    before = json.loads(path.read_text())["rows"] if path.is_file() else []
-    kept = [row for row in before if _key(row) not in replaced]
+    before = json.loads(path.read_text()) if path.is_file() else {"rows": []}
+    kept = [row for row in before["rows"] if _key(row) not in replaced]
     path.parent.mkdir(parents=True, exist_ok=True)
-    document = {"conditions": conditions(), "rows": kept + new}
+    document = {**before, **also, "conditions": conditions(), "rows": kept + new}
     path.write_text(json.dumps(document, indent=1) + "\n")
 
 
@@ -152,7 +178,6 @@ def conditions() -> dict[str, Any]:
     """The machine and the versions."""
     return {
         "cpus": os.cpu_count(),
-        "load_1min": round(os.getloadavg()[0], 1),
         "platform": platform.platform(),
         "python": platform.python_version(),
         "cyclonedds": metadata.version("cyclonedds"),
