@@ -475,6 +475,11 @@ class CarmConfig(Section):
     detector_offset_mm: Reach = Field(
         (0.0, 0.0), description="Detector's middle off the central ray, along columns and rows."
     )
+    principal_point_px: Reach | None = Field(
+        None,
+        description="In the offset's place: column and row of the whole detector where the central "
+        "ray meets it, pixel centres at .5; null: its middle.",
+    )
     detector_tilt_deg: Tilt = Field(
         (0.0, 0.0), description="Turns of the detector about its columns, then its rows."
     )
@@ -504,6 +509,14 @@ class CarmConfig(Section):
                 raise KeyValueError(
                     "binning", f"must divide the {stop - first} {key} used, got {self.binning}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _one_place_of_the_detector(self) -> CarmConfig:
+        if self.principal_point_px is not None and self.detector_offset_mm != (0.0, 0.0):
+            raise KeyValueError(
+                "principal_point_px", "says what detector_offset_mm says; give one of them"
+            )
         return self
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.volume_files import meta_bytes, nifti_bytes, nrrd_bytes
@@ -111,6 +112,25 @@ def test_a_volume_of_128_mib_is_loaded_and_rendered_in_24(tmp_path, name):
     facts = json.loads(done.stdout)
     assert facts["mapped"]
     assert facts["mu_mib"] == 128
+    assert facts["line_integral"] == pytest.approx(512 * WATER, rel=1e-4)
+    assert facts["grown_mib"] < 24
+
+
+@pytest.mark.parametrize("name", ["ct.npy", "ct.raw"])
+def test_a_plain_array_of_float64_is_loaded_plane_by_plane_too(tmp_path, name):
+    path = tmp_path / name
+    shape = (64, 512, 512)
+    place = {"spacing_xyz_mm": [1, 1, 1], "origin_xyz_mm": [0, 0, 0]}
+    array = {**place, "direction": [1, 0, 0, 0, 1, 0, 0, 0, 1], "shape_zyx": shape}
+    if name == "ct.npy":
+        np.lib.format.open_memmap(path, "w+", np.float64, shape).flush()
+    else:
+        path.touch()
+        os.truncate(path, 8 * 64 * 512 * 512)
+    done = run_limited(path, room_mib=24, how=json.dumps({"array": {**array, "dtype": "float64"}}))
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert (facts["mapped"], facts["mu_mib"]) == (True, 64)
     assert facts["line_integral"] == pytest.approx(512 * WATER, rel=1e-4)
     assert facts["grown_mib"] < 24
 

@@ -179,6 +179,25 @@ def test_configuration_cuts_the_detector_and_then_bins_it():
     assert geometry == WHOLE.cropped((20, 80), (0, 88)).binned(2)
 
 
+def test_principal_point_is_where_the_central_ray_lands_on_the_whole_detector():
+    keys = {"detector_width_px": 120, "detector_height_px": 90, "pixel_spacing_mm": 1.5}
+    whole = make_geometry(CarmConfig(**keys, principal_point_px=(50.0, 48.5)))
+    assert whole.central_pixel_uv == (50.0, 48.5)
+    center = np.add(ISOCENTER_XYZ_MM, POSE.translation_mm)
+    np.testing.assert_allclose(
+        whole.view(POSE, ISOCENTER_XYZ_MM).project(center), (50, 48.5), atol=ROUNDING_MM
+    )
+    part = CarmConfig(
+        **keys, principal_point_px=(50.0, 48.5), columns=(20, 100), rows=(8, 88), binning=2
+    )
+    assert make_geometry(part).central_pixel_uv == (15.0, 20.25)
+
+
+def test_principal_point_and_offset_are_one_thing_said_twice():
+    with pytest.raises(ValueError, match="says what detector_offset_mm says"):
+        CarmConfig(principal_point_px=(1.0, 2.0), detector_offset_mm=(1.0, 0.0))
+
+
 # -- flex --------------------------------------------------------------------------------------
 
 

@@ -395,6 +395,8 @@ BROKEN = {
         nrrd_bytes(space=None, space_origin=None, space_directions=None, spacings="1 2 3",
                    units='"cm" "cm" "cm"'), "units must be mm"),
     "quantised, nrrd": (nrrd_bytes(old_min="-1024", old_max="3071"), "values were quantised"),
+    "half a line end, nrrd": (
+        nrrd_bytes().replace(b"space origin", b"\rspace origin"), "bytes that are no text"),
     "several files, nrrd": (nrrd_bytes(data_file="slice%03d.raw 1 4 1"), "several files"),
     "block type, nrrd": (nrrd_bytes(type="block"), "type must be a number"),
     "longer than its data, nrrd": (nrrd_bytes(type="double"), "is truncated"),
@@ -471,6 +473,15 @@ def test_a_containers_limit_counts_and_copies_of_files_do_not(
 def test_without_meminfo_the_machines_memory_counts(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
     assert memory.available_memory_bytes() > 10**6
+
+
+def test_voxels_that_two_readers_find_differently_are_refused(tmp_path, monkeypatch):
+    from fluoro.volume.itk_file import ItkFile
+
+    path = written(tmp_path, "ct.nrrd", nrrd_bytes())
+    real = ItkFile.read
+    monkeypatch.setattr(ItkFile, "read", lambda file: real(file)[:, :, ::-1])
+    refused(path, "its voxels are read in two ways: 4 of 4 planes differ")
 
 
 # Damage at random

@@ -304,7 +304,10 @@ def _rigid(given: ArrayLike) -> NDArray[np.float64]:
 
 
 def project_points(pixel_from_world: ArrayLike, points_xyz_mm: ArrayLike) -> NDArray[np.float64]:
-    """Pixels (u, v), corner-based (centres at + 0.5), of world points [mm], shape (..., 2)."""
+    """Pixels (u, v) of world points [mm], shape (..., 2), in the matrix's own convention.
+
+    `View.project` takes the convention by name.
+    """
     points = np.asarray(points_xyz_mm, float)
     homogeneous = np.concatenate([points, np.ones((*points.shape[:-1], 1))], axis=-1)
     uvw = homogeneous @ np.asarray(pixel_from_world, float).T

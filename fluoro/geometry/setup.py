@@ -22,13 +22,24 @@ def make_geometry(carm: CarmConfig) -> CarmGeometry:
         detector_width_px=carm.detector_width_px,
         detector_height_px=carm.detector_height_px,
         pixel_spacing_mm=carm.pixel_spacing_mm,
-        detector_offset_mm=carm.detector_offset_mm,
+        detector_offset_mm=_offset_mm(carm),
         detector_tilt_deg=carm.detector_tilt_deg,
         flex=read_flex(carm.flex) if carm.flex else None,
     )
     columns = carm.columns or (0, carm.detector_width_px)
     rows = carm.rows or (0, carm.detector_height_px)
     return whole.cropped(columns, rows).binned(carm.binning)
+
+
+def _offset_mm(carm: CarmConfig) -> tuple[float, float]:
+    """Shift of the detector's middle from the central ray, however it is said."""
+    if carm.principal_point_px is None:
+        return carm.detector_offset_mm
+    column, row = carm.principal_point_px
+    return (
+        (carm.detector_width_px / 2 - column) * carm.pixel_spacing_mm,
+        (carm.detector_height_px / 2 - row) * carm.pixel_spacing_mm,
+    )
 
 
 def make_limits(carm: CarmConfig) -> CarmLimits:

@@ -44,7 +44,7 @@ def read_array(path: Path, layout: ArrayLayout) -> NDArray[Any]:
     except Exception as error:  # noqa: BLE001  (a damaged header of NumPy's raises all kinds)
         raise InputError(f"{path}: is damaged: {' '.join(str(error).split())}") from None
     _require_fit(path, voxels, layout)
-    return np.ascontiguousarray(voxels) if voxels.flags.f_contiguous else voxels
+    return voxels
 
 
 def mapped_array(path: Path) -> NDArray[Any]:

@@ -22,6 +22,8 @@ __all__ = ["read_nrrd_header"]
 
 HEADER_LIMIT_BYTES = 1 << 20
 """A header is a few hundred bytes; beyond this it is none."""
+STRAY = re.compile(rb"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+"""Readers differ in what they make of these."""
 TYPES = (
     (r"signed char|int8(_t)?", "i1"),
     (r"uchar|unsigned char|uint8(_t)?", "u1"),
@@ -75,6 +77,8 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
         raise InputError(f"{path}: is not a NRRD file: it does not start with NRRD")
     blank = re.search(rb"\r?\n\r?\n", raw)
     head = raw[: blank.start()] if blank else raw
+    if STRAY.search(head):
+        raise InputError(f"{path}: is not a NRRD file: its header holds bytes that are no text")
     fields: dict[str, str] = {}
     for line in head.decode("latin-1").splitlines()[1:]:
         key, colon, value = line.partition(": ")

@@ -20,7 +20,7 @@ from fluoro.volume.header import CHUNK_BYTES, StoredNumbers, VoxelData, require_
 from fluoro.volume.memory import require_memory
 from fluoro.volume.volumes import HuVolume
 
-__all__ = ["VolumePlanes", "file_planes", "planes_of"]
+__all__ = ["VolumePlanes", "array_planes", "complete_file_planes", "file_planes", "planes_of"]
 
 PLANES_AT_ONCE = 6
 """Planes of float64 that reading, converting and writing hold at a time, at most."""
@@ -52,6 +52,20 @@ def planes_of(hu: HuVolume) -> VolumePlanes:
     )
 
 
+def array_planes(path: Path, grid: VolumeGrid, voxels: NDArray[Any]) -> VolumePlanes:
+    """CT numbers of an array of any real type, in float32; of a mapped file, plane by plane.
+
+    Raises:
+        InputError: While planes are read: voxels that are not finite.
+    """
+
+    def read(start: int, stop: int) -> Iterator[NDArray[np.float32]]:
+        with np.errstate(over="ignore"):
+            yield from _finite(path, (np.array(plane, np.float32) for plane in voxels[start:stop]))
+
+    return VolumePlanes(grid=grid, source=str(path), read=read)
+
+
 def file_planes(path: Path, grid: VolumeGrid, data: VoxelData) -> VolumePlanes:
     """CT numbers of a file whose header has been read, in float32, after the file's rescale.
 
@@ -64,11 +78,17 @@ def file_planes(path: Path, grid: VolumeGrid, data: VoxelData) -> VolumePlanes:
         InputError: The file is truncated or damaged; while planes are read also: voxels that are
             not finite.
     """
+    require_memory(str(path), 8 * PLANES_AT_ONCE * math.prod(grid.shape_zyx[1:]))
+    planes = complete_file_planes(path, grid, data)
+    require_complete(data)
+    return planes
+
+
+def complete_file_planes(path: Path, grid: VolumeGrid, data: VoxelData) -> VolumePlanes:
+    """`file_planes` of a file that is known to be complete."""
     numbers = data.numbers
     if numbers is None or data.encoding == "other":
         raise InputError(f"{path}: its voxels cannot be read plane by plane")
-    require_memory(str(path), 8 * PLANES_AT_ONCE * math.prod(grid.shape_zyx[1:]))
-    require_complete(data)
 
     def read(start: int, stop: int) -> Iterator[NDArray[np.float32]]:
         try:

@@ -24,7 +24,13 @@ from fluoro.volume.memory import require_memory
 from fluoro.volume.meta_header import read_meta_header
 from fluoro.volume.nifti_header import read_nifti_header
 from fluoro.volume.nrrd_header import read_nrrd_header
-from fluoro.volume.planes import VolumePlanes, file_planes, planes_of
+from fluoro.volume.planes import (
+    VolumePlanes,
+    array_planes,
+    complete_file_planes,
+    file_planes,
+    planes_of,
+)
 from fluoro.volume.read_options import ReadOptions
 from fluoro.volume.volumes import HuVolume
 
@@ -44,6 +50,8 @@ log = logging.getLogger(__name__)
 
 DEFAULTS = ReadOptions()
 
+SAME_HU = 1e-3
+"""Difference of two readers' CT numbers [HU] that rounding explains."""
 CORNER_TOLERANCE = 0.05
 """Disagreement of the library's and the header's own corners, in voxels, that rounding explains."""
 
@@ -135,15 +143,16 @@ def read_hu(path: Path, options: ReadOptions = DEFAULTS) -> HuVolume:
         voxels = read_array(path, options.array)
         grid = array_grid(path, voxels, options.array)
         require_memory(str(path), 4 * voxels.size)
-        return HuVolume(hu_zyx=_to_hu(path, voxels), grid=grid, source=str(path))
+        hu_zyx = _to_hu(path, np.ascontiguousarray(voxels))
+        return HuVolume(hu_zyx=hu_zyx, grid=grid, source=str(path))
     header = _header(path, options)
     require_memory(str(path), _needed_bytes(header))
     require_complete(header.data)
     file = ItkFile(path, file_format(path).image_io)
     grid = _grid(path, file.info, header)
     hu_zyx = _to_hu(path, file.read().reshape(grid.shape_zyx))
-    if kind == "NIfTI" and header.data.numbers is not None and header.data.encoding != "other":
-        _require_finite_as_stored(path, grid, header.data)
+    if header.data.numbers is not None and header.data.encoding != "other":
+        _require_as_stored(path, grid, header.data, hu_zyx)
     if not header.oriented:
         log.warning(unoriented(path))
     return HuVolume(hu_zyx=hu_zyx, grid=grid, source=str(path))
@@ -158,8 +167,9 @@ def open_hu(path: Path, options: ReadOptions = DEFAULTS) -> VolumePlanes:
     kind = _kind(path, options)
     if kind == "DICOM":
         return open_dicom(path, options)
-    if kind in ("NumPy", "raw"):
-        return planes_of(read_hu(path, options))
+    if options.array is not None:
+        voxels = read_array(path, options.array)
+        return array_planes(path, array_grid(path, voxels, options.array), voxels)
     header = _header(path, options)
     if header.data.numbers is None or header.data.encoding == "other":
         return planes_of(read_hu(path, options))
@@ -373,19 +383,30 @@ def _fits_int16(path: Path, pixels: NDArray[Any]) -> bool:
     return fits
 
 
-def _require_finite_as_stored(path: Path, grid: VolumeGrid, data: VoxelData) -> None:
-    """The imaging library takes voxels of a NIfTI file that are not finite for 0, and says nothing.
+def _require_as_stored(
+    path: Path,
+    grid: VolumeGrid,
+    data: VoxelData,
+    hu_zyx: NDArray[np.int16] | NDArray[np.float32],
+) -> None:
+    """Check that the imaging library's voxels are those of the file, as its header says they lie.
+
+    It takes voxels of a NIfTI file that are not finite for 0, and bytes that it cannot inflate for
+    voxels, and says nothing.
 
     Raises:
-        InputError: Some are not finite.
+        InputError: They are not, or some are not finite.
     """
-    if data.numbers is None or np.dtype(data.numbers.dtype).kind != "f":
-        return
-    planes = file_planes(path, grid, data).read(0, grid.shape_zyx[0])
-    bad = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in planes)
-    if bad:
-        count = math.prod(grid.shape_zyx)
-        raise InputError(f"{path}: {bad} of {count} voxels are not finite (NaN or infinite)")
+    stored = complete_file_planes(path, grid, data).read(0, grid.shape_zyx[0])
+    differ = sum(
+        not np.allclose(ours, theirs, rtol=1e-6, atol=SAME_HU)
+        for ours, theirs in zip(stored, hu_zyx, strict=True)
+    )
+    if differ:
+        raise InputError(
+            f"{path}: its voxels are read in two ways: {differ} of {grid.shape_zyx[0]} planes "
+            "differ from what the imaging library makes of them"
+        )
 
 
 def _are_int16(values: NDArray[Any]) -> bool:
