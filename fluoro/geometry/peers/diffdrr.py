@@ -28,7 +28,7 @@ from fluoro.geometry.peers.frames import (
 from fluoro.geometry.peers.nanodrr import ras_parts, require_orientation, vector
 from fluoro.geometry.projection import View
 
-__all__ = ["DiffdrrPose"]
+__all__ = ["DiffdrrPose", "camera_axes"]
 
 Vector3 = tuple[float, float, float]
 REORIENT = {
@@ -81,7 +81,7 @@ class DiffdrrPose:
     def view(self) -> View:
         """What it projects, world LPS [mm]."""
         pose = turn("ZXY", self.rotation_deg)
-        u, v, beam = (pose @ _axes(self.orientation, self.reverse_x_axis)).T
+        u, v, beam = (pose @ camera_axes(self.orientation, self.reverse_x_axis)).T
         parts = ViewParts(
             source=pose @ np.asarray(self.translation_mm, float),
             u=u,
@@ -113,7 +113,7 @@ class DiffdrrPose:
                 detector has no right angles.
         """
         require_orientation(orientation)
-        axes = _axes(orientation, reverse_x_axis)
+        axes = camera_axes(orientation, reverse_x_axis)
         # a pose is a rotation: it keeps the side from which the axes show the picture
         parts = view_parts(
             view,
@@ -143,6 +143,6 @@ def _sign(reverse_x_axis: bool) -> int:
     return 1 if reverse_x_axis else -1
 
 
-def _axes(orientation: str | None, reverse_x_axis: bool) -> Matrix:
+def camera_axes(orientation: str | None, reverse_x_axis: bool) -> Matrix:
     """Columns, rows and beam, as columns, in the pose's frame at zero angles."""
     return np.asarray(REORIENT[orientation], float) * [-_sign(reverse_x_axis), -1, 1]

