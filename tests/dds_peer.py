@@ -1,9 +1,11 @@
 """The other process in tests over DDS.
 
 `listen` counts pictures and prints a line for every tenth, `poses` sends poses and prints one for
-every tenth, `status` prints each new state of a part, `control` sets controls and says so.
+every tenth, `status` prints each new state of a part, `control` sets controls and says so, `clock`
+sends simulated time with poses of it.
 """
 
+import itertools
 import sys
 import time
 
@@ -14,6 +16,8 @@ from fluoro.dds.pose_messages import pose_message
 from fluoro.dds.ros_diagnostic import DiagnosticArray, KeyValue
 from fluoro.dds.ros_geometry import PoseStamped
 from fluoro.dds.ros_sensor import Image
+from fluoro.dds.ros_std import Clock
+from fluoro.dds.stamps import stamp_of
 from fluoro.geometry.carm import CarmPose
 
 PERIOD_S = 0.01
@@ -38,6 +42,17 @@ def tell_status(node):
     node.listen(ros_topic("/diagnostics"), DiagnosticArray, qos.reliable(), on_status)
     while True:
         time.sleep(1)
+
+
+def send_clock(node, start_s):
+    """Simulated time that runs at a hundredth of the machine's, and poses stamped by it."""
+    clocks = node.writer(ros_topic("/clock"), Clock, qos.reliable())
+    poses = node.writer(ros_topic("/carm/pose"), PoseStamped, qos.reliable())
+    for tick in itertools.count():
+        time_ns = start_s * 10**9 + tick * 10**5
+        clocks.write(Clock(clock=stamp_of(time_ns)))
+        poses.write(pose_message(CarmPose(lao_deg=tick * 0.01), (0, 0, 0), time_ns))
+        time.sleep(PERIOD_S)
 
 
 def set_controls(node, pairs):
@@ -84,6 +99,8 @@ if __name__ == "__main__":
             listen(node)
         case "status":
             tell_status(node)
+        case "clock":
+            send_clock(node, int(rest[0]))
         case "control":
             set_controls(node, rest)
         case "poses":

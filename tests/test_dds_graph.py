@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
+from rosbags.highlevel import AnyReader
 
 from tests.dds_support import own_domain, peer, robot, wait_until
 from tests.session_support import images_of, record_of, run_small, small_ct, small_document
@@ -16,6 +17,7 @@ from tests.session_support import images_of, record_of, run_small, small_ct, sma
 from fluoro.config import Config, DdsConfig
 from fluoro.console.controls import LiveControls
 from fluoro.dds import qos
+from fluoro.dds.bag import read_poses
 from fluoro.dds.node import DdsNode
 from fluoro.dds.remote_controls import RelayedControls, RemoteControls, control_sender
 from fluoro.dds.ros_diagnostic import KeyValue
@@ -76,6 +78,25 @@ def test_frames_show_the_newest_pose_and_the_record_has_its_stamps(tmp_path, sen
 def test_clock_holds_the_newest_pose_between_messages(tmp_path, sender):
     outcome = run_small(document(tmp_path, trigger="clock", interpolation_delay_ms=30.0))
     assert outcome.summary["frames"] == POSES
+
+
+def test_frames_of_the_clock_are_stamped_and_interpolated_in_simulated_time(tmp_path):
+    """Poses turn by 0.1 degree a millisecond of that time; each frame shows the one of 1 ms ago."""
+    settings = document(tmp_path, trigger="clock", interpolation_delay_ms=1.0)
+    settings["run"] |= {"frames": 12, "fps": 20}
+    settings["dds"] |= {"clock": "ros", "bag": True}
+    with peer("clock", "5000"):
+        outcome = run_small(settings)
+    times_s, poses = read_poses(outcome.folder / "bag", "/fluoro/carm_pose", (0.0, 0.0, 0.0))
+    assert 0 < times_s[-1] < 0.5  # not the machine's time, in which the frames took 0.6 s
+    with AnyReader([outcome.folder / "bag"]) as reader:
+        stamps_ns = [stamp for _, stamp, _ in reader.messages(reader.connections[:1])]
+    assert all(5000 <= stamp * 1e-9 < 5010 for stamp in stamps_ns)
+    shown = {round(pose.lao_deg, 6): time_s for time_s, pose in zip(times_s, poses, strict=True)}
+    angles = np.array(sorted(shown))
+    moving = angles[1:] - angles[:-1] > 0.02  # the first frames may wait for the first pose
+    rate = np.diff([shown[angle] for angle in angles])[moving] / np.diff(angles)[moving]
+    np.testing.assert_allclose(np.median(rate), 0.01, rtol=0.3)
 
 
 def test_silence_ends_the_run_where_that_is_wanted(tmp_path, sender):
