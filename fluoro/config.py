@@ -305,6 +305,63 @@ class ContrastConfig(Section):
     )
 
 
+class _InclusionConfig(Section):
+    """Base of what is put into a patient."""
+
+    displaces: bool = Field(
+        True, description="Takes the tissue's place; off: it adds to it, as a contrast agent does."
+    )
+
+
+class LabelInclusion(_InclusionConfig):
+    """Materials by the labels of a segmentation: implants, vessels, or tissues by hand."""
+
+    kind: Literal["labels"]
+    path: FilePath = Field(
+        description="Volume of whole numbers, in any format that a CT may have, relative to the "
+        "YAML file; its grid may be another than the CT's."
+    )
+    materials: Annotated[dict[int, MaterialName], Field(min_length=1, max_length=32)] = Field(
+        description="Material by label, such as {3: titanium}."
+    )
+
+
+class RodInclusion(_InclusionConfig):
+    """A straight rod: a needle, a nail, a catheter's piece, a vessel."""
+
+    kind: Literal["rod"]
+    from_mm: Vector = Field(description="One end of its axis, patient LPS [mm].")
+    to_mm: Vector = Field(description="The other end.")
+    diameter_mm: Annotated[float, Field(ge=0.05, le=500)] = Field(description="[mm]")
+    material: MaterialName = Field(description="What it is made of.")
+    density_g_per_cm3: Annotated[float, Field(gt=0, le=30)] | None = Field(
+        None, description="null: the material's own; iodine at 20 mg/ml is 0.02."
+    )
+
+    @model_validator(mode="after")
+    def _has_length(self) -> RodInclusion:
+        if math.dist(self.from_mm, self.to_mm) < 0.01:
+            raise KeyValueError("to_mm", "must be at least 0.01 mm away from from_mm")
+        return self
+
+
+class BallInclusion(_InclusionConfig):
+    """A ball: a marker, a calibration bead."""
+
+    kind: Literal["ball"]
+    center_mm: Vector = Field(description="Patient LPS [mm].")
+    diameter_mm: Annotated[float, Field(ge=0.05, le=500)] = Field(description="[mm]")
+    material: MaterialName = Field(description="What it is made of.")
+    density_g_per_cm3: Annotated[float, Field(gt=0, le=30)] | None = Field(
+        None, description="null: the material's own."
+    )
+
+
+InclusionConfig = Annotated[
+    LabelInclusion | RodInclusion | BallInclusion, Field(discriminator="kind")
+]
+
+
 class MaterialsConfig(Section):
     """What the voxels are made of, for a beam of many energies (image_chain.xray)."""
 
@@ -317,6 +374,9 @@ class MaterialsConfig(Section):
         70.0,
         description="Effective energy of the CT scanner, at which CT numbers come back [keV]; "
         "without effect on schneider.",
+    )
+    inclusions: Annotated[tuple[InclusionConfig, ...], Strict(False), Field(max_length=64)] = Field(
+        (), description="Metal, contrast agents and other materials in the patient."
     )
 
 
@@ -1701,6 +1761,18 @@ def _with_absolute_paths(config: Config, path: Path, overridden: Sequence[str]) 
     if run.output_dir:
         output_dir = absolute("run.output_dir", run.output_dir)
         updates["run"] = run.model_copy(update={"output_dir": output_dir})
+    if volume.materials and volume.materials.inclusions:
+        placed = [
+            each.model_copy(
+                update={"path": absolute(f"volume.materials.inclusions.{n}.path", each.path)}
+            )
+            if isinstance(each, LabelInclusion)
+            else each
+            for n, each in enumerate(volume.materials.inclusions)
+        ]
+        materials = volume.materials.model_copy(update={"inclusions": tuple(placed)})
+        section = updates.get("volume", volume)
+        updates["volume"] = section.model_copy(update={"materials": materials})
     xray = config.image_chain.xray
     if xray and xray.spectrum_csv:
         csv = absolute("image_chain.xray.spectrum_csv", xray.spectrum_csv)

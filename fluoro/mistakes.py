@@ -30,7 +30,7 @@ MUST_BE: Mapping[str, str] = {
 }
 """What is expected, by pydantic's type of error; the braces name its context."""
 
-SECTIONS_WITH_KIND = ("pose_source", "hu_to_mu", "collimator")
+SECTIONS_WITH_KIND = ("pose_source", "hu_to_mu", "collimator", "inclusions")
 """Whose keys depend on their `kind`."""
 LONGEST_KEY = 80
 """Characters of a key that are written as they are."""
@@ -112,7 +112,9 @@ def _path(location: tuple[int | str, ...]) -> str:
     parts = [_key(part) for part in location]
     for section in SECTIONS_WITH_KIND:
         if section in parts[:-1]:
-            del parts[parts.index(section) + 1]
+            at = parts.index(section) + 1
+            at += parts[at].isdigit()  # in a list of sections the place comes before the kind
+            del parts[at : at + 1]
     return ".".join(parts)
 
 

@@ -16,6 +16,7 @@ from fluoro.volume.attenuation import HuToMu, LinearCurve, PhysicalCurve
 from fluoro.volume.cache import CacheKey, open_volume, store_volume
 from fluoro.volume.fetch import fetched_path
 from fluoro.volume.figures import VolumeFigures
+from fluoro.volume.inclusions import displaced, make_inclusions
 from fluoro.volume.materials import MaterialVolume
 from fluoro.volume.mu_planes import MuPlanes
 from fluoro.volume.planes import VolumePlanes, planes_of
@@ -150,15 +151,25 @@ def preprocess_volume(
 
 
 def material_volume(config: VolumeConfig, volume: MuVolume) -> MaterialVolume:
-    """The configured volume as materials.
+    """The configured volume as materials, and what is put into it.
 
     Args:
         config: The section; without `materials` its defaults.
         volume: As `load_volume` gives it.
 
+    Raises:
+        InputError: Labels that cannot be read, or are not there.
+
     """
     wanted = config.materials or MaterialsConfig()
-    return MaterialVolume(volume=volume, tissues=tissue_map(wanted.kind, wanted.ct_energy_kev))
+    made = [(each.displaces, make_inclusions(each)) for each in wanted.inclusions]
+    inclusions = [each for _, several in made for each in several]
+    solid = [each for displaces, several in made if displaces for each in several]
+    return MaterialVolume(
+        volume=displaced(volume, solid),
+        tissues=tissue_map(wanted.kind, wanted.ct_energy_kev),
+        inclusions=tuple(inclusions),
+    )
 
 
 def volume_path(path: Path) -> Path:

@@ -1,0 +1,151 @@
+"""Inclusions from a configuration: labels of a segmentation, rods and balls; what they displace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+
+from fluoro.config import BallInclusion, InclusionConfig, LabelInclusion, RodInclusion
+from fluoro.errors import InputError
+from fluoro.physics.materials import Material, material
+from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.materials import Inclusion
+from fluoro.volume.readers import open_hu
+from fluoro.volume.volumes import MuVolume
+
+__all__ = ["displaced", "make_inclusions"]
+
+VOXELS_ACROSS = 12
+"""Voxels across a rod or a ball."""
+
+MOST_ALONG = 2048
+"""Voxels along a rod; a longer or thinner one gets coarser voxels along its axis."""
+
+
+def make_inclusions(config: InclusionConfig) -> list[Inclusion]:
+    """The inclusions that one entry of the configuration stands for.
+
+    Raises:
+        InputError: Labels that cannot be read or are not there.
+    """
+    if isinstance(config, LabelInclusion):
+        return _labels(config)
+    made_of = _material(config.material, config.density_g_per_cm3)
+    if isinstance(config, RodInclusion):
+        return [_rod(config, made_of)]
+    return [_ball(config, made_of)]
+
+
+def displaced(volume: MuVolume, inclusions: Sequence[Inclusion]) -> MuVolume:
+    """The volume without what the inclusions take the place of; a copy in memory.
+
+    Each voxel keeps the share that no inclusion fills, sampled at its centre.
+    """
+    if not inclusions:
+        return volume
+    mu = np.array(volume.mu_zyx)
+    for each in inclusions:
+        _take_out(mu, volume.grid, each)
+    return replace(volume, mu_zyx=mu)
+
+
+def _material(name: str, density_g_per_cm3: float | None) -> Material:
+    found = material(name)
+    return (
+        found if density_g_per_cm3 is None else replace(found, density_g_per_cm3=density_g_per_cm3)
+    )
+
+
+def _labels(config: LabelInclusion) -> list[Inclusion]:
+    planes = open_hu(config.path)
+    labels = np.stack([np.array(plane) for plane in planes.read(0, planes.grid.shape_zyx[0])])
+    there = np.unique(labels)
+    missing = sorted(set(config.materials) - set(there.tolist()))
+    if missing:
+        shown = ", ".join(f"{value:g}" for value in there[:20])
+        raise InputError(f"{config.path}: must have voxels of label {missing[0]}, has only {shown}")
+    return [
+        _cropped(labels == label, planes.grid, material(name))
+        for label, name in config.materials.items()
+    ]
+
+
+def _cropped(inside: NDArray[np.bool_], grid: VolumeGrid, made_of: Material) -> Inclusion:
+    """The box of the voxels that are inside, and a voxel more, where there are any."""
+    box = []
+    for axis in range(3):
+        at = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
+        box.append(slice(max(at[0] - 1, 0), min(at[-1] + 2, inside.shape[axis])))
+    z, y, x = box
+    share = np.ascontiguousarray(inside[z, y, x], np.float32)
+    origin = grid.world_from_index @ [x.start, y.start, z.start, 1.0]
+    return Inclusion(
+        material=made_of,
+        share_zyx=share,
+        grid=replace(grid, shape_zyx=share.shape, origin_xyz_mm=tuple(origin[:3].tolist())),
+    )
+
+
+def _ball(config: BallInclusion, made_of: Material) -> Inclusion:
+    edge = config.diameter_mm / VOXELS_ACROSS
+    count = VOXELS_ACROSS + 4
+    at = (np.arange(count) - (count - 1) / 2) * edge
+    r = np.sqrt(at[:, None, None] ** 2 + at[:, None] ** 2 + at**2)
+    share = np.clip((config.diameter_mm / 2 - r) / edge + 0.5, 0, 1)
+    grid = VolumeGrid(
+        shape_zyx=(count,) * 3,
+        spacing_xyz_mm=(edge,) * 3,
+        origin_xyz_mm=tuple(float(value) + at[0] for value in config.center_mm),
+    )
+    return Inclusion(material=made_of, share_zyx=share.astype(np.float32), grid=grid)
+
+
+def _rod(config: RodInclusion, made_of: Material) -> Inclusion:
+    """A cylinder with flat ends on a grid along its axis."""
+    start, end = np.array(config.from_mm), np.array(config.to_mm)
+    length = float(np.linalg.norm(end - start))
+    axes = _axes_along((end - start) / length)
+    edge = config.diameter_mm / VOXELS_ACROSS
+    along = int(np.clip(np.ceil(length / edge), 1, MOST_ALONG))
+    step = length / along
+    count = VOXELS_ACROSS + 4
+    at = (np.arange(count) - (count - 1) / 2) * edge
+    disc = np.clip((config.diameter_mm / 2 - np.hypot(at[:, None], at)) / edge + 0.5, 0, 1)
+    origin = start + axes @ np.array([at[0], at[0], step / 2])
+    x, y, z = axes.tolist()
+    grid = VolumeGrid(
+        shape_zyx=(along, count, count),
+        spacing_xyz_mm=(edge, edge, step),
+        origin_xyz_mm=(float(origin[0]), float(origin[1]), float(origin[2])),
+        direction=(tuple(x), tuple(y), tuple(z)),
+    )
+    share = np.ascontiguousarray(np.broadcast_to(disc, grid.shape_zyx), np.float32)
+    return Inclusion(material=made_of, share_zyx=share, grid=grid)
+
+
+def _axes_along(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A right-handed frame whose last column is `z`."""
+    x = np.cross(np.eye(3)[np.abs(z).argmin()], z)
+    x /= np.linalg.norm(x)
+    return np.stack([x, np.cross(z, x), z], axis=1)
+
+
+def _take_out(mu: NDArray[np.float32], grid: VolumeGrid, each: Inclusion) -> None:
+    """Scale the voxels within the inclusion's box by what it leaves of them."""
+    corners = np.array(np.meshgrid(*([-0.5, n - 0.5] for n in each.grid.shape_xyz))).reshape(3, -1)
+    placed = each.grid.world_from_index @ np.vstack([corners, np.ones(8)])
+    index = (grid.index_from_world @ placed)[:3]
+    low = np.clip(np.floor(index.min(axis=1)).astype(int), 0, grid.shape_xyz)
+    high = np.clip(np.ceil(index.max(axis=1)).astype(int) + 1, 0, grid.shape_xyz)
+    if np.any(high <= low):
+        return
+    box = tuple(slice(a, b) for a, b in zip(low[::-1], high[::-1], strict=True))
+    z, y, x = np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij")
+    here = np.stack([x.ravel(), y.ravel(), z.ravel(), np.ones(x.size)])
+    there = (each.grid.index_from_world @ grid.world_from_index @ here)[2::-1]
+    share = map_coordinates(each.share_zyx, there, order=1, mode="constant", cval=0.0)
+    mu[box] *= 1 - share.reshape(x.shape).astype(np.float32)
