@@ -61,7 +61,7 @@ def response_of(config: DetectorResponseConfig) -> DetectorResponse:
 
 
 class Beams:
-    """Beams for a renderer's materials, each made once: the fit takes about a second.
+    """Beams for a renderer's materials, each made once: the fit takes some tenths of a second.
 
     Args:
         materials: Whose thicknesses the renderer gives, in its order.

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
 from fluoro.physics.materials import Material, material
 
@@ -32,7 +31,10 @@ START_MM = (0.0, 60.0, 150.0, 300.0)
 LEAST = 0.01
 """Of the signal on either side of an absorption edge, for nodes on both."""
 
-ROUNDS = 5
+ROUGH_STEPS, KEPT, STEPS = 40, 8, 60
+"""Steps from every start; how many of them go on; their steps a round."""
+
+ROUNDS = 6
 """Of weighing the worst places up: from least squares towards the least maximum."""
 
 
@@ -65,9 +67,9 @@ def thicknesses(names: Sequence[str], found: Sequence[Material]) -> Array:
     extras: list[str | None] = [*others] or [None]
     for extra in extras:
         axes = [
-            np.linspace(0, tissue[n], 21 if extra is None else 11)
+            np.linspace(0, tissue[n], 21 if extra is None else 9)
             if n in tissue
-            else np.linspace(0, bone[n], 11 if extra is None else 5)
+            else np.linspace(0, bone[n], 11 if extra is None else 4)
             if n in bone
             else CONTRAST / each.mu_per_mm(CONTRAST_KEV) * np.array([0, 0.03, 0.1, 0.3, 1.0])
             if n == extra
@@ -98,8 +100,10 @@ def fit_quadrature(
             weights=signal[kept] / signal.sum(),
             worst_error=0.0,
         )
-    tries = [fit.refine(start) for start in fit.starts(count)]
-    error, parameters = min(tries, key=lambda each: each[0])
+    even = np.ones(len(at_mm))
+    rough = [fit.solve(start, even, ROUGH_STEPS) for start in fit.starts(count)]
+    rough.sort(key=lambda each: float(np.square(fit.residuals(each)).sum()))
+    error, parameters = min(map(fit.refine, rough[:KEPT]), key=lambda each: each[0])
     nodes, weights = fit.unpack(parameters)
     order = np.argsort(nodes)
     return Quadrature(energies_kev=nodes[order], weights=weights[order], worst_error=error)
@@ -186,15 +190,29 @@ class _Fit:
         """Least squares, then ever more weight where the error is large; the best round."""
         weight, best = np.ones(len(self._at_mm)), (np.inf, parameters)
         for _ in range(ROUNDS):
-            root = np.sqrt(weight)
-            parameters = least_squares(
-                lambda p, k=root: k * self._model(p)[0],
-                parameters,
-                jac=lambda p, k=root: k[:, None] * self._model(p)[1],
-                max_nfev=40,
-            ).x
+            parameters = self.solve(parameters, weight, STEPS)
             error = np.abs(self.residuals(parameters))
             best = min(best, (float(error.max()), parameters), key=lambda each: each[0])
             weight = weight * (error / max(error.mean(), 1e-15) + 0.05)
             weight = weight / weight.mean()
         return best
+
+    def solve(self, parameters: Array, weight: Array, steps: int) -> Array:
+        """Levenberg and Marquardt's way down the weighted sum of squares."""
+        damping = 1e-3
+        value, slope = self._model(parameters)
+        for _ in range(steps):
+            pull = slope.T @ (weight * value)
+            square = slope.T @ (weight[:, None] * slope)
+            floor = 1e-12 * np.trace(square)
+            change = np.linalg.solve(square + np.diag(damping * np.diag(square) + floor), -pull)
+            moved = parameters + np.clip(change, -0.5, 0.5)
+            new_value, new_slope = self._model(moved)
+            if weight @ new_value**2 < weight @ value**2:
+                parameters, value, slope = moved, new_value, new_slope
+                damping = max(damping / 4, 1e-9)
+            else:
+                damping *= 5
+            if damping > 1e6 or np.abs(change).max() < 1e-9:
+                break
+        return parameters
