@@ -486,6 +486,12 @@ def test_two_phases_are_refused_and_chosen_by_what_tells_them_apart(tmp_path):
     ("change", "match"),
     [
         (lambda ds: setattr(ds, "FrameOfReferenceUID", "1.2"), "differ in frame of reference"),
+        (
+            lambda ds: setattr(ds, "PatientPosition", "FFP"),
+            r"differ in patient position; choose by PatientPosition: HFS \(3 images\), FFP \(1 im",
+        ),
+        (lambda ds: setattr(ds, "PatientID", "2"), "differ in patient; choose by PatientID"),
+        (lambda ds: setattr(ds, "StudyInstanceUID", "9.9"), "differ in study; choose by Study"),
         (lambda ds: setattr(ds, "PixelSpacing", [1, 1]), "differ in pixel spacing"),
         (
             lambda ds: setattr(ds, "ImageOrientationPatient", [1, 0, 0, 0, 0, -1]),
@@ -497,6 +503,17 @@ def test_two_phases_are_refused_and_chosen_by_what_tells_them_apart(tmp_path):
 )  # fmt: skip
 def test_mixed_series_are_refused(tmp_path, change, match):
     refused(dicom.series(tmp_path, change=lambda ds, z: change(ds) if z == 2 else None), match)
+
+
+def test_images_of_several_makes_are_read_and_said(tmp_path, caplog):
+    def make(ds, z):
+        ds.KVP, ds.ConvolutionKernel = "120" if z < 3 else "80", "B30f"
+        ds.LossyImageCompression = "01" if z == 2 else "00"
+
+    same(read_hu(dicom.series(tmp_path, change=make)))
+    assert "the images differ in KVP: 120 (3 images), 80 (1 images)" in caplog.text
+    assert "1 images have been compressed with loss" in caplog.text
+    assert "Kernel" not in caplog.text
 
 
 # Attributes that are missing or wrong

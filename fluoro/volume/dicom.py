@@ -17,6 +17,7 @@ from fluoro.volume.dicom_series import DicomFolder, Series, choose_series, scan,
 from fluoro.volume.dicom_stack import (
     Stack,
     differences,
+    mixed,
     require_alike,
     same_places,
     stacked,
@@ -100,7 +101,8 @@ class _Reading:
         left_out = f"left out: {folder.left_out_text()}" if folder.left_out else ""
         dropped = len(frames) - len(single)
         twice = f"{dropped} images that are there twice are used once" if dropped else ""
-        self.remarks = [text for text in (left_out, twice, *self.stack.remarks) if text]
+        remarks = (left_out, twice, *mixed(single), *self.stack.remarks)
+        self.remarks = [text for text in remarks if text]
         self._path = path
 
     def say(self) -> None:

@@ -57,6 +57,7 @@ class Frame:
         pixels: How its values are stored.
         compressed: Whether its pixels need a decoder.
         facts: `SELECTABLE` attributes that it has, as text.
+        lossy: Whether its pixels have been compressed with loss, as the file says.
         gantry_tilt_deg: What the file calls the gantry's tilt [degrees]; None if it does not.
     """
 
@@ -73,6 +74,7 @@ class Frame:
     pixels: PixelFormat
     compressed: bool
     facts: dict[str, str]
+    lossy: bool
     gantry_tilt_deg: float | None
 
 
@@ -141,6 +143,7 @@ def _frame(file: DicomFile, index: int, tags: Tags) -> Frame:
         pixels=_pixel_format(tags),
         compressed=file.compressed,
         facts={keyword: text for keyword, text in facts.items() if text},
+        lossy=tags.text("LossyImageCompression") == "01",
         gantry_tilt_deg=tags.hint("GantryDetectorTilt"),
     )
 

@@ -26,7 +26,7 @@ SELECTABLE = (
     "TemporalPositionIndex", "NominalPercentageOfCardiacPhase", "StackID", "ConvolutionKernel",
     "KVP", "ImageType", "FrameType", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns",
     "FrameOfReferenceUID", "SliceThickness", "ReconstructionDiameter", "AcquisitionTime",
-    "SeriesTime", "EchoTime",
+    "SeriesTime", "EchoTime", "PatientPosition", "StudyInstanceUID", "PatientID",
 )  # fmt: skip
 """Attributes by which images of one series can be told apart, the most telling first."""
 IDENTITY = (
@@ -36,7 +36,8 @@ IDENTITY = (
 PIXELS = (
     "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "BitsAllocated", "BitsStored",
     "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
-    "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "LossyImageCompression", "ModalityLUTSequence", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
 
 

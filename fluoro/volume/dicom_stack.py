@@ -21,7 +21,7 @@ from fluoro.volume.dicom_frame import Frame
 from fluoro.volume.dicom_header import SELECTABLE
 from fluoro.volume.grid import VolumeGrid
 
-__all__ = ["Stack", "differences", "require_alike", "same_places", "stacked"]
+__all__ = ["Stack", "differences", "mixed", "require_alike", "same_places", "stacked"]
 
 Array = NDArray[np.float64]
 
@@ -69,17 +69,29 @@ class Stack:
     remarks: tuple[str, ...]
 
 
+ONE_PATIENT = {
+    "PatientID": "patient",
+    "StudyInstanceUID": "study",
+    "PatientPosition": "patient position",
+}
+"""What all images of a volume must have alike, where they say it."""
+SAME_SCALE = ("KVP", "ConvolutionKernel")
+"""CT numbers or their sharpness depend on it: images that differ in it are read, and it is said."""
+
+
 def require_alike(path: Path, frames: Sequence[Frame]) -> None:
     """Check that all images could lie in one stack.
 
     Raises:
-        InputError: They differ in size, orientation, spacing or frame of reference.
+        InputError: They differ in size, orientation, spacing or frame of reference, or in patient,
+            study or how the patient lay.
     """
     first = frames[0]
     kinds = Counter(_kind(frame, first) for frame in frames)
-    if len(kinds) == 1:
-        return
     odd = {kind.split(":")[0] for kind in kinds if kind}
+    odd |= {name for keyword, name in ONE_PATIENT.items() if len(_values(frames, keyword)) > 1}
+    if not odd:
+        return
     raise InputError(
         f"{path}: the series mixes images that differ in {', '.join(sorted(odd))}"
         f"{differences(frames)}"
@@ -96,6 +108,25 @@ def _kind(frame: Frame, first: Frame) -> str:
     if frame.frame_of_reference != first.frame_of_reference:
         return "frame of reference"
     return ""
+
+
+def _values(frames: Sequence[Frame], keyword: str) -> Counter[str]:
+    """How many images say what."""
+    return Counter(frame.facts[keyword] for frame in frames if keyword in frame.facts)
+
+
+def mixed(frames: Sequence[Frame]) -> list[str]:
+    """What to say of images that are of one place but not of one make."""
+    remarks = []
+    for keyword in SAME_SCALE:
+        counts = _values(frames, keyword)
+        if len(counts) > 1:
+            values = ", ".join(f"{text} ({count} images)" for text, count in counts.items())
+            remarks.append(f"the images differ in {keyword}: {values}")
+    lossy = sum(frame.lossy for frame in frames)
+    if lossy:
+        remarks.append(f"{lossy} images have been compressed with loss")
+    return remarks
 
 
 def differences(frames: Sequence[Frame]) -> str:
