@@ -140,14 +140,14 @@ def median_row(rows: Sequence[LatencyRow]) -> LatencyRow:
 def table_lines(rows: Sequence[LatencyRow]) -> list[str]:
     """The rows as a table of 80 columns."""
     lines = [
-        f"{'what':<20}{'px':>4}{'Hz':>6}{'p50':>8}{'p95':>8}{'p99':>8}{'max':>8}{'jitter':>8}"
-        f"{'got':>6}{'lost':>4}"
+        f"{'what':<19}{'px':>5}{'Hz':>5}{'p50':>8}{'p95':>8}{'p99':>8}{'max':>8}{'jitter':>8}"
+        f"{'got':>6}{'lost':>5}"
     ]
     for row in rows:
         figures = (row.p50_ms, row.p95_ms, row.p99_ms, row.max_ms, row.jitter_ms)
         times = "".join(f"{ms:8.2f}" for ms in figures)
         lines.append(
-            f"{row.what:<20}{row.size:4d}{row.rate_hz:6.1f}{times}{row.received:6d}{row.lost:4d}"
+            f"{row.what:<19}{row.size:5d}{row.rate_hz:5.1f}{times}{row.received:6d}{row.lost:5d}"
         )
     return lines
 
