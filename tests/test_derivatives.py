@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fluoro.config import VolumeConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.motions import intrinsic_motions, moved, rigid_motions
@@ -14,6 +15,8 @@ from fluoro.rendering.cells import held_values
 from fluoro.rendering.choose import open_device
 from fluoro.rendering.cpu_device import CpuDevice
 from fluoro.rendering.renderer import DrrRenderer
+from fluoro.volume.fetch import fetched_path
+from fluoro.volume.load import load_volume
 from tests import volumes
 from tests.support import require_vulkan
 
@@ -85,6 +88,58 @@ def test_pose_jacobian_is_the_derivative_of_the_discrete_sum(device, projector, 
     image, jacobian = renderer.render_jacobian(view, center)
     expected = differences(projector, volume, view, rigid_motions(view, center), STEPS)
     assert np.abs(image - renderer.render(view)).max() < 3e-5 * image.max()
+    assert relative(jacobian, expected).max() < GATE
+
+
+STEPS_LARGE = np.array([1e-7] * 3 + [1e-5] * 3)
+"""A hundred times `STEPS`."""
+JUMP = 2e-4
+"""One-sided slopes of a pixel that differ by more, relative to the root mean square of the picture
+of slopes, tell that a sample has passed into another cell: within one the sum is smooth, and they
+differ by the step times its curvature."""
+
+
+def one_sided(projector, volume, view, motions, steps):
+    """Slopes of the twin forwards and backwards, each (parameters, height, width)."""
+    here, found = twin(projector, volume, view, view), []
+    for k, step in enumerate(steps):
+        amount = np.eye(len(steps))[k] * step
+        plus, minus = (
+            twin(projector, volume, moved(view, motions, sign * amount), view) for sign in (1, -1)
+        )
+        found.append(((plus - here) / step, (here - minus) / step))
+    forwards, backwards = np.array(found).swapaxes(0, 1)
+    return forwards, backwards
+
+
+@pytest.mark.parametrize("pose", ["LAO 37 CRA 21", "near frontal"])
+@pytest.mark.parametrize("projector", ["march", "joseph"])
+def test_larger_steps_hold_the_gate_where_no_sample_changes_its_cell(device, projector, pose):
+    """On noise the difference itself is off where a slope jumps within the step; nowhere else."""
+    view, volume = volumes.view(POSES[pose]), VOLUMES["noise"]
+    motions = rigid_motions(view, volumes.GRID.center_xyz_mm)
+    _, jacobian = DrrRenderer(volume, device, projector=projector).render_derivatives(view, motions)
+    forwards, backwards = one_sided(projector, volume, view, motions, STEPS_LARGE)
+    scale = np.sqrt(np.mean(forwards**2, axis=(1, 2), keepdims=True))
+    smooth = np.abs(forwards - backwards) < JUMP * scale
+    expected = (forwards + backwards) / 2
+    assert smooth.mean() > 0.99
+    assert relative(np.where(smooth, jacobian, 0), np.where(smooth, expected, 0)).max() < GATE
+
+
+@pytest.mark.parametrize("projector", ["march", "joseph"])
+def test_chest_ct_holds_the_gate(device, projector):
+    try:
+        fetched_path("chest-ct")
+    except InputError as missing:
+        pytest.skip(f"needs the chest CT: {missing}")
+    volume = load_volume(VolumeConfig.model_validate({"path": "cache:chest-ct"}))
+    detector = CarmGeometry(detector_width_px=12, detector_height_px=10, pixel_spacing_mm=20.0)
+    center = volume.grid.center_xyz_mm
+    view = detector.view(CarmPose(lao_deg=25, cra_deg=12, roll_deg=3), center)
+    motions = rigid_motions(view, center)
+    _, jacobian = DrrRenderer(volume, device, projector=projector).render_derivatives(view, motions)
+    expected = differences(projector, volume, view, motions, STEPS)
     assert relative(jacobian, expected).max() < GATE
 
 

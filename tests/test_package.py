@@ -177,7 +177,8 @@ MADE = {
 }
 
 
-NOTEBOOK = ROOT / "examples" / "fluoro_tour.ipynb"
+NOTEBOOKS = {"fluoro_tour": 3, "registration": 2}
+"""And how many pictures each shows."""
 EXECUTE = """
 import sys
 import nbformat
@@ -185,17 +186,19 @@ from nbclient import NotebookClient
 source, out, folder = sys.argv[1:]
 notebook = nbformat.read(source, as_version=4)
 where = {"metadata": {"path": folder}}
-NotebookClient(notebook, timeout=100, kernel_name="python3", resources=where).execute()
+NotebookClient(notebook, timeout=300, kernel_name="python3", resources=where).execute()
 nbformat.write(notebook, out)
 """
 """By itself, because the client leaves threads behind."""
 
 
-def test_notebook_runs_and_was_committed_without_output(tmp_path):
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+@pytest.mark.parametrize("name", list(NOTEBOOKS))
+def test_notebook_runs_and_was_committed_without_output(tmp_path, name):
+    path = ROOT / "examples" / f"{name}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells)
     out = tmp_path / "executed.ipynb"
-    subprocess.run([sys.executable, "-c", EXECUTE, NOTEBOOK, out, ROOT], check=True)
+    subprocess.run([sys.executable, "-c", EXECUTE, path, out, ROOT], check=True)
     notebook = nbformat.read(out, as_version=4)
     pictures = [
         output
@@ -203,7 +206,7 @@ def test_notebook_runs_and_was_committed_without_output(tmp_path):
         for output in cell.get("outputs", [])
         if "image/png" in output.get("data", {})
     ]
-    assert len(pictures) == 3
+    assert len(pictures) == NOTEBOOKS[name]
 
 
 @pytest.mark.slow
