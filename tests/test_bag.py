@@ -20,7 +20,7 @@ from tests.test_tracking_graph import SMALL
 # isort: split
 
 from fluoro.config import Config, load_config
-from fluoro.dds.bag import read_poses
+from fluoro.dds.bag import BagPictures, read_poses
 from fluoro.errors import InputError
 
 FRAMES = 6
@@ -137,3 +137,33 @@ def test_a_recorded_run_is_the_target_of_registration(tmp_path, monkeypatch):
     assert tracking["estimates"] >= 3
     assert tracking["not_converged"] == 0
     assert tracking["median_mtre_mm"] < 1.0
+
+
+def read_all(bag):
+    poses = read_poses(bag, "/fluoro/carm_pose", (0, 0, 0))
+    pictures = BagPictures(bag, "/fluoro/image_raw", "/fluoro/carm_pose", (0, 0, 0), (24, 32))
+    try:
+        while pictures.next():
+            pass
+    finally:
+        pictures.close()
+    return poses
+
+
+def test_damaged_bag_is_refused_in_one_line_or_read_as_far_as_it_is_sound(tmp_path):
+    bag = recorded(tmp_path / "a").folder / "bag"
+    random, refused = np.random.default_rng(1), []
+    whole = {path: path.read_bytes() for path in bag.iterdir()}
+    for number in range(150):
+        for path, content in whole.items():
+            damaged = bytearray(content)
+            for _ in range(random.integers(0, 6)):
+                damaged[random.integers(len(damaged))] = random.integers(256)
+            end = random.integers(len(damaged)) if number % 3 == 0 else len(damaged)
+            path.write_bytes(damaged[:end])
+        try:
+            read_all(bag)
+        except InputError as error:
+            refused.append(str(error))
+    assert len(refused) > 30
+    assert not any("\n" in line for line in refused)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -12,7 +13,7 @@ import numpy as np
 from cyclonedds.idl import IdlStruct
 from cyclonedds.qos import Qos
 from numpy.typing import NDArray
-from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin
+from rosbags.rosbag2 import Reader, StoragePlugin
 from rosbags.rosbag2 import Writer as BagFile
 from rosbags.typesys import Stores, get_typestore
 
@@ -22,7 +23,7 @@ from fluoro.dds.ros_geometry import PoseStamped
 from fluoro.dds.ros_sensor import Image
 from fluoro.dds.ros_std import Header
 from fluoro.dds.stamps import stamp_ns
-from fluoro.errors import InputError, OutputError
+from fluoro.errors import FluoroError, InputError, OutputError
 from fluoro.geometry.carm import CarmPose
 
 if TYPE_CHECKING:
@@ -139,11 +140,12 @@ class BagPictures:
     ) -> None:
         self._folder, self._topic, self._size = folder, topic, size
         self._poses = _stamped_poses(folder, pose_topic, isocenter_xyz_mm)
-        self._reader = Reader(folder)
-        self._reader.open()
-        wanted = _connections(self._reader, folder, topic, IMAGE_TYPE)
-        self.count = sum(connection.msgcount for connection in wanted)
-        self._messages = self._reader.messages(wanted)
+        with _readable(folder):
+            self._reader = Reader(folder)
+            self._reader.open()
+            wanted = _connections(self._reader, folder, topic, IMAGE_TYPE)
+            self.count = sum(connection.msgcount for connection in wanted)
+            self._messages = self._reader.messages(wanted)
 
     def next(self) -> BagPicture | None:
         """The next picture; None: there is no more.
@@ -151,13 +153,9 @@ class BagPictures:
         Raises:
             InputError: A message that is no picture, of another size, or without its pose.
         """
-        try:
+        with _readable(self._folder):
             message = next(self._messages, None)
-        except (OSError, ReaderError) as error:
-            raise InputError(f"{self._folder}: cannot be read further: {error}") from None
-        if message is None:
-            return None
-        return self._picture(Image.deserialize(message[2]))
+            return self._picture(Image.deserialize(message[2])) if message else None
 
     def close(self) -> None:
         """Close the bag."""
@@ -201,15 +199,24 @@ def _stamped_poses(
 ) -> dict[int, CarmPose]:
     """Poses of a bag's topic by their stamps [ns]."""
     found: dict[int, CarmPose] = {}
-    try:
-        with Reader(folder) as reader:
-            wanted = _connections(reader, folder, topic, POSE_TYPE)
-            for _, _, data in reader.messages(wanted):
-                message = PoseStamped.deserialize(data)
-                found[stamp_ns(message.header.stamp)] = pose_of(message, isocenter_xyz_mm)
-    except (OSError, ReaderError) as error:
-        raise InputError(f"{folder}: not a ROS 2 bag: {error}") from None
+    with _readable(folder), Reader(folder) as reader:
+        wanted = _connections(reader, folder, topic, POSE_TYPE)
+        for _, _, data in reader.messages(wanted):
+            message = PoseStamped.deserialize(data)
+            found[stamp_ns(message.header.stamp)] = pose_of(message, isocenter_xyz_mm)
     return found
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Whatever a damaged bag makes its readers stumble over becomes an InputError."""
+    try:
+        yield
+    except FluoroError:
+        raise
+    except Exception as error:  # noqa: BLE001  (rosbags and the decoders raise all kinds)
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{folder}: not a ROS 2 bag that can be read: {why}") from None
 
 
 def _connections(reader: Reader, folder: Path, topic: str, kind: str) -> list[Connection]:
