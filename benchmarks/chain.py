@@ -1,0 +1,155 @@
+"""What each stage of the image chain costs beside the march through the materials.
+
+.venv/bin/python benchmarks/chain.py        a minute; writes benchmarks/results/chain_cpu.json
+
+512 x 512 pixels of the chest CT (the phantom where that was not fetched), LAO 30 / CRA 20, one
+thread, processor time, medians of rounds in which everything takes turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+from fluoro.config import ImageChainConfig, VolumeConfig
+from fluoro.errors import InputError
+from fluoro.geometry.carm import CarmGeometry, CarmPose
+from fluoro.imaging.chain import ImageChain
+from fluoro.physics.tissues import tissue_map
+from fluoro.rendering.cpu_device import CpuDevice
+from fluoro.rendering.material_renderer import MaterialRenderer
+from fluoro.rendering.renderer import DrrRenderer
+from fluoro.volume.load import load_volume
+from fluoro.volume.materials import MaterialVolume
+
+RESULTS = Path(__file__).parent / "results" / "chain_cpu.json"
+PIXELS, PITCH_MM = 512, 0.7
+CARM = CarmGeometry(
+    source_to_detector_mm=1200.0,
+    source_to_isocenter_mm=800.0,
+    detector_width_px=PIXELS,
+    detector_height_px=PIXELS,
+    pixel_spacing_mm=PITCH_MM,
+)
+BARE: dict[str, Any] = {"poisson": False, "log": False}
+STAGES: dict[str, dict[str, Any]] = {
+    "focal spot": {"focal_spot_mm": 0.6},
+    "distance and heel": {"inverse_square": True, "heel_anode_side": "left"},
+    "collimator": {
+        "collimator": {"kind": "rectangle", "width_mm": 300.0, "height_mm": 300.0},
+    },
+    "wedge": {"wedge": {"side": "left", "thickness_mm": 2.0, "reach_mm": 100.0}},
+    "scatter": {"scatter": {"grid_factor": 0.2}},
+    "quantum noise": {"poisson": True},
+    "transfer": {"mtf": {"h_mm2": 0.5}},
+    "lag": {"lag": {}},
+    "electronic noise": {"electronic_noise_photons": 2.0},
+    "pixel gains": {"pixel_gain_spread": 0.02},
+    "digitiser": {"digitiser": {}},
+    "log": {"log": True},
+    "temporal filter": {"recursive_filter_weight": 0.4},
+    "edge enhancement": {"edge_enhancement": {"amount": 0.8, "sigma_mm": 1.0}},
+    "veiling glare": {"veiling_glare": {}},
+    "image intensifier": {"image_intensifier": {"diameter_mm": 340.0, "pin_cushion": 0.1}},
+}
+INTENSIFIERS = ("veiling glare", "image intensifier")
+"""Of another detector than a flat panel, which "whole chain" is."""
+
+
+def main() -> None:
+    """Measure, print a table, write the figures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    rounds = parser.parse_args().rounds
+    jobs = {**marches(), **chains()}
+    times = medians(jobs, rounds)
+    figures = table(times)
+    RESULTS.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def scene() -> MaterialVolume:
+    """The chest CT as air, soft tissue and bone."""
+    try:
+        volume = load_volume(VolumeConfig(path=Path("cache:chest-ct")))
+    except InputError:
+        volume = load_volume(VolumeConfig(phantom="thorax", spacing_mm=(1.0, 1.0, 1.0)))
+    return MaterialVolume(volume=volume, tissues=tissue_map("soft_and_bone"))
+
+
+def marches() -> dict[str, Callable[[], Any]]:
+    """The march at one energy and with materials, and Joseph's, which is faster."""
+    three, device = scene(), CpuDevice(1)
+    five = MaterialVolume(volume=three.volume, tissues=tissue_map("tissues"))
+    view = CARM.view(CarmPose(lao_deg=30, cra_deg=20), three.volume.grid.center_xyz_mm)
+    renderers = {
+        "march, one energy": DrrRenderer(three.volume, device),
+        "march, three materials": MaterialRenderer(three, device),
+        "march, five materials": MaterialRenderer(five, device),
+        "joseph, one energy": DrrRenderer(three.volume, device, projector="joseph"),
+        "joseph, three materials": MaterialRenderer(three, device, projector="joseph"),
+    }
+    return {name: lambda r=each: r.render(view) for name, each in renderers.items()}
+
+
+def chains() -> dict[str, Callable[[], Any]]:
+    """The bare chain of many energies, the same with each stage, and all of a flat panel."""
+    panel = {
+        key: value
+        for name, stage in STAGES.items()
+        if name not in INTENSIFIERS
+        for key, value in stage.items()
+    }
+    configs = {"bare chain": {}, **STAGES, "whole chain": panel}
+    thicknesses = marches()["march, three materials"]()
+    materials = tissue_map("soft_and_bone").materials
+    shared = {**BARE, "xray": {}}
+    return {
+        name: chain_job(ImageChainConfig.model_validate({**shared, **each}), thicknesses, materials)
+        for name, each in configs.items()
+    }
+
+
+def chain_job(config: ImageChainConfig, thicknesses: Any, materials: Any) -> Callable[[], Any]:
+    """A chain that goes on from frame to frame."""
+    chain, numbers = ImageChain(CpuDevice(1), 0, materials), iter(range(10**9))
+    return lambda: chain.apply(thicknesses, config, next(numbers), PITCH_MM, CARM)
+
+
+def medians(jobs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Processor time of each job [ms]."""
+    times: dict[str, list[float]] = {name: [] for name in jobs}
+    for job in jobs.values():
+        job()
+    for _ in range(rounds):
+        for name, job in jobs.items():
+            start = time.process_time()
+            job()
+            times[name].append(1e3 * (time.process_time() - start))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def table(times: dict[str, float]) -> dict[str, Any]:
+    """Print and return the figures: times [ms], shares of the three-material march."""
+    base = times["march, three materials"]
+    bare = times["bare chain"]
+    added = {name: times[name] - bare for name in STAGES}
+    for name, value in times.items():
+        if name not in STAGES:
+            print(f"| {name} | {value:.1f} | {100 * value / base:.1f} % |")
+    for name, value in added.items():
+        print(f"| + {name} | {value:.1f} | {100 * value / base:.1f} % |")
+    shares = {name: value / base for name, value in (times | added).items()}
+    return {"milliseconds": times, "added_milliseconds": added, "share_of_march": shares}
+
+
+if __name__ == "__main__":
+    main()
