@@ -15,7 +15,7 @@ from fluoro.io.run_record import RunRecord
 __all__ = ["StreamMonitor"]
 
 WINDOW_S = 1.0
-"""Frames of this last while make the frame rate and the latencies shown."""
+"""Frames of this last while, or a slower stream's last two, make the rate and latencies shown."""
 
 STAGES = {
     "queue": ("pose", "render_start"),
@@ -50,7 +50,7 @@ class StreamMonitor:
             self._newest = frame
             self.frames += 1
             self._recent.append((now_s, frame.stamps_ns))
-            while now_s - self._recent[0][0] > WINDOW_S:
+            while len(self._recent) > 2 and now_s - self._recent[0][0] > WINDOW_S:
                 self._recent.popleft()
 
     def pose(self) -> CarmPose | None:
@@ -86,11 +86,11 @@ class StreamMonitor:
             return dict(self._dropped) | {name: max(0, count) for name, count in missed.items()}
 
     def status(self) -> StreamStatus:
-        """The last second in figures."""
+        """The last second in figures; of a stream slower than that, its last two frames."""
         with self._lock:
             recent, dropped = list(self._recent), dict(self._dropped)
         return StreamStatus(
-            fps=_rate([at_s for at_s, _ in recent]),
+            fps=_rate([at_s for at_s, _ in recent], time.monotonic()),
             target_fps=self._target_fps,
             latency_ms=_mean_latencies_ms([stamps for _, stamps in recent]),
             dropped=dropped,
@@ -98,9 +98,13 @@ class StreamMonitor:
         )
 
 
-def _rate(times_s: list[float]) -> float:
+def _rate(times_s: list[float], now_s: float) -> float:
+    """Frames per second; 0 before the second frame, and once they stay away."""
     span_s = times_s[-1] - times_s[0] if len(times_s) > 1 else 0.0
-    return (len(times_s) - 1) / span_s if span_s > 0 else 0.0
+    if span_s <= 0.0:
+        return 0.0
+    apart_s = span_s / (len(times_s) - 1)
+    return 0.0 if now_s - times_s[-1] > WINDOW_S + 2.0 * apart_s else 1.0 / apart_s
 
 
 def _mean_latencies_ms(stamps_ns: list[dict[str, int]]) -> dict[str, float]:

@@ -239,6 +239,18 @@ def test_monitor_keeps_time_stamps_but_no_pictures():
     assert monitor.status().latency_ms == {"queue": 1.0, "render": 2.0, "image_chain": 3.0}
 
 
+def test_monitor_tells_the_rate_of_a_stream_slower_than_a_frame_a_second(monkeypatch):
+    monitor = StreamMonitor(RunRecord(config={}, device="", seed=0), 30.0, "a device")
+    now_s = 100.0
+    monkeypatch.setattr("operators.monitor.time.monotonic", lambda: now_s)
+    for number in range(3):
+        monitor.add(make_frame(number))
+        now_s += 2.0
+    assert monitor.status().fps == pytest.approx(0.5)
+    now_s += 4.0
+    assert monitor.status().fps == 0.0, "no frame for three times as long as they are apart"
+
+
 def test_monitor_counts_frames_that_a_display_never_showed():
     monitor = StreamMonitor(RunRecord(config={}, device="", seed=0), None, "a device")
     for number in (0, 1, 5):

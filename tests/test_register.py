@@ -197,6 +197,12 @@ def test_shipped_file_is_told_from_one_of_a_stream(name, capsys):
     assert capsys.readouterr().out == f"{path}: valid\n"
 
 
+def test_shipped_file_of_a_stream_is_refused_in_one_line():
+    path = app.Path(__file__).parent.parent / "configs" / "sweep.yaml"
+    with pytest.raises(InputError, match=r"^\S+: describes a stream: app\.py run \S+$"):
+        load_register_config(path)
+
+
 def test_set_takes_several_values_and_leaves_what_follows_alone():
     words = ["register", "--set", "a.b=1", "c=x=y", "file.yaml", "--set", "d=-2", "--debug"]
     arguments = app.parser().parse_args(words)

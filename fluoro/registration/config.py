@@ -263,8 +263,11 @@ def load_register_config(path: Path, overrides: Sequence[str] = ()) -> RegisterC
             relative to the working folder.
 
     Raises:
-        InputError: As `fluoro.config.load_config`.
+        InputError: As `fluoro.config.load_config`; or the file describes a stream.
     """
+    document = read_mapping(path)
+    if REGISTRATION_KEY not in document and "pose_source" in document:
+        raise InputError(f"{path}: describes a stream: app.py run {path}")
     config, overridden = load_sections(RegisterConfig, path, overrides)
 
     def absolute(section: Any, name: str, key: str) -> Any:
