@@ -1018,6 +1018,13 @@ class RoadmapConfig(Section):
     )
 
 
+class SubtractionWindowConfig(WindowConfig):
+    """The fixed display window of subtracted frames: ln(mask) - ln(live), vessels above 0."""
+
+    level: Finite = Field(0.2, description="Value shown mid-grey.")
+    width: Positive = Field(1.0, description="Range shown from black to white.")
+
+
 class DsaConfig(Section):
     """Digital subtraction angiography: ln(mask) - ln(live), what came after the mask alone."""
 
@@ -1030,8 +1037,8 @@ class DsaConfig(Section):
     pixel_shift: Annotated[tuple[PixelShift, PixelShift], Strict(False), _list_of(2)] = Field(
         (0.0, 0.0), description="Moves the mask to the right and down before it is subtracted."
     )
-    window: WindowConfig = Field(
-        WindowConfig(level=0.2, width=1.0), description="Display window of subtracted frames."
+    window: SubtractionWindowConfig = Field(
+        SubtractionWindowConfig(), description="Display window of subtracted frames."
     )
     roadmap: RoadmapConfig | None = Field(None, description="null: none.")
 
@@ -1087,7 +1094,8 @@ class BrightnessConfig(Section):
     """Automatic brightness control: the dose follows what reaches the detector.
 
     After each pulse the dose is multiplied by target over measured. The signal is then relative to
-    the target, so that with the log on 0 is where the detector receives it.
+    the target, so that with the log on 0 is where the detector receives it: window.level belongs
+    near 0 then, and one for line integrals shows white.
     """
 
     target_ngy: Positive = Field(

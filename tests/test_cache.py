@@ -21,6 +21,7 @@ from fluoro.volume.attenuation import mu_from_hu
 from fluoro.volume.cache import CacheKey, open_volume, store_volume
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.load import load_volume
+from fluoro.volume.phantom import make_thorax
 from fluoro.volume.readers import open_hu, read_hu
 from fluoro.volume.staging import content_sha256
 from tests.volume_files import meta_bytes, nifti_bytes, nrrd_bytes, ramp, saved, written
@@ -366,7 +367,7 @@ def test_a_phantom_is_made_once_and_again_when_its_code_changes(monkeypatch):
     assert first.source == "thorax phantom, 8 mm"
     made = []
     real = load._phantom_hu
-    monkeypatch.setattr(load, "_phantom_hu", lambda s: made.append(s) or real(s))
+    monkeypatch.setattr(load, "_phantom_hu", lambda s, told: made.append(s) or real(s, told))
     load_volume(config)
     assert made == []
     monkeypatch.setattr(load, "_phantom_code", lambda: "other")
@@ -451,8 +452,21 @@ def test_settings_that_leave_nothing_are_one_line_and_no_entry(tmp_path, folder,
     assert not (folder / "volumes").exists()
 
 
+def test_painting_a_phantom_is_told_in_rising_shares():
+    told = []
+    load_volume(
+        VolumeConfig(phantom="thorax", spacing_mm=9.5),
+        lambda what, share: told.append((what, share)),
+    )
+    shares = [share for what, share in told if what == "making thorax phantom, 9.5 mm"]
+    assert len(shares) > 5
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0.0, 1.0)
+
+
 def test_a_phantom_of_uneven_voxels_is_drawn_fine_and_resampled(monkeypatch):
-    monkeypatch.setattr(load, "_phantom_hu", functools.cache(load._phantom_hu))
+    painted = functools.cache(make_thorax)
+    monkeypatch.setattr(load, "_phantom_hu", lambda spacing_mm, _told: painted(spacing_mm))
     config = VolumeConfig.model_validate({"phantom": "thorax", "spacing_mm": [8, 8, 10]})
     uneven, even = load_volume(config), load_volume(VolumeConfig(phantom="thorax", spacing_mm=8))
     assert uneven.grid.spacing_xyz_mm == (8, 8, 10)

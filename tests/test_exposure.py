@@ -338,3 +338,9 @@ def test_an_iris_that_overlaps_the_borders_has_the_area_that_counting_gives():
 def test_the_reference_point_is_15_cm_before_the_isocentre():
     assert reference_distance_mm(800.0) == 650.0
     assert reference_distance_mm(200.0) == 100.0
+
+
+def test_a_window_of_subtracted_frames_given_in_part_keeps_its_own_defaults():
+    chain = chain_config(dsa={"window": {"width": 0.5}})
+    assert (chain.dsa.window.level, chain.dsa.window.width) == (0.2, 0.5)
+    assert (chain.window.level, chain.window.width) == (3.0, 5.0)

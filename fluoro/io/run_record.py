@@ -272,9 +272,9 @@ def _line(record: Mapping[str, Any], name: str, wording: str) -> str | None:
 
 def summary_lines(record: Mapping[str, Any]) -> list[str]:
     """A run's summary for the terminal, one fact a line."""
-    fps = "fps unknown" if record["fps"] is None else f"{record['fps']:.1f} fps"
+    rate = "" if record["fps"] is None else f" at {record['fps']:.1f} fps"
     end = "completed" if record["completed"] else f"stopped early by {record['stopped_by']}"
-    lines = [f"{record['frames']} frames at {fps} on {record['device']}, {end}"]
+    lines = [f"{record['frames']} frames{rate} on {record['device']}, {end}"]
     lost = {sink: count for sink, count in record["dropped"].items() if count}
     lines.append("dropped: " + (", ".join(f"{s} {n}" for s, n in lost.items()) or "none"))
     if record["clamped"]:

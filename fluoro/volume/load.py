@@ -68,6 +68,7 @@ class _Source:
             about them in the log.
         caution: What `open` would say.
         is_mu: Whether it is attenuation.
+        verb: What `open` does.
     """
 
     name: str
@@ -75,11 +76,17 @@ class _Source:
     open: Callable[[], tuple[VolumePlanes, VolumeFigures | None]]
     caution: str = ""
     is_mu: bool = False
+    verb: str = "reading"
 
     @property
     def label(self) -> str:
         """Short name, for a progress bar."""
         return Path(self.name).name
+
+    @property
+    def opening(self) -> str:
+        """What `open` does, for a progress bar."""
+        return f"{self.verb} {self.label}"
 
 
 def load_volume(config: VolumeConfig, progress: Progress | None = None) -> MuVolume:
@@ -202,7 +209,7 @@ def _curve(config: HuToMuConfig) -> PhysicalCurve | LinearCurve:
 
 def _source(config: VolumeConfig, tell: Progress) -> _Source:
     if config.path is None:
-        return _phantom(min(config.spacing_mm or [PHANTOM_SPACING_MM]))
+        return _phantom(min(config.spacing_mm or [PHANTOM_SPACING_MM]), tell)
     if is_preprocessed(config.path):
         _require_no_ct_keys(config)
         return _preprocessed(config.path, tell)
@@ -220,9 +227,9 @@ def _settings(config: VolumeConfig, source: _Source) -> dict[str, Any]:
 
 
 def _mu_planes(config: VolumeConfig, source: _Source, tell: Progress) -> MuPlanes:
-    tell(f"reading {source.label}", 0.0)
+    tell(source.opening, 0.0)
     planes, known = source.open()
-    tell(f"reading {source.label}", 1.0)
+    tell(source.opening, 1.0)
     crop = config.crop_mm
     return MuPlanes(
         replace(planes, source=source.name),
@@ -280,19 +287,25 @@ def _preprocessed(folder: Path, tell: Progress) -> _Source:
     )
 
 
-def _phantom(spacing_mm: float) -> _Source:
+def _phantom(spacing_mm: float, tell: Progress) -> _Source:
+    name = f"thorax phantom, {spacing_mm:g} mm"
+
+    def painted(share: float) -> None:
+        tell(f"making {name}", share)
+
     return _Source(
-        name=f"thorax phantom, {spacing_mm:g} mm",
+        name=name,
         identity={"kind": "thorax", "spacing_mm": spacing_mm, "code_sha256": _phantom_code()},
-        open=lambda: (planes_of(_phantom_hu(spacing_mm)), None),
+        open=lambda: (planes_of(_phantom_hu(spacing_mm, painted)), None),
+        verb="making",
     )
 
 
-def _phantom_hu(spacing_mm: float) -> HuVolume:
+def _phantom_hu(spacing_mm: float, painted: Callable[[float], None]) -> HuVolume:
     # Imported here, because a cached phantom needs none of its code.
     from fluoro.volume.phantom import make_thorax
 
-    return make_thorax(spacing_mm)
+    return make_thorax(spacing_mm, painted)
 
 
 def _phantom_code() -> str:
