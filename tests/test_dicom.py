@@ -660,6 +660,29 @@ def test_bytes_put_into_the_pixels_are_noticed(tmp_path, syntax, more):
     refused(tmp_path, f"{path.name}: its pixels cannot be read: bytes that are no attribute")
 
 
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, None])
+def test_more_bytes_than_pixels_are_refused(tmp_path, syntax):
+    """Nobody can say whether they come before the first pixel or after the last."""
+
+    def prolong(ds, z):
+        ds.PixelData = b"\0\0" + ds.PixelData if z == 2 else ds.PixelData
+        ds.file_meta.TransferSyntaxUID = syntax or ds.file_meta.TransferSyntaxUID
+
+    refused(dicom.series(tmp_path, change=prolong), "60 bytes are needed, 62 are there")
+
+
+def test_a_byte_that_makes_an_odd_number_of_pixels_even_does_no_harm(tmp_path):
+    odd = (np.arange(60).reshape(4, 3, 5) * 3).astype(np.uint8)
+
+    def narrow(ds, z):
+        dicom.store(ds, odd[z])
+        ds.PixelData += b"\0"
+        ds.Rows, ds.Columns = 3, 5
+
+    hu = read_hu(dicom.series(tmp_path, change=narrow))
+    np.testing.assert_array_equal(hu.hu_zyx, odd.astype(int) - 1024)
+
+
 def test_attributes_behind_the_pixels_do_no_harm(tmp_path):
     def pad(ds, z):
         ds.add_new(0xFFFCFFFC, "OB", b"\0" * 20)

@@ -270,7 +270,7 @@ def _plane_by_plane(subject: Subject, reading: Reading) -> str:
 
 
 def _gdcms(subject: Subject, reading: Reading) -> str:
-    """Whether GDCM finds the damaged slice's values at the place where they were read."""
+    """Raises where GDCM finds other values in the damaged slice, or elsewhere."""
     hu_zyx, grid = reading
     try:
         image = sitk.ReadImage(str(subject.damaged), sitk.sitkFloat64)
@@ -278,17 +278,17 @@ def _gdcms(subject: Subject, reading: Reading) -> str:
         return f"{OTHERWISE}, GDCM does not"
     values = sitk.GetArrayFromImage(image)
     if values.ndim != 3 or len(values) != 1 or image.GetSize()[:2] != grid.shape_xyz[:2]:
-        return f"{OTHERWISE}, in another shape than GDCM"
+        raise ValueError("in another shape than GDCM")
     corner = np.array(image.GetOrigin())
     index = (grid.index_from_world @ [*corner, 1.0])[:3]
     z = round(index[2])
     near = np.abs(index - [0, 0, z]).max() < 0.1 and 0 <= z < grid.shape_zyx[0]
     if not near:
-        return f"{OTHERWISE}, in another place than GDCM"
+        raise ValueError("in another place than GDCM")
     gap = np.abs(values[0] - hu_zyx[z])
     clipped = (hu_zyx[z] == -1024) & (gap > 0)
     if gap[~clipped].max(initial=0) > 0.5:
-        return f"{OTHERWISE}, with other values than GDCM"
+        raise ValueError("with other values than GDCM")
     return f"{OTHERWISE}, as GDCM"
 
 

@@ -53,6 +53,7 @@ def stored_frames(path: str, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
     source: Any = path
     if syntax == DeflatedExplicitVRLittleEndian:  # pydicom finds its pixels only in memory
         source = pydicom.dcmread(path)
+        _require_length(source, len(source.PixelData))
     elif syntax.is_encapsulated and syntax not in DECODED:
         raise ValueError(f"the transfer syntax {syntax.name} ({syntax}) is not read")
     elif not syntax.is_encapsulated:
@@ -89,11 +90,24 @@ def _require_clean_end(path: str, *, little_endian: bool) -> None:
         rest = file.read(8)
         implicit = bool(dataset.original_encoding[0])
         length = int.from_bytes(rest[:4] if implicit else rest[4:], order)
+        _require_length(dataset, length)
         file.seek(length - (4 if implicit else 0), os.SEEK_CUR)
         tail = file.read(4)
     tag = (int.from_bytes(tail[:2], order), int.from_bytes(tail[2:], order))
     if tail and tag <= PIXEL_DATA:
         raise ValueError("bytes that are no attribute follow its pixels")
+
+
+def _require_length(dataset: Any, length: int) -> None:
+    """Check that there are no more bytes than pixels, but one that makes their number even.
+
+    With more, nobody can say where the first pixel lies; with fewer, the decoder says it.
+    """
+    samples = int(dataset.get("SamplesPerPixel") or 1) * int(dataset.get("NumberOfFrames") or 1)
+    pixels = samples * int(dataset.Rows) * int(dataset.Columns)
+    needed = pixels * int(dataset.BitsAllocated) // 8
+    if length > needed + needed % 2:
+        raise ValueError(f"{needed} bytes are needed, {length} are there")
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
