@@ -41,9 +41,11 @@ def marked(path):
 def small(path, folder):
     """The configuration with a small CT and detector, a few frames, and any free port."""
     shown = load_config(path)
+    lives = shown.volume.motion or shown.volume.contrast
+    volume = ["volume.phantom=null", f"volume.path={small_ct(folder)}"]
     overrides = [
-        "volume.phantom=null",
-        f"volume.path={small_ct(folder)}",
+        *(["volume.spacing_mm=10"] if lives else volume),
+        *(["volume.contrast.spacing_mm=5"] if shown.volume.contrast else []),
         "carm.detector_width_px=64",
         "carm.detector_height_px=64",
         f"carm.pixel_spacing_mm={shown.carm.pixel_spacing_mm * shown.carm.detector_width_px / 64}",

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -14,6 +15,8 @@ from playwright import sync_api
 
 from fluoro.console.status import StreamStatus
 from fluoro.geometry.carm import CarmPose
+from fluoro.imaging.dose_meter import DoseTotal, Exposure, Pulse
+from fluoro.imaging.tube import TubeSetting
 from tests.console_support import (
     STATUS,
     Consoles,
@@ -135,6 +138,78 @@ def test_every_control_reaches_the_graph(start_console, open_page):
     assert (state.source_to_detector_mm, state.dose_ngy) == (1100.0, 80.0)
     assert (state.window_level, state.window_width) == (2.5, 4.0)
     assert (state.polarity, state.last_image_hold) == ("bone_bright", False)
+
+
+ANGIOGRAPHY = {
+    "volume": {"phantom": "thorax", "contrast": {"vessels": "aorta"}},
+    "image_chain": {"dsa": {}},
+}
+
+
+def test_buttons_of_angiography_pulses_and_zoom_reach_the_graph(start_console, open_page):
+    controls = make_controls(**ANGIOGRAPHY)
+    _, url = start_console(controls)
+    page = open_page(url)
+    page.get_by_role("button", name="New mask").click()
+    page.get_by_role("button", name="Inject").click()
+    page.get_by_role("button", name="Inject").click()
+    page.get_by_role("button", name="7.5", exact=True).click()
+    for key, value in {
+        "mask_shift_x_px": 1.25,
+        "mask_shift_y_px": -2.0,
+        "magnification": 2.0,
+    }.items():
+        page.locator(f"#{key}-number").fill(str(value))
+        page.keyboard.press("Enter")
+    wait_until(lambda: controls.snapshot().magnification == 2.0, "the last of the changes")
+    state = controls.snapshot()
+    assert (state.masks, state.injections, state.pulse_rate_hz) == (1, 2, 7.5)
+    assert (state.mask_shift_x_px, state.mask_shift_y_px) == (1.25, -2.0)
+
+
+def test_buttons_without_an_effect_are_not_there(start_console, open_page):
+    _, url = start_console(make_controls(pose_source={"kind": "dds"}))
+    page = open_page(url)
+    for name in ("New mask", "Inject", "7.5"):
+        sync_api.expect(page.get_by_role("button", name=name, exact=True)).to_be_hidden()
+    sync_api.expect(page.locator("#mask_shift_x_px-number")).to_be_hidden()
+    sync_api.expect(page.locator("#pulse_rate_hz-number")).to_be_hidden()
+
+
+def test_the_beam_is_on_while_the_pedal_is_down(start_console, open_page):
+    controls = make_controls()
+    console, url = start_console(controls)
+    page = open_page(url)
+    show_and_wait(console, page, make_frame(1))
+    page.get_by_role("button", name="Beam on").click()
+    wait_until(lambda: not controls.snapshot().beam_on, "the beam off")
+    box = page.locator("#pedal").bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    wait_until(lambda: controls.snapshot().beam_on, "the pedal down")
+    page.mouse.up()
+    wait_until(lambda: not controls.snapshot().beam_on, "the pedal up")
+    page.mouse.click(300, 300)
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.down("Space")
+    wait_until(lambda: controls.snapshot().beam_on, "the space bar down")
+    page.keyboard.up("Space")
+    wait_until(lambda: not controls.snapshot().beam_on, "the space bar up")
+
+
+def test_dose_and_tube_are_shown(start_console, open_page):
+    console, url = start_console()
+    page = open_page(url)
+    show_and_wait(console, page, make_frame(1))
+    sync_api.expect(page.locator("#dose")).to_be_hidden()
+    tube = TubeSetting(tube_voltage_kv=81, charge_mas=0.4, pulse_width_ms=8.0)
+    total = DoseTotal(pulses=2, beam_s=12.34, kerma_area_mgycm2=1234.0, reference_kerma_mgy=10.0)
+    exposure = Exposure(pulse=Pulse(dose_ngy=23.4567, tube=tube), total=total)
+    show_and_wait(console, page, replace(make_frame(2), exposure=exposure))
+    shown = {"pulse": "23.5 nGy", "tube": "81 kV · 50 mA · 0.4 mAs", "kap": "1.23 Gy cm²"}
+    shown |= {"kerma": "10 mGy", "skin": "13.8 mGy", "time": "12.3 s"}
+    for name, text in shown.items():
+        sync_api.expect(page.locator(f"#dose-{name}")).to_have_text(text)
 
 
 def test_dragging_on_the_picture_sets_the_window(start_console, open_page):

@@ -96,14 +96,14 @@ def node_uniforms(
     displacements_mm: NDArray[np.float32],
     nodes: VolumeGrid,
 ) -> dict[str, Any]:
-    """A displacement field as the kernels read it: in voxels of a grid, four floats a node."""
-    padded = np.zeros((*displacements_mm.shape[:3], 4), np.float32)
+    """A displacement field as the kernels read it: in voxels, one component after the other."""
     spacing = np.asarray(grid.spacing_xyz_mm)
-    padded[..., :3] = displacements_mm / spacing.astype(np.float32)
+    voxels = np.moveaxis(displacements_mm / spacing.astype(np.float32), -1, 0)
+    packed = np.append(voxels, np.float32(0))  # nodes are read in pairs along x
     scale = spacing / nodes.spacing_xyz_mm
     shift = np.subtract(grid.origin_xyz_mm, nodes.origin_xyz_mm) / nodes.spacing_xyz_mm
     return {
-        "nodes": device.to_device(padded),
+        "nodes": device.to_device(packed),
         "node_count": nodes.shape_xyz,
         "node_scale": tuple(float(value) for value in scale),
         "node_shift": tuple(float(value) for value in shift),

@@ -96,11 +96,13 @@ picture.onWindow = (changes) => panel.nudge(changes);
 setInterval(showReason, 500);
 link.open();
 
+const threeDigits = (value) => Number(value.toPrecision(3));
+
 /** The tube's voltage, current and charge, as far as they are known. */
 function tubeText({ tube_voltage_kv, tube_current_ma, charge_mas }) {
   const parts = [[tube_voltage_kv, "kV"], [tube_current_ma, "mA"], [charge_mas, "mAs"]];
   const known = parts.filter(([value]) => value !== null);
-  return known.map(([value, unit]) => `${Number(value.toPrecision(3))} ${unit}`).join(" · ") || "–";
+  return known.map(([value, unit]) => `${threeDigits(value)} ${unit}`).join(" · ") || "–";
 }
 
 /** What the picture on show was made with, and what the run has cost so far. */
@@ -108,11 +110,11 @@ function showDose(dose) {
   byId("dose").hidden = !dose;
   if (!dose) return;
   const text = {
-    pulse: `${dose.dose_ngy.toPrecision(3)} nGy`,
+    pulse: `${threeDigits(dose.dose_ngy)} nGy`,
     tube: tubeText(dose),
-    kap: `${(dose.kerma_area_mgycm2 / 1000).toPrecision(3)} Gy cm²`,
-    kerma: `${dose.reference_kerma_mgy.toPrecision(3)} mGy`,
-    skin: `${dose.skin_dose_mgy.toPrecision(3)} mGy`,
+    kap: `${threeDigits(dose.kerma_area_mgycm2 / 1000)} Gy cm²`,
+    kerma: `${threeDigits(dose.reference_kerma_mgy)} mGy`,
+    skin: `${threeDigits(dose.skin_dose_mgy)} mGy`,
     time: `${dose.beam_s.toFixed(1)} s`,
   };
   Object.entries(text).forEach(([name, words]) => { byId(`dose-${name}`).textContent = words; });
