@@ -886,6 +886,9 @@ class ScatterConfig(Section):
     air_gap_mm: Annotated[float, Field(ge=100, le=300)] = Field(
         200.0, description="Between patient and detector [mm]."
     )
+    quality: Literal["fast", "accurate"] = Field(
+        "fast", description="Cells along the longer side: 32, or 128 for an eighth of the error."
+    )
     grid_factor: Annotated[float, Field(gt=0, le=1)] = Field(
         1.0, description="What a grid leaves of scatter against primary, about 0.2; 1: no grid."
     )

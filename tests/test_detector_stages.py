@@ -25,6 +25,7 @@ STAGES = {
     "wedge": {"wedge": WEDGE},
     "bow tie": {"bow_tie": BOW_TIE},
     "transfer": {"mtf": {"h_mm2": 20.0}},
+    "scatter, accurate": {"scatter": {"quality": "accurate", "grid_factor": 0.5}},
     "veiling glare": {"veiling_glare": {"fraction": 0.2, "sigma_mm": 50.0}},
     "pin-cushion": {"image_intensifier": {"diameter_mm": 260.0, "pin_cushion": 0.2}},
 }

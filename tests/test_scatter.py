@@ -93,6 +93,21 @@ def test_cells_stand_for_the_superposition_of_all_pixels():
     assert np.abs(on_cells / exact - 1).max() < 0.05  # half a cell at the border is flat
 
 
+def test_accurate_cells_are_closer_to_the_superposition_of_all_pixels():
+    """256 pixels a side: cells of 8 pixels, or of 2."""
+    rng, size = np.random.default_rng(2), 256
+    smooth = np.kron(rng.random((8, 8)), np.ones((32, 32))) * 4
+    ones, inside = np.ones((size, size)), np.s_[16:-16, 16:-16]
+    off = {}
+    for quality in ("fast", "accurate"):
+        config = ScatterConfig(quality=quality)
+        exact = scatter_reference.scatter_pixel_by_pixel(smooth, ones, config, PITCH_MM)
+        cells = scatter_reference.scatter(smooth, ones, config, PITCH_MM)
+        off[quality] = np.abs(cells / exact - 1)[inside].max()
+    assert off["fast"] < 0.02
+    assert off["accurate"] < 0.2 * off["fast"]
+
+
 def test_a_grid_leaves_its_share_and_no_scatter_is_made_in_air():
     plain = scatter_to_primary(200, 200)
     assert scatter_to_primary(200, 200, grid_factor=0.2) == pytest.approx(0.2 * plain, rel=1e-3)

@@ -42,7 +42,9 @@ from fluoro.imaging.scatter import (
     add_stage,
     cell_grid,
     glare_stages,
+    most_cells,
     source_stage,
+    spread_in_lines,
     spread_stage,
 )
 from fluoro.imaging.xray import (
@@ -292,10 +294,14 @@ class _Run:
         self.image = self._device.empty(self._shape)
         for stage in (source_stage(config, integrals, self._open_field, self._beam), *shaping):
             self._run_stage(stage)
-        block, cells = cell_grid(self._shape)
-        given_off = self._cell_sums(block, cells)
-        spread = spread_stage(config, given_off, block * pixel_spacing_mm)
-        received = self._on_cells(spread, cells)
+        block, cells = cell_grid(self._shape, most_cells(config))
+        given_off, cell_mm = self._cell_sums(block, cells), block * pixel_spacing_mm
+        if config.quality == "accurate":
+            received = spread_in_lines(
+                config, given_off, cell_mm, lambda stage: self._on_cells(stage, cells)
+            )
+        else:
+            received = self._on_cells(spread_stage(config, given_off, cell_mm), cells)
         self.image = primary
         self._run_stage(add_stage(config, received, cells, block, pixel_spacing_mm))
 

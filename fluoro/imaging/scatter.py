@@ -17,19 +17,26 @@ __all__ = [
     "cell_grid",
     "glare_kernel",
     "glare_stages",
+    "most_cells",
     "source_stage",
+    "spread_in_lines",
     "spread_stage",
 ]
 
-MOST_CELLS = 32
+MOST_CELLS, ACCURATE_CELLS = 32, 128
 """Along the longer side: scatter is smooth, its kernels are several cells wide."""
 
 Shape = tuple[int, int]
 
 
-def cell_grid(shape: Shape) -> tuple[int, Shape]:
+def most_cells(config: ScatterConfig) -> int:
+    """How many cells there are at most along a side."""
+    return ACCURATE_CELLS if config.quality == "accurate" else MOST_CELLS
+
+
+def cell_grid(shape: Shape, most: int = MOST_CELLS) -> tuple[int, Shape]:
     """Edge of a cell [pixels], and how many cells there are (rows, columns)."""
-    block = -(-max(shape) // MOST_CELLS)
+    block = -(-max(shape) // most)
     return block, (-(-shape[0] // block), -(-shape[1] // block))
 
 
@@ -60,6 +67,42 @@ def spread_stage(config: ScatterConfig, source: Any, cell_mm: float) -> Stage:
     )
     uniforms = {"source": source, "narrow": narrow, "wide": wide, "wide_height": kernel.b}
     return Stage("scatter_spread", uniforms)
+
+
+def spread_in_lines(
+    config: ScatterConfig,
+    source: Any,
+    cell_mm: float,
+    run: Callable[[Stage], Any],
+) -> Any:
+    """The same as `spread_stage`, Gaussian by Gaussian and axis by axis: for many cells.
+
+    Args:
+        config: Whose kernel.
+        source: What cells give off.
+        cell_mm: Edge of a cell [mm].
+        run: Runs a stage on cells and returns its picture.
+    """
+    kernel = scatter_kernel(config.air_gap_mm)
+    apart_mm = np.arange(ACCURATE_CELLS) * cell_mm
+    total, share = source, 0.0
+    for width_mm, height in ((kernel.s1_mm, 1.0), (kernel.s2_mm, kernel.b)):
+        weights = np.exp(-0.5 * (apart_mm / width_mm) ** 2).astype(np.float32)
+        line = {"weights": weights, "base": total}
+        rows = run(
+            Stage(
+                "scatter_line",
+                {**line, "source": source, "along_rows": 1, "height": 1.0, "share": 0.0},
+            )
+        )
+        total = run(
+            Stage(
+                "scatter_line",
+                {**line, "source": rows, "along_rows": 0, "height": float(height), "share": share},
+            )
+        )
+        share = 1.0
+    return total
 
 
 def glare_stages(

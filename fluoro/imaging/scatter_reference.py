@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.config import ScatterConfig
-from fluoro.imaging.scatter import cell_grid
+from fluoro.imaging.scatter import cell_grid, most_cells
 from fluoro.physics.beam import Beam
 from fluoro.physics.scatter import INTEGRAL_STEP, amplitude_table, scatter_kernel
 
@@ -32,7 +32,7 @@ def scatter(
 ) -> Image:
     """Scatter relative to the open field, shape (height, width), on cells as the kernels do it."""
     source = amplitudes_per_mm2(integrals, config.air_gap_mm, beam) * field
-    block, (rows, columns) = cell_grid(source.shape)
+    block, (rows, columns) = cell_grid(source.shape, most_cells(config))
     padded = np.zeros((rows * block, columns * block))
     padded[: source.shape[0], : source.shape[1]] = source
     cells = padded.reshape(rows, block, columns, block).sum(axis=(1, 3)) * pixel_spacing_mm**2
