@@ -61,6 +61,7 @@ bench: env-dev
 	$(PY) app.py fetch chest-ct
 	$(PY) benchmarks/guard.py
 	$(PY) benchmarks/scaling.py
+	$(PY) benchmarks/graph.py
 	$(PY) benchmarks/projectors.py $(ARGS)
 
 bench-quick: env-dev

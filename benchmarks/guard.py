@@ -86,15 +86,18 @@ class Guard:
         view, device = self.views[view_name], CpuDevice(workers=1)
         march = DrrRenderer(self.volume, device, step_mm=self._step_mm)
         joseph = DrrRenderer(self.volume, device, projector="joseph")
+        slab = DrrRenderer(self.volume, device, projector="slab")
         siddon = DrrRenderer(self.volume, device, projector="siddon")
         center = self.volume.grid.center_xyz_mm
         return {
             "plain": self.plain(view_name),
             "march": lambda: march.render(view),
             "joseph": lambda: joseph.render(view),
+            "slab": lambda: slab.render(view),
             "siddon": lambda: siddon.render(view),
             "march jacobian": lambda: march.render_jacobian(view, center),
             "joseph jacobian": lambda: joseph.render_jacobian(view, center),
+            "slab jacobian": lambda: slab.render_jacobian(view, center),
         }
 
     def plain(self, view_name: str) -> Callable[[], Any]:

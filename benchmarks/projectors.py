@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """fluoro's projectors against RTK, nanodrr and DiffDRR: time and error, in one run.
 
-    python benchmarks/projectors.py                      all of them, on the CPU: 12 minutes
+    python benchmarks/projectors.py                      all of them, on the CPU: 9 minutes
     python benchmarks/projectors.py --no-peers --quick   fluoro alone: half a minute
     python benchmarks/projectors.py --device cuda        on an NVIDIA GPU
 
@@ -55,7 +55,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--size", type=int, default=200, help="detector columns and rows [pixels]")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--minutes", type=float, default=9.0, help="for the timed calls")
+    parser.add_argument("--minutes", type=float, default=6.0, help="for the timed calls")
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--peers-python", type=Path, help="an environment that has the peers")
     parser.add_argument("--quick", action="store_true", help="few pixels, two views")

@@ -24,21 +24,23 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.harness.first_frame import measure_first_frame
+from benchmarks.harness.first_frame import measure_first_frame, write_volume
 from benchmarks.harness.machine import describe_machine, load_average
 from benchmarks.harness.plots import plot_scaling
 from benchmarks.harness.report import write_json
-from benchmarks.harness.scene import make_views, synthetic_volume
+from benchmarks.harness.scene import load_ct, make_views, synthetic_volume
 from benchmarks.harness.stopwatch import timed
 from fluoro.errors import FluoroError
 from fluoro.geometry.projection import View
+from fluoro.rendering.cells import bytes_of_cells
 from fluoro.rendering.choose import open_device
 from fluoro.rendering.cpu_device import available_cores
 from fluoro.rendering.renderer import DrrRenderer, Projector
+from fluoro.volume.memory import available_memory_bytes, in_gib
 from fluoro.volume.volumes import MuVolume
 
 ROOT = Path(__file__).parents[1]
-PROJECTORS: tuple[Projector, ...] = ("march", "joseph")
+PROJECTORS: tuple[Projector, ...] = ("march", "joseph", "slab")
 VIEW = "LAO 45 CRA 30"
 FILES = {"cpu": "cpu", "cuda": "gpu"}
 Renderers = dict[Projector, DrrRenderer]
@@ -48,8 +50,8 @@ Renderers = dict[Projector, DrrRenderer]
 class Sizes:
     """What is measured at; small ones for the tests."""
 
-    pixels: tuple[int, ...] = (128, 256, 512, 1024)
-    voxels: tuple[int, ...] = (128, 192, 256, 384, 512)
+    pixels: tuple[int, ...] = (128, 256, 512, 1024, 2048)
+    voxels: tuple[int, ...] = (128, 192, 256, 384, 512, 768)
     steps_voxel: tuple[float, ...] = (2.0, 1.0, 0.5, 0.25)
     batch: tuple[int, ...] = (1, 2, 4, 8, 16)
     repeats: int = 3
@@ -91,7 +93,7 @@ class Bench:
 
     def voxels(self) -> dict[str, Any]:
         """Voxels of one volume: rays cross more of them, and fewer lie in the caches."""
-        counts, seconds = self.sizes.voxels, []
+        counts, seconds = [n for n in self.sizes.voxels if _fits(n)], []
         for count in counts:
             renderers = self._renderers(synthetic_volume(count))
             view = self._view(self.sizes.usual_pixels)
@@ -159,6 +161,16 @@ class Bench:
         }
 
 
+def _fits(edge_voxels: int) -> bool:
+    """Whether a cube, what making it needs, and copies for all axes fit in the memory left."""
+    available = available_memory_bytes()
+    needed = 8 * edge_voxels**3 + bytes_of_cells((edge_voxels,) * 3, 1) * 3 // 2
+    if available is not None and needed > available:
+        print(f"voxels: {edge_voxels}³ left out, it needs {in_gib(needed)}", flush=True)
+        return False
+    return True
+
+
 def _render(renderer: DrrRenderer, views: Any) -> Callable[[], Any]:
     return lambda: renderer.render(views)
 
@@ -194,16 +206,29 @@ def _exponent(work: Sequence[float], seconds: Sequence[float]) -> float:
     return float(np.polyfit(np.log(work), np.log(seconds), 1)[0])
 
 
-def start_up(kind: str) -> dict[str, Any]:
-    """First frame and peak memory of a process of its own that maps a volume of 1 GiB."""
+def start_up(kind: str) -> list[dict[str, Any]]:
+    """First frame and peak memory of processes of their own that map the chest CT, or 1 GiB."""
+    found = []
     with tempfile.TemporaryDirectory() as folder:
-        found = measure_first_frame(Path(folder), kind)
-    print(
-        f"start-up: first frame after {found['first_frame_s']:.2f} s "
-        f"(imports {found['imports_s']:.2f} s of it); peak memory beyond the imports "
-        f"{found['peak_beyond_imports_gib']:.2f} GiB for a volume of {found['volume_gib']:.2f} GiB"
-    )
+        chest, large = Path(folder) / "chest.npy", Path(folder) / "volume.npy"
+        np.save(chest, load_ct().mu_zyx)
+        write_volume(large)
+        for path in (chest, large):
+            for projector in PROJECTORS:
+                found.append(measure_first_frame(path, kind, projector))
+                print(_start_up_line(found[-1]), flush=True)
     return found
+
+
+def _start_up_line(found: dict[str, Any]) -> str:
+    held_gib = found["volume_gib"] + found["copies_gib"]
+    return (
+        f"start-up, {found['projector']}: first frame after {found['first_frame_s']:.2f} s "
+        f"(imports {found['imports_s']:.2f} s of it, processor {found['cpu_s']:.2f} s); peak "
+        f"memory beyond the imports {found['peak_beyond_imports_gib']:.2f} GiB for a volume of "
+        f"{found['volume_gib']:.2f} GiB and copies of {found['copies_gib']:.2f} GiB: "
+        f"{found['peak_beyond_imports_gib'] / held_gib:.2f} times both"
+    )
 
 
 def run(kind: str, sizes: Sizes, *, with_start_up: bool = True) -> dict[str, Any]:

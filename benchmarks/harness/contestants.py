@@ -105,12 +105,13 @@ class OwnProjector(Contestant):
 
 
 def own_projectors(volume: MuVolume, device: ComputeDevice) -> list[Contestant]:
-    """March at one and at half a voxel, Joseph, Siddon."""
+    """March at one and at half a voxel, Joseph, slab, Siddon."""
     voxel_mm = min(volume.grid.spacing_xyz_mm)
     renderers = {
         "march 1 voxel": DrrRenderer(volume, device, step_mm=voxel_mm),
         "march 0.5 voxel": DrrRenderer(volume, device, step_mm=voxel_mm / 2),
         "joseph": DrrRenderer(volume, device, projector="joseph"),
+        "slab": DrrRenderer(volume, device, projector="slab"),
         "siddon": DrrRenderer(volume, device, projector="siddon"),
     }
     return [OwnProjector(name, renderer) for name, renderer in renderers.items()]

@@ -16,7 +16,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 __all__ = ["plot_projectors", "plot_registration", "plot_scaling"]
 
 OURS, THEIRS = "#1f6fb4", "#9a9a9a"
-COLORS = {"march": "#1f6fb4", "joseph": "#d1701f"}
+COLORS = {"march": "#1f6fb4", "joseph": "#d1701f", "slab": "#2f8f4e"}
 REGISTRARS = (("fluoro", OURS, "o"), ("nanodrr", "#c03030", "x"))
 TASKS = {"forward": "forward", "forward+gradient": "forward + pose gradient"}
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}

@@ -82,6 +82,11 @@ class CellCopies:
         self._made: set[int] = set()
         self._lock = threading.Lock()
 
+    def made_bytes(self) -> int:
+        """Memory of the copies that exist [bytes]."""
+        shape = self._grid.shape_xyz
+        return 4 * sum(cells_of_axis(shape, axis, self.thickness) for axis in self._made)
+
     def uniforms(self, batch: Sequence[View]) -> dict[str, Any]:
         """What kernels need of the copies for these views; missing copies are made."""
         with self._lock:

@@ -221,6 +221,10 @@ class DrrRenderer:
         )
         return out
 
+    def copies_bytes(self) -> int:
+        """Memory of the copies that have been made for views so far [bytes]."""
+        return 0 if self._cells is None else self._cells.made_bytes()
+
     def _project(self, batch: Sequence[View], image: Any, image_size: Size, first_row: int) -> None:
         cells = self._cells
         self._launch(

@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+"""What the graph costs: the whole application against renderer and image chain alone.
+
+    python benchmarks/graph.py       a minute and a half on two cores
+
+Writes benchmarks/results/graph_cpu.json and the table in docs/benchmarks.md. Each size runs free
+and paced; the same poses are then rendered by a plain loop, in the same process. Processor time is
+that of all threads of the process, of one frame: from the difference of a long and a short run, so
+that start-up does not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import operators.runtime  # noqa: F401  (before Holoscan)
+from benchmarks.harness.machine import describe_machine, load_average
+from benchmarks.harness.report import put_into_document, write_json
+from fluoro.config import Config
+from fluoro.errors import FluoroError
+from fluoro.geometry.setup import make_geometry
+from fluoro.geometry.trajectory import make_trajectory
+from fluoro.imaging.chain import ImageChain
+from fluoro.rendering.choose import open_device
+from fluoro.rendering.renderer import DrrRenderer
+from fluoro.volume.load import load_volume
+from operators.session import isocenter_of, run_session
+
+ROOT = Path(__file__).parents[1]
+SIZES = (256, 512, 1024)
+FIELD_MM = 400.0
+PACED_FPS = {256: 20.0, 512: 10.0, 1024: 4.0}
+"""Rates that two busy cores keep up with, so that jitter is the graph's."""
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def stage(self, what: str, fraction: float) -> None:
+        """A stage of the start."""
+
+    def started(self, **_what: Any) -> None:
+        """The stream begins."""
+
+    def streaming(self, *_what: Any) -> None:
+        """The stream runs."""
+
+    def iteration(self, *_what: Any) -> None:
+        """A registration's step."""
+
+
+def document(size_px: int, frames: int, folder: Path, *, pacing: str) -> dict[str, Any]:
+    """A run of the chest CT: a sweep, noise and window, recorded as an array."""
+    return {
+        "volume": {"path": "cache:chest-ct"},
+        "carm": {
+            "detector_width_px": size_px,
+            "detector_height_px": size_px,
+            "pixel_spacing_mm": FIELD_MM / size_px,
+        },
+        "pose_source": {"kind": "sweep", "lao_range_deg": [-30, 30], "period_s": 5.0},
+        "renderer": {"device": "cpu", "projector": "slab"},
+        "image_chain": {"dose_ngy": 5, "window": {"level": 3.1, "width": 4.4}},
+        "console": {"enabled": False},
+        "recorder": {"formats": ["npy"], "contact_sheet": False, "scene_movie": False},
+        "run": {
+            "frames": frames,
+            "fps": PACED_FPS.get(size_px, 10.0),
+            "pacing": pacing,
+            "output_dir": str(folder),
+            "name": f"{pacing}-{size_px}-{frames}",
+        },
+    }
+
+
+def run_graph(settings: dict[str, Any]) -> tuple[dict[str, Any], float]:
+    """run.json of a run of the application, and the processor time that it took [s]."""
+    start = time.process_time()
+    run_session(Config.model_validate(settings), "graph", Silent())
+    spent_s = time.process_time() - start
+    run = settings["run"]
+    return json.loads((Path(run["output_dir"]) / run["name"] / "run.json").read_text()), spent_s
+
+
+def run_plain(config: Config, frames: int) -> dict[str, list[float]]:
+    """Renderer and image chain alone: wall and processor time of each, frame by frame [s]."""
+    volume, geometry = load_volume(config.volume), make_geometry(config.carm)
+    device = open_device(config.renderer.device, workers=config.renderer.workers)
+    renderer = DrrRenderer(volume, device, projector=config.renderer.projector)
+    chain, center = ImageChain(device, 0), isocenter_of(config.carm, volume)
+    trajectory = make_trajectory(config.pose_source, 0)
+    found: dict[str, list[float]] = {"render": [], "chain": [], "cpu": []}
+    for number in range(frames + 1):
+        cpu, start = time.process_time(), time.perf_counter()
+        view = geometry.view(trajectory(number / config.run.fps), center)
+        integrals = renderer.render(view)
+        middle = time.perf_counter()
+        pitch_mm = geometry.pixel_spacing_mm
+        chain.apply(integrals, config.image_chain, number, pitch_mm, geometry)
+        end = time.perf_counter()
+        if number:  # the first one compiles and makes copies
+            found["render"].append(middle - start)
+            found["chain"].append(end - middle)
+            found["cpu"].append(time.process_time() - cpu)
+    device.close()
+    return found
+
+
+def measure(size_px: int, frames: int, folder: Path) -> dict[str, Any]:
+    """One row of the table."""
+    short = document(size_px, frames // 4, folder, pacing="free_running")
+    long = document(size_px, frames, folder, pacing="free_running")
+    run_graph(short)  # kernels, copies and files come into their caches
+    _, short_s = run_graph(short)
+    free, long_s = run_graph(long)
+    paced, _ = run_graph(document(size_px, frames // 2, folder, pacing="paced"))
+    plain = run_plain(Config.model_validate(long), frames)
+    medians = {name: 1e3 * statistics.median(values) for name, values in plain.items()}
+    serial = np.add(plain["render"], plain["chain"])
+    return {
+        "size": size_px,
+        "frames": frames,
+        "plain_render_ms": medians["render"],
+        "plain_chain_ms": medians["chain"],
+        "plain_ms": 1e3 * float(np.median(serial)),
+        "graph_ms": float(np.median(_intervals_ms(free))),
+        "plain_cpu_ms": 1e3 * statistics.fmean(plain["cpu"]),
+        "graph_cpu_ms": 1e3 * (long_s - short_s) / (frames - frames // 4),
+        "overlapping": _share_overlapping(free),
+        "stages_ms": free["latency_ms"],
+        "paced_fps": PACED_FPS.get(size_px, 10.0),
+        "paced_jitter_ms": _jitter_ms(paced, PACED_FPS.get(size_px, 10.0)),
+        "paced_stages_ms": paced["latency_ms"],
+    }
+
+
+def _stamps_ms(run: dict[str, Any], name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array([frame["stamps_ns"][name] for frame in run["per_frame"]]) * 1e-6
+
+
+def _intervals_ms(run: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.diff(_stamps_ms(run, "chain_end"))
+
+
+def _share_overlapping(run: dict[str, Any]) -> float:
+    """Of the frames, how many began to render before the image chain had done the one before."""
+    starts, ends = _stamps_ms(run, "render_start")[1:], _stamps_ms(run, "chain_end")[:-1]
+    return float(np.mean(starts < ends))
+
+
+def _jitter_ms(run: dict[str, Any], fps: float) -> dict[str, float]:
+    """How far intervals between finished frames are from the period."""
+    off = np.abs(_intervals_ms(run) - 1e3 / fps)
+    return {"p50": float(np.quantile(off, 0.5)), "p99": float(np.quantile(off, 0.99))}
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """For the terminal and the document."""
+    heads = (
+        "pixels | render ms | chain ms | both, in a loop | graph, a frame | more "
+        "| cpu: loop | graph | more | overlap | paced: off by, p50 / p99"
+    )
+    lines = [f"| {heads} |", "|" + "---|" * (heads.count("|") + 1)]
+    for row in rows:
+        more, cpu = row["graph_ms"] - row["plain_ms"], row["graph_cpu_ms"] - row["plain_cpu_ms"]
+        jitter = row["paced_jitter_ms"]
+        lines.append(
+            f"| {row['size']}² | {row['plain_render_ms']:.1f} | {row['plain_chain_ms']:.1f} "
+            f"| {row['plain_ms']:.1f} | {row['graph_ms']:.1f} "
+            f"| {more:+.1f} ms, {more / row['plain_ms']:+.0%} "
+            f"| {row['plain_cpu_ms']:.1f} | {row['graph_cpu_ms']:.1f} "
+            f"| {cpu:+.1f} ms, {cpu / row['plain_cpu_ms']:+.0%} | {row['overlapping']:.0%} "
+            f"| {jitter['p50']:.1f} / {jitter['p99']:.1f} ms at {row['paced_fps']:g} Hz |"
+        )
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--frames", type=int, default=40, help="of the free run at each size")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--folder", type=Path, help="for the results (default: benchmarks/results)")
+    options = parser.parse_args(argv)
+    machine = describe_machine() | {"load_before": load_average()}
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            rows = [measure(size, options.frames, Path(folder)) for size in options.sizes]
+    except FluoroError as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        return 1
+    text = table(rows)
+    load = f"load average {machine['load_before']} before, {load_average()} after"
+    print(f"{text}\n{load}")
+    folder = options.folder or ROOT / "benchmarks" / "results"
+    write_json(folder / "graph_cpu.json", {"machine": machine, "rows": rows})
+    if options.folder is None:
+        put_into_document(ROOT / "docs" / "benchmarks.md", "graph cpu", f"{text}\n\n{load}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
