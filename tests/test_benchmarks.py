@@ -9,13 +9,15 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from benchmarks import guard, projectors, scaling
-from benchmarks.harness import oracle, peers, rounds, scene
+from benchmarks import graph, guard, projectors, scaling
+from benchmarks.harness import first_frame, oracle, peers, rounds, scene
 from benchmarks.harness.contestants import Call, Contestant, own_projectors
 from benchmarks.harness.report import rows_of_view, summarise
+from fluoro.config import Config
 from fluoro.errors import OutputError
 from fluoro.rendering.cpu_device import CpuDevice
 from fluoro.rendering.renderer import DrrRenderer
+from tests.session_support import small_ct, small_document
 
 VIEW = "LAO 45 CRA 30"
 
@@ -60,7 +62,7 @@ def test_rows_say_who_did_what_how_fast_and_how_well(volume, view, truth):
         one.set_view(view)
     jobs = rounds.measure_view(contestants, repeats=2, patience_s=60)
     rows = rows_of_view(VIEW, jobs, truth, threads=2, size="20x20")
-    assert len(rows) == 12
+    assert len(rows) == 15
     assert {row["task"] for row in rows} == {"forward", "forward+gradient", "jacobian"}
     wanted = {"name", "task", "seconds", "error_rmse", "error_p999", "threads", "size", "view"}
     assert all(wanted <= row.keys() and row["calls"] == 2 for row in rows)
@@ -128,7 +130,7 @@ def test_the_script_writes_table_plot_and_results(volume, tmp_path, monkeypatch,
     monkeypatch.setattr(projectors, "ROOT", tmp_path)
     assert projectors.main(["--no-peers", "--quick"]) == 0
     folder = tmp_path / "output" / "benchmarks"
-    assert len(json.loads((folder / "cpu.json").read_text())["rows"]) == 12
+    assert len(json.loads((folder / "cpu.json").read_text())["rows"]) == 15
     assert (folder / "benchmark_cpu.png").stat().st_size > 1000
     assert "| forward | fluoro joseph cpu |" in capsys.readouterr().out
 
@@ -175,6 +177,53 @@ def test_exponent_of_a_power_is_its_exponent():
     assert scaling._exponent([1, 2, 4], [3.0, 12.0, 48.0]) == pytest.approx(2.0)
 
 
+def test_a_cube_that_does_not_fit_is_left_out_and_said(monkeypatch, capsys):
+    monkeypatch.setattr(scaling, "available_memory_bytes", lambda: 10_000)
+    assert not scaling._fits(16)
+    assert scaling._fits(2)
+    assert "voxels: 16³ left out, it needs" in capsys.readouterr().out
+
+
+def test_first_frame_says_what_its_process_held(tmp_path):
+    np.save(tmp_path / "volume.npy", np.full((24, 24, 24), 0.02, np.float32))
+    found = first_frame.measure_first_frame(tmp_path / "volume.npy", "cpu", "slab")
+    assert found["projector"] == "slab"
+    assert 0 < found["imports_s"] < found["first_frame_s"]
+    assert found["volume_gib"] / 2 < found["copies_gib"] < found["volume_gib"]
+
+
+# -- graph -------------------------------------------------------------------------------------
+
+
+def stamped(number, render_ms, done_ms):
+    stamps = {"render_start": int(1e6 * render_ms), "chain_end": int(1e6 * done_ms)}
+    return {"number": number, "stamps_ns": stamps}
+
+
+def test_graphs_intervals_overlap_and_jitter():
+    run = {"per_frame": [stamped(0, 0, 10), stamped(1, 8, 21), stamped(2, 22, 31)]}
+    assert graph._intervals_ms(run).tolist() == [11, 10]
+    assert graph._share_overlapping(run) == 0.5
+    assert graph._jitter_ms(run, 100.0)["p50"] == pytest.approx(0.5)
+
+
+def test_plain_loop_renders_what_the_graph_renders(tmp_path):
+    config = Config.model_validate(small_document(small_ct(tmp_path), tmp_path))
+    found = graph.run_plain(config, frames=3)
+    assert {name: len(values) for name, values in found.items()} == dict.fromkeys(
+        ("render", "chain", "cpu"), 3
+    )
+
+
+def test_graphs_table_has_a_line_a_size():
+    row = {"size": 256, "plain_render_ms": 1.0, "plain_chain_ms": 1.0, "plain_ms": 2.0}
+    row |= {"graph_ms": 2.1, "plain_cpu_ms": 4.0, "graph_cpu_ms": 5.0, "overlapping": 1.0}
+    row |= {"paced_jitter_ms": {"p50": 0.1, "p99": 0.2}, "paced_fps": 20.0}
+    line = graph.table([row]).splitlines()[2]
+    assert "| +0.1 ms, +5% | 4.0 | 5.0 | +1.0 ms, +25% | 100% |" in line
+    assert line.count("|") == graph.table([row]).splitlines()[0].count("|")
+
+
 # -- guard -------------------------------------------------------------------------------------
 
 
@@ -190,7 +239,7 @@ def test_reference_of_the_guard_does_the_work_of_the_march(small_guard):
 
 def test_guard_measures_every_kernel_on_every_view(small_guard):
     found = small_guard.quotients(rounds=1)
-    assert len(found) == 5 * len(guard.VIEWS)
+    assert len(found) == 7 * len(guard.VIEWS)
     assert all(quotient > 0 for quotient in found.values())
 
 
