@@ -98,6 +98,7 @@ class Bench:
             renderers = self._renderers(synthetic_volume(count))
             view = self._view(self.sizes.usual_pixels)
             seconds.append(self._time({n: _render(one, view) for n, one in renderers.items()}))
+            del renderers  # and the cube, before the next one is made
         return _finish("voxels", [n**3 for n in counts], [f"{n}³" for n in counts], seconds)
 
     def steps(self) -> dict[str, Any]:
@@ -162,10 +163,10 @@ class Bench:
 
 
 def _fits(edge_voxels: int) -> bool:
-    """Whether a cube, what making it needs, and copies for all axes fit in the memory left."""
-    available = available_memory_bytes()
-    needed = 8 * edge_voxels**3 + bytes_of_cells((edge_voxels,) * 3, 1) * 3 // 2
-    if available is not None and needed > available:
+    """Whether a cube and copies of it for all axes fit in half of the memory left."""
+    available, shape = available_memory_bytes(), (edge_voxels,) * 3
+    needed = 4 * edge_voxels**3 + bytes_of_cells(shape, 1) + bytes_of_cells(shape, 2)
+    if available is not None and 2 * needed > available:
         print(f"voxels: {edge_voxels}³ left out, it needs {in_gib(needed)}", flush=True)
         return False
     return True
