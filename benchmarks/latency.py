@@ -124,7 +124,8 @@ def compare_with_tracker(arguments: argparse.Namespace) -> dict[str, float]:
         client.send_poses(WARM_UP_S + arguments.seconds, TRACKED_HZ)
         output, _ = server.communicate(timeout=30)
     found: dict[str, float] = json.loads(output.splitlines()[-1])
-    return {"size": TRACKED_SIZE, "rate_hz": TRACKED_HZ, **found}
+    load = round(os.getloadavg()[0], 1)
+    return {"size": TRACKED_SIZE, "rate_hz": TRACKED_HZ, "load_1min": load, **found}
 
 
 def tracker_line(found: dict[str, float]) -> str:

@@ -81,7 +81,8 @@ def test_what_is_to_be_reached_is_judged_beside_the_bare_loopback(graph, verdict
 
 
 @pytest.mark.dds
-def test_benchmark_measures_both_ways_and_holds_holoscans_tracker_beside():
+def test_benchmark_measures_both_ways_and_holds_holoscans_tracker_beside(monkeypatch):
+    monkeypatch.setattr(latency, "WARM_UP_S", 0.3)
     arguments = argparse.Namespace(
         seconds=0.4, sizes=[32], rates=[50.0], repeat=1, domain=own_domain()
     )
