@@ -14,7 +14,7 @@ from fluoro.geometry.motions import rigid_motions
 from fluoro.geometry.projection import View
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.moving_renderer import knot_steps, node_uniforms
-from fluoro.rendering.packing import pack_motions, pack_views
+from fluoro.rendering.packing import pack_motions, pack_views, x_never_leads
 from fluoro.rendering.renderer import check_volume, common_size, readable_in_pairs
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.materials import MaterialVolume
@@ -109,8 +109,16 @@ class MaterialRenderer:
         shape = planes if isinstance(views, View) else (len(batch), *planes)
         image = self.device.empty(shape) if out is None else self._checked("out", out, shape)
         for layer in self._layers:
+            across = self.projector == "joseph" and layer.grid.shape_xyz[0] > 1
+            across = across and all(x_never_leads(view, layer.grid) for view in batch)
             self._launch(
-                "drr_tissues", "tissues", layer, batch, thicknesses=image, plane_count=planes[0]
+                "drr_tissues",
+                "tissues",
+                layer,
+                batch,
+                variant="joseph_across" if across else self.projector,
+                thicknesses=image,
+                plane_count=planes[0],
             )
         return image
 
@@ -224,13 +232,19 @@ class MaterialRenderer:
         return np.asarray(self.device.to_host(jacobian).sum(axis=(1, 2), dtype=float))
 
     def _launch(
-        self, module: str, entry: str, layer: _Layer, batch: Sequence[View], **uniforms: Any
+        self,
+        module: str,
+        entry: str,
+        layer: _Layer,
+        batch: Sequence[View],
+        variant: str | None = None,
+        **uniforms: Any,
     ) -> None:
         height, width = batch[0].height_px, batch[0].width_px
         views = self.device.to_device(pack_views(batch, layer.grid))
         self.device.launch(
             module,
-            f"{entry}_{self.projector}_{layer.ramp_count}",
+            f"{entry}_{variant or self.projector}_{layer.ramp_count}",
             (-(-width // self.device.rays_per_thread), height, len(batch)),
             {**layer.uniforms(views), "image_size": (width, height, len(batch)), **uniforms},
         )
