@@ -148,13 +148,23 @@ def validate(arguments: argparse.Namespace) -> int:
     for path in arguments.config:
         try:
             load = load_register_config if is_register_file(path) else load_config
-            load(path, arguments.set)
-            print(f"{path}: valid")
+            ct = load(path, arguments.set).volume.path
+            missing = ct is not None and not _is_there(ct)
+            print(f"{path}: valid" + (f", but {ct} is not there" if missing else ""))
         except InputError as error:
             mistakes.append(str(error))
     if mistakes:
         raise InputError("\n".join(mistakes))
     return 0
+
+
+def _is_there(ct: Path) -> bool:
+    from fluoro.volume.load import volume_path
+
+    try:
+        return volume_path(ct).exists()
+    except InputError:  # not fetched
+        return False
 
 
 def schema(_arguments: argparse.Namespace) -> int:

@@ -1588,6 +1588,17 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _window_shows_what_brightness_holds(self) -> Config:
+        chain, window = self.image_chain, self.image_chain.window
+        if chain.brightness and chain.log and abs(window.level) >= window.width / 2:
+            raise KeyValueError(
+                "image_chain.window.level",
+                "must lie within half a width of 0, where brightness holds the picture, "
+                f"got {window.level:g} at a width of {window.width:g}",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _bag_needs_the_recorder(self) -> Config:
         if self.dds.bag and not self.recorder.enabled:
             raise KeyValueError("dds.bag", "needs recorder.enabled: true")

@@ -128,6 +128,12 @@ def test_validate_takes_overrides(yaml_file, capsys):
     assert line == "command line: run.fps: must be at least 0.01, got 0"
 
 
+def test_validate_says_that_a_ct_is_not_there(yaml_file, tmp_path, capsys):
+    options = ["--set", "volume.phantom=null", f"volume.path={tmp_path}/none.nii.gz"]
+    code, out, _ = run_main(capsys, "validate", yaml_file(), *options)
+    assert (code, out) == (0, f"{yaml_file()}: valid, but {tmp_path}/none.nii.gz is not there\n")
+
+
 def test_schema_is_json_schema_of_the_shipped_files(capsys):
     code, out, _ = run_main(capsys, "schema")
     assert code == 0

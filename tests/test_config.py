@@ -151,6 +151,11 @@ def test_full_document_is_valid(tmp_path):
         ("image_chain.poisson", 1, "image_chain.poisson: must be true or false, got 1"),
         ("image_chain.dose_ngy", 0, "image_chain.dose_ngy: must be greater than 0, got 0"),
         ("image_chain.window.width", -1, "image_chain.window.width: must be greater than 0, "),
+        (
+            "image_chain.brightness",
+            {},
+            "image_chain.window.level: must lie within half a width of 0, where brightness holds",
+        ),
         ("image_chain.beer_lambert", False, "image_chain.beer_lambert: false leaves no signal for"),
         ("console.port", 70000, "console.port: must be at most 65535, got 70000"),
         ("console.host", 1, "console.host: must be text, got 1"),

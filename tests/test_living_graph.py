@@ -53,6 +53,7 @@ def document(tmp_path, monkeypatch):
 CHAIN = {
     "pulse_rate_hz": 15.0,
     "brightness": {"target_ngy": 20.0},
+    "window": {"level": 0.0, "width": 4.0},
     "recursive_filter_weight": 0.6,
     "dsa": {"first_frame": 4, "mask_frames": 2},
     "lut": {"kind": "sigmoid"},

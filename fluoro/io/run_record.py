@@ -256,7 +256,7 @@ SECTION_LINES = {
     "tracking": "{estimates} estimates, {not_converged} not believed: mTRE median "
     "{median_mtre_mm:.2f} mm, p95 {p95_mtre_mm:.2f} mm; {median_seconds:.2f} s each",
     "servo": "wanted view reached: {reached}, {mtre_mm:.2f} mm away after {frames} frames",
-    "optimiser": "{class} stopped: {stopped}, after {iterations} iterations; mTRE "
+    "optimiser": "{class}, {iterations} iterations, stopped by itself: {stopped}; mTRE "
     "{mtre_start_mm:.1f} -> {mtre_mm:.2f} mm",
 }
 """How sections that a run may have read on the terminal."""
@@ -267,7 +267,9 @@ def _line(record: Mapping[str, Any], name: str, wording: str) -> str | None:
     section = record.get(name)
     if not section or None in section.values():
         return None
-    return f"{name}: {wording.format_map(section)}"
+    words = {True: "yes", False: "no"}
+    said = {key: words[v] if isinstance(v, bool) else v for key, v in section.items()}
+    return f"{name}: {wording.format_map(said)}"
 
 
 def summary_lines(record: Mapping[str, Any]) -> list[str]:
