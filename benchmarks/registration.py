@@ -42,6 +42,7 @@ from benchmarks.harness.tracking_rate import follow_sweep
 from fluoro.errors import FluoroError, OutputError
 from fluoro.registration.pyramid import coarser_volume
 from fluoro.registration.register import Registrar
+from fluoro.registration.settings import RegistrationSettings
 from fluoro.rendering.choose import open_device
 from fluoro.rendering.cpu_device import available_cores
 from fluoro.rendering.renderer import DrrRenderer
@@ -152,7 +153,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         for case, program in jobs(bench):
             if time.monotonic() < until:
                 bench.measure(case, program)
-        tracking = follow_sweep(bench.registrar, bench.march, GEOMETRY)
+        settings = RegistrationSettings(measure="ncc", projector="slab")  # as RegistrationOp has it
+        tracker = Registrar(bench.volume, bench.device, settings, center_xyz_mm=bench.center_xyz_mm)
+        tracking = follow_sweep(tracker, bench.march, GEOMETRY)
         found = {"machine": describe_machine(), "tracking": tracking}
         for peer in bench.peers.values():
             found["machine"]["packages"] |= peer.versions

@@ -176,6 +176,7 @@ def _tracker(
         shift_bound_mm=wanted.shift_bound_mm,
         least_agreement=wanted.least_agreement,
         multi_start=MultiStart(starts=max(1, wanted.search_starts)),
+        projector="slab",  # the fastest with derivatives
     )
     return PoseTracker(
         Registrar(volume, device, settings, center_xyz_mm=isocenter_xyz_mm),
