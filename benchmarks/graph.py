@@ -5,8 +5,8 @@
 
 Writes benchmarks/results/graph_cpu.json and the table in docs/benchmarks.md. Each size runs free
 and paced; the same poses are then rendered by a plain loop, in the same process. Processor time is
-that of all threads of the process, of one frame: from the difference of a long and a short run, so
-that start-up does not count.
+that of all threads of the process, of one frame, while the stream runs: start-up and the end do not
+count.
 """
 
 from __future__ import annotations
@@ -45,8 +45,11 @@ PACED_FPS = {256: 20.0, 512: 10.0, 1024: 4.0}
 """Rates that two busy cores keep up with, so that jitter is the graph's."""
 
 
-class Silent:
-    """A reporter that says nothing."""
+class Watch:
+    """A reporter that notes the processor time after each so many frames."""
+
+    def __init__(self) -> None:
+        self._points: list[tuple[int, float]] = []
 
     def stage(self, what: str, fraction: float) -> None:
         """A stage of the start."""
@@ -54,11 +57,18 @@ class Silent:
     def started(self, **_what: Any) -> None:
         """The stream begins."""
 
-    def streaming(self, *_what: Any) -> None:
+    def streaming(self, frames: int, _status: Any) -> None:
         """The stream runs."""
+        if frames and (not self._points or frames > self._points[-1][0]):
+            self._points.append((frames, time.process_time()))
 
     def iteration(self, *_what: Any) -> None:
         """A registration's step."""
+
+    def cpu_s(self) -> float:
+        """Processor time of a frame [s]; nan where all came at once."""
+        (first, begin), (last, end) = self._points[0], self._points[-1]
+        return (end - begin) / (last - first) if last > first else float("nan")
 
 
 def document(size_px: int, frames: int, folder: Path, *, pacing: str) -> dict[str, Any]:
@@ -86,12 +96,11 @@ def document(size_px: int, frames: int, folder: Path, *, pacing: str) -> dict[st
 
 
 def run_graph(settings: dict[str, Any]) -> tuple[dict[str, Any], float]:
-    """run.json of a run of the application, and the processor time that it took [s]."""
-    start = time.process_time()
-    run_session(Config.model_validate(settings), "graph", Silent())
-    spent_s = time.process_time() - start
-    run = settings["run"]
-    return json.loads((Path(run["output_dir"]) / run["name"] / "run.json").read_text()), spent_s
+    """run.json of a run of the application, and the processor time of a frame [s]."""
+    watch, run = Watch(), settings["run"]
+    run_session(Config.model_validate(settings), "graph", watch)
+    path = Path(run["output_dir"]) / run["name"] / "run.json"
+    return json.loads(path.read_text()), watch.cpu_s()
 
 
 def run_plain(config: Config, frames: int) -> dict[str, list[float]]:
@@ -120,13 +129,10 @@ def run_plain(config: Config, frames: int) -> dict[str, list[float]]:
 
 def measure(size_px: int, frames: int, folder: Path) -> dict[str, Any]:
     """One row of the table."""
-    short = document(size_px, frames // 4, folder, pacing="free_running")
-    long = document(size_px, frames, folder, pacing="free_running")
-    run_graph(short)  # kernels, copies and files come into their caches
-    _, short_s = run_graph(short)
-    free, long_s = run_graph(long)
+    settings = document(size_px, frames, folder, pacing="free_running")
+    plain = run_plain(Config.model_validate(settings), frames)
+    free, graph_s = run_graph(settings)
     paced, _ = run_graph(document(size_px, frames // 2, folder, pacing="paced"))
-    plain = run_plain(Config.model_validate(long), frames)
     medians = {name: 1e3 * statistics.median(values) for name, values in plain.items()}
     serial = np.add(plain["render"], plain["chain"])
     return {
@@ -137,7 +143,7 @@ def measure(size_px: int, frames: int, folder: Path) -> dict[str, Any]:
         "plain_ms": 1e3 * float(np.median(serial)),
         "graph_ms": float(np.median(_intervals_ms(free))),
         "plain_cpu_ms": 1e3 * statistics.fmean(plain["cpu"]),
-        "graph_cpu_ms": 1e3 * (long_s - short_s) / (frames - frames // 4),
+        "graph_cpu_ms": 1e3 * graph_s,
         "overlapping": _share_overlapping(free),
         "stages_ms": free["latency_ms"],
         "paced_fps": PACED_FPS.get(size_px, 10.0),

@@ -207,6 +207,14 @@ def test_graphs_intervals_overlap_and_jitter():
     assert graph._jitter_ms(run, 100.0)["p50"] == pytest.approx(0.5)
 
 
+def test_watch_counts_from_the_first_frames_on(monkeypatch):
+    watch, clock = graph.Watch(), iter([10.0, 10.5, 12.0])
+    monkeypatch.setattr(graph.time, "process_time", lambda: next(clock))
+    for frames in (0, 2, 2, 3, 10):
+        watch.streaming(frames, None)
+    assert watch.cpu_s() == pytest.approx(0.25)
+
+
 def test_plain_loop_renders_what_the_graph_renders(tmp_path):
     config = Config.model_validate(small_document(small_ct(tmp_path), tmp_path))
     found = graph.run_plain(config, frames=3)

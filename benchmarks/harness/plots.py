@@ -65,7 +65,8 @@ def _errors(ax: Axes, summary: Sequence[Row]) -> None:
         if row["task"] == "forward":
             at = 1e3 * row["seconds"], row["error_rmse"]
             ax.plot(*at, "o", color=_color(row["name"]))
-            up = -11 if row["name"].startswith("fluoro") else 4
+            below = row["name"].startswith("fluoro") and "slab" not in row["name"]
+            up = -11 if below else 4  # slab lies beside march
             ax.annotate(row["name"], at, xytext=(4, up), textcoords="offset points", fontsize=7)
     ax.margins(x=0.3, y=0.12)
     ax.set(xscale="log", yscale="log", xlabel="ms a picture", ylabel="RMSE [line integral]")
