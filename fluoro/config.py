@@ -1574,9 +1574,11 @@ class Config(Section):
             if self.volume.materials:
                 raise KeyValueError("volume.materials", "has no effect without image_chain.xray")
             return self
-        if self.renderer.projector == "siddon":
+        projector = self.renderer.projector
+        if projector in ("siddon", "slab"):
             raise KeyValueError(
-                "renderer.projector", "siddon has no materials for image_chain.xray; use march"
+                "renderer.projector",
+                f"{projector} has no materials for image_chain.xray; use march",
             )
         curve = self.volume.hu_to_mu
         if isinstance(curve, LinearMap) and (curve.hu_min, curve.mu_min_per_mm) != (-1000, 0):
