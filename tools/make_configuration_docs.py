@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md: every key of the YAML, from the models in fluoro/config.py.
+"""Writes docs/configuration.md: every key of the YAML, from the models in fluoro/config/.
 
 python -m tools.make_configuration_docs
 """
@@ -20,7 +20,7 @@ from fluoro.registration.config import RegisterConfig
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 HEAD = """# Configuration
 
-One YAML file describes a run. This page is written from the models in `fluoro/config.py` by
+One YAML file describes a run. This page is written from the models in `fluoro/config/` by
 `python -m tools.make_configuration_docs`; a test holds it to them. `configs/` has a file for each
 use, `app.py validate FILE` checks one, `app.py schema` prints the same as JSON Schema for editors,
 and `--set key.path=value` overrides a key on the command line. Unknown keys, wrong types and

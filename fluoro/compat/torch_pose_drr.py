@@ -203,7 +203,7 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc]
         return u[:, None], v[:, None], beam[:, None], foot
 
     def view(self, matrix: NDArray[np.float64]) -> View:
-        """A pose (4, 4) as fluoro's view, world LPS [mm]."""
+        """A pose, shape (4, 4), as fluoro's view, world LPS [mm]."""
         x, y, z = (matrix[:3, :3].T @ matrix[:3, 3]).tolist()
         cx, cy, cz = self._center.tolist()
         pose = DiffdrrPose(
@@ -228,7 +228,7 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc]
         return torch.from_dlpack(image) if self.device.kind == "cuda" else torch.from_numpy(image)
 
     def on_device(self, upstream: Tensor) -> Any:
-        """A derivative by pixels as an array of the renderer's; a copy only between devices."""
+        """A derivative by pixels, of any shape, as the renderer's array; copied between devices."""
         if self.device.kind == "cuda" and upstream.is_cuda:
             import cupy
 

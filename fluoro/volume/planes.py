@@ -85,7 +85,12 @@ def file_planes(path: Path, grid: VolumeGrid, data: VoxelData) -> VolumePlanes:
 
 
 def complete_file_planes(path: Path, grid: VolumeGrid, data: VoxelData) -> VolumePlanes:
-    """`file_planes` of a file that is known to be complete."""
+    """`file_planes` of a file that is known to be complete.
+
+    Raises:
+        InputError: Voxels of a kind that is not read plane by plane; on reading, a file that is
+            damaged or cannot be read.
+    """
     numbers = data.numbers
     if numbers is None or data.encoding == "other":
         raise InputError(f"{path}: its voxels cannot be read plane by plane")

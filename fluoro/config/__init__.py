@@ -1,0 +1,160 @@
+"""The schema of the YAML: one strict, frozen model per section, one line per mistake.
+
+A top-level key is the name of the operator (or of the volume, C-arm or run) that it sets up.
+Units stand in the names of the keys. `load_config` reads a file, applies `--set` overrides and
+raises `InputError` with one line per mistake, each starting with the path of the key.
+"""
+
+from __future__ import annotations
+
+from fluoro.compat.settings import (
+    CarmGeometry,
+    HuToMuCalibration,
+    HuToMuMapping,
+    MetricsSettings,
+    OutputSettings,
+    PreprocessingSettings,
+    RealismSettings,
+    SimulatorConfig,
+    XrayPhysics,
+)
+from fluoro.config.application import Config, RunConfig, pulses_fit
+from fluoro.config.beam import BowTieConfig, RectangleCollimator, ScatterConfig, WedgeConfig
+from fluoro.config.carm import CarmConfig, LimitsConfig
+from fluoro.config.detector import (
+    DigitiserConfig,
+    ImageIntensifierConfig,
+    LagConfig,
+    MtfConfig,
+    VeilingGlareConfig,
+)
+from fluoro.config.display import (
+    DsaConfig,
+    EdgeEnhancementConfig,
+    GammaCurve,
+    LutConfig,
+    SigmoidCurve,
+    WindowConfig,
+)
+from fluoro.config.image_chain import ImageChainConfig
+from fluoro.config.loading import (
+    REGISTRATION_KEY,
+    absolute_path,
+    load_config,
+    load_sections,
+    volume_config,
+)
+from fluoro.config.outputs import (
+    ConsoleConfig,
+    DdsConfig,
+    DdsFramesConfig,
+    HolovizConfig,
+    IgtlConfig,
+    RecorderConfig,
+)
+from fluoro.config.poses import (
+    BagPoses,
+    DdsPoses,
+    IgtlPoses,
+    JointConfig,
+    OrbitPoses,
+    PoseConfig,
+    PoseSourceConfig,
+    RandomWalkPoses,
+    ReceivedPoses,
+    ServoPoses,
+    SweepPoses,
+    WaypointPoses,
+)
+from fluoro.config.registration import OptimiserConfig, RegistrationConfig, StartConfig
+from fluoro.config.renderer import RendererConfig
+from fluoro.config.section import FilePath, Section
+from fluoro.config.volume import (
+    BallInclusion,
+    ContrastConfig,
+    HuToMuConfig,
+    InclusionConfig,
+    LabelInclusion,
+    LinearMap,
+    MaterialsConfig,
+    MotionConfig,
+    RodInclusion,
+    VolumeConfig,
+)
+from fluoro.config.xray import BrightnessConfig, DetectorResponseConfig, TubeStep, XrayConfig
+
+__all__ = [
+    "REGISTRATION_KEY",
+    "BagPoses",
+    "BallInclusion",
+    "BowTieConfig",
+    "BrightnessConfig",
+    "CarmConfig",
+    "CarmGeometry",
+    "Config",
+    "ConsoleConfig",
+    "ContrastConfig",
+    "DdsConfig",
+    "DdsFramesConfig",
+    "DdsPoses",
+    "DetectorResponseConfig",
+    "DigitiserConfig",
+    "DsaConfig",
+    "EdgeEnhancementConfig",
+    "FilePath",
+    "GammaCurve",
+    "HolovizConfig",
+    "HuToMuCalibration",
+    "HuToMuConfig",
+    "HuToMuMapping",
+    "IgtlConfig",
+    "IgtlPoses",
+    "ImageChainConfig",
+    "ImageIntensifierConfig",
+    "InclusionConfig",
+    "JointConfig",
+    "LabelInclusion",
+    "LagConfig",
+    "LimitsConfig",
+    "LinearMap",
+    "LutConfig",
+    "MaterialsConfig",
+    "MetricsSettings",
+    "MotionConfig",
+    "MtfConfig",
+    "OptimiserConfig",
+    "OrbitPoses",
+    "OutputSettings",
+    "PoseConfig",
+    "PoseSourceConfig",
+    "PreprocessingSettings",
+    "RandomWalkPoses",
+    "RealismSettings",
+    "ReceivedPoses",
+    "RecorderConfig",
+    "RectangleCollimator",
+    "RegistrationConfig",
+    "RendererConfig",
+    "RodInclusion",
+    "RunConfig",
+    "ScatterConfig",
+    "Section",
+    "ServoPoses",
+    "SigmoidCurve",
+    "SimulatorConfig",
+    "StartConfig",
+    "SweepPoses",
+    "TubeStep",
+    "VeilingGlareConfig",
+    "VolumeConfig",
+    "WaypointPoses",
+    "WedgeConfig",
+    "WindowConfig",
+    "XrayConfig",
+    "XrayPhysics",
+    "absolute_path",
+    "load_config",
+    "load_sections",
+    "pulses_fit",
+    "volume_config",
+]

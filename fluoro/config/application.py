@@ -1,0 +1,177 @@
+"""The whole file: all sections together, and what they ask of each other."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from fluoro.config.carm import CarmConfig
+from fluoro.config.image_chain import ImageChainConfig
+from fluoro.config.outputs import (
+    ConsoleConfig,
+    DdsConfig,
+    HolovizConfig,
+    IgtlConfig,
+    RecorderConfig,
+)
+from fluoro.config.poses import DdsPoses, IgtlPoses, PoseSourceConfig
+from fluoro.config.registration import OptimiserConfig, RegistrationConfig
+from fluoro.config.renderer import RendererConfig
+from fluoro.config.section import FilePath, Section
+from fluoro.config.volume import LinearMap, VolumeConfig
+from fluoro.mistakes import KeyValueError
+
+__all__ = [
+    "Config",
+    "RunConfig",
+    "pulses_fit",
+]
+
+
+class RunConfig(Section):
+    """How long and how fast."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = Field(
+        None, description="Folder under output/; null: the YAML's name and the time."
+    )
+    output_dir: FilePath | None = Field(
+        None,
+        description="Parent of the run's folder, relative to the YAML file; null: "
+        "FLUORO_OUTPUT_DIR or ./output.",
+    )
+    frames: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Stop after so many frames; null: run until stopped."
+    )
+    fps: Annotated[float, Field(ge=0.01, le=1000)] = Field(30.0, description="Frame rate [1/s].")
+    pacing: Literal["paced", "free_running"] = Field(
+        "paced", description="paced: one pose each 1/fps; free_running: as fast as it goes."
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = Field(
+        0, description="Of noise and random walk; null: drawn, and recorded in run.json."
+    )
+
+
+class Config(Section):
+    """A whole application."""
+
+    volume: VolumeConfig
+    carm: CarmConfig = CarmConfig()
+    pose_source: PoseSourceConfig
+    renderer: RendererConfig = RendererConfig()
+    image_chain: ImageChainConfig = ImageChainConfig()
+    console: ConsoleConfig = ConsoleConfig()
+    recorder: RecorderConfig = RecorderConfig()
+    holoviz: HolovizConfig = HolovizConfig()
+    dds: DdsConfig = DdsConfig()
+    igtl: IgtlConfig = IgtlConfig()
+    registration: RegistrationConfig = RegistrationConfig()
+    optimiser: OptimiserConfig | None = None
+    run: RunConfig = RunConfig()
+
+    @model_validator(mode="after")
+    def _console_poses_need_the_console(self) -> Config:
+        if self.pose_source.kind == "console" and not self.console.enabled:
+            raise KeyValueError("pose_source.kind", "console needs console.enabled: true")
+        return self
+
+    @model_validator(mode="after")
+    def _collimator_stands_before_the_isocenter(self) -> Config:
+        collimator, end_mm = self.image_chain.collimator, self.carm.source_to_isocenter_mm
+        if collimator and collimator.source_to_collimator_mm >= end_mm:
+            raise KeyValueError(
+                "image_chain.collimator.source_to_collimator_mm",
+                f"must be less than carm.source_to_isocenter_mm ({end_mm:g}), "
+                f"got {collimator.source_to_collimator_mm:g}",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _motion_needs_march(self) -> Config:
+        if self.volume.motion and self.renderer.projector != "march":
+            raise KeyValueError("renderer.projector", "must be march with volume.motion")
+        return self
+
+    @model_validator(mode="after")
+    def _pulses_fit_into_the_frames(self) -> Config:
+        rate_hz, key = self.image_chain.pulse_rate_hz, "image_chain.pulse_rate_hz"
+        if rate_hz is None:
+            return self
+        if rate_hz > self.run.fps:
+            raise KeyValueError(key, f"must be at most run.fps ({self.run.fps:g}), got {rate_hz:g}")
+        if not pulses_fit(self):
+            raise KeyValueError(key, "needs a pose for each frame by its time, not from a loop")
+        return self
+
+    @model_validator(mode="after")
+    def _materials_belong_to_a_spectrum(self) -> Config:
+        if self.image_chain.xray is None:
+            if self.volume.materials:
+                raise KeyValueError("volume.materials", "has no effect without image_chain.xray")
+            return self
+        projector = self.renderer.projector
+        if projector in ("siddon", "slab"):
+            raise KeyValueError(
+                "renderer.projector",
+                f"{projector} has no materials for image_chain.xray; use march",
+            )
+        curve = self.volume.hu_to_mu
+        if isinstance(curve, LinearMap) and (curve.hu_min, curve.mu_min_per_mm) != (-1000, 0):
+            raise KeyValueError(
+                "volume.hu_to_mu",
+                "must be physical, or linear from hu_min -1000 and mu_min_per_mm 0, for "
+                "image_chain.xray",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _window_shows_what_brightness_holds(self) -> Config:
+        chain, window = self.image_chain, self.image_chain.window
+        if chain.brightness and chain.log and abs(window.level) >= window.width / 2:
+            raise KeyValueError(
+                "image_chain.window.level",
+                "must lie within half a width of 0, where brightness holds the picture, "
+                f"got {window.level:g} at a width of {window.width:g}",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _bag_needs_the_recorder(self) -> Config:
+        if self.dds.bag and not self.recorder.enabled:
+            raise KeyValueError("dds.bag", "needs recorder.enabled: true")
+        return self
+
+    @model_validator(mode="after")
+    def _loops_need_their_parts(self) -> Config:
+        servo = self.pose_source.kind == "servo"
+        if servo and not self.registration.enabled:
+            raise KeyValueError("pose_source.kind", "servo needs registration.enabled: true")
+        if self.registration.enabled and self.optimiser:
+            raise KeyValueError("optimiser", "cannot run beside registration.enabled: true")
+        if (servo or self.optimiser) and self.run.frames is None:
+            raise KeyValueError("run.frames", "must say after how many frames a loop gives up")
+        return self
+
+    @model_validator(mode="after")
+    def _registration_can_undo_the_picture(self) -> Config:
+        if not (self.registration.enabled or self.optimiser):
+            return self
+        for key in ("brightness", "dsa", "lut"):
+            if getattr(self.image_chain, key):
+                user = "optimiser" if self.optimiser else "registration"
+                raise KeyValueError(f"image_chain.{key}", f"cannot be undone by the {user}")
+        return self
+
+    @model_validator(mode="after")
+    def _senders_need_their_way(self) -> Config:
+        source = self.pose_source
+        if isinstance(source, IgtlPoses) and not self.igtl.enabled:
+            raise KeyValueError("pose_source.kind", "igtl needs igtl.enabled: true")
+        if isinstance(source, DdsPoses) and source.trigger == "lockstep" and not self.dds.frames:
+            raise KeyValueError("pose_source.trigger", "lockstep needs dds.frames")
+        return self
+
+
+def pulses_fit(config: Config) -> bool:
+    """Whether poses come by time, so that frames may be held between pulses."""
+    return config.pose_source.kind not in ("dds", "servo") and config.optimiser is None

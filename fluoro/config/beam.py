@@ -1,0 +1,82 @@
+"""Parts of `image_chain` between the tube and the detector."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fluoro.config.section import Length, MaterialName, Section, Sigma
+
+__all__ = [
+    "BowTieConfig",
+    "CollimatorConfig",
+    "IrisCollimator",
+    "RectangleCollimator",
+    "ScatterConfig",
+    "WedgeConfig",
+]
+
+
+class RectangleCollimator(Section):
+    """Blades; the field is centred on the detector."""
+
+    kind: Literal["rectangle"]
+    width_mm: Length = Field(description="Of the field, at the detector [mm].")
+    height_mm: Length = Field(description="Of the field, at the detector [mm].")
+    focal_spot_mm: Sigma = Field(0.6, description="It blurs the edge [mm].")
+    source_to_collimator_mm: Length = Field(400.0, description="From focal spot to blades [mm].")
+
+
+class IrisCollimator(Section):
+    """A round opening; the field is centred on the detector."""
+
+    kind: Literal["iris"]
+    diameter_mm: Length = Field(description="Of the field, at the detector [mm].")
+    focal_spot_mm: Sigma = Field(0.6, description="It blurs the edge [mm].")
+    source_to_collimator_mm: Length = Field(400.0, description="From focal spot to blades [mm].")
+
+
+CollimatorConfig = Annotated[RectangleCollimator | IrisCollimator, Field(discriminator="kind")]
+
+
+class ScatterConfig(Section):
+    """Scatter of the patient, by kernels of water at 80 kV (provisional: docs/physics.md)."""
+
+    air_gap_mm: Annotated[float, Field(ge=100, le=300)] = Field(
+        200.0, description="Between patient and detector [mm]."
+    )
+    quality: Literal["fast", "accurate"] = Field(
+        "fast", description="Cells along the longer side: 32, or 128 for an eighth of the error."
+    )
+    grid_factor: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="What a grid leaves of scatter against primary, about 0.2; 1: no grid."
+    )
+
+
+class WedgeConfig(Section):
+    """A wedge filter that comes into the field from one side; lengths at the detector."""
+
+    side: Literal["left", "right", "top", "bottom"] = Field(
+        description="Side of the picture that it comes from."
+    )
+    material: MaterialName = Field("aluminium", description="What it is made of.")
+    thickness_mm: Annotated[float, Field(gt=0, le=100)] = Field(
+        description="Where it is thickest [mm]."
+    )
+    reach_mm: Length = Field(description="From the picture's border to its thin end [mm].")
+    ramp_mm: Annotated[float, Field(ge=0, le=100_000)] = Field(
+        20.0, description="Length over which it thins to nothing [mm]."
+    )
+
+
+class BowTieConfig(Section):
+    """A filter that is thin in the middle and thick at both sides."""
+
+    material: MaterialName = Field("aluminium", description="What it is made of.")
+    thickness_mm: Annotated[float, Field(gt=0, le=100)] = Field(
+        description="At half_width_mm and beyond [mm]; it grows with the square of the distance."
+    )
+    half_width_mm: Length = Field(
+        description="From the middle along columns, at the detector [mm]."
+    )

