@@ -177,7 +177,7 @@ def test_stages_that_cannot_be_undone_are_refused_by_name(key):
         "volume": {"phantom": "thorax"},
         "pose_source": {"kind": "sweep"},
         "registration": {"enabled": True},
-        "image_chain": {key: stage},
+        "image_chain": {key: stage, "window": {"level": 0.0, "width": 5.0}},
     }
     with pytest.raises(ValueError, match="cannot be undone by the registration"):
         Config.model_validate(document)

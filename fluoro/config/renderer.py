@@ -20,7 +20,8 @@ class RendererConfig(Section):
     projector: Literal["march", "joseph", "slab", "siddon"] = Field(
         "march",
         description="How a ray is integrated; march uses step_mm. joseph is the faster on a CPU, "
-        "slab the fastest: one sample for each two voxel planes.",
+        "slab the fastest: one sample for each two voxel planes, which can show as faint stripes "
+        "in views near 45 degrees.",
     )
     step_mm: Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)] | None = Field(
         None, description="Longest step of march [mm]; null: half the smallest voxel edge."
