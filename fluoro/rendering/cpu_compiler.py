@@ -61,6 +61,13 @@ process to flush denormal numbers when it is loaded."""
 EXACT_FLAGS = ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off")
 """For the image chain: every device must come to the same photon counts."""
 
+KEEP_LANES = f"--param=max-completely-peel-times={PIXELS_PER_GROUP // 2}"
+"""Else GCC unrolls the loop over a packet's pixels first and then vectorises another around it."""
+
+INLINE_ALL = "__attribute__((flatten))"
+"""On the function that goes through a group's pixels, in the image chain: without it the compiler
+calls a function for each pixel where that is long, and cannot take pixels side by side."""
+
 DRIVER = r"""
 #include <atomic>
 #include <thread>
@@ -163,6 +170,8 @@ def _find_compiler() -> str:
 def _flags(compiler: str, *, exact: bool) -> tuple[str, ...]:
     native = "-mcpu=native" if platform.machine() in {"aarch64", "arm64"} else "-march=native"
     flags = (*COMMON_FLAGS, native, *(EXACT_FLAGS if exact else FAST_FLAGS))
+    if exact and "clang" not in Path(compiler).name:
+        flags = (*flags, KEEP_LANES)
     if "avx512f" in _processor() and "clang" not in Path(compiler).name:
         # without this tuning GCC takes 256-bit vectors and declines the gathers
         flags = (*flags, "-mtune=skylake-avx512", "-mprefer-vector-width=512")
@@ -190,8 +199,8 @@ def _key(module: str, entry: str, compiler: str, flags: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for source in sorted(shader_dir().glob("*.slang")):
         digest.update(source.name.encode() + source.read_bytes())
-    parts = (module, entry, DRIVER, str(_defines(module)), *flags, _processor(), version("slangpy"))
-    for part in (*parts, _compiler_version(compiler)):
+    parts = (module, entry, DRIVER, INLINE_ALL, str(_defines(module)), *flags, _processor())
+    for part in (*parts, version("slangpy"), _compiler_version(compiler)):
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()[:24]
 
@@ -205,6 +214,8 @@ def _build(
         with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
             source = Path(scratch) / f"{entry}.cpp"
             cpp, meta = _translate(module, entry, Path(scratch))
+            if set(EXACT_FLAGS) <= set(flags):
+                cpp = cpp.replace(f"void {entry}_Group(", f"{INLINE_ALL} void {entry}_Group(")
             source.write_text(cpp + DRIVER.replace("FLUORO_ENTRY", entry))
             built = source.with_suffix(".so")
             _compile([compiler, *flags, "-o", str(built), str(source)], entry)
