@@ -1,12 +1,13 @@
 # make run      the main job: a thorax phantom under a sweeping C-arm (configs/sweep.yaml)
 # make live     the console stays open at a printed address (configs/live.yaml)
 # make hil      20 s of a robot that moves the C-arm over DDS, in a process of its own; then the table
-#               of latencies, about 3 minutes in all
+#               of latencies, a minute and a half in all (longer and steadier: ARGS="--seconds 8 --repeat 3")
 # make hil-servo  a robot in a process of its own finds a view by its pictures, over DDS
 # make soak     robot and simulator for two minutes with their memory watched
 # make test     the tests, at most 8 minutes       make test-all   all of them
 # make lint     ruff, mypy, import-linter, codespell, hadolint
-# make bench    fluoro's speed against its peers, at most 15 minutes; make bench-quick: fluoro alone
+# make bench    fluoro's speed against its peers, at most 15 minutes (ARGS="--minutes N": in N); the CT and
+#               the peers are fetched before, once. make bench-quick: fluoro alone, at most 2 minutes
 # make peers    poses of nanodrr, DiffDRR and RTK against these programs as installed (1 to 4 GB, once)
 # make gpu      the tests and benchmarks that need an NVIDIA GPU
 #
@@ -59,15 +60,11 @@ lint: env-dev
 
 bench: env-dev
 	$(PY) app.py fetch chest-ct
-	$(PY) benchmarks/guard.py
-	$(PY) benchmarks/scaling.py
-	$(PY) benchmarks/graph.py
-	$(PY) benchmarks/projectors.py $(ARGS)
+	$(PY) benchmarks/suite.py $(ARGS)
 
 bench-quick: env-dev
 	$(PY) app.py fetch chest-ct
-	$(PY) benchmarks/guard.py
-	$(PY) benchmarks/projectors.py --no-peers --quick
+	$(PY) benchmarks/suite.py --quick $(ARGS)
 
 peers: env-dev
 	$(PY) -c "from benchmarks.harness.peers import make_environment; make_environment()"

@@ -1,21 +1,23 @@
 #!/usr/bin/env python3
-"""How time grows with pixels, voxels, steps, batch and threads; start-up and memory.
+"""How time grows with pixels, voxels, steps, batch, energies, materials, threads; start-up, memory.
 
-    python benchmarks/scaling.py                   a minute on two cores
+    python benchmarks/scaling.py                   at most three minutes (--minutes)
     python benchmarks/scaling.py --device cuda     on an NVIDIA GPU
 
 Writes benchmarks/results/scaling_cpu.json and docs/images/scaling_cpu.png (scaling_gpu... with
 --device cuda). An exponent of 1 is time in proportion to the work, less is better; for threads -1
-is what more cores can give at best. March takes steps of half a voxel.
+is what more cores can give at best. March takes steps of half a voxel. The time is shared by the
+series and the start-up; what does not fit is left out and said, but each series has two points.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +26,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.harness.first_frame import measure_first_frame, write_volume
+from benchmarks.harness.beam_work import energies_call, material_calls
+from benchmarks.harness.budget import Budget
+from benchmarks.harness.first_frame import (
+    FOUR_GIB,
+    ONE_GIB,
+    gib_of,
+    measure_first_frame,
+    write_volume,
+)
 from benchmarks.harness.machine import describe_machine, load_average
 from benchmarks.harness.plots import plot_scaling
 from benchmarks.harness.report import write_json
@@ -32,6 +42,7 @@ from benchmarks.harness.scene import load_ct, make_views, synthetic_volume
 from benchmarks.harness.stopwatch import timed
 from fluoro.errors import FluoroError
 from fluoro.geometry.projection import View
+from fluoro.physics.tissues import TissueMapName
 from fluoro.rendering.cells import bytes_of_cells
 from fluoro.rendering.choose import open_device
 from fluoro.rendering.cpu_device import available_cores
@@ -43,7 +54,16 @@ ROOT = Path(__file__).parents[1]
 PROJECTORS: tuple[Projector, ...] = ("march", "joseph", "slab")
 VIEW = "LAO 45 CRA 30"
 FILES = {"cpu": "cpu", "cuda": "gpu"}
+LARGE_PROJECTORS: tuple[Projector, ...] = ("march", "slab")
+"""For 4 GiB: without a copy, and with the smallest one."""
+SERIES_SHARE = 0.65
+"""Of the time; start-up has the rest."""
+POINTS = 2
+"""Of each series, whatever the time."""
+PATIENCE_S = 6.0
+"""A point's calls are not repeated beyond that."""
 Renderers = dict[Projector, DrrRenderer]
+Calls = dict[str, Callable[[], Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +74,12 @@ class Sizes:
     voxels: tuple[int, ...] = (128, 192, 256, 384, 512, 768)
     steps_voxel: tuple[float, ...] = (2.0, 1.0, 0.5, 0.25)
     batch: tuple[int, ...] = (1, 2, 4, 8, 16)
+    energies: tuple[int, ...] = (3, 4, 6, 8, 12)
+    tissues: tuple[TissueMapName, ...] = ("soft_and_bone", "tissues", "schneider")
     repeats: int = 3
     usual_pixels: int = 200
     usual_voxels: int = 256
+    energies_pixels: int = 1024
 
 
 class Cost(NamedTuple):
@@ -69,66 +92,92 @@ class Cost(NamedTuple):
 CLOCKS = Cost._fields
 
 
+class Point(NamedTuple):
+    """One point of a series: how much work, how a plot says it, and what it calls."""
+
+    work: float
+    label: str
+    make: Callable[[], Calls]
+
+
 class Bench:
     """Times one quantity after the other on a device."""
 
-    def __init__(self, kind: str, sizes: Sizes) -> None:
-        self.kind, self.sizes = kind, sizes
+    def __init__(self, kind: str, sizes: Sizes, budget: Budget | None = None) -> None:
+        self.kind, self.sizes, self.budget = kind, sizes, budget or Budget()
         self.device = open_device(kind)
         self.volume = synthetic_volume(sizes.usual_voxels)
 
     def all(self) -> list[dict[str, Any]]:
-        """Series of every quantity that the device has."""
-        series = [self.pixels(), self.voxels(), self.steps(), self.batch()]
-        return [*series, self.threads()] if self.kind == "cpu" else series
+        """Series of every quantity that the device has; each has its part of the time left."""
+        quantities: dict[str, Callable[[], Iterable[Point]]] = {
+            "pixels": self.pixels,
+            "voxels": self.voxels,
+            "steps a voxel": self.steps,
+            "views in a batch": self.batch,
+            "energies": self.energies,
+            "materials": self.materials,
+        }
+        if self.kind == "cpu":
+            quantities["threads"] = self.threads
+        # those that are never long come first: what they leave is for the others
+        order = sorted(quantities, key=lambda axis: axis in ("pixels", "voxels"))
+        found = {
+            axis: self._series(axis, quantities[axis](), self.budget.part(1 / left))
+            for axis, left in zip(order, range(len(order), 0, -1), strict=True)
+        }
+        return [found[axis] for axis in quantities]
 
-    def pixels(self) -> dict[str, Any]:
+    def pixels(self) -> Iterable[Point]:
         """Columns and rows of one detector."""
-        renderers, counts = self._renderers(self.volume), self.sizes.pixels
-        works = [
-            {name: _render(one, self._view(count)) for name, one in renderers.items()}
-            for count in counts
-        ]
-        return self._series("pixels", [n * n for n in counts], [f"{n}²" for n in counts], works)
+        renderers = self._renderers(self.volume)
+        for count in self.sizes.pixels:
+            yield Point(count**2, f"{count}²", lambda n=count: _renders(renderers, self._view(n)))
 
-    def voxels(self) -> dict[str, Any]:
+    def voxels(self) -> Iterable[Point]:
         """Voxels of one volume: rays cross more of them, and fewer lie in the caches."""
-        counts, seconds = [n for n in self.sizes.voxels if _fits(n)], []
-        for count in counts:
-            renderers = self._renderers(synthetic_volume(count))
-            view = self._view(self.sizes.usual_pixels)
-            seconds.append(self._time({n: _render(one, view) for n, one in renderers.items()}))
-            del renderers  # and the cube, before the next one is made
-        return _finish("voxels", [n**3 for n in counts], [f"{n}³" for n in counts], seconds)
+        view = self._view(self.sizes.usual_pixels)
+        for count in filter(_fits, self.sizes.voxels):
+            yield Point(
+                count**3,
+                f"{count}³",
+                lambda n=count: _renders(self._renderers(synthetic_volume(n)), view),
+            )
 
-    def steps(self) -> dict[str, Any]:
+    def steps(self) -> Iterable[Point]:
         """Steps of march."""
         view, voxel_mm = self._view(self.sizes.usual_pixels), self.volume.grid.spacing_xyz_mm[0]
-        works: list[dict[Projector, Callable[[], Any]]] = [
-            {"march": _render(DrrRenderer(self.volume, self.device, step_mm=step * voxel_mm), view)}
-            for step in self.sizes.steps_voxel
-        ]
-        per_voxel = [1 / step for step in self.sizes.steps_voxel]
-        return self._series("steps a voxel", per_voxel, [f"{n:g}" for n in per_voxel], works)
+        for step in self.sizes.steps_voxel:
+            one = DrrRenderer(self.volume, self.device, step_mm=step * voxel_mm)
+            yield Point(1 / step, f"{1 / step:g}", lambda one=one: _renders({"march": one}, view))
 
-    def batch(self) -> dict[str, Any]:
+    def batch(self) -> Iterable[Point]:
         """Views in one call."""
         renderers, view = self._renderers(self.volume), self._view(self.sizes.usual_pixels // 2)
-        works = [
-            {name: _render(one, [view] * count) for name, one in renderers.items()}
-            for count in self.sizes.batch
-        ]
-        return self._series("views in a batch", self.sizes.batch, self.sizes.batch, works)
+        for count in self.sizes.batch:
+            yield Point(count, f"{count}", lambda n=count: _renders(renderers, [view] * n))
 
-    def threads(self) -> dict[str, Any]:
+    def energies(self) -> Iterable[Point]:
+        """Energies that stand for a spectrum, in the kernel that weighs them."""
+        size = self.sizes.energies_pixels
+        for count in self.sizes.energies:
+            call = energies_call(self.device, size, count)
+            yield Point(count, f"{count}", lambda call=call: {"polychromatic kernel": call})
+
+    def materials(self) -> Iterable[Point]:
+        """Materials of one march, and of Joseph's planes."""
+        view = self._view(self.sizes.usual_pixels)
+        for name in self.sizes.tissues:
+            count, calls = material_calls(self.volume, self.device, name, view)
+            yield Point(count, f"{count}", lambda calls=calls: calls)
+
+    def threads(self) -> Iterable[Point]:
         """Threads, up to the cores that there are."""
         counts = sorted({2**n for n in range(9) if 2**n <= available_cores()} | {available_cores()})
         view = self._view(self.sizes.usual_pixels)
-        works = []
         for count in counts:
             renderers = self._renderers(self.volume, open_device("cpu", workers=count))
-            works.append({name: _render(one, view) for name, one in renderers.items()})
-        return self._series("threads", counts, counts, works)
+            yield Point(count, f"{count}", lambda some=renderers: _renders(some, view))
 
     def _renderers(self, volume: MuVolume, device: Any = None) -> Renderers:
         device = device or self.device
@@ -137,22 +186,22 @@ class Bench:
     def _view(self, size_px: int) -> View:
         return make_views(self.volume.grid, size_px, names=(VIEW,))[VIEW]
 
-    def _series(
-        self,
-        axis: str,
-        work: Sequence[float],
-        labels: Sequence[object],
-        works: Sequence[dict[Projector, Callable[[], Any]]],
-    ) -> dict[str, Any]:
-        return _finish(axis, work, labels, [self._time(calls) for calls in works])
+    def _series(self, axis: str, points: Iterable[Point], budget: Budget) -> dict[str, Any]:
+        done: list[tuple[float, str, dict[str, Cost]]] = []
+        for work, label, make in points:
+            if len(done) >= POINTS and not budget.allows(f"{axis}: {label} and more"):
+                break
+            done.append((work, label, self._time(make())))
+        return _finish(axis, *zip(*done, strict=True))
 
-    def _time(self, calls: dict[Projector, Callable[[], Any]]) -> dict[str, Cost]:
-        """Median cost by projector, in turns."""
+    def _time(self, calls: Calls) -> dict[str, Cost]:
+        """Median cost by projector, in turns; the first turn, which compiles, does not count."""
+        patience = Budget(PATIENCE_S)
         for call in calls.values():
             call()
-        rounds = [
-            {name: timed(call) for name, call in calls.items()} for _ in range(self.sizes.repeats)
-        ]
+        rounds: list[dict[str, Any]] = []
+        while len(rounds) < self.sizes.repeats and (not rounds or patience.left_s):
+            rounds.append({name: timed(call) for name, call in calls.items()})
         return {
             name: Cost(
                 seconds=statistics.median(one[name].seconds for one in rounds),
@@ -172,12 +221,12 @@ def _fits(edge_voxels: int) -> bool:
     return True
 
 
-def _render(renderer: DrrRenderer, views: Any) -> Callable[[], Any]:
-    return lambda: renderer.render(views)
+def _renders(renderers: Renderers, views: Any) -> Calls:
+    return {name: lambda one=one: one.render(views) for name, one in renderers.items()}
 
 
 def _finish(
-    axis: str, work: Sequence[float], labels: Sequence[object], costs: list[dict[str, Cost]]
+    axis: str, work: Sequence[float], labels: Sequence[object], costs: Sequence[dict[str, Cost]]
 ) -> dict[str, Any]:
     """A series with the exponent of each projector's growth."""
     lines = [_line(name, work, [cost[name] for cost in costs]) for name in costs[0]]
@@ -207,18 +256,56 @@ def _exponent(work: Sequence[float], seconds: Sequence[float]) -> float:
     return float(np.polyfit(np.log(work), np.log(seconds), 1)[0])
 
 
-def start_up(kind: str) -> list[dict[str, Any]]:
-    """First frame and peak memory of processes of their own that map the chest CT, or 1 GiB."""
-    found = []
-    with tempfile.TemporaryDirectory() as folder:
-        chest, large = Path(folder) / "chest.npy", Path(folder) / "volume.npy"
-        np.save(chest, load_ct().mu_zyx)
-        write_volume(large)
-        for path in (chest, large):
-            for projector in PROJECTORS:
-                found.append(measure_first_frame(path, kind, projector))
-                print(_start_up_line(found[-1]), flush=True)
+def start_up(kind: str, budget: Budget | None = None) -> list[dict[str, Any]]:
+    """First frame and peak memory of processes of their own that map a volume.
+
+    The chest CT whatever the time; 1 GiB and 4 GiB where time, disk and memory have room.
+    """
+    budget, found = budget or Budget(), []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        np.save(folder / "chest.npy", load_ct().mu_zyx)
+        found += _first_frames(folder / "chest.npy", kind, PROJECTORS, Budget())
+        for shape, projectors in ((ONE_GIB, PROJECTORS), (FOUR_GIB, LARGE_PROJECTORS)):
+            path = folder / "volume.npy"
+            if _has_room(folder, gib_of(shape)) and budget.allows(_what(gib_of(shape))):
+                if write_volume(path, shape, budget):
+                    found += _first_frames(path, kind, projectors, budget)
+                else:
+                    print(f"{_what(gib_of(shape))} left out, the disk is too slow", flush=True)
+                path.unlink()
     return found
+
+
+def _what(gib: float) -> str:
+    return f"start-up: {gib:.0f} GiB"
+
+
+def _first_frames(
+    path: Path, kind: str, projectors: Sequence[Projector], budget: Budget
+) -> list[dict[str, Any]]:
+    """One row a projector; the first of a volume comes whatever the time."""
+    found: list[dict[str, Any]] = []
+    for projector in projectors:
+        if not found or budget.allows(f"start-up: {projector} of {path.name}"):
+            found.append(measure_first_frame(path, kind, projector))
+            print(_start_up_line(found[-1]), flush=True)
+    return found
+
+
+def _has_room(folder: Path, gib: float) -> bool:
+    """Whether disk and memory hold a file and, besides, a copy of half its size and a quarter."""
+    disk_gib = shutil.disk_usage(folder).free / 2**30
+    available = available_memory_bytes()
+    memory_gib = float("inf") if available is None else available / 2**30
+    if disk_gib > 1.25 * gib and memory_gib > 1.75 * gib:
+        return True
+    print(
+        f"{_what(gib)} left out, it needs {1.25 * gib:.2f} GiB of disk in {folder} and "
+        f"{1.75 * gib:.2f} GiB of memory, there are {disk_gib:.1f} and {memory_gib:.1f} GiB",
+        flush=True,
+    )
+    return False
 
 
 def _start_up_line(found: dict[str, Any]) -> str:
@@ -232,23 +319,28 @@ def _start_up_line(found: dict[str, Any]) -> str:
     )
 
 
-def run(kind: str, sizes: Sizes, *, with_start_up: bool = True) -> dict[str, Any]:
-    """Everything, for a results file."""
-    machine = describe_machine() | {"load_before": load_average()}
-    bench = Bench(kind, sizes)
+def run(
+    kind: str, sizes: Sizes, *, with_start_up: bool = True, budget: Budget | None = None
+) -> dict[str, Any]:
+    """Everything that the time is enough for, for a results file."""
+    budget, machine = budget or Budget(), describe_machine() | {"load_before": load_average()}
+    bench = Bench(kind, sizes, budget.part(SERIES_SHARE))
     series = bench.all()
     machine |= {"device": bench.device.name, "load_after": load_average()}
     results: dict[str, Any] = {"machine": machine, "view": VIEW, "series": series}
-    return results | ({"start_up": start_up(kind)} if with_start_up else {})
+    del bench  # and its volume
+    return results | ({"start_up": start_up(kind, budget)} if with_start_up else {})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", choices=tuple(FILES), default="cpu")
-    kind = parser.parse_args(argv).device
+    parser.add_argument("--minutes", type=float, default=3.0, help="in all")
+    options = parser.parse_args(argv)
+    kind, budget = options.device, Budget(60 * options.minutes)
     try:
-        results = run(kind, Sizes())
+        results = run(kind, Sizes(), budget=budget)
     except FluoroError as error:
         print(f"scaling: {error}", file=sys.stderr)
         return 1

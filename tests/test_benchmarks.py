@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from benchmarks import graph, guard, projectors, scaling
-from benchmarks.harness import first_frame, oracle, peers, rounds, scene
+from benchmarks import graph, guard, projectors, scaling, suite
+from benchmarks.harness import beam_work, first_frame, oracle, peers, plots, rounds, scene
+from benchmarks.harness.budget import Budget
 from benchmarks.harness.contestants import Call, Contestant, own_projectors
 from benchmarks.harness.report import rows_of_view, summarise
-from fluoro.config import Config
+from fluoro.config import Config, XrayConfig
 from fluoro.errors import OutputError
+from fluoro.imaging.xray import Beams
+from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.cpu_device import CpuDevice
 from fluoro.rendering.renderer import DrrRenderer
 from tests.session_support import small_ct, small_document
@@ -112,6 +116,27 @@ def test_who_takes_too_long_drops_out_after_one_call_at_least():
     assert {job.contestant.name: len(job.calls) for job in jobs} == {"slow": 1, "fast": 5}
 
 
+def test_who_is_left_out_of_a_view_has_no_turn(capsys):
+    log = []
+    contestants = [Clockwork(name, 1.0, log) for name in ("slow", "fast")]
+    slow = projectors._too_slow({("slow", "forward"): 9.0, ("fast", "forward"): 1.0}, 4.0, "PA")
+    rounds.measure_view(contestants, repeats=2, patience_s=10, left_out=slow)
+    assert log == ["fast", "fast"]
+    assert "view PA: slow, forward left out, a call takes over 4 s" in capsys.readouterr().out
+
+
+def test_the_first_view_is_measured_without_time_and_the_others_are_said(
+    volume, monkeypatch, capsys
+):
+    log = []
+    monkeypatch.setattr(projectors, "rows_of_view", lambda name, *_rest, **_more: [{"view": name}])
+    monkeypatch.setattr(projectors, "find_truth", lambda *_view: None)
+    options = projectors.arguments(["--minutes", "0", "--size", "8"])
+    rows = projectors.measure(volume, [Clockwork("one", 1.0, log)], options)
+    assert rows == [{"view": "PA"}]
+    assert "view lateral left out, the time is up" in capsys.readouterr().out
+
+
 def test_summary_compares_view_by_view():
     rows = [
         {"name": name, "task": "forward", "view": view, "seconds": seconds, "cpu_seconds": 1.0}
@@ -156,21 +181,49 @@ def test_a_peer_that_does_not_start_is_named(volume, tmp_path):
 # -- scaling -----------------------------------------------------------------------------------
 
 
-def test_scaling_has_a_series_for_every_quantity():
+def test_scaling_has_a_series_for_every_quantity(tmp_path):
     sizes = scaling.Sizes(
         pixels=(8, 16),
         voxels=(8, 16),
         steps_voxel=(2.0, 1.0),
         batch=(1, 2),
+        energies=(3, 5),
+        tissues=("soft_and_bone", "tissues"),
         repeats=1,
+        energies_pixels=16,
         usual_pixels=16,
         usual_voxels=16,
     )
     results = scaling.run("cpu", sizes, with_start_up=False)
     axes = [series["axis"] for series in results["series"]]
-    assert axes == ["pixels", "voxels", "steps a voxel", "views in a batch", "threads"]
+    quantities = ["pixels", "voxels", "steps a voxel", "views in a batch", "energies", "materials"]
+    assert axes == [*quantities, "threads"]
+    by_axis = {series["axis"]: series for series in results["series"]}
+    assert by_axis["materials"]["labels"] == ["3", "5"]
+    assert [line["projector"] for line in by_axis["materials"]["lines"]] == ["march", "joseph"]
+    assert [line["projector"] for line in by_axis["energies"]["lines"]] == ["polychromatic kernel"]
+    plots.plot_scaling(tmp_path / "scaling.png", results["series"], "tiny")
+    assert (tmp_path / "scaling.png").stat().st_size > 1000
     times = [line["seconds"] for series in results["series"] for line in series["lines"]]
     assert all(value > 0 for line in times for value in line)
+
+
+def test_kernel_of_the_energies_weighs_as_the_beam_does():
+    picture = beam_work.energies_call(CpuDevice(), 8, 5)()
+    materials = tissue_map(beam_work.ENERGY_TISSUES).materials
+    beam = Beams(materials).beam(XrayConfig(energies=5))
+    thicknesses = np.linspace(0, 100, len(materials) * 64).reshape(-1, 8, 8)
+    left = np.exp(-np.tensordot(beam.mu_per_mm, thicknesses, 1))
+    wanted = beam_work.OPEN_FIELD * np.tensordot(beam.quadrature.weights, left, 1)
+    assert np.allclose(picture, wanted, rtol=1e-4)
+
+
+def test_series_have_two_points_without_time_and_say_what_is_left_out(capsys):
+    sizes = scaling.Sizes(steps_voxel=(4.0, 2.0, 1.0), usual_pixels=8, usual_voxels=8)
+    bench = scaling.Bench("cpu", sizes)
+    series = bench._series("steps a voxel", bench.steps(), Budget(0.0))
+    assert series["labels"] == ["0.25", "0.5"]
+    assert "steps a voxel: 1 and more left out, the time is up" in capsys.readouterr().out
 
 
 def test_exponent_of_a_power_is_its_exponent():
@@ -182,6 +235,57 @@ def test_a_cube_that_does_not_fit_is_left_out_and_said(monkeypatch, capsys):
     assert not scaling._fits(16)
     assert scaling._fits(2)
     assert "voxels: 16³ left out, it needs" in capsys.readouterr().out
+
+
+def small_start_up(monkeypatch, volume, small, large):
+    monkeypatch.setattr(scaling, "load_ct", lambda: volume)
+    monkeypatch.setattr(scaling, "ONE_GIB", small)
+    monkeypatch.setattr(scaling, "FOUR_GIB", large)
+    row = {"first_frame_s": 1.0, "imports_s": 0.5, "cpu_s": 1.0, "copies_gib": 0.0}
+    row |= {"peak_beyond_imports_gib": 1.0}
+
+    def measured(path, _kind, projector):
+        gib = np.load(path, mmap_mode="r").nbytes / 2**30
+        return row | {"projector": projector, "volume_gib": gib}
+
+    monkeypatch.setattr(scaling, "measure_first_frame", measured)
+
+
+def test_start_up_maps_the_ct_and_both_large_volumes(volume, monkeypatch):
+    small_start_up(monkeypatch, volume, (8, 8, 8), (16, 16, 16))
+    rows = [(row["projector"], round(row["volume_gib"] * 2**28)) for row in scaling.start_up("cpu")]
+    every = ("march", "joseph", "slab")
+    wanted = [(name, size**3) for size in (24, 8) for name in every]
+    assert rows == [*wanted, ("march", 16**3), ("slab", 16**3)]
+
+
+@pytest.mark.parametrize(
+    ("disk_gib", "memory_gib", "seconds", "said"),
+    [
+        (0.0, 100.0, 60.0, "it needs"),
+        (100.0, 0.0, 60.0, "it needs"),
+        (100.0, 100.0, 0.0, "the time is up"),
+    ],
+)
+def test_volumes_without_disk_memory_or_time_are_left_out_and_said(
+    volume, monkeypatch, capsys, disk_gib, memory_gib, seconds, said
+):
+    small_start_up(monkeypatch, volume, (8, 8, 8), (16, 16, 16))
+    disk = SimpleNamespace(free=disk_gib * 2**30)
+    monkeypatch.setattr(scaling.shutil, "disk_usage", lambda _folder: disk)
+    monkeypatch.setattr(scaling, "available_memory_bytes", lambda: memory_gib * 2**30)
+    assert len(scaling.start_up("cpu", Budget(seconds))) == 3
+    lines = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
+    assert len(lines) == 2
+    assert all(said in line for line in lines)
+
+
+def test_the_large_volume_has_4_gib_and_is_given_up_where_the_disk_is_slow(tmp_path):
+    assert first_frame.gib_of(first_frame.FOUR_GIB) == 4.0
+    assert first_frame.gib_of(first_frame.ONE_GIB) == pytest.approx(1.0, abs=1e-3)
+    assert not first_frame.write_volume(tmp_path / "volume.npy", (8, 8, 8), Budget(0.0))
+    assert first_frame.write_volume(tmp_path / "volume.npy", (8, 8, 8), Budget())
+    assert np.load(tmp_path / "volume.npy")[-1, -1, -1] == pytest.approx(0.03)
 
 
 def test_first_frame_says_what_its_process_held(tmp_path):
@@ -230,6 +334,59 @@ def test_graphs_table_has_a_line_a_size():
     line = graph.table([row]).splitlines()[2]
     assert "| +0.1 ms, +5% | 4.0 | 5.0 | +1.0 ms, +25% | 100% |" in line
     assert line.count("|") == graph.table([row]).splitlines()[0].count("|")
+
+
+def test_table_of_stages_has_a_line_a_size_and_pacing():
+    stage = {"p50": 1.0, "p95": 2.0, "p99": 3.0}
+    stages = dict.fromkeys(graph.STAGES, stage)
+    slower = stages | {"render": {"p50": 9.0, "p95": 9.5, "p99": 9.9}}
+    row = {"size": 256, "stages_ms": slower, "paced_stages_ms": stages}
+    head, _, free, paced = graph.stage_table([row]).splitlines()
+    assert head == "| pixels | pacing | queue | render | image chain | pose to frame |"
+    assert free.startswith("| 256² | free | 1.0 / 2.0 / 3.0 | 9.0 / 9.5 / 9.9 |")
+    assert paced.startswith("| 256² | paced | 1.0 / 2.0 / 3.0 | 1.0 / 2.0 / 3.0 |")
+
+
+def test_sizes_have_the_frames_that_fit_and_the_first_always(monkeypatch, tmp_path, capsys):
+    asked = []
+
+    def measured(size, frames, _folder):
+        asked.append((size, frames))
+        return {"size": size, "plain_ms": 100.0, "graph_ms": 100.0}
+
+    monkeypatch.setattr(graph, "measure", measured)
+    graph.measure_sizes((256, 512), 40, tmp_path, Budget(1000.0))
+    graph.measure_sizes((256, 512), 40, tmp_path, Budget(20.0))
+    graph.measure_sizes((256, 512), 40, tmp_path, Budget(0.0))
+    assert asked == [(256, 40), (512, 40), (256, 40), (512, 9), (256, 40)]
+    assert "512² left out, the time is up" in capsys.readouterr().out
+
+
+# -- suite -------------------------------------------------------------------------------------
+
+
+def test_what_a_benchmark_leaves_is_for_the_next_ones():
+    steps = suite.FULL
+    assert sum(step.minutes for step in steps) <= 13
+    assert sum(step.minutes for step in suite.QUICK) <= 2
+    assert suite.part_of(steps[2:], 300.0) == pytest.approx(2.0)
+    assert suite.part_of(steps[3:], 120.0) == pytest.approx(2.0)
+
+
+def test_suite_runs_all_says_how_long_and_fails_with_one_of_them(tmp_path, monkeypatch, capfd):
+    (tmp_path / "bad.py").write_text("raise SystemExit(3)")
+    (tmp_path / "good.py").write_text("import sys; print(sys.argv[1:])")
+    monkeypatch.setattr(suite, "FOLDER", tmp_path)
+    bad = suite.Step(script="bad.py", minutes=1.0, told=False)
+    good = suite.Step(script="good.py", minutes=1.0, arguments=("--quick",))
+    monkeypatch.setattr(suite, "QUICK", (bad, good))
+    assert suite.main(["--quick"]) == 1
+    out = capfd.readouterr().out
+    assert "['--quick', '--minutes', '1.50']" in out
+    assert "bad.py: 0.0 minutes, FAILED with exit status 3\ngood.py: 0.0 minutes\n" in out
+    assert "0.0 minutes in all, 1.5 were planned" in out
+    monkeypatch.setattr(suite, "QUICK", (good,))
+    assert suite.main(["--quick"]) == 0
 
 
 # -- guard -------------------------------------------------------------------------------------

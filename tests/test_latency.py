@@ -72,24 +72,33 @@ def test_table_is_80_columns_wide():
 
 @pytest.mark.parametrize(
     ("graph", "verdict"),
-    [((2.9, 8.9), ": reached"), ((3.1, 8.9), ": NOT reached"), ((2.9, 9.1), ": NOT reached")],
+    [((2.9, 8.9), "within"), ((3.1, 8.9), "outside"), ((2.9, 9.1), "outside")],
 )
 def test_what_is_to_be_reached_is_judged_beside_the_bare_loopback(graph, verdict):
     p50_ms, p99_ms = graph
     rows = [make_row(p99_ms=3.0), make_row(p50_ms, p99_ms=p99_ms, what="transport and graph")]
-    assert verdict in latency.reach_line(rows)
+    assert f"\nverdict: {verdict} the aims, at a load average of 0.5" in latency.reach_line(rows)
+
+
+def test_a_verdict_beside_more_work_than_cores_says_so(monkeypatch):
+    monkeypatch.setattr(latency.os, "cpu_count", lambda: 2)
+    rows = [make_row(), make_row(9.0, what="transport and graph", load_1min=7.1)]
+    assert "at a load average of 7.1 on 2 cores; more work than cores" in latency.reach_line(rows)
+    quiet = [make_row(), make_row(9.0, what="transport and graph", load_1min=1.9)]
+    assert "more work" not in latency.reach_line(quiet)
 
 
 @pytest.mark.dds
 def test_benchmark_measures_both_ways_and_holds_holoscans_tracker_beside(monkeypatch):
     monkeypatch.setattr(latency, "WARM_UP_S", 0.3)
     arguments = argparse.Namespace(
-        seconds=0.4, sizes=[32], rates=[50.0], repeat=1, domain=own_domain()
+        seconds=0.4, sizes=[32], rates=[50.0, 25.0], repeat=1, domain=own_domain()
     )
-    rows = {row.what: row for row in latency.measure_all(arguments)}
-    assert rows.keys() == {"bare loopback", "transport and graph"}
-    for row in rows.values():
-        assert row.received + row.lost == 20
+    rows = {(row.what, row.rate_hz): row for row in latency.measure_all(arguments)}
+    ways = ("bare loopback", "transport and graph")
+    assert rows.keys() == {(way, rate_hz) for way in ways for rate_hz in arguments.rates}
+    for (_, rate_hz), row in rows.items():
+        assert row.received + row.lost == 0.4 * rate_hz
         assert 0 < row.p50_ms <= row.p99_ms <= row.max_ms
     found = latency.compare_with_tracker(arguments)
     assert found["frames"] > 10

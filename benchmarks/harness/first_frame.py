@@ -11,14 +11,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-__all__ = ["measure_first_frame", "write_volume"]
+if TYPE_CHECKING:
+    from benchmarks.harness.budget import Budget
 
-EDGE_VOXELS = (512, 724, 724)
-"""1 GiB of float32."""
+__all__ = ["FOUR_GIB", "ONE_GIB", "gib_of", "measure_first_frame", "write_volume"]
+
+ONE_GIB, FOUR_GIB = (512, 724, 724), (1024, 1024, 1024)
+"""Shapes of volumes of float32."""
 SPACING_MM = (0.5, 0.5, 0.5)
 PICTURE_PX = 256
 
@@ -36,13 +39,21 @@ def measure_first_frame(path: Path, kind: str, projector: str) -> dict[str, Any]
     return {"projector": projector, **json.loads(done.stdout)}
 
 
-def write_volume(path: Path) -> None:
-    """A volume of 1 GiB."""
-    volume = np.lib.format.open_memmap(path, "w+", np.float32, EDGE_VOXELS)
-    plane = np.linspace(0.0, 0.03, EDGE_VOXELS[2], dtype=np.float32)
-    for z in range(EDGE_VOXELS[0]):
+def gib_of(shape_zyx: tuple[int, int, int]) -> float:
+    """Size of a volume of float32 [GiB]."""
+    return 4 * float(np.prod(shape_zyx)) / 2**30
+
+
+def write_volume(path: Path, shape_zyx: tuple[int, int, int], budget: Budget) -> bool:
+    """Write a volume plane by plane, all its bytes; False: the time was up before its end."""
+    volume = np.lib.format.open_memmap(path, "w+", np.float32, shape_zyx)
+    plane = np.linspace(0.0, 0.03, shape_zyx[2], dtype=np.float32)
+    for z in range(shape_zyx[0]):
+        if not budget.left_s:
+            return False
         volume[z] = plane
     volume.flush()
+    return True
 
 
 def _first_frame(path: str, kind: str, projector: str, started: float) -> dict[str, float]:

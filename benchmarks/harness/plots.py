@@ -16,9 +16,16 @@ from matplotlib.ticker import LogLocator, NullLocator
 __all__ = ["plot_projectors", "plot_registration", "plot_scaling"]
 
 OURS, THEIRS = "#1f6fb4", "#9a9a9a"
-COLORS = {"march": "#1f6fb4", "joseph": "#d1701f", "slab": "#2f8f4e"}
+COLORS = {
+    "march": "#1f6fb4",
+    "joseph": "#d1701f",
+    "slab": "#2f8f4e",
+    "polychromatic kernel": "#7a4fa3",
+}
 REGISTRARS = (("fluoro", OURS, "o"), ("nanodrr", "#c03030", "x"))
 TASKS = {"forward": "forward", "forward+gradient": "forward + pose gradient"}
+PANELS = 4
+"""Side by side in the plot of the scaling."""
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 
 Row = Mapping[str, Any]
@@ -76,9 +83,12 @@ def _errors(ax: Axes, summary: Sequence[Row]) -> None:
 def plot_scaling(path: Path, series: Sequence[Mapping[str, Any]], title: str) -> None:
     """One panel a quantity, one line a projector, with the exponent of the growth."""
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(series), figsize=(3 * len(series), 3), squeeze=False)
-        for ax, one in zip(axes[0], series, strict=True):
+        rows = -(-len(series) // PANELS)
+        figure, axes = plt.subplots(rows, PANELS, figsize=(3.5 * PANELS, 3 * rows), squeeze=False)
+        for ax, one in zip(axes.flat, series, strict=False):
             _growth(ax, one)
+        for ax in axes.flat[len(series) :]:
+            ax.remove()
         figure.suptitle(title, fontsize=9)
         figure.set_layout_engine("constrained")
         _save(figure, path)

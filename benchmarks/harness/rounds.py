@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.harness.contestants import Call, Contestant
@@ -43,12 +43,19 @@ def measure_view(
     patience_s: float,
     seed: int = 0,
     tell: Callable[[Job], None] = lambda _job: None,
+    left_out: Collection[tuple[str, str]] = (),
 ) -> list[Job]:
     """Every task of every contestant `repeats` times, round by round.
 
     A job stops early, after one call at least, when its calls would take more than `patience_s`.
+    Contestants and tasks in `left_out` do not take part.
     """
-    jobs = [Job(contestant=one, task=task) for one in contestants for task in one.tasks]
+    jobs = [
+        Job(contestant=one, task=task)
+        for one in contestants
+        for task in one.tasks
+        if (one.name, task) not in left_out
+    ]
     order = random.Random(seed)
     for _ in range(repeats):
         for job in _shuffled(jobs, order):
