@@ -1,17 +1,15 @@
 # syntax=docker/dockerfile:1
 
-# With an NVIDIA GPU (the Holoscan image for CUDA 12):
+# Without a GPU:
 #   docker build -t fluoro .
+#   docker run --rm -p 127.0.0.1:8080:8080 -v "$PWD/output:/opt/fluoro/output" fluoro
+# With an NVIDIA GPU; HOLOSCAN is the full name of NVIDIA's image clara-holoscan/holoscan, with the
+# tag v4.6.0-cuda12-dgpu (or v4.6.0-cuda13, and --build-arg CUDA=13):
+#   docker build -t fluoro --build-arg BASE_IMAGE="$HOLOSCAN" .
 #   docker run --rm --gpus all --ulimit stack=33554432 -p 127.0.0.1:8080:8080 \
 #     -v "$PWD/output:/opt/fluoro/output" fluoro
-# With CUDA 13:
-#   docker build -t fluoro --build-arg CUDA=13 \
-#     --build-arg BASE_IMAGE=nvcr.io/nvidia/clara-holoscan/holoscan:v4.6.0-cuda13 .
-# Without a GPU:
-#   docker build -t fluoro --build-arg BASE_IMAGE=python:3.12-slim-bookworm .
-#   docker run --rm -p 127.0.0.1:8080:8080 -v "$PWD/output:/opt/fluoro/output" fluoro
 # HoloHub hands in BASE_IMAGE and builds from its own root: metadata.json gives it APP_SOURCE.
-ARG BASE_IMAGE=nvcr.io/nvidia/clara-holoscan/holoscan:v4.6.0-cuda12-dgpu
+ARG BASE_IMAGE=python:3.12-slim-bookworm
 FROM ${BASE_IMAGE}
 
 ARG CUDA=12
