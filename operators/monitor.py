@@ -39,7 +39,7 @@ class StreamMonitor:
         self._recent: deque[tuple[float, dict[str, int]]] = deque()
         self._dropped: Counter[str] = Counter()
         self._shown: Counter[str] = Counter()
-        self._newest: FluoroFrame | None = None
+        self._newest: tuple[int, CarmPose] | None = None  # no frame: it would keep its picture
         self.frames = 0
 
     def add(self, frame: FluoroFrame) -> None:
@@ -47,7 +47,7 @@ class StreamMonitor:
         now_s = time.monotonic()
         with self._lock:
             self._record.add(frame)
-            self._newest = frame
+            self._newest = frame.number, frame.pose
             self.frames += 1
             self._recent.append((now_s, frame.stamps_ns))
             while len(self._recent) > 2 and now_s - self._recent[0][0] > WINDOW_S:
@@ -56,12 +56,12 @@ class StreamMonitor:
     def pose(self) -> CarmPose | None:
         """Of the newest frame; None before the first."""
         with self._lock:
-            return self._newest.pose if self._newest else None
+            return self._newest[1] if self._newest else None
 
     def missed(self) -> int:
         """Frames up to the newest, by its number, that never came here."""
         with self._lock:
-            return self._newest.number + 1 - self.frames if self._newest else 0
+            return self._newest[0] + 1 - self.frames if self._newest else 0
 
     def count_dropped(self, sink: str) -> None:
         """Take a note of a frame that a sink refused."""
