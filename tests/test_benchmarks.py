@@ -132,8 +132,9 @@ def test_the_first_view_is_measured_without_time_and_the_others_are_said(
     monkeypatch.setattr(projectors, "rows_of_view", lambda name, *_rest, **_more: [{"view": name}])
     monkeypatch.setattr(projectors, "find_truth", lambda *_view: None)
     options = projectors.arguments(["--minutes", "0", "--size", "8"])
-    rows = projectors.measure(volume, [Clockwork("one", 1.0, log)], options)
+    rows = projectors.measure(volume, [Clockwork("one", 0.1, log)], options)
     assert rows == [{"view": "PA"}]
+    assert len(log) == 1 + options.repeats
     assert "view lateral left out, the time is up" in capsys.readouterr().out
 
 
