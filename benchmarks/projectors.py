@@ -37,7 +37,7 @@ from benchmarks.harness.report import (
     write_json,
 )
 from benchmarks.harness.rounds import Job, measure_view
-from benchmarks.harness.scene import load_ct, make_views
+from benchmarks.harness.scene import load_ct, make_views, poses
 from fluoro.errors import FluoroError
 from fluoro.rendering.choose import open_device
 from fluoro.rendering.cpu_device import available_cores
@@ -147,6 +147,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "machine": machine | {"device": device.name, "load_after": load_average()},
         "minutes": (time.monotonic() - start) / 60,
         "volume": {"source": volume.source, "shape_zyx": volume.grid.shape_zyx},
+        "views_asked": len(options.views or poses()),
         "summary": summarise(rows),
         "rows": rows,
     }
@@ -182,8 +183,20 @@ def say_conditions(results: dict[str, Any]) -> str:
     return (
         f"{machine['device']}; {machine['processor']}, {machine['cores']} cores, "
         f"{machine['vector_units']}; load average {machine['load_before']} before, "
-        f"{machine['load_after']} after"
+        f"{machine['load_after']} after; {say_views(results)}"
     )
+
+
+def say_views(results: dict[str, Any]) -> str:
+    """Of how many views the medians are, and who had no time for all of them."""
+    asked = results["views_asked"]
+    fewer = [row for row in results["summary"] if row["views"] < asked]
+    if not fewer:
+        return f"all on {asked} views"
+    parts = [f"{row['name']} {row['task']} {row['views']}" for row in fewer]
+    if len(fewer) == len(results["summary"]):
+        return f"for want of time on {max(row['views'] for row in fewer)} of {asked} views at most"
+    return f"{asked} views, for want of time fewer of: {', '.join(parts)}"
 
 
 if __name__ == "__main__":

@@ -138,6 +138,20 @@ def test_the_first_view_is_measured_without_time_and_the_others_are_said(
     assert "view lateral left out, the time is up" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ((5, 5), "all on 5 views"),
+        ((5, 2), "5 views, for want of time fewer of: slow forward 2"),
+        ((3, 1), "for want of time on 3 of 5 views at most"),
+    ],
+)
+def test_views_without_time_are_said_beside_the_table(counts, said):
+    names = zip(("fast", "slow"), counts, strict=True)
+    summary = [{"name": name, "task": "forward", "views": count} for name, count in names]
+    assert projectors.say_views({"views_asked": 5, "summary": summary}) == said
+
+
 def test_summary_compares_view_by_view():
     rows = [
         {"name": name, "task": "forward", "view": view, "seconds": seconds, "cpu_seconds": 1.0}
