@@ -45,7 +45,7 @@ soak: env
 	$(PY) tools/soak.py $(ARGS)
 
 test: env-dev
-	$(PY) -m pytest -m "not slow and not gpu" $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile -m "not slow and not gpu" $(ARGS)
 
 test-all: env-dev
 	$(PY) -m pytest $(ARGS)
