@@ -79,8 +79,9 @@ class IgtlServer:
         self._newest: tuple[int, bytes] | None = None
         self._clients = self._number = 0
         self._ended = False
-        self._threads = [threading.Thread(target=self._accept, name="igtl", daemon=True)]
-        self._threads[0].start()
+        self._threads: list[threading.Thread] = []  # one for each client and direction
+        self._acceptor = threading.Thread(target=self._accept, name="igtl", daemon=True)
+        self._acceptor.start()
 
     def send(self, frame: FluoroFrame) -> None:
         """Offer a frame to the clients; nothing is packed where there are none."""
@@ -95,6 +96,7 @@ class IgtlServer:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+        self._acceptor.join()  # it starts the others
         for thread in self._threads:
             thread.join()
         self._listener.close()
