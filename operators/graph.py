@@ -34,6 +34,7 @@ from operators.drr_gradient import DrrGradientOp
 from operators.drr_renderer import DrrRendererOp
 from operators.estimates import EstimatesOp
 from operators.frame_publisher import FramePublisherOp, FrameReceiver
+from operators.holoviz import HolovizFeedOp, make_holoviz
 from operators.image_chain import ImageChainOp
 from operators.monitor import StreamMonitor
 from operators.optimiser import OptimiserOp
@@ -335,10 +336,14 @@ class Graph:
         if parts.dds and parts.dds.igtl:
             displays[self._sink("igtl", parts.dds.igtl, lossless=False)] = "frame"
         if self._config.holoviz.enabled:
-            from operators.holoviz import make_holoviz
-
-            displays[make_holoviz(self, self._config.holoviz)] = "receivers"
+            displays[self._holoviz_feed()] = "frame"
         return displays
+
+    def _holoviz_feed(self) -> Operator:
+        """What feeds Holoviz, connected to it."""
+        feed = HolovizFeedOp(self, device=self._parts.device, name="holoviz_feed")
+        self.add_flow(feed, make_holoviz(self, self._config.holoviz), {("view", "receivers")})
+        return feed
 
 
 class FluoroApp(Graph, Application):

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from holoscan.core import (
+    ExecutionContext,
+    InputContext,
+    IOSpec,
+    Operator,
+    OperatorSpec,
+    OutputContext,
+)
+
 from fluoro.config import HolovizConfig
 from fluoro.errors import DeviceError
 from fluoro.rendering.choose import choose_device
+from fluoro.rendering.devices import ComputeDevice
+from operators.messages import as_array
 
-__all__ = ["make_holoviz", "require_holoviz"]
+__all__ = ["HolovizFeedOp", "make_holoviz", "require_holoviz"]
 
 FIX = "leave it out (holoviz.enabled: false) and use the console"
 
@@ -31,6 +42,40 @@ def require_holoviz() -> None:
         raise DeviceError(
             f"holoviz.enabled: true needs libraries that do not load ({error}); {FIX}"
         ) from None
+
+
+class HolovizFeedOp(Operator):
+    """Frames as Holoviz takes pictures: three axes, the last one the colours.
+
+    Of two axes Holoviz would take the columns for colours. On CUDA and on the CPU nothing is
+    copied; a Vulkan or Metal buffer comes to the host.
+
+    Ports:
+        frame (in): tensor (height, width) float32, display values in [0, 1]; newest only.
+        view (out): the same as (height, width, 1).
+
+    Args:
+        device: Where the tensor lies.
+    """
+
+    def __init__(self, fragment: Any, *args: Any, device: ComputeDevice, **kwargs: Any) -> None:
+        self._device = device
+        super().__init__(fragment, *args, **kwargs)
+
+    def setup(self, spec: OperatorSpec) -> None:
+        """Declare the ports: one frame deep, a newer one replaces it."""
+        spec.input("frame", size=1, policy=IOSpec.QueuePolicy.POP)
+        spec.output("view")
+
+    def compute(
+        self, input_: InputContext, output: OutputContext, _context: ExecutionContext
+    ) -> None:
+        """Hand on one frame."""
+        image = as_array(input_.receive("frame"))
+        if self._device.kind not in ("cpu", "cuda"):
+            image = self._device.to_host(image)
+        self.metadata.clear()
+        output.emit({"view": image.reshape(*image.shape, 1)}, "view")
 
 
 def make_holoviz(fragment: Any, config: HolovizConfig) -> Any:
