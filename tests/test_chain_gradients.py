@@ -33,6 +33,16 @@ CONFIGS = {
         gain=0.8,
         bias=0.05,
     ),
+    "scatter": ImageChainConfig.model_validate(
+        {**QUIET, "window": {"level": 1.0, "width": 4.0}, "scatter": {"air_gap_mm": 130.0}}
+    ),
+    "scatter, lag, gains, curve": ImageChainConfig.model_validate(
+        {
+            **{**QUIET, "window": {"level": 1.0, "width": 4.0}, "blur_sigma_mm": 9.0},
+            **{"scatter": {"quality": "accurate"}, "lag": {}, "lut": {"kind": "sigmoid"}},
+            **{"pixel_gain_spread": 0.03, "dead_pixel_fraction": 0.05},
+        }
+    ),
     "narrow window": ImageChainConfig(**QUIET, window=WindowConfig(level=0.2, width=0.2)),
     "integrals": ImageChainConfig(
         beer_lambert=False, log=False, **QUIET, window=WindowConfig(level=1.0, width=3.0)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fluoro.config import ImageChainConfig, WindowConfig
+from fluoro.config import ImageChainConfig, ScatterConfig, WindowConfig
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.motions import moved, rigid_motions
-from fluoro.imaging import gradients, linear_stages
+from fluoro.imaging import gradients, linear_stages, scatter_reference
 from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.xray import Beams
 from fluoro.rendering.cpu_device import CpuDevice
@@ -37,6 +37,15 @@ CONFIGS = {
         "window": WindowConfig(level=0.5, width=1.2),
     },
     "every linear stage": {"xray": {}, **STAGES, "window": WindowConfig(level=4.0, width=12.0)},
+    "scatter": {"xray": {}, "scatter": {"air_gap_mm": 120.0}},
+    "everything": {
+        **{"xray": {}, **STAGES, "window": WindowConfig(level=4.0, width=12.0)},
+        "scatter": {"quality": "accurate", "grid_factor": 0.4},
+        "lag": {},
+        "pixel_gain_spread": 0.02,
+        "dead_pixel_fraction": 0.02,
+        "lut": {"kind": "sigmoid"},
+    },
 }
 
 
@@ -114,10 +123,35 @@ def test_image_jacobian_of_a_signal_is_one_march(device, volume, beams):
     np.testing.assert_allclose(by_rows, renderer.render_vjp(at, center, pulled), rtol=2e-3)
 
 
-def test_every_linear_stage_has_its_transpose():
-    given, shape = config("every linear stage"), (21, 26)
+def every_stage(given, shape):
+    parts = (given, shape, PITCH_MM, volumes.DETECTOR)
+    return [
+        *linear_stages.beam_stages(*parts),
+        *linear_stages.scatter_stages(given, given.scatter, *parts[1:]),
+        *linear_stages.scatter_stages(given, ScatterConfig(), *parts[1:]),
+        *linear_stages.detector_stages(*parts[:3]),
+        linear_stages.moved_mask(shape, 1.25, -3.5),
+    ]
+
+
+@pytest.mark.parametrize("shape", [(21, 26), (70, 45), (1, 40)])
+def test_every_linear_stage_has_its_transpose(shape):
     rng = np.random.default_rng(3)
-    for stage in linear_stages.linear_stages(given, shape, PITCH_MM, volumes.DETECTOR):
+    for stage in every_stage(config("everything"), shape):
         x, y = rng.standard_normal((2, *shape))
         forward = (stage.apply(x) * y).sum()
         assert (x * stage.transpose(y)).sum() == pytest.approx(forward, rel=1e-9)
+
+
+def test_scatter_of_the_steps_is_that_of_the_oracle():
+    shape = (70, 45)
+    rng = np.random.default_rng(4)
+    source, field = rng.random((2, *shape)) * 2
+    for quality in ("fast", "accurate"):
+        given = ScatterConfig(air_gap_mm=170.0, grid_factor=0.3, quality=quality)
+        *_, spread = linear_stages.scatter_stages(
+            ImageChainConfig(), given, shape, PITCH_MM, volumes.DETECTOR
+        )
+        amplitudes = scatter_reference.amplitudes_per_mm2(source, given.air_gap_mm)
+        expected = scatter_reference.scatter(source, field, given, PITCH_MM)
+        np.testing.assert_allclose(spread.apply(amplitudes * field), expected, rtol=1e-12)

@@ -36,6 +36,7 @@ from fluoro.imaging.field import (
 )
 from fluoro.imaging.filters import beam_filters, filter_stages
 from fluoro.imaging.fir import focal_spot_taps, focal_spot_width_mm, taps_of
+from fluoro.imaging.frame_state import FrameState, state_of
 from fluoro.imaging.lag import lag_shares
 from fluoro.imaging.memory import FrameMemory
 from fluoro.imaging.scatter import (
@@ -84,7 +85,7 @@ class ImageChain:
     ) -> None:
         self._device = device
         self._beams = Beams(materials)
-        self._seed = _words(seed)
+        self._seed_number, self._seed = seed, _words(seed)
         self._memory = FrameMemory(device)
         self.pulse = Pulse(dose_ngy=0.0)
         """What the last picture was made with."""
@@ -121,7 +122,7 @@ class ImageChain:
         """
         memory = self._memory
         memory.begin(integrals.shape[-2:], frame_number, config)
-        made, config = pulse_of(config, memory, geometry)
+        made, config = pulse_of(config, memory.numbers, geometry)
         beam = self._beams.beam(config.xray) if config.xray else None
         _require_planes(integrals.shape, len(self._beams.materials) if beam else 0)
         chain = _Run(
@@ -143,6 +144,20 @@ class ImageChain:
         chain.hold(config, memory, pulse=pulse)
         chain.show(config)
         return chain.image
+
+    def state(
+        self, config: ImageChainConfig, frame_number: int, shape: tuple[int, int]
+    ) -> FrameState:
+        """What the frames so far leave to the next one, for its derivative; changes nothing.
+
+        Args:
+            config: Of the next frame.
+            frame_number: Of the next frame.
+            shape: Of its picture (height, width).
+        """
+        continues = self._memory.continues(shape, frame_number)
+        memory = self._memory if continues else FrameMemory(self._device)
+        return state_of(memory, config, frame_number, self._seed_number)
 
 
 class _Run:
@@ -222,7 +237,7 @@ class _Run:
         held = config.dsa is not None and memory.number >= config.dsa.first_frame
         if not held:
             dose_ngy = next_dose_ngy(config.brightness, dose_ngy, measured_ngy)
-        memory.keep("brightness", dose_ngy)
+        memory.numbers.keep("brightness", dose_ngy)
 
     def hold(self, config: ImageChainConfig, memory: FrameMemory, *, pulse: bool) -> None:
         """Keep a pulse's picture for the frames until the next, or take it up again."""
@@ -231,13 +246,13 @@ class _Run:
             return
         kept, fresh = memory.layers("held", 1)
         if pulse or fresh:
-            memory.keep("held_subtracted", float(self._subtracted))
+            memory.numbers.keep("held_subtracted", float(self._subtracted))
             picture, self.image = self.image, kept
             self._stage("copy_integrals", integrals=picture)
             self.image = picture
         else:
             self._stage("copy_integrals", integrals=kept)
-            self._subtracted = memory.value("held_subtracted", 0.0) > 0
+            self._subtracted = memory.numbers.value("held_subtracted", 0.0) > 0
 
     def expose(
         self, config: ImageChainConfig, pixel_spacing_mm: float, geometry: CarmGeometry | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fluoro.config import ImageChainConfig, XrayConfig
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.dose_meter import Pulse
-from fluoro.imaging.memory import FrameMemory
+from fluoro.imaging.memory import KeptNumbers
 from fluoro.imaging.tube import (
     chosen_step,
     dose_of_charge_ngy,
@@ -18,7 +18,7 @@ __all__ = ["pulse_of"]
 
 
 def pulse_of(
-    config: ImageChainConfig, memory: FrameMemory, geometry: CarmGeometry | None
+    config: ImageChainConfig, kept: KeptNumbers, geometry: CarmGeometry | None
 ) -> tuple[Pulse, ImageChainConfig]:
     """The pulse of the frame at hand, and the configuration in which its dose decides.
 
@@ -27,21 +27,21 @@ def pulse_of(
 
     Args:
         config: As it is given.
-        memory: Of the brightness control.
+        kept: By the brightness control; its tube's step is kept in turn.
         geometry: The distance, where a tube is described.
     """
     xray = config.xray
     if xray is None or geometry is None:
-        dose_ngy = memory.value("brightness", config.dose_ngy)
+        dose_ngy = kept.value("brightness", config.dose_ngy)
         return Pulse(dose_ngy=float(dose_ngy)), config
     if config.brightness is None:
         return _tube_pulse(xray, _given_ngy(config, xray, geometry), geometry), config
-    dose_ngy = memory.value("brightness", _given_ngy(config, xray, geometry))
+    dose_ngy = kept.value("brightness", _given_ngy(config, xray, geometry))
     width_ms = xray.pulse_width_ms
     if config.brightness.tube_steps:
-        before = round(memory.value("brightness_step", 0.0))
+        before = round(kept.value("brightness_step", 0.0))
         number, dose_ngy = chosen_step(config.brightness, xray, dose_ngy, geometry, before)
-        memory.keep("brightness_step", float(number))
+        kept.keep("brightness_step", float(number))
         step = config.brightness.tube_steps[number]
         xray, width_ms = with_voltage(xray, step.tube_voltage_kv), step.pulse_width_ms
     xray = xray.model_copy(update={"tube_current_ma": None, "pulse_width_ms": None})

@@ -1,10 +1,9 @@
 """The image chain backwards: from a derivative by display values to one by line integrals.
 
-Noise is off in what is differentiated: the derivative of the expected picture. Beer-Lambert, also
-of many energies, the beam's field and filters, focal spot, blur and transfer, image intensifier and
-glare, gain and bias, logarithm, edge enhancement, window and polarity are all in it, each where the
-configuration has it on; where the window clips or the logarithm meets its floor the derivative is
-0. What depends on earlier frames, on the seed or on whole steps is refused, and so is scatter.
+Noise is off in what is differentiated: the derivative of the expected picture. Every stage that is
+on is in it but the digitiser, whose steps have no slope. Where the window clips or the logarithm
+meets its floor the derivative is 0. What earlier frames have left (lag, temporal filter, mask and
+roadmap, dose of the brightness control) is held: a `FrameState` says it.
 """
 
 from __future__ import annotations
@@ -15,14 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.config import ImageChainConfig
+from fluoro.config import ImageChainConfig, WindowConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
-from fluoro.imaging.chain import NO_PHOTON, blur_weights
-from fluoro.imaging.filters import beam_filters
-from fluoro.imaging.linear_stages import blur, blur_transpose, linear_stages
-from fluoro.imaging.xray import Beams, filter_mu, open_field_of
-from fluoro.physics.beam import Beam
+from fluoro.imaging import gradient_steps as steps
+from fluoro.imaging.chain import NO_PHOTON
+from fluoro.imaging.exposure import pulse_of
+from fluoro.imaging.frame_state import FrameState, first_state
+from fluoro.imaging.gradient_steps import Pull, Step
+from fluoro.imaging.linear_stages import detector_stages
+from fluoro.imaging.memory import KeptNumbers
+from fluoro.imaging.xray import Beams, detector_signal_of, open_field_of
 from fluoro.physics.materials import Material
 
 __all__ = ["chain_slope", "expected_picture", "pull_back"]
@@ -36,6 +38,7 @@ def expected_picture(
     pixel_spacing_mm: float,
     geometry: CarmGeometry | None = None,
     materials: Sequence[Material] | Beams = (),
+    state: FrameState | None = None,
 ) -> Image:
     """Display values without noise, float64: what `pull_back` is the derivative of.
 
@@ -45,20 +48,12 @@ def expected_picture(
         pixel_spacing_mm: Pixel pitch [mm].
         geometry: As for `ImageChain.apply`.
         materials: As for `pull_back`.
+        state: As for `pull_back`.
 
     Raises:
         InputError: As `pull_back`.
     """
-    _require_derivative(config)
-    beam = _beam(config, materials)
-    _, signal = _signal(integrals, config, pixel_spacing_mm, geometry, beam)
-    values = _log(signal, config, _floor(config, beam, pixel_spacing_mm, geometry))[0]
-    if config.edge_enhancement:
-        weights = blur_weights(config.edge_enhancement.sigma_mm / pixel_spacing_mm)
-        values = values + config.edge_enhancement.amount * (values - blur(values, weights))
-    lower = config.window.level - config.window.width / 2
-    shown = np.clip((values - lower) / config.window.width, 0, 1)
-    return np.asarray(shown if _rising(config) else 1 - shown)
+    return _run(integrals, config, pixel_spacing_mm, geometry, materials, state)[0]
 
 
 def pull_back(
@@ -68,6 +63,7 @@ def pull_back(
     upstream: Image,
     geometry: CarmGeometry | None = None,
     materials: Sequence[Material] | Beams = (),
+    state: FrameState | None = None,
 ) -> Image:
     """Derivative by the line integrals of a function of the display values.
 
@@ -79,24 +75,17 @@ def pull_back(
         upstream: The function's derivative by each display value, shape (height, width).
         geometry: As for `ImageChain.apply`.
         materials: Whose thicknesses they are; or their `Beams`, which are fitted once.
+        state: What earlier frames have left, as `ImageChain.state` tells; None: the first frame
+            of a run with seed 0.
 
     Returns:
         The derivative by each line integral or thickness, float64, shape of `integrals`.
 
     Raises:
-        InputError: A stage without a derivative is on, or one needs a geometry.
+        InputError: The digitiser is on, or a stage needs a geometry.
     """
-    _require_derivative(config)
-    beam = _beam(config, materials)
-    slope_of_expected, signal = _signal(integrals, config, pixel_spacing_mm, geometry, beam)
-    floor = _floor(config, beam, pixel_spacing_mm, geometry)
-    slope = _processed_slope(signal, config, pixel_spacing_mm, upstream, floor)
-    if not config.beer_lambert:
-        return np.asarray(slope)
-    slope = slope * config.gain
-    for stage in reversed(linear_stages(config, slope.shape, pixel_spacing_mm, geometry)):
-        slope = stage.transpose(slope)
-    return np.asarray(slope_of_expected * slope)
+    pull = _run(integrals, config, pixel_spacing_mm, geometry, materials, state)[1]
+    return pull(np.asarray(upstream, float))
 
 
 def chain_slope(
@@ -107,115 +96,81 @@ def chain_slope(
 ) -> Image:
     """Derivative of each display value by its own line integral.
 
-    For a chain without blur and edge enhancement, which mix pixels.
+    For a chain without blur, scatter and edge enhancement, which mix pixels.
     """
     return pull_back(integrals, config, pixel_spacing_mm, np.ones(np.shape(integrals)), geometry)
 
 
-def _require_derivative(config: ImageChainConfig) -> None:
-    on = {
-        "scatter": config.scatter,
-        "lag": config.lag,
-        "pixel_gain_spread": config.pixel_gain_spread > 0,
-        "dead_pixel_fraction": config.dead_pixel_fraction > 0,
-        "digitiser": config.digitiser,
-        "recursive_filter_weight": config.recursive_filter_weight < 1,
-        "dsa": config.dsa,
-        "brightness": config.brightness,
-        "lut": config.lut,
-    }
-    keys = [f"image_chain.{key}" for key, value in on.items() if value]
-    if keys:
-        raise InputError(f"the image chain's derivative must be taken without {', '.join(keys)}")
-
-
-def _beam(config: ImageChainConfig, materials: Sequence[Material] | Beams) -> Beam | None:
-    if config.xray is None:
-        return None
-    beams = materials if isinstance(materials, Beams) else Beams(materials)
-    return beams.beam(config.xray)
-
-
-def _floor(
-    config: ImageChainConfig,
-    beam: Beam | None,
-    pixel_spacing_mm: float,
-    geometry: CarmGeometry | None,
-) -> float:
-    """Signal that the logarithm takes for less."""
-    opened = open_field_of(config.xray, beam, config.dose_ngy, pixel_spacing_mm, geometry)
-    return NO_PHOTON / opened
-
-
-def _signal(
+def _run(
     integrals: Image,
     config: ImageChainConfig,
     pixel_spacing_mm: float,
-    geometry: CarmGeometry | None = None,
-    beam: Beam | None = None,
-) -> tuple[Image, Image]:
-    """Derivative of the expected share of the photons by each integral, and the signal.
-
-    Without Beer-Lambert the signal is the integrals.
-    """
+    geometry: CarmGeometry | None,
+    materials: Sequence[Material] | Beams,
+    state: FrameState | None,
+) -> tuple[Image, Pull]:
+    """The picture, and its way back."""
+    if config.digitiser:
+        raise InputError(
+            "the image chain's derivative must be taken without image_chain.digitiser: its whole "
+            "steps have the slope 0"
+        )
     values = np.asarray(integrals, float)
-    if not config.beer_lambert:
-        return np.ones_like(values), values
-    shape = (values.shape[-2], values.shape[-1])
-    if beam is None:
-        light = np.exp(-values)
-        slope = -light
-    else:
-        light, slope = _transmitted(values, config, pixel_spacing_mm, beam)
-    for stage in linear_stages(config, shape, pixel_spacing_mm, geometry):
-        light = stage.apply(light)
-    return slope, light * config.gain + config.bias
+    held = state or first_state(config)
+    parts = list(_shown(config, pixel_spacing_mm, held))
+    if config.beer_lambert:
+        shape = (values.shape[-2], values.shape[-1])
+        signal = _signal(config, shape, pixel_spacing_mm, geometry, materials, held)
+        parts = [*signal, *parts]
+    return steps.chained(parts)(values)
 
 
-def _transmitted(
-    thicknesses: Image, config: ImageChainConfig, pixel_spacing_mm: float, beam: Beam
-) -> tuple[Image, Image]:
-    """Share of the open field's signal behind materials, and its derivative by thicknesses."""
-    shape = (thicknesses.shape[-2], thicknesses.shape[-1])
-    filters = beam_filters(config.wedge, config.bow_tie, shape, pixel_spacing_mm)
-    exponent = np.tensordot(beam.mu_per_mm, thicknesses, 1)
-    if filters:
-        layers = np.stack([each for _, each in filters]).astype(float)
-        exponent = exponent + np.tensordot(filter_mu(beam, filters), layers, 1)
-    left = beam.quadrature.weights[:, None, None] * np.exp(-exponent)
-    return left.sum(axis=0), -np.tensordot(beam.mu_per_mm.T, left, 1)
+def _signal(
+    config: ImageChainConfig,
+    shape: tuple[int, int],
+    pixel_spacing_mm: float,
+    geometry: CarmGeometry | None,
+    materials: Sequence[Material] | Beams,
+    state: FrameState,
+) -> list[Step]:
+    """From line integrals or thicknesses to the signal, or its logarithm where that is on."""
+    pulse, config = pulse_of(config, KeptNumbers(state.numbers), geometry)
+    beams = materials if isinstance(materials, Beams) else Beams(materials)
+    beam = beams.beam(config.xray) if config.xray else None
+    opened = open_field_of(config.xray, beam, pulse.dose_ngy, pixel_spacing_mm, geometry)
+    reference = opened
+    if config.brightness:
+        per_ngy = detector_signal_of(beam, 1.0, pixel_spacing_mm)
+        reference = per_ngy * config.brightness.target_ngy
+    parts = [
+        steps.exposure(config, pixel_spacing_mm, geometry, beam, beams.materials),
+        steps.affine(opened / reference),
+        *map(steps.linear, detector_stages(config, shape, pixel_spacing_mm)),
+    ]
+    if config.lag:
+        parts.append(steps.lag(config.lag, state, reference))
+    if config.pixel_gain_spread > 0 or config.dead_pixel_fraction > 0:
+        parts.append(steps.pattern(config, state.seed))
+    parts.append(steps.affine(config.gain, config.bias))
+    return [*parts, steps.logarithm(NO_PHOTON / reference)] if config.log else parts
 
 
-def _log(signal: Image, config: ImageChainConfig, floor: float) -> tuple[Image, Image]:
-    """What comes after the logarithm, where it is on, and its slope."""
-    if not (config.beer_lambert and config.log):
-        return signal, np.ones_like(signal)
-    held = np.maximum(signal, floor)
-    return -np.log(held), np.where(signal > floor, -1.0 / held, 0.0)
+def _shown(config: ImageChainConfig, pixel_spacing_mm: float, state: FrameState) -> list[Step]:
+    """What the console makes of the signal."""
+    parts: list[Step] = []
+    if config.recursive_filter_weight < 1:
+        parts.append(steps.temporal_filter(config.recursive_filter_weight, state))
+    subtracts = config.dsa is not None and state.subtraction is not None
+    if config.dsa and state.subtraction:
+        parts.append(steps.subtraction(state.subtraction, config.dsa.pixel_shift))
+    if config.edge_enhancement:
+        parts.append(steps.sharpening(config.edge_enhancement, pixel_spacing_mm))
+    given: WindowConfig = config.dsa.window if config.dsa and subtracts else config.window
+    lower = given.level - given.width / 2
+    parts.append(steps.window(lower, given.width, rising=_rising(config)))
+    return [*parts, steps.curve(config.lut)] if config.lut else parts
 
 
 def _rising(config: ImageChainConfig) -> bool:
     """Whether a larger value before the window is shown brighter."""
     return (config.polarity == "bone_bright") == (config.log or not config.beer_lambert)
-
-
-def _processed_slope(
-    signal: Image, config: ImageChainConfig, pixel_spacing_mm: float, upstream: Image, floor: float
-) -> Image:
-    """Derivative by the signal, back through window, edge enhancement and logarithm."""
-    values, slope = _log(signal, config, floor)
-    if not config.edge_enhancement:
-        return upstream * _window_slope(values, config) * slope
-    amount = config.edge_enhancement.amount
-    weights = blur_weights(config.edge_enhancement.sigma_mm / pixel_spacing_mm)
-    sharpened = values + amount * (values - blur(values, weights))
-    pulled = upstream * _window_slope(sharpened, config)
-    return np.asarray(((1 + amount) * pulled - amount * blur_transpose(pulled, weights)) * slope)
-
-
-def _window_slope(values: Image, config: ImageChainConfig) -> Image:
-    """Derivative of the display values by what is windowed: 0 where the window clips."""
-    lower = config.window.level - config.window.width / 2
-    shown = (values - lower) / config.window.width
-    inside = (shown > 0) & (shown < 1)
-    return np.asarray(np.where(inside, (1 if _rising(config) else -1) / config.window.width, 0.0))

@@ -9,16 +9,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.config import ImageChainConfig, ImageIntensifierConfig, VeilingGlareConfig
+from fluoro.config import (
+    ImageChainConfig,
+    ImageIntensifierConfig,
+    ScatterConfig,
+    VeilingGlareConfig,
+)
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging import field_reference
 from fluoro.imaging.chain import blur_weights, focal_spot_filter
 from fluoro.imaging.field import field_stages
 from fluoro.imaging.filters import FILTER_KEV, beam_filters
 from fluoro.imaging.fir import taps_of
-from fluoro.imaging.scatter import cell_grid, glare_kernel
+from fluoro.imaging.scatter import cell_grid, glare_kernel, most_cells
+from fluoro.physics.scatter import scatter_kernel
 
-__all__ = ["LinearStage", "blur", "blur_transpose", "linear_stages"]
+__all__ = [
+    "LinearStage",
+    "beam_stages",
+    "blur",
+    "blur_transpose",
+    "detector_stages",
+    "moved_mask",
+    "scatter_stages",
+]
 
 Image = NDArray[Any]
 Shape = tuple[int, int]
@@ -37,13 +51,13 @@ class LinearStage:
     transpose: Callable[[Image], Image]
 
 
-def linear_stages(
+def beam_stages(
     config: ImageChainConfig,
     shape: Shape,
     pixel_spacing_mm: float,
     geometry: CarmGeometry | None,
 ) -> list[LinearStage]:
-    """From the photons behind the patient to the signal, without gain and bias, in order.
+    """From the photons behind the patient to those at the detector, without scatter, in order.
 
     Raises:
         InputError: A stage needs a geometry that is not given.
@@ -51,7 +65,33 @@ def linear_stages(
     stages = []
     if config.focal_spot_mm > 0:
         stages.append(_separable(focal_spot_filter(config, pixel_spacing_mm, geometry)))
-    stages.append(_factor(_field(config, shape, pixel_spacing_mm, geometry)))
+    stages.append(_factor(_field(config, shape, geometry)))
+    if config.xray is None:  # with it the filters are in the spectrum's way
+        stages.append(_factor(_filters(config, shape, pixel_spacing_mm)))
+    return stages
+
+
+def scatter_stages(
+    config: ImageChainConfig,
+    scatter: ScatterConfig,
+    shape: Shape,
+    pixel_spacing_mm: float,
+    geometry: CarmGeometry | None,
+) -> list[LinearStage]:
+    """From what pencils of the open beam would give off to the scatter of every pixel, in order.
+
+    Raises:
+        InputError: A stage needs a geometry that is not given.
+    """
+    shaping = _field(config, shape, geometry) * _filters(config, shape, pixel_spacing_mm)
+    return [_factor(shaping), _scatter_spread(scatter, shape, pixel_spacing_mm)]
+
+
+def detector_stages(
+    config: ImageChainConfig, shape: Shape, pixel_spacing_mm: float
+) -> list[LinearStage]:
+    """From the photons at the detector to the light that it reads, without lag, in order."""
+    stages = []
     if config.blur_sigma_mm > 0:
         stages.append(_separable(blur_weights(config.blur_sigma_mm / pixel_spacing_mm)))
     if config.mtf:
@@ -67,18 +107,31 @@ def linear_stages(
     return stages
 
 
-def _field(
-    config: ImageChainConfig,
-    shape: Shape,
-    pixel_spacing_mm: float,
-    geometry: CarmGeometry | None,
-) -> Image:
-    """What the place multiplies; filters where there is no spectrum to go through them."""
+def moved_mask(shape: Shape, columns: float, rows: float) -> LinearStage:
+    """A subtraction's mask moved to the right and down, linear between pixels."""
+    down, across = _shift(shape[0], rows), _shift(shape[1], columns)
+    return LinearStage(
+        apply=lambda x: np.asarray(down @ x @ across.T),
+        transpose=lambda y: np.asarray(down.T @ y @ across),
+    )
+
+
+def _shift(count: int, pixels: float) -> Image:
+    at = np.clip(np.arange(count) - pixels, 0, count - 1)
+    return np.asarray(np.maximum(0, 1 - np.abs(at[:, None] - np.arange(count))))
+
+
+def _field(config: ImageChainConfig, shape: Shape, geometry: CarmGeometry | None) -> Image:
+    """What the place multiplies."""
     field_stages(config, shape, geometry)  # says what is missing
-    factor = field_reference.field(shape, config, geometry)
-    if config.xray is None:
-        for each, thickness in beam_filters(config.wedge, config.bow_tie, shape, pixel_spacing_mm):
-            factor = factor * np.exp(-each.mu_per_mm(FILTER_KEV) * thickness)
+    return field_reference.field(shape, config, geometry)
+
+
+def _filters(config: ImageChainConfig, shape: Shape, pixel_spacing_mm: float) -> Image:
+    """What filters leave of photons of one energy."""
+    factor = np.ones(shape)
+    for each, thickness in beam_filters(config.wedge, config.bow_tie, shape, pixel_spacing_mm):
+        factor = factor * np.exp(-each.mu_per_mm(FILTER_KEV) * thickness)
     return factor
 
 
@@ -185,6 +238,24 @@ def _glare(config: VeilingGlareConfig, shape: Shape, pixel_spacing_mm: float) ->
     return LinearStage(
         apply=lambda x: np.asarray(kept * x + strayed * (down @ x @ across.T)),
         transpose=lambda y: np.asarray(kept * y + strayed * (down.T @ y @ across)),
+    )
+
+
+def _scatter_spread(config: ScatterConfig, shape: Shape, pixel_spacing_mm: float) -> LinearStage:
+    """Sums over cells, both Gaussians, straight lines back to the pixels."""
+    kernel, (block, cells) = scatter_kernel(config.air_gap_mm), cell_grid(shape, most_cells(config))
+    factor, lines = config.grid_factor * pixel_spacing_mm**2, []
+    for width_mm, height in ((kernel.s1_mm, factor), (kernel.s2_mm, factor * kernel.b)):
+        apart = np.arange(max(cells)) * block * pixel_spacing_mm / width_mm
+        weights = np.exp(-0.5 * apart**2)
+        down, across = (
+            _from_cells(count, n, block) @ _spread(n, weights) @ _to_cells(count, n, block)
+            for count, n in zip(shape, cells, strict=True)
+        )
+        lines.append((height * down, across))
+    return LinearStage(
+        apply=lambda x: np.asarray(sum(down @ x @ across.T for down, across in lines)),
+        transpose=lambda y: np.asarray(sum(down.T @ y @ across for down, across in lines)),
     )
 
 

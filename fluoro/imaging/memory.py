@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from numpy.typing import NDArray
+
 from fluoro.config import ImageChainConfig
 from fluoro.rendering.devices import ComputeDevice
 
-__all__ = ["FrameMemory"]
+__all__ = ["FrameMemory", "KeptNumbers"]
+
+
+class KeptNumbers(dict[str, float]):
+    """Numbers that a stage keeps from frame to frame, by name."""
+
+    def value(self, name: str, first: float) -> float:
+        """A number that a stage has kept; `first` where there is none."""
+        return self.get(name, first)
+
+    def keep(self, name: str, value: float) -> None:
+        """Keep a number for the next frame."""
+        self[name] = value
 
 
 class FrameMemory:
@@ -22,16 +36,17 @@ class FrameMemory:
         self._device = device
         self._buffers: dict[str, Any] = {}
         self._counts: dict[str, int] = {}
-        self._values: dict[str, float] = {}
+        self.numbers = KeptNumbers()
+        """What the brightness control and the held picture go by."""
         self._shape: tuple[int, int] | None = None
         self._number = -1
 
     def begin(self, shape: tuple[int, int], number: int, config: ImageChainConfig) -> None:
         """Forget what does not belong to this frame."""
-        if shape != self._shape or number <= self._number:
+        if not self.continues(shape, number):
             self._buffers.clear()
             self._counts.clear()
-            self._values.clear()
+            self.numbers.clear()
         if not config.lag:
             self.forget("lag")
         if config.recursive_filter_weight >= 1:
@@ -42,6 +57,10 @@ class FrameMemory:
             self.forget("brightness")
         self._shape, self._number = shape, number
 
+    def continues(self, shape: tuple[int, int], number: int) -> bool:
+        """Whether a frame belongs to the run that is remembered."""
+        return shape == self._shape and number > self._number
+
     @property
     def number(self) -> int:
         """Of the frame at hand."""
@@ -49,7 +68,7 @@ class FrameMemory:
 
     def forget(self, stage: str) -> None:
         """Drop what a stage remembers."""
-        for kept in (self._buffers, self._counts, self._values):
+        for kept in (self._buffers, self._counts, self.numbers):
             for name in [name for name in kept if name.startswith(stage)]:
                 del kept[name]
 
@@ -58,6 +77,10 @@ class FrameMemory:
         before = self._counts.get(name, 0)
         self._counts[name] = before + 1
         return before
+
+    def counted(self, name: str, first: int) -> int:
+        """How often a name was counted, or the number that a stage goes by; changes nothing."""
+        return self._counts.get(name, first)
 
     def changed(self, name: str, value: int) -> bool:
         """Whether a number that a stage goes by is another than before; the first time: no."""
@@ -74,10 +97,7 @@ class FrameMemory:
             self._buffers[stage] = self._device.empty((count, *self._shape))
         return self._buffers[stage], int(fresh)
 
-    def value(self, name: str, first: float) -> float:
-        """A number that a stage has kept; `first` where there is none."""
-        return self._values.get(name, first)
-
-    def keep(self, name: str, value: float) -> None:
-        """Keep a number for the next frame."""
-        self._values[name] = value
+    def copy(self, stage: str) -> NDArray[Any] | None:
+        """A stage's pictures on the host, shape (count, height, width); None: there are none."""
+        kept = self._buffers.get(stage)
+        return None if kept is None else self._device.to_host(kept).copy()
