@@ -43,7 +43,13 @@ FULL = {
         "translation_mm": [0, 0, 0],
         "period_s": 10,
     },
-    "renderer": {"projector": "march", "step_mm": 1.4, "device": "auto", "workers": 0},
+    "renderer": {
+        "projector": "march",
+        "step_mm": 1.4,
+        "texture": False,
+        "device": "auto",
+        "workers": 0,
+    },
     "image_chain": {
         "dose_ngy": 20,
         "poisson": True,
@@ -181,6 +187,19 @@ def test_mistake_is_one_line_with_the_path_of_its_key(tmp_path, key, value, line
 def test_step_belongs_to_march(tmp_path):
     line = mistake(tmp_path, changed("renderer.projector", "siddon"))
     assert line == "renderer.step_mm: has no effect with projector: siddon; use march"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("renderer.projector", "joseph", "has no effect with projector: joseph; use march"),
+        ("image_chain.xray", {"tube_voltage_kv": 80}, "cannot be true with image_chain.xray"),
+    ],
+)
+def test_a_texture_belongs_to_a_march_of_one_still_volume(tmp_path, key, value, line):
+    document = changed(key, value)
+    document["renderer"] = {**document["renderer"], "texture": True, "step_mm": None}
+    assert mistake(tmp_path, document) == f"renderer.texture: {line}"
 
 
 def test_console_poses_need_the_console(tmp_path):

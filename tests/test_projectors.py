@@ -103,6 +103,18 @@ def test_march_at_half_a_voxel_is_within_its_gate(device, name, pose):
     assert rmse < 2e-4
 
 
+@pose_names
+@pytest.mark.parametrize("name", ["constant", "linear", "gaussian", "sphere"])
+def test_weights_of_eight_bits_keep_the_gates_of_march(name, pose):
+    # what NVIDIA's texture units do, in float64; test_textures.py has the kernel
+    volume, view = VOLUMES[name], volumes.view(volumes.POSES[pose])
+    step_mm = min(volume.grid.spacing_xyz_mm) / 2
+    image = reference.march_twin(volume, view, step_mm, weight_bits=8)
+    rmse, worst = errors(image, reference.exact_integrals(volume, view))
+    assert rmse < 2e-4
+    assert worst < FLOAT32 or name in ("gaussian", "sphere")
+
+
 def test_smaller_steps_come_closer_to_the_exact_integral(device):
     view = volumes.view(volumes.POSES["LAO 37 CRA 21"])
     exact = reference.exact_integrals(VOLUMES["sphere"], view)
@@ -323,6 +335,8 @@ def test_the_picture_does_not_depend_on_the_number_of_workers(workers):
         ({"step_mm": 0.0}, "step_mm must be a positive length, got 0.0"),
         ({"step_mm": float("nan")}, "step_mm must be a positive length, got nan"),
         ({"projector": "joseph", "step_mm": 1.0}, "step_mm has no effect on projector 'joseph'"),
+        ({"projector": "joseph", "texture": True}, "texture has no effect on projector 'joseph'"),
+        ({"texture": True}, "the cpu device has no textures: render without"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused_by_name(device, arguments, message):

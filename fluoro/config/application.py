@@ -93,6 +93,13 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _texture_is_of_one_still_volume(self) -> Config:
+        if self.renderer.texture and (self.volume.motion or self.image_chain.xray):
+            what = "volume.motion" if self.volume.motion else "image_chain.xray"
+            raise KeyValueError("renderer.texture", f"cannot be true with {what}")
+        return self
+
+    @model_validator(mode="after")
     def _pulses_fit_into_the_frames(self) -> Config:
         rate_hz, key = self.image_chain.pulse_rate_hz, "image_chain.pulse_rate_hz"
         if rate_hz is None:

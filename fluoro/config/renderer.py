@@ -26,6 +26,11 @@ class RendererConfig(Section):
     step_mm: Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)] | None = Field(
         None, description="Longest step of march [mm]; null: half the smallest voxel edge."
     )
+    texture: bool = Field(
+        False,
+        description="Let a GPU's texture units interpolate for march, NVIDIA's with weights of 8 "
+        "bits; refused on the CPU, with image_chain.xray and with volume.motion.",
+    )
     device: Literal["auto", "cuda", "vulkan", "metal", "cpu", "llvmpipe"] = Field(
         "auto", description="auto: cuda, then vulkan or metal on a real GPU, then cpu."
     )
@@ -38,5 +43,9 @@ class RendererConfig(Section):
         if self.step_mm is not None and self.projector != "march":
             raise KeyValueError(
                 "step_mm", f"has no effect with projector: {self.projector}; use march"
+            )
+        if self.texture and self.projector != "march":
+            raise KeyValueError(
+                "texture", f"has no effect with projector: {self.projector}; use march"
             )
         return self

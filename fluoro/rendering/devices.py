@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fluoro.errors import InputError
+
 __all__ = ["ComputeDevice", "Uniform"]
 
 Uniform = Any
@@ -73,6 +75,20 @@ class ComputeDevice(ABC):
         Raises:
             DeviceError: The kernel does not compile or fails.
         """
+
+    def texture(self, mu_zyx: NDArray[np.float32]) -> dict[str, Uniform]:
+        """Values in a 3D texture and how it is sampled: uniforms `volume` and `trilinear`.
+
+        Args:
+            mu_zyx: Shape (z, y, x).
+
+        Raises:
+            InputError: The device has no textures, or none as large.
+        """
+        del mu_zyx
+        raise InputError(
+            f"the {self.kind} device has no textures: render without (renderer.texture: false)"
+        )
 
     @abstractmethod
     def close(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from typing_extensions import override
 
 from fluoro.errors import DeviceError
-from fluoro.rendering.slang_device import SlangDevice
+from fluoro.rendering.slang_device import SlangDevice, as_bytes
 
 __all__ = ["DeviceArray", "GraphicsDevice"]
 
@@ -67,7 +66,7 @@ class GraphicsDevice(SlangDevice):
             return values
         host = np.ascontiguousarray(values)
         array = self.empty(host.shape, host.dtype)
-        array.buffer.copy_from_numpy(_as_bytes(host))
+        array.buffer.copy_from_numpy(as_bytes(host))
         return array
 
     @override
@@ -82,9 +81,3 @@ class GraphicsDevice(SlangDevice):
 
     def _pointer(self, array: DeviceArray) -> int:
         return int(array.buffer.device_address)
-
-
-def _as_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """The array's own memory as bytes: slangpy refuses read-only arrays, as maps of files are."""
-    memory = (ctypes.c_uint8 * array.nbytes).from_address(array.ctypes.data)
-    return np.ctypeslib.as_array(memory)

@@ -141,7 +141,13 @@ def make_patient(config: Config, volume: MuVolume, device: ComputeDevice) -> Pat
     motion = ThoraxMotion(given.motion) if given.motion else None
     bolus = make_bolus(given.contrast) if given.contrast else None
     if config.image_chain.xray is None:
-        renderer = DrrRenderer(volume, device, projector=wanted.projector, step_mm=wanted.step_mm)
+        renderer = DrrRenderer(
+            volume,
+            device,
+            projector=wanted.projector,
+            step_mm=wanted.step_mm,
+            texture=wanted.texture,
+        )
         energy_kev = float(getattr(given.hu_to_mu, "energy_kev", IODINE_KEV))
         iodine_per_mm = float(material("iodine").mu_per_mm(energy_kev))
         return _OneEnergy(renderer, volume, motion, bolus, iodine_per_mm)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import override
 
-from fluoro.errors import DeviceError
+from fluoro.errors import DeviceError, InputError
 from fluoro.paths import shader_dir
 from fluoro.rendering.devices import ComputeDevice, Threads, Uniform
 
-__all__ = ["SlangDevice"]
+__all__ = ["SlangDevice", "as_bytes"]
 
 DEFINES = {"RAY_LANES": "1"}
 
@@ -44,6 +47,34 @@ class SlangDevice(ComputeDevice):
         kernel.dispatch(thread_count=spy.uint3(*threads), vars=values)
         self._after()
 
+    @override
+    def texture(self, mu_zyx: NDArray[np.float32]) -> dict[str, Uniform]:
+        import slangpy as spy
+
+        depth, height, width = mu_zyx.shape
+        longest = self._device.info.limits.max_texture_dimension_3d
+        if max(mu_zyx.shape) > longest:
+            raise InputError(
+                f"{self.name} holds textures of up to {longest} voxels a side, the volume has "
+                f"{width} x {height} x {depth}: render without (renderer.texture: false)"
+            )
+        hold = spy.TextureAddressingMode.clamp_to_edge
+        linear = spy.TextureFilteringMode.linear
+        sampler = self._device.create_sampler(
+            min_filter=linear, mag_filter=linear, address_u=hold, address_v=hold, address_w=hold
+        )
+        texture = self._device.create_texture(
+            type=spy.TextureType.texture_3d,
+            format=spy.Format.r32_float,
+            width=width,
+            height=height,
+            depth=depth,
+            usage=spy.TextureUsage.shader_resource,
+            sampler=sampler,
+            data=as_bytes(np.ascontiguousarray(mu_zyx)).view(np.float32).reshape(mu_zyx.shape),
+        )
+        return {"volume": texture, "trilinear": sampler}
+
     def _before(self) -> None:
         """Called before a dispatch."""
 
@@ -60,7 +91,9 @@ class SlangDevice(ComputeDevice):
         if isinstance(value, tuple):
             is_float = isinstance(value[0], float)
             return spy.float3(*value) if is_float else spy.int3(*value)
-        return value if isinstance(value, int | float) else self._pointer(value)
+        if isinstance(value, int | float | spy.Texture | spy.Sampler):
+            return value
+        return self._pointer(value)
 
     def _kernel(self, module: str, entry: str, exact: bool) -> Any:
         key = (module, entry, exact)
@@ -90,3 +123,9 @@ class SlangDevice(ComputeDevice):
     def close(self) -> None:
         self._kernels.clear()
         self._device.close()
+
+
+def as_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """The array's own memory as bytes: slangpy refuses read-only arrays, as maps of files are."""
+    memory = (ctypes.c_uint8 * array.nbytes).from_address(array.ctypes.data)
+    return np.ctypeslib.as_array(memory)
