@@ -269,7 +269,7 @@ def small_start_up(monkeypatch, volume, small, large):
 def test_start_up_maps_the_ct_and_both_large_volumes(volume, monkeypatch):
     small_start_up(monkeypatch, volume, (8, 8, 8), (16, 16, 16))
     rows = [(row["projector"], round(row["volume_gib"] * 2**28)) for row in scaling.start_up("cpu")]
-    every = ("march", "joseph", "slab")
+    every = ("march", "joseph", "slab", "joseph with derivatives")
     wanted = [(name, size**3) for size in (24, 8) for name in every]
     assert rows == [*wanted, ("march", 16**3), ("slab", 16**3)]
 
@@ -289,7 +289,7 @@ def test_volumes_without_disk_memory_or_time_are_left_out_and_said(
     disk = SimpleNamespace(free=disk_gib * 2**30)
     monkeypatch.setattr(scaling.shutil, "disk_usage", lambda _folder: disk)
     monkeypatch.setattr(scaling, "available_memory_bytes", lambda: memory_gib * 2**30)
-    assert len(scaling.start_up("cpu", Budget(seconds))) == 3
+    assert len(scaling.start_up("cpu", Budget(seconds))) == 4
     lines = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
     assert len(lines) == 2
     assert all(said in line for line in lines)

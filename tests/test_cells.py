@@ -1,4 +1,4 @@
-"""The copies that Joseph's and slab's pictures come from: every shape, every way to load them."""
+"""The copies that Joseph and slab render from: every shape, every way to load them."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ def worst(image, expected):
     return np.abs(image - expected).max() / np.abs(expected).max()
 
 
+def worst_slope(found, expected):
+    """Of derivatives by turns, and by shifts: one of them alone may be 0."""
+    return max(worst(found[:3], expected[:3]), worst(found[3:], expected[3:]))
+
+
 @projectors
 @pytest.mark.parametrize("pose", list(POSES))
 @pytest.mark.parametrize(
@@ -48,6 +53,30 @@ def test_odd_even_and_single_planes(projector, shape, pose):
     # a voxel is held to half a step, which is 2 / 65535 at the top: all of
     # the error where there is one plane
     assert worst(image, TWINS[projector](volume, view)) < FLOAT32 + 1 / 65535
+
+
+def in_place(volume):
+    """Joseph as it renders where its copies do not fit."""
+    drr = DrrRenderer(volume, CpuDevice(), projector="joseph")
+    drr._cells = drr._exact_cells = None
+    return drr
+
+
+@pytest.mark.parametrize("pose", list(POSES))
+@pytest.mark.parametrize(
+    "shape", [(13, 15, 17), (12, 14, 16), (1, 15, 17), (13, 1, 17), (13, 15, 1)]
+)
+def test_derivatives_from_exact_copies_are_those_from_the_volume_itself(shape, pose):
+    volume = noise(shape, low=-0.03)
+    view = volumes.view(POSES[pose], volume.grid)
+    center = volume.grid.center_xyz_mm
+    drr = DrrRenderer(volume, CpuDevice(), projector="joseph")
+    image, jacobian = drr.render_jacobian(view, center)
+    expected_image, expected = in_place(volume).render_jacobian(view, center)
+    assert drr._exact_cells is not None
+    assert drr._exact_cells._made
+    assert worst(image, expected_image) < 2e-6
+    assert worst_slope(jacobian, expected) < FLOAT32
 
 
 @projectors
@@ -80,32 +109,55 @@ def test_metal_takes_little_from_what_lies_beside_it():
     assert off.max() < 3e-4 * 2.0
 
 
-@pytest.mark.parametrize("units", ["-mno-avx512f", "-mno-avx2"])
-@projectors
-def test_other_vector_units_come_to_the_same_picture(projector, units, monkeypatch, tmp_path):
-    """The injected loads are for AVX-512: without it the kernel does them in a plain loop."""
-    volume = noise((23, 25, 27))
-    view = volumes.view(POSES["all lead"], volume.grid)
-    image = DrrRenderer(volume, CpuDevice(), projector=projector).render(view)
+def leave_out(units, monkeypatch):
+    """Compile kernels without some vector units from here on."""
     native = cpu_compiler._flags
     monkeypatch.setattr(
         cpu_compiler,
         "_flags",
         lambda compiler, *, exact: (*native(compiler, exact=exact), units),
     )
+
+
+@pytest.mark.parametrize("units", ["-mno-avx512f", "-mno-avx2"])
+@projectors
+def test_other_vector_units_come_to_the_same_picture(projector, units, monkeypatch):
+    """The injected loads are for AVX-512: without it the kernel does them in a plain loop."""
+    volume = noise((23, 25, 27))
+    view = volumes.view(POSES["all lead"], volume.grid)
+    image = DrrRenderer(volume, CpuDevice(), projector=projector).render(view)
+    leave_out(units, monkeypatch)
     other = DrrRenderer(volume, CpuDevice(), projector=projector).render(view)
     assert worst(other, image) < 2e-6
 
 
+@pytest.mark.parametrize("units", ["-mno-avx512f", "-mno-avx2"])
+def test_other_vector_units_come_to_the_same_derivatives(units, monkeypatch):
+    """From the exact copies, which the same loads read twice."""
+    volume = noise((23, 25, 27))
+    view, center = volumes.view(POSES["all lead"], volume.grid), volume.grid.center_xyz_mm
+    _, expected = DrrRenderer(volume, CpuDevice(), projector="joseph").render_jacobian(view, center)
+    leave_out(units, monkeypatch)
+    _, found = DrrRenderer(volume, CpuDevice(), projector="joseph").render_jacobian(view, center)
+    assert worst_slope(found, expected) < FLOAT32
+
+
 def test_without_room_for_copies_joseph_reads_in_place(monkeypatch):
+    """Derivatives first: they need copies of their own besides."""
     volume, view = volumes.noise(), volumes.view(POSES["all lead"])
-    copied = DrrRenderer(volume, CpuDevice(), projector="joseph")
-    needed = 2 * cells.bytes_of_cells(volume.grid.shape_xyz, 1)
-    monkeypatch.setattr(renderer, "available_memory_bytes", lambda: needed - 1)
-    in_place = DrrRenderer(volume, CpuDevice(), projector="joseph")
-    assert copied._cells is not None
-    assert in_place._cells is None
-    assert worst(copied.render(view), in_place.render(view)) < FLOAT32
+    shape, center = volume.grid.shape_xyz, volume.grid.center_xyz_mm
+    roots = 2 * cells.bytes_of_cells(shape, 1)
+    both = roots + 2 * cells.bytes_of_cells(shape, 1, exact=True)
+    held, pictures, slopes = [], [], []
+    for available in (both, both - 1, roots - 1):
+        monkeypatch.setattr(renderer, "available_memory_bytes", lambda room=available: room)
+        drr = DrrRenderer(volume, CpuDevice(), projector="joseph")
+        held.append((drr._cells is not None, drr._exact_cells is not None))
+        pictures.append(drr.render(view))
+        slopes.append(drr.render_jacobian(view, center)[1])
+    assert held == [(True, True), (True, False), (False, False)]
+    assert worst(pictures[0], pictures[2]) < FLOAT32
+    assert worst_slope(slopes[0], slopes[1]) < FLOAT32
 
 
 def test_a_copy_is_made_when_a_view_needs_it():
@@ -117,10 +169,22 @@ def test_a_copy_is_made_when_a_view_needs_it():
         assert drr._cells._made == made
 
 
+def test_exact_copies_are_made_for_derivatives_alone():
+    volume = noise((23, 25, 27))
+    view = volumes.view(POSES["frontal"], volume.grid)
+    drr = DrrRenderer(volume, CpuDevice(), projector="joseph")
+    drr.render(view)
+    roots = drr.copies_bytes()
+    drr.render_jacobian(view, volume.grid.center_xyz_mm)
+    size = cells.cells_of_axis(volume.grid.shape_xyz, 1, 1, exact=True)
+    assert drr.copies_bytes() == roots + 4 * size
+
+
 def test_copies_are_as_large_as_the_documentation_says():
     shape = (512, 512, 400)
     voxels = float(np.prod(shape))
     assert cells.bytes_of_cells(shape, 1) / 3 == pytest.approx(4 * voxels, rel=0.02)
+    assert cells.bytes_of_cells(shape, 1, exact=True) / 3 == pytest.approx(4 * voxels, rel=0.02)
     assert cells.bytes_of_cells(shape, 2) / 3 == pytest.approx(2 * voxels, rel=0.02)
 
 

@@ -18,16 +18,30 @@ import numpy as np
 if TYPE_CHECKING:
     from benchmarks.harness.budget import Budget
 
-__all__ = ["FOUR_GIB", "ONE_GIB", "gib_of", "measure_first_frame", "write_volume"]
+__all__ = [
+    "FOUR_GIB",
+    "ONE_GIB",
+    "WITH_DERIVATIVES",
+    "gib_of",
+    "measure_first_frame",
+    "write_volume",
+]
 
 ONE_GIB, FOUR_GIB = (512, 724, 724), (1024, 1024, 1024)
 """Shapes of volumes of float32."""
 SPACING_MM = (0.5, 0.5, 0.5)
 PICTURE_PX = 256
+WITH_DERIVATIVES = " with derivatives"
 
 
 def measure_first_frame(path: Path, kind: str, projector: str) -> dict[str, Any]:
-    """Seconds and GiB of a process that maps a volume (.npy) and renders one frame."""
+    """Seconds and GiB of a process that maps a volume (.npy) and renders one frame.
+
+    Args:
+        path: The volume.
+        kind: Of the device.
+        projector: Of `DrrRenderer`; `WITH_DERIVATIVES` behind it: derivatives after the frame.
+    """
     for _ in range(2):
         arguments = [str(path), kind, projector, str(time.time())]
         done = subprocess.run(
@@ -68,9 +82,12 @@ def _first_frame(path: str, kind: str, projector: str, started: float) -> dict[s
     mu = np.load(path, mmap_mode="r")
     grid = VolumeGrid(shape_zyx=mu.shape, spacing_xyz_mm=SPACING_MM)
     device = open_device(kind)
-    renderer = DrrRenderer(MuVolume(mu_zyx=mu, grid=grid), device, projector=projector)
+    name: Any = projector.removesuffix(WITH_DERIVATIVES)
+    renderer = DrrRenderer(MuVolume(mu_zyx=mu, grid=grid), device, projector=name)
     view = make_views(grid, PICTURE_PX, names=("PA",))["PA"]
     device.to_host(renderer.render(view))
+    if name != projector:
+        renderer.render_jacobian(view, grid.center_xyz_mm)
     copies = renderer.copies_bytes()
     return {
         "first_frame_s": time.time() - started,

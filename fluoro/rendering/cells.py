@@ -1,4 +1,4 @@
-"""Copies of a volume for Joseph's method: 16 bits a voxel, one copy for each leading axis.
+"""Copies of a volume for Joseph's method, of 16 bits a voxel or exact, one for each leading axis.
 
 What a copy holds, and why, is written in shaders/cells.slang. A copy is made when the first view
 comes that needs it.
@@ -29,20 +29,22 @@ ORDERS = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
 """Axes (a, b, c) by leading axis, x first."""
 
 
-def cells_of_axis(shape_xyz: Sequence[int], axis: int, thickness: int) -> int:
+def cells_of_axis(
+    shape_xyz: Sequence[int], axis: int, thickness: int, *, exact: bool = False
+) -> int:
     """Elements, of 4 bytes, of the copy for rays that `axis` leads."""
     a, b, c = (shape_xyz[k] for k in ORDERS[axis])
-    return (c + 1) * -(-a // thickness) * (b + 2)
+    return (c + (2 if exact else 1)) * -(-a // thickness) * (b + 2)
 
 
-def bytes_of_cells(shape_xyz: Sequence[int], thickness: int) -> int:
+def bytes_of_cells(shape_xyz: Sequence[int], thickness: int, *, exact: bool = False) -> int:
     """Bytes of the copies for all three axes."""
-    return 4 * sum(cells_of_axis(shape_xyz, axis, thickness) for axis in range(3))
+    return 4 * sum(cells_of_axis(shape_xyz, axis, thickness, exact=exact) for axis in range(3))
 
 
-def fits_in_cells(shape_xyz: Sequence[int], thickness: int) -> bool:
+def fits_in_cells(shape_xyz: Sequence[int], thickness: int, *, exact: bool = False) -> bool:
     """Whether the kernels can index the copies for all three axes."""
-    return bytes_of_cells(shape_xyz, thickness) <= 4 * MAX_CELLS
+    return bytes_of_cells(shape_xyz, thickness, exact=exact) <= 4 * MAX_CELLS
 
 
 def held_values(mu_per_mm: NDArray[np.float64], largest_per_mm: float) -> NDArray[np.float64]:
@@ -60,6 +62,7 @@ class CellCopies:
         grid: Where the voxels lie.
         device: Where the copies are.
         thickness: Voxel planes whose mean is one slab.
+        exact: Hold the voxels themselves, of 32 bits; then `thickness` is 1.
     """
 
     def __init__(
@@ -70,26 +73,30 @@ class CellCopies:
         device: ComputeDevice,
         *,
         thickness: int,
+        exact: bool = False,
     ) -> None:
         self._mu, self._grid, self._device = mu, grid, device
-        self.thickness = thickness
-        low = min(float(values.min()), 0.0)
+        self.thickness, self._exact = thickness, exact
+        low = 0.0 if exact else min(float(values.min()), 0.0)
         self._low_per_mm = low
-        self.count_per_mm = (float(values.max()) - low) / COUNTS or 1.0
-        sizes = [cells_of_axis(grid.shape_xyz, axis, thickness) for axis in range(3)]
-        self._first_cell = tuple(sum(sizes[:axis]) for axis in range(3))
-        self._cells = device.empty((sum(sizes),), np.uint32)  # pages come as copies are made
+        self.count_per_mm = 1.0 if exact else (float(values.max()) - low) / COUNTS or 1.0
+        self._sizes = [
+            cells_of_axis(grid.shape_xyz, axis, thickness, exact=exact) for axis in range(3)
+        ]
+        self._first_cell = tuple(sum(self._sizes[:axis]) for axis in range(3))
+        self._cells: Any = None
         self._made: set[int] = set()
         self._lock = threading.Lock()
 
     def made_bytes(self) -> int:
         """Memory of the copies that exist [bytes]."""
-        shape = self._grid.shape_xyz
-        return 4 * sum(cells_of_axis(shape, axis, self.thickness) for axis in self._made)
+        return 4 * sum(self._sizes[axis] for axis in self._made)
 
     def uniforms(self, batch: Sequence[View]) -> dict[str, Any]:
         """What kernels need of the copies for these views; missing copies are made."""
         with self._lock:
+            if self._cells is None:  # on the CPU pages come as copies are made
+                self._cells = self._device.empty((sum(self._sizes),), np.uint32)
             for axis in leading_axes(batch, self._grid) - self._made:
                 self._make(axis)
                 self._made.add(axis)
@@ -105,11 +112,15 @@ class CellCopies:
         shape = self._grid.shape_xyz
         strides = (1, shape[0], shape[0] * shape[1])
         a, b, c = ORDERS[axis]
-        slabs = -(-shape[a] // self.thickness)
+        columns, slabs = shape[b] + 2, -(-shape[a] // self.thickness)
         self._device.launch(
             "make_cells",
-            "make_cells",
-            (-(-(shape[b] + 2) // self._device.rays_per_thread), slabs, shape[c] + 1),
+            "make_exact_cells" if self._exact else "make_cells",
+            (
+                -(-columns // self._device.rays_per_thread),
+                slabs,
+                self._sizes[axis] // (slabs * columns),
+            ),
             {
                 "mu_per_mm": self._mu,
                 "sizes": (shape[a], shape[b], shape[c]),

@@ -40,8 +40,10 @@ class DrrRenderer:
         volume: Attenuation [1/mm]; on the CPU it is read in place, also from a memory map. Pictures
             of Joseph on the CPU and all of slab come from copies, of 4 (slab: 2) bytes a voxel for
             each axis that leads a ray of some view so far; a voxel is held to 2 / 65535 of the
-            largest or closer. Where three copies would not fit in half of the memory left, Joseph
-            reads in place.
+            largest or closer. Derivatives of Joseph on the CPU, and the pictures that come with
+            them, are taken from exact copies of their own, of 4 bytes a voxel for each such axis.
+            Where all that it may make would not fit in half of the memory left, Joseph reads in
+            place, for derivatives first.
         device: Where to render.
         projector: "march" samples the trilinear interpolant at equal steps fitted to each ray's
             path; "joseph" takes one bilinear sample a voxel plane, "slab" one for each two planes,
@@ -74,6 +76,7 @@ class DrrRenderer:
         self.step_mm = step_mm or min(volume.grid.spacing_xyz_mm) / 2
         self._mu = device.to_device(readable_in_pairs(volume.mu_zyx))
         self._cells = self._copies(volume)
+        self._exact_cells = self._exact_copies(volume)
         self._texture = device.texture(volume.mu_zyx) if texture else None
 
     def render(self, views: View | Sequence[View], out: Any = None) -> Any:
@@ -128,7 +131,8 @@ class DrrRenderer:
 
         Returns:
             Line integrals, shape (height, width), and derivatives per unit of each parameter,
-            shape (K, height, width); float32 arrays of the device.
+            shape (K, height, width); float32 arrays of the device. The integrals are those of
+            `render` to 3e-5 of the largest, not to the bit.
 
         Raises:
             InputError: Motions of another shape, or not finite.
@@ -138,13 +142,14 @@ class DrrRenderer:
             raise InputError(f"motions must be finite and of shape (K, 4, 3), got {motions.shape}")
         shape = (view.height_px, view.width_px)
         image, jacobian = self.device.empty(shape), self.device.empty((len(motions), *shape))
-        slab = self.projector == "slab"
+        cells = self._cells if self.projector == "slab" else self._exact_cells
+        in_copies = "jacobian_cells" if self.projector == "slab" else "jacobian_exact_cells"
         self._launch(
-            "drr_cells_jacobian" if slab else "drr_jacobian",
-            "jacobian_cells" if slab else f"jacobian_{self.projector}",
+            "drr_cells_jacobian" if cells else "drr_jacobian",
+            in_copies if cells else f"jacobian_{self.projector}",
             [view],
             (view.width_px, view.height_px, 1),
-            self._cells if slab else None,
+            cells,
             integrals=image,
             jacobian=jacobian,
             motions=self.device.to_device(pack_motions(motions, self.grid)),
@@ -230,7 +235,7 @@ class DrrRenderer:
 
     def copies_bytes(self) -> int:
         """Memory of the copies that have been made for views so far [bytes]."""
-        return 0 if self._cells is None else self._cells.made_bytes()
+        return sum(each.made_bytes() for each in (self._cells, self._exact_cells) if each)
 
     def _project(self, batch: Sequence[View], image: Any, image_size: Size, first_row: int) -> None:
         if self._texture:
@@ -305,10 +310,17 @@ class DrrRenderer:
             return None
         return CellCopies(self._mu, volume.mu_zyx, self.grid, self.device, thickness=planes)
 
-    def _copies_serve_joseph(self) -> bool:
+    def _exact_copies(self, volume: MuVolume) -> CellCopies | None:
+        """For Joseph's derivatives on the CPU, where they fit."""
+        if self.projector != "joseph" or not self._copies_serve_joseph(exact=True):
+            return None
+        return CellCopies(self._mu, volume.mu_zyx, self.grid, self.device, thickness=1, exact=True)
+
+    def _copies_serve_joseph(self, *, exact: bool = False) -> bool:
         shape, available = self.grid.shape_xyz, available_memory_bytes()
-        fit = available is None or 2 * bytes_of_cells(shape, 1) <= available
-        return self.device.kind == "cpu" and fits_in_cells(shape, 1) and fit
+        needed = bytes_of_cells(shape, 1) + (bytes_of_cells(shape, 1, exact=True) if exact else 0)
+        fit = available is None or 2 * needed <= available
+        return self.device.kind == "cpu" and fits_in_cells(shape, 1, exact=exact) and fit
 
     def _checked(self, out: Any, shape: tuple[int, ...]) -> Any:
         fits = self.device.owns(out) and out.shape == shape and out.dtype == np.float32
