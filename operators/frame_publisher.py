@@ -68,5 +68,5 @@ class FramePublisherOp(Operator):
     ) -> None:
         """Publish one frame."""
         frame = as_frame(self, input_.receive("frame"), self._device)
-        self._monitor.count_shown(self.name, frame.number)
         self._sink.send(frame)
+        self._monitor.count_shown(self.name, frame.number)

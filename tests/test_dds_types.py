@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cyclonedds.idl import IdlStruct
 from rosbags.typesys import Stores, get_types_from_idl, get_typestore
 
 from fluoro.dds import holohub, i4h, ros_diagnostic, ros_geometry, ros_sensor, ros_std
 from fluoro.dds.image_messages import image_message
+from fluoro.dds.octets import with_fast_octets
 
 IDL = Path(ros_std.__file__).parent / "idl"
 PIXELS = np.arange(12, dtype=np.uint8) * 20
@@ -159,3 +161,20 @@ def test_types_on_the_wire_are_named_as_rmw_names_them():
     assert ros_geometry.PoseStamped.__idl_typename__ == "geometry_msgs::msg::dds_::PoseStamped_"
     assert ros_sensor.Image.__idl__.keyless
     assert not holohub.VideoFrame.__idl__.keyless
+
+
+@pytest.mark.parametrize("version_2", [False, True])
+@pytest.mark.parametrize(
+    "sample",
+    [sample for sample in (*SAMPLES, *(case for _, case in OWN)) if hasattr(sample, "data")],
+    ids=lambda sample: type(sample).__name__,
+)
+def test_octets_put_behind_give_the_bytes_of_cyclones_own_way(sample, version_2):
+    slow = IdlStruct.serialize(sample, use_version_2=version_2)
+    assert sample.serialize(use_version_2=version_2) == slow
+    assert bytes(type(sample).deserialize(slow).data) == bytes(sample.data)
+
+
+def test_octets_in_the_middle_of_a_type_are_refused():
+    with pytest.raises(TypeError, match="height must be the last member of Image"):
+        with_fast_octets(ros_sensor.Image, "height")

@@ -15,6 +15,8 @@ from fluoro.geometry.se3 import (
     _coefficients,
     hat,
     interpolate,
+    quaternion_rotation,
+    quaternion_wxyz,
     rotation_x,
     rotation_y,
     rotation_z,
@@ -349,6 +351,19 @@ def test_rotations_match_scipy_for_random_axes():
         np.testing.assert_allclose(
             so3_log(matrix), Rotation.from_matrix(matrix).as_rotvec(), atol=ROUNDING
         )
+
+
+@pytest.mark.parametrize("angle_rad", [0.0, 1e-9, 0.5, math.pi - 1e-9, math.pi])
+def test_quaternions_match_scipy_about_every_axis(angle_rad):
+    for axis in AXES:
+        turn = Rotation.from_rotvec(angle_rad * _unit(axis))
+        quaternion = np.array(quaternion_wxyz(turn.as_matrix()))
+        expected = turn.as_quat(scalar_first=True)
+        expected *= np.sign(expected @ quaternion)  # at half a turn both signs are right
+        assert quaternion[0] >= 0
+        np.testing.assert_allclose(quaternion, expected, atol=ROUNDING)
+        longer = 1.001 * quaternion
+        np.testing.assert_allclose(quaternion_rotation(longer), turn.as_matrix(), atol=ROUNDING)
 
 
 def test_motions_form_a_group():

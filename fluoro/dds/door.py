@@ -111,5 +111,5 @@ def _read(read: Callable[[], CarmPose]) -> CarmPose:
 
 def turn_deg(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Angle of the turn between two 4x4 poses [degrees]; steep near 0, where arccos is flat."""
-    chord = float(np.linalg.norm(b[:3, :3] - a[:3, :3])) / math.sqrt(8)
+    chord = math.dist(a[:3, :3].ravel().tolist(), b[:3, :3].ravel().tolist()) / math.sqrt(8)
     return math.degrees(2 * math.asin(min(1.0, chord)))

@@ -108,15 +108,16 @@ def camera_info_message(view: View, time_ns: int, frame_id: str = CAMERA_FRAME) 
     fx is negative: a radiograph is the mirror of what a camera at the source would take.
     """
     k, _ = camera_matrices(view, pixel_centers="integer")
+    rows = k.tolist()
     return CameraInfo(
         header=header_of(time_ns, frame_id),
         height=view.height_px,
         width=view.width_px,
         distortion_model="plumb_bob",
         d=[0.0] * 5,
-        k=k.ravel().tolist(),
-        r=np.eye(3).ravel().tolist(),
-        p=np.column_stack([k, np.zeros(3)]).ravel().tolist(),
+        k=[*rows[0], *rows[1], *rows[2]],
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[*rows[0], 0.0, *rows[1], 0.0, *rows[2], 0.0],
         binning_x=0,
         binning_y=0,
         roi=RegionOfInterest(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),

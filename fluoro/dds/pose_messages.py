@@ -19,6 +19,7 @@ from fluoro.dds.ros_geometry import Point, Pose, PoseStamped, Quaternion
 from fluoro.dds.stamps import header_of
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
+from fluoro.geometry.se3 import quaternion_rotation, quaternion_wxyz
 
 __all__ = [
     "CARM_FRAME",
@@ -62,8 +63,8 @@ def pose_message(
 def matrix_message(world_from_frame: ArrayLike, time_ns: int, frame_id: str) -> PoseStamped:
     """Any frame's 4x4 placement [mm] as a stamped pose [m]."""
     matrix = np.asarray(world_from_frame, float)
-    x, y, z = (float(value) / MM_PER_M for value in matrix[:3, 3])
-    qx, qy, qz, qw = _quaternion_xyzw(matrix)
+    x, y, z = (matrix[:3, 3] / MM_PER_M).tolist()
+    qw, qx, qy, qz = quaternion_wxyz(matrix[:3, :3])
     return PoseStamped(
         header=header_of(time_ns, frame_id),
         pose=Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw)),
@@ -103,7 +104,7 @@ def probe_message(
     """A C-arm's pose as position and orientation, in the unit and order agreed on."""
     matrix = pose.world_from_carm(isocenter_xyz_mm)
     turn = Rotation.from_matrix(matrix[:3, :3])
-    x, y, z, w = _quaternion_xyzw(matrix)
+    w, x, y, z = quaternion_wxyz(matrix[:3, :3])
     values = {
         "xyzw": [x, y, z, w],
         "wxyz": [w, x, y, z],
@@ -131,20 +132,14 @@ def probe_pose(
     return CarmPose.from_world_from_carm(matrix, isocenter_xyz_mm)
 
 
-def _quaternion_xyzw(matrix: NDArray[np.float64]) -> list[float]:
-    quaternion = Rotation.from_matrix(matrix[:3, :3]).as_quat(canonical=True)
-    return [float(value) for value in quaternion]
-
-
 def _matrix(
     position: Sequence[float], mm_per_unit: float, turn: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     x, y, z = (value * mm_per_unit for value in _finite("position", position, 3))
     if max(abs(x), abs(y), abs(z)) > FARTHEST_MM:
         raise InputError(f"position must be within {FARTHEST_MM:g} mm, got {(x, y, z)}")
-    matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = turn, (x, y, z)
-    return matrix
+    first, second, third = turn.tolist()
+    return np.array([[*first, x], [*second, y], [*third, z], [0.0, 0.0, 0.0, 1.0]])
 
 
 def _turn(orientation: Orientation, values: Sequence[float]) -> NDArray[np.float64]:
@@ -158,8 +153,8 @@ def _turn(orientation: Orientation, values: Sequence[float]) -> NDArray[np.float
     length = math.hypot(*quaternion)
     if abs(length - 1) > UNIT_SLACK:
         raise InputError(f"orientation must be a unit quaternion, got length {length:g}")
-    xyzw = quaternion if orientation == "xyzw" else [*quaternion[1:], quaternion[0]]
-    return np.asarray(Rotation.from_quat(xyzw).as_matrix())
+    wxyz = quaternion if orientation == "wxyz" else [quaternion[3], *quaternion[:3]]
+    return quaternion_rotation(wxyz)
 
 
 def _finite(name: str, values: Sequence[float], count: int) -> list[float]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fluoro.errors import InputError
 from fluoro.geometry.flex import FLEX_COLUMNS, FlexTable
 from fluoro.geometry.projection import View
-from fluoro.geometry.se3 import rotation_x, rotation_y, rotation_z, translation
+from fluoro.geometry.se3 import rotation_x, rotation_y, rotation_z
 
 __all__ = ["CarmGeometry", "CarmPose"]
 
@@ -210,30 +210,38 @@ class CarmPose:
 
     def world_from_carm(self, isocenter_xyz_mm: Sequence[float]) -> NDArray[np.float64]:
         """4x4: T(isocentre + translation) Rz(lao) Rx(-cra) Ry(roll), C-arm frame to world LPS."""
-        center = np.asarray(isocenter_xyz_mm, float) + self.translation_mm
-        lao, cra, roll = np.radians([self.lao_deg, self.cra_deg, self.roll_deg])
-        turn = rotation_z(lao) @ rotation_x(-cra) @ rotation_y(roll)
-        return translation(center) @ turn
+        x, y, z = (float(c) + t for c, t in zip(isocenter_xyz_mm, self.translation_mm, strict=True))
+        lao, cra, roll = map(math.radians, (self.lao_deg, self.cra_deg, self.roll_deg))
+        (cl, sl), (cc, sc), (cr, sr) = ((math.cos(a), math.sin(a)) for a in (lao, cra, roll))
+        return np.array(  # multiplied out: each frame asks for it several times
+            [
+                [cl * cr + sl * sc * sr, -sl * cc, cl * sr - sl * sc * cr, x],
+                [sl * cr - cl * sc * sr, cl * cc, sl * sr + cl * sc * cr, y],
+                [-cc * sr, -sc, cc * cr, z],
+                [0.0, 0.0, 0.0, 1.0],
+            ]
+        )
 
     @classmethod
     def from_world_from_carm(
         cls, world_from_carm: NDArray[np.float64], isocenter_xyz_mm: Sequence[float]
     ) -> CarmPose:
         """The pose whose `world_from_carm` this is; angles in (-180, 180], cranial in [-90, 90]."""
-        r = np.asarray(world_from_carm, float)[:3, :3]
-        cosine = math.hypot(r[0, 1], r[1, 1])
+        (r00, r01, r02, x), (r10, r11, r12, y), (_, r21, _, z), _ = np.asarray(
+            world_from_carm, float
+        ).tolist()
+        cosine = math.hypot(r01, r11)
         if cosine > POLE_COSINE:
-            lao = math.atan2(-r[0, 1], r[1, 1])
-            x_axis = math.cos(lao) * r[0] + math.sin(lao) * r[1]  # row x of Rx(-cra) Ry(roll)
-            roll = math.atan2(x_axis[2], x_axis[0])
+            lao = math.atan2(-r01, r11)
+            c, s = math.cos(lao), math.sin(lao)
+            roll = math.atan2(c * r02 + s * r12, c * r00 + s * r10)  # row x of Rx(-cra) Ry(roll)
         else:
-            lao, roll = math.atan2(r[1, 0], r[0, 0]), 0.0
-        cra = math.atan2(-r[2, 1], cosine)
-        offset = np.asarray(world_from_carm, float)[:3, 3] - np.asarray(isocenter_xyz_mm, float)
-        x, y, z = (float(value) for value in offset)
+            lao, roll = math.atan2(r10, r00), 0.0
+        cra = math.atan2(-r21, cosine)
+        x0, y0, z0 = map(float, isocenter_xyz_mm)
         return cls(
             lao_deg=math.degrees(lao),
             cra_deg=math.degrees(cra),
             roll_deg=math.degrees(roll),
-            translation_mm=(x, y, z),
+            translation_mm=(x - x0, y - y0, z - z0),
         )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "interpolate",
+    "quaternion_rotation",
+    "quaternion_wxyz",
     "rotation_x",
     "rotation_y",
     "rotation_z",
@@ -39,23 +42,20 @@ def translation(offset_xyz: ArrayLike) -> Matrix:
 
 def rotation_x(angle_rad: float) -> Matrix:
     """4x4 right-handed rotation about x."""
-    return _axis_rotation((1.0, 0.0, 0.0), angle_rad)
+    c, s = math.cos(angle_rad), math.sin(angle_rad)
+    return np.array([[1, 0, 0, 0], [0, c, -s, 0], [0, s, c, 0], [0, 0, 0, 1.0]])
 
 
 def rotation_y(angle_rad: float) -> Matrix:
     """4x4 right-handed rotation about y."""
-    return _axis_rotation((0.0, 1.0, 0.0), angle_rad)
+    c, s = math.cos(angle_rad), math.sin(angle_rad)
+    return np.array([[c, 0, s, 0], [0, 1, 0, 0], [-s, 0, c, 0], [0, 0, 0, 1.0]])
 
 
 def rotation_z(angle_rad: float) -> Matrix:
     """4x4 right-handed rotation about z."""
-    return _axis_rotation((0.0, 0.0, 1.0), angle_rad)
-
-
-def _axis_rotation(axis: tuple[float, float, float], angle_rad: float) -> Matrix:
-    matrix = np.eye(4)
-    matrix[:3, :3] = so3_exp(np.asarray(axis) * angle_rad)
-    return matrix
+    c, s = math.cos(angle_rad), math.sin(angle_rad)
+    return np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
 
 
 def hat(vector: ArrayLike) -> Matrix:
@@ -95,28 +95,39 @@ def so3_log(rotation: ArrayLike) -> Matrix:
 
     Goes through the unit quaternion of largest component, which never divides by a small number.
     """
-    w, *xyz = _quaternion_wxyz(np.asarray(rotation, float))
+    w, *xyz = quaternion_wxyz(rotation)
     vector = np.asarray(xyz)
     sine = float(np.linalg.norm(vector))
     return np.asarray(vector * (2 * math.atan2(sine, w) / sine if sine > 0 else 2.0))
 
 
-def _quaternion_wxyz(r: Matrix) -> Matrix:
+def quaternion_wxyz(rotation: ArrayLike) -> tuple[float, float, float, float]:
     """Unit quaternion with w >= 0 of a 3x3 rotation, by its largest component."""
-    trace = float(np.trace(r))
-    squares = np.array([trace, r[0, 0], r[1, 1], r[2, 2]]) * 2 + 1 - trace
-    squares[0] = 1 + trace
-    products = np.array(
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = np.asarray(rotation, float).tolist()
+    squares = (1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz)
+    wx, wy, wz = zy - yz, xz - zx, yx - xy
+    products = (
+        (squares[0], wx, wy, wz),
+        (wx, squares[1], xy + yx, xz + zx),
+        (wy, xy + yx, squares[2], yz + zy),
+        (wz, xz + zx, yz + zy, squares[3]),
+    )
+    w, x, y, z = products[squares.index(max(squares))]
+    length = math.copysign(math.hypot(w, x, y, z), w)
+    return w / length, x / length, y / length, z / length
+
+
+def quaternion_rotation(quaternion_wxyz: Sequence[float]) -> Matrix:
+    """3x3 rotation of a quaternion, which may have any length but 0."""
+    w, x, y, z = quaternion_wxyz
+    s = 2 / (w * w + x * x + y * y + z * z)
+    return np.array(
         [
-            [squares[0], r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]],
-            [r[2, 1] - r[1, 2], squares[1], r[0, 1] + r[1, 0], r[0, 2] + r[2, 0]],
-            [r[0, 2] - r[2, 0], r[0, 1] + r[1, 0], squares[2], r[1, 2] + r[2, 1]],
-            [r[1, 0] - r[0, 1], r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], squares[3]],
+            [1 - s * (y * y + z * z), s * (x * y - w * z), s * (x * z + w * y)],
+            [s * (x * y + w * z), 1 - s * (x * x + z * z), s * (y * z - w * x)],
+            [s * (x * z - w * y), s * (y * z + w * x), 1 - s * (x * x + y * y)],
         ]
     )
-    quaternion = products[int(np.argmax(squares))]
-    quaternion = quaternion / np.linalg.norm(quaternion)
-    return np.asarray(-quaternion if quaternion[0] < 0 else quaternion)
 
 
 def se3_exp(twist: ArrayLike) -> Matrix:
