@@ -6,11 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.geometry.projection import View
-from fluoro.rendering.reference import clip_rays, joseph_samples, march_steps, trilinear
-from fluoro.volume.materials import MaterialVolume
+from fluoro.rendering.reference import (
+    clip_rays,
+    joseph_samples,
+    joseph_twin,
+    march_steps,
+    march_twin,
+    trilinear,
+)
+from fluoro.volume.materials import LabelledInclusion, MaterialVolume
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["tissue_joseph_twin", "tissue_march_twin"]
+__all__ = ["label_joseph_twin", "label_march_twin", "tissue_joseph_twin", "tissue_march_twin"]
 
 Array = NDArray[np.float64]
 
@@ -42,6 +49,26 @@ def tissue_joseph_twin(volume: MaterialVolume, view: View) -> Array:
     for points, weight in joseph_samples(rays, volume.volume.grid):
         total += weight[:, None] * _shares(volume, points)
     return np.asarray(total.T.reshape(-1, view.height_px, view.width_px))
+
+
+def label_march_twin(
+    inclusion: LabelledInclusion, view: View, step_mm: float, steps: NDArray[np.int_] | None = None
+) -> Array:
+    """Thickness of each label's material [mm], shape (materials, height, width): one by one."""
+    return np.stack([march_twin(each, view, step_mm, steps) for each in _where(inclusion)])
+
+
+def label_joseph_twin(inclusion: LabelledInclusion, view: View) -> Array:
+    """The same with one sample a voxel plane."""
+    return np.stack([joseph_twin(each, view) for each in _where(inclusion)])
+
+
+def _where(inclusion: LabelledInclusion) -> list[MuVolume]:
+    """Volumes that are 1 where a label is, and 0 elsewhere."""
+    return [
+        MuVolume(mu_zyx=(inclusion.label_zyx == n).astype(np.float32), grid=inclusion.grid)
+        for n in range(1, len(inclusion.materials) + 1)
+    ]
 
 
 def _shares(volume: MaterialVolume, points: Array) -> Array:

@@ -17,13 +17,16 @@ from fluoro.rendering.moving_renderer import knot_steps, node_uniforms
 from fluoro.rendering.packing import pack_motions, pack_views, x_never_leads
 from fluoro.rendering.renderer import check_volume, common_size, readable_in_pairs
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.materials import MaterialVolume
+from fluoro.volume.materials import Inclusion, LabelledInclusion, MaterialVolume
 
 __all__ = ["MaterialProjector", "MaterialRenderer"]
 
 MaterialProjector = Literal["march", "joseph"]
 RAMP_COUNTS = (1, 4, 6, 9)
 """For which shaders/drr_tissues.slang has entry points."""
+
+LABEL_COUNTS = (2, 4, 8)
+"""The same for labels."""
 
 INCLUSION_RAMP, INCLUSION_MIX = np.array([[1.0, 0.0]]), np.array([[1.0]])
 """An inclusion's share is its ramp: clamp(share, 0, 1)."""
@@ -33,6 +36,7 @@ INCLUSION_RAMP, INCLUSION_MIX = np.array([[1.0, 0.0]]), np.array([[1.0]])
 class _Layer:
     """A volume whose samples become materials; its arrays lie on the device."""
 
+    labels: bool
     samples: Any
     grid: VolumeGrid
     ramps: Any
@@ -61,7 +65,8 @@ class MaterialRenderer:
 
     The samples and their weights are those of `DrrRenderer`. Each sample is a CT number,
     interpolated as an attenuation; the tissue map turns it into shares. So all tissues come from
-    one march through one volume; each inclusion takes another one through its own box.
+    one march through one volume; each inclusion takes another one through its own box, and a
+    labelled one (`LabelledInclusion`) one for all its materials.
 
     Args:
         volume: Tissues and inclusions.
@@ -113,7 +118,7 @@ class MaterialRenderer:
             across = across and all(x_never_leads(view, layer.grid) for view in batch)
             self._launch(
                 "drr_tissues",
-                "tissues",
+                "labels" if layer.labels else "tissues",
                 layer,
                 batch,
                 variant="joseph_across" if across else self.projector,
@@ -144,6 +149,7 @@ class MaterialRenderer:
                 "moving",
                 layer,
                 [view],
+                variant="labels" if layer.labels else "march",
                 thicknesses=image,
                 plane_count=len(self.materials),
                 knot_steps=knot_steps(layer.step_mm),
@@ -152,7 +158,10 @@ class MaterialRenderer:
         return image
 
     def samples(self, layer: int) -> Any:
-        """The voxels of the tissues (0) or of an inclusion, on the device, to be written to."""
+        """The voxels of the tissues (0) or of an inclusion, on the device, to be written to.
+
+        Attenuation, shares, or the labels of a labelled inclusion as floats.
+        """
         return self._layers[layer].samples
 
     def render_derivatives(
@@ -186,7 +195,7 @@ class MaterialRenderer:
         for number, layer in enumerate(self._layers):
             self._launch(
                 "drr_tissues_jacobian",
-                "jacobian",
+                "label_jacobian" if layer.labels else "jacobian",
                 layer,
                 [view],
                 weights=worth,
@@ -264,13 +273,26 @@ def _layers(volume: MaterialVolume, device: ComputeDevice, step_mm: float | None
     tissues, base = volume.tissues, volume.volume
     ramps = tissues.ramps(base.water_mu_per_mm)
     layers = [_layer(device, base.mu_zyx, base.grid, ramps, tissues.mix, 0, step_mm)]
-    for number, each in enumerate(volume.inclusions, len(tissues.materials)):
-        layers.append(
-            _layer(
-                device, each.share_zyx, each.grid, INCLUSION_RAMP, INCLUSION_MIX, number, step_mm
-            )
-        )
+    plane = len(tissues.materials)
+    for each in volume.inclusions:
+        layers.append(_inclusion_layer(device, each, plane, step_mm))
+        plane += len(each.materials)
     return layers
+
+
+def _inclusion_layer(
+    device: ComputeDevice,
+    inclusion: Inclusion | LabelledInclusion,
+    first_plane: int,
+    step_mm: float | None,
+) -> _Layer:
+    if isinstance(inclusion, Inclusion):
+        parts = (inclusion.share_zyx, inclusion.grid, INCLUSION_RAMP, INCLUSION_MIX)
+        return _layer(device, *parts, first_plane, step_mm)
+    count = len(inclusion.materials)
+    samples = inclusion.label_zyx.astype(np.float32)
+    parts = (samples, inclusion.grid, np.zeros((count, 2)), np.eye(count))
+    return _layer(device, *parts, first_plane, step_mm, labels=True)
 
 
 def _layer(
@@ -281,12 +303,15 @@ def _layer(
     mix: NDArray[np.float64],
     first_plane: int,
     step_mm: float | None,
+    *,
+    labels: bool = False,
 ) -> _Layer:
-    count = next(each for each in RAMP_COUNTS if each >= len(ramps))
+    count = next(each for each in (LABEL_COUNTS if labels else RAMP_COUNTS) if each >= len(ramps))
     missing = count - len(ramps)
     padded = np.pad(ramps, [(0, missing), (0, 0)]).astype(np.float32)
     worth = np.pad(mix, [(0, 0), (0, missing)]).astype(np.float32)
     return _Layer(
+        labels=labels,
         samples=device.to_device(readable_in_pairs(samples)),
         grid=grid,
         ramps=device.to_device(padded),

@@ -13,7 +13,10 @@ from fluoro.physics.tissues import TissueMap
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["Inclusion", "MaterialVolume"]
+__all__ = ["MOST_LABELS", "Inclusion", "LabelledInclusion", "MaterialVolume"]
+
+MOST_LABELS = 8
+"""Materials of one labelled inclusion: what one march sums side by side."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,6 +48,53 @@ class Inclusion:
                 f"share_zyx must lie in [0, 1], got {shares.min():g} to {shares.max():g}"
             )
 
+    @property
+    def materials(self) -> tuple[Material, ...]:
+        """The one material."""
+        return (self.material,)
+
+    def filled_zyx(self) -> NDArray[np.float32]:
+        """Share of each voxel that is filled, 0 to 1, shape (z, y, x)."""
+        return self.share_zyx
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelledInclusion:
+    """Several materials on one grid, each voxel all of one or none: labels of a segmentation.
+
+    Between voxels each material's share is interpolated, as that of an `Inclusion`.
+
+    Attributes:
+        materials: Of the labels 1, 2, ..., at most `MOST_LABELS`.
+        label_zyx: Label of each voxel, 0: none; shape (z, y, x), uint8.
+        grid: Where the voxels lie in the patient.
+
+    Raises:
+        InputError: Labels of another shape or type, or without a material; too many materials.
+    """
+
+    materials: tuple[Material, ...]
+    label_zyx: NDArray[np.uint8]
+    grid: VolumeGrid
+
+    def __post_init__(self) -> None:
+        labels, count = self.label_zyx, len(self.materials)
+        if labels.shape != self.grid.shape_zyx or labels.dtype != np.uint8:
+            raise InputError(
+                f"label_zyx must be uint8 of shape {self.grid.shape_zyx}, "
+                f"got {labels.dtype} {labels.shape}"
+            )
+        if not 1 <= count <= MOST_LABELS:
+            raise InputError(f"materials must be 1 to {MOST_LABELS}, got {count}")
+        if labels.max() > count:
+            raise InputError(
+                f"label_zyx must lie in [0, {count}], as materials do, got {labels.max()}"
+            )
+
+    def filled_zyx(self) -> NDArray[np.float32]:
+        """Share of each voxel that is filled, 0 or 1, shape (z, y, x)."""
+        return (self.label_zyx > 0).astype(np.float32)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MaterialVolume:
@@ -58,9 +108,10 @@ class MaterialVolume:
 
     volume: MuVolume
     tissues: TissueMap
-    inclusions: tuple[Inclusion, ...] = ()
+    inclusions: tuple[Inclusion | LabelledInclusion, ...] = ()
 
     @property
     def materials(self) -> tuple[Material, ...]:
         """The tissues, then the inclusions: one plane of the renderer's picture each."""
-        return (*self.tissues.materials, *(each.material for each in self.inclusions))
+        inclusions = (one for each in self.inclusions for one in each.materials)
+        return (*self.tissues.materials, *inclusions)
