@@ -227,12 +227,14 @@ class _Session:
         if self._folder is None:
             return None
         self._record.write(self._folder / "run.json")
+        config = self._config.recorder
+        shown = config.contact_sheet or config.scene_movie
         recorder = Recorder(
             self._folder,
-            self._config.recorder,
+            config,
             self._config.run.fps,
             drop_when_full=self._config.run.pacing == "paced",
-            sample=self._sample,
+            sample=self._sample if shown else None,
         )
         stack.callback(recorder.close)
         return recorder

@@ -116,6 +116,14 @@ def test_npy_and_npz_hold_the_exact_floats_and_the_poses(tmp_path: Path) -> None
     assert sorted(p.name for p in tmp_path.iterdir()) == ["frames.npy", "frames.npz"]
 
 
+def test_sample_gets_grey_levels_though_the_format_takes_floats_alone(tmp_path: Path) -> None:
+    sample, frame = EvenSample(), make_frame(3)
+    with Recorder(tmp_path, config("npy"), 30, drop_when_full=False, sample=sample) as recorder:
+        recorder.put(frame)
+    (kept,) = sample.frames
+    np.testing.assert_array_equal(kept.grey, to_uint8(frame.image))
+
+
 def test_a_recording_without_frames_closes_cleanly(tmp_path: Path) -> None:
     recorder = record(tmp_path, config("mp4", "png", "npy", "npz"), [])
     assert recorder.written == 0

@@ -51,7 +51,7 @@ class NpyStream:
         with writing(self._path):
             if self._count == 0:
                 self._write_header()
-            self._write_all(memoryview(np.ascontiguousarray(image, "<f4").tobytes()))
+            self._write_all(np.ascontiguousarray(image, "<f4").data.cast("B"))
             self._count += 1
             self._write_header()
 

@@ -25,7 +25,7 @@ __all__ = ["Recorder"]
 
 logger = logging.getLogger(__name__)
 
-NO_IMAGE = np.empty((0, 0), np.float32)
+NO_IMAGE, NO_GREY = np.empty((0, 0), np.float32), np.empty((0, 0), np.uint8)
 """In place of an image that nobody needs."""
 
 
@@ -35,7 +35,7 @@ class _Taken:
 
     Attributes:
         frame: The frame, its image empty where no format wants floats.
-        grey: The image in 8-bit grey levels.
+        grey: The image in 8-bit grey levels, empty where nothing wants them.
     """
 
     frame: FluoroFrame
@@ -75,6 +75,7 @@ class Recorder:
     ) -> None:
         self._capacity = cfg.queue_frames
         self._keeps_floats = not {"npy", "npz"}.isdisjoint(cfg.formats)
+        self._keeps_grey = sample is not None or not {"mp4", "png"}.isdisjoint(cfg.formats)
         self._drop_when_full = drop_when_full
         self._on_error = on_error
         self._sample = sample
@@ -129,8 +130,9 @@ class Recorder:
         return len(self._waiting) < self._capacity or self._closing or self._error is not None
 
     def _taken(self, frame: FluoroFrame) -> _Taken:
-        image = frame.image if self._keeps_floats else NO_IMAGE
-        return _Taken(frame=replace(frame, image=image.copy()), grey=to_uint8(frame.image))
+        image = frame.image.copy() if self._keeps_floats else NO_IMAGE
+        grey = to_uint8(frame.image) if self._keeps_grey else NO_GREY
+        return _Taken(frame=replace(frame, image=image), grey=grey)
 
     def close(self) -> None:
         """Write what waits and close the files; a second call does nothing.
