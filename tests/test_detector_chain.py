@@ -61,10 +61,12 @@ STAGES = {
     },
     "sigmoid": {"lut": {"kind": "sigmoid"}},
     "gamma": {"lut": {"kind": "gamma", "gamma": 1.7}},
+    "shutter": {"collimator": RECTANGLE, "shutter": {"margin_mm": -7.0}},
+    "round shutter": {"collimator": IRIS, "shutter": {}},
     "points": {"lut": {"kind": "points", "points": [[0, 0], [0.3, 0.6], [1, 0.9]]}},
 }
 SAME = {"heel, anode right", "heel, anode top", "heel, anode bottom", "iris"} | {
-    *("subtraction", "moved mask", "gamma", "points"),
+    *("subtraction", "moved mask", "gamma", "points", "round shutter"),
 }
 """Other settings of a stage that everything at once has already."""
 OF_PICTURES = {"temporal filter", "edge enhancement", "sigmoid", "gamma", "points"}
@@ -332,6 +334,38 @@ def test_edge_enhancement_leaves_flat_parts_and_raises_steps(device):
     np.testing.assert_allclose(rise, 2 - middle, rtol=1e-4)
 
 
+@pytest.mark.parametrize("polarity", ["bone_dark", "bone_bright"])
+@pytest.mark.parametrize(
+    ("opening", "margin_mm", "area_mm2"),
+    [
+        (RECTANGLE, 0.0, 180 * 120),
+        (RECTANGLE, 15.0, 210 * 150),
+        (RECTANGLE, -30.0, 120 * 60),
+        (RECTANGLE, -60.0, 0),
+        (IRIS, 0.0, np.pi * 100**2),
+        (IRIS, -25.0, np.pi * 75**2),
+    ],
+)
+def test_shutter_leaves_the_collimators_field_and_a_margin(
+    device, polarity, opening, margin_mm, area_mm2
+):
+    """Outside all is black, the read-out noise too; inside nothing changes."""
+    noisy = {"collimator": opening, "electronic_noise_photons": 3.0, "polarity": polarity}
+    noisy |= {"log": True, "window": WindowConfig(level=5.0, width=40.0)}
+    frames = [np.full(SHAPE, 1.0, np.float32)]
+    (plain,) = run(device, frames, noisy)
+    (shown,) = run(device, frames, {**noisy, "shutter": {"margin_mm": margin_mm}})
+    assert plain.min() > 0
+    visible = shown > 0
+    np.testing.assert_array_equal(shown[visible], plain[visible])
+    assert visible.sum() * 3.0**2 == pytest.approx(area_mm2, rel=0.02)
+
+
+def test_a_shutter_follows_a_collimator_or_is_refused():
+    with pytest.raises(ValueError, match="needs a collimator, whose field it follows"):
+        chain_config({"shutter": {}})
+
+
 # -- derivatives -------------------------------------------------------------------------------
 
 QUIET = {"log": True, "window": WindowConfig(level=1.5, width=6.0)}
@@ -349,6 +383,7 @@ DIFFERENTIABLE = {
         **QUIET,
     },
     "scatter": {"scatter": {"air_gap_mm": 110.0}, **QUIET},
+    "shutter": {"collimator": RECTANGLE, "shutter": {"margin_mm": -12.0}, **QUIET},
     "edge enhancement": {"edge_enhancement": {"amount": 1.2, "sigma_mm": 5.0}, **QUIET},
     "edge enhancement of integrals": {
         "beer_lambert": False,

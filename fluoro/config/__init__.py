@@ -33,6 +33,7 @@ from fluoro.config.display import (
     EdgeEnhancementConfig,
     GammaCurve,
     LutConfig,
+    ShutterConfig,
     SigmoidCurve,
     WindowConfig,
 )
@@ -140,6 +141,7 @@ __all__ = [
     "ScatterConfig",
     "Section",
     "ServoPoses",
+    "ShutterConfig",
     "SigmoidCurve",
     "SimulatorConfig",
     "StartConfig",

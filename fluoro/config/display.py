@@ -20,6 +20,7 @@ __all__ = [
     "PointsCurve",
     "RoadmapConfig",
     "Shares",
+    "ShutterConfig",
     "SigmoidCurve",
     "SubtractionWindowConfig",
     "WindowConfig",
@@ -86,6 +87,16 @@ class DsaConfig(Section):
         SubtractionWindowConfig(), description="Display window of subtracted frames."
     )
     roadmap: RoadmapConfig | None = Field(None, description="null: none.")
+
+
+class ShutterConfig(Section):
+    """The console's shutter: what the collimator covers is shown black, its noise with it."""
+
+    margin_mm: Annotated[float, Field(ge=-500, le=500)] = Field(
+        0.0,
+        description="How far beyond the collimator's field, at the detector, the picture still "
+        "shows [mm]; below 0: within it.",
+    )
 
 
 class SigmoidCurve(Section):

@@ -14,7 +14,13 @@ from fluoro.config.detector import (
     MtfConfig,
     VeilingGlareConfig,
 )
-from fluoro.config.display import DsaConfig, EdgeEnhancementConfig, LutConfig, WindowConfig
+from fluoro.config.display import (
+    DsaConfig,
+    EdgeEnhancementConfig,
+    LutConfig,
+    ShutterConfig,
+    WindowConfig,
+)
 from fluoro.config.section import Finite, NonNegative, Positive, Section, Sigma
 from fluoro.config.xray import BrightnessConfig, XrayConfig
 from fluoro.mistakes import KeyValueError
@@ -84,6 +90,9 @@ class ImageChainConfig(Section):
         "bone_dark", description="bone_dark: live fluoroscopy; bone_bright: radiograph."
     )
     lut: LutConfig | None = Field(None, description="Curve of the display; null: straight.")
+    shutter: ShutterConfig | None = Field(
+        None, description="Blanks what the collimator covers; null: its noise is shown."
+    )
 
     @model_validator(mode="after")
     def _tube_steps_need_a_tube(self) -> ImageChainConfig:
@@ -99,6 +108,12 @@ class ImageChainConfig(Section):
     def _subtraction_needs_the_log(self) -> ImageChainConfig:
         if self.dsa and self.beer_lambert and not self.log:
             raise KeyValueError("dsa", "needs log: true, it is ln(mask) - ln(live)")
+        return self
+
+    @model_validator(mode="after")
+    def _shutter_follows_the_collimator(self) -> ImageChainConfig:
+        if self.shutter and self.collimator is None:
+            raise KeyValueError("shutter", "needs a collimator, whose field it follows")
         return self
 
     @model_validator(mode="after")

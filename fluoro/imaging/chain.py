@@ -3,7 +3,7 @@
     expected photons -> focal spot -> distance, heel, collimator, filters -> scatter -> Poisson
     -> blur, MTF -> image intensifier -> glare -> lag -> electronic noise -> pattern
     -> gain and bias -> digitiser -> log -> temporal filter -> subtraction
-    -> edge enhancement -> window -> curve
+    -> edge enhancement -> window -> curve -> shutter
 
 Each stage is one kernel (shaders/<stage>.slang), has a switch in the configuration and an oracle
 in `fluoro.imaging.reference`. Noise is a pure function of (seed, frame number, pixel). Lag and the
@@ -33,6 +33,7 @@ from fluoro.imaging.field import (
     intensifier_stage,
     pin_cushion_stage,
     required_geometry,
+    shutter_stage,
 )
 from fluoro.imaging.filters import beam_filters, filter_stages
 from fluoro.imaging.fir import focal_spot_taps, focal_spot_width_mm, taps_of
@@ -142,7 +143,7 @@ class ImageChain:
             chain.process(config, pixel_spacing_mm, memory)
             self.pulse = chain.pulse
         chain.hold(config, memory, pulse=pulse)
-        chain.show(config)
+        chain.show(config, geometry)
         return chain.image
 
     def state(
@@ -448,8 +449,8 @@ class _Run:
             peak, _ = memory.layers("dsa_peak", 1)
             self._stage("roadmap", peak=peak, opacity=float(config.roadmap.opacity))
 
-    def show(self, config: ImageChainConfig) -> None:
-        """The fixed window, the polarity and the display's curve."""
+    def show(self, config: ImageChainConfig, geometry: CarmGeometry | None) -> None:
+        """The fixed window, the polarity, the display's curve and the shutter."""
         given = config.dsa.window if config.dsa and self._subtracted else config.window
         bright_where_large = config.polarity == "bone_bright"
         if config.beer_lambert and not config.log:
@@ -463,6 +464,9 @@ class _Run:
         if config.lut:
             curve = curve_table(config.lut)
             self._run_stage(Stage("lookup", {"curve": curve, "last": len(curve) - 1}))
+        if config.shutter:
+            place = required_geometry("shutter", geometry)
+            self._run_stage(shutter_stage(config.shutter, config.collimator, self._shape, place))
 
 
 def _require_planes(shape: tuple[int, ...], materials: int) -> None:

@@ -15,7 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.config import ImageChainConfig, ImageIntensifierConfig, RectangleCollimator
+from fluoro.config import (
+    ImageChainConfig,
+    ImageIntensifierConfig,
+    RectangleCollimator,
+    ShutterConfig,
+)
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
 
@@ -27,6 +32,7 @@ __all__ = [
     "intensifier_stage",
     "pin_cushion_stage",
     "required_geometry",
+    "shutter_stage",
 ]
 
 CATHODE = {
@@ -96,6 +102,22 @@ def pin_cushion_stage(
     )
 
 
+def shutter_stage(
+    config: ShutterConfig, collimator: Any, shape: tuple[int, int], geometry: CarmGeometry
+) -> Stage:
+    """The stage that blanks what a collimator covers."""
+    width_mm, height_mm, is_round = _opening_mm(collimator)
+    return Stage(
+        "shutter",
+        _from_the_middle(shape, geometry.pixel_spacing_mm)
+        | {
+            "half_width_mm": float(max(width_mm / 2 + config.margin_mm, 0.0)),
+            "half_height_mm": float(max(height_mm / 2 + config.margin_mm, 0.0)),
+            "round": is_round,
+        },
+    )
+
+
 def required_geometry(key: str, geometry: CarmGeometry | None) -> CarmGeometry:
     """The geometry that a key needs.
 
@@ -143,17 +165,21 @@ def _collimator(collimator: Any, geometry: CarmGeometry) -> dict[str, Any]:
             f"the detector ({geometry.source_to_detector_mm:g}), "
             f"got {collimator.source_to_collimator_mm:g}"
         )
-    if isinstance(collimator, RectangleCollimator):
-        size_mm, is_round = (collimator.width_mm, collimator.height_mm), 0
-    else:
-        size_mm, is_round = (collimator.diameter_mm,) * 2, 1
+    width_mm, height_mm, is_round = _opening_mm(collimator)
     penumbra_mm = collimator.focal_spot_mm * (magnification - 1)
     return {
-        "half_width_mm": float(size_mm[0] / 2),
-        "half_height_mm": float(size_mm[1] / 2),
+        "half_width_mm": float(width_mm / 2),
+        "half_height_mm": float(height_mm / 2),
         "penumbra_mm": float(max(penumbra_mm, geometry.pixel_spacing_mm)),
         "round": is_round,
     }
+
+
+def _opening_mm(collimator: Any) -> tuple[float, float, int]:
+    """Width and height of a collimator's field at the detector [mm], and 1 where it is round."""
+    if isinstance(collimator, RectangleCollimator):
+        return collimator.width_mm, collimator.height_mm, 0
+    return collimator.diameter_mm, collimator.diameter_mm, 1
 
 
 @cache

@@ -17,6 +17,7 @@ __all__ = [
     "inverse_square",
     "pin_cushion",
     "pin_cushion_corners",
+    "shutter",
 ]
 
 Map = NDArray[np.float64]
@@ -80,6 +81,18 @@ def collimator(shape: Shape, geometry: CarmGeometry, config: ImageChainConfig) -
         return _ramp(given.diameter_mm / 2 - np.hypot(x, y), edge_mm)
     across = _ramp(given.width_mm / 2 - np.abs(x), edge_mm)
     return across * _ramp(given.height_mm / 2 - np.abs(y), edge_mm)
+
+
+def shutter(shape: Shape, geometry: CarmGeometry, config: ImageChainConfig) -> Map:
+    """1 where the console shows the picture, 0 where it is black; 1 everywhere without one."""
+    given, opening = config.shutter, config.collimator
+    if given is None or opening is None:
+        return np.ones(shape)
+    x, y = _from_the_middle_mm(shape, geometry.pixel_spacing_mm)
+    if isinstance(opening, RectangleCollimator):
+        across = np.abs(x) <= opening.width_mm / 2 + given.margin_mm
+        return np.asarray(across & (np.abs(y) <= opening.height_mm / 2 + given.margin_mm), float)
+    return np.asarray(np.hypot(x, y) <= opening.diameter_mm / 2 + given.margin_mm, float)
 
 
 def image_intensifier(config: ImageIntensifierConfig, shape: Shape, pixel_spacing_mm: float) -> Map:

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from fluoro.config import ImageChainConfig, WindowConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
+from fluoro.imaging import field_reference
 from fluoro.imaging import gradient_steps as steps
 from fluoro.imaging.chain import NO_PHOTON
 from fluoro.imaging.exposure import pulse_of
+from fluoro.imaging.field import required_geometry
 from fluoro.imaging.frame_state import FrameState, first_state
 from fluoro.imaging.gradient_steps import Pull, Step
 from fluoro.imaging.linear_stages import detector_stages
@@ -117,9 +119,9 @@ def _run(
         )
     values = np.asarray(integrals, float)
     held = state or first_state(config)
-    parts = list(_shown(config, pixel_spacing_mm, held))
+    shape = (values.shape[-2], values.shape[-1])
+    parts = [*_shown(config, pixel_spacing_mm, held), *_shuttered(config, shape, geometry)]
     if config.beer_lambert:
-        shape = (values.shape[-2], values.shape[-1])
         signal = _signal(config, shape, pixel_spacing_mm, geometry, materials, held)
         parts = [*signal, *parts]
     return steps.chained(parts)(values)
@@ -169,6 +171,15 @@ def _shown(config: ImageChainConfig, pixel_spacing_mm: float, state: FrameState)
     lower = given.level - given.width / 2
     parts.append(steps.window(lower, given.width, rising=_rising(config)))
     return [*parts, steps.curve(config.lut)] if config.lut else parts
+
+
+def _shuttered(
+    config: ImageChainConfig, shape: tuple[int, int], geometry: CarmGeometry | None
+) -> list[Step]:
+    if config.shutter is None:
+        return []
+    given = required_geometry("shutter", geometry)
+    return [steps.affine(field_reference.shutter(shape, given, config))]
 
 
 def _rising(config: ImageChainConfig) -> bool:

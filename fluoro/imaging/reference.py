@@ -242,7 +242,12 @@ class ReferenceChain:
         inverted = (config.polarity == "bone_bright") != large_is_bone
         image = self._process(image, subtracts=subtracts)
         shown = window(image, given.level - given.width / 2, given.width, inverted=inverted)
-        self._held = shown if config.lut is None else curved(shown, config.lut)
+        shown = shown if config.lut is None else curved(shown, config.lut)
+        if config.shutter and self._geometry:
+            place = (shown.shape[0], shown.shape[1])
+            visible = field_reference.shutter(place, self._geometry, config)
+            shown = np.asarray(shown * visible, np.float32)
+        self._held = shown
         return self._held
 
     def _opened(self) -> float:
