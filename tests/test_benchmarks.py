@@ -342,13 +342,49 @@ def test_plain_loop_renders_what_the_graph_renders(tmp_path):
     )
 
 
-def test_graphs_table_has_a_line_a_size():
-    row = {"size": 256, "plain_render_ms": 1.0, "plain_chain_ms": 1.0, "plain_ms": 2.0}
-    row |= {"graph_ms": 2.1, "plain_cpu_ms": 4.0, "graph_cpu_ms": 5.0, "overlapping": 1.0}
+def graphs_row(**changes):
+    row = {"size": 256, "plain_render_ms": 10.0, "plain_chain_ms": 10.0, "plain_ms": 20.0}
+    row |= {"graph_ms": 20.1, "plain_cpu_ms": 40.0, "graph_cpu_ms": 42.0, "overlapping": 1.0}
+    row |= {"recording_ms": 19.0, "recording_cpu_ms": 41.0}
     row |= {"paced_jitter_ms": {"p50": 0.1, "p99": 0.2}, "paced_fps": 20.0}
-    line = graph.table([row]).splitlines()[2]
-    assert "| +0.1 ms, +5% | 4.0 | 5.0 | +1.0 ms, +25% | 100% |" in line
-    assert line.count("|") == graph.table([row]).splitlines()[0].count("|")
+    return row | changes
+
+
+def test_graphs_table_has_a_line_a_size():
+    head, _, line = graph.table([graphs_row()]).splitlines()
+    costs = "| +0.1 ms, +1% | 40.0 | 42.0 | +2.0 ms, +5% | -1.0 ms, -5% | +1.0 ms, +2% | 100% |"
+    assert costs in line
+    assert line.count("|") == head.count("|")
+
+
+def test_graphs_verdict_allows_a_share_or_a_time_and_names_what_is_beyond():
+    said = graph.verdict([graphs_row(), graphs_row(size=512, graph_ms=21.2, recording_cpu_ms=43.0)])
+    assert said.endswith("256²: met; 512²: not in wall time and processor time while recording")
+    assert graph.verdict([graphs_row(graph_ms=21.0)]).endswith("256²: met")
+
+
+def test_loop_graph_and_recording_graph_take_turns(monkeypatch, tmp_path):
+    ran = []
+
+    def runs(settings):
+        ran.append((settings["run"]["pacing"], settings["recorder"]["formats"]))
+        frames = [stamped(0, 0, 10), stamped(1, 8, 20)]
+        return {"per_frame": frames, "latency_ms": {}}, 0.04
+
+    def loops(_config, frames):
+        ran.append(("loop", frames))
+        return {"render": [0.01] * frames, "chain": [0.002] * frames, "cpu": [0.02] * frames}
+
+    monkeypatch.setattr(graph, "run_graph", runs)
+    monkeypatch.setattr(graph, "run_plain", loops)
+    row = graph.measure(64, 4, tmp_path)
+    turn = [("loop", 4), ("free_running", []), ("free_running", ["npy"])]
+    assert ran == [*turn, *turn, ("paced", [])]
+    assert {name: row[name] for name in ("plain_ms", "graph_ms", "recording_cpu_ms")} == {
+        "plain_ms": pytest.approx(12.0),
+        "graph_ms": pytest.approx(10.0),
+        "recording_cpu_ms": pytest.approx(40.0),
+    }
 
 
 def test_table_of_stages_has_a_line_a_size_and_pacing():
@@ -371,9 +407,9 @@ def test_sizes_have_the_frames_that_fit_and_the_first_always(monkeypatch, tmp_pa
 
     monkeypatch.setattr(graph, "measure", measured)
     graph.measure_sizes((256, 512), 40, tmp_path, Budget(1000.0))
-    graph.measure_sizes((256, 512), 40, tmp_path, Budget(20.0))
+    graph.measure_sizes((256, 512), 40, tmp_path, Budget(80.0))
     graph.measure_sizes((256, 512), 40, tmp_path, Budget(0.0))
-    assert asked == [(256, 40), (512, 40), (256, 40), (512, 9), (256, 40)]
+    assert asked == [(256, 40), (512, 40), (256, 40), (512, 15), (256, 40)]
     assert "512² left out, the time is up" in capsys.readouterr().out
 
 
