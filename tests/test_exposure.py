@@ -14,6 +14,7 @@ from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.dose_meter import DoseMeter, Pulse, field_area_cm2
 from fluoro.imaging.frame import FrameHeader
 from fluoro.imaging.pulses import PulseClock, is_pulse
+from fluoro.imaging.reference import ReferenceChain
 from fluoro.physics.dose import MU_WATER_70_KEV_PER_MM, open_kerma_ngy, reference_distance_mm
 from fluoro.physics.materials import material
 from fluoro.physics.spectrum import tube_spectrum
@@ -28,6 +29,7 @@ GEOMETRY = CarmGeometry(
     detector_height_px=200,
     pixel_spacing_mm=1.0,
 )
+CHARGED = {"tube_current_ma": 40.0, "pulse_width_ms": 5.0}
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +207,32 @@ def test_the_last_step_is_all_the_tube_has(device):
     assert last.tube.tube_voltage_kv == 100
     assert last.tube.tube_current_ma == pytest.approx(80.0)
     assert last.measured_ngy < 10.0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"brightness": {"target_ngy": 60.0, "slew": 3.0, "tube_steps": STEPS}},
+        {"brightness": {"target_ngy": 60.0}, "xray": CHARGED},
+        {"xray": CHARGED},
+    ],
+    ids=["steps", "charge with brightness", "charge"],
+)
+def test_a_run_with_a_tube_agrees_with_the_oracle(device, changes):
+    """Counts, voltage and dose over a patient who grows thicker: the voltage rises on the way."""
+    materials = (material("soft_tissue"), material("cortical_bone"))
+    lit = {"poisson": True, "window": {"level": 1.0, "width": 12.0}, "scatter": {}, "xray": {}}
+    config = chain_config(**{**lit, **changes})
+    chain = ImageChain(device, 7, materials)
+    oracle = ReferenceChain(config, 7, 0.5, GEOMETRY, materials)
+    rng, voltages = np.random.default_rng(0), []
+    for number in range(5):
+        bone_mm = rng.random(SHAPE) * 4
+        thicknesses = np.stack([150.0 + 40 * number + bone_mm, bone_mm]).astype(np.float32)
+        shown = chain.apply(thicknesses, config, number, 0.5, GEOMETRY)
+        voltages.append(chain.pulse.tube.tube_voltage_kv)
+        assert np.mean(np.abs(shown - oracle.apply(thicknesses, number)) > 5e-6) <= 1e-3, number
+    assert (len(set(voltages)) > 1) == ("tube_steps" in changes.get("brightness", {}))
 
 
 def test_tube_steps_need_a_tube_and_ascend():

@@ -21,9 +21,11 @@ from fluoro.imaging import random_reference as draws
 from fluoro.imaging.brightness import next_dose_ngy, roi_box
 from fluoro.imaging.chain import NO_PHOTON, blur_weights
 from fluoro.imaging.curve import curve_table
+from fluoro.imaging.exposure import pulse_of
 from fluoro.imaging.field import required_geometry
 from fluoro.imaging.filters import FILTER_KEV, BeamFilter, beam_filters
 from fluoro.imaging.fir import focal_spot_taps, focal_spot_width_mm, taps_of
+from fluoro.imaging.memory import KeptNumbers
 from fluoro.imaging.scatter import cell_grid, glare_kernel
 from fluoro.imaging.xray import (
     SCATTER_KEV,
@@ -212,10 +214,10 @@ class ReferenceChain:
     ) -> None:
         self._config, self._seed = config, seed
         self._pitch_mm, self._geometry = pixel_spacing_mm, geometry
-        self._dose_ngy = config.dose_ngy
+        self._kept = KeptNumbers()
         self._held: Image | None = None
-        self._beam = Beams(materials).beam(config.xray) if config.xray else None
-        self._open_field = self._reference = self._opened()
+        self._beams = Beams(materials)
+        self._begin_pulse()
         self._scatter_mu = np.array([each.mu_per_mm(SCATTER_KEV) for each in materials])
         self._exposures: list[Image] = []
         self._shown: list[Image] = []
@@ -227,9 +229,8 @@ class ReferenceChain:
             return self._held
         config, image = self._config, np.asarray(integrals, np.float32)
         if config.beer_lambert:
-            self._open_field = self._opened()
+            self._begin_pulse()
             image = self._detect(self._expose(image, frame))
-            self._reference = self._open_field
             if config.brightness:
                 self._regulate(config.brightness, image, frame)
             image = self._read_out(image, frame)
@@ -250,9 +251,14 @@ class ReferenceChain:
         self._held = shown
         return self._held
 
-    def _opened(self) -> float:
-        xray, pitch_mm = self._config.xray, self._pitch_mm
-        return open_field_of(xray, self._beam, self._dose_ngy, pitch_mm, self._geometry)
+    def _begin_pulse(self) -> None:
+        """Dose, tube and beam that the frames so far have settled."""
+        pulse, config = pulse_of(self._config, self._kept, self._geometry)
+        self._dose_ngy, xray = pulse.dose_ngy, config.xray
+        self._beam = self._beams.beam(xray) if xray else None
+        self._open_field = self._reference = open_field_of(
+            xray, self._beam, self._dose_ngy, self._pitch_mm, self._geometry
+        )
 
     def _regulate(self, brightness: BrightnessConfig, image: Image, frame: int) -> None:
         per_ngy = detector_signal_of(self._beam, 1.0, self._pitch_mm)
@@ -261,7 +267,8 @@ class ReferenceChain:
         self._reference = per_ngy * brightness.target_ngy
         dsa = self._config.dsa
         if dsa is None or frame < dsa.first_frame:
-            self._dose_ngy = next_dose_ngy(brightness, self._dose_ngy, measured_ngy)
+            dose_ngy = next_dose_ngy(brightness, self._dose_ngy, measured_ngy)
+            self._kept.keep("brightness", dose_ngy)
 
     def _expose(self, image: Image, frame: int) -> Image:
         shape = (image.shape[-2], image.shape[-1])
