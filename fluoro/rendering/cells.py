@@ -97,9 +97,10 @@ class CellCopies:
         with self._lock:
             if self._cells is None:  # on the CPU pages come as copies are made
                 self._cells = self._device.empty((sum(self._sizes),), np.uint32)
-            for axis in leading_axes(batch, self._grid) - self._made:
-                self._make(axis)
-                self._made.add(axis)
+            if len(self._made) < len(ORDERS):
+                for axis in leading_axes(batch, self._grid) - self._made:
+                    self._make(axis)
+                    self._made.add(axis)
         return {
             "cells": self._cells,
             "first_cell": self._first_cell,

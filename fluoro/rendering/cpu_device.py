@@ -75,7 +75,7 @@ class CpuDevice(ComputeDevice):
         groups = [-(-count // size) for count, size in zip(threads, kernel.group_size, strict=True)]
         small = exact and threads[0] * threads[1] * threads[2] < SMALL_DISPATCH_THREADS
         one_thread = small or module in ONE_RAY_MODULES
-        kernel.dispatch(*groups, block.ctypes.data, 1 if one_thread else self.workers)
+        kernel.dispatch(*groups, block, 1 if one_thread else self.workers)
 
     @override
     def close(self) -> None:
@@ -88,23 +88,23 @@ class CpuDevice(ComputeDevice):
         return self._kernels[key]
 
 
-def _pack(kernel: CpuKernel, uniforms: Mapping[str, Uniform]) -> NDArray[np.uint8]:
+def _pack(kernel: CpuKernel, uniforms: Mapping[str, Uniform]) -> bytes:
     """The block of uniforms as the kernel reads it."""
     if uniforms.keys() != kernel.layout.keys():
         raise KeyError(f"kernel wants {sorted(kernel.layout)}, got {sorted(uniforms)}")
-    block = np.zeros(kernel.size_bytes, np.uint8)
+    block = bytearray(kernel.size_bytes)
     for name, value in uniforms.items():
         offset, size = kernel.layout[name]
         raw = _bytes(value)
         if len(raw) != size:
             raise TypeError(f"uniform {name} takes {size} bytes, got {value!r}")
-        block[offset : offset + size] = np.frombuffer(raw, np.uint8)
-    return block
+        block[offset : offset + size] = raw
+    return bytes(block)
 
 
 def _bytes(value: Uniform) -> bytes:
     if isinstance(value, np.ndarray):
-        return struct.pack("=Q", value.ctypes.data)
+        return struct.pack("=Q", value.__array_interface__["data"][0])
     if isinstance(value, tuple):
         return b"".join(_bytes(part) for part in value)
     if isinstance(value, float):
