@@ -180,6 +180,23 @@ def test_exact_copies_are_made_for_derivatives_alone():
     assert drr.copies_bytes() == roots + 4 * size
 
 
+def test_rays_that_miss_are_0_whatever_the_memory_held_before():
+    """They read from the copy of the axis x, which this view does not need."""
+    volume = noise((23, 25, 27))
+    view = volumes.view(CarmPose(translation_mm=(80.0, 0.0, 0.0)), volume.grid)
+    size = cells.bytes_of_cells(volume.grid.shape_xyz, 1, exact=True) // 4
+    held = [np.full(size, np.nan, np.float32) for _ in range(8)]
+    del held
+    drr = DrrRenderer(volume, CpuDevice(), projector="joseph")
+    image, jacobian = drr.render_jacobian(view, volume.grid.center_xyz_mm)
+    assert drr._exact_cells is not None
+    assert drr._exact_cells._made == {1}
+    assert (image == 0).any()
+    assert (image > 0).any()
+    assert np.isfinite(image).all()
+    assert np.isfinite(jacobian).all()
+
+
 def test_copies_are_as_large_as_the_documentation_says():
     shape = (512, 512, 400)
     voxels = float(np.prod(shape))

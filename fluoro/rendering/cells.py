@@ -95,8 +95,8 @@ class CellCopies:
     def uniforms(self, batch: Sequence[View]) -> dict[str, Any]:
         """What kernels need of the copies for these views; missing copies are made."""
         with self._lock:
-            if self._cells is None:  # on the CPU pages come as copies are made
-                self._cells = self._device.empty((sum(self._sizes),), np.uint32)
+            if self._cells is None:
+                self._cells = self._memory(sum(self._sizes))
             if len(self._made) < len(ORDERS):
                 for axis in leading_axes(batch, self._grid) - self._made:
                     self._make(axis)
@@ -108,6 +108,16 @@ class CellCopies:
             "count_per_mm": self.count_per_mm,
             "low_counts": self._low_per_mm / self.count_per_mm,
         }
+
+    def _memory(self, count: int) -> Any:
+        """For all copies; on the CPU its pages come as copies are made.
+
+        Rays that miss read from the first copy, made or not, and count it 0 times: what lies there
+        must be a number, as any 16 bits are.
+        """
+        if self._exact:
+            return self._device.to_device(np.zeros(count, np.uint32))
+        return self._device.empty((count,), np.uint32)
 
     def _make(self, axis: int) -> None:
         shape = self._grid.shape_xyz
