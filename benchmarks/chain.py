@@ -58,6 +58,11 @@ STAGES: dict[str, dict[str, Any]] = {
     "log": {"log": True},
     "temporal filter": {"recursive_filter_weight": 0.4},
     "edge enhancement": {"edge_enhancement": {"amount": 0.8, "sigma_mm": 1.0}},
+    "curve": {"lut": {"kind": "sigmoid"}},
+    "collimator and shutter": {
+        "collimator": {"kind": "rectangle", "width_mm": 300.0, "height_mm": 300.0},
+        "shutter": {},
+    },
     "veiling glare": {"veiling_glare": {}},
     "image intensifier": {"image_intensifier": {"diameter_mm": 340.0, "pin_cushion": 0.1}},
 }
