@@ -189,6 +189,7 @@ def test_a_missing_or_binary_spectrum_is_one_clear_line(tmp_path):
         ((80, 0.5), r"aluminium_mm must lie in \[1, 100\] mm, got 0.5"),
         ((80, 101), r"aluminium_mm must lie in \[1, 100\] mm, got 101"),
         ((80, float("nan")), r"aluminium_mm must lie in \[1, 100\] mm, got nan"),
+        ((40, 100.0, 5.0), r"100 and copper_mm 5 are too thick for tube_voltage_kv 40: they must"),
         ((80, 3.0, -0.1), r"copper_mm must lie in \[0, 5\] mm, got -0.1"),
     ],
 )

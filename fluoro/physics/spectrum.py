@@ -35,6 +35,9 @@ THINNEST_MM_AL, THICKEST_MM_AL = 1.0, 100.0
 """Less than any tube's window and housing; more than any beam quality of IEC 61267."""
 THICKEST_MM_CU = 5.0
 
+LEAST_LEFT = 1e-7
+"""Share of the bare tube's photons that a filter must leave: no tube makes up for less."""
+
 REFERENCE_MM = 1000.0
 """Distance from the focal spot at which a tube's spectrum is stated [mm]."""
 
@@ -158,7 +161,15 @@ def tube_spectrum(tube_voltage_kv: int, aluminium_mm: float, copper_mm: float = 
     row = photons[int(np.searchsorted(voltages, tube_voltage_kv))]
     present = row > 0
     bare = Spectrum(energies_kev=energies[present], photons_per_mm2=row[present])
-    return bare.filtered("aluminium", aluminium_mm).filtered("copper", copper_mm)
+    left = bare.filtered("aluminium", aluminium_mm).filtered("copper", copper_mm)
+    share = left.fluence_per_mm2 / bare.fluence_per_mm2
+    if share < LEAST_LEFT:
+        raise InputError(
+            f"aluminium_mm {aluminium_mm:g} and copper_mm {copper_mm:g} are too thick for "
+            f"tube_voltage_kv {tube_voltage_kv}: they must leave at least {LEAST_LEFT:g} of the "
+            f"tube's photons, they leave {share:.1g}"
+        )
+    return left
 
 
 def _require_filter(name: str, thickness_mm: float, thinnest: float, thickest: float) -> None:
