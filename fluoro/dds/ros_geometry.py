@@ -6,6 +6,7 @@ from cyclonedds.idl import IdlStruct
 from cyclonedds.idl.annotations import final
 from cyclonedds.idl.types import float64
 
+from fluoro.dds.flat import use_flat_codec
 from fluoro.dds.ros_std import Header
 
 __all__ = ["Point", "Pose", "PoseStamped", "Quaternion"]
@@ -48,3 +49,6 @@ class PoseStamped(IdlStruct, typename="geometry_msgs::msg::dds_::PoseStamped_"):
 
     header: Header
     pose: Pose
+
+
+use_flat_codec(PoseStamped)

@@ -6,6 +6,7 @@ from cyclonedds.idl import IdlStruct
 from cyclonedds.idl.annotations import final
 from cyclonedds.idl.types import array, float64, sequence, uint8, uint32
 
+from fluoro.dds.flat import use_flat_codec
 from fluoro.dds.octets import with_fast_octets
 from fluoro.dds.ros_std import Header
 
@@ -80,3 +81,5 @@ class JointState(IdlStruct, typename="sensor_msgs::msg::dds_::JointState_"):
 
 with_fast_octets(Image, "data")
 with_fast_octets(CompressedImage, "data")
+use_flat_codec(Image)
+use_flat_codec(CompressedImage)
