@@ -18,6 +18,7 @@ from fluoro.registration.similarity import (
     sobel,
     sobel_adjoint,
 )
+from fluoro.registration.standard_score import Standardiser, Tiles
 from tests.registration_support import blobs
 
 SHAPE = (15, 18)
@@ -150,6 +151,46 @@ def test_local_ncc_sees_through_slow_shading_that_fools_the_whole_image():
     shaded = target + np.linspace(0, 2, 64)
     assert Ncc(target).cost(shaded)[0] > 0.4
     assert LocalNcc(target, tile_px=8).cost(shaded)[0] < 0.1
+
+
+def _without_plane(values, kept):
+    """Values that count, without their plane of least squares: by numpy's solver."""
+    rows, columns = np.nonzero(kept)
+    basis = np.stack([np.ones(rows.size), rows, columns], axis=1)
+    inside = values[kept]
+    return inside - basis @ np.linalg.lstsq(basis, inside, rcond=None)[0]
+
+
+def test_a_tile_without_its_plane_is_numpys_fit_residual_over_its_deviation():
+    image, mask = _pair()[1], _mask(0.3)
+    tiles = Tiles.over(mask, (5, 6), (0, 0))
+    found = Standardiser(tiles, floor=0.2, planes=True).apply(image).score
+    for top in range(0, SHAPE[0], 5):
+        for left in range(0, SHAPE[1], 6):
+            tile = np.s_[top : top + 5, left : left + 6]
+            if not mask[tile].any():
+                continue
+            rest = _without_plane(image[tile], mask[tile])
+            expected = rest / np.sqrt(np.mean(rest**2) + 0.2**2)
+            np.testing.assert_allclose(found[tile][mask[tile]], expected, atol=1e-10)
+    assert not found[~mask].any()
+
+
+def test_pixels_in_one_row_leave_no_slope_across_it():
+    mask = np.zeros((8, 8), bool)
+    mask[3, 1:7] = True
+    image = np.random.default_rng(0).normal(size=mask.shape)
+    tiles = Tiles.over(mask, (8, 8), (0, 0))
+    found = Standardiser(tiles, floor=0.0, planes=True).apply(image).score
+    assert np.isfinite(found).all()
+    assert found[mask] @ np.arange(1.0, 7.0) == pytest.approx(0, abs=1e-10)
+
+
+def test_local_ncc_does_not_see_a_plane_in_each_tile():
+    target = blobs((64, 64), 0, 1.5)
+    sloped = target + np.add.outer(np.arange(64), -2 * np.arange(64)) / 64
+    assert LocalNcc(target, tile_px=8).cost(sloped)[0] < 0.002
+    assert MultiScaleNcc(target, tiles_px=(8,)).cost(sloped)[0] > 0.05  # means alone are taken
 
 
 def test_mutual_information_sees_through_any_law_of_grey_levels():

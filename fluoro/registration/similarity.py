@@ -37,6 +37,10 @@ Image = NDArray[Any]
 TILE_FLOOR = 0.1
 """Standard deviation, in units of the whole image's, that is added in squares to a tile's own, so
 that noise in a tile without structure is not blown up."""
+PLANELESS_FLOOR = 0.05
+"""The same for tiles that have lost their plane. It also keeps tiles whose contrast scatter has
+flattened from having lower scores than the rendered image's: twice as large a floor costs more
+accuracy under scatter, a smaller one under noise (docs/registration.md)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -153,6 +157,7 @@ class MultiScaleNcc(LeastSquaresMeasure):
         mask: Pixels that count; None: all.
         tiles_px: Edges of the tiles [pixels]; 0 is the whole image. Each size counts alike, and
             tiles of one size overlap by half.
+        planes: Each tile loses its plane, else only its mean.
 
     Raises:
         InputError: See `Measure`; or no tile size, or one of 1 to 3 pixels.
@@ -164,6 +169,7 @@ class MultiScaleNcc(LeastSquaresMeasure):
         mask: NDArray[np.bool_] | None = None,
         *,
         tiles_px: Sequence[int] = (0, 32, 16),
+        planes: bool = False,
     ) -> None:
         super().__init__(target, mask)
         if not tiles_px or any(edge < 0 or 0 < edge < 4 for edge in tiles_px):
@@ -172,7 +178,11 @@ class MultiScaleNcc(LeastSquaresMeasure):
         tilings = [Tiles.halfway(self.mask, edge) for edge in tiles_px if edge]
         share = 1 / len(tiles_px)
         self._shares = [share / len(group) for group in tilings for _ in group]
-        self._tiles = [Standardiser(t, floor=TILE_FLOOR) for group in tilings for t in group]
+        self._tiles = [
+            Standardiser(t, floor=PLANELESS_FLOOR if planes else TILE_FLOOR, planes=planes)
+            for group in tilings
+            for t in group
+        ]
         self._whole_share = share if 0 in tiles_px else 0.0
         reference = self._whole.apply(self.target).score
         self._reference = [reference, *(tile.apply(reference).score for tile in self._tiles)]
@@ -224,7 +234,9 @@ class Ncc(MultiScaleNcc):
 
 
 class LocalNcc(MultiScaleNcc):
-    """1 - normalised cross-correlation in overlapping tiles: insensitive to slow shading.
+    """1 - normalised cross-correlation in overlapping tiles, each without its plane.
+
+    Insensitive to slow shading, added or multiplied, such as heel and scatter.
 
     Args:
         target: Attenuation-like values, shape (height, width).
@@ -235,7 +247,7 @@ class LocalNcc(MultiScaleNcc):
     def __init__(
         self, target: Image, mask: NDArray[np.bool_] | None = None, *, tile_px: int = 16
     ) -> None:
-        super().__init__(target, mask, tiles_px=(tile_px,))
+        super().__init__(target, mask, tiles_px=(tile_px,), planes=True)
 
 
 class GradientNcc(LeastSquaresMeasure):

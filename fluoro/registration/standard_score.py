@@ -1,4 +1,4 @@
-"""Zero mean and unit variance over tiles of an image, with the exact derivative of that."""
+"""Tiles of an image without their mean or their plane, of unit variance; exact derivatives."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Standardiser", "Tiles"]
+__all__ = ["Standardiser", "Tiles", "Trend"]
 
 Image = NDArray[Any]
 
 CONSTANT_BELOW = 1e-6
 """A tile whose standard deviation is below this share of its largest value counts as constant."""
+FLAT = 1e-6
+"""Spread of a coordinate over the pixels that count, of half a tile, below which it has no slope."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,16 +91,59 @@ class Tiles:
         sums = tiles.sum(axis=(-3, -1), keepdims=True, dtype=np.float64)
         return np.asarray((sums / self.count).astype(tiles.dtype))
 
+    def mean_product(self, weights: Image, tiles: Image) -> Image:
+        """Mean of `weights`, one cut image, times cut images; 0 in both where none counts."""
+        sums = np.einsum("ihjw,...ihjw->...ij", weights, tiles)[..., :, None, :, None]
+        return np.asarray((sums / self.count).astype(tiles.dtype))
+
+
+class Trend:
+    """What is taken from each tile: its mean, or the plane of least squares.
+
+    Args:
+        tiles: Where.
+        planes: Planes; else means.
+    """
+
+    def __init__(self, tiles: Tiles, *, planes: bool) -> None:
+        self.tiles = tiles
+        self._slopes: list[Image] = []
+        for axis in (-1, -3) if planes else ():
+            self._add_slope(axis)
+
+    def _add_slope(self, axis: int) -> None:
+        """A coordinate without what mean and earlier slopes hold of it, of unit variance."""
+        tiles = self.tiles
+        edge = tiles.weight.shape[axis]
+        at = np.linspace(-1.0, 1.0, edge).reshape([edge] + [1] * (-1 - axis))
+        slope = self.removed(np.broadcast_to(at, tiles.weight.shape))
+        size = np.sqrt(tiles.mean(slope * slope))
+        self._slopes.append(np.divide(slope, size, out=np.zeros_like(slope), where=size > FLAT))
+
+    def removed(self, cut: Image) -> Image:
+        """A cut image, (..., tile rows, height, tile columns, width), without it; 0 where masked.
+
+        A projection, which is its own transpose.
+        """
+        weight = self.tiles.weight.astype(cut.dtype)
+        rest = cut * weight
+        rest = (rest - self.tiles.mean(rest)) * weight
+        for slope in self._slopes:
+            along = slope.astype(cut.dtype)
+            rest -= along * self.tiles.mean_product(along, rest)
+        return np.asarray(rest)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StandardScore:
     """A standardised image and what its derivative needs.
 
     Attributes:
+        trend: What was taken from it, tile by tile.
         score: Shape (height, width), 0 outside the mask.
     """
 
-    tiles: Tiles
+    trend: Trend
     score: Image
     _cut_score: Image
     _inverse_deviation: Image
@@ -106,33 +151,32 @@ class StandardScore:
     def differential(self, field: Image) -> Image:
         """Change of the score by a change of the image, (..., H, W); its own transpose.
 
-        d z = (d I - mean(d I) - z mean(z d I)) / s, with means over the tile.
+        d z = (d I - trend(d I) - z mean(z d I)) / s, with means over the tile.
         """
-        weight = self.tiles.weight.astype(field.dtype)
-        cut = self.tiles.cut(field) * weight
-        z = self._cut_score
-        change = cut - self.tiles.mean(cut) - z * self.tiles.mean(z * cut)
-        return self.tiles.join(change * weight * self._inverse_deviation)
+        tiles, z = self.trend.tiles, self._cut_score
+        change = self.trend.removed(tiles.cut(field))
+        change -= z * tiles.mean_product(z, change)
+        return tiles.join(change * self._inverse_deviation)
 
 
 class Standardiser:
-    """z = (I - mean) / sqrt(variance + floor^2) in each tile.
+    """z = (I - trend) / sqrt(variance + floor^2) in each tile.
 
     Args:
         tiles: Where.
         floor: Standard deviation added in squares. With 0, a constant tile has score and
             derivative 0.
+        planes: The trend is the tile's plane, else its mean.
     """
 
-    def __init__(self, tiles: Tiles, *, floor: float) -> None:
-        self._tiles = tiles
-        self._floor = floor
+    def __init__(self, tiles: Tiles, *, floor: float, planes: bool = False) -> None:
+        self._tiles, self._floor = tiles, floor
+        self._trend = Trend(tiles, planes=planes)
 
     def apply(self, image: Image) -> StandardScore:
         """Standardise an image, shape (height, width)."""
-        weight = self._tiles.weight.astype(image.dtype)
-        cut = self._tiles.cut(image) * weight
-        centred = (cut - self._tiles.mean(cut)) * weight
+        cut = self._tiles.cut(image)
+        centred = self._trend.removed(cut)
         variance = self._tiles.mean(centred * centred)
         smallest = CONSTANT_BELOW * np.abs(cut).max(axis=(-3, -1), keepdims=True)
         varies = (variance > smallest**2) | (self._floor > 0)
@@ -140,7 +184,7 @@ class Standardiser:
         inverse = np.divide(1, deviation, out=np.zeros_like(deviation), where=varies)
         score = centred * inverse
         return StandardScore(
-            tiles=self._tiles,
+            trend=self._trend,
             score=self._tiles.join(score),
             _cut_score=score,
             _inverse_deviation=inverse,
