@@ -108,8 +108,8 @@ class RegistrationSettings:
         voxels_per_pixel: Voxels of a level's volume are joined up to this many pixels' width at
             the isocentre; 0: the full volume on each level.
         measure: On the last level; "local_ncc" (tiles of 1/16 of the width, each without its
-            plane) bears scatter and shading best; the levels before use "multiscale_ncc", or "ncc" on the first,
-            unless the measure is "mutual_information", which serves on all.
+            plane) bears scatter and shading best; the levels before use "multiscale_ncc", or
+            "ncc" on the first, unless the measure is "mutual_information", which serves on all.
         optimiser: On the last level; the ones before use Levenberg-Marquardt where the measure
             is a sum of squares, else L-BFGS.
         loss: Of the residuals, wherever Levenberg-Marquardt is at work; "huber" bears a tool

@@ -15,7 +15,7 @@ Image = NDArray[Any]
 CONSTANT_BELOW = 1e-6
 """A tile whose standard deviation is below this share of its largest value counts as constant."""
 FLAT = 1e-6
-"""Spread of a coordinate over the pixels that count, of half a tile, below which it has no slope."""
+"""Spread of a coordinate, -1 to 1 across a tile, over the pixels that count: below, no slope."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
