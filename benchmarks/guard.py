@@ -8,6 +8,10 @@ Not wall time, but the processor time of one thread, and not in seconds, but as 
 plain march in C++ (harness/plain_march.cpp) that takes its turns with the kernels: the quotient
 is much the same on a busy machine. It differs between vector units, so it is stored for each kind;
 where none is stored, march and Joseph must at least not be slower than the plain march.
+
+Three kernels of the image chain stand for all of it. What keeps pixels side by side there
+(INLINE_ALL and KEEP_LANES in fluoro/rendering/cpu_compiler.py) is lost as easily as a projector's
+vectors: without the one the noise takes twice as long, without the other the blur.
 """
 
 from __future__ import annotations
@@ -29,10 +33,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.harness.beam_work import energies_call
 from benchmarks.harness.machine import describe_machine, vector_units
 from benchmarks.harness.report import write_json
 from benchmarks.harness.scene import make_views, synthetic_volume
 from fluoro.errors import DeviceError, FluoroError
+from fluoro.imaging.fir import mtf_taps
 from fluoro.rendering.cpu_device import CpuDevice
 from fluoro.rendering.reference import clip_rays
 from fluoro.rendering.renderer import DrrRenderer
@@ -46,6 +52,7 @@ NO_SLOWER = 1.0
 """Where nothing is stored: the limit of those that do the plain march's work."""
 SAME_WORK = ("march", "joseph")
 VIEWS = ("PA", "LAO 45 CRA 30")
+ENERGIES = 5
 
 Quotients = dict[str, float]
 
@@ -78,6 +85,7 @@ class Guard:
     def __init__(self, folder: Path, *, size_px: int = 160, edge_voxels: int = 160) -> None:
         self.volume = synthetic_volume(edge_voxels)
         self.views = make_views(self.volume.grid, size_px, names=VIEWS)
+        self.chain_px = 2 * size_px
         self._plain = plain_march(folder)
         self._step_mm = self.volume.grid.spacing_xyz_mm[0]
 
@@ -100,6 +108,16 @@ class Guard:
             "slab jacobian": lambda: slab.render_jacobian(view, center),
         }
 
+    def chain_calls(self) -> dict[str, Callable[[], Any]]:
+        """The reference on the first view, named "plain", and kernels of the image chain."""
+        device = CpuDevice(workers=1)
+        return {
+            "plain": self.plain(next(iter(self.views))),
+            "polychromatic": energies_call(device, self.chain_px, ENERGIES),
+            "poisson": noise_call(device, self.chain_px),
+            "convolve": blur_call(device, self.chain_px),
+        }
+
     def plain(self, view_name: str) -> Callable[[], Any]:
         """The reference on a view; it returns line integrals, shape (height, width)."""
         view = self.views[view_name]
@@ -120,10 +138,44 @@ class Guard:
         """Least thread time of each kernel over that of the reference, by kernel and view."""
         found = {}
         for view in self.views:
-            least = _least_seconds(self.calls(view), rounds)
-            plain = least.pop("plain")
-            found |= {f"{name}, {view}": seconds / plain for name, seconds in least.items()}
-        return found
+            measured = _quotients(self.calls(view), rounds)
+            found |= {f"{name}, {view}": quotient for name, quotient in measured.items()}
+        return found | _quotients(self.chain_calls(), rounds)
+
+
+def blur_call(device: CpuDevice, size_px: int) -> Callable[[], Any]:
+    """A detector's transfer on a square picture: 17 x 17 taps."""
+    source = np.linspace(0.0, 1.0, size_px**2, dtype=np.float32).reshape(size_px, size_px)
+    taps, image = mtf_taps(0.5, 0.3, 0.3), np.empty_like(source)
+    threads = (-(-size_px // device.rays_per_thread), size_px, 1)
+    uniforms = {"image": image, "image_size": (size_px, size_px, 1)}
+    uniforms |= {"source": source, "taps": taps, "radius": len(taps) - 1}
+
+    def call() -> Any:
+        device.launch("convolve", "convolve", threads, uniforms, exact=True)
+        return image
+
+    return call
+
+
+def noise_call(device: CpuDevice, size_px: int) -> Callable[[], Any]:
+    """Quantum noise of a square picture of 0 to 1000 photons a pixel."""
+    expected = np.linspace(0.0, 1000.0, size_px**2, dtype=np.float32).reshape(size_px, size_px)
+    image, zero = np.empty_like(expected), (0, 0, 0)
+    uniforms = {"image": image, "image_size": (size_px, size_px, 1), "seed": zero, "frame": zero}
+
+    def call() -> Any:
+        image[:] = expected
+        device.launch("poisson", "poisson", (size_px, size_px, 1), uniforms, exact=True)
+        return image
+
+    return call
+
+
+def _quotients(calls: Mapping[str, Callable[[], Any]], rounds: int) -> Quotients:
+    least = _least_seconds(calls, rounds)
+    plain = least.pop("plain")
+    return {name: seconds / plain for name, seconds in least.items()}
 
 
 def _least_seconds(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:

@@ -453,9 +453,19 @@ def test_reference_of_the_guard_does_the_work_of_the_march(small_guard):
     assert np.allclose(calls["plain"](), calls["march"](), rtol=1e-4)
 
 
+def test_chain_kernels_of_the_guard_do_the_chains_work(small_guard):
+    calls = small_guard.chain_calls()
+    counts, blurred = calls["poisson"](), calls["convolve"]()
+    assert counts.mean() == pytest.approx(500.0, rel=0.02)
+    assert np.array_equal(counts, np.rint(counts))
+    assert blurred[16, 16] == pytest.approx(np.linspace(0, 1, 32 * 32)[16 * 32 + 16], rel=1e-4)
+    assert (calls["polychromatic"]() > 0).all()
+
+
 def test_guard_measures_every_kernel_on_every_view(small_guard):
     found = small_guard.quotients(rounds=1)
-    assert len(found) == 7 * len(guard.VIEWS)
+    assert len(found) == 7 * len(guard.VIEWS) + 3
+    assert {"polychromatic", "poisson", "convolve"} < found.keys()
     assert all(quotient > 0 for quotient in found.values())
 
 
