@@ -29,6 +29,15 @@ MONTE_CARLO = {
 }
 """Scatter to primary at the field's centre for fields of 10, 20, 30 cm, by water and air gap [mm]:
 the simulation to which the kernels were fitted."""
+SECOND_MONTE_CARLO = {
+    (200, 100): (0.596, 1.526, 2.331),
+    (200, 200): (0.321, 0.867, 1.491),
+    (200, 300): (0.209, 0.565, 1.009),
+    (100, 200): (0.155, 0.388, 0.634),
+}
+"""The same by tools/check_scatter.py, written without its code; standard errors below 1 %."""
+SECOND_TOLERANCE = 0.18
+"""Worst: 10 cm field, 10 cm of water, 16 % low; behind 20 cm of water: 9 %."""
 FIT_TOLERANCE = 0.2
 """Worst: 10 cm field, 10 cm of water, 17 % low; 20 cm field and more behind 20 cm: 3 %."""
 
@@ -62,9 +71,11 @@ def scatter_to_primary(water_mm, field_mm, **scatter):
 
 
 @pytest.mark.parametrize(("water_mm", "air_gap_mm"), list(MONTE_CARLO))
-def test_scatter_to_primary_is_that_of_the_simulation(water_mm, air_gap_mm):
+def test_scatter_to_primary_is_that_of_the_simulations(water_mm, air_gap_mm):
     found = [scatter_to_primary(water_mm, cm * 10, air_gap_mm=air_gap_mm) for cm in (10, 20, 30)]
     assert found == pytest.approx(MONTE_CARLO[water_mm, air_gap_mm], rel=FIT_TOLERANCE)
+    second = SECOND_MONTE_CARLO[water_mm, air_gap_mm]
+    assert found == pytest.approx(second, rel=SECOND_TOLERANCE if water_mm < 200 else 0.1)
 
 
 @pytest.mark.parametrize("field_mm", [100.0, 200.0])
