@@ -38,7 +38,7 @@ RAY_LANES = 16
 PIXELS_PER_GROUP = 16
 """Pixels of a row that one call of an image chain's kernel works on."""
 
-ONE_RAY_MODULES = {"drr_backproject"}
+ONE_RAY_MODULES = {"drr_backproject", "drr_tissues_backproject"}
 """They scatter: one ray a thread, and one thread."""
 
 DEFINES = {

@@ -240,6 +240,55 @@ class MaterialRenderer:
         jacobian = self.render_jacobian(view, center_xyz_mm, upstream)[1]
         return np.asarray(self.device.to_host(jacobian).sum(axis=(1, 2), dtype=float))
 
+    def backproject(
+        self, views: View | Sequence[View], upstream: Any, layer: int = 0, out: Any = None
+    ) -> Any:
+        """The derivative by each voxel of a function of the thicknesses.
+
+        Args:
+            views: One view, or several of one size.
+            upstream: The function's derivative by each thickness, shape (materials, height,
+                width), or (N, materials, height, width) for a batch; of the device, or on the
+                host.
+            layer: By the attenuation of the tissues' voxels (0), or by the shares of the
+                so-manieth inclusion's.
+            out: float32 array of the device to add to, shape (z, y, x); None: zeros.
+
+        Returns:
+            `out`: derivatives by attenuation [mm per 1/mm] or by share [mm].
+
+        Raises:
+            InputError: An upstream or `out` that does not fit, or a labelled inclusion, whose
+                labels are whole numbers.
+        """
+        batch = [views] if isinstance(views, View) else list(views)
+        height, width = common_size(batch)
+        planes = (len(self.materials), height, width)
+        shape = planes if isinstance(views, View) else (len(batch), *planes)
+        chosen = self._layers[layer]
+        if chosen.labels:
+            raise InputError(f"layer must be one with shares, got {layer}, which has labels")
+        if isinstance(upstream, np.ndarray):
+            upstream = self.device.to_device(np.ascontiguousarray(upstream, np.float32))
+        given = self._checked("upstream", upstream, shape)
+        if out is None:
+            out = self.device.to_device(np.zeros(chosen.grid.shape_zyx, np.float32))
+        views_there = self.device.to_device(pack_views(batch, chosen.grid))
+        self.device.launch(
+            "drr_tissues_backproject",
+            f"backproject_tissues_{self.projector}",
+            (width, height, len(batch)),
+            {
+                **chosen.uniforms(views_there),
+                "ramp_count": chosen.ramp_count,
+                "plane_count": planes[0],
+                "upstream": given,
+                "image_size": (width, height, len(batch)),
+                "by_voxel": self._checked("out", out, chosen.grid.shape_zyx),
+            },
+        )
+        return out
+
     def _launch(
         self,
         module: str,
