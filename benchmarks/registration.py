@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Registration of the chest CT from many starts, fluoro's beside nanodrr's.
 
-    python benchmarks/registration.py                  what is missing: rows there are kept
-    python benchmarks/registration.py --minutes 10     at most so long; go on with another call
+    python benchmarks/registration.py --minutes 40     at most so long; go on with another call
+    python benchmarks/registration.py                  everything: about 50 minutes on 2 cores
     python benchmarks/registration.py --no-peers       without nanodrr and without RTK's pictures
     python benchmarks/registration.py --report         tables and plots of the rows there are
 
-Rows are kept in output/benchmarks/registration.jsonl, each for the case that it belongs to; remove
-the file to begin anew. Prints a table and writes benchmarks/results/registration.json,
+First come the starts that both programs do, next to each other, then the rest of fluoro's; of
+nanodrr's as many as leave the time for all of fluoro's and for the tracking. What is left out is
+said. Rows are kept in output/benchmarks/registration.jsonl, each for the case that it belongs to;
+remove the file to begin anew. Prints a table and writes benchmarks/results/registration.json,
 docs/images/benchmark_registration.png and the tables of docs/benchmarks.md, which says what is
 measured, and how.
 """
@@ -18,17 +20,18 @@ import argparse
 import contextlib
 import json
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.harness.budget import Budget
 from benchmarks.harness.machine import describe_machine
 from benchmarks.harness.peers import open_peers
 from benchmarks.harness.plots import plot_registration
-from benchmarks.harness.registration_cases import GEOMETRY, KINDS, Case, Targets, make_cases
+from benchmarks.harness.registration_cases import GEOMETRY, Case, Targets, make_cases
+from benchmarks.harness.registration_plan import Pace, count_by_program, plan
 from benchmarks.harness.registration_report import (
     compare_with_peer,
     stratum_table,
@@ -60,7 +63,6 @@ PEER_METHOD = {
 """nanodrr's tutorial takes these rates, 500 iterations and 500 samples a ray."""
 PEER_VOXEL_MM = 1.4
 """Voxels are joined up to this in the slice: a quarter of the memory that nanodrr reads."""
-TURNS = len(KINDS)
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -68,7 +70,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--starts", type=int, default=17, help="of ours, a stratum and target")
-    parser.add_argument("--peer-starts", type=int, default=5, help="nanodrr's, likewise")
+    parser.add_argument("--peer-starts", type=int, default=5, help="of these nanodrr's too")
     parser.add_argument("--minutes", type=float, default=1e9, help="then stop, to go on later")
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--only", choices=("fluoro", "nanodrr"), help="whose rows are measured")
@@ -111,9 +113,7 @@ class Bench:
         return [case for case in every if self.peers or not case.kind.startswith("RTK")]
 
     def measure(self, case: Case, program: str) -> None:
-        """One row, if it is not there yet."""
-        if self.rows.has(program, case):
-            return
+        """One row."""
         true, start = case.views(self.center_xyz_mm)
         target = self.targets.make(case, true)
         if program == "fluoro":
@@ -129,34 +129,39 @@ class Bench:
 
 
 def jobs(bench: Bench) -> list[tuple[Case, str]]:
-    """Who registers what: everybody in turns; nanodrr first one kind of target a start."""
-    options, cases = bench.options, bench.cases()
-    theirs = [case for case in cases if case.number < options.peer_starts and bench.peers]
-    theirs.sort(key=lambda case: (_turn(case), case.number, case.stratum))
-    found: list[tuple[Case, str]] = []
-    while cases or theirs:
-        found += [(case, "fluoro") for case in cases[:TURNS]]
-        found += [(case, "nanodrr") for case in theirs[:1]]
-        cases, theirs = cases[TURNS:], theirs[1:]
-    return [job for job in found if options.only in (None, job[1])]
+    """Who registers what, in turns."""
+    options = bench.options
+    everything = plan(bench.cases(), options.peer_starts if bench.peers else 0)
+    return [job for job in everything if options.only in (None, job[1])]
 
 
-def _turn(case: Case) -> int:
-    return (KINDS.index(case.kind) + case.number + case.stratum) % TURNS
+def fill_in(bench: Bench, wanted: Sequence[tuple[Case, str]], budget: Budget) -> None:
+    """The rows that are missing and fit into the time."""
+    pace = Pace(budget)
+    missing = [job for job in wanted if not bench.rows.has(job[1], job[0])]
+    for number, (case, program) in enumerate(missing):
+        ours_after = count_by_program(missing[number + 1 :])["fluoro"]
+        if pace.allows(program, ours_after):
+            pace.run(program, lambda case=case, program=program: bench.measure(case, program))
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Fill in the rows that are missing; then tracking, anew each time."""
-    until = time.monotonic() + 60 * options.minutes
+    budget = Budget(60 * options.minutes)
     with contextlib.ExitStack() as stack:
         bench = Bench(options, stack)
-        for case, program in jobs(bench):
-            if time.monotonic() < until:
-                bench.measure(case, program)
+        wanted = jobs(bench)
+        fill_in(bench, wanted, budget)
         settings = RegistrationSettings(measure="ncc", projector="slab")  # as RegistrationOp has it
         tracker = Registrar(bench.volume, bench.device, settings, center_xyz_mm=bench.center_xyz_mm)
         tracking = follow_sweep(tracker, bench.march, GEOMETRY)
-        found = {"machine": describe_machine(), "tracking": tracking}
+        left_out = [job for job in wanted if not bench.rows.has(job[1], job[0])]
+        found = {
+            "machine": describe_machine(),
+            "tracking": tracking,
+            "wanted": count_by_program(wanted),
+            "left_out": count_by_program(left_out),
+        }
         for peer in bench.peers.values():
             found["machine"]["packages"] |= peer.versions
         return found
@@ -199,7 +204,8 @@ def say_conditions(results: dict[str, Any]) -> str:
     )
     loads = [row["load"] for row in results["rows"]]
     return (
-        f"{beside}Tracking, {track['frames']} frames of a noisy sweep, 128 x 128 pixels: "
+        f"{_say_left_out(results)}{beside}"
+        f"Tracking, {track['frames']} frames of a noisy sweep, 128 x 128 pixels: "
         f"{track['estimates_per_second']:.1f} estimates a second, "
         f"{track['cpu_seconds_per_estimate']:.3f} s of processor each; {track['believed']} "
         f"believed, median mTRE {track['median_mm']:.2f} mm, "
@@ -207,6 +213,14 @@ def say_conditions(results: dict[str, Any]) -> str:
         f"{machine['processor']}, {machine['cores']} cores, {machine['vector_units']}; "
         f"load average {min(loads)} to {max(loads)}"
     )
+
+
+def _say_left_out(results: dict[str, Any]) -> str:
+    wanted, left_out = results["wanted"], results["left_out"]
+    parts = [f"{name} {n - left_out[name]} of {n}" for name, n in wanted.items() if n]
+    commits = sorted({row["commit"] for row in results["rows"]})
+    rest = f", {sum(left_out.values())} left out for want of time" if any(left_out.values()) else ""
+    return f"Registrations done: {', '.join(parts)}{rest}. Commit {', '.join(commits)}.\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -217,16 +231,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FluoroError as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 1
-    write(results_of(Rows(ROWS).all, measured))
+    cases = make_cases(max(options.starts, options.peer_starts))
+    write(results_of(Rows(ROWS).of(cases), measured))
     return 0
 
 
 def measured_before() -> dict[str, Any]:
-    """Machine and tracking as the results file has them."""
+    """Machine, tracking and what was left out as the results file has them."""
     if not RESULTS.is_file():
         raise OutputError(f"{RESULTS} is not there yet: run without --report first")
     content = json.loads(RESULTS.read_text())
-    return {key: content[key] for key in ("machine", "tracking")}
+    return {key: content[key] for key in ("machine", "tracking", "wanted", "left_out")}
 
 
 if __name__ == "__main__":

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from benchmarks.harness.registration_cases import KINDS, STRATA, make_cases
+from benchmarks.harness.registration_plan import Pace, count_by_program, plan
 from benchmarks.harness.registration_report import (
     compare_with_peer,
     stratum_table,
@@ -43,6 +46,51 @@ def test_rows_score_an_answer_against_the_truth_and_are_kept(tmp_path):
     assert not Rows(path).has("nanodrr", case)
     assert not rows.has("fluoro", make_cases(1)[8])
     assert displacement_mm(np.zeros(6), CENTER) == 0
+
+
+def test_rows_of_other_targets_do_not_belong_to_the_set(tmp_path):
+    path, case = tmp_path / "rows.jsonl", make_cases(1)[4]
+    true, start = case.views(CENTER)
+    Rows(path).add("fluoro", case, {"motion": np.eye(4), **ANSWER}, true, start, CENTER)
+    stale = json.loads(path.read_text()) | {"drawn": "elsewise"}
+    path.write_text(path.read_text() + json.dumps(stale) + "\n")
+    assert len(Rows(path).all) == 2
+    assert [row["drawn"] for row in Rows(path).of(make_cases(1))] != ["elsewise"]
+    assert len(Rows(path).of(make_cases(1))) == 1
+    assert not Rows(path).of(make_cases(1)[:4])
+
+
+def test_both_programs_do_shared_starts_side_by_side_five_a_stratum_first():
+    jobs = plan(make_cases(7), 5)
+    assert count_by_program(jobs) == {"fluoro": 7 * STRATA * 3, "nanodrr": 5 * STRATA * 3}
+    assert len(set(jobs)) == len(jobs)
+    pairs = [jobs[n : n + 2] for n in range(0, 2 * 90, 2)]
+    assert all(a[0] == b[0] and a[1] != b[1] for a, b in pairs)
+    first = [pair[0][0] for pair in pairs[:30]]
+    assert [sum(c.stratum == n for c in first) for n in range(STRATA)] == [5] * STRATA
+    assert [sum(c.kind == kind for c in first) for kind in KINDS] == [10] * 3
+
+
+class _Clock:
+    """A budget whose time passes when told."""
+
+    left_s = 1000.0
+
+
+def test_the_peer_leaves_time_for_all_of_ours_and_the_tracking():
+    clock = _Clock()
+    pace = Pace(clock)
+
+    def passes(seconds):
+        clock.left_s -= seconds
+
+    pace.run("fluoro", lambda: passes(1.0))
+    pace.run("nanodrr", lambda: passes(100.0))
+    assert pace.allows("nanodrr", ours_after=700)  # 899 s left, 100 + 700 + 60 needed
+    assert not pace.allows("nanodrr", ours_after=800)
+    assert pace.allows("fluoro", ours_after=10_000)  # ours go on until the tracking's turn
+    passes(850.0)
+    assert not pace.allows("fluoro", ours_after=0)
 
 
 def row_of(program, stratum, number, end_mm, seconds):

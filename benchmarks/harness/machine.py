@@ -11,7 +11,7 @@ from typing import Any
 
 from fluoro.rendering.cpu_device import available_cores
 
-__all__ = ["describe_machine", "load_average", "vector_units"]
+__all__ = ["commit", "describe_machine", "load_average", "vector_units"]
 
 PACKAGES = ("numpy", "slangpy")
 
@@ -27,8 +27,13 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "compiler": _first_line([os.environ.get("CXX", "g++"), "--version"]),
         "packages": {name: metadata.version(name) for name in PACKAGES},
-        "commit": _first_line(["git", "rev-parse", "--short", "HEAD"]),
+        "commit": commit(),
     }
+
+
+def commit() -> str:
+    """The checkout's, short; "" outside one."""
+    return _first_line(["git", "rev-parse", "--short", "HEAD"])
 
 
 def load_average() -> float:

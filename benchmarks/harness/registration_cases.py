@@ -18,7 +18,7 @@ from fluoro.registration.starts import twist_at_mtre
 from fluoro.registration.target import Target
 from fluoro.rendering.renderer import DrrRenderer
 
-__all__ = ["GEOMETRY", "KINDS", "STRATA", "Case", "Targets", "make_cases"]
+__all__ = ["GEOMETRY", "KINDS", "RECIPE", "STRATA", "Case", "Targets", "make_cases"]
 
 SAME_RENDERER, RTK_NOISE, OTHER_GREYS = "same renderer", "RTK, full noise", "other greys"
 KINDS = (SAME_RENDERER, RTK_NOISE, OTHER_GREYS)
@@ -50,6 +50,8 @@ DISPLAYED = ImageChainConfig.model_validate(
 )
 GAMMA = 0.6
 """Law of the grey levels in the third kind of picture, on top of the window."""
+RECIPE = (repr(GEOMETRY), NOISY.model_dump_json(), DISPLAYED.model_dump_json(), GAMMA)
+"""What all targets are made by, for telling rows of other targets apart."""
 
 
 @dataclass(frozen=True, kw_only=True)

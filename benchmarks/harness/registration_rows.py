@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from benchmarks.harness.machine import load_average
+from benchmarks.harness.machine import commit, load_average
 from benchmarks.harness.peers import PeerProcess
-from benchmarks.harness.registration_cases import Case
+from benchmarks.harness.registration_cases import RECIPE, Case
 from benchmarks.harness.stopwatch import timed
 from fluoro.geometry.projection import View
 from fluoro.registration.metrics import cube_corners_xyz_mm, mrpe_mm
@@ -26,6 +27,7 @@ __all__ = ["Rows", "register_ours", "register_peer"]
 
 Row = dict[str, Any]
 Array = NDArray[np.float64]
+PROGRAMS = ("fluoro", "nanodrr")
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -47,6 +49,11 @@ class Rows:
         """Whether that registration has been done."""
         return _key(case_row(program, case)) in self._there
 
+    def of(self, cases: Iterable[Case]) -> list[Row]:
+        """The rows that belong to some of the cases, as these are drawn and made today."""
+        wanted = {_key(case_row(program, case)) for case in cases for program in PROGRAMS}
+        return [row for row in self.all if _key(row) in wanted]
+
     def add(
         self, program: str, case: Case, answer: Row, true: View, start: View, center: Array
     ) -> Row:
@@ -58,6 +65,7 @@ class Rows:
             "mtre_mm": _mtre_mm(found, true, corners),
             "mrpe_mm": mrpe_mm(found, true, corners),
             "load": load_average(),
+            "commit": commit(),
             **answer,
         }
         with self._path.open("a") as file:
@@ -68,8 +76,8 @@ class Rows:
 
 
 def case_row(program: str, case: Case) -> Row:
-    """What tells a row from others."""
-    drawn = hashlib.sha256(repr(astuple(case)).encode()).hexdigest()[:8]
+    """What tells a row from others: the case, and by `drawn` how it and its target are made."""
+    drawn = hashlib.sha256(repr((RECIPE, astuple(case))).encode()).hexdigest()[:8]
     return {
         "program": program,
         "kind": case.kind,

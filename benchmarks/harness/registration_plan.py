@@ -1,0 +1,83 @@
+"""Who registers what, in which order, and what still fits into the time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from benchmarks.harness.budget import Budget
+from benchmarks.harness.registration_cases import KINDS, Case
+
+__all__ = ["Pace", "count_by_program", "plan"]
+
+Job = tuple[Case, str]
+OURS, THEIRS = "fluoro", "nanodrr"
+TRACKING_S = 60.0
+"""Kept for the tracking that follows [s]."""
+FIRST_GUESS_S = {OURS: 2.0, THEIRS: 40.0}
+"""Of a job before one has been timed [s]."""
+
+
+def plan(cases: Sequence[Case], peer_starts: int) -> list[Job]:
+    """All jobs in their order.
+
+    First the starts that both do, ours and nanodrr's next to each other, so that both meet the
+    same conditions, and each first in turns: one kind of target a start, then the others. Then the
+    rest of ours. With 5 starts a stratum, the first 30 pairs hold 5 a stratum, the kinds in turns.
+
+    Args:
+        cases: Of ours.
+        peer_starts: How many starts a stratum and target nanodrr is to do.
+    """
+    shared = [case for case in cases if case.number < peer_starts]
+    shared.sort(key=lambda case: (_turn(case), case.number, case.stratum))
+    found: list[Job] = []
+    for number, case in enumerate(shared):
+        programs = (OURS, THEIRS) if number % 2 else (THEIRS, OURS)
+        found += [(case, program) for program in programs]
+    return found + [(case, OURS) for case in cases if case.number >= peer_starts]
+
+
+def _turn(case: Case) -> int:
+    return (KINDS.index(case.kind) + case.number + case.stratum) % len(KINDS)
+
+
+class Pace:
+    """What a job takes, and whether one more of nanodrr's leaves the time for all of ours.
+
+    Args:
+        budget: The whole call's.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._took_s: dict[str, list[float]] = {OURS: [], THEIRS: []}
+
+    def run(self, program: str, job: Callable[[], object]) -> None:
+        """Do a job and time it."""
+        before_s = self._budget.left_s
+        job()
+        self._took_s[program].append(before_s - self._budget.left_s)
+
+    def allows(self, program: str, ours_after: int) -> bool:
+        """Whether to begin a job.
+
+        Args:
+            program: Whose.
+            ours_after: How many of ours come after it.
+        """
+        needed_s = self._mean_s(program) + ours_after * self._mean_s(OURS) + TRACKING_S
+        return self._budget.left_s > (needed_s if program == THEIRS else TRACKING_S)
+
+    def _mean_s(self, program: str) -> float:
+        took_s = self._took_s[program]
+        return float(np.mean(took_s)) if took_s else FIRST_GUESS_S[program]
+
+
+def count_by_program(jobs: Iterable[Job]) -> dict[str, int]:
+    """How many jobs of each program."""
+    counts = {OURS: 0, THEIRS: 0}
+    for _, program in jobs:
+        counts[program] += 1
+    return counts
