@@ -4,7 +4,7 @@
 app.py run configs/sweep.yaml            stream what a YAML file describes
 app.py register configs/register_phantom.yaml   find the C-arm's pose from a picture
 app.py validate configs/sweep.yaml       check a YAML file
-app.py schema                            JSON Schema of the YAML, for editors
+app.py schema [registration]             JSON Schema of the YAML, for editors
 app.py presets                           C-arms that carm.preset may name
 app.py fetch chest-ct                    bring a public CT
 app.py inspect CT.nii.gz                 what is in a file, with a picture of its slices
@@ -167,9 +167,12 @@ def _is_there(ct: Path) -> bool:
         return False
 
 
-def schema(_arguments: argparse.Namespace) -> int:
+def schema(arguments: argparse.Namespace) -> int:
     """Print the JSON Schema of the YAML."""
-    print(json.dumps(Config.model_json_schema(), indent=2))
+    from fluoro.registration.config import RegisterConfig
+
+    model = {"stream": Config, "registration": RegisterConfig}[arguments.of]
+    print(json.dumps(model.model_json_schema(), indent=2))
     return 0
 
 
@@ -216,7 +219,7 @@ def inspect(arguments: argparse.Namespace) -> int:
         return 0
     for line in series_lines(path):
         print(line)
-    picture = arguments.picture or Path(f"{path.name.split('.')[0]}_slices.png")
+    picture = arguments.picture or output_dir() / f"{path.name.split('.')[0]}_slices.png"
     if picture.suffix.lower() != ".png":
         raise InputError(f"--picture must end in .png, got {picture}")
     hu = read_hu(path, options)
@@ -224,6 +227,8 @@ def inspect(arguments: argparse.Namespace) -> int:
         print(line)
     unfinished = picture.with_name(f".{os.getpid()}-{picture.name}")
     with writing(picture):
+        if not arguments.picture:
+            picture.parent.mkdir(parents=True, exist_ok=True)
         try:
             slice_picture(hu).save(unfinished)
             unfinished.replace(picture)
@@ -301,7 +306,7 @@ def parser() -> argparse.ArgumentParser:
         _add_command(commands, "register", register, "find the C-arm's pose from a picture")
     )
     _validate_options(_add_command(commands, "validate", validate, "check YAML files"))
-    _add_command(commands, "schema", schema, "print the JSON Schema of the YAML")
+    _schema_options(_add_command(commands, "schema", schema, "print the JSON Schema of the YAML"))
     _add_command(commands, "presets", presets, "list the C-arms that carm.preset may name")
     _fetch_options(_add_command(commands, "fetch", fetch, "bring a public CT into the cache"))
     _inspect_options(_add_command(commands, "inspect", inspect, "what is in a CT file"))
@@ -337,9 +342,24 @@ def _fetch_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", metavar="NAME", help="chest-ct")
 
 
+def _schema_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "of",
+        nargs="?",
+        choices=("stream", "registration"),
+        default="stream",
+        help="of which files: those of run, the default, or of register",
+    )
+
+
 def _inspect_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("path", type=Path, metavar="PATH")
-    command.add_argument("--picture", type=Path, metavar="PNG", help="where to save the slices")
+    command.add_argument(
+        "--picture",
+        type=Path,
+        metavar="PNG",
+        help="where to save the slices; default: NAME_slices.png in FLUORO_OUTPUT_DIR or ./output",
+    )
     _add_series(command)
     _add_set(command)
 
@@ -412,6 +432,7 @@ def main(argv: list[str] | None = None) -> int:
         code: int = arguments.function(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
+        print("fluoro: interrupted", file=sys.stderr)
         code = EXIT_SIGNAL + signal.SIGINT
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

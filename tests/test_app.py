@@ -138,6 +138,12 @@ def test_schema_is_json_schema_of_the_shipped_files(capsys):
     code, out, _ = run_main(capsys, "schema")
     assert code == 0
     jsonschema.validate(yaml.safe_load(SWEEP.read_text()), json.loads(out))
+    code, out, _ = run_main(capsys, "schema", "registration")
+    assert code == 0
+    file = ROOT / "configs" / "register_chest.yaml"
+    jsonschema.validate(yaml.safe_load(file.read_text()), json.loads(out))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(yaml.safe_load(SWEEP.read_text()), json.loads(out))
 
 
 def test_inspect_tells_what_is_in_a_ct_and_draws_its_slices(yaml_file, tmp_path, capsys):
@@ -145,7 +151,9 @@ def test_inspect_tells_what_is_in_a_ct_and_draws_its_slices(yaml_file, tmp_path,
     code, out, err = run_main(capsys, "inspect", ct)
     assert code == 0, err
     assert "-1000 to 700 HU" in out
-    with Image.open(tmp_path / "ct_slices.png") as picture:
+    path = tmp_path / "elsewhere" / "ct_slices.png"
+    assert f"slices: {path}" in out
+    with Image.open(path) as picture:
         assert picture.width > picture.height
 
 
@@ -316,7 +324,8 @@ def test_ctrl_c_while_loading_is_130(yaml_file, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("operators.session.load_volume", interrupted)
-    assert run_main(capsys, "run", yaml_file())[0] == 130
+    code, _, err = run_main(capsys, "run", yaml_file())
+    assert (code, err.splitlines()[-1]) == (130, "fluoro: interrupted")
 
 
 def test_a_reader_that_has_seen_enough_ends_the_program_quietly():

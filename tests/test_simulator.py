@@ -386,6 +386,9 @@ def test_calibration_goes_through_air_water_and_bone():
     expected = [0, 0, 0.6 * water, water, (water + bone) / 2, bone, 2 * bone - water]
     np.testing.assert_allclose(volume.mu_volume.ravel(), expected, rtol=3e-4, atol=1e-9)
     assert volume.metadata.calibration["scheme"] == "two_anchor_piecewise_linear_v1"
+    calibration = fluoro.HuToMuCalibration()
+    found = calibration.mu_water_mm_inv, calibration.mu_bone_mm_inv
+    assert found == pytest.approx((water, bone), rel=3e-4)
 
 
 def test_calibration_may_be_given_by_its_attenuations():
@@ -396,6 +399,7 @@ def test_calibration_may_be_given_by_its_attenuations():
         return VolumePreprocessor.from_numpy(hu, settings=settings).preprocess().mu_volume.ravel()
 
     own = fluoro.HuToMuCalibration(500.0, 1000.0, 0.01, 0.03)  # the energy is not asked for
+    assert (own.mu_water_mm_inv, own.mu_bone_mm_inv) == (0.01, 0.03)
     np.testing.assert_allclose(mu(own), [0.005, 0.01, 0.02], rtol=1e-6)
     np.testing.assert_allclose(mu(own, hu_clip_max=0.0), [0.005, 0.01, 0.01], rtol=1e-6)
     np.testing.assert_allclose(mu(own, hu_clip_max=0.0, clip_hu=False), mu(own))

@@ -150,6 +150,30 @@ class HuToMuCalibration:
             if value is not None:
                 _require(name, value, above=0)
 
+    @property
+    def mu_water_mm_inv(self) -> float:
+        """Attenuation of water that the settings come to [1/mm].
+
+        Raises:
+            InputError: An energy outside 20 to 150 keV, where it is needed.
+        """
+        return _anchors_per_mm(self)[0]
+
+    @property
+    def mu_bone_mm_inv(self) -> float:
+        """Attenuation of cortical bone that the settings come to [1/mm].
+
+        Raises:
+            InputError: An energy outside 20 to 150 keV, where it is needed.
+        """
+        return _anchors_per_mm(self)[1]
+
+
+def _anchors_per_mm(calibration: HuToMuCalibration) -> tuple[float, float]:
+    from fluoro.compat.calibration import anchors_per_mm  # which needs these settings
+
+    return anchors_per_mm(calibration)
+
 
 @dataclass(frozen=True)
 class RealismSettings:
