@@ -86,8 +86,8 @@ def test_the_peer_leaves_time_for_all_of_ours_and_the_tracking():
 
     pace.run("fluoro", lambda: passes(1.0))
     pace.run("nanodrr", lambda: passes(100.0))
-    assert pace.allows("nanodrr", ours_after=700)  # 899 s left, 100 + 700 + 60 needed
-    assert not pace.allows("nanodrr", ours_after=800)
+    assert pace.allows("nanodrr", ours_after=550)  # 899 s left, 120 + 660 + 60 needed
+    assert not pace.allows("nanodrr", ours_after=620)
     assert pace.allows("fluoro", ours_after=10_000)  # ours go on until the tracking's turn
     passes(850.0)
     assert not pace.allows("fluoro", ours_after=0)

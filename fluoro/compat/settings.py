@@ -170,7 +170,7 @@ class HuToMuCalibration:
 
 
 def _anchors_per_mm(calibration: HuToMuCalibration) -> tuple[float, float]:
-    from fluoro.compat.calibration import anchors_per_mm  # which needs these settings
+    from fluoro.compat.calibration import anchors_per_mm  # when asked: settings load nothing
 
     return anchors_per_mm(calibration)
 
