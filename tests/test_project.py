@@ -49,7 +49,7 @@ def _pins(name: str) -> dict[str, str]:
 # -- requirements ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", REQUIREMENT_FILES)
+@pytest.mark.parametrize("name", [*REQUIREMENT_FILES, "requirements/bake.txt"])
 def test_every_requirement_is_exact_and_says_why(name):
     for line in _requirement_lines(name):
         assert re.fullmatch(PINNED.pattern + r"\s+# \S.*", line), line
@@ -63,7 +63,8 @@ def test_constraints_hold_every_requirement_at_its_version():
 
 def test_ranges_of_the_package_admit_the_pinned_versions():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    pins = _pins("requirements/constraints.txt") | _pins("requirements/torch.txt")
+    pins = _pins("requirements/constraints.txt")
+    pins |= _pins("requirements/torch.txt") | _pins("requirements/bake.txt")
     extras = project["optional-dependencies"].values()
     for text in [*project["dependencies"], *(line for extra in extras for line in extra)]:
         requirement = Requirement(text)

@@ -1,6 +1,6 @@
 """Bakes mass attenuation coefficients of the elements into fluoro/physics/data/elements.npz.
 
-    pip install xraydb==4.5.8          in a virtual environment of its own
+    pip install '.[bake]'              in a virtual environment of its own
     python tools/bake_attenuation.py
 
 Elam's cross sections (public domain, through xraydb): photoelectric, incoherent, coherent.

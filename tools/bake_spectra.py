@@ -1,6 +1,6 @@
 """Bakes X-ray spectra and the heel effect into fluoro/physics/data.
 
-    pip install spekpy==2.5.4          in a virtual environment of its own
+    pip install '.[bake]'              in a virtual environment of its own
     python tools/bake_spectra.py       a minute
 
 SpekPy 2.5 (MIT; Poludniowski, Omar et al., Med. Phys. 48, 2021), model "casim": tungsten, 12

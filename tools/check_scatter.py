@@ -1,6 +1,6 @@
 """Scatter to primary behind water by a Monte Carlo that the kernels were not fitted to.
 
-    pip install xraydb==4.5.8 pydantic       in a virtual environment of its own
+    pip install '.[bake]'                    in a virtual environment of its own
     python -m tools.check_scatter            from the repository's root; a minute
 
 A pencil of 80 kV (3 mm Al) enters a slab of water without sides. Photons scatter incoherently
