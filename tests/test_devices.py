@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -167,10 +168,13 @@ def test_a_damaged_kernel_is_named_with_its_fix(monkeypatch, tmp_path):
     cpu_compiler.load_cpu_kernel("logarithm", "logarithm", exact=True)
     monkeypatch.setenv("FLUORO_CACHE_DIR", str(tmp_path / "bad"))
     shutil.copytree(tmp_path / "good", tmp_path / "bad")
-    (library,) = (tmp_path / "bad" / "kernels").glob("*.so")
-    library.write_bytes(b"no library")
-    with pytest.raises(DeviceError, match=r"is damaged .*delete its folder"):
-        cpu_compiler.load_cpu_kernel("logarithm", "logarithm", exact=True)
+    for name in ("dispatcher", "logarithm"):
+        (library,) = (tmp_path / "bad" / "kernels").glob(f"{name}*.so")
+        sound = library.read_bytes()
+        library.write_bytes(b"no library")
+        with pytest.raises(DeviceError, match=rf"{name}.* is damaged .*delete its folder"):
+            cpu_compiler.load_cpu_kernel("logarithm", "logarithm", exact=True)
+        library.write_bytes(sound)
 
 
 def test_a_cache_that_cannot_be_written_is_named_with_its_fix(monkeypatch, tmp_path):
@@ -194,6 +198,38 @@ def test_workers_are_as_many_as_asked_for():
     assert CpuDevice(3).workers == 3
     assert CpuDevice().workers >= 1
     assert CpuDevice(1).name == "CPU, 1 thread"
+
+
+def test_dispatches_at_the_same_time_come_to_the_same_pictures():
+    """Six threads of Python over the threads that all kernels share."""
+    volume, device = volumes.noise(), CpuDevice(3)
+    views = [volumes.view(CarmPose(lao_deg=angle)) for angle in (0, 40, 80)]
+    renderer = DrrRenderer(volume, device, projector="joseph")
+    expected = [renderer.render(view) for view in views]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(renderer.render, views * 50))
+    for number, image in enumerate(found):
+        np.testing.assert_array_equal(image, expected[number % 3])
+
+
+def test_a_forked_process_renders():
+    """It has none of the threads that waited for work in its parent."""
+    code = (
+        "import os, sys\n"
+        "import numpy as np\n"
+        "from fluoro.geometry.carm import CarmPose\n"
+        "from fluoro.rendering.cpu_device import CpuDevice\n"
+        "from fluoro.rendering.renderer import DrrRenderer\n"
+        "from tests import volumes\n"
+        "renderer = DrrRenderer(volumes.noise(), CpuDevice(3))\n"
+        "view = volumes.view(CarmPose())\n"
+        "here = renderer.render(view)\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    os._exit(0 if np.array_equal(renderer.render(view), here) else 7)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def tick_gaps_ms(busy, seconds=1.5):

@@ -2,8 +2,8 @@
 
 Slang translates a kernel to C++; slangpy's own CPU dispatch then compiles that conservatively and
 runs it on one thread while holding the interpreter's lock. Here the same C++ is compiled by the
-machine's compiler for this very processor, with a small driver that spreads the rows of a
-dispatch over threads, and is called through ctypes: no lock is held, all cores work, the vector
+machine's compiler for this very processor. A small library spreads the rows of a dispatch over
+threads (cpu_threads.py), and is called through ctypes: no lock is held, all cores work, the vector
 units are used. The result is cached on disk, keyed by sources, compiler, options and processor.
 """
 
@@ -18,15 +18,17 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from fluoro.errors import DeviceError, OutputError
 from fluoro.paths import cache_dir, shader_dir
+from fluoro.rendering.cpu_threads import DISPATCHER
 
 __all__ = ["ONE_RAY_MODULES", "CpuKernel", "load_cpu_kernel"]
 
@@ -69,33 +71,16 @@ INLINE_ALL = "__attribute__((flatten))"
 calls a function for each pixel where that is long, and cannot take pixels side by side."""
 
 DRIVER = r"""
-#include <atomic>
-#include <thread>
-#include <vector>
-
-// Runs the rows of a dispatch on `threads` threads, each taking the next row that is left.
-extern "C" __attribute__((visibility("default"))) void fluoro_dispatch(
-    unsigned columns, unsigned rows, unsigned layers, void* globals, int threads)
+extern "C" __attribute__((visibility("default"))) void fluoro_row(
+    unsigned columns, unsigned row, unsigned layer, void* globals)
 {
-    std::atomic<unsigned> next{0};
-    const unsigned total = rows * layers;
-    auto work = [&] {
-        for (unsigned row = next++; row < total; row = next++)
-        {
-            ComputeVaryingInput input = {};
-            input.startGroupID = {0, row % rows, row / rows};
-            input.endGroupID = {columns, row % rows + 1, row / rows + 1};
-            FLUORO_ENTRY(&input, nullptr, globals);
-        }
-    };
-    std::vector<std::thread> helpers;
-    for (int i = 1; i < threads; i++)
-        helpers.emplace_back(work);
-    work();
-    for (auto& helper : helpers)
-        helper.join();
+    ComputeVaryingInput input = {};
+    input.startGroupID = {0, row, layer};
+    input.endGroupID = {columns, row + 1, layer + 1};
+    FLUORO_ENTRY(&input, nullptr, globals);
 }
 """
+"""What a kernel's library offers to the dispatcher (cpu_threads.py): one row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +88,8 @@ class CpuKernel:
     """A compiled entry point.
 
     Attributes:
-        dispatch: `fluoro_dispatch` of the driver, releases the interpreter's lock.
+        dispatch: Runs it without the interpreter's lock; takes the groups along columns, rows and
+            layers, the block of uniforms, and the number of threads.
         layout: Byte offset and size of every uniform by name.
         size_bytes: Size of the block of uniforms.
         group_size: Threads of a group along columns, rows and layers.
@@ -134,20 +120,46 @@ def load_cpu_kernel(module: str, entry: str, *, exact: bool) -> CpuKernel:
     library, layout = folder / f"{entry}-{key}.so", folder / f"{entry}-{key}.json"
     if not (library.is_file() and layout.is_file()):
         _build(module, entry, compiler, flags, library, layout)
-    return _open(library, layout)
+    return _open(library, layout, _load_dispatcher(compiler, folder))
 
 
-def _open(library: Path, layout: Path) -> CpuKernel:
+def _load_dispatcher(compiler: str, folder: Path) -> Any:
+    """`fluoro_dispatch` of cpu_threads.py, one for all kernels of a cache folder."""
+    flags = (*COMMON_FLAGS, *FAST_FLAGS)
+    parts = (DISPATCHER, *flags, _processor(), _compiler_version(compiler))
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+    library = folder / f"dispatcher-{key}.so"
+    if not library.is_file():
+        with _scratch_beside(library) as scratch:
+            _compile_library(compiler, flags, DISPATCHER, scratch / "dispatcher.cpp", library)
+    return _open_dispatcher(library)
+
+
+@cache
+def _open_dispatcher(library: Path) -> Any:
     try:
         dispatch = ctypes.CDLL(str(library)).fluoro_dispatch
+    except (OSError, AttributeError) as error:
+        raise DeviceError(f"{library} is damaged ({error}): delete its folder") from None
+    dispatch.restype = None
+    dispatch.argtypes = [
+        ctypes.c_void_p,
+        *[ctypes.c_uint] * 3,
+        ctypes.c_void_p,
+        ctypes.c_int,
+    ]
+    return dispatch
+
+
+def _open(library: Path, layout: Path, dispatch: Any) -> CpuKernel:
+    try:
+        row = ctypes.cast(ctypes.CDLL(str(library)).fluoro_row, ctypes.c_void_p)
         offsets = json.loads(layout.read_text())
         group_size = offsets.pop("group_size")
     except (OSError, ValueError, AttributeError, KeyError) as error:
         raise DeviceError(f"{library} is damaged ({error}): delete its folder") from None
-    dispatch.restype = None
-    dispatch.argtypes = [*[ctypes.c_uint] * 3, ctypes.c_void_p, ctypes.c_int]
     return CpuKernel(
-        dispatch=dispatch,
+        dispatch=partial(dispatch, row),
         layout={name: (offset, size) for name, (offset, size) in offsets.items()},
         size_bytes=max(offset + size for offset, size in offsets.values()),
         group_size=tuple(group_size),
@@ -209,24 +221,42 @@ def _build(
     module: str, entry: str, compiler: str, flags: tuple[str, ...], library: Path, layout: Path
 ) -> None:
     log.info("compiling %s for this processor", entry)
+    with _scratch_beside(library) as scratch:
+        cpp, meta = _translate(module, entry, scratch)
+        if set(EXACT_FLAGS) <= set(flags):
+            cpp = cpp.replace(f"void {entry}_Group(", f"{INLINE_ALL} void {entry}_Group(")
+        written = scratch / f"{entry}.json"
+        written.write_text(json.dumps(meta))
+        written.replace(layout)
+        text = cpp + DRIVER.replace("FLUORO_ENTRY", entry)
+        _compile_library(compiler, flags, text, scratch / f"{entry}.cpp", library)
+
+
+@contextmanager
+def _scratch_beside(library: Path) -> Iterator[Path]:
+    """A folder for what is made on the way to a library.
+
+    Raises:
+        OutputError: The library's folder cannot be written.
+    """
     try:
         library.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
-            source = Path(scratch) / f"{entry}.cpp"
-            cpp, meta = _translate(module, entry, Path(scratch))
-            if set(EXACT_FLAGS) <= set(flags):
-                cpp = cpp.replace(f"void {entry}_Group(", f"{INLINE_ALL} void {entry}_Group(")
-            source.write_text(cpp + DRIVER.replace("FLUORO_ENTRY", entry))
-            built = source.with_suffix(".so")
-            _compile([compiler, *flags, "-o", str(built), str(source)], entry)
-            source.with_suffix(".json").write_text(json.dumps(meta))
-            source.with_suffix(".json").replace(layout)
-            built.replace(library)
+            yield Path(scratch)
     except OSError as error:
         raise OutputError(
             f"cannot write compiled kernels to {library.parent}: {error.strerror}; "
             "name another folder in FLUORO_CACHE_DIR"
         ) from None
+
+
+def _compile_library(
+    compiler: str, flags: tuple[str, ...], text: str, source: Path, library: Path
+) -> None:
+    source.write_text(text)
+    built = source.with_suffix(".so")
+    _compile([compiler, *flags, "-o", str(built), str(source)], source.stem)
+    built.replace(library)
 
 
 def _defines(module: str) -> dict[str, str]:
