@@ -62,7 +62,7 @@ class RosFrames:
     def send(self, frame: FluoroFrame, time_ns: int) -> bool:
         """Write one frame, the image first; False where the image was lost here."""
         sent = self.images.write(image_message(frame.image, self._config.encoding, time_ns))
-        os.sched_yield()  # a reader that waits for this core takes the image before the rest is made
+        os.sched_yield()  # a reader that waits for this core takes the image before the rest
         if self._jpegs and self._config.jpeg_quality:
             self._jpegs.write(compressed_message(frame.image, self._config.jpeg_quality, time_ns))
         view = frame.geometry.view(frame.pose, self._isocenter_xyz_mm)
