@@ -46,9 +46,10 @@ def unpacked_wheel(wheel: Path) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _gpu_for_marked_tests(request):
-    if request.node.get_closest_marker("gpu") is None or _count_cuda_devices() > 0:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Before any fixture: one of a wider scope may open the GPU."""
+    if item.get_closest_marker("gpu") is None or _count_cuda_devices() > 0:
         return
     reason = "needs an NVIDIA GPU and its driver (libcuda.so.1)"
     if os.environ.get(REQUIRE_GPU) == "1":
