@@ -79,6 +79,17 @@ def test_noisy_picture_made_here_is_found(quick, tmp_path, capsys, kind):
     assert len(lines) == len(found["history"])
 
 
+def test_tissues_at_another_energy_are_what_the_picture_is_held_against(quick, tmp_path):
+    costs = []
+    for energy in ("null", "40"):
+        folder = f"run.name=at_{energy}"
+        assert quick("--set", f"registration.tissues_at_kev={energy}", folder) == 0
+        found = json.loads((tmp_path / "out" / f"at_{energy}" / "result.json").read_text())
+        assert found["mtre_mm"] < 1
+        costs.append(found["history"][-1]["cost"])
+    assert costs[1] > 1.05 * costs[0]  # the picture is of 70 keV
+
+
 def test_pictures_show_where_it_began_and_ended(quick, tmp_path):
     assert quick(run={"name": "run"}) == 0
     folder = tmp_path / "out" / "run"

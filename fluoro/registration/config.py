@@ -181,6 +181,11 @@ class MethodConfig(Section):
         "joseph",
         description="Of the pictures that are held against the target; slab is the fastest.",
     )
+    tissues_at_kev: Annotated[float, Field(ge=20, le=150)] | None = Field(
+        None,
+        description="Attenuation of air, lung, fat, soft tissue and bone at this energy, for "
+        "pictures of many: about the mean of the open beam [keV]; null: as `volume` has it.",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> MethodConfig:
@@ -189,7 +194,7 @@ class MethodConfig(Section):
 
     def settings(self) -> RegistrationSettings:
         """For a `Registrar`."""
-        plain = self.model_dump()
+        plain = self.model_dump(exclude={"tissues_at_kev"})
         plain["multi_start"] = MultiStart(**plain["multi_start"])
         plain["fixed"] = frozenset(plain["fixed"])
         return RegistrationSettings(**plain)

@@ -34,6 +34,7 @@ from fluoro.registration.register import Registrar
 from fluoro.registration.rendered_target import rendered_picture
 from fluoro.registration.report import result_facts
 from fluoro.registration.result import RegistrationResult, Step
+from fluoro.registration.spectral import at_energy
 from fluoro.registration.starts import twist_at_mtre
 from fluoro.registration.target import Target
 from fluoro.rendering.choose import open_device
@@ -115,7 +116,9 @@ def run_register(config: RegisterConfig, name: str, reporter: RegisterReporter) 
     with closing(device):
         picture, target = _target(config, task, device)
         settings = config.registration.settings()
-        registrar = Registrar(task.volume, device, settings, center_xyz_mm=task.center_xyz_mm)
+        energy_kev = config.registration.tissues_at_kev
+        volume = at_energy(task.volume, energy_kev) if energy_kev else task.volume
+        registrar = Registrar(volume, device, settings, center_xyz_mm=task.center_xyz_mm)
         result = _search(registrar, target, task, reporter)
         run_name = config.run.name or f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
         folder = make_run_folder(config.run.output_dir or output_dir(), run_name)
