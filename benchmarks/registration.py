@@ -241,7 +241,10 @@ def measured_before() -> dict[str, Any]:
     if not RESULTS.is_file():
         raise OutputError(f"{RESULTS} is not there yet: run without --report first")
     content = json.loads(RESULTS.read_text())
-    return {key: content[key] for key in ("machine", "tracking", "wanted", "left_out")}
+    wanted = ("machine", "tracking", "wanted", "left_out")
+    if missing := [key for key in wanted if key not in content]:
+        raise OutputError(f"{RESULTS} does not say {missing[0]}: run without --report first")
+    return {key: content[key] for key in wanted}
 
 
 if __name__ == "__main__":
