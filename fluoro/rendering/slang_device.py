@@ -49,6 +49,11 @@ class SlangDevice(ComputeDevice):
 
     @override
     def texture(self, mu_zyx: NDArray[np.float32]) -> dict[str, Uniform]:
+        """As the base class has it.
+
+        Raises:
+            InputError: The volume is longer than the device's textures.
+        """
         import slangpy as spy
 
         depth, height, width = mu_zyx.shape
