@@ -147,11 +147,27 @@ def _where(view: View, middle: Array) -> str:
 
 
 def _hits_middle(view: View, grid: VolumeGrid) -> bool:
-    """Whether the volume's middle is in the beam."""
-    u, v = view.project(grid.center_xyz_mm)
-    depth = view.pixel_from_world[2] @ [*grid.center_xyz_mm, 1.0]
-    inside = 0 <= u <= view.width_px and 0 <= v <= view.height_px
-    return bool(inside and depth <= 1)
+    """Whether the volume's middle is in the beam; plain numbers, because each frame asks."""
+    source = view.source_xyz_mm
+    column, row = view.column_step_xyz_mm.tolist(), view.row_step_xyz_mm.tolist()
+    corner = (view.corner_xyz_mm - source).tolist()
+    middle = (grid.center_xyz_mm - source).tolist()
+    # middle = depth (corner + u column + v row), by Cramer's rule
+    whole = _determinant(column, row, corner)
+    depth = _determinant(column, row, middle)
+    u = _determinant(middle, row, corner)
+    v = _determinant(column, middle, corner)
+    if whole == 0 or not 0 < depth / whole <= 1:
+        return False
+    return 0 <= u / depth <= view.width_px and 0 <= v / depth <= view.height_px
+
+
+def _determinant(a: list[float], b: list[float], c: list[float]) -> float:
+    return (
+        a[0] * (b[1] * c[2] - b[2] * c[1])
+        + a[1] * (b[2] * c[0] - b[0] * c[2])
+        + a[2] * (b[0] * c[1] - b[1] * c[0])
+    )
 
 
 def _mapped(linear: Array) -> Mend:
