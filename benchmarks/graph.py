@@ -2,13 +2,15 @@
 """What the graph costs: the whole application against renderer and image chain alone.
 
     python benchmarks/graph.py       at most two minutes on two cores (--minutes)
+    python benchmarks/graph.py --device cuda
 
-Writes benchmarks/results/graph_cpu.json and the table in docs/benchmarks.md. Each size is rendered
-by a plain loop, by the application with the record of its frames alone (run.json), which is what
-the loop is compared with, and by the application that records arrays too, in turns and in one
-process, the same poses each time; then once more at a pace. Processor time is that of all threads
-of the process, of one frame, while the stream runs: start-up and the end do not count. Where the
-time is short a size has fewer frames, or is left out, and that is said; the first one always comes.
+Writes benchmarks/results/graph_cpu.json, or graph_gpu.json, and the table in docs/benchmarks.md.
+Each size is rendered by a plain loop, by the application with the record of its frames alone
+(run.json), which is what the loop is compared with, and by the application that records arrays too,
+in turns and in one process, the same poses each time; then once more at a pace. Processor time is
+that of all threads of the process, of one frame, while the stream runs: start-up and the end do not
+count. Where the time is short a size has fewer frames, or is left out, and that is said; the first
+one always comes.
 """
 
 from __future__ import annotations
@@ -42,6 +44,9 @@ from fluoro.volume.load import load_volume
 from operators.session import isocenter_of, run_session
 
 ROOT = Path(__file__).parents[1]
+FILES = {"cpu": "cpu", "cuda": "gpu"}
+PROJECTORS = {"cpu": "slab", "cuda": "march"}
+"""The fastest of each."""
 SIZES = (256, 512, 1024)
 FIELD_MM = 400.0
 PACED_FPS = {256: 20.0, 512: 10.0, 1024: 4.0}
@@ -82,7 +87,14 @@ class Watch:
 
 
 def document(
-    size_px: int, frames: int, folder: Path, name: str, *, pacing: str, formats: Sequence[str] = ()
+    size_px: int,
+    frames: int,
+    folder: Path,
+    name: str,
+    *,
+    device: str = "cpu",
+    pacing: str,
+    formats: Sequence[str] = (),
 ) -> dict[str, Any]:
     """A run of the chest CT: a sweep, noise and window; its frames are recorded as `formats`."""
     return {
@@ -93,7 +105,7 @@ def document(
             "pixel_spacing_mm": FIELD_MM / size_px,
         },
         "pose_source": {"kind": "sweep", "lao_range_deg": [-30, 30], "period_s": 5.0},
-        "renderer": {"device": "cpu", "projector": "slab"},
+        "renderer": {"device": device, "projector": PROJECTORS[device]},
         "image_chain": {"dose_ngy": 5, "window": {"level": 3.1, "width": 4.4}},
         "console": {"enabled": False},
         "recorder": {"formats": list(formats), "contact_sheet": False, "scene_movie": False},
@@ -139,7 +151,7 @@ def run_plain(config: Config, frames: int) -> dict[str, list[float]]:
     return found
 
 
-def measure(size_px: int, frames: int, folder: Path) -> dict[str, Any]:
+def measure(size_px: int, frames: int, folder: Path, device: str) -> dict[str, Any]:
     """One row of the table."""
     loops: list[dict[str, list[float]]] = []
     runs: dict[str, list[tuple[dict[str, Any], float]]] = {"graph": [], "recording": []}
@@ -147,12 +159,20 @@ def measure(size_px: int, frames: int, folder: Path) -> dict[str, Any]:
         for name, formats in (("graph", ()), ("recording", ("npy",))):
             label = f"{name}-{turn}"
             settings = document(
-                size_px, frames, folder, label, pacing="free_running", formats=formats
+                size_px,
+                frames,
+                folder,
+                label,
+                device=device,
+                pacing="free_running",
+                formats=formats,
             )
             if name == "graph":
                 loops.append(run_plain(Config.model_validate(settings), frames))
             runs[name].append(run_graph(settings))
-    paced, _ = run_graph(document(size_px, frames // 2, folder, "paced", pacing="paced"))
+    paced, _ = run_graph(
+        document(size_px, frames // 2, folder, "paced", device=device, pacing="paced")
+    )
     free = [run for run, _ in runs["graph"]]
     return {
         "size": size_px,
@@ -281,7 +301,7 @@ def _stage_cell(stage: dict[str, float]) -> str:
 
 
 def measure_sizes(
-    sizes: Sequence[int], frames: int, folder: Path, budget: Budget
+    sizes: Sequence[int], frames: int, folder: Path, budget: Budget, device: str
 ) -> list[dict[str, Any]]:
     """One row a size that the time is enough for; the first one whatever the time."""
     rows: list[dict[str, Any]] = []
@@ -289,7 +309,7 @@ def measure_sizes(
         count = _frames_that_fit(size, frames, rows[-1], budget.left_s) if rows else frames
         if not rows or budget.allows(f"{size}²"):
             print(f"{size}²: {count} frames", flush=True)
-            rows.append(measure(size, count, folder))
+            rows.append(measure(size, count, folder, device))
     return rows
 
 
@@ -305,6 +325,7 @@ def _frames_that_fit(size_px: int, frames: int, before: dict[str, Any], left_s: 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--device", choices=tuple(FILES), default="cpu")
     parser.add_argument("--frames", type=int, default=40, help="of each free run")
     parser.add_argument("--minutes", type=float, default=2.0, help="in all")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
@@ -314,7 +335,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     budget = Budget(60 * options.minutes)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            rows = measure_sizes(options.sizes, options.frames, Path(folder), budget)
+            rows = measure_sizes(
+                options.sizes, options.frames, Path(folder), budget, options.device
+            )
     except FluoroError as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 1
@@ -322,9 +345,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     load = f"load average {machine['load_before']} before, {load_average()} after"
     print(f"{text}\n{load}")
     folder = options.folder or ROOT / "benchmarks" / "results"
-    write_json(folder / "graph_cpu.json", {"machine": machine, "rows": rows})
+    name = f"graph_{FILES[options.device]}"
+    write_json(folder / f"{name}.json", {"machine": machine, "rows": rows})
     if options.folder is None:
-        put_into_document(ROOT / "docs" / "benchmarks.md", "graph cpu", f"{text}\n\n{load}\n")
+        put_into_document(
+            ROOT / "docs" / "benchmarks.md", name.replace("_", " "), f"{text}\n\n{load}\n"
+        )
     return 0
 
 

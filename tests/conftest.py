@@ -6,11 +6,14 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support import CHROMIUM, require_program
+from fluoro.rendering.choose import open_device
+from fluoro.rendering.devices import ComputeDevice
+from tests.support import CHROMIUM, require_program, require_vulkan
 
 ROOT = Path(__file__).parent.parent
 REQUIRE_GPU = "FLUORO_REQUIRE_GPU"
@@ -44,6 +47,16 @@ def unpacked_wheel(wheel: Path) -> Path:
     folder = wheel.parent / "unpacked"
     zipfile.ZipFile(wheel).extractall(folder)
     return folder
+
+
+@pytest.fixture(params=["llvmpipe", pytest.param("cuda", marks=pytest.mark.gpu)])
+def other(request: pytest.FixtureRequest) -> Iterator[ComputeDevice]:
+    """Every device that is here beside the CPU."""
+    if request.param == "llvmpipe":
+        require_vulkan()
+    device = open_device(request.param)
+    yield device
+    device.close()
 
 
 @pytest.hookimpl(tryfirst=True)

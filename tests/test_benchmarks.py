@@ -377,7 +377,7 @@ def test_loop_graph_and_recording_graph_take_turns(monkeypatch, tmp_path):
 
     monkeypatch.setattr(graph, "run_graph", runs)
     monkeypatch.setattr(graph, "run_plain", loops)
-    row = graph.measure(64, 4, tmp_path)
+    row = graph.measure(64, 4, tmp_path, "cpu")
     turn = [("loop", 4), ("free_running", []), ("free_running", ["npy"])]
     assert ran == [*turn, *turn, ("paced", [])]
     assert {name: row[name] for name in ("plain_ms", "graph_ms", "recording_cpu_ms")} == {
@@ -401,14 +401,15 @@ def test_table_of_stages_has_a_line_a_size_and_pacing():
 def test_sizes_have_the_frames_that_fit_and_the_first_always(monkeypatch, tmp_path, capsys):
     asked = []
 
-    def measured(size, frames, _folder):
+    def measured(size, frames, _folder, device):
+        assert device == "cpu"
         asked.append((size, frames))
         return {"size": size, "plain_ms": 100.0, "graph_ms": 100.0}
 
     monkeypatch.setattr(graph, "measure", measured)
-    graph.measure_sizes((256, 512), 40, tmp_path, Budget(1000.0))
-    graph.measure_sizes((256, 512), 40, tmp_path, Budget(80.0))
-    graph.measure_sizes((256, 512), 40, tmp_path, Budget(0.0))
+    graph.measure_sizes((256, 512), 40, tmp_path, Budget(1000.0), "cpu")
+    graph.measure_sizes((256, 512), 40, tmp_path, Budget(80.0), "cpu")
+    graph.measure_sizes((256, 512), 40, tmp_path, Budget(0.0), "cpu")
     assert asked == [(256, 40), (512, 40), (256, 40), (512, 15), (256, 40)]
     assert "512² left out, the time is up" in capsys.readouterr().out
 

@@ -13,9 +13,7 @@ from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.lag import lag_shares
 from fluoro.imaging.reference import ReferenceChain
 from fluoro.physics.dose import open_field_photons
-from fluoro.rendering import choose
 from fluoro.rendering.cpu_device import CpuDevice
-from tests.support import require_vulkan
 
 SEED = 987654321987
 SHAPE = (96, 110)
@@ -133,16 +131,6 @@ def test_each_stage_agrees_with_its_oracle_over_a_run(device, frames, name):
 def test_each_stage_changes_the_picture(device, frames, name):
     with_stage, without = run(device, frames, STAGES[name]), run(device, frames, {})
     assert np.abs(with_stage[-1] - without[-1]).max() > 1e-3
-
-
-@pytest.fixture(params=["llvmpipe", pytest.param("cuda", marks=pytest.mark.gpu)])
-def other(request):
-    """Every device that is here beside the CPU."""
-    if request.param == "llvmpipe":
-        require_vulkan()
-    device = choose.open_device(request.param)
-    yield device
-    device.close()
 
 
 def test_runs_agree_between_devices(device, other, frames):

@@ -26,19 +26,8 @@ from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
 from tests import volumes
-from tests.support import require_vulkan
 
 PROJECTORS = ("march", "joseph", "slab", "siddon")
-
-
-@pytest.fixture(params=["llvmpipe", pytest.param("cuda", marks=pytest.mark.gpu)])
-def other(request):
-    """Every device that is here beside the CPU."""
-    if request.param == "llvmpipe":
-        require_vulkan()
-    device = choose.open_device(request.param)
-    yield device
-    device.close()
 
 
 @pytest.mark.parametrize("projector", PROJECTORS)

@@ -10,7 +10,6 @@ from fluoro.errors import InputError
 from fluoro.geometry.motions import moved, rigid_motions
 from fluoro.physics.materials import material
 from fluoro.physics.tissues import tissue_map
-from fluoro.rendering.choose import open_device
 from fluoro.rendering.cpu_device import CpuDevice
 from fluoro.rendering.material_reference import label_joseph_twin, label_march_twin
 from fluoro.rendering.material_renderer import MaterialRenderer
@@ -20,7 +19,6 @@ from fluoro.volume.inclusions import displaced, make_inclusions
 from fluoro.volume.materials import Inclusion, LabelledInclusion, MaterialVolume
 from fluoro.volume.volumes import MuVolume
 from tests import volumes
-from tests.support import require_vulkan
 from tests.volume_files import meta_bytes
 
 NAMES = ["titanium", "steel", "soft_tissue", "cortical_bone", "fat", "lung", "pmma", "iodine"]
@@ -119,15 +117,6 @@ def test_together_they_are_what_they_are_apart(device):
     shifted = first.render_moved(view, shift, nodes)
     np.testing.assert_allclose(shifted, second.render_moved(view, shift, nodes), atol=3e-5)
     assert np.abs(shifted - first.render(view)).max() > 1
-
-
-@pytest.fixture(params=["llvmpipe", pytest.param("cuda", marks=pytest.mark.gpu)])
-def other(request):
-    if request.param == "llvmpipe":
-        require_vulkan()
-    opened = open_device(request.param)
-    yield opened
-    opened.close()
 
 
 def test_devices_agree(device, other):

@@ -10,7 +10,6 @@ import pytest
 from fluoro.config import Config, ContrastConfig, MotionConfig
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.physics.materials import material
-from fluoro.rendering import choose
 from fluoro.rendering.contrast_renderer import ContrastFill
 from fluoro.rendering.cpu_device import CpuDevice
 from fluoro.rendering.moving_reference import moved_integrals
@@ -25,7 +24,6 @@ from fluoro.volume.motion import ThoraxMotion, beat, breath
 from fluoro.volume.phantom import make_thorax
 from fluoro.volume.vessels import TREES, draw_vessels, vessel_tubes
 from fluoro.volume.volumes import MuVolume
-from tests.support import require_vulkan
 
 STEP_MM = 4.0
 GEOMETRY = CarmGeometry(
@@ -108,16 +106,6 @@ def test_a_uniform_displacement_shifts_the_patient(device, thorax):
     elsewhere = MuVolume(mu_zyx=np.ascontiguousarray(rolled), grid=thorax.grid)
     expected = DrrRenderer(elsewhere, device, step_mm=STEP_MM).render(VIEW)
     assert np.abs(image - expected).max() < 1e-4
-
-
-@pytest.fixture(params=["llvmpipe", pytest.param("cuda", marks=pytest.mark.gpu)])
-def other(request):
-    """Every device that is here beside the CPU."""
-    if request.param == "llvmpipe":
-        require_vulkan()
-    found = choose.open_device(request.param)
-    yield found
-    found.close()
 
 
 def test_moving_patients_with_contrast_agree_between_devices(device, other, thorax):

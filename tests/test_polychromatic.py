@@ -17,9 +17,7 @@ from fluoro.physics.materials import material
 from fluoro.physics.quadrature import fit_quadrature, thicknesses
 from fluoro.physics.spectrum import Spectrum, tube_spectrum
 from fluoro.physics.tissues import TISSUE_MAPS
-from fluoro.rendering.choose import open_device
 from fluoro.rendering.cpu_device import CpuDevice
-from tests.support import require_vulkan
 
 ROOT = Path(__file__).parent.parent
 TISSUES = [material(name) for name in TISSUE_MAPS["tissues"]]
@@ -260,15 +258,6 @@ def test_chain_agrees_with_its_oracle(device, name, kind):
         found = chain.apply(wedge(), given, number, PITCH_MM, GEOMETRY)
         expected = oracle.apply(wedge(), number)
         assert np.mean(np.abs(found - expected) > 5e-6) <= 3e-4
-
-
-@pytest.fixture(params=["llvmpipe", pytest.param("cuda", marks=pytest.mark.gpu)])
-def other(request):
-    if request.param == "llvmpipe":
-        require_vulkan()
-    opened = open_device(request.param)
-    yield opened
-    opened.close()
 
 
 def test_devices_agree(device, other):

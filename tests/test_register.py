@@ -165,6 +165,21 @@ def test_picture_without_the_anatomy_is_not_converged_and_ends_with_3(quick, tmp
             },
             "renderer.projector: has no effect on a target from a file",
         ),
+        (
+            {"renderer": {"projector": "march", "device": "cpu", "texture": True}},
+            "the cpu device has no textures",
+        ),
+        (
+            {
+                "target": {"path": "x.png", "pose": TRUTH},
+                "renderer": {"texture": True, "device": "cpu"},
+            },
+            "renderer.texture: has no effect on a target from a file",
+        ),
+        (
+            {"image_chain": {"xray": {"tube_voltage_kv": 80}}},
+            "image_chain.xray: cannot be used: the target has one energy",
+        ),
         ({"registration": {"widths_px": [64, 32]}}, "registration: widths_px must rise"),
         ({"registration": {"measure": "mutual_information"}}, "registration: optimiser leven"),
         ({"registration": {"fixed": ["turn"]}}, "registration.fixed.0: must be"),

@@ -9,7 +9,6 @@ from fluoro.errors import InputError
 from fluoro.geometry.motions import moved, rigid_motions
 from fluoro.physics.materials import material
 from fluoro.physics.tissues import TISSUE_MAPS, tissue_map
-from fluoro.rendering.choose import open_device
 from fluoro.rendering.cpu_device import CpuDevice
 from fluoro.rendering.material_reference import tissue_joseph_twin, tissue_march_twin
 from fluoro.rendering.material_renderer import MaterialRenderer
@@ -18,7 +17,6 @@ from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.materials import Inclusion, MaterialVolume
 from fluoro.volume.volumes import MuVolume
 from tests import volumes
-from tests.support import require_vulkan
 
 MAPS = list(TISSUE_MAPS)
 ROUND_TRIPS = ["tissues", "soft_and_bone"]
@@ -226,15 +224,6 @@ def test_derivatives_of_inclusions_add_up(device):
     assert np.abs(second).max() > 0
     upstream = renderer.render_vjp(view, center, parts)
     np.testing.assert_allclose(upstream, whole.sum(axis=(1, 2)), rtol=1e-4)
-
-
-@pytest.fixture(params=["llvmpipe", pytest.param("cuda", marks=pytest.mark.gpu)])
-def other(request):
-    if request.param == "llvmpipe":
-        require_vulkan()
-    opened = open_device(request.param)
-    yield opened
-    opened.close()
 
 
 def test_devices_agree(device, other):

@@ -237,6 +237,8 @@ class RegisterConfig(Section):
             self._of_a_file()
         elif self.target.kind == "raw" and not self.image_chain.beer_lambert:
             raise KeyValueError("target.kind", "raw needs image_chain.beer_lambert: true")
+        if self.image_chain.xray:
+            raise KeyValueError("image_chain.xray", "cannot be used: the target has one energy")
         return self
 
     def _of_a_file(self) -> None:
@@ -244,7 +246,7 @@ class RegisterConfig(Section):
             raise KeyValueError("start.pose", "must be given: target.pose is not known")
         if "image_chain" in self.model_fields_set:
             raise KeyValueError("image_chain", "has no effect on a target from a file")
-        for key in sorted(self.renderer.model_fields_set & {"projector", "step_mm"}):
+        for key in sorted(self.renderer.model_fields_set & {"projector", "step_mm", "texture"}):
             raise KeyValueError(
                 f"renderer.{key}", "has no effect on a target from a file; registration.projector"
             )

@@ -183,6 +183,7 @@ def _rendered(config: RegisterConfig, task: _Task, device: ComputeDevice) -> NDA
         device,
         projector=config.renderer.projector,
         step_mm=config.renderer.step_mm,
+        texture=config.renderer.texture,
     )
     view = task.geometry.view(task.truth or task.start, task.center_xyz_mm)
     kind, seed = config.target.kind, config.run.seed
