@@ -8,12 +8,11 @@ from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec
 
 from fluoro.config import ImageChainConfig
 from fluoro.console.controls import LiveControls
-from fluoro.imaging.frame import FrameHeader
 from fluoro.registration.frame_target import target_from_frame
 from fluoro.registration.pose_loss import PoseLoss
 from fluoro.rendering.devices import ComputeDevice
 from operators.image_chain import with_controls
-from operators.messages import HEADER, as_array, emit
+from operators.messages import as_array, emit, header_of
 
 __all__ = ["DrrGradientOp"]
 
@@ -65,7 +64,7 @@ class DrrGradientOp(Operator):
         """Evaluate one pose."""
         pose = input_.receive("pose")
         image = self._device.to_host(as_array(input_.receive("target")))
-        header: FrameHeader = self.metadata[HEADER]
+        header = header_of(self)
         config = with_controls(self._config, self._controls.snapshot())
         target = target_from_frame(image, config, header.geometry.pixel_spacing_mm)
         evaluation = self._loss(

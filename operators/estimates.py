@@ -12,11 +12,10 @@ from fluoro.console.controls import LiveControls
 from fluoro.console.server import Console
 from fluoro.console.tracking import TrackingView
 from fluoro.dds.estimate_sink import EstimateSink
-from fluoro.imaging.frame import FrameHeader
 from fluoro.registration.frame_target import shown
 from fluoro.registration.track_record import ScoredEstimate, TrackedFrame, TrackRecord
 from operators.image_chain import with_controls
-from operators.messages import HEADER
+from operators.messages import header_of
 
 __all__ = ["EstimatesOp"]
 
@@ -59,7 +58,7 @@ class EstimatesOp(Operator):
     ) -> None:
         """Take one estimate."""
         tracked: TrackedFrame = input_.receive("estimate")
-        header: FrameHeader = self.metadata[HEADER]
+        header = header_of(self)
         for sink in self._sinks:
             sink.send(tracked.estimate, header)
         scored = self._record.add(tracked.estimate, header.pose)

@@ -16,10 +16,10 @@ from holoscan.core import (
 )
 
 from fluoro.geometry.carm import CarmGeometry
-from fluoro.imaging.frame import FluoroFrame, FrameHeader
+from fluoro.imaging.frame import FluoroFrame
 from fluoro.imaging.frame_packet import pack_header, unpack_header
 from fluoro.rendering.devices import ComputeDevice
-from operators.messages import HEADER, as_array, emit
+from operators.messages import as_array, emit, header_of
 from operators.monitor import StreamMonitor
 
 __all__ = ["FrameDownlinkOp", "FrameUplinkOp"]
@@ -61,7 +61,7 @@ class FrameUplinkOp(Operator):
     ) -> None:
         """Send one frame."""
         image = self._device.to_host(as_array(input_.receive("frame")))
-        header: FrameHeader = self.metadata[HEADER]
+        header = header_of(self)
         self._monitor.count_shown(self.name, header.number)
         packed = np.frombuffer(bytearray(pack_header(header)), np.uint8)
         self.metadata.clear()

@@ -19,7 +19,7 @@ from fluoro.console.controls import ControlState, LiveControls
 from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.dose_meter import DoseMeter
 from fluoro.imaging.frame import FrameHeader
-from operators.messages import HEADER, as_array, emit
+from operators.messages import as_array, emit, header_of
 
 __all__ = ["ImageChainOp"]
 
@@ -70,7 +70,7 @@ class ImageChainOp(Operator):
     ) -> None:
         """Make one picture."""
         integrals = as_array(input_.receive("integrals"))
-        header: FrameHeader = self.metadata[HEADER]
+        header = header_of(self)
         config = self._config_of(header)
         geometry = header.geometry
         image = self._chain.apply(

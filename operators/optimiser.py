@@ -16,9 +16,8 @@ from holoscan.core import (
     OutputContext,
 )
 
-from fluoro.imaging.frame import FrameHeader
 from fluoro.registration.descent import Descent
-from operators.messages import HEADER
+from operators.messages import header_of
 
 __all__ = ["OptimiserOp"]
 
@@ -69,7 +68,7 @@ class OptimiserOp(Operator):
         """Take the evaluation, if it has come, and issue the next pose."""
         evaluation = input_.receive("evaluation")
         if evaluation is not None:
-            header: FrameHeader = self.metadata[HEADER]
+            header = header_of(self)
             self._descent.take(evaluation, header.pose)
             self._waiting = False
         if self._stop.is_set() or self._descent.ended(self._frames):

@@ -25,7 +25,7 @@ from fluoro.registration.track_record import TrackedFrame
 from fluoro.registration.tracking import PoseEstimate, PoseTracker
 from fluoro.rendering.devices import ComputeDevice
 from operators.image_chain import with_controls
-from operators.messages import HEADER, as_array, emit
+from operators.messages import as_array, emit, header_of
 from operators.monitor import StreamMonitor
 
 __all__ = ["RegistrationOp"]
@@ -82,7 +82,7 @@ class RegistrationOp(Operator):
     ) -> None:
         """Estimate one pose."""
         image = self._device.to_host(as_array(input_.receive("frame")))
-        header: FrameHeader = self.metadata[HEADER]
+        header = header_of(self)
         self._monitor.count_shown("registration", header.number)
         tracked = TrackedFrame.of(self._estimate(image, header), image)
         emit(self, output, "estimate", tracked, header)

@@ -22,7 +22,7 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.limits import CarmLimits
 from fluoro.imaging.frame import FrameHeader
 from fluoro.registration.servo import Servo
-from operators.messages import HEADER
+from operators.messages import header_of
 from operators.monitor import StreamMonitor
 from operators.pose_source import IDLE_S
 from operators.stream_clock import StreamClock, with_lengths
@@ -103,7 +103,7 @@ class ServoOp(Operator):
 
     def _take(self, estimate: Any) -> bool:
         """Decide the next move; False: there is none."""
-        header: FrameHeader = self.metadata[HEADER]
+        header = header_of(self)
         pose = self._servo.move(estimate, header.pose)
         if pose is None or self._number == self._frames:
             return False
