@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
-from threading import Semaphore
 from typing import Any
 
 from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec, OutputContext
@@ -22,21 +22,21 @@ log = logging.getLogger(__name__)
 
 
 class DrrRendererOp(Operator):
-    """Renders the view of each pose, outside the interpreter's lock.
+    """Begins to render the view of each pose; who receives the picture waits for it.
 
-    Between pulses the last line integrals go on once more. The first view whose beam misses
-    the volume is explained in the log.
+    So the next picture is begun when the last one is done, without a gap. Between pulses the last
+    line integrals go on once more. The first view whose beam misses the volume is explained in the
+    log.
 
     Ports:
         pose (in): `FrameHeader`.
         integrals (out): tensor (height, width) float32, line integrals, dimensionless; or
-            (materials, height, width), thicknesses [mm], of a renderer of materials; the header
-            with stamps `render_start` and `render_end` as metadata.
+            (materials, height, width), thicknesses [mm], of a renderer of materials; as metadata
+            the header and, where there is something to wait for, the rendering.
 
     Args:
         renderer: What renders.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
-        free: Released after each frame, for a source that waits for its turn; None: nobody waits.
     """
 
     def __init__(
@@ -45,11 +45,9 @@ class DrrRendererOp(Operator):
         *args: Any,
         renderer: PatientRenderer,
         isocenter_xyz_mm: Sequence[float],
-        free: Semaphore | None = None,
         **kwargs: Any,
     ) -> None:
         self._renderer, self._isocenter_xyz_mm = renderer, isocenter_xyz_mm
-        self._free = free
         self._miss_explained = False
         self._integrals: Any = None
         super().__init__(fragment, *args, **kwargs)
@@ -62,16 +60,18 @@ class DrrRendererOp(Operator):
     def compute(
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:
-        """Render one frame."""
+        """Begin one frame."""
         header: FrameHeader = input_.receive("pose")
-        header = header.stamped("render_start")
         view = header.geometry.view(header.pose, self._isocenter_xyz_mm)
         if header.pulse or self._integrals is None:
-            self._integrals = self._renderer.render(view, header.time_s, header.injected_s)
-        integrals = self._integrals
-        emit(self, output, "integrals", integrals, header.stamped("render_end"))
-        if self._free:
-            self._free.release()
+            self._integrals, rendering = self._renderer.start(
+                view, header.time_s, header.injected_s
+            )
+            emit(self, output, "integrals", self._integrals, header, rendering)
+        else:
+            now_ns = time.time_ns()
+            header = header.stamped(render_start=now_ns, render_end=now_ns)
+            emit(self, output, "integrals", self._integrals, header)
         if not self._miss_explained:
             self._explain(header, view)
 

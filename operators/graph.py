@@ -51,6 +51,10 @@ __all__ = ["FluoroApp", "Graph", "Parts", "make_scheduler"]
 WORKER_THREADS = 7
 """One for each operator, so that the next frame renders while the last one is finished."""
 
+FRAMES_AHEAD = 2
+"""Frames between their pose and the end of their rendering: one is rendered, one waits, so that
+the renderer is never idle, and no pose is older than it must be."""
+
 DEADLOCK_TIMEOUT_MS = 200
 """With 0 Holoscan's schedulers stopped early in some runs."""
 
@@ -91,7 +95,7 @@ class Graph:
 
     def _prepare(self, config: Config, parts: Parts) -> None:
         self._config, self._parts = config, parts
-        self._renderer_free = Semaphore(1) if self._trigger == "pose" else None
+        self._turn = self._turns()
 
     def compose(self) -> None:
         """Make the operators and connect them."""
@@ -157,8 +161,20 @@ class Graph:
             monitor=parts.monitor,
             frames=run.frames,
             stop=self._end_of_poses,
+            turn=self._turn,
             name="pose_source",
         )
+
+    def _turns(self) -> Semaphore | None:
+        """What a source takes for a pose, and the image chain gives back when it is rendered.
+
+        None where every pose waits for a frame anyhow.
+        """
+        parts = self._parts
+        servo = parts.registration and parts.registration.servo
+        if parts.pictures or servo or self._trigger == "lockstep":
+            return None
+        return Semaphore(1 if self._trigger == "pose" else FRAMES_AHEAD)
 
     @property
     def _end_of_poses(self) -> Event | AnyEvent:
@@ -255,7 +271,7 @@ class Graph:
             stop=parts.stop,
             on_blank=parts.dds.sink.send_black if parts.dds.sink else None,
             wire_clock=parts.dds.clock,
-            turn=self._renderer_free,
+            turn=self._turn,
             name="pose_subscriber",
         )
         self.make_thread_pool("pose_subscriber_thread", 1).add(subscriber, pin_operator=True)
@@ -293,7 +309,6 @@ class Graph:
             self,
             renderer=parts.renderer,
             isocenter_xyz_mm=parts.isocenter_xyz_mm,
-            free=self._renderer_free,
             name="renderer",
         )
 
@@ -306,6 +321,7 @@ class Graph:
             controls=parts.controls,
             meter=DoseMeter(self._config.run.fps),
             displays=displays,
+            turn=self._turn,
             name="image_chain",
         )
 

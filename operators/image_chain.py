@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from threading import Semaphore
 from typing import Any
 
 from holoscan.core import (
@@ -19,19 +21,20 @@ from fluoro.console.controls import ControlState, LiveControls
 from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.dose_meter import DoseMeter
 from fluoro.imaging.frame import FrameHeader
-from operators.messages import as_array, emit, header_of
+from operators.messages import as_array, emit, header_of, rendering_of
 
 __all__ = ["ImageChainOp"]
 
 
 class ImageChainOp(Operator):
-    """Applies the image chain with the console's dose, window and polarity of the moment.
+    """Waits for a rendering, applies the image chain with the console's dose, window and polarity.
 
     Ports:
         integrals (in): tensor (height, width) float32, line integrals; or (materials, height,
-            width), thicknesses [mm], where the chain has a beam.
+            width), thicknesses [mm], where the chain has a beam; as metadata the rendering that
+            has to be waited for.
         record (out): tensor (height, width) float32, display values in [0, 1], every frame; the
-            header with stamp `chain_end` as metadata.
+            header with stamps `render_start`, `render_end` and `chain_end` as metadata.
         view (out): the same tensor for displays; what they do not take in time is dropped.
 
     Args:
@@ -40,6 +43,8 @@ class ImageChainOp(Operator):
         controls: Dose, window, polarity, mask and pulses.
         meter: Adds up the dose.
         displays: Whether anything listens at `view`.
+        turn: Released when a frame is rendered, for a source that waits for its turn; None: none
+            waits.
     """
 
     def __init__(
@@ -51,10 +56,11 @@ class ImageChainOp(Operator):
         controls: LiveControls,
         meter: DoseMeter,
         displays: bool,
+        turn: Semaphore | None = None,
         **kwargs: Any,
     ) -> None:
         self._chain, self._config, self._controls = chain, config, controls
-        self._displays, self._meter = displays, meter
+        self._displays, self._meter, self._turn = displays, meter, turn
         self._masks, self._first_of_series = 0, config.dsa.first_frame if config.dsa else 0
         super().__init__(fragment, *args, **kwargs)
 
@@ -70,7 +76,7 @@ class ImageChainOp(Operator):
     ) -> None:
         """Make one picture."""
         integrals = as_array(input_.receive("integrals"))
-        header = header_of(self)
+        header = self._rendered(header_of(self))
         config = self._config_of(header)
         geometry = header.geometry
         image = self._chain.apply(
@@ -82,10 +88,20 @@ class ImageChainOp(Operator):
             pulse=header.pulse,
         )
         exposure = self._meter.add(self._chain.pulse, config, geometry, is_pulse=header.pulse)
-        header = replace(header.stamped("chain_end"), exposure=exposure)
+        header = replace(header.stamped(chain_end=time.time_ns()), exposure=exposure)
         emit(self, output, "record", image, header)
         if self._displays:
             emit(self, output, "view", image, header)
+
+    def _rendered(self, header: FrameHeader) -> FrameHeader:
+        """The header once the received picture is there."""
+        rendering = rendering_of(self)
+        if rendering:
+            span = rendering.wait()
+            header = header.stamped(render_start=span.begun_ns, render_end=span.ended_ns)
+        if self._turn:
+            self._turn.release()
+        return header
 
     def _config_of(self, header: FrameHeader) -> ImageChainConfig:
         """The configuration of a frame; a mask that was asked for begins with it."""

@@ -21,6 +21,8 @@ __all__ = ["PoseSourceOp"]
 
 IDLE_S = 0.01
 """Pause between looks at the controls while the beam is off and nothing else sets the pace."""
+TURN_S = 0.1
+"""How long a tick waits for its turn before it looks whether the stream is to end."""
 
 
 class PoseSourceOp(Operator):
@@ -40,6 +42,8 @@ class PoseSourceOp(Operator):
         monitor: Counts the poses that a limit cut short.
         frames: How many; None: until stopped.
         stop: Ends the stream when set.
+        turn: Acquired for each pose and released when it is rendered; None: poses wait before the
+            renderer.
     """
 
     def __init__(
@@ -55,11 +59,13 @@ class PoseSourceOp(Operator):
         monitor: StreamMonitor,
         frames: int | None,
         stop: threading.Event,
+        turn: threading.Semaphore | None = None,
         **kwargs: Any,
     ) -> None:
         self._trajectory, self._fps, self._geometry = trajectory, fps, geometry
         self._controls, self._frames, self._stop = controls, frames, stop
         self._limits, self._monitor, self._clock = limits, monitor, clock
+        self._turn = turn
         self._number = 0
         self._going = BooleanCondition(fragment, enable_tick=True, name="going")
         super().__init__(fragment, self._going, *conditions, **kwargs)
@@ -74,14 +80,28 @@ class PoseSourceOp(Operator):
         """Issue the next pose."""
         if self._stop.is_set():
             return self._going.disable_tick()
-        state = self._controls.snapshot()
-        if not state.beam_on:
+        if not self._controls.snapshot().beam_on:
             return time.sleep(IDLE_S)
+        state = self._state_in_turn()
+        if state is None:
+            return None
         output.emit(self._header(state), "pose")
         self._number += 1
         if self._number == self._frames:
             self._going.disable_tick()
         return None
+
+    def _state_in_turn(self) -> ControlState | None:
+        """The controls when the turn comes; None: it has not come, or the beam is off by then."""
+        if self._turn is None:
+            return self._controls.snapshot()
+        if not self._turn.acquire(timeout=TURN_S):
+            return None
+        state = self._controls.snapshot()
+        if not state.beam_on:
+            self._turn.release()
+            return None
+        return state
 
     def _header(self, state: ControlState) -> FrameHeader:
         header = FrameHeader(

@@ -46,8 +46,8 @@ class PoseSubscriberOp(Operator):
         stop: Ends the stream when set.
         on_blank: Called when silence blanks the picture.
         wire_clock: Time of frames that the clock triggers [ns]: the machine's, or /clock's.
-        turn: Acquired for each pose and released when it is rendered, so that the next one is the
-            newest of that moment; None: a pose may wait before the renderer.
+        turn: Acquired for each pose and released when it is rendered, so that a pose is the newest
+            when its turn comes; None: poses wait before the renderer.
 
     Raises:
         DeviceError: Silence, where `on_silence` is stop.
@@ -106,19 +106,22 @@ class PoseSubscriberOp(Operator):
             self._going.disable_tick()
 
     def _next(self) -> ReceivedPose | None:
+        """The pose to show, if there is one and it may be."""
+        if self._turn is None:
+            return self._newest()
+        if not self._turn.acquire(timeout=WAIT_S):
+            return None
+        received = self._newest()
+        if received is None:
+            self._turn.release()
+        return received
+
+    def _newest(self) -> ReceivedPose | None:
         if self._config.trigger != "clock":
-            return self._next_in_turn(self._turn) if self._turn else self._feed.next(WAIT_S)
+            return self._feed.next(WAIT_S)
         if self._config.interpolation_delay_ms is None:
             return self._feed.latest()
         return self._feed.at(self._wire_clock() - round(self._config.interpolation_delay_ms * 1e6))
-
-    def _next_in_turn(self, turn: threading.Semaphore) -> ReceivedPose | None:
-        if not turn.acquire(timeout=WAIT_S):
-            return None
-        received = self._feed.next(WAIT_S)
-        if received is None:
-            turn.release()
-        return received
 
     def _header(self, received: ReceivedPose, state: ControlState) -> FrameHeader:
         now_ns = time.time_ns()

@@ -142,7 +142,7 @@ class _Session:
         self._pictures = open_pictures(config, self._isocenter_xyz_mm, self._geometry, stack)
         self._device = open_device(config.renderer.device, workers=config.renderer.workers)
         stack.callback(self._device.close)
-        self._renderer, self._chain = self._prepared()
+        self._renderer, self._chain = self._prepared(stack)
         self._surfaces = self._make_surfaces()
         self._record = RunRecord(
             config=config.model_dump(mode="json", by_alias=True),
@@ -168,12 +168,18 @@ class _Session:
         )
         self._signals = StopSignals(self._stop)
 
-    def _prepared(self) -> tuple[PatientRenderer, ImageChain]:
-        """Renderer and image chain, their kernels compiled: the first picture comes at once."""
+    def _prepared(self, stack: ExitStack) -> tuple[PatientRenderer, ImageChain]:
+        """Renderer and image chain, their kernels compiled: the first picture comes at once.
+
+        Each has a queue of launches, so that nobody waits between two of them.
+        """
         config, what = self._config, "preparing the kernels"
         self._reporter.stage(what, 0.0)
-        renderer = make_patient(config, self._volume, self._device)
-        chain = ImageChain(self._device, self._seed, renderer.materials)
+        of_renderer, of_chain = self._device.queue(), self._device.queue()
+        for queue in (of_renderer, of_chain):
+            stack.callback(queue.close)
+        renderer = make_patient(config, self._volume, of_renderer)
+        chain = ImageChain(of_chain, self._seed, renderer.materials)
         view = self._geometry.view(self._trajectory(0.0), self._isocenter_xyz_mm)
         geometry = self._geometry
         injected_s = 0.0 if config.volume.contrast else None

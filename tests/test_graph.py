@@ -36,7 +36,7 @@ from fluoro.imaging.chain import ImageChain
 from fluoro.io.arrays import NpyStream
 from fluoro.io.run_record import RunRecord
 from fluoro.rendering.renderer import DrrRenderer
-from operators.graph import FluoroApp
+from operators.graph import FRAMES_AHEAD, FluoroApp
 from operators.monitor import StreamMonitor
 from operators.pose_source import PoseSourceOp
 from tests.console_support import make_frame, wait_until
@@ -91,6 +91,17 @@ def test_frames_arrive_in_order_each_with_the_pose_of_its_number(document, pacin
         assert frame["pose"]["lao_deg"] == pose.lao_deg
         assert frame["pose"]["cra_deg"] == pose.cra_deg
     assert images_of(outcome.folder).shape == (20, HEIGHT_PX, WIDTH_PX)
+
+
+@pytest.mark.parametrize("pacing", ["paced", "free_running"])
+def test_the_renderer_has_the_next_frame_in_time_and_no_pose_waits_longer(document, pacing):
+    frames = record_of(run_small(document(run={"pacing": pacing})).folder)["per_frame"]
+    begun, ended, posed = (
+        [frame["stamps_ns"][stage] for frame in frames]
+        for stage in ("render_start", "render_end", "pose")
+    )
+    assert all(begun[n + 1] >= ended[n] for n in range(len(frames) - 1))
+    assert all(posed[n + FRAMES_AHEAD] >= ended[n] for n in range(len(frames) - FRAMES_AHEAD))
 
 
 def test_run_json_has_every_figure(document):

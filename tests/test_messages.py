@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import operators.runtime  # noqa: F401  (before Holoscan)
-from operators.messages import KEPT, _Headers
+from operators.messages import KEPT, _Notes
 
 ROOT = Path(__file__).parent.parent
 FLOOD = """
@@ -17,23 +17,30 @@ from types import SimpleNamespace
 from holoscan.conditions import CountCondition
 from holoscan.core import Application, ConditionType, IOSpec, Operator
 from operators.graph import make_scheduler
-from operators.messages import emit, header_of
+from fluoro.rendering.graphics_device import DeviceArray
+from operators.messages import as_array, emit, header_of
 
 taken = []
+KIND = "{kind}"
+
+def array():
+    if KIND == "device":
+        return DeviceArray(bytearray(8), (8, 8), np.dtype(np.float32))
+    return np.zeros((8, 8), np.float32)
 
 class Sender(Operator):
     def setup(self, spec):
         spec.output("view").condition(ConditionType.NONE)
 
     def compute(self, input_, output, context):
-        emit(self, output, "view", np.zeros((8, 8), np.float32), SimpleNamespace(number=1))
+        emit(self, output, "view", array(), SimpleNamespace(number=1))
 
 class Display(Operator):
     def setup(self, spec):
         spec.input("frame", size=1, policy=IOSpec.QueuePolicy.POP)
 
     def compute(self, input_, output, context):
-        input_.receive("frame")
+        assert as_array(input_.receive("frame")).shape == (8, 8)
         taken.append(header_of(self).number)
 
 class Flood(Application):
@@ -51,21 +58,23 @@ print(len(taken))
 """
 
 
-def test_a_flood_of_frames_does_not_stop_displays_that_take_the_newest():
-    # with the header itself as metadata this stood still within a few thousand frames; the process
-    # is killed then, because a stop signal does not end it
+@pytest.mark.parametrize("kind", ["host", "device"])
+def test_a_flood_of_frames_does_not_stop_displays_that_take_the_newest(kind):
+    # with the header itself as metadata, or a device's array as the message, this stood still
+    # within some thousand frames; the process is killed then, because no stop signal ends it
+    program = FLOOD.replace("{kind}", kind)
     done = subprocess.run(
-        [sys.executable, "-c", FLOOD], cwd=ROOT, capture_output=True, text=True, timeout=90
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=90
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout.split()[-1]) > 100
 
 
 def test_headers_are_kept_by_number_and_the_oldest_given_up():
-    headers = _Headers()
-    first = headers.keep("first")
-    assert headers.header(first) == "first"
-    numbers = [headers.keep(str(n)) for n in range(KEPT)]
-    assert headers.header(numbers[-1]) == str(KEPT - 1)
+    notes = _Notes()
+    first = notes.keep("first")
+    assert notes.note(first) == "first"
+    numbers = [notes.keep(str(n)) for n in range(KEPT)]
+    assert notes.note(numbers[-1]) == str(KEPT - 1)
     with pytest.raises(LookupError, match="message 0 is no longer kept"):
-        headers.header(first)
+        notes.note(first)

@@ -115,6 +115,24 @@ def test_moving_patients_with_contrast_agree_between_devices(device, other, thor
     assert np.abs(here - other.to_host(there)).max() < 1e-3
 
 
+@pytest.mark.parametrize("beam", [{}, {"xray": {}}], ids=["one energy", "many energies"])
+def test_pictures_begun_one_behind_the_other_are_those_made_one_by_one(device, thorax, beam):
+    """The voxels with contrast are filled anew for each: not before the last one is done."""
+    given = patient_config(contrast=CONTRAST, motion={}).model_dump()
+    document = {**given, "image_chain": beam}
+    document["volume"] = {k: v for k, v in given["volume"].items() if v is not None}
+    config, moments = Config.model_validate(document), (1.2, 1.8, 2.6, 1.5)
+    plain = make_patient(config, thorax, device)
+    wanted = [plain.render(VIEW, time_s, 1.0) for time_s in moments]
+    queue = device.queue()
+    patient = make_patient(config, thorax, queue)
+    begun = [patient.start(VIEW, time_s, 1.0) for time_s in moments]
+    for picture, (found, rendering) in zip(wanted, begun, strict=True):
+        rendering.wait()
+        assert np.array_equal(found, picture)
+    queue.close()
+
+
 def test_motion_never_folds_tissue(motion):
     """The map from where tissue is seen to where it rests keeps orientation everywhere."""
     for time_s in np.linspace(0, FULL_BREATH_S * 2, 9):

@@ -144,6 +144,7 @@ class ImageChain:
             self.pulse = chain.pulse
         chain.hold(config, memory, pulse=pulse)
         chain.show(config, geometry)
+        self._device.finish()
         return chain.image
 
     def state(

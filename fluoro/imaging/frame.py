@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -82,9 +81,9 @@ class FrameHeader:
     pulse: bool = True
     exposure: Exposure | None = None
 
-    def stamped(self, stage: str) -> FrameHeader:
-        """A copy with the time of now for a stage."""
-        return replace(self, stamps_ns={**self.stamps_ns, stage: time.time_ns()})
+    def stamped(self, **times_ns: int) -> FrameHeader:
+        """A copy with Unix times [ns] by stage."""
+        return replace(self, stamps_ns={**self.stamps_ns, **times_ns})
 
     def frame(self, image: NDArray[np.float32]) -> FluoroFrame:
         """The frame of which this is the header."""

@@ -28,9 +28,9 @@ from typing import Any
 
 from fluoro.errors import DeviceError, OutputError
 from fluoro.paths import cache_dir, shader_dir
-from fluoro.rendering.cpu_threads import DISPATCHER
+from fluoro.rendering.cpu_threads import DISPATCHER, ThreadLibrary, open_thread_library
 
-__all__ = ["ONE_RAY_MODULES", "CpuKernel", "load_cpu_kernel"]
+__all__ = ["ONE_RAY_MODULES", "CpuKernel", "load_cpu_kernel", "load_thread_library"]
 
 log = logging.getLogger(__name__)
 
@@ -90,12 +90,16 @@ class CpuKernel:
     Attributes:
         dispatch: Runs it without the interpreter's lock; takes the groups along columns, rows and
             layers, the block of uniforms, and the number of threads.
+        row: Address of what works on one row, for a queue.
+        threads: What rows are shared among.
         layout: Byte offset and size of every uniform by name.
         size_bytes: Size of the block of uniforms.
         group_size: Threads of a group along columns, rows and layers.
     """
 
     dispatch: Any
+    row: Any
+    threads: ThreadLibrary
     layout: Mapping[str, tuple[int, int]]
     size_bytes: int
     group_size: tuple[int, int, int]
@@ -120,11 +124,17 @@ def load_cpu_kernel(module: str, entry: str, *, exact: bool) -> CpuKernel:
     library, layout = folder / f"{entry}-{key}.so", folder / f"{entry}-{key}.json"
     if not (library.is_file() and layout.is_file()):
         _build(module, entry, compiler, flags, library, layout)
-    return _open(library, layout, _load_dispatcher(compiler, folder))
+    return _open(library, layout, load_thread_library())
 
 
-def _load_dispatcher(compiler: str, folder: Path) -> Any:
-    """`fluoro_dispatch` of cpu_threads.py, one for all kernels of a cache folder."""
+def load_thread_library() -> ThreadLibrary:
+    """Compile the library of cpu_threads.py, or take it from the cache.
+
+    Raises:
+        DeviceError: No C++ compiler, or the compilation failed.
+        OutputError: The cache folder cannot be written.
+    """
+    compiler, folder = _find_compiler(), cache_dir() / "kernels"
     flags = (*COMMON_FLAGS, *FAST_FLAGS)
     parts = (DISPATCHER, *flags, _processor(), _compiler_version(compiler))
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
@@ -132,26 +142,10 @@ def _load_dispatcher(compiler: str, folder: Path) -> Any:
     if not library.is_file():
         with _scratch_beside(library) as scratch:
             _compile_library(compiler, flags, DISPATCHER, scratch / "dispatcher.cpp", library)
-    return _open_dispatcher(library)
+    return open_thread_library(library)
 
 
-@cache
-def _open_dispatcher(library: Path) -> Any:
-    try:
-        dispatch = ctypes.CDLL(str(library)).fluoro_dispatch
-    except (OSError, AttributeError) as error:
-        raise DeviceError(f"{library} is damaged ({error}): delete its folder") from None
-    dispatch.restype = None
-    dispatch.argtypes = [
-        ctypes.c_void_p,
-        *[ctypes.c_uint] * 3,
-        ctypes.c_void_p,
-        ctypes.c_int,
-    ]
-    return dispatch
-
-
-def _open(library: Path, layout: Path, dispatch: Any) -> CpuKernel:
+def _open(library: Path, layout: Path, threads: ThreadLibrary) -> CpuKernel:
     try:
         row = ctypes.cast(ctypes.CDLL(str(library)).fluoro_row, ctypes.c_void_p)
         offsets = json.loads(layout.read_text())
@@ -159,7 +153,9 @@ def _open(library: Path, layout: Path, dispatch: Any) -> CpuKernel:
     except (OSError, ValueError, AttributeError, KeyError) as error:
         raise DeviceError(f"{library} is damaged ({error}): delete its folder") from None
     return CpuKernel(
-        dispatch=partial(dispatch, row),
+        dispatch=partial(threads.dispatch, row),
+        row=row,
+        threads=threads,
         layout={name: (offset, size) for name, (offset, size) in offsets.items()},
         size_bytes=max(offset + size for offset, size in offsets.values()),
         group_size=tuple(group_size),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import struct
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,13 +13,16 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from typing_extensions import override
 
+from fluoro.errors import DeviceError
 from fluoro.rendering.cpu_compiler import (
     ONE_RAY_MODULES,
     RAY_LANES,
     CpuKernel,
     load_cpu_kernel,
+    load_thread_library,
 )
-from fluoro.rendering.devices import ComputeDevice, Threads, Uniform
+from fluoro.rendering.devices import ComputeDevice, Span, Threads, Uniform
+from fluoro.rendering.launch_queue import LaunchQueue
 
 __all__ = ["CpuDevice", "available_cores"]
 
@@ -70,12 +75,30 @@ class CpuDevice(ComputeDevice):
         *,
         exact: bool = False,
     ) -> None:
+        kernel, groups, block, workers = self.prepared(module, entry, threads, uniforms, exact)
+        kernel.dispatch(*groups, block, workers)
+
+    def prepared(
+        self,
+        module: str,
+        entry: str,
+        threads: Threads,
+        uniforms: Mapping[str, Uniform],
+        exact: bool,
+    ) -> tuple[CpuKernel, Threads, bytes, int]:
+        """What a dispatch takes: kernel, groups, block of uniforms, number of threads."""
         kernel = self._kernel(module, entry, exact)
-        block = _pack(kernel, uniforms)
-        groups = [-(-count // size) for count, size in zip(threads, kernel.group_size, strict=True)]
+        columns, rows, layers = (
+            -(-count // size) for count, size in zip(threads, kernel.group_size, strict=True)
+        )
         small = exact and threads[0] * threads[1] * threads[2] < SMALL_DISPATCH_THREADS
         one_thread = small or module in ONE_RAY_MODULES
-        kernel.dispatch(*groups, block, 1 if one_thread else self.workers)
+        workers = 1 if one_thread else self.workers
+        return kernel, (columns, rows, layers), _pack(kernel, uniforms), workers
+
+    @override
+    def queue(self) -> CpuQueue:
+        return CpuQueue(self)
 
     @override
     def close(self) -> None:
@@ -86,6 +109,56 @@ class CpuDevice(ComputeDevice):
         if key not in self._kernels:
             self._kernels[key] = load_cpu_kernel(module, entry, exact=exact)
         return self._kernels[key]
+
+
+class CpuQueue(LaunchQueue):
+    """Launches on threads of the queue's own, as many as the device's."""
+
+    def __init__(self, device: CpuDevice) -> None:
+        super().__init__(device)
+        self._cpu, self.workers = device, device.workers
+        self._threads = load_thread_library()
+        self._queue = self._threads.open_queue(self.workers)
+        if self._queue is None:
+            raise DeviceError("the system has no threads left for the renderer")
+        self._first = self._last = 0
+
+    @override
+    def _push(
+        self,
+        module: str,
+        entry: str,
+        threads: Threads,
+        uniforms: Mapping[str, Uniform],
+        exact: bool,
+    ) -> None:
+        kernel, groups, block, workers = self._cpu.prepared(module, entry, threads, uniforms, exact)
+        self._last = self._threads.push(
+            self._queue, kernel.row, *groups, block, len(block), workers
+        )
+
+    @override
+    def _mark(self) -> tuple[int, int]:
+        first, self._first = self._first + 1, self._last
+        return first, self._last
+
+    @override
+    def wait_for(self, mark: tuple[int, int]) -> Span:
+        first, last = mark
+        if last < first:  # nothing was launched
+            now_ns = time.time_ns()
+            return Span(begun_ns=now_ns, ended_ns=now_ns)
+        self._threads.wait(self._queue, last)
+        times = (ctypes.c_int64 * 2)()
+        self._threads.times(self._queue, first, last, times)
+        return Span(begun_ns=times[0], ended_ns=times[1])
+
+    @override
+    def close(self) -> None:
+        if self._queue is not None:
+            super().close()
+            self._threads.close_queue(self._queue)
+            self._queue = None
 
 
 def _pack(kernel: CpuKernel, uniforms: Mapping[str, Uniform]) -> bytes:

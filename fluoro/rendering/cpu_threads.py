@@ -5,11 +5,24 @@ balances its load: 0.8 to 1.5 ms later, of a picture's 10 and of an image chain'
 that waits is awake on a free processor within 0.05 ms.
 """
 
-__all__ = ["DISPATCHER"]
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fluoro.errors import DeviceError
+
+__all__ = ["DISPATCHER", "ThreadLibrary", "open_thread_library"]
 
 DISPATCHER = r"""
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
+#include <cstdint>
+#include <deque>
 #include <mutex>
 #include <pthread.h>
 #include <system_error>
@@ -105,6 +118,120 @@ struct Pool
     }
 };
 
+// A launch of a queue.
+struct Launch
+{
+    Row run;
+    unsigned columns, rows, total;
+    int threads;              // that may work on it
+    std::vector<char> globals;
+    uint64_t number;
+    std::atomic<unsigned> next{0};
+    int joined = 0, working = 0;
+
+    bool takes_one() const { return joined == 0 || (joined < threads && next < total); }
+
+    void work()
+    {
+        for (unsigned row = next++; row < total; row = next++)
+            run(columns, row % rows, row / rows, globals.data());
+    }
+};
+
+int64_t unix_ns()
+{
+    using namespace std::chrono;
+    return duration_cast<nanoseconds>(system_clock::now().time_since_epoch()).count();
+}
+
+// Launches that line up. The queue's threads work on the first one; who ends it begins the next.
+struct Queue
+{
+    static constexpr uint64_t kept = 4096;  // launches whose times are known
+    std::mutex lock;
+    std::condition_variable wake, ended;
+    std::deque<Launch*> launches;
+    std::vector<std::thread> threads;
+    bool closing = false;
+    uint64_t pushed = 0, done = 0;
+    int64_t begun_ns[kept], ended_ns[kept];
+
+    explicit Queue(int count)
+    {
+        try
+        {
+            for (int i = 0; i < count; i++)
+                threads.emplace_back([this] { serve(); });
+        }
+        catch (const std::system_error&)
+        {
+            if (threads.empty())
+                throw;
+        }
+    }
+
+    void serve()
+    {
+        std::unique_lock<std::mutex> held(lock);
+        for (;;)
+        {
+            wake.wait(held, [&] {
+                return closing || (!launches.empty() && launches.front()->takes_one());
+            });
+            if (launches.empty() || !launches.front()->takes_one())
+                return;
+            Launch* launch = launches.front();
+            if (launch->joined++ == 0)
+                begun_ns[launch->number % kept] = unix_ns();
+            launch->working++;
+            held.unlock();
+            launch->work();
+            held.lock();
+            if (--launch->working == 0)
+                end(launch);
+        }
+    }
+
+    void end(Launch* launch)
+    {
+        launches.pop_front();
+        ended_ns[launch->number % kept] = unix_ns();
+        done = launch->number;
+        delete launch;
+        ended.notify_all();
+        if (!launches.empty())
+            wake.notify_all();
+    }
+
+    uint64_t push(Launch* launch)
+    {
+        std::lock_guard<std::mutex> held(lock);
+        launch->number = ++pushed;
+        launches.push_back(launch);
+        if (launches.size() == 1)
+            wake.notify_all();
+        return launch->number;
+    }
+
+    void wait(uint64_t number)
+    {
+        std::unique_lock<std::mutex> held(lock);
+        ended.wait(held, [&] { return done >= number; });
+    }
+
+    ~Queue()
+    {
+        wait(pushed);
+        {
+            std::lock_guard<std::mutex> held(lock);
+            closing = true;
+        }
+        wake.notify_all();
+        for (std::thread& thread : threads)
+            thread.join();
+    }
+};
+
 Pool* pool = nullptr;  // never given back: its threads wait until the process ends
 
 // A child that was forked has none of its parent's threads.
@@ -127,5 +254,107 @@ extern "C" __attribute__((visibility("default"))) void fluoro_dispatch(
     else
         job.work();
 }
+
+// A queue with its own threads; null where the system has none.
+extern "C" __attribute__((visibility("default"))) void* fluoro_queue_open(int threads)
+{
+    try
+    {
+        return new Queue(threads);
+    }
+    catch (const std::system_error&)
+    {
+        return nullptr;
+    }
+}
+
+// Lines up a launch and returns its number; they count from 1.
+extern "C" __attribute__((visibility("default"))) uint64_t fluoro_queue_push(
+    Queue* queue, Row run, unsigned columns, unsigned rows, unsigned layers, const char* globals,
+    unsigned bytes, int threads)
+{
+    std::vector<char> block(globals, globals + bytes);
+    return queue->push(new Launch{run, columns, rows, rows * layers, threads, std::move(block)});
+}
+
+// Returns when the launch is done.
+extern "C" __attribute__((visibility("default"))) void fluoro_queue_wait(
+    Queue* queue, uint64_t number)
+{
+    queue->wait(number);
+}
+
+// When the first of some launches began, and the last one ended.
+extern "C" __attribute__((visibility("default"))) void fluoro_queue_times(
+    Queue* queue, uint64_t first, uint64_t last, int64_t* unix_ns)
+{
+    std::lock_guard<std::mutex> held(queue->lock);
+    unix_ns[0] = queue->begun_ns[first % Queue::kept];
+    unix_ns[1] = queue->ended_ns[last % Queue::kept];
+}
+
+// Ends the queue's threads once all launches are done.
+extern "C" __attribute__((visibility("default"))) void fluoro_queue_close(Queue* queue)
+{
+    delete queue;
+}
 """
 """C++ of the library that all kernels are dispatched through."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreadLibrary:
+    """The functions of `DISPATCHER`.
+
+    Attributes:
+        dispatch: Row function, groups along columns, rows and layers, block of uniforms, threads.
+        open_queue: Threads; gives a queue, or None where the system has no more threads.
+        push: Queue, then as `dispatch`, with the block's size before the threads; gives a number.
+        wait: Queue, number.
+        times: Queue, first and last number, two 64-bit integers to write to.
+        close_queue: Queue.
+    """
+
+    dispatch: Any
+    open_queue: Any
+    push: Any
+    wait: Any
+    times: Any
+    close_queue: Any
+
+
+@cache
+def open_thread_library(path: Path) -> ThreadLibrary:
+    """Load the compiled `DISPATCHER`.
+
+    Raises:
+        DeviceError: It is damaged.
+    """
+    try:
+        # what returns at once keeps the interpreter's lock, which takes longer to come back
+        waits, quick = ctypes.CDLL(str(path)), ctypes.PyDLL(str(path))
+        return _functions(waits, quick)
+    except (OSError, AttributeError) as error:
+        raise DeviceError(f"{path} is damaged ({error}): delete its folder") from None
+
+
+def _functions(waits: ctypes.CDLL, quick: ctypes.PyDLL) -> ThreadLibrary:
+    pointer, count, number = ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint64
+    groups = [pointer, *[count] * 3]
+    return ThreadLibrary(
+        dispatch=_typed(waits.fluoro_dispatch, [*groups, pointer, ctypes.c_int]),
+        open_queue=_typed(quick.fluoro_queue_open, [ctypes.c_int], pointer),
+        push=_typed(
+            quick.fluoro_queue_push,
+            [pointer, *groups, ctypes.c_char_p, count, ctypes.c_int],
+            number,
+        ),
+        wait=_typed(waits.fluoro_queue_wait, [pointer, number]),
+        times=_typed(quick.fluoro_queue_times, [pointer, number, number, pointer]),
+        close_queue=_typed(waits.fluoro_queue_close, [pointer]),
+    )
+
+
+def _typed(function: Any, arguments: list[Any], result: Any = None) -> Any:
+    function.argtypes, function.restype = arguments, result
+    return function

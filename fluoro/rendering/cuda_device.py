@@ -54,5 +54,19 @@ class CudaDevice(SlangDevice):
     def _pointer(self, array: Any) -> int:
         return int(array.data.ptr)
 
-    def _before(self) -> None:
-        self._cupy.cuda.get_current_stream().synchronize()
+    @override
+    def mark(self) -> Any:
+        event = self._cupy.cuda.Event(disable_timing=True)
+        event.record(self._cupy.cuda.Stream.null)
+        return event
+
+    @override
+    def wait_for(self, mark: Any) -> None:
+        mark.synchronize()
+
+    @override
+    def _order(self, encoder: Any) -> None:
+        """Launches are on the null stream, in order; what CuPy does on another one comes first."""
+        stream = self._cupy.cuda.get_current_stream()
+        if stream.ptr:
+            stream.synchronize()

@@ -9,19 +9,44 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fluoro.errors import InputError
 
-__all__ = ["ComputeDevice", "Uniform"]
+if TYPE_CHECKING:
+    from fluoro.rendering.launch_queue import LaunchQueue
+
+__all__ = ["ComputeDevice", "Span", "Ticket", "Uniform"]
 
 Uniform = Any
 """A Python int or float, a tuple of three of a kind, or an array of the device."""
 
 Threads = tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """When launches ran.
+
+    Attributes:
+        begun_ns: When the first one began, Unix time [ns].
+        ended_ns: When the last one ended, Unix time [ns].
+    """
+
+    begun_ns: int
+    ended_ns: int
+
+
+class Ticket:
+    """Stands for launches that may not be done; this one for launches that waited themselves."""
+
+    def wait(self) -> Span | None:
+        """Return when the launches are done: when they ran, if that is known."""
+        return None
 
 
 class ComputeDevice(ABC):
@@ -75,6 +100,18 @@ class ComputeDevice(ABC):
         Raises:
             DeviceError: The kernel does not compile or fails.
         """
+
+    def ticket(self) -> Ticket:
+        """Of the launches since the last ticket."""
+        return Ticket()
+
+    def finish(self) -> None:
+        """Return when the results of all launches can be read."""
+        self.ticket().wait()
+
+    @abstractmethod
+    def queue(self) -> LaunchQueue:
+        """The device for launches that line up instead of being waited for; close it first."""
 
     def texture(self, mu_zyx: NDArray[np.float32]) -> dict[str, Uniform]:
         """Values in a 3D texture and how it is sampled: uniforms `volume` and `trilinear`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from fluoro.config import Config
 from fluoro.geometry.projection import View
 from fluoro.physics.materials import Material, material
 from fluoro.rendering.contrast_renderer import ContrastFill, ContrastRenderer
-from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.devices import ComputeDevice, Span, Ticket
 from fluoro.rendering.material_renderer import MaterialProjector, MaterialRenderer
 from fluoro.rendering.moving_renderer import MovingRenderer
 from fluoro.rendering.renderer import DrrRenderer
@@ -22,10 +23,22 @@ from fluoro.volume.materials import Inclusion, MaterialVolume
 from fluoro.volume.motion import ThoraxMotion
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["PatientRenderer", "make_patient"]
+__all__ = ["PatientRenderer", "Rendering", "make_patient"]
 
 IODINE_KEV = 70.0
 """Photon energy of iodine's attenuation where the volume's own map has none [keV]."""
+
+
+class Rendering:
+    """A picture that is on its way."""
+
+    def __init__(self, ticket: Ticket, begun_ns: int) -> None:
+        self._ticket = ticket
+        self._span = Span(begun_ns=begun_ns, ended_ns=time.time_ns())
+
+    def wait(self) -> Span:
+        """Return when the picture is there: when it was rendered."""
+        return self._ticket.wait() or self._span
 
 
 class PatientRenderer:
@@ -39,8 +52,8 @@ class PatientRenderer:
     grid: VolumeGrid
     materials: tuple[Material, ...] = ()
 
-    def __init__(self, motion: ThoraxMotion | None) -> None:
-        self._motion = motion
+    def __init__(self, motion: ThoraxMotion | None, device: ComputeDevice) -> None:
+        self._motion, self._device = motion, device
 
     def render(self, view: View, time_s: float = 0.0, injected_s: float | None = None) -> Any:
         """One view at one moment.
@@ -54,6 +67,28 @@ class PatientRenderer:
             Line integrals, shape (height, width), or thicknesses [mm], shape (materials, height,
             width); float32 array of the device.
         """
+        integrals, rendering = self.start(view, time_s, injected_s)
+        rendering.wait()
+        return integrals
+
+    def start(
+        self, view: View, time_s: float = 0.0, injected_s: float | None = None
+    ) -> tuple[Any, Rendering]:
+        """Begin with a picture, behind those begun before; on a `LaunchQueue` without waiting.
+
+        Args:
+            view: As for `render`.
+            time_s: As for `render`.
+            injected_s: As for `render`.
+
+        Returns:
+            What `render` returns, not to be read yet, and what to wait for before.
+        """
+        begun_ns = time.time_ns()
+        integrals = self._picture(view, time_s, injected_s)
+        return integrals, Rendering(self._device.ticket(), begun_ns)
+
+    def _picture(self, view: View, time_s: float, injected_s: float | None) -> Any:
         since_s = None if injected_s is None else time_s - injected_s
         if self._motion is None:
             return self._render(view, since_s, ())
@@ -77,8 +112,8 @@ class _OneEnergy(PatientRenderer):
         bolus: Bolus | None,
         iodine_per_mm: float,
     ) -> None:
-        super().__init__(motion)
-        self._renderer, self._device, self.grid = renderer, renderer.device, volume.grid
+        super().__init__(motion, renderer.device)
+        self._renderer, self.grid = renderer, volume.grid
         self._iodine_per_mm = iodine_per_mm
         self._contrast = ContrastRenderer(bolus, self._device) if bolus else None
         self._moving = (
@@ -115,7 +150,7 @@ class _Materials(PatientRenderer):
     def __init__(
         self, renderer: MaterialRenderer, motion: ThoraxMotion | None, bolus: Bolus | None
     ) -> None:
-        super().__init__(motion)
+        super().__init__(motion, renderer.device)
         self._renderer, self.grid = renderer, renderer.grid
         self.materials = renderer.materials
         self._fill = ContrastFill(bolus, renderer.device) if bolus else None

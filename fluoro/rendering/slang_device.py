@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,11 +13,15 @@ from typing_extensions import override
 
 from fluoro.errors import DeviceError, InputError
 from fluoro.paths import shader_dir
-from fluoro.rendering.devices import ComputeDevice, Threads, Uniform
+from fluoro.rendering.devices import ComputeDevice, Span, Threads, Uniform
+from fluoro.rendering.launch_queue import LaunchQueue
 
 __all__ = ["SlangDevice", "as_bytes"]
 
 DEFINES = {"RAY_LANES": "1"}
+
+POLL_S = 5e-5
+"""How often a wait looks whether a launch is done."""
 
 
 class SlangDevice(ComputeDevice):
@@ -28,6 +33,7 @@ class SlangDevice(ComputeDevice):
     def __init__(self, device: Any) -> None:
         self._device = device
         self._kernels: dict[tuple[str, str, bool], Any] = {}
+        self._submitted = 0
 
     @override
     def launch(
@@ -39,13 +45,42 @@ class SlangDevice(ComputeDevice):
         *,
         exact: bool = False,
     ) -> None:
+        self.submit(module, entry, threads, uniforms, exact)
+        self.wait_for(self.mark())
+
+    def submit(
+        self,
+        module: str,
+        entry: str,
+        threads: Threads,
+        uniforms: Mapping[str, Uniform],
+        exact: bool,
+    ) -> None:
+        """Launch behind what was launched before, without waiting; keep the arrays until then."""
         kernel = self._kernel(module, entry, exact)
         values = {name: self._value(value) for name, value in uniforms.items()}
         import slangpy as spy
 
-        self._before()
-        kernel.dispatch(thread_count=spy.uint3(*threads), vars=values)
-        self._after()
+        encoder = self._device.create_command_encoder()
+        self._order(encoder)
+        kernel.dispatch(thread_count=spy.uint3(*threads), vars=values, command_encoder=encoder)
+        self._submitted = self._device.submit_command_buffer(encoder.finish())
+
+    def mark(self) -> Any:
+        """What `wait_for` knows everything by that was launched so far."""
+        return self._submitted
+
+    def wait_for(self, mark: Any) -> None:
+        """Return when what was launched before a mark is done.
+
+        slangpy's own ways to wait keep the interpreter's lock: nothing of Python would go on.
+        """
+        while not self._device.is_submit_finished(mark):
+            time.sleep(POLL_S)
+
+    @override
+    def queue(self) -> SlangQueue:
+        return SlangQueue(self)
 
     @override
     def texture(self, mu_zyx: NDArray[np.float32]) -> dict[str, Uniform]:
@@ -80,12 +115,9 @@ class SlangDevice(ComputeDevice):
         )
         return {"volume": texture, "trilinear": sampler}
 
-    def _before(self) -> None:
-        """Called before a dispatch."""
-
-    def _after(self) -> None:
-        """Called after a dispatch; returns when results are there."""
-        self._device.wait_for_idle()
+    def _order(self, encoder: Any) -> None:
+        """Have what is encoded next begin when all that was launched before is done."""
+        encoder.global_barrier()
 
     def _pointer(self, array: Any) -> int:
         raise NotImplementedError
@@ -128,6 +160,42 @@ class SlangDevice(ComputeDevice):
     def close(self) -> None:
         self._kernels.clear()
         self._device.close()
+
+
+class SlangQueue(LaunchQueue):
+    """Launches on the device's own command queue, in the order in which all queues launch."""
+
+    def __init__(self, device: SlangDevice) -> None:
+        super().__init__(device)
+        self._slang = device
+        self._begun_ns: int | None = None
+        self._ended_ns = 0
+
+    @override
+    def _push(
+        self,
+        module: str,
+        entry: str,
+        threads: Threads,
+        uniforms: Mapping[str, Uniform],
+        exact: bool,
+    ) -> None:
+        self._begun_ns = self._begun_ns or time.time_ns()
+        self._slang.submit(module, entry, threads, uniforms, exact)
+
+    @override
+    def _mark(self) -> tuple[int, Any]:
+        begun_ns, self._begun_ns = self._begun_ns or time.time_ns(), None
+        return begun_ns, self._slang.mark()
+
+    @override
+    def wait_for(self, mark: tuple[int, Any]) -> Span:
+        """As the base class has it; the span begins with the launch, or the last wait's end."""
+        begun_ns, launched = mark
+        self._slang.wait_for(launched)
+        begun_ns = max(begun_ns, self._ended_ns)
+        self._ended_ns = time.time_ns()
+        return Span(begun_ns=begun_ns, ended_ns=self._ended_ns)
 
 
 def as_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
