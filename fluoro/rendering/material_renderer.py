@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,12 +12,20 @@ from numpy.typing import ArrayLike, NDArray
 from fluoro.errors import InputError
 from fluoro.geometry.motions import rigid_motions
 from fluoro.geometry.projection import View
+from fluoro.rendering.cells import CellCopies
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.moving_renderer import knot_steps, node_uniforms
 from fluoro.rendering.packing import pack_motions, pack_views, x_never_leads
-from fluoro.rendering.renderer import check_volume, common_size, readable_in_pairs
+from fluoro.rendering.renderer import (
+    EXACT,
+    check_volume,
+    common_size,
+    copies_serve_joseph,
+    readable_in_pairs,
+)
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.materials import Inclusion, LabelledInclusion, MaterialVolume
+from fluoro.volume.volumes import MuVolume
 
 __all__ = ["MaterialProjector", "MaterialRenderer"]
 
@@ -46,9 +54,11 @@ class _Layer:
     material_count: int
     step_mm: float
 
-    def uniforms(self, views: Any) -> dict[str, Any]:
+    def uniforms(self, views: Any, copies: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What kernels take of the layer; of `copies`, where they do not read its samples."""
+        in_place = {"mu_per_mm": self.samples, "step_mm": self.step_mm}
         return {
-            "mu_per_mm": self.samples,
+            **(in_place if copies is None else copies),
             "size": self.grid.shape_xyz,
             "spacing_mm": tuple(float(edge) for edge in self.grid.spacing_xyz_mm),
             "views": views,
@@ -56,7 +66,6 @@ class _Layer:
             "mix": self.mix,
             "material_count": self.material_count,
             "first_plane": self.first_plane,
-            "step_mm": self.step_mm,
         }
 
 
@@ -69,7 +78,10 @@ class MaterialRenderer:
     labelled one (`LabelledInclusion`) one for all its materials.
 
     Args:
-        volume: Tissues and inclusions.
+        volume: Tissues and inclusions. On the CPU Joseph reads the tissues from exact copies of the
+            volume, of 4 bytes a voxel for each axis that leads a ray of some view so far; where
+            three do not fit in half of the memory left, it reads in place. Inclusions are read in
+            place.
         device: Where to render.
         projector: "march" or "joseph".
         step_mm: Longest step of "march" [mm]; None: half the smallest voxel edge, of each volume.
@@ -94,6 +106,7 @@ class MaterialRenderer:
         self.projector = projector
         self.materials = volume.materials
         self._layers = _layers(volume, device, step_mm)
+        self._cells = self._copies(volume.volume)
 
     def render(self, views: View | Sequence[View], out: Any = None) -> Any:
         """Thickness of each material [mm at its own density] of one view or a batch.
@@ -114,14 +127,14 @@ class MaterialRenderer:
         shape = planes if isinstance(views, View) else (len(batch), *planes)
         image = self.device.empty(shape) if out is None else self._checked("out", out, shape)
         for layer in self._layers:
-            across = self.projector == "joseph" and layer.grid.shape_xyz[0] > 1
-            across = across and all(x_never_leads(view, layer.grid) for view in batch)
+            cells = self._cells_of(layer)
             self._launch(
-                "drr_tissues",
+                "drr_cell_tissues" if cells else "drr_tissues",
                 "labels" if layer.labels else "tissues",
                 layer,
                 batch,
-                variant="joseph_across" if across else self.projector,
+                "cells" if cells else self._variant(layer, batch),
+                cells,
                 thicknesses=image,
                 plane_count=planes[0],
             )
@@ -160,9 +173,17 @@ class MaterialRenderer:
     def samples(self, layer: int) -> Any:
         """The voxels of the tissues (0) or of an inclusion, on the device, to be written to.
 
-        Attenuation, shares, or the labels of a labelled inclusion as floats.
+        Attenuation, shares, or the labels of a labelled inclusion as floats. From here on they are
+        read in place: copies would not have what is written.
         """
-        return self._layers[layer].samples
+        chosen = self._layers[layer]
+        if self._cells_of(chosen):
+            self._cells = None
+        return chosen.samples
+
+    def copies_bytes(self) -> int:
+        """Memory of the copies that have been made for views so far [bytes]."""
+        return self._cells.made_bytes() if self._cells else 0
 
     def render_derivatives(
         self, view: View, motions: NDArray[np.float64], weights: ArrayLike
@@ -193,11 +214,14 @@ class MaterialRenderer:
         )
         total, jacobian = self.device.empty(shape), self.device.empty((len(motions), *shape))
         for number, layer in enumerate(self._layers):
+            cells = self._cells_of(layer)
             self._launch(
-                "drr_tissues_jacobian",
+                "drr_cell_tissues_jacobian" if cells else "drr_tissues_jacobian",
                 "label_jacobian" if layer.labels else "jacobian",
                 layer,
                 [view],
+                "cells" if cells else self.projector,
+                cells,
                 weights=worth,
                 total=total,
                 jacobian=jacobian,
@@ -295,17 +319,37 @@ class MaterialRenderer:
         entry: str,
         layer: _Layer,
         batch: Sequence[View],
-        variant: str | None = None,
+        variant: str,
+        cells: CellCopies | None = None,
         **uniforms: Any,
     ) -> None:
         height, width = batch[0].height_px, batch[0].width_px
         views = self.device.to_device(pack_views(batch, layer.grid))
+        of_layer = layer.uniforms(views, cells.uniforms(batch) if cells else None)
         self.device.launch(
             module,
-            f"{entry}_{variant or self.projector}_{layer.ramp_count}",
+            f"{entry}_{variant}_{layer.ramp_count}",
             (-(-width // self.device.rays_per_thread), height, len(batch)),
-            {**layer.uniforms(views), "image_size": (width, height, len(batch)), **uniforms},
+            {**of_layer, "image_size": (width, height, len(batch)), **uniforms},
         )
+
+    def _variant(self, layer: _Layer, batch: Sequence[View]) -> str:
+        """The projector's fastest kernel that reads the layer in place."""
+        across = self.projector == "joseph" and layer.grid.shape_xyz[0] > 1
+        across = across and all(x_never_leads(view, layer.grid) for view in batch)
+        return "joseph_across" if across else self.projector
+
+    def _copies(self, volume: MuVolume) -> CellCopies | None:
+        """Of the tissues, for Joseph on the CPU where they fit."""
+        fit = copies_serve_joseph(self.grid, self.device, EXACT)
+        if self.projector != "joseph" or not fit:
+            return None
+        mu = self._layers[0].samples
+        return CellCopies(mu, volume.mu_zyx, self.grid, self.device, thickness=1, exact=True)
+
+    def _cells_of(self, layer: _Layer) -> CellCopies | None:
+        """Where the tissues are read from; inclusions are read in place."""
+        return self._cells if layer is self._layers[0] else None
 
     def _checked(self, name: str, array: Any, shape: tuple[int, ...]) -> Any:
         fits = self.device.owns(array) and array.shape == shape and array.dtype == np.float32

@@ -14,10 +14,19 @@ from fluoro.geometry.projection import View
 from fluoro.rendering.cells import CellCopies, bytes_of_cells, fits_in_cells
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.packing import pack_motions, pack_views, x_never_leads
+from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.memory import available_memory_bytes
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["DrrRenderer", "Projector", "check_volume", "common_size", "readable_in_pairs"]
+__all__ = [
+    "EXACT",
+    "DrrRenderer",
+    "Projector",
+    "check_volume",
+    "common_size",
+    "copies_serve_joseph",
+    "readable_in_pairs",
+]
 
 Projector = Literal["march", "joseph", "slab", "siddon"]
 PROJECTORS = ("march", "joseph", "slab", "siddon")
@@ -25,6 +34,8 @@ SLAB_PLANES = {"joseph": 1, "slab": 2}
 """Voxel planes that one sample stands for."""
 MAX_VOXELS = 2**31 - 1
 """Kernels index voxels with 32-bit integers."""
+ROOTS, EXACT = False, True
+"""Kinds of copies: of 16 bits a voxel, and of the voxels themselves (fluoro.rendering.cells)."""
 
 Size = tuple[int, int, int]
 """Columns, rows and views of a batch of pictures."""
@@ -306,21 +317,18 @@ class DrrRenderer:
     def _copies(self, volume: MuVolume) -> CellCopies | None:
         """For slab, and for Joseph on the CPU where they fit."""
         planes = SLAB_PLANES.get(self.projector)
-        if planes is None or (self.projector == "joseph" and not self._copies_serve_joseph()):
+        serve = self.projector != "joseph" or copies_serve_joseph(self.grid, self.device, ROOTS)
+        if planes is None or not serve:
             return None
         return CellCopies(self._mu, volume.mu_zyx, self.grid, self.device, thickness=planes)
 
     def _exact_copies(self, volume: MuVolume) -> CellCopies | None:
         """For Joseph's derivatives on the CPU, where they fit."""
-        if self.projector != "joseph" or not self._copies_serve_joseph(exact=True):
+        if self.projector != "joseph" or not copies_serve_joseph(
+            self.grid, self.device, ROOTS, EXACT
+        ):
             return None
         return CellCopies(self._mu, volume.mu_zyx, self.grid, self.device, thickness=1, exact=True)
-
-    def _copies_serve_joseph(self, *, exact: bool = False) -> bool:
-        shape, available = self.grid.shape_xyz, available_memory_bytes()
-        needed = bytes_of_cells(shape, 1) + (bytes_of_cells(shape, 1, exact=True) if exact else 0)
-        fit = available is None or 2 * needed <= available
-        return self.device.kind == "cpu" and fits_in_cells(shape, 1, exact=exact) and fit
 
     def _checked(self, out: Any, shape: tuple[int, ...]) -> Any:
         fits = self.device.owns(out) and out.shape == shape and out.dtype == np.float32
@@ -355,6 +363,22 @@ def check_volume(volume: MuVolume, projector: str, step_mm: float | None) -> Non
             f"the volume has {volume.mu_zyx.size} voxels, too many for projector 'slab': use "
             "joseph or march, or crop or resample it"
         )
+
+
+def copies_serve_joseph(grid: VolumeGrid, device: ComputeDevice, *kinds: bool) -> bool:
+    """Whether Joseph's method is to read copies: on the CPU, where they fit.
+
+    Args:
+        grid: Of the volume.
+        device: Where to render.
+        kinds: What may be made, each `ROOTS` or `EXACT`; all of it is to fit in half of the memory
+            left.
+    """
+    shape, available = grid.shape_xyz, available_memory_bytes()
+    needed = sum(bytes_of_cells(shape, 1, exact=exact) for exact in kinds)
+    fit = available is None or 2 * needed <= available
+    indexed = all(fits_in_cells(shape, 1, exact=exact) for exact in kinds)
+    return device.kind == "cpu" and indexed and fit
 
 
 def readable_in_pairs(mu_zyx: NDArray[np.float32]) -> NDArray[np.float32]:
