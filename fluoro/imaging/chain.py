@@ -38,6 +38,7 @@ from fluoro.imaging.field import (
 from fluoro.imaging.filters import beam_filters, filter_stages
 from fluoro.imaging.fir import focal_spot_taps, focal_spot_width_mm, taps_of
 from fluoro.imaging.frame_state import FrameState, state_of
+from fluoro.imaging.fused import StageRunner
 from fluoro.imaging.lag import lag_shares
 from fluoro.imaging.memory import FrameMemory
 from fluoro.imaging.scatter import (
@@ -79,12 +80,19 @@ class ImageChain:
         device: Where the line integrals lie and the kernels run.
         seed: Of the noise, 0 to 2**63 - 1.
         materials: Whose thicknesses come instead of line integrals, where `xray` is configured.
+        fused: Run neighbouring stages that look at no other pixel as one kernel: the same values
+            in fewer launches, and kernels that are compiled for this configuration alone.
     """
 
     def __init__(
-        self, device: ComputeDevice, seed: int, materials: Sequence[Material] = ()
+        self,
+        device: ComputeDevice,
+        seed: int,
+        materials: Sequence[Material] = (),
+        *,
+        fused: bool = False,
     ) -> None:
-        self._device = device
+        self._device, self._fused = device, fused
         self._beams = Beams(materials)
         self._seed_number, self._seed = seed, _words(seed)
         self._memory = FrameMemory(device)
@@ -133,6 +141,7 @@ class ImageChain:
             _words(frame_number),
             beam,
             self._beams.materials,
+            fused=self._fused,
         )
         if pulse or not memory.has("held"):
             chain.set_dose(config, made, pixel_spacing_mm, geometry)
@@ -144,6 +153,7 @@ class ImageChain:
             self.pulse = chain.pulse
         chain.hold(config, memory, pulse=pulse)
         chain.show(config, geometry)
+        chain.finish()
         self._device.finish()
         return chain.image
 
@@ -173,8 +183,10 @@ class _Run:
         frame: _Words,
         beam: Beam | None,
         materials: Sequence[Material],
+        *,
+        fused: bool,
     ) -> None:
-        self._device = device
+        self._device, self._runner = device, StageRunner(device, fused=fused)
         self._integrals, self._beam, self._materials = integrals, beam, materials
         self._gain: Any = None
         self._draw = {"seed": seed, "frame": frame}
@@ -188,8 +200,11 @@ class _Run:
         self._subtracted = False
 
     def _stage(self, name: str, **uniforms: Any) -> None:
-        shared = {"image": self.image, "image_size": self._size}
-        self._device.launch(name, name, self._size, {**shared, **uniforms}, exact=True)
+        self._runner.run(name, self.image, self._size, uniforms)
+
+    def finish(self) -> None:
+        """Run what waits to be put together with others."""
+        self._runner.finish()
 
     def _run_stage(self, stage: Stage) -> None:
         self._stage(stage.name, **self._on_device(stage))
@@ -249,9 +264,7 @@ class _Run:
         kept, fresh = memory.layers("held", 1)
         if pulse or fresh:
             memory.numbers.keep("held_subtracted", float(self._subtracted))
-            picture, self.image = self.image, kept
-            self._stage("copy_integrals", integrals=picture)
-            self.image = picture
+            self._stage("keep", kept=kept)
         else:
             self._stage("copy_integrals", integrals=kept)
             self._subtracted = memory.numbers.value("held_subtracted", 0.0) > 0
@@ -295,32 +308,38 @@ class _Run:
 
     def _run_packets(self, stage: Stage, module: str) -> None:
         """A stage whose threads carry a packet of pixels each."""
-        packets = -(-self._size[0] // self._device.rays_per_thread)
-        threads = (packets, self._size[1], 1)
-        shared = {"image": self.image, "image_size": self._size}
-        self._device.launch(
-            module, stage.name, threads, {**shared, **self._on_device(stage)}, exact=True
-        )
+        self._runner.run_packets(module, stage.name, self.image, self._size, self._on_device(stage))
 
     def _scatter(
         self, config: ScatterConfig, shaping: list[Stage], pixel_spacing_mm: float
     ) -> None:
         """Add what the shaped beam scatters, computed on cells of many pixels."""
+        block, cells = cell_grid(self._shape, most_cells(config))
         primary = self.image
+        with self._runner.aside():
+            received = self._scattered(config, shaping, block, cells, pixel_spacing_mm)
+        self.image = primary
+        self._run_stage(add_stage(config, received, cells, block, pixel_spacing_mm))
+
+    def _scattered(
+        self,
+        config: ScatterConfig,
+        shaping: list[Stage],
+        block: int,
+        cells: tuple[int, int],
+        pixel_spacing_mm: float,
+    ) -> Any:
+        """What each cell receives."""
         integrals = self._line_integrals()
         self.image = self._device.empty(self._shape)
         for stage in (source_stage(config, integrals, self._open_field, self._beam), *shaping):
             self._run_stage(stage)
-        block, cells = cell_grid(self._shape, most_cells(config))
         given_off, cell_mm = self._cell_sums(block, cells), block * pixel_spacing_mm
         if config.quality == "accurate":
-            received = spread_in_lines(
+            return spread_in_lines(
                 config, given_off, cell_mm, lambda stage: self._on_cells(stage, cells)
             )
-        else:
-            received = self._on_cells(spread_stage(config, given_off, cell_mm), cells)
-        self.image = primary
-        self._run_stage(add_stage(config, received, cells, block, pixel_spacing_mm))
+        return self._on_cells(spread_stage(config, given_off, cell_mm), cells)
 
     def _line_integrals(self) -> Any:
         """What scatter takes as so much water."""
@@ -433,6 +452,7 @@ class _Run:
 
     def _subtract(self, config: DsaConfig, memory: FrameMemory) -> None:
         """Gather the mask, take it away, trace the vessels, lay them over the picture."""
+        self.finish()  # whether a frame is subtracted or not, its other kernels are the same
         turn = dsa_turn(config, memory)
         if turn is None:
             return

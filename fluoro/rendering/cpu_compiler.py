@@ -29,8 +29,17 @@ from typing import Any
 from fluoro.errors import DeviceError, OutputError
 from fluoro.paths import cache_dir, shader_dir
 from fluoro.rendering.cpu_threads import DISPATCHER, ThreadLibrary, open_thread_library
+from fluoro.rendering.devices import KernelText
+from fluoro.rendering.uniforms import uniform_places
 
-__all__ = ["ONE_RAY_MODULES", "CpuKernel", "load_cpu_kernel", "load_thread_library"]
+__all__ = [
+    "FUSED_PIXELS",
+    "ONE_RAY_MODULES",
+    "RAY_LANES",
+    "CpuKernel",
+    "load_cpu_kernel",
+    "load_thread_library",
+]
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +48,9 @@ RAY_LANES = 16
 
 PIXELS_PER_GROUP = 16
 """Pixels of a row that one call of an image chain's kernel works on."""
+
+FUSED_PIXELS = 64
+"""Pixels of a row that each stage of a fused kernel goes through before the next stage does."""
 
 ONE_RAY_MODULES = {"drr_backproject", "drr_tissues_backproject"}
 """They scatter: one ray a thread, and one thread."""
@@ -49,6 +61,7 @@ DEFINES = {
     "GROUP_ROWS": "1",
     "PIXEL_GROUP_COLUMNS": str(PIXELS_PER_GROUP),
     "PIXEL_GROUP_ROWS": "1",
+    "FUSED_PIXELS": str(FUSED_PIXELS),
 }
 
 COMMON_FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-w", "-pthread", "-fvisibility=hidden")
@@ -105,11 +118,11 @@ class CpuKernel:
     group_size: tuple[int, int, int]
 
 
-def load_cpu_kernel(module: str, entry: str, *, exact: bool) -> CpuKernel:
-    """Compile entry point `entry` of shaders/`module`.slang, or take it from the cache.
+def load_cpu_kernel(module: str | KernelText, entry: str, *, exact: bool) -> CpuKernel:
+    """Compile an entry point, or take it from the cache.
 
     Args:
-        module: Name of the Slang file without its suffix.
+        module: Name of the Slang file in shaders/ without its suffix; or the kernel's text.
         entry: Name of the compute entry point.
         exact: Keep to IEEE arithmetic without contraction (the image chain), else reorder freely.
 
@@ -203,18 +216,24 @@ def _compiler_version(compiler: str) -> str:
     return done.stdout
 
 
-def _key(module: str, entry: str, compiler: str, flags: tuple[str, ...]) -> str:
+def _key(module: str | KernelText, entry: str, compiler: str, flags: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for source in sorted(shader_dir().glob("*.slang")):
         digest.update(source.name.encode() + source.read_bytes())
-    parts = (module, entry, DRIVER, INLINE_ALL, str(_defines(module)), *flags, _processor())
+    source_of = module.slang if isinstance(module, KernelText) else module
+    parts = (source_of, entry, DRIVER, INLINE_ALL, str(_defines(module)), *flags, _processor())
     for part in (*parts, version("slangpy"), _compiler_version(compiler)):
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()[:24]
 
 
 def _build(
-    module: str, entry: str, compiler: str, flags: tuple[str, ...], library: Path, layout: Path
+    module: str | KernelText,
+    entry: str,
+    compiler: str,
+    flags: tuple[str, ...],
+    library: Path,
+    layout: Path,
 ) -> None:
     log.info("compiling %s for this processor", entry)
     with _scratch_beside(library) as scratch:
@@ -255,7 +274,7 @@ def _compile_library(
     built.replace(library)
 
 
-def _defines(module: str) -> dict[str, str]:
+def _defines(module: str | KernelText) -> dict[str, str]:
     one_ray = {"RAY_LANES": "1", "ONE_THREAD": "1"} if module in ONE_RAY_MODULES else {}
     return DEFINES | one_ray
 
@@ -268,7 +287,9 @@ def _compile(command: list[str], entry: str) -> None:
         raise DeviceError(f"{command[0]} cannot compile kernel {entry}: {(errors or lines)[0]}")
 
 
-def _translate(module: str, entry: str, scratch: Path) -> tuple[str, dict[str, list[int]]]:
+def _translate(
+    module: str | KernelText, entry: str, scratch: Path
+) -> tuple[str, dict[str, list[int]]]:
     """C++ of one entry point, and the layout of uniforms and groups, from the Slang compiler."""
     import slangpy as spy
 
@@ -277,7 +298,7 @@ def _translate(module: str, entry: str, scratch: Path) -> tuple[str, dict[str, l
         type=spy.DeviceType.cpu,
         enable_hot_reload=False,
         compiler_options={
-            "include_paths": [shader_dir()],
+            "include_paths": [shader_dir(), scratch],
             "defines": _defines(module),
             "debug_info": spy.SlangDebugInfoLevel.none,
             "optimization": spy.SlangOptimizationLevel.maximal,
@@ -286,15 +307,28 @@ def _translate(module: str, entry: str, scratch: Path) -> tuple[str, dict[str, l
         },
     )
     try:
-        program = device.load_program(f"{module}.slang", [entry])
+        program = device.load_program(f"{_file_of(module, entry, scratch)}.slang", [entry])
         device.create_compute_kernel(program).dispatch(thread_count=spy.uint3(0, 0, 0))
-        meta = {p.name: [p.offset, p.type_layout.size] for p in program.layout.parameters}
+        places = uniform_places(program)
+        meta = {name: [place.offset, place.size] for name, place in places.items()}
         group = program.layout.entry_points[0].compute_thread_group_size
         meta["group_size"] = [group.x, group.y, group.z]
         (cpp,) = scratch.glob("*.cpp")
         return cpp.read_text(), meta
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, spy.SlangCompileError) as error:
         first = next((line for line in str(error).splitlines() if "error" in line), str(error))
-        raise DeviceError(f"Slang cannot compile {entry} of {module}.slang: {first}") from None
+        raise DeviceError(f"Slang cannot compile {entry} of {_named(module)}: {first}") from None
     finally:
         device.close()
+
+
+def _named(module: str | KernelText) -> str:
+    return f"{module}.slang" if isinstance(module, str) else str(module)
+
+
+def _file_of(module: str | KernelText, entry: str, scratch: Path) -> str:
+    """Name of the module's file, without suffix; a text is written to `scratch`."""
+    if isinstance(module, str):
+        return module
+    (scratch / f"{entry}.slang").write_text(module.slang)
+    return entry

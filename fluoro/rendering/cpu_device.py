@@ -15,18 +15,19 @@ from typing_extensions import override
 
 from fluoro.errors import DeviceError
 from fluoro.rendering.cpu_compiler import (
+    FUSED_PIXELS,
     ONE_RAY_MODULES,
     RAY_LANES,
     CpuKernel,
     load_cpu_kernel,
     load_thread_library,
 )
-from fluoro.rendering.devices import ComputeDevice, Span, Threads, Uniform
+from fluoro.rendering.devices import ComputeDevice, KernelText, Span, Threads, Uniform
 from fluoro.rendering.launch_queue import LaunchQueue
 
 __all__ = ["CpuDevice", "available_cores"]
 
-SMALL_DISPATCH_THREADS = 4096
+SMALL_DISPATCH_PIXELS = 4096
 """Pictures of fewer pixels are not worth starting operating-system threads for."""
 
 
@@ -43,11 +44,12 @@ class CpuDevice(ComputeDevice):
 
     kind = "cpu"
     rays_per_thread = RAY_LANES
+    fused_pixels = FUSED_PIXELS
 
     def __init__(self, workers: int = 0) -> None:
         self.workers = workers or available_cores()
         self.name = f"CPU, {self.workers} thread{'s' if self.workers > 1 else ''}"
-        self._kernels: dict[tuple[str, str, bool], CpuKernel] = {}
+        self._kernels: dict[tuple[str | KernelText, str, bool], CpuKernel] = {}
 
     @override
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]:
@@ -68,7 +70,7 @@ class CpuDevice(ComputeDevice):
     @override
     def launch(
         self,
-        module: str,
+        module: str | KernelText,
         entry: str,
         threads: Threads,
         uniforms: Mapping[str, Uniform],
@@ -80,7 +82,7 @@ class CpuDevice(ComputeDevice):
 
     def prepared(
         self,
-        module: str,
+        module: str | KernelText,
         entry: str,
         threads: Threads,
         uniforms: Mapping[str, Uniform],
@@ -91,7 +93,10 @@ class CpuDevice(ComputeDevice):
         columns, rows, layers = (
             -(-count // size) for count, size in zip(threads, kernel.group_size, strict=True)
         )
-        small = exact and threads[0] * threads[1] * threads[2] < SMALL_DISPATCH_THREADS
+        pixels = threads[0] * threads[1] * threads[2]
+        if isinstance(module, KernelText):
+            pixels *= FUSED_PIXELS
+        small = exact and pixels < SMALL_DISPATCH_PIXELS
         one_thread = small or module in ONE_RAY_MODULES
         workers = 1 if one_thread else self.workers
         return kernel, (columns, rows, layers), _pack(kernel, uniforms), workers
@@ -104,7 +109,7 @@ class CpuDevice(ComputeDevice):
     def close(self) -> None:
         self._kernels.clear()
 
-    def _kernel(self, module: str, entry: str, exact: bool) -> CpuKernel:
+    def _kernel(self, module: str | KernelText, entry: str, exact: bool) -> CpuKernel:
         key = (module, entry, exact)
         if key not in self._kernels:
             self._kernels[key] = load_cpu_kernel(module, entry, exact=exact)
@@ -126,7 +131,7 @@ class CpuQueue(LaunchQueue):
     @override
     def _push(
         self,
-        module: str,
+        module: str | KernelText,
         entry: str,
         threads: Threads,
         uniforms: Mapping[str, Uniform],

@@ -20,12 +20,26 @@ from fluoro.errors import InputError
 if TYPE_CHECKING:
     from fluoro.rendering.launch_queue import LaunchQueue
 
-__all__ = ["ComputeDevice", "Span", "Ticket", "Uniform"]
+__all__ = ["ComputeDevice", "KernelText", "Span", "Ticket", "Uniform"]
 
 Uniform = Any
 """A Python int or float, a tuple of three of a kind, or an array of the device."""
 
 Threads = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class KernelText:
+    """A kernel that is put together in Python.
+
+    Attributes:
+        slang: Its source; files of shaders/ can be included.
+    """
+
+    slang: str
+
+    def __str__(self) -> str:
+        return "a kernel put together"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +70,13 @@ class ComputeDevice(ABC):
         kind: "cpu", "cuda", "vulkan" or "metal".
         name: What a user would call it, e.g. the adapter's name.
         rays_per_thread: Neighbouring pixels of a row that one thread of a projector carries.
+        fused_pixels: The same of a kernel that is several stages of the image chain.
     """
 
     kind: str
     name: str
     rays_per_thread: int = 1
+    fused_pixels: int = 1
 
     @abstractmethod
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Any:
@@ -81,7 +97,7 @@ class ComputeDevice(ABC):
     @abstractmethod
     def launch(
         self,
-        module: str,
+        module: str | KernelText,
         entry: str,
         threads: Threads,
         uniforms: Mapping[str, Uniform],
@@ -91,10 +107,11 @@ class ComputeDevice(ABC):
         """Run an entry point and return when its results can be read.
 
         Args:
-            module: Slang file in shaders/, without suffix.
+            module: Slang file in shaders/, without suffix; or the kernel's text.
             entry: Compute entry point in it.
             threads: Number of threads along columns, rows and layers.
-            uniforms: Value of every uniform by name.
+            uniforms: Value of every uniform by name; of a member of a struct by `struct.member`,
+                and by `member` alone where the struct is called `stage`.
             exact: IEEE arithmetic without reordering or contraction, for equal photon counts.
 
         Raises:

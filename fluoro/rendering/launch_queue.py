@@ -13,7 +13,7 @@ from typing import Any
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from typing_extensions import override
 
-from fluoro.rendering.devices import ComputeDevice, Span, Threads, Ticket, Uniform
+from fluoro.rendering.devices import ComputeDevice, KernelText, Span, Threads, Ticket, Uniform
 
 __all__ = ["LaunchQueue"]
 
@@ -48,13 +48,14 @@ class LaunchQueue(ComputeDevice):
         self._device = device
         self.kind, self.name = device.kind, device.name
         self.rays_per_thread = device.rays_per_thread
+        self.fused_pixels = device.fused_pixels
         self._held: list[Any] = []
         self._open: set[QueueTicket] = set()
 
     @override
     def launch(
         self,
-        module: str,
+        module: str | KernelText,
         entry: str,
         threads: Threads,
         uniforms: Mapping[str, Uniform],
@@ -110,7 +111,7 @@ class LaunchQueue(ComputeDevice):
     @abstractmethod
     def _push(
         self,
-        module: str,
+        module: str | KernelText,
         entry: str,
         threads: Threads,
         uniforms: Mapping[str, Uniform],

@@ -13,12 +13,16 @@ from typing_extensions import override
 
 from fluoro.errors import DeviceError, InputError
 from fluoro.paths import shader_dir
-from fluoro.rendering.devices import ComputeDevice, Span, Threads, Uniform
+from fluoro.rendering.devices import ComputeDevice, KernelText, Span, Threads, Uniform
 from fluoro.rendering.launch_queue import LaunchQueue
+from fluoro.rendering.uniforms import nested, uniform_places
 
 __all__ = ["SlangDevice", "as_bytes"]
 
-DEFINES = {"RAY_LANES": "1"}
+DEFINES = {"RAY_LANES": "1", "FUSED_PIXELS": "1"}
+
+_Paths = dict[str, tuple[str, ...]]
+"""Where a kernel's uniforms are, by name: in which structs."""
 
 POLL_S = 5e-5
 """How often a wait looks whether a launch is done."""
@@ -32,13 +36,13 @@ class SlangDevice(ComputeDevice):
 
     def __init__(self, device: Any) -> None:
         self._device = device
-        self._kernels: dict[tuple[str, str, bool], Any] = {}
+        self._kernels: dict[tuple[str | KernelText, str, bool], tuple[Any, _Paths]] = {}
         self._submitted = 0
 
     @override
     def launch(
         self,
-        module: str,
+        module: str | KernelText,
         entry: str,
         threads: Threads,
         uniforms: Mapping[str, Uniform],
@@ -50,15 +54,15 @@ class SlangDevice(ComputeDevice):
 
     def submit(
         self,
-        module: str,
+        module: str | KernelText,
         entry: str,
         threads: Threads,
         uniforms: Mapping[str, Uniform],
         exact: bool,
     ) -> None:
         """Launch behind what was launched before, without waiting; keep the arrays until then."""
-        kernel = self._kernel(module, entry, exact)
-        values = {name: self._value(value) for name, value in uniforms.items()}
+        kernel, paths = self._kernel(module, entry, exact)
+        values = nested({name: self._value(each) for name, each in uniforms.items()}, paths)
         import slangpy as spy
 
         encoder = self._device.create_command_encoder()
@@ -132,13 +136,13 @@ class SlangDevice(ComputeDevice):
             return value
         return self._pointer(value)
 
-    def _kernel(self, module: str, entry: str, exact: bool) -> Any:
+    def _kernel(self, module: str | KernelText, entry: str, exact: bool) -> tuple[Any, _Paths]:
         key = (module, entry, exact)
         if key not in self._kernels:
             self._kernels[key] = self._compile(module, entry, exact)
         return self._kernels[key]
 
-    def _compile(self, module: str, entry: str, exact: bool) -> Any:
+    def _compile(self, module: str | KernelText, entry: str, exact: bool) -> tuple[Any, _Paths]:
         import slangpy as spy
 
         mode = spy.SlangFloatingPointMode.precise if exact else spy.SlangFloatingPointMode.fast
@@ -150,9 +154,10 @@ class SlangDevice(ComputeDevice):
         }
         try:
             session = self._device.create_slang_session(compiler_options=options)
-            program = session.load_program(f"{module}.slang", [entry])
-            return self._device.create_compute_kernel(program)
-        except RuntimeError as error:
+            program = _program(session, module, entry)
+            paths = {name: place.path for name, place in uniform_places(program).items()}
+            return self._device.create_compute_kernel(program), paths
+        except (RuntimeError, spy.SlangCompileError) as error:
             first = next((line for line in str(error).splitlines() if "error" in line), str(error))
             raise DeviceError(f"Slang cannot compile {entry} for {self.name}: {first}") from None
 
@@ -174,7 +179,7 @@ class SlangQueue(LaunchQueue):
     @override
     def _push(
         self,
-        module: str,
+        module: str | KernelText,
         entry: str,
         threads: Threads,
         uniforms: Mapping[str, Uniform],
@@ -196,6 +201,13 @@ class SlangQueue(LaunchQueue):
         begun_ns = max(begun_ns, self._ended_ns)
         self._ended_ns = time.time_ns()
         return Span(begun_ns=begun_ns, ended_ns=self._ended_ns)
+
+
+def _program(session: Any, module: str | KernelText, entry: str) -> Any:
+    if isinstance(module, str):
+        return session.load_program(f"{module}.slang", [entry])
+    loaded = session.load_module_from_source(entry, module.slang)
+    return session.link_program([loaded], [loaded.entry_point(entry)])
 
 
 def as_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:

@@ -1,0 +1,168 @@
+"""Stages of single pixels put together: one kernel that runs them one after the other.
+
+A stage that looks at no other pixel is a struct in shaders/<stage>.slang, its uniforms the members.
+Alone it has an entry point there; here the structs of several stages become one kernel's text. The
+values are those of the stages one by one, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from fluoro.rendering.devices import ComputeDevice, KernelText
+
+__all__ = ["FUSED_ENTRY", "PIXEL_STAGES", "StageRunner", "fused_kernel"]
+
+FUSED_ENTRY = "pixel_stages"
+"""Entry point of every kernel that is put together here."""
+
+PIXEL_STAGES = frozenset(
+    {
+        "attenuate",
+        "beer_lambert",
+        "collimator",
+        "copy_integrals",
+        "digitise",
+        "electronic_noise",
+        "gain_bias",
+        "heel",
+        "image_intensifier",
+        "inverse_square",
+        "keep",
+        "lag",
+        "logarithm",
+        "lookup",
+        "pixel_pattern",
+        "poisson",
+        "poisson_weighted",
+        "recursive_filter",
+        "scatter_add",
+        "scatter_source",
+        "sharpen",
+        "shutter",
+        "veiling_glare",
+        "window",
+    }
+)
+"""Stages that look at no other pixel of the picture. That others of its size are read at the same
+pixel, or a small one of cells, is no hindrance: they are complete before."""
+
+
+Uniforms = Mapping[str, Any]
+Size = tuple[int, int, int]
+"""Columns, rows, 1."""
+
+
+class StageRunner:
+    """Runs stages on pictures, one launch a stage, or one for neighbours that can be put together.
+
+    Args:
+        device: Where the pictures are.
+        fused: Let stages of single pixels wait for those that follow on the same picture. They
+            run when another stage comes, or at `finish`.
+    """
+
+    def __init__(self, device: ComputeDevice, *, fused: bool) -> None:
+        self._device, self._fused = device, fused
+        self._waiting: list[tuple[str, Uniforms]] = []
+        self._image: Any = None
+        self._size = (0, 0, 1)
+
+    def run(self, name: str, image: Any, size: Size, uniforms: Uniforms) -> None:
+        """A stage whose threads have a pixel each."""
+        if not (self._fused and name in PIXEL_STAGES):
+            self.finish()
+            self._launch(name, name, size, image, size, uniforms)
+            return
+        if image is not self._image:
+            self.finish()
+            self._image, self._size = image, size
+        self._waiting.append((name, uniforms))
+
+    def run_packets(
+        self, module: str, entry: str, image: Any, size: Size, uniforms: Uniforms
+    ) -> None:
+        """A stage whose threads carry a packet of pixels each."""
+        self.finish()
+        threads = (-(-size[0] // self._device.rays_per_thread), size[1], 1)
+        self._launch(module, entry, threads, image, size, uniforms)
+
+    def finish(self) -> None:
+        """Run the stages that wait."""
+        waiting, image, size = self._waiting, self._image, self._size
+        self._waiting, self._image = [], None
+        if len(waiting) == 1:
+            ((name, uniforms),) = waiting
+            self._launch(name, name, size, image, size, uniforms)
+        elif waiting:
+            threads = (-(-size[0] // self._device.fused_pixels), size[1], 1)
+            kernel = fused_kernel(tuple(name for name, _ in waiting))
+            self._launch(kernel, FUSED_ENTRY, threads, image, size, _together(waiting))
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Within it stages run that neither read nor write the picture that others wait for."""
+        kept = self._waiting, self._image, self._size
+        self._waiting, self._image = [], None
+        yield
+        self.finish()
+        self._waiting, self._image, self._size = kept
+
+    def _launch(
+        self,
+        module: str | KernelText,
+        entry: str,
+        threads: Size,
+        image: Any,
+        size: Size,
+        uniforms: Uniforms,
+    ) -> None:
+        shared = {"image": image, "image_size": size}
+        self._device.launch(module, entry, threads, {**shared, **uniforms}, exact=True)
+
+
+def _together(stages: list[tuple[str, Uniforms]]) -> dict[str, Any]:
+    """The stages' uniforms under the names that the kernel of them all has."""
+    together: dict[str, Any] = {}
+    for i, (_, uniforms) in enumerate(stages):
+        together.update(zip(_member_names(i, tuple(uniforms)), uniforms.values(), strict=True))
+    return together
+
+
+@cache
+def _member_names(stage: int, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"stage_{stage}.{name}" for name in names)
+
+
+@cache
+def fused_kernel(stages: tuple[str, ...]) -> KernelText:
+    """The kernel, entry point `FUSED_ENTRY`, that runs some of `PIXEL_STAGES` in order."""
+    files = [f'#include "{name}.slang"' for name in dict.fromkeys(stages)]
+    uniforms = [f"uniform {_struct(name)} stage_{i};" for i, name in enumerate(stages)]
+    runs = [f"    run(stage_{i}, packet, value);" for i in range(len(stages))]
+    lines = [
+        '#include "fused.slang"',
+        *files,
+        *uniforms,
+        '[shader("compute")]',
+        "[numthreads(GROUP_COLUMNS, GROUP_ROWS, 1)]",
+        f"void {FUSED_ENTRY}(uint3 thread: SV_DispatchThreadID)",
+        "{",
+        "    Packet packet = Packet::of(thread);",
+        "    if (packet.count == 0)",
+        "        return;",
+        "    float value[FUSED_PIXELS];",
+        "    packet.load(value);",
+        *runs,
+        "    packet.store(value);",
+        "}",
+    ]
+    return KernelText("\n".join(lines) + "\n")
+
+
+def _struct(stage: str) -> str:
+    """gain_bias: GainBias."""
+    return "".join(word.capitalize() for word in stage.split("_"))

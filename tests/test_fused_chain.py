@@ -1,0 +1,122 @@
+"""Stages put together to one kernel: the same bits, and nothing is compiled in a stream."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fluoro.config import ImageChainConfig
+from fluoro.errors import DeviceError
+from fluoro.geometry.carm import CarmGeometry
+from fluoro.imaging.chain import ImageChain
+from fluoro.imaging.fused import FUSED_ENTRY, PIXEL_STAGES, fused_kernel
+from fluoro.paths import shader_dir
+from fluoro.physics.tissues import tissue_map
+from fluoro.rendering.cpu_device import CpuDevice
+
+SHAPE = (20, 131)
+"""Two packets of pixels and a part of one in each row."""
+GEOMETRY = CarmGeometry(
+    source_to_detector_mm=1200.0,
+    source_to_isocenter_mm=800.0,
+    detector_width_px=SHAPE[1],
+    detector_height_px=SHAPE[0],
+    pixel_spacing_mm=1.0,
+)
+MATERIALS = tissue_map("soft_and_bone").materials
+BLADES = {"kind": "rectangle", "width_mm": 100.0, "height_mm": 15.0}
+PANEL: dict[str, Any] = {
+    "xray": {},
+    "inverse_square": True,
+    "heel_anode_side": "left",
+    "collimator": BLADES,
+    "scatter": {"grid_factor": 0.2},
+    "mtf": {"h_mm2": 0.5},
+    "lag": {},
+    "electronic_noise_photons": 2.0,
+    "pixel_gain_spread": 0.02,
+    "dead_pixel_fraction": 0.01,
+    "digitiser": {},
+    "recursive_filter_weight": 0.4,
+    "edge_enhancement": {"amount": 0.8, "sigma_mm": 1.0},
+    "lut": {"kind": "sigmoid"},
+    "shutter": {},
+}
+INTENSIFIER: dict[str, Any] = {
+    "wedge": {"side": "left", "thickness_mm": 2.0, "reach_mm": 40.0},
+    "bow_tie": {"thickness_mm": 2.0, "half_width_mm": 60.0},
+    "image_intensifier": {"diameter_mm": 110.0, "pin_cushion": 0.1, "vignetting": 0.2},
+    "veiling_glare": {},
+    "log": False,
+}
+SUBTRACTION: dict[str, Any] = {
+    "dsa": {"mask_frames": 2, "first_frame": 1, "roadmap": {"frames": 2}},
+    "pulse_rate_hz": 15.0,
+}
+CURVE: dict[str, Any] = {"lut": {"kind": "sigmoid"}}
+CONFIGS = {
+    "noise and window": {},
+    "flat panel": PANEL,
+    "image intensifier": INTENSIFIER,
+    "integrals": {
+        "beer_lambert": False,
+        "poisson": False,
+        "log": False,
+        "lut": {"kind": "sigmoid"},
+    },
+    "subtraction with pulses": SUBTRACTION,
+}
+FRAMES = 7
+
+
+def config_of(name: str) -> ImageChainConfig:
+    return ImageChainConfig.model_validate(CONFIGS[name])
+
+
+def seen(config: ImageChainConfig) -> np.ndarray:
+    """Line integrals, or thicknesses where there is a spectrum."""
+    values = np.random.default_rng(0).random((len(MATERIALS), *SHAPE)).astype(np.float32)
+    return 60 * values if config.xray else np.ascontiguousarray(6 * values[0])
+
+
+def pictures(device: Any, config: ImageChainConfig, *, fused: bool) -> list[np.ndarray]:
+    """Frames of a stream, every other one without a pulse where there are pulses."""
+    chain = ImageChain(device, 99, MATERIALS if config.xray else (), fused=fused)
+    given = device.to_device(seen(config))
+    return [
+        device.to_host(chain.apply(given, config, frame, 1.0, GEOMETRY, pulse=pulse)).copy()
+        for frame in range(FRAMES)
+        for pulse in [frame % 2 == 0 or config.pulse_rate_hz is None]
+    ]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_fused_stages_give_the_bits_of_the_stages_one_by_one(name):
+    config = config_of(name)
+    single, fused = (pictures(CpuDevice(), config, fused=fused) for fused in (False, True))
+    np.testing.assert_array_equal(single, fused)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_fused_stages_give_the_same_bits_on_other_devices(other, name):
+    config = config_of(name)
+    single, fused = (pictures(other, config, fused=fused) for fused in (False, True))
+    np.testing.assert_array_equal(single, fused)
+
+
+def test_the_stages_that_can_be_put_together_are_those_with_a_struct_of_their_own():
+    runs_alone = re.compile(r"^RUNS_ALONE\((\w+), (\w+)\)$", re.MULTILINE)
+    texts = {file.stem: file.read_text() for file in shader_dir().glob("*.slang")}
+    found = {stem: runs_alone.search(text) for stem, text in texts.items()}
+    assert {match[1] for match in found.values() if match} == PIXEL_STAGES
+    assert all(stem == match[1] for stem, match in found.items() if match)
+
+
+def test_a_kernel_that_does_not_compile_is_told_in_one_line(other):
+    for device in (CpuDevice(), other):
+        with pytest.raises(DeviceError, match=r"Slang cannot compile pixel_stages .*\S$") as raised:
+            device.launch(fused_kernel(("no_such_stage",)), FUSED_ENTRY, (1, 1, 1), {})
+        assert "\n" not in str(raised.value)
