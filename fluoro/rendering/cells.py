@@ -25,6 +25,9 @@ COUNTS = 65535**2
 bits, so that near 0 the steps are finest and at the top 2 / 65535 of the range."""
 MAX_CELLS = 2**31 - 1
 """Kernels index the copies with 32-bit integers."""
+BOX_BYTES, MAX_BOXES = 2**22, 64
+"""What a CPU thread makes in one piece: at least two large pages of memory, and in at most so many
+pieces, so that threads seldom touch a page for the first time together: each would clear it."""
 ORDERS = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
 """Axes (a, b, c) by leading axis, x first."""
 
@@ -124,18 +127,19 @@ class CellCopies:
         strides = (1, shape[0], shape[0] * shape[1])
         a, b, c = ORDERS[axis]
         columns, slabs = shape[b] + 2, -(-shape[a] // self.thickness)
+        elements = (columns, slabs, self._sizes[axis] // (slabs * columns))
+        box = self._box(elements)
+        threads = tuple(-(-count // part) for count, part in zip(elements, box, strict=True))
         self._device.launch(
             "make_cells",
             "make_exact_cells" if self._exact else "make_cells",
-            (
-                -(-columns // self._device.rays_per_thread),
-                slabs,
-                self._sizes[axis] // (slabs * columns),
-            ),
+            (threads[0], threads[1], threads[2]),
             {
                 "mu_per_mm": self._mu,
                 "sizes": (shape[a], shape[b], shape[c]),
                 "strides": (strides[a], strides[b], strides[c]),
+                "elements": elements,
+                "box": box,
                 "cells": self._cells,
                 "first_cell": self._first_cell[axis],
                 "thickness": self.thickness,
@@ -143,3 +147,11 @@ class CellCopies:
                 "counts_per_mu": 1.0 / self.count_per_mm,
             },
         )
+
+    def _box(self, elements: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Elements along b, a, c that a thread makes: on the CPU whole layers along c."""
+        if self._device.kind != "cpu":
+            return (1, 1, 1)
+        columns, slabs, layers = elements
+        wanted = max(BOX_BYTES // 4, columns * slabs * layers // MAX_BOXES)
+        return (columns, slabs, -(-wanted // (columns * slabs)))
