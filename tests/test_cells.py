@@ -96,6 +96,18 @@ def test_a_copy_of_several_boxes_is_that_of_one(monkeypatch):
         np.testing.assert_array_equal(made_elements(copies, axis), whole[axis])
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("shape", [(1, 5, 4), (7, 5, 4), (60, 3, 2)])
+def test_the_range_is_that_of_all_values(shape, threads):
+    values = np.random.default_rng(3).normal(size=shape).astype(np.float32)
+    for place in (0, -1):
+        values.ravel()[place] = 9.0
+        values.ravel()[place - 1] = -9.0
+        assert cells.value_range(values, threads) == (values.min(), values.max()) == (-9.0, 9.0)
+        values[:] = values.clip(-1.0, 1.0)
+    assert cells.value_range(values[::-1, :, ::2], threads) == (-1.0, 1.0)
+
+
 @projectors
 @pytest.mark.parametrize("pose", list(POSES))
 @pytest.mark.parametrize(

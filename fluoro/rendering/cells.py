@@ -8,17 +8,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.geometry.projection import View
+from fluoro.rendering.cpu_device import CpuDevice, available_cores
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.packing import leading_axes
 from fluoro.volume.grid import VolumeGrid
 
-__all__ = ["CellCopies", "bytes_of_cells", "cells_of_axis", "fits_in_cells", "held_values"]
+__all__ = [
+    "CellCopies",
+    "bytes_of_cells",
+    "cells_of_axis",
+    "fits_in_cells",
+    "held_values",
+    "value_range",
+]
 
 COUNTS = 65535**2
 """That the volume's range of attenuation is divided into; a voxel is stored as their root, in 16
@@ -28,6 +37,8 @@ MAX_CELLS = 2**31 - 1
 BOX_BYTES, MAX_BOXES = 2**22, 64
 """What a CPU thread makes in one piece: at least two large pages of memory, and in at most so many
 pieces, so that threads seldom touch a page for the first time together: each would clear it."""
+PARTS_PER_THREAD = 8
+"""Of a volume whose range is looked for: the last ones end together."""
 ORDERS = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
 """Axes (a, b, c) by leading axis, x first."""
 
@@ -56,6 +67,28 @@ def held_values(mu_per_mm: NDArray[np.float64], largest_per_mm: float) -> NDArra
     return np.asarray(np.floor(np.sqrt(mu_per_mm / count_per_mm) + 0.5) ** 2 * count_per_mm)
 
 
+def value_range(values: NDArray[np.float32], threads: int) -> tuple[float, float]:
+    """The smallest and the largest of values, any shape of three axes.
+
+    Both are looked for in one plane after the other, the second from the cache, and by several
+    threads: a volume of gigabytes that a file is mapped to is read at the memory's own rate.
+    """
+    parts = np.array_split(np.asarray(values), PARTS_PER_THREAD * threads)
+    with ThreadPoolExecutor(threads) as pool:
+        lowest, highest = np.concatenate(list(pool.map(_ranges, parts))).T
+    return float(lowest.min()), float(highest.max())
+
+
+def _ranges(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Smallest and largest value of each plane, shape (planes, 2)."""
+    ranges = [(plane.min(), plane.max()) for plane in planes]
+    return np.array(ranges, np.float32).reshape(-1, 2)
+
+
+def _threads(device: ComputeDevice) -> int:
+    return device.workers if isinstance(device, CpuDevice) else available_cores()
+
+
 class CellCopies:
     """The copies of one volume on one device.
 
@@ -80,9 +113,9 @@ class CellCopies:
     ) -> None:
         self._mu, self._grid, self._device = mu, grid, device
         self.thickness, self._exact = thickness, exact
-        low = 0.0 if exact else min(float(values.min()), 0.0)
-        self._low_per_mm = low
-        self.count_per_mm = 1.0 if exact else (float(values.max()) - low) / COUNTS or 1.0
+        lowest, highest = (0.0, COUNTS) if exact else value_range(values, _threads(device))
+        self._low_per_mm = min(lowest, 0.0)
+        self.count_per_mm = (highest - self._low_per_mm) / COUNTS or 1.0
         self._sizes = [
             cells_of_axis(grid.shape_xyz, axis, thickness, exact=exact) for axis in range(3)
         ]
