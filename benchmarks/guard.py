@@ -39,9 +39,12 @@ from benchmarks.harness.report import write_json
 from benchmarks.harness.scene import make_views, synthetic_volume
 from fluoro.errors import DeviceError, FluoroError
 from fluoro.imaging.fir import mtf_taps
+from fluoro.physics.tissues import TissueMapName, tissue_map
 from fluoro.rendering.cpu_device import CpuDevice
+from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.reference import clip_rays
 from fluoro.rendering.renderer import DrrRenderer
+from fluoro.volume.materials import MaterialVolume
 
 ROOT = Path(__file__).parents[1]
 STORED = ROOT / "benchmarks" / "results" / "guard.json"
@@ -53,6 +56,8 @@ NO_SLOWER = 1.0
 SAME_WORK = ("march", "joseph")
 VIEWS = ("PA", "LAO 45 CRA 30")
 ENERGIES = 5
+TISSUES: TissueMapName = "tissues"
+"""Whose materials Joseph separates."""
 
 Quotients = dict[str, float]
 
@@ -97,6 +102,10 @@ class Guard:
         slab = DrrRenderer(self.volume, device, projector="slab")
         siddon = DrrRenderer(self.volume, device, projector="siddon")
         center = self.volume.grid.center_xyz_mm
+        body = MaterialVolume(volume=self.volume, tissues=tissue_map(TISSUES))
+        materials = MaterialRenderer(body, device, projector="joseph")
+        shape = (len(body.materials), view.height_px, view.width_px)
+        worth = np.ones(shape, np.float32)
         return {
             "plain": self.plain(view_name),
             "march": lambda: march.render(view),
@@ -106,6 +115,8 @@ class Guard:
             "march jacobian": lambda: march.render_jacobian(view, center),
             "joseph jacobian": lambda: joseph.render_jacobian(view, center),
             "slab jacobian": lambda: slab.render_jacobian(view, center),
+            "joseph materials": lambda: materials.render(view),
+            "joseph materials jacobian": lambda: materials.render_jacobian(view, center, worth),
         }
 
     def chain_calls(self) -> dict[str, Callable[[], Any]]:

@@ -465,7 +465,7 @@ def test_chain_kernels_of_the_guard_do_the_chains_work(small_guard):
 
 def test_guard_measures_every_kernel_on_every_view(small_guard):
     found = small_guard.quotients(rounds=1)
-    assert len(found) == 7 * len(guard.VIEWS) + 3
+    assert len(found) == 9 * len(guard.VIEWS) + 3
     assert {"polychromatic", "poisson", "convolve"} < found.keys()
     assert all(quotient > 0 for quotient in found.values())
 

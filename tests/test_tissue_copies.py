@@ -151,6 +151,14 @@ def test_copies_are_made_for_the_views_and_serve_derivatives_too():
         np.testing.assert_array_equal(found, made.render(view))
 
 
+def test_other_devices_read_in_place_and_come_to_the_same(other):
+    volume = body()
+    view = volumes.view(POSES["all lead"], volume.volume.grid)
+    there = MaterialRenderer(volume, other, projector="joseph")
+    assert worst(other.to_host(there.render(view)), joseph(volume).render(view)) < RAMPS
+    assert there.copies_bytes() == 0
+
+
 def test_the_march_has_no_copies():
     volume = body()
     made = MaterialRenderer(volume, CpuDevice())
