@@ -68,6 +68,11 @@ STAGES: dict[str, dict[str, Any]] = {
 }
 INTENSIFIERS = ("veiling glare", "image intensifier")
 """Of another detector than a flat panel, which "whole chain" is."""
+BASES = {
+    "share_of_march": "march, three materials",
+    "share_of_joseph": "joseph, three materials",
+}
+"""What the chain's times are held against."""
 
 
 def main() -> None:
@@ -143,17 +148,18 @@ def medians(jobs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]
 
 
 def table(times: dict[str, float]) -> dict[str, Any]:
-    """Print and return the figures: times [ms], shares of the three-material march."""
-    base = times["march, three materials"]
+    """Print and return the figures: times [ms], shares of both ways through three materials."""
     bare = times["bare chain"]
     added = {name: times[name] - bare for name in STAGES}
-    for name, value in times.items():
-        if name not in STAGES:
-            print(f"| {name} | {value:.1f} | {100 * value / base:.1f} % |")
-    for name, value in added.items():
-        print(f"| + {name} | {value:.1f} | {100 * value / base:.1f} % |")
-    shares = {name: value / base for name, value in (times | added).items()}
-    return {"milliseconds": times, "added_milliseconds": added, "share_of_march": shares}
+    rows = {name: value for name, value in times.items() if name not in STAGES}
+    rows |= {f"+ {name}": value for name, value in added.items()}
+    for name, value in rows.items():
+        shares = [f"{100 * value / times[base]:.1f} %" for base in BASES.values()]
+        print(f"| {name} | {value:.1f} | {' | '.join(shares)} |")
+    figures: dict[str, Any] = {"milliseconds": times, "added_milliseconds": added}
+    for key, base in BASES.items():
+        figures[key] = {name: value / times[base] for name, value in (times | added).items()}
+    return figures
 
 
 if __name__ == "__main__":
