@@ -62,6 +62,8 @@ class ImageChainOp(Operator):
         self._chain, self._config, self._controls = chain, config, controls
         self._displays, self._meter, self._turn = displays, meter, turn
         self._masks, self._first_of_series = 0, config.dsa.first_frame if config.dsa else 0
+        self._state: ControlState | None = None
+        self._shown = config
         super().__init__(fragment, *args, **kwargs)
 
     def setup(self, spec: OperatorSpec) -> None:
@@ -106,8 +108,13 @@ class ImageChainOp(Operator):
     def _config_of(self, header: FrameHeader) -> ImageChainConfig:
         """The configuration of a frame; a mask that was asked for begins with it."""
         state = self._controls.snapshot()
-        if state.masks != self._masks:
-            self._masks, self._first_of_series = state.masks, header.number
+        if state is not self._state:
+            if state.masks != self._masks:
+                self._masks, self._first_of_series = state.masks, header.number
+            self._state, self._shown = state, self._controlled(state)
+        return self._shown
+
+    def _controlled(self, state: ControlState) -> ImageChainConfig:
         config = with_controls(self._config, state)
         if config.dsa is None:
             return config

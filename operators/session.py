@@ -42,6 +42,7 @@ from fluoro.volume.volumes import MuVolume
 from operators.dds import bag_trajectory, open_dds, open_pictures
 from operators.graph import FluoroApp, Parts
 from operators.holoviz import require_holoviz
+from operators.image_chain import with_controls
 from operators.monitor import StreamMonitor
 from operators.registration_parts import RegistrationParts, make_registration, optimiser_of
 from operators.split import SplitApp, SplitOptions
@@ -142,6 +143,7 @@ class _Session:
         self._pictures = open_pictures(config, self._isocenter_xyz_mm, self._geometry, stack)
         self._device = open_device(config.renderer.device, workers=config.renderer.workers)
         stack.callback(self._device.close)
+        self._controls = LiveControls.from_config(config)
         self._renderer, self._chain = self._prepared(stack)
         self._surfaces = self._make_surfaces()
         self._record = RunRecord(
@@ -151,7 +153,6 @@ class _Session:
             started_ns=started_ns,
         )
         self._monitor = StreamMonitor(self._record, self._target_fps(), self._device.name)
-        self._controls = LiveControls.from_config(config)
         self._sample = EvenSample(expected=config.run.frames)
         self._console, self._url = self._open_console(stack)
         self._folder = self._make_folder() if config.recorder.enabled else None
@@ -179,12 +180,13 @@ class _Session:
         for queue in (of_renderer, of_chain):
             stack.callback(queue.close)
         renderer = make_patient(config, self._volume, of_renderer)
-        chain = ImageChain(of_chain, self._seed, renderer.materials)
+        chain = ImageChain(of_chain, self._seed, renderer.materials, fused=True)
         view = self._geometry.view(self._trajectory(0.0), self._isocenter_xyz_mm)
         geometry = self._geometry
         injected_s = 0.0 if config.volume.contrast else None
         integrals = renderer.render(view, 0.1, injected_s)
-        chain.apply(integrals, config.image_chain, 0, geometry.pixel_spacing_mm, geometry)
+        shown = with_controls(config.image_chain, self._controls.snapshot())
+        chain.prepare(integrals, shown, geometry.pixel_spacing_mm, geometry)
         self._reporter.stage(what, 1.0)
         return renderer, chain
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fluoro.config import ImageChainConfig
+import operators.runtime  # noqa: F401  (before Holoscan)
+from fluoro.config import Config, ImageChainConfig
+from fluoro.console.controls import LiveControls
 from fluoro.errors import DeviceError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.chain import ImageChain
@@ -16,6 +18,7 @@ from fluoro.imaging.fused import FUSED_ENTRY, PIXEL_STAGES, fused_kernel
 from fluoro.paths import shader_dir
 from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.cpu_device import CpuDevice
+from operators.image_chain import with_controls
 
 SHAPE = (20, 131)
 """Two packets of pixels and a part of one in each row."""
@@ -53,7 +56,7 @@ INTENSIFIER: dict[str, Any] = {
     "log": False,
 }
 SUBTRACTION: dict[str, Any] = {
-    "dsa": {"mask_frames": 2, "first_frame": 1, "roadmap": {"frames": 2}},
+    "dsa": {"mask_frames": 1, "first_frame": 1, "roadmap": {"frames": 1}},
     "pulse_rate_hz": 15.0,
 }
 CURVE: dict[str, Any] = {"lut": {"kind": "sigmoid"}}
@@ -120,3 +123,53 @@ def test_a_kernel_that_does_not_compile_is_told_in_one_line(other):
         with pytest.raises(DeviceError, match=r"Slang cannot compile pixel_stages .*\S$") as raised:
             device.launch(fused_kernel(("no_such_stage",)), FUSED_ENTRY, (1, 1, 1), {})
         assert "\n" not in str(raised.value)
+
+
+class KernelSpy(CpuDevice):
+    """Knows which kernels were launched."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.kernels: set[tuple[Any, str]] = set()
+
+    def launch(self, module: Any, entry: str, *args: Any, **options: Any) -> None:
+        self.kernels.add((module, entry))
+        super().launch(module, entry, *args, **options)
+
+
+CONSOLE: list[dict[str, Any]] = [
+    {"dose_ngy": 3.0, "window_level": 1.0, "window_width": 2.0},
+    {"polarity": "bone_bright"},
+    {"magnification": 1.5},
+    {"pulse_rate_hz": 7.5},
+    {"mask_shift_x_px": 1.5},
+]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_stream_needs_no_kernel_that_was_not_prepared(name):
+    config, device = config_of(name), KernelSpy()
+    given = {"volume": {"phantom": "thorax"}, "pose_source": {"kind": "static"}}
+    document = {**given, "image_chain": CONFIGS[name]}
+    controls = LiveControls.from_config(Config.model_validate(document))
+    chain = ImageChain(device, 99, MATERIALS if config.xray else (), fused=True)
+    chain.prepare(seen(config), with_controls(config, controls.snapshot()), 1.0, GEOMETRY)
+    prepared = set(device.kernels)
+    for frame in range(4 * len(CONSOLE)):
+        if frame % 4 == 0:
+            controls.update(**CONSOLE[frame // 4])
+            shown = with_controls(config, controls.snapshot())
+            if shown.dsa:  # as where another mask is asked for
+                series = shown.dsa.model_copy(update={"first_frame": frame})
+                shown = shown.model_copy(update={"dsa": series})
+        chain.apply(seen(config), shown, frame, 1.0, GEOMETRY, pulse=frame % 2 == 0)
+    assert device.kernels == prepared
+
+
+def test_frames_after_preparing_are_those_of_a_chain_that_was_not_prepared():
+    config = config_of("subtraction with pulses")
+    chain = ImageChain(CpuDevice(), 99)
+    chain.prepare(seen(config), config, 1.0, GEOMETRY)
+    prepared = chain.apply(seen(config), config, 0, 1.0, GEOMETRY)
+    fresh = ImageChain(CpuDevice(), 99).apply(seen(config), config, 0, 1.0, GEOMETRY)
+    np.testing.assert_array_equal(prepared, fresh)

@@ -9,7 +9,7 @@ import numpy as np
 
 from fluoro.config import XrayConfig
 from fluoro.geometry.projection import View
-from fluoro.imaging.xray import Beams, transmission_stage
+from fluoro.imaging.xray import Beams, beam_uniforms, transmission_stage
 from fluoro.physics.tissues import TissueMapName, tissue_map
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.material_renderer import MaterialProjector, MaterialRenderer
@@ -38,7 +38,9 @@ def energies_call(device: ComputeDevice, size_px: int, energies: int) -> Callabl
     ramp = np.linspace(0.0, 100.0, len(materials) * size_px**2, dtype=np.float32)
     thicknesses = device.to_device(ramp.reshape(-1, size_px, size_px))
     image = device.empty((size_px, size_px))
-    stage = transmission_stage(beam, thicknesses, [], OPEN_FIELD, image, moments=False)
+    stage = transmission_stage(
+        beam_uniforms(beam, [], OPEN_FIELD), thicknesses, image, moments=False
+    )
     uniforms: dict[str, Any] = {"image": image, "image_size": (size_px, size_px, 1)}
     for name, value in stage.uniforms.items():
         uniforms[name] = device.to_device(value) if isinstance(value, np.ndarray) else value

@@ -19,7 +19,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.config import DsaConfig, ImageChainConfig, ScatterConfig
+from fluoro.config import (
+    BowTieConfig,
+    DsaConfig,
+    ImageChainConfig,
+    LutConfig,
+    MtfConfig,
+    ScatterConfig,
+    VeilingGlareConfig,
+    WedgeConfig,
+)
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.brightness import next_dose_ngy, roi_box
@@ -44,17 +53,20 @@ from fluoro.imaging.memory import FrameMemory
 from fluoro.imaging.scatter import (
     add_stage,
     cell_grid,
-    glare_stages,
+    glare_kernel,
+    line_uniforms,
     most_cells,
-    source_stage,
+    source_uniforms,
     spread_in_lines,
-    spread_stage,
+    spread_uniforms,
 )
+from fluoro.imaging.tables import Tables
 from fluoro.imaging.xray import (
     Beams,
+    beam_uniforms,
     detector_signal_of,
     open_field_of,
-    scatter_integrals_stage,
+    scatter_integral_uniforms,
     transmission_stage,
 )
 from fluoro.physics.beam import Beam
@@ -93,7 +105,7 @@ class ImageChain:
         fused: bool = False,
     ) -> None:
         self._device, self._fused = device, fused
-        self._beams = Beams(materials)
+        self._beams, self._tables = Beams(materials), Tables(device)
         self._seed_number, self._seed = seed, _words(seed)
         self._memory = FrameMemory(device)
         self.pulse = Pulse(dose_ngy=0.0)
@@ -141,6 +153,7 @@ class ImageChain:
             _words(frame_number),
             beam,
             self._beams.materials,
+            self._tables,
             fused=self._fused,
         )
         if pulse or not memory.has("held"):
@@ -156,6 +169,33 @@ class ImageChain:
         chain.finish()
         self._device.finish()
         return chain.image
+
+    def prepare(
+        self,
+        integrals: Any,
+        config: ImageChainConfig,
+        pixel_spacing_mm: float,
+        geometry: CarmGeometry | None = None,
+    ) -> None:
+        """Compile every kernel that frames of a stream need, and forget the frames before.
+
+        Other numbers in the configuration need no others: a window, a dose, a field, another rate
+        of pulses, another mask.
+
+        Args:
+            integrals: Of any frame, as `apply` takes them.
+            config: Of the stream.
+            pixel_spacing_mm: Pixel pitch [mm].
+            geometry: The detector and its distance, where a stage of the field needs them.
+
+        Raises:
+            InputError: A stage needs a geometry that is not given.
+        """
+        for number, pulse in enumerate(_rehearsal(config)):
+            self.apply(
+                integrals, _shortened(config), number, pixel_spacing_mm, geometry, pulse=pulse
+            )
+        self._memory, self.pulse = FrameMemory(self._device), Pulse(dose_ngy=0.0)
 
     def state(
         self, config: ImageChainConfig, frame_number: int, shape: tuple[int, int]
@@ -183,10 +223,12 @@ class _Run:
         frame: _Words,
         beam: Beam | None,
         materials: Sequence[Material],
+        tables: Tables,
         *,
         fused: bool,
     ) -> None:
-        self._device, self._runner = device, StageRunner(device, fused=fused)
+        self._device, self._tables = device, tables
+        self._runner = StageRunner(device, fused=fused)
         self._integrals, self._beam, self._materials = integrals, beam, materials
         self._gain: Any = None
         self._draw = {"seed": seed, "frame": frame}
@@ -207,13 +249,7 @@ class _Run:
         self._runner.finish()
 
     def _run_stage(self, stage: Stage) -> None:
-        self._stage(stage.name, **self._on_device(stage))
-
-    def _on_device(self, stage: Stage) -> dict[str, Any]:
-        return {
-            name: self._device.to_device(value) if isinstance(value, np.ndarray) else value
-            for name, value in stage.uniforms.items()
-        }
+        self._stage(stage.name, **stage.uniforms)
 
     def set_dose(
         self,
@@ -278,9 +314,9 @@ class _Run:
             return
         self._transmit(config, pixel_spacing_mm)
         if config.focal_spot_mm > 0:
-            self._blur(focal_spot_filter(config, pixel_spacing_mm, geometry))
-        shaping = field_stages(config, self._shape, geometry)
-        filters = filter_stages(config, self._shape, pixel_spacing_mm)
+            self._blur(self._tables.of(_focal_spot_blur, config, pixel_spacing_mm, geometry))
+        shaping = self._tables.of(field_stages, config, self._shape, geometry)
+        filters = self._tables.of(filter_stages, config, self._shape, pixel_spacing_mm)
         for stage in shaping if self._beam else (*shaping, *filters):
             self._run_stage(stage)
         if config.scatter:
@@ -299,16 +335,22 @@ class _Run:
             return
         weighs = config.poisson and config.xray.detector.kind == "energy_integrating"
         gain = self._device.empty(self._shape) if weighs else self.image
-        filters = beam_filters(config.wedge, config.bow_tie, self._shape, pixel_spacing_mm)
-        stage = transmission_stage(
-            self._beam, self._integrals, filters, self._open_field, gain, moments=weighs
+        beam = self._tables.of(
+            _beam_uniforms,
+            self._beam,
+            config.wedge,
+            config.bow_tie,
+            self._shape,
+            pixel_spacing_mm,
+            self._open_field,
         )
+        stage = transmission_stage(beam, self._integrals, gain, moments=weighs)
         self._run_packets(stage, "polychromatic")
         self._gain = gain if weighs else None
 
     def _run_packets(self, stage: Stage, module: str) -> None:
         """A stage whose threads carry a packet of pixels each."""
-        self._runner.run_packets(module, stage.name, self.image, self._size, self._on_device(stage))
+        self._runner.run_packets(module, stage.name, self.image, self._size, stage.uniforms)
 
     def _scatter(
         self, config: ScatterConfig, shaping: list[Stage], pixel_spacing_mm: float
@@ -330,23 +372,28 @@ class _Run:
         pixel_spacing_mm: float,
     ) -> Any:
         """What each cell receives."""
-        integrals = self._line_integrals()
+        source = {
+            "integrals": self._line_integrals(),
+            "open_field_photons": self._open_field,
+            **self._tables.of(source_uniforms, config, self._beam),
+        }
         self.image = self._device.empty(self._shape)
-        for stage in (source_stage(config, integrals, self._open_field, self._beam), *shaping):
+        for stage in (Stage("scatter_source", source), *shaping):
             self._run_stage(stage)
         given_off, cell_mm = self._cell_sums(block, cells), block * pixel_spacing_mm
         if config.quality == "accurate":
-            return spread_in_lines(
-                config, given_off, cell_mm, lambda stage: self._on_cells(stage, cells)
-            )
-        return self._on_cells(spread_stage(config, given_off, cell_mm), cells)
+            lines = self._tables.of(line_uniforms, config, cell_mm)
+            return spread_in_lines(lines, given_off, lambda stage: self._on_cells(stage, cells))
+        spread = self._tables.of(spread_uniforms, config, cell_mm)
+        return self._on_cells(Stage("scatter_spread", {"source": given_off, **spread}), cells)
 
     def _line_integrals(self) -> Any:
         """What scatter takes as so much water."""
         if self._beam is None:
             return self._integrals
         self.image = self._device.empty(self._shape)
-        self._run_stage(scatter_integrals_stage(self._materials, self._integrals))
+        weights = self._tables.of(scatter_integral_uniforms, self._materials)
+        self._stage("thickness_sum", thicknesses=self._integrals, **weights)
         return self.image
 
     def _on_cells(self, stage: Stage, shape: tuple[int, int]) -> Any:
@@ -363,9 +410,9 @@ class _Run:
     ) -> None:
         """What the detector makes of the photons: blur, the intensifier's light, lag."""
         if config.blur_sigma_mm > 0:
-            self._blur(blur_weights(config.blur_sigma_mm / pixel_spacing_mm))
+            self._blur(self._tables.of(_gaussian, config.blur_sigma_mm / pixel_spacing_mm))
         if config.mtf:
-            self._convolve(taps_of(config.mtf, pixel_spacing_mm))
+            self._convolve(self._tables.of(_transfer, config.mtf, pixel_spacing_mm))
         if config.image_intensifier:
             given = config.image_intensifier
             if given.pin_cushion > 0:
@@ -373,41 +420,37 @@ class _Run:
                 self._run_stage(pin_cushion_stage(given, source, self._shape, pixel_spacing_mm))
             self._run_stage(intensifier_stage(given, self._shape, pixel_spacing_mm))
         if config.veiling_glare:
-            self._run_stage(
-                glare_stages(
-                    config.veiling_glare,
-                    self._cell_sums,
-                    self._on_cells,
-                    self._shape,
-                    pixel_spacing_mm,
-                )
-            )
+            self._stray(config.veiling_glare, pixel_spacing_mm)
         if config.lag:
             trapped, fresh = memory.layers("lag", 4)
-            self._run_stage(
-                Stage("lag", {**lag_shares(config.lag), "trapped": trapped, "fresh": fresh})
-            )
+            shares = self._tables.of(lag_shares, config.lag)
+            self._stage("lag", trapped=trapped, fresh=fresh, **shares)
 
     def _cell_sums(self, block: int, cells: tuple[int, int]) -> Any:
         sums = Stage("block_sum", {"source": self.image, "source_size": self._size, "block": block})
         return self._on_cells(sums, cells)
 
-    def _convolve(self, taps: NDArray[np.float32]) -> None:
-        source, self.image = self.image, self._device.empty(self._shape)
-        uniforms = {"source": source, "taps": taps, "radius": len(taps) - 1}
-        self._run_packets(Stage("convolve", uniforms), "convolve")
+    def _stray(self, config: VeilingGlareConfig, pixel_spacing_mm: float) -> None:
+        """Light that strays far, computed on cells of many pixels."""
+        block, cells = cell_grid(self._shape)
+        kernel = self._tables.of(glare_kernel, config, block, pixel_spacing_mm)
+        uniforms = {"source": self._cell_sums(block, cells), **kernel}
+        self._stage(
+            "veiling_glare",
+            cells=self._on_cells(Stage("scatter_spread", uniforms), cells),
+            cells_size=(cells[1], cells[0], 1),
+            block=float(block),
+            fraction=float(config.fraction),
+        )
 
-    def _blur(self, weights: NDArray[np.float32]) -> None:
-        taps = self._device.to_device(weights)
+    def _convolve(self, taps: dict[str, Any]) -> None:
+        source, self.image = self.image, self._device.empty(self._shape)
+        self._run_packets(Stage("convolve", {"source": source, **taps}), "convolve")
+
+    def _blur(self, taps: dict[str, Any]) -> None:
         for along_rows in (1, 0):
             source, self.image = self.image, self._device.empty(self.image.shape)
-            self._stage(
-                "blur",
-                source=source,
-                weights=taps,
-                radius=len(weights) - 1,
-                along_rows=along_rows,
-            )
+            self._stage("blur", source=source, along_rows=along_rows, **taps)
 
     def read_out(self, config: ImageChainConfig) -> None:
         """Photons to a digital signal relative to the open field, and its logarithm."""
@@ -447,7 +490,8 @@ class _Run:
             self._subtract(config.dsa, memory)
         if config.edge_enhancement:
             sharp = self.image
-            self._blur(blur_weights(config.edge_enhancement.sigma_mm / pixel_spacing_mm))
+            sigma_px = config.edge_enhancement.sigma_mm / pixel_spacing_mm
+            self._blur(self._tables.of(_gaussian, sigma_px))
             self._stage("sharpen", source=sharp, amount=float(config.edge_enhancement.amount))
 
     def _subtract(self, config: DsaConfig, memory: FrameMemory) -> None:
@@ -483,11 +527,29 @@ class _Run:
             inverted=0 if bright_where_large else 1,
         )
         if config.lut:
-            curve = curve_table(config.lut)
-            self._run_stage(Stage("lookup", {"curve": curve, "last": len(curve) - 1}))
+            self._stage("lookup", **self._tables.of(_curve, config.lut))
         if config.shutter:
             place = required_geometry("shutter", geometry)
             self._run_stage(shutter_stage(config.shutter, config.collimator, self._shape, place))
+
+
+def _rehearsal(config: ImageChainConfig) -> list[bool]:
+    """Frames that need all kernels there are: True with a pulse, False between two.
+
+    With a roadmap: a mask, a frame whose vessels are traced, and one that they guide.
+    """
+    guided = config.dsa is not None and config.dsa.roadmap is not None
+    held = config.pulse_rate_hz is not None
+    return [True] * (3 if guided else 1) + [False] * held
+
+
+def _shortened(config: ImageChainConfig) -> ImageChainConfig:
+    """The configuration with a series that begins with frame 0, every part of it one frame."""
+    if config.dsa is None:
+        return config
+    roadmap = config.dsa.roadmap and config.dsa.roadmap.model_copy(update={"frames": 1})
+    once = {"first_frame": 0, "mask_frames": 1, "roadmap": roadmap}
+    return config.model_copy(update={"dsa": config.dsa.model_copy(update=once)})
 
 
 def _require_planes(shape: tuple[int, ...], materials: int) -> None:
@@ -511,6 +573,41 @@ def focal_spot_filter(
         config.focal_spot_mm, given.source_to_detector_mm, given.source_to_isocenter_mm
     )
     return focal_spot_taps(width_mm / pixel_spacing_mm)
+
+
+def _beam_uniforms(
+    beam: Beam,
+    wedge: WedgeConfig | None,
+    bow_tie: BowTieConfig | None,
+    shape: tuple[int, int],
+    pixel_spacing_mm: float,
+    open_field: float,
+) -> dict[str, Any]:
+    filters = beam_filters(wedge, bow_tie, shape, pixel_spacing_mm)
+    return beam_uniforms(beam, filters, open_field)
+
+
+def _focal_spot_blur(
+    config: ImageChainConfig, pixel_spacing_mm: float, geometry: CarmGeometry | None
+) -> dict[str, Any]:
+    return _taps(focal_spot_filter(config, pixel_spacing_mm, geometry), "weights")
+
+
+def _gaussian(sigma_px: float) -> dict[str, Any]:
+    return _taps(blur_weights(sigma_px), "weights")
+
+
+def _transfer(config: MtfConfig, pixel_spacing_mm: float) -> dict[str, Any]:
+    return _taps(taps_of(config, pixel_spacing_mm), "taps")
+
+
+def _taps(taps: NDArray[np.float32], name: str) -> dict[str, Any]:
+    return {name: taps, "radius": len(taps) - 1}
+
+
+def _curve(config: LutConfig) -> dict[str, Any]:
+    table = curve_table(config)
+    return {"curve": table, "last": len(table) - 1}
 
 
 def _words(number: int) -> _Words:

@@ -22,11 +22,12 @@ from fluoro.physics.tissues import is_tissue
 
 __all__ = [
     "Beams",
+    "beam_uniforms",
     "detector_signal_of",
     "filter_mu",
     "open_field_of",
     "response_of",
-    "scatter_integrals_stage",
+    "scatter_integral_uniforms",
     "spectrum_of",
     "transmission_stage",
 ]
@@ -121,31 +122,37 @@ def detector_signal_of(beam: Beam | None, kerma_ngy: float, pixel_spacing_mm: fl
     return float(beam.quanta_at_dose(kerma_ngy) * left[0]) * pixel_spacing_mm**2
 
 
+def beam_uniforms(beam: Beam, filters: Sequence[BeamFilter], open_field: float) -> dict[str, Any]:
+    """What a transmission takes of the beam and of filters in it: all that frames do not bring."""
+    uniforms: dict[str, Any] = {
+        "material_count": beam.mu_per_mm.shape[1],
+        "mu_per_mm": beam.mu_per_mm.astype(np.float32),
+        "weights": (open_field * beam.quadrature.weights).astype(np.float32),
+        "noise_weights": (open_field * beam.noise_weights).astype(np.float32),
+        "energy_count": len(beam.mu_per_mm),
+        "filter_count": len(filters),
+    }
+    if filters:
+        uniforms["filters"] = np.stack([each for _, each in filters])
+        uniforms["filter_mu"] = filter_mu(beam, filters).astype(np.float32)
+    return uniforms
+
+
 def transmission_stage(
-    beam: Beam,
-    thicknesses: Any,
-    filters: Sequence[BeamFilter],
-    open_field: float,
-    gain: Any,
-    *,
-    moments: bool,
+    uniforms: dict[str, Any], thicknesses: Any, gain: Any, *, moments: bool
 ) -> Stage:
-    """Expected signal behind the materials, and with `moments` what a quantum is worth there."""
-    maps = np.stack([each for _, each in filters]) if filters else gain
+    """Expected signal behind the materials, and with `moments` what a quantum is worth there.
+
+    Args:
+        uniforms: As `beam_uniforms` gives them.
+        thicknesses: Of the materials [mm], shape (materials, height, width).
+        gain: Of a quantum, written with `moments` alone, shape (height, width).
+        moments: Whether `gain` is wanted.
+    """
+    unused = {"filters": gain, "filter_mu": gain}
     return Stage(
         "polychromatic_moments" if moments else "polychromatic",
-        {
-            "thicknesses": thicknesses,
-            "material_count": beam.mu_per_mm.shape[1],
-            "mu_per_mm": beam.mu_per_mm.astype(np.float32),
-            "weights": (open_field * beam.quadrature.weights).astype(np.float32),
-            "noise_weights": (open_field * beam.noise_weights).astype(np.float32),
-            "energy_count": len(beam.mu_per_mm),
-            "filters": maps,
-            "filter_count": len(filters),
-            "filter_mu": filter_mu(beam, filters).astype(np.float32) if filters else gain,
-            "gain": gain,
-        },
+        {**unused, **uniforms, "thicknesses": thicknesses, "gain": gain},
     )
 
 
@@ -155,10 +162,7 @@ def filter_mu(beam: Beam, filters: Sequence[BeamFilter]) -> NDArray[np.float64]:
     return np.stack([each.mu_per_mm(energies) for each, _ in filters], axis=1)
 
 
-def scatter_integrals_stage(materials: Sequence[Material], thicknesses: Any) -> Stage:
-    """The materials' line integral at the energy at which scatter takes them as water."""
+def scatter_integral_uniforms(materials: Sequence[Material]) -> dict[str, Any]:
+    """What sums thicknesses up to the line integral that scatter takes as so much water."""
     mu = np.array([each.mu_per_mm(SCATTER_KEV) for each in materials], np.float32)
-    return Stage(
-        "thickness_sum",
-        {"thicknesses": thicknesses, "material_count": len(mu), "mu_per_mm": mu},
-    )
+    return {"material_count": len(mu), "mu_per_mm": mu}

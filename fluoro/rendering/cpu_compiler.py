@@ -18,7 +18,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -30,7 +30,7 @@ from fluoro.errors import DeviceError, OutputError
 from fluoro.paths import cache_dir, shader_dir
 from fluoro.rendering.cpu_threads import DISPATCHER, ThreadLibrary, open_thread_library
 from fluoro.rendering.devices import KernelText
-from fluoro.rendering.uniforms import uniform_places
+from fluoro.rendering.uniforms import UniformBlock, uniform_places
 
 __all__ = [
     "FUSED_PIXELS",
@@ -105,16 +105,14 @@ class CpuKernel:
             layers, the block of uniforms, and the number of threads.
         row: Address of what works on one row, for a queue.
         threads: What rows are shared among.
-        layout: Byte offset and size of every uniform by name.
-        size_bytes: Size of the block of uniforms.
+        uniforms: The block of uniforms.
         group_size: Threads of a group along columns, rows and layers.
     """
 
     dispatch: Any
     row: Any
     threads: ThreadLibrary
-    layout: Mapping[str, tuple[int, int]]
-    size_bytes: int
+    uniforms: UniformBlock
     group_size: tuple[int, int, int]
 
 
@@ -169,8 +167,7 @@ def _open(library: Path, layout: Path, threads: ThreadLibrary) -> CpuKernel:
         dispatch=partial(threads.dispatch, row),
         row=row,
         threads=threads,
-        layout={name: (offset, size) for name, (offset, size) in offsets.items()},
-        size_bytes=max(offset + size for offset, size in offsets.values()),
+        uniforms=UniformBlock({name: (offset, size) for name, (offset, size) in offsets.items()}),
         group_size=tuple(group_size),
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import struct
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -99,7 +98,7 @@ class CpuDevice(ComputeDevice):
         small = exact and pixels < SMALL_DISPATCH_PIXELS
         one_thread = small or module in ONE_RAY_MODULES
         workers = 1 if one_thread else self.workers
-        return kernel, (columns, rows, layers), _pack(kernel, uniforms), workers
+        return kernel, (columns, rows, layers), kernel.uniforms.pack(uniforms), workers
 
     @override
     def queue(self) -> CpuQueue:
@@ -164,27 +163,3 @@ class CpuQueue(LaunchQueue):
             super().close()
             self._threads.close_queue(self._queue)
             self._queue = None
-
-
-def _pack(kernel: CpuKernel, uniforms: Mapping[str, Uniform]) -> bytes:
-    """The block of uniforms as the kernel reads it."""
-    if uniforms.keys() != kernel.layout.keys():
-        raise KeyError(f"kernel wants {sorted(kernel.layout)}, got {sorted(uniforms)}")
-    block = bytearray(kernel.size_bytes)
-    for name, value in uniforms.items():
-        offset, size = kernel.layout[name]
-        raw = _bytes(value)
-        if len(raw) != size:
-            raise TypeError(f"uniform {name} takes {size} bytes, got {value!r}")
-        block[offset : offset + size] = raw
-    return bytes(block)
-
-
-def _bytes(value: Uniform) -> bytes:
-    if isinstance(value, np.ndarray):
-        return struct.pack("=Q", value.__array_interface__["data"][0])
-    if isinstance(value, tuple):
-        return b"".join(_bytes(part) for part in value)
-    if isinstance(value, float):
-        return struct.pack("=f", value)
-    return struct.pack("=I", value & 0xFFFFFFFF)

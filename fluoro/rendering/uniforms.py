@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["UniformPlace", "nested", "uniform_places"]
+import numpy as np
+
+__all__ = ["UniformBlock", "UniformPlace", "nested", "uniform_places"]
 
 ONLY_STAGE = "stage"
 """Uniform of a kernel that runs one stage (shaders/picture.slang): members by their own names."""
@@ -33,6 +36,55 @@ class UniformPlace:
         return last if len(self.path) == 1 or first == ONLY_STAGE else f"{first}.{last}"
 
 
+class UniformBlock:
+    """The memory that a kernel for the CPU reads its uniforms from.
+
+    Args:
+        layout: Byte offset and size of every uniform by name.
+    """
+
+    def __init__(self, layout: Mapping[str, tuple[int, int]]) -> None:
+        self._layout = dict(sorted(layout.items(), key=lambda item: item[1]))
+        self._formats: dict[str, struct.Struct] = {}
+
+    def pack(self, uniforms: Mapping[str, Any]) -> bytes:
+        """The block with a value for every uniform: numbers, three of a kind, NumPy arrays.
+
+        Raises:
+            KeyError: Other uniforms than the kernel's.
+            TypeError: A value of another size than the kernel's, or an integer beyond 32 bits.
+        """
+        if uniforms.keys() != self._layout.keys():
+            raise KeyError(f"kernel wants {sorted(self._layout)}, got {sorted(uniforms)}")
+        values: list[Any] = []
+        codes = " ".join([_add(values, uniforms[name]) for name in self._layout])
+        try:
+            return (self._formats.get(codes) or self._format(codes, uniforms)).pack(*values)
+        except struct.error as error:
+            raise TypeError(f"uniforms {sorted(uniforms)}: {error}") from None
+
+    def _format(self, codes: str, uniforms: Mapping[str, Any]) -> struct.Struct:
+        text, end = "=", 0
+        for (name, (offset, size)), code in zip(self._layout.items(), codes.split(), strict=True):
+            if struct.calcsize(f"={code}") != size:
+                raise TypeError(f"uniform {name} takes {size} bytes, got {uniforms[name]!r}")
+            text, end = f"{text}{offset - end}x{code}", offset + size
+        self._formats[codes] = struct.Struct(text)
+        return self._formats[codes]
+
+
+def _add(values: list[Any], value: Any) -> str:
+    """Add what stands for a value in the block; its code in a format."""
+    if isinstance(value, np.ndarray):
+        values.append(value.__array_interface__["data"][0])
+        return "Q"
+    if isinstance(value, tuple):
+        values.extend(value)
+        return "3f" if isinstance(value[0], float) else "3i"
+    values.append(value)
+    return "f" if isinstance(value, float) else "i"
+
+
 def uniform_places(program: Any) -> dict[str, UniformPlace]:
     """The uniforms of a compiled program by the names that callers use."""
     found = (place for each in program.layout.parameters for place in _leaves(each, (), 0))
@@ -49,8 +101,8 @@ def nested(values: Mapping[str, Any], paths: Mapping[str, tuple[str, ...]]) -> d
     for name, value in values.items():
         *structs, last = paths[name]
         inner = found
-        for struct in structs:
-            inner = inner.setdefault(struct, {})
+        for each in structs:
+            inner = inner.setdefault(each, {})
         inner[last] = value
     return found
 
