@@ -29,6 +29,8 @@ __all__ = ["ImageChainOp"]
 class ImageChainOp(Operator):
     """Waits for a rendering, applies the image chain with the console's dose, window and polarity.
 
+    On a device with one order of launches, the chain's line up behind the rendering at once.
+
     Ports:
         integrals (in): tensor (height, width) float32, line integrals; or (materials, height,
             width), thicknesses [mm], where the chain has a beam; as metadata the rendering that
@@ -61,6 +63,7 @@ class ImageChainOp(Operator):
     ) -> None:
         self._chain, self._config, self._controls = chain, config, controls
         self._displays, self._meter, self._turn = displays, meter, turn
+        self._in_order = chain.device.one_order
         self._masks, self._first_of_series = 0, config.dsa.first_frame if config.dsa else 0
         self._state: ControlState | None = None
         self._shown = config
@@ -78,10 +81,11 @@ class ImageChainOp(Operator):
     ) -> None:
         """Make one picture."""
         integrals = as_array(input_.receive("integrals"))
-        header = self._rendered(header_of(self))
-        config = self._config_of(header)
-        geometry = header.geometry
-        image = self._chain.apply(
+        header = header_of(self)
+        in_order, config, geometry = self._in_order, self._config_of(header), header.geometry
+        if not in_order:
+            header = self._rendered(header)
+        image = self._chain.start(
             integrals,
             config,
             header.number,
@@ -89,6 +93,9 @@ class ImageChainOp(Operator):
             geometry,
             pulse=header.pulse,
         )
+        if in_order:
+            header = self._rendered(header)
+        self._chain.finish()
         exposure = self._meter.add(self._chain.pulse, config, geometry, is_pulse=header.pulse)
         header = replace(header.stamped(chain_end=time.time_ns()), exposure=exposure)
         emit(self, output, "record", image, header)

@@ -104,7 +104,7 @@ class ImageChain:
         *,
         fused: bool = False,
     ) -> None:
-        self._device, self._fused = device, fused
+        self.device, self._fused = device, fused
         self._beams, self._tables = Beams(materials), Tables(device)
         self._seed_number, self._seed = seed, _words(seed)
         self._memory = FrameMemory(device)
@@ -141,13 +141,35 @@ class ImageChain:
         Raises:
             InputError: A stage needs a geometry that is not given.
         """
+        image = self.start(integrals, config, frame_number, pixel_spacing_mm, geometry, pulse=pulse)
+        self.finish()
+        return image
+
+    def finish(self) -> None:
+        """Return when the pictures that were begun are there."""
+        self.device.finish()
+
+    def start(
+        self,
+        integrals: Any,
+        config: ImageChainConfig,
+        frame_number: int,
+        pixel_spacing_mm: float,
+        geometry: CarmGeometry | None = None,
+        *,
+        pulse: bool = True,
+    ) -> Any:
+        """Begin with the picture of one frame: `apply` without the wait on a `LaunchQueue`.
+
+        Takes what `apply` takes and returns what it returns, not to be read before `finish`.
+        """
         memory = self._memory
         memory.begin(integrals.shape[-2:], frame_number, config)
         made, config = pulse_of(config, memory.numbers, geometry)
         beam = self._beams.beam(config.xray) if config.xray else None
         _require_planes(integrals.shape, len(self._beams.materials) if beam else 0)
         chain = _Run(
-            self._device,
+            self.device,
             integrals,
             self._seed,
             _words(frame_number),
@@ -167,7 +189,6 @@ class ImageChain:
         chain.hold(config, memory, pulse=pulse)
         chain.show(config, geometry)
         chain.finish()
-        self._device.finish()
         return chain.image
 
     def prepare(
@@ -195,7 +216,7 @@ class ImageChain:
             self.apply(
                 integrals, _shortened(config), number, pixel_spacing_mm, geometry, pulse=pulse
             )
-        self._memory, self.pulse = FrameMemory(self._device), Pulse(dose_ngy=0.0)
+        self._memory, self.pulse = FrameMemory(self.device), Pulse(dose_ngy=0.0)
 
     def state(
         self, config: ImageChainConfig, frame_number: int, shape: tuple[int, int]
@@ -208,7 +229,7 @@ class ImageChain:
             shape: Of its picture (height, width).
         """
         continues = self._memory.continues(shape, frame_number)
-        memory = self._memory if continues else FrameMemory(self._device)
+        memory = self._memory if continues else FrameMemory(self.device)
         return state_of(memory, config, frame_number, self._seed_number)
 
 

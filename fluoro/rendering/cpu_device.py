@@ -44,6 +44,7 @@ class CpuDevice(ComputeDevice):
     kind = "cpu"
     rays_per_thread = RAY_LANES
     fused_pixels = FUSED_PIXELS
+    one_order = False
 
     def __init__(self, workers: int = 0) -> None:
         self.workers = workers or available_cores()

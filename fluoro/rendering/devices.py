@@ -71,12 +71,14 @@ class ComputeDevice(ABC):
         name: What a user would call it, e.g. the adapter's name.
         rays_per_thread: Neighbouring pixels of a row that one thread of a projector carries.
         fused_pixels: The same of a kernel that is several stages of the image chain.
+        one_order: Whether the launches of all queues run in the order in which they are launched.
     """
 
     kind: str
     name: str
     rays_per_thread: int = 1
     fused_pixels: int = 1
+    one_order: bool = True
 
     @abstractmethod
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Any:

@@ -47,7 +47,7 @@ class LaunchQueue(ComputeDevice):
     def __init__(self, device: ComputeDevice) -> None:
         self._device = device
         self.kind, self.name = device.kind, device.name
-        self.rays_per_thread = device.rays_per_thread
+        self.rays_per_thread, self.one_order = device.rays_per_thread, device.one_order
         self.fused_pixels = device.fused_pixels
         self._held: list[Any] = []
         self._open: set[QueueTicket] = set()
