@@ -386,7 +386,7 @@ def broken_at(number, error):
     [
         (PoseSourceOp, "_header", ValueError("the poses ran out")),
         (DrrRenderer, "render", DeviceError("the device is lost")),
-        (ImageChain, "apply", RuntimeError("the chain broke")),
+        (ImageChain, "start", RuntimeError("the chain broke")),
         (NpyStream, "write", OutputError("frames.npy: cannot be written: No space left")),
         (Console, "show", KeyError("the console broke")),
         (StreamMonitor, "add", MemoryError("no memory is left")),
@@ -446,7 +446,7 @@ def test_nothing_is_left_behind(document, monkeypatch, fails):
     run_small(document(console={"enabled": True}))  # what libraries keep for good
     before = leftovers()
     if fails:
-        calls_before(monkeypatch, ImageChain, "apply", broken_at(5, ValueError("broken")))
+        calls_before(monkeypatch, ImageChain, "start", broken_at(5, ValueError("broken")))
         with pytest.raises(ValueError, match="broken"):
             run_small(document(console={"enabled": True}))
     else:
