@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
 
 from fluoro.config import BallInclusion, InclusionConfig, LabelInclusion, RodInclusion
 from fluoro.errors import InputError
@@ -194,6 +193,8 @@ def _axes_along(z: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _take_out(mu: NDArray[np.float32], grid: VolumeGrid, each: AnyInclusion) -> None:
     """Scale the voxels within the inclusion's box by what it leaves of them."""
+    from scipy.ndimage import map_coordinates
+
     corners = np.array(np.meshgrid(*([-0.5, n - 0.5] for n in each.grid.shape_xyz))).reshape(3, -1)
     placed = each.grid.world_from_index @ np.vstack([corners, np.ones(8)])
     index = (grid.index_from_world @ placed)[:3]

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError, OutputError
 
 __all__ = ["ImageInfo", "ItkFile"]
 
-sitk: Any = SimpleITK
-"""SimpleITK has no type hints."""
+
+def _simple_itk() -> Any:
+    """SimpleITK, which has no type hints, imported when a file is opened."""
+    import SimpleITK as sitk
+
+    return sitk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,7 @@ class ItkFile:
     """
 
     def __init__(self, path: Path, image_io: str) -> None:
+        sitk = _simple_itk()
         sitk.ProcessObject.GlobalWarningDisplayOff()
         self._path = path
         self._alias = _Alias(path) if path.name.lower().endswith(".nii.gz") else None
@@ -74,7 +78,7 @@ class ItkFile:
             InputError: SimpleITK cannot read them.
         """
         try:
-            return np.asarray(sitk.GetArrayFromImage(self._reader.Execute()))
+            return np.asarray(_simple_itk().GetArrayFromImage(self._reader.Execute()))
         except (RuntimeError, MemoryError) as error:
             raise InputError(f"{self._path}: cannot be read: {_telling_line(error)}") from None
 
@@ -103,7 +107,7 @@ class _Alias:
 
 def _info(reader: Any) -> ImageInfo:
     axes = reader.GetDimension()
-    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    kind = _simple_itk().GetPixelIDValueAsString(reader.GetPixelID())
     return ImageInfo(
         size=tuple(reader.GetSize()),
         spacing_mm=tuple(reader.GetSpacing()),

@@ -13,13 +13,16 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from fluoro.errors import InputError
 from fluoro.volume.grid import VolumeGrid
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 __all__ = ["Resampling", "cropped_grid", "index_box"]
 
@@ -147,6 +150,8 @@ def _resampled_grid(grid: VolumeGrid, spacing_xyz_mm: tuple[float, float, float]
 
 def _weights(n_in: int, n_out: int, ratio: float) -> sparse.csr_array:
     """Matrix (n_out, n_in) along one axis; `ratio` is the new voxel's edge in old ones."""
+    from scipy import sparse
+
     centers = np.asarray((n_in - 1) / 2 + (np.arange(n_out) - (n_out - 1) / 2) * ratio, np.float64)
     low = np.clip(centers - ratio / 2, -0.5, n_in - 0.5)
     high = np.clip(centers + ratio / 2, -0.5, n_in - 0.5)
