@@ -68,6 +68,19 @@ def test_importing_fluoro_loads_nothing_else(tmp_path):
     assert ours == ["fluoro", "fluoro.compat", "fluoro.compat.lazy"]
 
 
+def test_what_renders_a_cached_volume_loads_nothing_that_reads_or_makes_one(tmp_path):
+    """SciPy and SimpleITK take longer to import than a picture takes."""
+    run(
+        """
+        from fluoro.rendering import choose, renderer
+        from fluoro.volume.load import load_volume
+        """,
+        ROOT,
+        tmp_path,
+        blocked=(*OPTIONAL, "scipy", "slangpy"),
+    )
+
+
 def test_installed_package_renders_from_another_folder_with_its_base_dependencies_alone(
     unpacked_wheel, tmp_path
 ):
