@@ -13,6 +13,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests.volume_files import nifti_bytes
+
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
 OPTIONAL = (
@@ -108,11 +110,10 @@ def test_installed_package_renders_from_another_folder_with_its_base_dependencie
 
 
 def test_reading_a_ct_without_what_reads_it_says_how_to_get_it(tmp_path):
+    (tmp_path / "ct.nii").write_bytes(nifti_bytes())
     printed = run(
         """
-        from pathlib import Path
         from fluoro import VolumePreprocessor
-        Path("ct.nii").write_bytes(bytes(400))
         try:
             VolumePreprocessor.from_nifti("ct.nii")
         except ImportError as error:
