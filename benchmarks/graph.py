@@ -132,7 +132,7 @@ def run_plain(config: Config, frames: int) -> dict[str, list[float]]:
     volume, geometry = load_volume(config.volume), make_geometry(config.carm)
     device = open_device(config.renderer.device, workers=config.renderer.workers)
     renderer = DrrRenderer(volume, device, projector=config.renderer.projector)
-    chain, center = ImageChain(device, 0), isocenter_of(config.carm, volume)
+    chain, center = ImageChain(device, 0, fused=True), isocenter_of(config.carm, volume)
     trajectory = make_trajectory(config.pose_source, 0)
     found: dict[str, list[float]] = {"render": [], "chain": [], "cpu": []}
     for number in range(frames + 1):

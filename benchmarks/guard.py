@@ -9,9 +9,10 @@ plain march in C++ (harness/plain_march.cpp) that takes its turns with the kerne
 is much the same on a busy machine. It differs between vector units, so it is stored for each kind;
 where none is stored, march and Joseph must at least not be slower than the plain march.
 
-Three kernels of the image chain stand for all of it. What keeps pixels side by side there
-(INLINE_ALL and KEEP_LANES in fluoro/rendering/cpu_compiler.py) is lost as easily as a projector's
-vectors: without the one the noise takes twice as long, without the other the blur.
+Four kernels of the image chain stand for all of it, the last, "fused", for stages that run as one.
+What keeps pixels side by side there (INLINE_ALL and KEEP_LANES in fluoro/rendering/cpu_compiler.py)
+is lost as easily as a projector's vectors: without the one the noise takes twice as long, without
+the other the blur.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,9 @@ from benchmarks.harness.beam_work import energies_call
 from benchmarks.harness.machine import describe_machine, vector_units
 from benchmarks.harness.report import write_json
 from benchmarks.harness.scene import make_views, synthetic_volume
+from fluoro.config import ImageChainConfig
 from fluoro.errors import DeviceError, FluoroError
+from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.fir import mtf_taps
 from fluoro.physics.tissues import TissueMapName, tissue_map
 from fluoro.rendering.cpu_device import CpuDevice
@@ -56,6 +60,8 @@ NO_SLOWER = 1.0
 SAME_WORK = ("march", "joseph")
 VIEWS = ("PA", "LAO 45 CRA 30")
 ENERGIES = 5
+PITCH_MM = 0.5
+"""Of the image chain's pixels."""
 TISSUES: TissueMapName = "tissues"
 """Whose materials Joseph separates."""
 
@@ -127,6 +133,7 @@ class Guard:
             "polychromatic": energies_call(device, self.chain_px, ENERGIES),
             "poisson": noise_call(device, self.chain_px),
             "convolve": blur_call(device, self.chain_px),
+            "fused": fused_call(device, self.chain_px),
         }
 
     def plain(self, view_name: str) -> Callable[[], Any]:
@@ -181,6 +188,13 @@ def noise_call(device: CpuDevice, size_px: int) -> Callable[[], Any]:
         return image
 
     return call
+
+
+def fused_call(device: CpuDevice, size_px: int) -> Callable[[], Any]:
+    """The chain from line integrals of 0 to 8 to the picture: noise, logarithm and window."""
+    ramp = np.linspace(0.0, 8.0, size_px**2, dtype=np.float32).reshape(size_px, size_px)
+    chain, config, frames = ImageChain(device, 0, fused=True), ImageChainConfig(), count()
+    return lambda: chain.apply(ramp, config, next(frames), PITCH_MM)
 
 
 def _quotients(calls: Mapping[str, Callable[[], Any]], rounds: int) -> Quotients:

@@ -462,12 +462,15 @@ def test_chain_kernels_of_the_guard_do_the_chains_work(small_guard):
     assert np.array_equal(counts, np.rint(counts))
     assert blurred[16, 16] == pytest.approx(np.linspace(0, 1, 32 * 32)[16 * 32 + 16], rel=1e-4)
     assert (calls["polychromatic"]() > 0).all()
+    bone_dark = calls["fused"]()
+    assert bone_dark[0].mean() > 0.9
+    assert bone_dark[-1].mean() < 0.1
 
 
 def test_guard_measures_every_kernel_on_every_view(small_guard):
     found = small_guard.quotients(rounds=1)
-    assert len(found) == 9 * len(guard.VIEWS) + 3
-    assert {"polychromatic", "poisson", "convolve"} < found.keys()
+    assert len(found) == 9 * len(guard.VIEWS) + 4
+    assert {"polychromatic", "poisson", "convolve", "fused"} < found.keys()
     assert all(quotient > 0 for quotient in found.values())
 
 

@@ -6,8 +6,9 @@
     -> edge enhancement -> window -> curve -> shutter
 
 Each stage is one kernel (shaders/<stage>.slang), has a switch in the configuration and an oracle
-in `fluoro.imaging.reference`. Noise is a pure function of (seed, frame number, pixel). Lag and the
-temporal filter remember earlier frames (`fluoro.imaging.memory`).
+in `fluoro.imaging.reference`; `fluoro.imaging.fused` makes one kernel of several. Noise is a pure
+function of (seed, frame number, pixel). Lag and the temporal filter remember earlier frames
+(`fluoro.imaging.memory`).
 """
 
 from __future__ import annotations
