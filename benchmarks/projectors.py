@@ -50,7 +50,7 @@ LEAST_S = 1.0
 """For the calls of a job, however short the time: enough to repeat fluoro's."""
 WORTH_WAITING = 2.0
 """Who needs more than so many shares for a call is left out of a view, except the first."""
-QUICK = {"size": 128, "repeats": 3, "views": ("PA", "LAO 45 CRA 30")}
+QUICK = {"size": [128], "repeats": 3, "views": ("PA", "LAO 45 CRA 30")}
 FILES = {"cpu": "cpu", "cuda": "gpu"}
 
 
@@ -59,7 +59,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", choices=tuple(FILES), default="cpu")
     parser.add_argument("--threads", type=int, default=available_cores())
-    parser.add_argument("--size", type=int, default=200, help="detector columns and rows [pixels]")
+    parser.add_argument(
+        "--size", type=int, nargs="+", default=[200], help="detector columns and rows [pixels]"
+    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument(
         "--minutes", type=float, default=7.0, help="in all, once the peers are loaded"
@@ -78,10 +80,28 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def measure(
     volume: MuVolume, contestants: Sequence[Contestant], options: argparse.Namespace
 ) -> list[dict[str, Any]]:
+    """Rows of all sizes."""
+    budget = Budget(60 * options.minutes)
+    return [
+        row
+        for number, size_px in enumerate(options.size)
+        for row in measure_size(
+            volume, contestants, options, size_px, budget.part(1 / (len(options.size) - number))
+        )
+    ]
+
+
+def measure_size(
+    volume: MuVolume,
+    contestants: Sequence[Contestant],
+    options: argparse.Namespace,
+    size_px: int,
+    budget: Budget,
+) -> list[dict[str, Any]]:
     """Rows of all views that the time is enough for, of the first one at least."""
     rows: list[dict[str, Any]] = []
-    views = make_views(volume.grid, options.size, names=options.views)
-    budget, costs_s = Budget(60 * options.minutes), dict[tuple[str, str], float]()
+    views = make_views(volume.grid, size_px, names=options.views)
+    costs_s = dict[tuple[str, str], float]()
     for number, (name, view) in enumerate(views.items()):
         if number and not budget.allows(f"view {name}"):
             continue
@@ -100,9 +120,9 @@ def measure(
             left_out=_too_slow(costs_s, WORTH_WAITING * patience_s, name),
         )
         costs_s |= {(job.contestant.name, job.task): job.seconds for job in jobs}
-        size = f"{options.size}x{options.size}"
+        size = f"{size_px}x{size_px}"
         rows += rows_of_view(name, jobs, truth, threads=options.threads, size=size)
-        print(f"\rview {name}: done".ljust(79), flush=True)
+        print(f"\r{size}, view {name}: done".ljust(79), flush=True)
     return rows
 
 
@@ -165,16 +185,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{table}\n{conditions}")
     name = FILES[options.device]
     write_json((options.folder or ROOT / "benchmarks" / "results") / f"{name}.json", results)
-    plot_projectors(
-        (options.folder or ROOT / "docs" / "images") / f"benchmark_{name}.png",
-        results["rows"],
-        results["summary"],
-        f"chest CT, {options.size} x {options.size} pixels; {conditions}",
-    )
+    _plot(results, options, f"benchmark_{name}.png", conditions)
     if not (options.quick or options.no_peers):
         text = f"{table}\n\n{conditions}\n"
         put_into_document(ROOT / "docs" / "benchmarks.md", f"projectors {name}", text)
     return 0
+
+
+def _plot(results: dict[str, Any], options: argparse.Namespace, name: str, conditions: str) -> None:
+    """Of the first size."""
+    first = f"{options.size[0]}x{options.size[0]}"
+    rows, summary = (
+        [row for row in results[part] if row["size"] == first] for part in ("rows", "summary")
+    )
+    plot_projectors(
+        (options.folder or ROOT / "docs" / "images") / name,
+        rows,
+        summary,
+        f"chest CT, {first.replace('x', ' x ')} pixels; {conditions}",
+    )
 
 
 def say_conditions(results: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """All benchmarks of `make bench` one after the other, within a time; then how long each took.
 
-    python benchmarks/suite.py              13 minutes: guard, projectors with peers, graph, scaling
+    python benchmarks/suite.py              13 minutes: all of them, projectors beside peers
     python benchmarks/suite.py --quick      under 2 minutes: guard, fluoro's own projectors
     python benchmarks/suite.py --minutes 30
 
@@ -50,6 +50,7 @@ class Step:
 FULL = (
     Step(script="guard.py", minutes=0.5, told=False),
     Step(script="projectors.py", minutes=7.0),
+    Step(script="rates.py", minutes=0.5, told=False),
     Step(script="graph.py", minutes=2.0),
     Step(script="scaling.py", minutes=3.0),
 )

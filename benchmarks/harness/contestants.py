@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness.oracle import GRADIENT_EVERY
+from benchmarks.harness.oracle import gradient_every
 from benchmarks.harness.stopwatch import timed
 from fluoro.geometry.projection import View
 from fluoro.rendering.devices import ComputeDevice
@@ -97,7 +97,7 @@ class OwnProjector(Contestant):
     def _gradient(self) -> tuple[Any, NDArray[np.float64]]:
         picture, jacobian = self._jacobian()
         to_host = self._renderer.device.to_host
-        every = (slice(None, None, GRADIENT_EVERY),) * 2
+        every = (slice(None, None, gradient_every(self._view)),) * 2
         # the loss: half the sum of squares over the pixels it looks at
         upstream = picture[every].reshape(-1)
         by_pixel = jacobian[(slice(None), *every)].reshape(6, -1)

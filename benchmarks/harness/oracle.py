@@ -15,14 +15,14 @@ from fluoro.rendering.cpu_device import available_cores
 from fluoro.rendering.reference import clip_rays, exact_integrals
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["GRADIENT_EVERY", "PICTURE_EVERY", "Truth", "find_truth"]
+__all__ = ["Truth", "find_truth", "gradient_every"]
 
 Array = NDArray[np.float64]
 
-PICTURE_EVERY = 2
-"""The picture is compared in each second column and row: 10000 of 40000 pixels."""
-GRADIENT_EVERY = 5
-"""The loss of the gradient task looks at each fifth column and row."""
+PICTURE_EVERY, PICTURE_COLUMNS = 2, 100
+"""The picture is compared in each second column and row, or in so many columns of larger ones."""
+GRADIENT_EVERY, GRADIENT_COLUMNS = 5, 40
+"""The loss of the gradient task looks at each fifth, or at so many of larger ones."""
 RAYS_AT_ONCE = 2000
 FACE_VOXEL = 1e-6
 """Nearness to an outer face that counts as on it."""
@@ -35,12 +35,14 @@ class Truth:
     """What a view's picture and gradient should be.
 
     Attributes:
-        integrals: Exact line integrals of each `PICTURE_EVERY`-th pixel.
+        every: The picture is compared in each so-manieth column and row.
+        integrals: Exact line integrals there.
         is_uncut: Which of them have rays that do not pass the first or last slice's outer face,
             where the patient is cut off: programs differ in what they take for the last half voxel.
         shift_gradient: Of the loss by a shift of the whole C-arm in world LPS [1/mm], shape (3,).
     """
 
+    every: int = PICTURE_EVERY
     integrals: Array
     is_uncut: NDArray[np.bool_]
     shift_gradient: Array
@@ -50,7 +52,7 @@ class Truth:
 
         Of all pixels, and of those whose rays are not cut, if there are any.
         """
-        off = np.abs(picture[::PICTURE_EVERY, ::PICTURE_EVERY] - self.integrals)
+        off = np.abs(picture[:: self.every, :: self.every] - self.integrals)
         uncut = off[self.is_uncut]
         errors = {"error_rmse": _rms(off), "error_p999": float(np.quantile(off, 0.999))}
         if uncut.size:
@@ -68,10 +70,17 @@ def _rms(values: Array) -> float:
     return float(np.sqrt(np.mean(values**2)))
 
 
+def gradient_every(view: View) -> int:
+    """The loss of the gradient task looks at each so-manieth column and row."""
+    return max(GRADIENT_EVERY, round(view.width_px / GRADIENT_COLUMNS))
+
+
 def find_truth(volume: MuVolume, view: View) -> Truth:
-    """The truth of a view; 20 s of one core for 200 x 200 pixels of the chest CT."""
-    sparse = sparse_view(view, PICTURE_EVERY)
+    """The truth of a view; 20 s of one core for the chest CT."""
+    every = max(PICTURE_EVERY, round(view.width_px / PICTURE_COLUMNS))
+    sparse = sparse_view(view, every)
     return Truth(
+        every=every,
         integrals=exact_picture(volume, sparse),
         is_uncut=_uncut_rays(volume, sparse),
         shift_gradient=np.array([_exact_slope(volume, view, axis) for axis in np.eye(3)]),
@@ -98,7 +107,7 @@ def exact_picture(volume: MuVolume, view: View) -> Array:
 
 
 def _exact_slope(volume: MuVolume, view: View, axis: Array) -> float:
-    sparse = sparse_view(view, GRADIENT_EVERY)
+    sparse = sparse_view(view, gradient_every(view))
     losses = [
         0.5 * np.sum(exact_picture(volume, moved(sparse, shift * axis)) ** 2)
         for shift in (SHIFT_MM, -SHIFT_MM)

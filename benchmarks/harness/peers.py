@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness.contestants import FORWARD, GRADIENT, Call, Contestant
-from benchmarks.harness.oracle import GRADIENT_EVERY
+from benchmarks.harness.oracle import gradient_every
 from fluoro.errors import OutputError
 from fluoro.geometry.peers import DiffdrrPose, NanodrrPose, RtkPose
 from fluoro.geometry.peers.frames import turn
@@ -122,12 +122,12 @@ class PeerProcess(Contestant):
             world_from_index=volume.grid.world_from_index.tolist(),
             threads=threads,
             device=device,
-            gradient_every=GRADIENT_EVERY,
         )["versions"]
 
     def set_view(self, view: View) -> None:
         """Take the next view."""
-        self._ask("view", **self._program.pose(view, self._grid))
+        pose = self._program.pose(view, self._grid)
+        self._ask("view", **pose, gradient_every=gradient_every(view))
 
     def run(self, task: str, *, keep: bool = False) -> Call:
         """Do a task once."""

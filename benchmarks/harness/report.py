@@ -49,13 +49,18 @@ def _row(job: Job, truth: Truth) -> Row:
 
 def summarise(rows: Sequence[Row]) -> list[Row]:
     """Medians over the views, and speed relative to the references on the same view and task."""
-    names = dict.fromkeys((row["name"], row["task"]) for row in rows)
-    return [_summary(name, task, rows) for name, task in names]
+    kinds = dict.fromkeys(_kind(row) for row in rows)
+    return [_summary(kind, rows) for kind in kinds]
 
 
-def _summary(name: str, task: str, rows: Sequence[Row]) -> Row:
-    mine = [row for row in rows if (row["name"], row["task"]) == (name, task)]
-    summary: Row = {"name": name, "task": task, "views": len(mine)}
+def _kind(row: Row) -> tuple[str, str, str]:
+    return row["size"], row["name"], row["task"]
+
+
+def _summary(kind: tuple[str, str, str], rows: Sequence[Row]) -> Row:
+    size, name, task = kind
+    mine = [row for row in rows if _kind(row) == kind]
+    summary: Row = {"size": size, "name": name, "task": task, "views": len(mine)}
     for key in MEASURED:
         values = [row[key] for row in mine if key in row]
         if values:
@@ -69,12 +74,12 @@ def _summary(name: str, task: str, rows: Sequence[Row]) -> Row:
 
 
 def _ratios(mine: Sequence[Row], references: Sequence[Row], clock: str) -> list[float]:
-    theirs = {(row["view"], row["task"]): row[clock] for row in references}
-    return [
-        theirs[row["view"], row["task"]] / row[clock]
-        for row in mine
-        if (row["view"], row["task"]) in theirs
-    ]
+    theirs = {_place(row): row[clock] for row in references}
+    return [theirs[_place(row)] / row[clock] for row in mine if _place(row) in theirs]
+
+
+def _place(row: Row) -> tuple[str, str, str]:
+    return row["size"], row["view"], row["task"]
 
 
 COLUMNS = (
@@ -93,12 +98,14 @@ COLUMNS = (
 
 
 def markdown_table(summary: Sequence[Row]) -> str:
-    """One line a contestant and task, fastest first within a task."""
-    heads = ["task", "program", *(head for head, _key, _text in COLUMNS)]
+    """One line a size, contestant and task, fastest first within a task."""
+    heads = ["pixels", "task", "program", *(head for head, _key, _text in COLUMNS)]
     lines = [heads, ["---"] * len(heads)]
-    for row in sorted(summary, key=lambda row: (row["task"], row["seconds"])):
+    sizes = list(dict.fromkeys(row["size"] for row in summary))
+    order = lambda row: (sizes.index(row["size"]), row["task"], row["seconds"])  # noqa: E731
+    for row in sorted(summary, key=order):
         cells = [text(row[key]) if key in row else "" for _head, key, text in COLUMNS]
-        lines.append([row["task"], row["name"], *cells])
+        lines.append([row["size"], row["task"], row["name"], *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -17,7 +17,6 @@ class TorchPeer:
     def __init__(self, setting: dict[str, Any]) -> None:
         torch.set_num_threads(setting["threads"])
         self.device = torch.device(setting["device"])
-        self.every = setting["gradient_every"]
 
     def image(self, volume: np.ndarray, setting: dict[str, Any]) -> ScalarImage:
         """The volume in torchio's words, shape (1, x, y, z)."""
@@ -26,7 +25,8 @@ class TorchPeer:
         return ScalarImage(tensor=tensor, affine=ras @ np.array(setting["world_from_index"]))
 
     def set_pose(self, pose: dict[str, Any]) -> None:
-        """Put angles and translation on the device."""
+        """Put angles and translation on the device; note which pixels the loss looks at."""
+        self.every = pose["gradient_every"]
         self.rotation, self.translation = (
             torch.tensor([pose[name]], dtype=torch.float32, device=self.device)
             for name in ("rotation_deg", "translation_mm")
