@@ -11,6 +11,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fluoro import config as schema
 from fluoro.config import Config, load_config
 from fluoro.errors import InputError
 from fluoro.registration.config import is_register_file
@@ -433,3 +434,10 @@ def test_schema_describes_every_key():
     for section in Config.model_json_schema()["$defs"].values():
         for name, key in section.get("properties", {}).items():
             assert name == "kind" or "description" in key, json.dumps(key)
+
+
+def test_each_name_of_the_schema_is_where_the_package_looks_for_it():
+    found = {name: getattr(schema, name) for name in schema.__all__}
+    assert found["Config"] is Config
+    assert all(value.__name__ == name for name, value in found.items() if isinstance(value, type))
+    assert not hasattr(schema, "json")

@@ -74,8 +74,11 @@ def test_what_renders_a_cached_volume_loads_nothing_that_reads_or_makes_one(tmp_
     """SciPy and SimpleITK take longer to import than a picture takes."""
     run(
         """
+        import sys
+        from fluoro.config import VolumeConfig
         from fluoro.rendering import choose, renderer
         from fluoro.volume.load import load_volume
+        assert "fluoro.config.application" not in sys.modules
         """,
         ROOT,
         tmp_path,

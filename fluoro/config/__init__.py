@@ -7,82 +7,86 @@ raises `InputError` with one line per mistake, each starting with the path of th
 
 from __future__ import annotations
 
-from fluoro.compat.settings import (
-    CarmGeometry,
-    HuToMuCalibration,
-    HuToMuMapping,
-    MetricsSettings,
-    OutputSettings,
-    PreprocessingSettings,
-    RealismSettings,
-    SimulatorConfig,
-    XrayPhysics,
-)
-from fluoro.config.application import Config, RunConfig, pulses_fit
-from fluoro.config.beam import BowTieConfig, RectangleCollimator, ScatterConfig, WedgeConfig
-from fluoro.config.carm import CarmConfig, LimitsConfig
-from fluoro.config.detector import (
-    DigitiserConfig,
-    ImageIntensifierConfig,
-    LagConfig,
-    MtfConfig,
-    VeilingGlareConfig,
-)
-from fluoro.config.display import (
-    DsaConfig,
-    EdgeEnhancementConfig,
-    GammaCurve,
-    LutConfig,
-    ShutterConfig,
-    SigmoidCurve,
-    WindowConfig,
-)
-from fluoro.config.image_chain import ImageChainConfig
-from fluoro.config.loading import (
-    REGISTRATION_KEY,
-    absolute_path,
-    load_config,
-    load_sections,
-    volume_config,
-)
-from fluoro.config.outputs import (
-    ConsoleConfig,
-    DdsConfig,
-    DdsFramesConfig,
-    HolovizConfig,
-    IgtlConfig,
-    RecorderConfig,
-)
-from fluoro.config.poses import (
-    BagPoses,
-    DdsPoses,
-    IgtlPoses,
-    JointConfig,
-    OrbitPoses,
-    PoseConfig,
-    PoseSourceConfig,
-    RandomWalkPoses,
-    ReceivedPoses,
-    ServoPoses,
-    SweepPoses,
-    WaypointPoses,
-)
-from fluoro.config.registration import OptimiserConfig, RegistrationConfig, StartConfig
-from fluoro.config.renderer import RendererConfig
-from fluoro.config.section import FilePath, Section
-from fluoro.config.volume import (
-    BallInclusion,
-    ContrastConfig,
-    HuToMuConfig,
-    InclusionConfig,
-    LabelInclusion,
-    LinearMap,
-    MaterialsConfig,
-    MotionConfig,
-    RodInclusion,
-    VolumeConfig,
-)
-from fluoro.config.xray import BrightnessConfig, DetectorResponseConfig, TubeStep, XrayConfig
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fluoro.compat.settings import (
+        CarmGeometry,
+        HuToMuCalibration,
+        HuToMuMapping,
+        MetricsSettings,
+        OutputSettings,
+        PreprocessingSettings,
+        RealismSettings,
+        SimulatorConfig,
+        XrayPhysics,
+    )
+    from fluoro.config.application import Config, RunConfig, pulses_fit
+    from fluoro.config.beam import BowTieConfig, RectangleCollimator, ScatterConfig, WedgeConfig
+    from fluoro.config.carm import CarmConfig, LimitsConfig
+    from fluoro.config.detector import (
+        DigitiserConfig,
+        ImageIntensifierConfig,
+        LagConfig,
+        MtfConfig,
+        VeilingGlareConfig,
+    )
+    from fluoro.config.display import (
+        DsaConfig,
+        EdgeEnhancementConfig,
+        GammaCurve,
+        LutConfig,
+        ShutterConfig,
+        SigmoidCurve,
+        WindowConfig,
+    )
+    from fluoro.config.image_chain import ImageChainConfig
+    from fluoro.config.loading import (
+        REGISTRATION_KEY,
+        absolute_path,
+        load_config,
+        load_sections,
+        volume_config,
+    )
+    from fluoro.config.outputs import (
+        ConsoleConfig,
+        DdsConfig,
+        DdsFramesConfig,
+        HolovizConfig,
+        IgtlConfig,
+        RecorderConfig,
+    )
+    from fluoro.config.poses import (
+        BagPoses,
+        DdsPoses,
+        IgtlPoses,
+        JointConfig,
+        OrbitPoses,
+        PoseConfig,
+        PoseSourceConfig,
+        RandomWalkPoses,
+        ReceivedPoses,
+        ServoPoses,
+        SweepPoses,
+        WaypointPoses,
+    )
+    from fluoro.config.registration import OptimiserConfig, RegistrationConfig, StartConfig
+    from fluoro.config.renderer import RendererConfig
+    from fluoro.config.section import FilePath, Section
+    from fluoro.config.volume import (
+        BallInclusion,
+        ContrastConfig,
+        HuToMuConfig,
+        InclusionConfig,
+        LabelInclusion,
+        LinearMap,
+        MaterialsConfig,
+        MotionConfig,
+        RodInclusion,
+        VolumeConfig,
+    )
+    from fluoro.config.xray import BrightnessConfig, DetectorResponseConfig, TubeStep, XrayConfig
 
 __all__ = [
     "REGISTRATION_KEY",
@@ -160,3 +164,21 @@ __all__ = [
     "pulses_fit",
     "volume_config",
 ]
+
+_MODULES = (
+    *("section", "volume", "renderer", "carm", "poses", "outputs", "registration"),
+    *("beam", "detector", "display", "xray", "image_chain", "application", "loading"),
+)
+"""Where the names are, those first that a program without a YAML file needs."""
+
+
+if not TYPE_CHECKING:  # mypy is to miss a name that is not there
+
+    def __getattr__(name: str) -> Any:
+        """A name, from its module when it is asked for: all modules take a tenth of a second."""
+        modules = (f"{__name__}.{module}" for module in _MODULES)
+        for path in (*modules, "fluoro.compat.settings") if name in __all__ else ():
+            module = importlib.import_module(path)
+            if name in module.__all__:
+                return getattr(module, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

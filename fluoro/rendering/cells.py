@@ -34,7 +34,7 @@ COUNTS = 65535**2
 bits, so that near 0 the steps are finest and at the top 2 / 65535 of the range."""
 MAX_CELLS = 2**31 - 1
 """Kernels index the copies with 32-bit integers."""
-BOX_BYTES, MAX_BOXES = 2**22, 64
+BOX_BYTES, MAX_BOXES = 2**22, 256
 """What a CPU thread makes in one piece: at least two large pages of memory, and in at most so many
 pieces, so that threads seldom touch a page for the first time together: each would clear it."""
 PARTS_PER_THREAD = 8
