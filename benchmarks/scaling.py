@@ -313,11 +313,12 @@ def _has_room(folder: Path, gib: float) -> bool:
 
 def _start_up_line(found: dict[str, Any]) -> str:
     held_gib = found["volume_gib"] + found["copies_gib"]
+    every = ", ".join(f"{seconds:.2f}" for seconds in found["all_first_frame_s"])
     return (
         f"start-up, {found['projector']}: first frame after {found['first_frame_s']:.2f} s "
-        f"(imports {found['imports_s']:.2f} s of it, processor {found['cpu_s']:.2f} s, of that the "
-        f"system {found['system_s']:.2f} s); peak "
-        f"memory beyond the imports {found['peak_beyond_imports_gib']:.2f} GiB for a volume of "
+        f"({every}; imports {found['imports_s']:.2f} s of it; processor {found['cpu_s']:.2f} s, "
+        f"of that the system {found['system_s']:.2f} s); peak memory "
+        f"beyond the imports {found['peak_beyond_imports_gib']:.2f} GiB for a volume of "
         f"{found['volume_gib']:.2f} GiB and copies of {found['copies_gib']:.2f} GiB: "
         f"{found['peak_beyond_imports_gib'] / held_gib:.2f} times both"
     )

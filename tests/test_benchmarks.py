@@ -322,7 +322,7 @@ def small_start_up(monkeypatch, volume, small, large):
     monkeypatch.setattr(scaling, "ONE_GIB", small)
     monkeypatch.setattr(scaling, "FOUR_GIB", large)
     row = {"first_frame_s": 1.0, "imports_s": 0.5, "cpu_s": 1.0, "copies_gib": 0.0}
-    row |= {"peak_beyond_imports_gib": 1.0, "system_s": 0.1}
+    row |= {"peak_beyond_imports_gib": 1.0, "system_s": 0.1, "all_first_frame_s": [1.0]}
 
     def measured(path, _kind, projector):
         gib = np.load(path, mmap_mode="r").nbytes / 2**30
@@ -374,6 +374,8 @@ def test_first_frame_says_what_its_process_held(tmp_path):
     assert found["projector"] == "slab"
     assert 0 < found["imports_s"] < found["first_frame_s"]
     assert 0 < found["system_s"] < found["cpu_s"]
+    fast, median, slow = found["all_first_frame_s"]
+    assert fast <= median == found["first_frame_s"] <= slow
     assert found["volume_gib"] / 2 < found["copies_gib"] < found["volume_gib"]
 
 
