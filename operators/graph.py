@@ -95,10 +95,10 @@ class Graph:
 
     def _prepare(self, config: Config, parts: Parts) -> None:
         self._config, self._parts = config, parts
-        self._turn = self._turns()
 
     def compose(self) -> None:
         """Make the operators and connect them."""
+        self._turn = self._turns()
         tracker, displays = self._tracker(), self.displays()
         if tracker:
             displays[tracker] = "frame"

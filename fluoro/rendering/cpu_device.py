@@ -117,7 +117,14 @@ class CpuDevice(ComputeDevice):
 
 
 class CpuQueue(LaunchQueue):
-    """Launches on threads of the queue's own, as many as the device's."""
+    """Launches on threads of the queue's own, as many as the device's.
+
+    Args:
+        device: Whose launches.
+
+    Raises:
+        DeviceError: The system has no threads left.
+    """
 
     def __init__(self, device: CpuDevice) -> None:
         super().__init__(device)
