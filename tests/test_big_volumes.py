@@ -21,6 +21,7 @@ SCRIPT = """
 import json, os, resource, sys
 from pathlib import Path
 import numpy as np
+import scipy.sparse, SimpleITK  # which fluoro imports when it opens a file
 from fluoro.config import VolumeConfig
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.rendering.choose import open_device
