@@ -31,7 +31,10 @@ GEOMETRY = CarmGeometry(
 )
 MATERIALS = tissue_map("soft_and_bone").materials
 BLADES = {"kind": "rectangle", "width_mm": 100.0, "height_mm": 15.0}
+PULSES: dict[str, Any] = {"pulse_rate_hz": 15.0}
+"""As in a stream, where the picture of a pulse may be held."""
 PANEL: dict[str, Any] = {
+    **PULSES,
     "xray": {},
     "inverse_square": True,
     "heel_anode_side": "left",
@@ -49,6 +52,7 @@ PANEL: dict[str, Any] = {
     "shutter": {},
 }
 INTENSIFIER: dict[str, Any] = {
+    **PULSES,
     "wedge": {"side": "left", "thickness_mm": 2.0, "reach_mm": 40.0},
     "bow_tie": {"thickness_mm": 2.0, "half_width_mm": 60.0},
     "image_intensifier": {"diameter_mm": 110.0, "pin_cushion": 0.1, "vignetting": 0.2},
@@ -57,8 +61,9 @@ INTENSIFIER: dict[str, Any] = {
 }
 SUBTRACTION: dict[str, Any] = {
     "dsa": {"mask_frames": 1, "first_frame": 1, "roadmap": {"frames": 1}},
-    "pulse_rate_hz": 15.0,
+    **PULSES,
 }
+BARE: dict[str, Any] = {"beer_lambert": False, "poisson": False, "log": False}
 CURVE: dict[str, Any] = {"lut": {"kind": "sigmoid"}}
 CONFIGS = {
     "noise and window": {},
@@ -70,7 +75,7 @@ CONFIGS = {
         "log": False,
         "lut": {"kind": "sigmoid"},
     },
-    "subtraction with pulses": SUBTRACTION,
+    "subtraction": SUBTRACTION,
 }
 FRAMES = 7
 
@@ -167,7 +172,7 @@ def test_a_stream_needs_no_kernel_that_was_not_prepared(name):
 
 
 def test_frames_after_preparing_are_those_of_a_chain_that_was_not_prepared():
-    config = config_of("subtraction with pulses")
+    config = config_of("subtraction")
     chain = ImageChain(CpuDevice(), 99)
     chain.prepare(seen(config), config, 1.0, GEOMETRY)
     prepared = chain.apply(seen(config), config, 0, 1.0, GEOMETRY)
