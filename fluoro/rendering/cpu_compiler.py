@@ -83,6 +83,14 @@ INLINE_ALL = "__attribute__((flatten))"
 """On the function that goes through a group's pixels, in the image chain: without it the compiler
 calls a function for each pixel where that is long, and cannot take pixels side by side."""
 
+PLAIN_CHOICES = {
+    "return ::fminf(a, b);": "return a < b ? a : b;",
+    "return ::fmaxf(a, b);": "return a > b ? a : b;",
+}
+"""In the image chain, what Slang's C++ says for the lesser and the greater, and what is compiled:
+the library's functions look after a second number that is NaN, and no vector unit does. Stages
+compare with limits, which are numbers, so that the values are the same."""
+
 DRIVER = r"""
 extern "C" __attribute__((visibility("default"))) void fluoro_row(
     unsigned columns, unsigned row, unsigned layer, void* globals)
@@ -218,7 +226,16 @@ def _key(module: str | KernelText, entry: str, compiler: str, flags: tuple[str, 
     for source in sorted(shader_dir().glob("*.slang")):
         digest.update(source.name.encode() + source.read_bytes())
     source_of = module.slang if isinstance(module, KernelText) else module
-    parts = (source_of, entry, DRIVER, INLINE_ALL, str(_defines(module)), *flags, _processor())
+    parts = (
+        source_of,
+        entry,
+        DRIVER,
+        INLINE_ALL,
+        str(PLAIN_CHOICES),
+        str(_defines(module)),
+        *flags,
+        _processor(),
+    )
     for part in (*parts, version("slangpy"), _compiler_version(compiler)):
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()[:24]
@@ -237,6 +254,8 @@ def _build(
         cpp, meta = _translate(module, entry, scratch)
         if set(EXACT_FLAGS) <= set(flags):
             cpp = cpp.replace(f"void {entry}_Group(", f"{INLINE_ALL} void {entry}_Group(")
+            for call, choice in PLAIN_CHOICES.items():
+                cpp = cpp.replace(call, choice)
         written = scratch / f"{entry}.json"
         written.write_text(json.dumps(meta))
         written.replace(layout)
