@@ -59,7 +59,8 @@ def expected_elements(copies, mu_zyx, axis):
 def made_elements(copies, axis):
     copies._cells = copies._memory(sum(copies._sizes))
     copies._make(axis)
-    found = copies._cells[copies._first_cell[axis] :][: copies._sizes[axis]]
+    every = copies._device.to_host(copies._cells)
+    found = every[copies._first_cell[axis] :][: copies._sizes[axis]]
     return found if copies._exact else found.view(np.uint16)
 
 
@@ -85,6 +86,20 @@ def test_copies_hold_what_they_are_said_to(shape, axis, thickness, exact, low):
         assert np.abs(found.astype(int) - expected).max() <= 1
     else:
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(("thickness", "exact"), [(1, False), (2, False), (1, True)])
+def test_copies_of_other_devices_hold_the_same(other, thickness, exact):
+    """Roots on a GPU may round another way: a step off, no more."""
+    volume = noise((41, 37, 33))
+    mu = other.to_device(volume.mu_zyx)
+    copies = cells.CellCopies(
+        mu, volume.mu_zyx, volume.grid, other, thickness=thickness, exact=exact
+    )
+    for axis in range(3):
+        found = made_elements(copies, axis).astype(np.int64)
+        expected = expected_elements(copies, volume.mu_zyx, axis).ravel().astype(np.int64)
+        assert np.abs(found - expected).max() <= (0 if exact else 1)
 
 
 def test_a_copy_of_several_boxes_is_that_of_one(monkeypatch):
