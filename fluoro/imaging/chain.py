@@ -482,12 +482,9 @@ class _Run:
             sigma = float(config.electronic_noise_photons)
             self._stage("electronic_noise", sigma_photons=sigma, **self._draw)
         if config.pixel_gain_spread > 0 or config.dead_pixel_fraction > 0:
-            self._stage(
-                "pixel_pattern",
-                seed=self._draw["seed"],
-                gain_spread=float(config.pixel_gain_spread),
-                dead_fraction=float(config.dead_pixel_fraction),
-            )
+            spread, dead = float(config.pixel_gain_spread), float(config.dead_pixel_fraction)
+            pattern = self._device, self._shape, self._draw["seed"], spread, dead
+            self._stage("pixel_gains", gains=self._tables.of(pixel_gains, *pattern))
         self._stage(
             "gain_bias",
             open_field_photons=self._reference,
@@ -630,6 +627,27 @@ def _taps(taps: NDArray[np.float32], name: str) -> dict[str, Any]:
 def _curve(config: LutConfig) -> dict[str, Any]:
     table = curve_table(config)
     return {"curve": table, "last": len(table) - 1}
+
+
+def pixel_gains(
+    device: ComputeDevice,
+    shape: tuple[int, int],
+    seed: _Words,
+    gain_spread: float,
+    dead_fraction: float,
+) -> Any:
+    """Each pixel's gain, 0 where it is dead: float32 array of the device, shape (height, width)."""
+    gains = device.to_device(np.ones(shape, np.float32))
+    size = (shape[1], shape[0], 1)
+    uniforms = {
+        "image": gains,
+        "image_size": size,
+        "seed": seed,
+        "gain_spread": gain_spread,
+        "dead_fraction": dead_fraction,
+    }
+    device.launch("pixel_pattern", "pixel_pattern", size, uniforms, exact=True)
+    return gains
 
 
 def _words(number: int) -> _Words:

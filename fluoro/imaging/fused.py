@@ -35,6 +35,7 @@ PIXEL_STAGES = frozenset(
         "lag",
         "logarithm",
         "lookup",
+        "pixel_gains",
         "pixel_pattern",
         "poisson",
         "poisson_weighted",
