@@ -299,6 +299,23 @@ def test_pixel_pattern_is_fixed_and_has_the_spread_that_was_asked_for(device):
     assert np.mean(2 * other != first) > 0.5
 
 
+def test_pixel_pattern_is_drawn_once_and_anew_where_it_is_another(device, frames, monkeypatch):
+    launched, launch = [], device.launch
+    monkeypatch.setattr(
+        device,
+        "launch",
+        lambda module, *rest, **more: (launched.append(module), launch(module, *rest, **more)),
+    )
+    chain = ImageChain(device, SEED)
+    for number, spread in enumerate((0.02, 0.02, 0.02, 0.05, 0.02)):
+        config = chain_config({"pixel_gain_spread": spread})
+        found = chain.apply(frames[0], config, number, 3.0)
+        alone = ImageChain(device, SEED).apply(frames[0], config, number, 3.0)
+        np.testing.assert_array_equal(found, alone)
+    of_the_chain = launched.count("pixel_pattern") - 5
+    assert of_the_chain == 2
+
+
 def test_converter_knows_whole_steps_and_saturates(device, frames):
     image = run(device, frames[:1], {"digitiser": {"bits": 6, "full_scale": 0.5}})[0] * 2.0
     assert image.max() == pytest.approx(0.5, rel=1e-6)
