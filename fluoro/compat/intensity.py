@@ -13,6 +13,7 @@ import numpy as np
 
 from fluoro.compat.settings import RealismSettings
 from fluoro.imaging.chain import blur_weights
+from fluoro.imaging.fused import StageRunner
 from fluoro.rendering.devices import ComputeDevice
 
 __all__ = ["Intensity"]
@@ -32,15 +33,14 @@ class Intensity:
 
     def __init__(self, device: ComputeDevice, integrals: Any, open_field: float) -> None:
         height, width = integrals.shape
-        self._device = device
+        self._device, self._runner = device, StageRunner(device, fused=False)
         self._size = (width, height, 1)
         self._open_field = float(open_field)
         self.image = device.empty((height, width))
         self._stage("beer_lambert", integrals=integrals, open_field_photons=self._open_field)
 
     def _stage(self, name: str, **uniforms: Any) -> None:
-        shared = {"image": self.image, "image_size": self._size}
-        self._device.launch(name, name, self._size, {**shared, **uniforms}, exact=True)
+        self._runner.run(name, self.image, self._size, uniforms)
 
     def _scale(self, gain: float, bias: float = 0.0) -> None:
         self._stage("gain_bias", open_field_photons=1.0, gain=float(gain), bias=float(bias))
@@ -71,7 +71,8 @@ class Intensity:
         shared = {"weights": self._device.to_device(taps), "radius": len(taps) - 1}
         for along_rows in (1, 0):
             source, self.image = self.image, self._device.empty(self.image.shape)
-            self._stage("blur", source=source, along_rows=along_rows, **shared)
+            uniforms = {"source": source, "along_rows": along_rows, **shared}
+            self._runner.run_packets("blur", "blur", self.image, self._size, uniforms)
 
     def show(self, *, normalize: bool, invert: bool) -> None:
         """Clip to [0, 1] where `normalize`, and invert for display."""

@@ -472,7 +472,8 @@ class _Run:
     def _blur(self, taps: dict[str, Any]) -> None:
         for along_rows in (1, 0):
             source, self.image = self.image, self._device.empty(self.image.shape)
-            self._stage("blur", source=source, along_rows=along_rows, **taps)
+            uniforms = {"source": source, "along_rows": along_rows, **taps}
+            self._run_packets(Stage("blur", uniforms), "blur")
 
     def read_out(self, config: ImageChainConfig) -> None:
         """Photons to a digital signal relative to the open field, and its logarithm."""
