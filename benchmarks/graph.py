@@ -326,7 +326,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", choices=tuple(FILES), default="cpu")
-    parser.add_argument("--frames", type=int, default=40, help="of each free run")
+    parser.add_argument("--frames", type=int, default=80, help="of each free run")
     parser.add_argument("--minutes", type=float, default=2.0, help="in all")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--folder", type=Path, help="for the results (default: benchmarks/results)")
