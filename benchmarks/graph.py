@@ -52,7 +52,7 @@ FIELD_MM = 400.0
 PACED_FPS = {256: 20.0, 512: 10.0, 1024: 4.0}
 """Rates that two busy cores keep up with, so that jitter is the graph's."""
 FEWEST_FRAMES = 8
-TURNS = 2
+TURNS = 3
 """Of loop, graph and recording graph: what else the machine does meets all of them."""
 MOST_SHARE, MOST_MS = 0.05, 1.0
 """The aim: the graph costs at most this share of the loop's time, or this time [ms]."""

@@ -26,6 +26,8 @@ from fluoro.rendering.launch_queue import LaunchQueue
 
 __all__ = ["CpuDevice", "available_cores"]
 
+TwoTimes = ctypes.c_int64 * 2
+
 SMALL_DISPATCH_PIXELS = 4096
 """Pictures of fewer pixels are not worth starting operating-system threads for."""
 
@@ -160,9 +162,8 @@ class CpuQueue(LaunchQueue):
         if last < first:  # nothing was launched
             now_ns = time.time_ns()
             return Span(begun_ns=now_ns, ended_ns=now_ns)
-        self._threads.wait(self._queue, last)
-        times = (ctypes.c_int64 * 2)()
-        self._threads.times(self._queue, first, last, times)
+        times = TwoTimes()
+        self._threads.wait(self._queue, first, last, times)
         return Span(begun_ns=times[0], ended_ns=times[1])
 
     @override

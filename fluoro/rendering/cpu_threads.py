@@ -277,17 +277,11 @@ extern "C" __attribute__((visibility("default"))) uint64_t fluoro_queue_push(
     return queue->push(new Launch{run, columns, rows, rows * layers, threads, std::move(block)});
 }
 
-// Returns when the launch is done.
+// Returns when some launches are done: when the first one began, and the last one ended.
 extern "C" __attribute__((visibility("default"))) void fluoro_queue_wait(
-    Queue* queue, uint64_t number)
-{
-    queue->wait(number);
-}
-
-// When the first of some launches began, and the last one ended.
-extern "C" __attribute__((visibility("default"))) void fluoro_queue_times(
     Queue* queue, uint64_t first, uint64_t last, int64_t* unix_ns)
 {
+    queue->wait(last);
     std::lock_guard<std::mutex> held(queue->lock);
     unix_ns[0] = queue->begun_ns[first % Queue::kept];
     unix_ns[1] = queue->ended_ns[last % Queue::kept];
@@ -310,8 +304,7 @@ class ThreadLibrary:
         dispatch: Row function, groups along columns, rows and layers, block of uniforms, threads.
         open_queue: Threads; gives a queue, or None where the system has no more threads.
         push: Queue, then as `dispatch`, with the block's size before the threads; gives a number.
-        wait: Queue, number.
-        times: Queue, first and last number, two 64-bit integers to write to.
+        wait: Queue, first and last number, two 64-bit integers to write the times to.
         close_queue: Queue.
     """
 
@@ -319,7 +312,6 @@ class ThreadLibrary:
     open_queue: Any
     push: Any
     wait: Any
-    times: Any
     close_queue: Any
 
 
@@ -349,8 +341,7 @@ def _functions(waits: ctypes.CDLL, quick: ctypes.PyDLL) -> ThreadLibrary:
             [pointer, *groups, ctypes.c_char_p, count, ctypes.c_int],
             number,
         ),
-        wait=_typed(waits.fluoro_queue_wait, [pointer, number]),
-        times=_typed(quick.fluoro_queue_times, [pointer, number, number, pointer]),
+        wait=_typed(waits.fluoro_queue_wait, [pointer, number, number, pointer]),
         close_queue=_typed(waits.fluoro_queue_close, [pointer]),
     )
 
