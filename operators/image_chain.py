@@ -82,9 +82,10 @@ class ImageChainOp(Operator):
         """Make one picture."""
         integrals = as_array(input_.receive("integrals"))
         header = header_of(self)
-        in_order, config, geometry = self._in_order, self._config_of(header), header.geometry
+        in_order, geometry = self._in_order, header.geometry
         if not in_order:
             header = self._rendered(header)
+        config = self._config_of(header)
         image = self._chain.start(
             integrals,
             config,

@@ -92,14 +92,14 @@ class PoseSubscriberOp(Operator):
             self._going.disable_tick()
             return
         self._watch()
-        state = self._controls.snapshot()
-        if not state.beam_on:
+        if not self._controls.snapshot().beam_on:
             time.sleep(WAIT_S)
             return
         received = self._next()
         if received is None:
             self._hint()
             return
+        state = self._controls.snapshot()  # it may have waited for turn and pose
         output.emit(self._header(received, state), "pose")
         self._number += 1
         if self._number == self._frames:

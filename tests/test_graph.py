@@ -558,6 +558,18 @@ def test_a_second_ctrl_c_ends_a_program_that_is_stuck(program_files):
     assert "Traceback" not in err
 
 
+def test_two_ctrl_c_at_once_end_a_stream_amid_its_launches(program_files):
+    path, folder = program_files
+    busy = ["carm.detector_width_px=512", "carm.detector_height_px=512", "run.pacing=free_running"]
+    program = Program("run", path, "--set", *busy)
+    program.wait_for(lambda: len(list(folder.glob("frames/*.png"))) > 5)
+    program.interrupt()
+    program.interrupt()
+    returned, _, err = program.end(timeout_s=20)
+    assert returned == 130, err
+    assert "Traceback" not in err
+
+
 def test_ctrl_c_while_the_movie_is_drawn_ends_that(document, monkeypatch):
     from operators import session
 

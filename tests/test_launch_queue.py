@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fluoro.config import ImageChainConfig
+from fluoro.errors import DeviceError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.imaging.chain import ImageChain
 from fluoro.rendering.choose import open_device
@@ -210,6 +211,53 @@ def test_closing_waits_ends_the_threads_and_may_be_repeated():
 
 def threads_of_the_process():
     return {path.name for path in Path("/proc/self/task").iterdir()}
+
+
+def test_a_closed_queue_takes_no_launch_and_says_so():
+    queue = CpuDevice(2).queue()
+    image = busy(queue)
+    ticket = queue.ticket()
+    queue.close()
+    assert ticket.wait().ended_ns > 0
+    with pytest.raises(DeviceError, match="the device is closed"):
+        photons(queue, image, np.empty((512, 512), np.float32))
+
+
+def test_a_queue_may_be_closed_while_others_launch_and_wait():
+    for _ in range(20):
+        queue, refused = CpuDevice(2).queue(), []
+
+        def launch_on(queue=queue, refused=refused):
+            out = np.empty((64, 64), np.float32)
+            try:
+                while True:
+                    photons(queue, out, out)
+                    queue.finish()
+            except DeviceError:
+                refused.append(True)
+
+        thread = threading.Thread(target=launch_on)
+        thread.start()
+        time.sleep(0.005)
+        queue.close()
+        thread.join(timeout=10)
+        assert refused == [True]
+
+
+def test_a_queue_waits_for_its_own_launches_and_not_for_those_of_another(device):
+    first, second = device.queue(), device.queue()
+    busy(first)
+    first.finish()
+    photons(first, first.to_device(np.zeros((8, 8), np.float32)), first.empty((8, 8)))
+    busy(second, 400)
+    late = second.ticket()
+    begun_s = time.perf_counter()
+    first.finish()
+    own_s = time.perf_counter() - begun_s
+    late.wait()
+    assert own_s < 0.5 * (time.perf_counter() - begun_s)
+    for queue in (first, second):
+        queue.close()
 
 
 class OneLaunch(PatientRenderer):

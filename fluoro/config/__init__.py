@@ -176,9 +176,15 @@ if not TYPE_CHECKING:  # mypy is to miss a name that is not there
 
     def __getattr__(name: str) -> Any:
         """A name, from its module when it is asked for: all modules take a tenth of a second."""
+        if name in _MODULES:
+            return importlib.import_module(f"{__name__}.{name}")
         modules = (f"{__name__}.{module}" for module in _MODULES)
         for path in (*modules, "fluoro.compat.settings") if name in __all__ else ():
             module = importlib.import_module(path)
             if name in module.__all__:
-                return getattr(module, name)
+                return globals().setdefault(name, getattr(module, name))
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        """Every name, asked for or not."""
+        return sorted({*globals(), *__all__})

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.geometry.projection import View
-from fluoro.rendering.cpu_device import CpuDevice, available_cores
+from fluoro.rendering.cpu_device import available_cores
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.packing import leading_axes
 from fluoro.volume.grid import VolumeGrid
@@ -86,7 +86,7 @@ def _ranges(planes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _threads(device: ComputeDevice) -> int:
-    return device.workers if isinstance(device, CpuDevice) else available_cores()
+    return int(getattr(device, "workers", 0)) or available_cores()
 
 
 class CellCopies:

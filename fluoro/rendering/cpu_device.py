@@ -147,9 +147,10 @@ class CpuQueue(LaunchQueue):
         exact: bool,
     ) -> None:
         kernel, groups, block, workers = self._cpu.prepared(module, entry, threads, uniforms, exact)
-        self._last = self._threads.push(
-            self._queue, kernel.row, *groups, block, len(block), workers
-        )
+        number = self._threads.push(self._queue, kernel.row, *groups, block, len(block), workers)
+        if not number:
+            raise DeviceError("the device is closed")
+        self._last = number
 
     @override
     def _mark(self) -> tuple[int, int]:
@@ -168,7 +169,5 @@ class CpuQueue(LaunchQueue):
 
     @override
     def close(self) -> None:
-        if self._queue is not None:
-            super().close()
-            self._threads.close_queue(self._queue)
-            self._queue = None
+        self._threads.close_queue(self._queue)  # waits for all launches, whoever else does
+        super().close()

@@ -203,9 +203,15 @@ struct Queue
             wake.notify_all();
     }
 
+    // 0: the queue is closed.
     uint64_t push(Launch* launch)
     {
         std::lock_guard<std::mutex> held(lock);
+        if (closing)
+        {
+            delete launch;
+            return 0;
+        }
         launch->number = ++pushed;
         launches.push_back(launch);
         if (launches.size() == 1)
@@ -219,9 +225,9 @@ struct Queue
         ended.wait(held, [&] { return done >= number; });
     }
 
-    ~Queue()
+    // Takes no more launches, works off those there are, and ends its threads.
+    void close()
     {
-        wait(pushed);
         {
             std::lock_guard<std::mutex> held(lock);
             closing = true;
@@ -229,6 +235,7 @@ struct Queue
         wake.notify_all();
         for (std::thread& thread : threads)
             thread.join();
+        threads.clear();
     }
 };
 
@@ -268,7 +275,7 @@ extern "C" __attribute__((visibility("default"))) void* fluoro_queue_open(int th
     }
 }
 
-// Lines up a launch and returns its number; they count from 1.
+// Lines up a launch and returns its number, which count from 1; 0: the queue is closed.
 extern "C" __attribute__((visibility("default"))) uint64_t fluoro_queue_push(
     Queue* queue, Row run, unsigned columns, unsigned rows, unsigned layers, const char* globals,
     unsigned bytes, int threads)
@@ -287,10 +294,10 @@ extern "C" __attribute__((visibility("default"))) void fluoro_queue_wait(
     unix_ns[1] = queue->ended_ns[last % Queue::kept];
 }
 
-// Ends the queue's threads once all launches are done.
+// Ends the queue's threads once all launches are done. Its memory stays: others may wait for it.
 extern "C" __attribute__((visibility("default"))) void fluoro_queue_close(Queue* queue)
 {
-    delete queue;
+    queue->close();
 }
 """
 """C++ of the library that all kernels are dispatched through."""
@@ -303,7 +310,8 @@ class ThreadLibrary:
     Attributes:
         dispatch: Row function, groups along columns, rows and layers, block of uniforms, threads.
         open_queue: Threads; gives a queue, or None where the system has no more threads.
-        push: Queue, then as `dispatch`, with the block's size before the threads; gives a number.
+        push: Queue, then as `dispatch`, with the block's size before the threads; gives a number,
+            0 where the queue is closed.
         wait: Queue, first and last number, two 64-bit integers to write the times to.
         close_queue: Queue.
     """

@@ -71,7 +71,7 @@ class GraphicsDevice(SlangDevice):
 
     @override
     def to_host(self, array: DeviceArray) -> NDArray[Any]:
-        self.wait_for(self.mark())  # the copy would wait with the interpreter's lock
+        self.wait_for(self._submitted)  # the copy would wait with the interpreter's lock
         raw = array.buffer.to_numpy().view(np.uint8).reshape(-1)
         size = int(np.prod(array.shape)) * array.dtype.itemsize
         return np.asarray(raw[:size].view(array.dtype).reshape(array.shape))

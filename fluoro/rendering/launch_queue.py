@@ -37,6 +37,8 @@ class QueueTicket(Ticket):
 class LaunchQueue(ComputeDevice):
     """Takes a device's place where launches are to line up.
 
+    When launches began and ended is known of the last 4096 at least.
+
     One thread launches; any thread may wait for a ticket. Arrays that the host writes must not be
     those of launches that are not done; `to_host` waits first.
 

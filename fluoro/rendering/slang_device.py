@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -37,6 +38,7 @@ class SlangDevice(ComputeDevice):
     def __init__(self, device: Any) -> None:
         self._device = device
         self._kernels: dict[tuple[str | KernelText, str, bool], tuple[Any, _Paths]] = {}
+        self._lock = threading.Lock()
         self._submitted = 0
 
     @override
@@ -49,8 +51,7 @@ class SlangDevice(ComputeDevice):
         *,
         exact: bool = False,
     ) -> None:
-        self.submit(module, entry, threads, uniforms, exact)
-        self.wait_for(self.mark())
+        self.wait_for(self.submit(module, entry, threads, uniforms, exact))
 
     def submit(
         self,
@@ -59,23 +60,25 @@ class SlangDevice(ComputeDevice):
         threads: Threads,
         uniforms: Mapping[str, Uniform],
         exact: bool,
-    ) -> None:
-        """Launch behind what was launched before, without waiting; keep the arrays until then."""
+    ) -> Any:
+        """Launch behind what was launched before, without waiting; keep the arrays until then.
+
+        Returns:
+            What `wait_for` knows the launch by.
+        """
         kernel, paths = self._kernel(module, entry, exact)
         values = nested({name: self._value(each) for name, each in uniforms.items()}, paths)
         import slangpy as spy
 
-        encoder = self._device.create_command_encoder()
-        self._order(encoder)
-        kernel.dispatch(thread_count=spy.uint3(*threads), vars=values, command_encoder=encoder)
-        self._submitted = self._device.submit_command_buffer(encoder.finish())
-
-    def mark(self) -> Any:
-        """What `wait_for` knows everything by that was launched so far."""
-        return self._submitted
+        with self._lock:  # the newest one is the one that was submitted last
+            encoder = self._device.create_command_encoder()
+            self._order(encoder)
+            kernel.dispatch(thread_count=spy.uint3(*threads), vars=values, command_encoder=encoder)
+            self._submitted = self._device.submit_command_buffer(encoder.finish())
+            return self._submitted
 
     def wait_for(self, mark: Any) -> None:
-        """Return when what was launched before a mark is done.
+        """Return when a launch is done, and with it all before.
 
         slangpy's own ways to wait keep the interpreter's lock: nothing of Python would go on.
         """
@@ -175,6 +178,7 @@ class SlangQueue(LaunchQueue):
         self._slang = device
         self._begun_ns: int | None = None
         self._ended_ns = 0
+        self._last: Any = None
 
     @override
     def _push(
@@ -186,18 +190,19 @@ class SlangQueue(LaunchQueue):
         exact: bool,
     ) -> None:
         self._begun_ns = self._begun_ns or time.time_ns()
-        self._slang.submit(module, entry, threads, uniforms, exact)
+        self._last = self._slang.submit(module, entry, threads, uniforms, exact)
 
     @override
     def _mark(self) -> tuple[int, Any]:
         begun_ns, self._begun_ns = self._begun_ns or time.time_ns(), None
-        return begun_ns, self._slang.mark()
+        return begun_ns, self._last
 
     @override
     def wait_for(self, mark: tuple[int, Any]) -> Span:
         """As the base class has it; the span begins with the launch, or the last wait's end."""
         begun_ns, launched = mark
-        self._slang.wait_for(launched)
+        if launched is not None:
+            self._slang.wait_for(launched)
         begun_ns = max(begun_ns, self._ended_ns)
         self._ended_ns = time.time_ns()
         return Span(begun_ns=begun_ns, ended_ns=self._ended_ns)
