@@ -21,6 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
+from benchmarks.harness.command_line import count
 from fluoro.config import ImageChainConfig, VolumeConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
@@ -81,7 +82,7 @@ BY_STAGE = "whole chain, stage by stage"
 def main() -> None:
     """Measure, print a table, write the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=count, default=7)
     rounds = parser.parse_args().rounds
     jobs = {**marches(), **chains()}
     times = medians(jobs, rounds)

@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import operators.runtime  # noqa: F401  (before Holoscan)
 from benchmarks.harness.budget import Budget
+from benchmarks.harness.command_line import count
 from benchmarks.harness.machine import describe_machine, load_average
 from benchmarks.harness.report import put_into_document, write_json
 from fluoro.config import Config
@@ -326,9 +327,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", choices=tuple(FILES), default="cpu")
-    parser.add_argument("--frames", type=int, default=80, help="of each free run")
+    parser.add_argument("--frames", type=count, default=80, help="of each free run")
     parser.add_argument("--minutes", type=float, default=2.0, help="in all")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--sizes", type=count, nargs="+", default=SIZES)
     parser.add_argument("--folder", type=Path, help="for the results (default: benchmarks/results)")
     options = parser.parse_args(argv)
     machine = describe_machine() | {"load_before": load_average()}

@@ -30,6 +30,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # runs from a checkout, from any folder
 
+from benchmarks.harness.command_line import count  # noqa: E402
 from fluoro.config import DdsConfig  # noqa: E402
 from fluoro.dds import qos  # noqa: E402
 from fluoro.dds.latency import (  # noqa: E402
@@ -188,9 +189,9 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=2.0, help="of each row")
-    parser.add_argument("--repeat", type=int, default=1, help="runs of each row; their medians")
+    parser.add_argument("--repeat", type=count, default=1, help="runs of each row; their medians")
     parser.add_argument("--robot-seconds", type=float, default=20.0, help="robot and simulator")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024])
+    parser.add_argument("--sizes", type=count, nargs="+", default=[256, 512, 1024])
     parser.add_argument("--rates", type=float, nargs="+", default=[30.0, 60.0])
     parser.add_argument("--domain", type=int, default=43, help="DDS domain")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="JSON")

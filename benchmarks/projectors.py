@@ -24,6 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.harness.budget import Budget
+from benchmarks.harness.command_line import count
 from benchmarks.harness.contestants import Contestant, own_projectors
 from benchmarks.harness.machine import describe_machine, load_average
 from benchmarks.harness.oracle import find_truth
@@ -58,11 +59,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", choices=tuple(FILES), default="cpu")
-    parser.add_argument("--threads", type=int, default=available_cores())
+    parser.add_argument("--threads", type=count, default=available_cores())
     parser.add_argument(
-        "--size", type=int, nargs="+", default=[200], help="detector columns and rows [pixels]"
+        "--size", type=count, nargs="+", default=[200], help="detector columns and rows [pixels]"
     )
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=count, default=5)
     parser.add_argument(
         "--minutes", type=float, default=7.0, help="in all, once the peers are loaded"
     )

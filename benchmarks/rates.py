@@ -23,6 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.harness.command_line import count
 from benchmarks.harness.machine import describe_machine, load_average
 from benchmarks.harness.report import put_into_document, write_json
 from benchmarks.harness.scene import load_ct, make_views
@@ -190,8 +191,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", choices=tuple(FILES), default="cpu")
-    parser.add_argument("--size", type=int, default=512, help="columns and rows [pixels]")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--size", type=count, default=512, help="columns and rows [pixels]")
+    parser.add_argument("--repeats", type=count, default=5)
     parser.add_argument("--folder", type=Path, help="for the results (default: benchmarks/results)")
     options = parser.parse_args(argv)
     machine = describe_machine() | {"load_before": load_average()}

@@ -27,6 +27,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.harness.budget import Budget
+from benchmarks.harness.command_line import count
 from benchmarks.harness.machine import describe_machine
 from benchmarks.harness.peers import open_peers
 from benchmarks.harness.plots import plot_registration
@@ -68,8 +69,8 @@ PEER_VOXEL_MM = 1.4
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--threads", type=int, default=available_cores())
-    parser.add_argument("--starts", type=int, default=17, help="of ours, a stratum and target")
+    parser.add_argument("--threads", type=count, default=available_cores())
+    parser.add_argument("--starts", type=count, default=17, help="of ours, a stratum and target")
     parser.add_argument("--peer-starts", type=int, default=5, help="of these nanodrr's too")
     parser.add_argument("--minutes", type=float, default=1e9, help="then stop, to go on later")
     parser.add_argument("--no-peers", action="store_true")

@@ -482,6 +482,20 @@ def test_sizes_have_the_frames_that_fit_and_the_first_always(monkeypatch, tmp_pa
     assert "512² left out, the time is up" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("wrong", ["0", "-3", "1.5", "many"])
+@pytest.mark.parametrize(
+    ("main", "option"),
+    [(rates.main, "--size"), (projectors.main, "--size"), (graph.main, "--frames")],
+)
+def test_numbers_of_the_command_line_are_counts(main, option, wrong, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([f"{option}={wrong}"])
+    assert ended.value.code == 2
+    assert (
+        f"{option}: must be a whole number of 1 or more, got '{wrong}'" in capsys.readouterr().err
+    )
+
+
 # -- suite -------------------------------------------------------------------------------------
 
 
