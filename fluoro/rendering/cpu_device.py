@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from fluoro.rendering.cpu_compiler import (
     load_cpu_kernel,
     load_thread_library,
 )
-from fluoro.rendering.devices import ComputeDevice, KernelText, Span, Threads, Uniform
+from fluoro.rendering.devices import ComputeDevice, KernelText, Launch, Span, Threads
 from fluoro.rendering.launch_queue import LaunchQueue
 
 __all__ = ["CpuDevice", "available_cores"]
@@ -70,27 +69,13 @@ class CpuDevice(ComputeDevice):
         return isinstance(array, np.ndarray) and array.flags.c_contiguous
 
     @override
-    def launch(
-        self,
-        module: str | KernelText,
-        entry: str,
-        threads: Threads,
-        uniforms: Mapping[str, Uniform],
-        *,
-        exact: bool = False,
-    ) -> None:
-        kernel, groups, block, workers = self.prepared(module, entry, threads, uniforms, exact)
+    def run(self, launch: Launch) -> None:
+        kernel, groups, block, workers = self.prepared(launch)
         kernel.dispatch(*groups, block, workers)
 
-    def prepared(
-        self,
-        module: str | KernelText,
-        entry: str,
-        threads: Threads,
-        uniforms: Mapping[str, Uniform],
-        exact: bool,
-    ) -> tuple[CpuKernel, Threads, bytes, int]:
+    def prepared(self, launch: Launch) -> tuple[CpuKernel, Threads, bytes, int]:
         """What a dispatch takes: kernel, groups, block of uniforms, number of threads."""
+        module, entry, threads, uniforms, exact = launch
         kernel = self._kernel(module, entry, exact)
         columns, rows, layers = (
             -(-count // size) for count, size in zip(threads, kernel.group_size, strict=True)
@@ -138,15 +123,8 @@ class CpuQueue(LaunchQueue):
         self._first = self._last = 0
 
     @override
-    def _push(
-        self,
-        module: str | KernelText,
-        entry: str,
-        threads: Threads,
-        uniforms: Mapping[str, Uniform],
-        exact: bool,
-    ) -> None:
-        kernel, groups, block, workers = self._cpu.prepared(module, entry, threads, uniforms, exact)
+    def _push(self, launch: Launch) -> None:
+        kernel, groups, block, workers = self._cpu.prepared(launch)
         number = self._threads.push(self._queue, kernel.row, *groups, block, len(block), workers)
         if not number:
             raise DeviceError("the device is closed")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from typing_extensions import override
 
-from fluoro.rendering.devices import KernelText, Threads, Uniform
+from fluoro.rendering.devices import Launch
 from fluoro.rendering.slang_device import SlangDevice
 
 __all__ = ["CudaDevice"]
@@ -57,15 +56,8 @@ class CudaDevice(SlangDevice):
         return int(array.data.ptr)
 
     @override
-    def submit(
-        self,
-        module: str | KernelText,
-        entry: str,
-        threads: Threads,
-        uniforms: Mapping[str, Uniform],
-        exact: bool,
-    ) -> Any:
-        super().submit(module, entry, threads, uniforms, exact)
+    def submit(self, launch: Launch) -> Any:
+        super().submit(launch)
         event = self._cupy.cuda.Event(block=True, disable_timing=True)
         event.record(self._cupy.cuda.Stream.null)
         return event

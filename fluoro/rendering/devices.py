@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -20,7 +20,7 @@ from fluoro.errors import InputError
 if TYPE_CHECKING:
     from fluoro.rendering.launch_queue import LaunchQueue
 
-__all__ = ["ComputeDevice", "KernelText", "Span", "Ticket", "Uniform"]
+__all__ = ["ComputeDevice", "KernelText", "Launch", "Span", "Ticket", "Uniform"]
 
 Uniform = Any
 """A Python int or float, a tuple of three of a kind, or an array of the device."""
@@ -40,6 +40,16 @@ class KernelText:
 
     def __str__(self) -> str:
         return "a kernel put together"
+
+
+class Launch(NamedTuple):
+    """One run of an entry point: the arguments of `ComputeDevice.launch`."""
+
+    module: str | KernelText
+    entry: str
+    threads: Threads
+    uniforms: Mapping[str, Uniform]
+    exact: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +106,6 @@ class ComputeDevice(ABC):
     def owns(self, array: Any) -> bool:
         """Whether kernels of this device can work on `array` as it is."""
 
-    @abstractmethod
     def launch(
         self,
         module: str | KernelText,
@@ -106,7 +115,7 @@ class ComputeDevice(ABC):
         *,
         exact: bool = False,
     ) -> None:
-        """Run an entry point and return when its results can be read.
+        """Run an entry point and return when its results can be read; a `LaunchQueue` lines it up.
 
         Args:
             module: Slang file in shaders/, without suffix; or the kernel's text.
@@ -119,6 +128,11 @@ class ComputeDevice(ABC):
         Raises:
             DeviceError: The kernel does not compile or fails.
         """
+        self.run(Launch(module, entry, threads, uniforms, exact))
+
+    @abstractmethod
+    def run(self, launch: Launch) -> None:
+        """`launch`, with its arguments in one."""
 
     def ticket(self) -> Ticket:
         """Of the launches since the last ticket."""

@@ -7,13 +7,12 @@ picture is there to be rendered when the last one is done, and no time passes be
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Any
 
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from typing_extensions import override
 
-from fluoro.rendering.devices import ComputeDevice, KernelText, Span, Threads, Ticket, Uniform
+from fluoro.rendering.devices import ComputeDevice, Launch, Span, Ticket, Uniform
 
 __all__ = ["LaunchQueue"]
 
@@ -55,18 +54,9 @@ class LaunchQueue(ComputeDevice):
         self._open: set[QueueTicket] = set()
 
     @override
-    def launch(
-        self,
-        module: str | KernelText,
-        entry: str,
-        threads: Threads,
-        uniforms: Mapping[str, Uniform],
-        *,
-        exact: bool = False,
-    ) -> None:
-        """Line up an entry point; see `ComputeDevice.launch`."""
-        self._held.append(uniforms)
-        self._push(module, entry, threads, uniforms, exact)
+    def run(self, launch: Launch) -> None:
+        self._held.append(launch.uniforms)
+        self._push(launch)
 
     @override
     def ticket(self) -> QueueTicket:
@@ -111,14 +101,7 @@ class LaunchQueue(ComputeDevice):
         self._open.discard(ticket)
 
     @abstractmethod
-    def _push(
-        self,
-        module: str | KernelText,
-        entry: str,
-        threads: Threads,
-        uniforms: Mapping[str, Uniform],
-        exact: bool,
-    ) -> None:
+    def _push(self, launch: Launch) -> None:
         """Line up one launch."""
 
     @abstractmethod

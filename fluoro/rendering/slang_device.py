@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from typing_extensions import override
 
 from fluoro.errors import DeviceError, InputError
 from fluoro.paths import shader_dir
-from fluoro.rendering.devices import ComputeDevice, KernelText, Span, Threads, Uniform
+from fluoro.rendering.devices import ComputeDevice, KernelText, Launch, Span, Uniform
 from fluoro.rendering.launch_queue import LaunchQueue
 from fluoro.rendering.uniforms import nested, uniform_places
 
@@ -42,30 +41,16 @@ class SlangDevice(ComputeDevice):
         self._submitted = 0
 
     @override
-    def launch(
-        self,
-        module: str | KernelText,
-        entry: str,
-        threads: Threads,
-        uniforms: Mapping[str, Uniform],
-        *,
-        exact: bool = False,
-    ) -> None:
-        self.wait_for(self.submit(module, entry, threads, uniforms, exact))
+    def run(self, launch: Launch) -> None:
+        self.wait_for(self.submit(launch))
 
-    def submit(
-        self,
-        module: str | KernelText,
-        entry: str,
-        threads: Threads,
-        uniforms: Mapping[str, Uniform],
-        exact: bool,
-    ) -> Any:
+    def submit(self, launch: Launch) -> Any:
         """Launch behind what was launched before, without waiting; keep the arrays until then.
 
         Returns:
             What `wait_for` knows the launch by.
         """
+        module, entry, threads, uniforms, exact = launch
         kernel, paths = self._kernel(module, entry, exact)
         values = nested({name: self._value(each) for name, each in uniforms.items()}, paths)
         import slangpy as spy
@@ -181,16 +166,9 @@ class SlangQueue(LaunchQueue):
         self._last: Any = None
 
     @override
-    def _push(
-        self,
-        module: str | KernelText,
-        entry: str,
-        threads: Threads,
-        uniforms: Mapping[str, Uniform],
-        exact: bool,
-    ) -> None:
+    def _push(self, launch: Launch) -> None:
         self._begun_ns = self._begun_ns or time.time_ns()
-        self._last = self._slang.submit(module, entry, threads, uniforms, exact)
+        self._last = self._slang.submit(launch)
 
     @override
     def _mark(self) -> tuple[int, Any]:
