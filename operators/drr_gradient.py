@@ -11,7 +11,7 @@ from fluoro.console.controls import LiveControls
 from fluoro.registration.frame_target import target_from_frame
 from fluoro.registration.pose_loss import PoseLoss
 from fluoro.rendering.devices import ComputeDevice
-from operators.image_chain import with_controls
+from operators.live_chain import with_controls
 from operators.messages import as_array, emit, header_of
 
 __all__ = ["DrrGradientOp"]

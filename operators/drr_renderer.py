@@ -14,6 +14,7 @@ from fluoro.geometry.projection import View
 from fluoro.imaging.frame import FrameHeader
 from fluoro.rendering.miss import explain_miss
 from fluoro.rendering.patient_renderer import PatientRenderer
+from operators.live_chain import LiveChain
 from operators.messages import emit
 
 __all__ = ["DrrRendererOp"]
@@ -24,18 +25,20 @@ log = logging.getLogger(__name__)
 class DrrRendererOp(Operator):
     """Begins to render the view of each pose; who receives the picture waits for it.
 
-    So the next picture is begun when the last one is done, without a gap. Between pulses the last
-    line integrals go on once more. The first view whose beam misses the volume is explained in the
-    log.
+    So the next picture is begun when the last one is done, without a gap. Where launches keep their
+    order, the image chain's follow at once. Between pulses the last line integrals go on once more.
+    The first view whose beam misses the volume is explained in the log.
 
     Ports:
         pose (in): `FrameHeader`.
         integrals (out): tensor (height, width) float32, line integrals, dimensionless; or
             (materials, height, width), thicknesses [mm], of a renderer of materials; as metadata
-            the header and, where there is something to wait for, the rendering.
+            the header and, where there is something to wait for, the rendering and the picture
+            that the chain has begun.
 
     Args:
         renderer: What renders.
+        chain: Begins with the picture where that need not wait for the rendering; None: it must.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
     """
 
@@ -44,10 +47,12 @@ class DrrRendererOp(Operator):
         fragment: Any,
         *args: Any,
         renderer: PatientRenderer,
+        chain: LiveChain | None,
         isocenter_xyz_mm: Sequence[float],
         **kwargs: Any,
     ) -> None:
-        self._renderer, self._isocenter_xyz_mm = renderer, isocenter_xyz_mm
+        self._renderer, self._chain = renderer, chain
+        self._isocenter_xyz_mm = isocenter_xyz_mm
         self._miss_explained = False
         self._integrals: Any = None
         super().__init__(fragment, *args, **kwargs)
@@ -63,15 +68,16 @@ class DrrRendererOp(Operator):
         """Begin one frame."""
         header: FrameHeader = input_.receive("pose")
         view = header.geometry.view(header.pose, self._isocenter_xyz_mm)
+        rendering = None
         if header.pulse or self._integrals is None:
             self._integrals, rendering = self._renderer.start(
                 view, header.time_s, header.injected_s
             )
-            emit(self, output, "integrals", self._integrals, header, rendering)
         else:
             now_ns = time.time_ns()
             header = header.stamped(render_start=now_ns, render_end=now_ns)
-            emit(self, output, "integrals", self._integrals, header)
+        begun = self._chain.begin(self._integrals, header) if self._chain else None
+        emit(self, output, "integrals", self._integrals, header, rendering, begun)
         if not self._miss_explained:
             self._explain(header, view)
 

@@ -14,7 +14,7 @@ from fluoro.console.tracking import TrackingView
 from fluoro.dds.estimate_sink import EstimateSink
 from fluoro.registration.frame_target import shown
 from fluoro.registration.track_record import ScoredEstimate, TrackedFrame, TrackRecord
-from operators.image_chain import with_controls
+from operators.live_chain import with_controls
 from operators.messages import header_of
 
 __all__ = ["EstimatesOp"]

@@ -36,6 +36,7 @@ from operators.estimates import EstimatesOp
 from operators.frame_publisher import FramePublisherOp, FrameReceiver
 from operators.holoviz import HolovizFeedOp, make_holoviz
 from operators.image_chain import ImageChainOp
+from operators.live_chain import LiveChain
 from operators.monitor import StreamMonitor
 from operators.optimiser import OptimiserOp
 from operators.pose_source import PoseSourceOp
@@ -124,8 +125,9 @@ class Graph:
         if self._parts.pictures:
             pictures = self._bag_pictures(displays=displays)
             return pictures, pictures
-        source, renderer = self._pose_source(), self._renderer()
-        chain = self._image_chain(displays=displays)
+        live = LiveChain(self._parts.chain, self._config.image_chain, self._parts.controls)
+        source, renderer = self._pose_source(), self._renderer(live)
+        chain = self._image_chain(live, displays=displays)
         self.add_flow(source, renderer, {("pose", "pose")})
         self.add_flow(renderer, chain, {("integrals", "integrals")})
         return source, chain
@@ -303,22 +305,20 @@ class Graph:
         policy = PeriodicConditionPolicy.NO_CATCH_UP_MISSED_TICKS
         return [PeriodicCondition(self, period_ns, policy, name="pace")]
 
-    def _renderer(self) -> Operator:
+    def _renderer(self, chain: LiveChain) -> Operator:
         parts = self._parts
         return DrrRendererOp(
             self,
             renderer=parts.renderer,
+            chain=chain if chain.lines_up else None,
             isocenter_xyz_mm=parts.isocenter_xyz_mm,
             name="renderer",
         )
 
-    def _image_chain(self, *, displays: bool) -> Operator:
-        parts = self._parts
+    def _image_chain(self, chain: LiveChain, *, displays: bool) -> Operator:
         return ImageChainOp(
             self,
-            chain=parts.chain,
-            config=self._config.image_chain,
-            controls=parts.controls,
+            chain=chain,
             meter=DoseMeter(self._config.run.fps),
             displays=displays,
             turn=self._turn,

@@ -20,8 +20,9 @@ from fluoro.imaging.frame import FluoroFrame, FrameHeader
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.graphics_device import DeviceArray
 from fluoro.rendering.patient_renderer import Rendering
+from operators.live_chain import BegunPicture
 
-__all__ = ["Host", "as_array", "as_frame", "emit", "header_of", "rendering_of"]
+__all__ = ["Host", "as_array", "as_frame", "begun_of", "emit", "header_of", "rendering_of"]
 
 HEADER = "header"
 KEPT = 4096
@@ -36,6 +37,7 @@ class _Note:
 
     header: FrameHeader
     rendering: Rendering | None
+    begun: BegunPicture | None
 
 
 class _Notes:
@@ -107,6 +109,7 @@ def emit(
     array: Any,
     header: FrameHeader,
     rendering: Rendering | None = None,
+    begun: BegunPicture | None = None,
 ) -> None:
     """Send an array under the port's name, without a copy, and its header beside it.
 
@@ -118,9 +121,10 @@ def emit(
             Python object.
         header: Of the frame.
         rendering: What the receiver has to wait for before it reads the array; None: nothing.
+        begun: The picture that the image chain has begun of it; None: it has not.
     """
     operator.metadata.clear()
-    number = _notes.keep(_Note(header=header, rendering=rendering))
+    number = _notes.keep(_Note(header=header, rendering=rendering, begun=begun))
     operator.metadata.set(HEADER, number, cast_to_cpp=True)
     if isinstance(array, DeviceArray):
         output.emit({BY_NUMBER: _arrays.numbered(array)}, port)
@@ -137,6 +141,11 @@ def header_of(operator: Operator) -> FrameHeader:
 def rendering_of(operator: Operator) -> Rendering | None:
     """What has to be waited for before the received array is read; None: nothing."""
     return _notes.note(operator.metadata[HEADER]).rendering
+
+
+def begun_of(operator: Operator) -> BegunPicture | None:
+    """The picture that the image chain has begun of the received array; None: it has not."""
+    return _notes.note(operator.metadata[HEADER]).begun
 
 
 def as_array(message: Any) -> Any:

@@ -24,7 +24,7 @@ from fluoro.registration.frame_target import target_from_frame
 from fluoro.registration.track_record import TrackedFrame
 from fluoro.registration.tracking import PoseEstimate, PoseTracker
 from fluoro.rendering.devices import ComputeDevice
-from operators.image_chain import with_controls
+from operators.live_chain import with_controls
 from operators.messages import as_array, emit, header_of
 from operators.monitor import StreamMonitor
 

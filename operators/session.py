@@ -42,7 +42,7 @@ from fluoro.volume.volumes import MuVolume
 from operators.dds import bag_trajectory, open_dds, open_pictures
 from operators.graph import FluoroApp, Parts
 from operators.holoviz import require_holoviz
-from operators.image_chain import with_controls
+from operators.live_chain import with_controls
 from operators.monitor import StreamMonitor
 from operators.registration_parts import RegistrationParts, make_registration, optimiser_of
 from operators.split import SplitApp, SplitOptions

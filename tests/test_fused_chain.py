@@ -18,7 +18,7 @@ from fluoro.imaging.fused import FUSED_ENTRY, PIXEL_STAGES, fused_kernel
 from fluoro.paths import shader_dir
 from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.cpu_device import CpuDevice
-from operators.image_chain import with_controls
+from operators.live_chain import with_controls
 
 SHAPE = (20, 131)
 """Two packets of pixels and a part of one in each row."""

@@ -14,7 +14,7 @@ from fluoro.console.controls import LiveControls
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.io.run_record import summary_lines
-from operators.image_chain import with_controls
+from operators.live_chain import with_controls
 from operators.stream_clock import StreamClock, with_lengths
 from tests.test_exposure import header
 

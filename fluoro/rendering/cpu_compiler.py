@@ -26,6 +26,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from fluoro.errors import DeviceError, OutputError
 from fluoro.paths import cache_dir, shader_dir
 from fluoro.rendering.cpu_threads import DISPATCHER, ThreadLibrary, open_thread_library
@@ -171,13 +173,19 @@ def _open(library: Path, layout: Path, threads: ThreadLibrary) -> CpuKernel:
         group_size = offsets.pop("group_size")
     except (OSError, ValueError, AttributeError, KeyError) as error:
         raise DeviceError(f"{library} is damaged ({error}): delete its folder") from None
+    places = {name: (offset, size) for name, (offset, size) in offsets.items()}
     return CpuKernel(
         dispatch=partial(threads.dispatch, row),
         row=row,
         threads=threads,
-        uniforms=UniformBlock({name: (offset, size) for name, (offset, size) in offsets.items()}),
+        uniforms=UniformBlock(places, _address),
         group_size=tuple(group_size),
     )
+
+
+def _address(array: NDArray[Any]) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
 
 
 @cache

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from typing_extensions import override
 
-from fluoro.rendering.devices import Launch
 from fluoro.rendering.slang_device import SlangDevice
 
 __all__ = ["CudaDevice"]
@@ -56,8 +55,8 @@ class CudaDevice(SlangDevice):
         return int(array.data.ptr)
 
     @override
-    def submit(self, launch: Launch) -> Any:
-        super().submit(launch)
+    def submit(self, encoder: Any) -> Any:
+        super().submit(encoder)
         event = self._cupy.cuda.Event(block=True, disable_timing=True)
         event.record(self._cupy.cuda.Stream.null)
         return event

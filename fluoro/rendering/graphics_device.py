@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +12,13 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from typing_extensions import override
 
 from fluoro.errors import DeviceError
+from fluoro.rendering.buffer_pool import BufferPool
 from fluoro.rendering.slang_device import SlangDevice, as_bytes
 
 __all__ = ["DeviceArray", "GraphicsDevice"]
+
+UPLOAD_BYTES = 1 << 16
+"""Up to so much is uploaded on the way to a launch, more in a submission of its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,15 +56,17 @@ class GraphicsDevice(SlangDevice):
             )
         except RuntimeError as error:
             raise DeviceError(f"{self.name} does not open: {str(error).splitlines()[0]}") from None
-        self._usage = spy.BufferUsage.shader_resource | spy.BufferUsage.unordered_access
+        usage = spy.BufferUsage.shader_resource | spy.BufferUsage.unordered_access
+        self._pool = BufferPool(lambda size: device.create_buffer(size=size, usage=usage))
         super().__init__(device)
 
     @override
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> DeviceArray:
         kind = np.dtype(dtype)
-        size = max(int(np.prod(shape)) * kind.itemsize, 4)
-        buffer = self._device.create_buffer(size=size, usage=self._usage)
-        return DeviceArray(buffer, tuple(shape), kind)
+        buffer, size_bytes = self._pool.take(math.prod(shape) * kind.itemsize)
+        array = DeviceArray(buffer, tuple(shape), kind)
+        weakref.finalize(array, self._pool.give, buffer, size_bytes).atexit = False
+        return array
 
     @override
     def to_device(self, values: ArrayLike | DeviceArray) -> DeviceArray:
@@ -67,6 +75,15 @@ class GraphicsDevice(SlangDevice):
         host = np.ascontiguousarray(values)
         array = self.empty(host.shape, host.dtype)
         array.buffer.copy_from_numpy(as_bytes(host))
+        return array
+
+    @override
+    def upload(self, encoder: Any, values: NDArray[Any]) -> DeviceArray:
+        if values.nbytes > UPLOAD_BYTES or not values.nbytes:
+            return self.to_device(values)
+        array = self.empty(values.shape, values.dtype)
+        with self._lock:
+            encoder.upload_buffer_data(array.buffer, 0, as_bytes(values))
         return array
 
     @override
@@ -79,6 +96,11 @@ class GraphicsDevice(SlangDevice):
     @override
     def owns(self, array: Any) -> bool:
         return isinstance(array, DeviceArray)
+
+    @override
+    def close(self) -> None:
+        self._pool.close()
+        super().close()
 
     def _pointer(self, array: DeviceArray) -> int:
         return int(array.buffer.device_address)

@@ -5,27 +5,44 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from typing_extensions import override
 
 from fluoro.errors import DeviceError, InputError
 from fluoro.paths import shader_dir
 from fluoro.rendering.devices import ComputeDevice, KernelText, Launch, Span, Uniform
 from fluoro.rendering.launch_queue import LaunchQueue
-from fluoro.rendering.uniforms import nested, uniform_places
+from fluoro.rendering.uniforms import UniformBlock, uniform_places
 
 __all__ = ["SlangDevice", "as_bytes"]
 
 DEFINES = {"RAY_LANES": "1", "FUSED_PIXELS": "1"}
 
-_Paths = dict[str, tuple[str, ...]]
-"""Where a kernel's uniforms are, by name: in which structs."""
-
 POLL_S = 5e-5
 """How often a wait looks whether a launch is done."""
+
+
+class _Kernel:
+    """A compiled entry point and where its uniforms lie."""
+
+    def __init__(self, program: Any, pipeline: Any, address: Callable[[Any], int]) -> None:
+        self.pipeline = pipeline
+        places = uniform_places(program)
+        self._resources = tuple(name for name, place in places.items() if place.is_resource)
+        self._block = UniformBlock(
+            {n: (p.offset, p.size) for n, p in places.items() if not p.is_resource}, address
+        )
+
+    def values(self, uniforms: Mapping[str, Uniform]) -> tuple[dict[str, Any], NDArray[np.uint8]]:
+        """Textures and samplers by name, and the block of all other uniforms."""
+        resources = {name: uniforms[name] for name in self._resources}
+        plain = {n: each for n, each in uniforms.items() if n not in resources}
+        block = bytearray(self._block.pack(plain if resources else uniforms))
+        return resources, np.frombuffer(block, np.uint8)
 
 
 class SlangDevice(ComputeDevice):
@@ -36,34 +53,48 @@ class SlangDevice(ComputeDevice):
 
     def __init__(self, device: Any) -> None:
         self._device = device
-        self._kernels: dict[tuple[str | KernelText, str, bool], tuple[Any, _Paths]] = {}
+        self._kernels: dict[tuple[str | KernelText, str, bool], _Kernel] = {}
         self._lock = threading.Lock()
         self._submitted = 0
 
     @override
     def run(self, launch: Launch) -> None:
-        self.wait_for(self.submit(launch))
+        encoder = self.encoder()
+        self.encode(encoder, launch)
+        self.wait_for(self.submit(encoder))
 
-    def submit(self, launch: Launch) -> Any:
-        """Launch behind what was launched before, without waiting; keep the arrays until then.
+    def encoder(self) -> Any:
+        """What takes launches that are submitted together."""
+        with self._lock:
+            return self._device.create_command_encoder()
 
-        Returns:
-            What `wait_for` knows the launch by.
-        """
-        module, entry, threads, uniforms, exact = launch
-        kernel, paths = self._kernel(module, entry, exact)
-        values = nested({name: self._value(each) for name, each in uniforms.items()}, paths)
+    def encode(self, encoder: Any, launch: Launch) -> None:
+        """Put a launch behind those that an encoder has; keep the arrays until it is done."""
         import slangpy as spy
 
-        with self._lock:  # the newest one is the one that was submitted last
-            encoder = self._device.create_command_encoder()
+        kernel = self._kernel(launch.module, launch.entry, launch.exact)
+        resources, block = kernel.values(launch.uniforms)
+        with self._lock:
             self._order(encoder)
-            kernel.dispatch(thread_count=spy.uint3(*threads), vars=values, command_encoder=encoder)
+            with encoder.begin_compute_pass() as compute:
+                cursor = spy.ShaderCursor(compute.bind_pipeline(kernel.pipeline))
+                cursor.set_data(block)
+                for name, resource in resources.items():
+                    cursor[name] = resource
+                compute.dispatch(spy.uint3(*launch.threads))
+
+    def submit(self, encoder: Any) -> Any:
+        """Begin with what an encoder has, behind what was submitted before, without waiting.
+
+        Returns:
+            What `wait_for` knows it by.
+        """
+        with self._lock:  # the newest one is the one that was submitted last
             self._submitted = self._device.submit_command_buffer(encoder.finish())
             return self._submitted
 
     def wait_for(self, mark: Any) -> None:
-        """Return when a launch is done, and with it all before.
+        """Return when what was submitted is done, and with it all before.
 
         slangpy's own ways to wait keep the interpreter's lock: nothing of Python would go on.
         """
@@ -107,30 +138,25 @@ class SlangDevice(ComputeDevice):
         )
         return {"volume": texture, "trilinear": sampler}
 
+    def upload(self, encoder: Any, values: NDArray[Any]) -> Any:
+        """The values as an array of the device, for launches that the encoder takes after it."""
+        del encoder
+        return self.to_device(values)
+
     def _order(self, encoder: Any) -> None:
-        """Have what is encoded next begin when all that was launched before is done."""
+        """Have what is encoded next begin when all that was encoded before is done."""
         encoder.global_barrier()
 
     def _pointer(self, array: Any) -> int:
         raise NotImplementedError
 
-    def _value(self, value: Uniform) -> Any:
-        import slangpy as spy
-
-        if isinstance(value, tuple):
-            is_float = isinstance(value[0], float)
-            return spy.float3(*value) if is_float else spy.int3(*value)
-        if isinstance(value, int | float | spy.Texture | spy.Sampler):
-            return value
-        return self._pointer(value)
-
-    def _kernel(self, module: str | KernelText, entry: str, exact: bool) -> tuple[Any, _Paths]:
+    def _kernel(self, module: str | KernelText, entry: str, exact: bool) -> _Kernel:
         key = (module, entry, exact)
         if key not in self._kernels:
             self._kernels[key] = self._compile(module, entry, exact)
         return self._kernels[key]
 
-    def _compile(self, module: str | KernelText, entry: str, exact: bool) -> tuple[Any, _Paths]:
+    def _compile(self, module: str | KernelText, entry: str, exact: bool) -> _Kernel:
         import slangpy as spy
 
         mode = spy.SlangFloatingPointMode.precise if exact else spy.SlangFloatingPointMode.fast
@@ -143,11 +169,11 @@ class SlangDevice(ComputeDevice):
         try:
             session = self._device.create_slang_session(compiler_options=options)
             program = _program(session, module, entry)
-            paths = {name: place.path for name, place in uniform_places(program).items()}
-            return self._device.create_compute_kernel(program), paths
+            pipeline = self._device.create_compute_pipeline(program)
         except (RuntimeError, spy.SlangCompileError) as error:
             first = next((line for line in str(error).splitlines() if "error" in line), str(error))
             raise DeviceError(f"Slang cannot compile {entry} for {self.name}: {first}") from None
+        return _Kernel(program, pipeline, self._pointer)
 
     @override
     def close(self) -> None:
@@ -156,31 +182,48 @@ class SlangDevice(ComputeDevice):
 
 
 class SlangQueue(LaunchQueue):
-    """Launches on the device's own command queue, in the order in which all queues launch."""
+    """Launches on the device's own command queue; those of one ticket are submitted together.
+
+    So a frame costs one submission, however many launches it is. An array that `to_device` gives is
+    there for the queue's own launches, and for others when a ticket that is made later is done.
+    """
 
     def __init__(self, device: SlangDevice) -> None:
         super().__init__(device)
         self._slang = device
-        self._begun_ns: int | None = None
+        self._encoder: Any = None
         self._ended_ns = 0
         self._last: Any = None
 
     @override
+    def to_device(self, values: ArrayLike) -> Any:
+        if self._slang.owns(values):
+            return values
+        return self._slang.upload(self._open_encoder(), np.ascontiguousarray(values))
+
+    @override
     def _push(self, launch: Launch) -> None:
-        self._begun_ns = self._begun_ns or time.time_ns()
-        self._last = self._slang.submit(launch)
+        self._slang.encode(self._open_encoder(), launch)
+
+    def _open_encoder(self) -> Any:
+        if self._encoder is None:
+            self._encoder = self._slang.encoder()
+        return self._encoder
 
     @override
     def _mark(self) -> tuple[int, Any]:
-        begun_ns, self._begun_ns = self._begun_ns or time.time_ns(), None
+        begun_ns = time.time_ns()
+        if self._encoder is not None:
+            encoder, self._encoder = self._encoder, None
+            self._last = self._slang.submit(encoder)
         return begun_ns, self._last
 
     @override
     def wait_for(self, mark: tuple[int, Any]) -> Span:
-        """As the base class has it; the span begins with the launch, or the last wait's end."""
-        begun_ns, launched = mark
-        if launched is not None:
-            self._slang.wait_for(launched)
+        """As the base class has it; the span begins with the submission, or the last wait's end."""
+        begun_ns, submitted = mark
+        if submitted is not None:
+            self._slang.wait_for(submitted)
         begun_ns = max(begun_ns, self._ended_ns)
         self._ended_ns = time.time_ns()
         return Span(begun_ns=begun_ns, ended_ns=self._ended_ns)

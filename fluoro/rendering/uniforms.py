@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-__all__ = ["UniformBlock", "UniformPlace", "nested", "uniform_places"]
+__all__ = ["UniformBlock", "UniformPlace", "uniform_places"]
 
 ONLY_STAGE = "stage"
 """Uniform of a kernel that runs one stage (shaders/picture.slang): members by their own names."""
@@ -23,11 +23,13 @@ class UniformPlace:
         path: Its name, behind those of the structs that it is a member of.
         offset: In the block of uniforms [bytes].
         size: Of the value [bytes].
+        is_resource: A texture or sampler, which is bound, not written.
     """
 
     path: tuple[str, ...]
     offset: int
     size: int
+    is_resource: bool = False
 
     @property
     def name(self) -> str:
@@ -37,18 +39,22 @@ class UniformPlace:
 
 
 class UniformBlock:
-    """The memory that a kernel for the CPU reads its uniforms from.
+    """The memory that a kernel reads its uniforms from.
 
     Args:
         layout: Byte offset and size of every uniform by name.
+        address: Where an array lies, for kernels to read or write it.
     """
 
-    def __init__(self, layout: Mapping[str, tuple[int, int]]) -> None:
+    def __init__(
+        self, layout: Mapping[str, tuple[int, int]], address: Callable[[Any], int]
+    ) -> None:
         self._layout = dict(sorted(layout.items(), key=lambda item: item[1]))
+        self._address = address
         self._formats: dict[str, struct.Struct] = {}
 
     def pack(self, uniforms: Mapping[str, Any]) -> bytes:
-        """The block with a value for every uniform: numbers, three of a kind, NumPy arrays.
+        """The block with a value for every uniform: numbers, three of a kind, arrays.
 
         Raises:
             KeyError: Other uniforms than the kernel's.
@@ -57,7 +63,7 @@ class UniformBlock:
         if uniforms.keys() != self._layout.keys():
             raise KeyError(f"kernel wants {sorted(self._layout)}, got {sorted(uniforms)}")
         values: list[Any] = []
-        codes = " ".join([_add(values, uniforms[name]) for name in self._layout])
+        codes = " ".join([self._add(values, uniforms[name]) for name in self._layout])
         try:
             return (self._formats.get(codes) or self._format(codes, uniforms)).pack(*values)
         except struct.error as error:
@@ -72,39 +78,22 @@ class UniformBlock:
         self._formats[codes] = struct.Struct(text)
         return self._formats[codes]
 
-
-def _add(values: list[Any], value: Any) -> str:
-    """Add what stands for a value in the block; its code in a format."""
-    if isinstance(value, np.ndarray):
-        values.append(value.__array_interface__["data"][0])
+    def _add(self, values: list[Any], value: Any) -> str:
+        """Add what stands for a value in the block; its code in a format."""
+        if isinstance(value, tuple):
+            values.extend(value)
+            return "3f" if isinstance(value[0], float) else "3i"
+        if isinstance(value, float | int | np.integer):
+            values.append(value)
+            return "f" if isinstance(value, float) else "i"
+        values.append(self._address(value))
         return "Q"
-    if isinstance(value, tuple):
-        values.extend(value)
-        return "3f" if isinstance(value[0], float) else "3i"
-    values.append(value)
-    return "f" if isinstance(value, float) else "i"
 
 
 def uniform_places(program: Any) -> dict[str, UniformPlace]:
     """The uniforms of a compiled program by the names that callers use."""
     found = (place for each in program.layout.parameters for place in _leaves(each, (), 0))
     return {place.name: place for place in found}
-
-
-def nested(values: Mapping[str, Any], paths: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
-    """Values by name as dictionaries in dictionaries, as slangpy takes structs.
-
-    Raises:
-        KeyError: A name is none of the kernel's.
-    """
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        *structs, last = paths[name]
-        inner = found
-        for each in structs:
-            inner = inner.setdefault(each, {})
-        inner[last] = value
-    return found
 
 
 def _leaves(variable: Any, outer: tuple[str, ...], start: int) -> Iterator[UniformPlace]:
@@ -116,4 +105,6 @@ def _leaves(variable: Any, outer: tuple[str, ...], start: int) -> Iterator[Unifo
         for member in layout.fields:
             yield from _leaves(member, path, offset)
     else:
-        yield UniformPlace(path=path, offset=offset, size=layout.size)
+        kinds = spy.TypeReflection.Kind
+        bound = layout.kind in (kinds.resource, kinds.sampler_state)
+        yield UniformPlace(path=path, offset=offset, size=layout.size, is_resource=bound)

@@ -1,0 +1,109 @@
+"""The image chain with what a user sets on the console."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fluoro.config import ImageChainConfig, WindowConfig
+from fluoro.console.controls import ControlState, LiveControls
+from fluoro.imaging.chain import ImageChain
+from fluoro.imaging.dose_meter import Pulse
+from fluoro.imaging.frame import FrameHeader
+from fluoro.rendering.devices import Ticket
+
+__all__ = ["BegunPicture", "LiveChain", "with_controls"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BegunPicture:
+    """A picture that the image chain is at work on.
+
+    Attributes:
+        image: Display values in [0, 1], (height, width) float32, not to be read before `ticket`.
+        config: What it is made with.
+        pulse: The same of its X-rays.
+        ticket: What to wait for.
+    """
+
+    image: Any
+    config: ImageChainConfig
+    pulse: Pulse
+    ticket: Ticket
+
+
+class LiveChain:
+    """Begins pictures with the console's dose, window and polarity of the moment.
+
+    Args:
+        chain: The stages.
+        config: Which of them, with which numbers.
+        controls: Dose, window, polarity, mask and pulses.
+    """
+
+    def __init__(self, chain: ImageChain, config: ImageChainConfig, controls: LiveControls) -> None:
+        self._chain, self._config, self._controls = chain, config, controls
+        self._masks, self._first_of_series = 0, config.dsa.first_frame if config.dsa else 0
+        self._state: ControlState | None = None
+        self._shown = config
+
+    @property
+    def lines_up(self) -> bool:
+        """Whether the chain may begin before the rendering is done: launches keep their order."""
+        return self._chain.device.one_order
+
+    def begin(self, integrals: Any, header: FrameHeader) -> BegunPicture:
+        """Begin with the picture of a frame.
+
+        Args:
+            integrals: As for `ImageChain.apply`; not done yet where launches keep their order.
+            header: Of the frame.
+        """
+        config, geometry = self._config_of(header), header.geometry
+        image = self._chain.start(
+            integrals,
+            config,
+            header.number,
+            geometry.pixel_spacing_mm,
+            geometry,
+            pulse=header.pulse,
+        )
+        ticket = self._chain.device.ticket()
+        return BegunPicture(image=image, config=config, pulse=self._chain.pulse, ticket=ticket)
+
+    def _config_of(self, header: FrameHeader) -> ImageChainConfig:
+        """The configuration of a frame; a mask that was asked for begins with it."""
+        state = self._controls.snapshot()
+        if state is not self._state:
+            if state.masks != self._masks:
+                self._masks, self._first_of_series = state.masks, header.number
+            self._state, self._shown = state, self._controlled(state)
+        return self._shown
+
+    def _controlled(self, state: ControlState) -> ImageChainConfig:
+        config = with_controls(self._config, state)
+        if config.dsa is None:
+            return config
+        dsa = config.dsa.model_copy(update={"first_frame": self._first_of_series})
+        return config.model_copy(update={"dsa": dsa})
+
+
+def with_controls(config: ImageChainConfig, state: ControlState) -> ImageChainConfig:
+    """The configuration with what a user has set on the console."""
+    window = WindowConfig(level=state.window_level, width=state.window_width)
+    changes: dict[str, Any] = {
+        "dose_ngy": state.dose_ngy,
+        "polarity": state.polarity,
+        "pulse_rate_hz": state.pulse_rate_hz,
+    }
+    if config.dsa:
+        shift = (state.mask_shift_x_px, state.mask_shift_y_px)
+        changes["dsa"] = config.dsa.model_copy(update={"pixel_shift": shift, "window": window})
+    else:
+        changes["window"] = window
+    if config.image_intensifier and state.magnification != 1:
+        field_mm = config.image_intensifier.diameter_mm / state.magnification
+        changes["image_intensifier"] = config.image_intensifier.model_copy(
+            update={"diameter_mm": field_mm}
+        )
+    return config.model_copy(update=changes)
