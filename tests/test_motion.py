@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fluoro.config import Config, ContrastConfig, MotionConfig
+from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.physics.materials import material
 from fluoro.rendering.contrast_renderer import ContrastFill
@@ -94,6 +95,15 @@ def test_a_patient_at_rest_is_the_still_picture_to_the_bit(device, thorax):
     still = DrrRenderer(thorax, device, step_mm=STEP_MM).render(VIEW)
     assert np.array_equal(moving.render(VIEW, motion.displacements_mm(0.0), motion.grid), still)
     assert np.allclose(still, march_twin(thorax, VIEW, STEP_MM), atol=FLOAT32)
+
+
+def test_a_moving_picture_is_not_written_where_it_does_not_fit(device, thorax, motion):
+    moving = MovingRenderer(thorax.mu_zyx, thorax.grid, device, step_mm=STEP_MM)
+    small = np.zeros((VIEW.height_px - 1, VIEW.width_px), np.float32)
+    with pytest.raises(InputError, match="out must be a C-contiguous float32 array"):
+        moving.render(VIEW, motion.displacements_mm(0.0), motion.grid, small)
+    with pytest.raises(InputError, match="out must be a C-contiguous float32 array"):
+        moving.render_still(VIEW, small)
 
 
 def test_a_uniform_displacement_shifts_the_patient(device, thorax):

@@ -359,6 +359,15 @@ def test_an_array_that_cannot_be_written_into_is_refused(device, out):
         DrrRenderer(VOLUMES["constant"], device).render(volumes.view(CarmPose()), out)
 
 
+def test_a_file_mapped_for_reading_is_no_place_to_render_into(device, tmp_path):
+    np.save(tmp_path / "image.npy", np.zeros((30, 38), np.float32))
+    out = np.load(tmp_path / "image.npy", mmap_mode="r")
+    renderer, view = DrrRenderer(VOLUMES["constant"], device), volumes.view(CarmPose())
+    for render in (renderer.render, lambda view, out: renderer.render_rows(view, (0, 30), out)):
+        with pytest.raises(InputError, match="out must be an array to write into, got a read-only"):
+            render(view, out)
+
+
 def test_views_of_different_sizes_are_refused(device):
     other = CarmGeometry(detector_width_px=8, detector_height_px=8)
     views = [volumes.view(CarmPose()), volumes.view(CarmPose(), detector=other)]

@@ -14,6 +14,7 @@ from fluoro.geometry.motions import rigid_motions
 from fluoro.geometry.projection import View
 from fluoro.rendering.cells import CellCopies
 from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.given import require_array, require_out
 from fluoro.rendering.moving_renderer import knot_steps, node_uniforms
 from fluoro.rendering.packing import pack_motions, pack_views, x_never_leads
 from fluoro.rendering.renderer import (
@@ -125,7 +126,7 @@ class MaterialRenderer:
         batch = [views] if isinstance(views, View) else list(views)
         planes = (len(self.materials), *common_size(batch))
         shape = planes if isinstance(views, View) else (len(batch), *planes)
-        image = self.device.empty(shape) if out is None else self._checked("out", out, shape)
+        image = self.device.empty(shape) if out is None else require_out(self.device, out, shape)
         for layer in self._layers:
             cells = self._cells_of(layer)
             self._launch(
@@ -207,7 +208,8 @@ class MaterialRenderer:
         if motions.ndim != 3 or motions.shape[1:] != (4, 3) or not np.isfinite(motions).all():
             raise InputError(f"motions must be finite and of shape (K, 4, 3), got {motions.shape}")
         shape = (view.height_px, view.width_px)
-        worth = self._checked(
+        worth = require_array(
+            self.device,
             "weights",
             self.device.to_device(np.asarray(weights, np.float32)),
             (len(self.materials), *shape),
@@ -294,7 +296,7 @@ class MaterialRenderer:
             raise InputError(f"layer must be one with shares, got {layer}, which has labels")
         if isinstance(upstream, np.ndarray):
             upstream = self.device.to_device(np.ascontiguousarray(upstream, np.float32))
-        given = self._checked("upstream", upstream, shape)
+        given = require_array(self.device, "upstream", upstream, shape)
         if out is None:
             out = self.device.to_device(np.zeros(chosen.grid.shape_zyx, np.float32))
         views_there = self.device.to_device(pack_views(batch, chosen.grid))
@@ -308,7 +310,7 @@ class MaterialRenderer:
                 "plane_count": planes[0],
                 "upstream": given,
                 "image_size": (width, height, len(batch)),
-                "by_voxel": self._checked("out", out, chosen.grid.shape_zyx),
+                "by_voxel": require_out(self.device, out, chosen.grid.shape_zyx),
             },
         )
         return out
@@ -350,16 +352,6 @@ class MaterialRenderer:
     def _cells_of(self, layer: _Layer) -> CellCopies | None:
         """Where the tissues are read from; inclusions are read in place."""
         return self._cells if layer is self._layers[0] else None
-
-    def _checked(self, name: str, array: Any, shape: tuple[int, ...]) -> Any:
-        fits = self.device.owns(array) and array.shape == shape and array.dtype == np.float32
-        if not fits:
-            raise InputError(
-                f"{name} must be a C-contiguous float32 array of the {self.device.kind} device "
-                f"with shape {shape}, got {type(array).__name__} {getattr(array, 'shape', '')} "
-                f"{getattr(array, 'dtype', '')}"
-            )
-        return array
 
 
 def _layers(volume: MaterialVolume, device: ComputeDevice, step_mm: float | None) -> list[_Layer]:

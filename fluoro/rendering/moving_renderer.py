@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fluoro.geometry.projection import View
 from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.given import require_out
 from fluoro.rendering.packing import pack_views
 from fluoro.rendering.renderer import readable_in_pairs
 from fluoro.volume.grid import VolumeGrid
@@ -50,6 +51,9 @@ class MovingRenderer:
             displacements_mm: At the nodes [mm], shape (z, y, x, 3).
             nodes: Where they lie; axes along patient L, P and S.
             out: float32 array of the device to write into; None: a new one.
+
+        Raises:
+            InputError: An `out` that does not fit.
         """
         field = node_uniforms(self.device, self.grid, displacements_mm, nodes)
         knots = knot_steps(self.step_mm)
@@ -65,7 +69,8 @@ class MovingRenderer:
         return self._launch("drr", "project_march", view, out, first_row=0)
 
     def _launch(self, module: str, entry: str, view: View, out: Any, **uniforms: Any) -> Any:
-        image = self.device.empty((view.height_px, view.width_px)) if out is None else out
+        shape = (view.height_px, view.width_px)
+        image = self.device.empty(shape) if out is None else require_out(self.device, out, shape)
         lanes = self.device.rays_per_thread
         self.device.launch(
             module,

@@ -13,6 +13,7 @@ from fluoro.geometry.motions import rigid_motions
 from fluoro.geometry.projection import View
 from fluoro.rendering.cells import CellCopies, bytes_of_cells, fits_in_cells
 from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.given import require_out
 from fluoro.rendering.packing import pack_motions, pack_views, x_never_leads
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.memory import available_memory_bytes
@@ -107,7 +108,7 @@ class DrrRenderer:
         batch = [views] if isinstance(views, View) else list(views)
         height, width = common_size(batch)
         shape = (height, width) if isinstance(views, View) else (len(batch), height, width)
-        image = self.device.empty(shape) if out is None else self._checked(out, shape)
+        image = self.device.empty(shape) if out is None else require_out(self.device, out, shape)
         self._project(batch, image, (width, height, len(batch)), 0)
         return image
 
@@ -126,7 +127,7 @@ class DrrRenderer:
         if not 0 <= first < stop <= view.height_px:
             raise InputError(f"rows must be a range within 0 to {view.height_px}, got {rows}")
         shape = (stop - first, view.width_px)
-        image = self.device.empty(shape) if out is None else self._checked(out, shape)
+        image = self.device.empty(shape) if out is None else require_out(self.device, out, shape)
         self._project([view], image, (view.width_px, stop - first, 1), first)
         return image
 
@@ -239,7 +240,7 @@ class DrrRenderer:
                 "step_mm": float(self.step_mm),
                 "slab_planes": SLAB_PLANES.get(self.projector, 1),
                 "upstream": upstream,
-                "by_voxel": self._checked(out, self.grid.shape_zyx),
+                "by_voxel": require_out(self.device, out, self.grid.shape_zyx),
             },
         )
         return out
@@ -329,16 +330,6 @@ class DrrRenderer:
         ):
             return None
         return CellCopies(self._mu, volume.mu_zyx, self.grid, self.device, thickness=1, exact=True)
-
-    def _checked(self, out: Any, shape: tuple[int, ...]) -> Any:
-        fits = self.device.owns(out) and out.shape == shape and out.dtype == np.float32
-        if not fits:
-            raise InputError(
-                f"out must be a C-contiguous float32 array of the {self.device.kind} device with "
-                f"shape {shape}, got {type(out).__name__} {getattr(out, 'shape', '')} "
-                f"{getattr(out, 'dtype', '')}"
-            )
-        return out
 
 
 def check_volume(volume: MuVolume, projector: str, step_mm: float | None) -> None:

@@ -55,8 +55,13 @@ class MuVolume:
 
     def __post_init__(self) -> None:
         _require_same_shape(self.mu_zyx, self.grid, "mu_zyx")
-        if self.mu_zyx.dtype != np.float32 or not self.mu_zyx.flags.c_contiguous:
+        if self.mu_zyx.dtype != np.float32:
             raise InputError(f"mu_zyx must be C-contiguous float32, got {self.mu_zyx.dtype}")
+        if not self.mu_zyx.flags.c_contiguous:
+            raise InputError(
+                "mu_zyx must be C-contiguous float32 (np.ascontiguousarray), got other strides: "
+                f"{self.mu_zyx.strides} for shape {self.mu_zyx.shape}"
+            )
 
     @property
     def water_mu_per_mm(self) -> float:
