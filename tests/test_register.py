@@ -131,6 +131,23 @@ def test_picture_from_a_file_is_found_from_a_given_start(quick, tmp_path, suffix
     assert found["history"][-1]["distance_to_result_mm"] < 0.5
 
 
+def test_own_picture_takes_the_place_of_a_shipped_files_and_what_is_assumed_is_said(
+    quick, tmp_path, capsys
+):
+    """As `register configs/register_phantom.yaml --set target.path=...`, and bones are dark."""
+    assert quick(target={"pose": TRUTH, "kind": "display"}) == 0
+    made = tmp_path / "out" / "run" / "target.png"
+    chain = {"dose_ngy": 5, "window": {"level": 3.1, "width": 4.4}}
+    sections = {"target": {"pose": TRUTH, "kind": "display"}, "image_chain": chain}
+    own = ["--set", f"target.path={made}", "run.name=own"]
+    assert quick(*own, **sections) == 2
+    assert "leave it out (--set image_chain={})" in capsys.readouterr().err
+    assert quick(*own, "image_chain={}", **sections) == 3
+    assert "polarity not given: taken as bone_bright" in capsys.readouterr().out
+    dark = "target.polarity=bone_dark"
+    assert quick(*own, "image_chain={}", dark, "run.name=dark", **sections) == 0
+
+
 def test_picture_without_the_anatomy_is_not_converged_and_ends_with_3(quick, tmp_path, capsys):
     path = tmp_path / "clouds.npy"
     np.save(path, blobs((SIZE_PX, SIZE_PX), seed=4, sigma_px=5.0))

@@ -244,8 +244,11 @@ class RegisterConfig(Section):
     def _of_a_file(self) -> None:
         if self.target.pose is None and self.start.pose is None:
             raise KeyValueError("start.pose", "must be given: target.pose is not known")
-        if "image_chain" in self.model_fields_set:
-            raise KeyValueError("image_chain", "has no effect on a target from a file")
+        if self.image_chain.model_fields_set:
+            raise KeyValueError(
+                "image_chain",
+                "has no effect on a target from a file; leave it out (--set image_chain={})",
+            )
         for key in sorted(self.renderer.model_fields_set & {"projector", "step_mm", "texture"}):
             raise KeyValueError(
                 f"renderer.{key}", "has no effect on a target from a file; registration.projector"

@@ -100,4 +100,6 @@ def result_lines(facts: Mapping[str, Any]) -> list[str]:
     ]
     if "mtre_mm" in facts:
         lines.append(f"mTRE        {facts['mtre_start_mm']:.2f} -> {facts['mtre_mm']:.3f} mm")
+    if facts.get("target_notes"):
+        lines.append(f"target      {'; '.join(facts['target_notes'])}")
     return lines
