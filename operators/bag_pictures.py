@@ -19,7 +19,8 @@ from holoscan.core import (
 from fluoro.dds.bag import BagPicture, BagPictures
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.frame import FrameHeader, PoseOrigin
-from operators.messages import emit
+from operators.messages import Picture, emit
+from operators.threads import on_kept_thread
 
 __all__ = ["BagPicturesOp"]
 
@@ -28,9 +29,10 @@ class BagPicturesOp(Operator):
     """Issues a bag's pictures as frames, until there are no more, `frames` are issued or `stop`.
 
     Ports:
-        record (out): tensor (height, width) float32, display values in [0, 1], every frame; its
-            header, with the pose and stamp of the bag, as metadata.
-        view (out): the same tensor for displays; what they do not take in time is dropped.
+        record (out): `Picture` of (height, width) float32, display values in [0, 1], every frame;
+            its header has the pose and stamp of the bag.
+        view (out): the same as a tensor for displays, the header as metadata; what they do not take
+            in time is dropped.
 
     Args:
         pictures: Of the bag.
@@ -63,6 +65,7 @@ class BagPicturesOp(Operator):
         if self._displays:
             spec.output("view").condition(ConditionType.NONE)
 
+    @on_kept_thread
     def compute(
         self, _input: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:
@@ -73,7 +76,7 @@ class BagPicturesOp(Operator):
             self._going.disable_tick()
             return
         header = self._header(picture)
-        emit(self, output, "record", picture.image, header)
+        output.emit(Picture(array=picture.image, header=header), "record")
         if self._displays:
             emit(self, output, "view", picture.image, header)
         self._number += 1

@@ -17,6 +17,7 @@ from fluoro.console.server import Console
 from fluoro.rendering.devices import ComputeDevice
 from operators.messages import as_frame
 from operators.monitor import StreamMonitor
+from operators.threads import on_kept_thread
 
 __all__ = ["ConsoleOp"]
 
@@ -49,6 +50,7 @@ class ConsoleOp(Operator):
         """Declare the port: one frame deep, a newer one replaces it."""
         spec.input("frame", size=1, policy=IOSpec.QueuePolicy.POP)
 
+    @on_kept_thread
     def compute(
         self, input_: InputContext, _output: OutputContext, _context: ExecutionContext
     ) -> None:

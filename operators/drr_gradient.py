@@ -12,7 +12,8 @@ from fluoro.registration.frame_target import target_from_frame
 from fluoro.registration.pose_loss import PoseLoss
 from fluoro.rendering.devices import ComputeDevice
 from operators.live_chain import with_controls
-from operators.messages import as_array, emit, header_of
+from operators.messages import Picture, emit
+from operators.threads import on_kept_thread
 
 __all__ = ["DrrGradientOp"]
 
@@ -22,15 +23,15 @@ class DrrGradientOp(Operator):
 
     Ports:
         pose (in): `CarmPose`.
-        target (in): tensor (height, width) float32, display values in [0, 1]; waits for a pose
-            and holds the stream back meanwhile.
+        target (in): `Picture` of (height, width) float32, display values in [0, 1]; waits for a
+            pose and holds the stream back meanwhile.
         evaluation (out): `PoseGradient`: image (height, width) float32 and loss, gradient (6,) by
             a left twist about the isocentre [1/rad, 1/mm] and, where asked for, the image's
             Jacobian (6, height, width) float32; the frame's header as metadata.
 
     Args:
         loss: Renders and compares.
-        device: Where the tensor lies.
+        device: Where the picture lies.
         config: Chain that made the pictures.
         controls: Window and polarity of the moment.
         jacobian: Hand out the Jacobian too.
@@ -58,13 +59,14 @@ class DrrGradientOp(Operator):
         spec.input("target")
         spec.output("evaluation")
 
+    @on_kept_thread
     def compute(
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:
         """Evaluate one pose."""
         pose = input_.receive("pose")
-        image = self._device.to_host(as_array(input_.receive("target")))
-        header = header_of(self)
+        received: Picture = input_.receive("target")
+        image, header = self._device.to_host(received.array), received.header
         config = with_controls(self._config, self._controls.snapshot())
         target = target_from_frame(image, config, header.geometry.pixel_spacing_mm)
         evaluation = self._loss(

@@ -15,7 +15,8 @@ from fluoro.imaging.frame import FrameHeader
 from fluoro.rendering.miss import explain_miss
 from fluoro.rendering.patient_renderer import PatientRenderer
 from operators.live_chain import LiveChain
-from operators.messages import emit
+from operators.messages import Picture
+from operators.threads import on_kept_thread
 
 __all__ = ["DrrRendererOp"]
 
@@ -31,10 +32,9 @@ class DrrRendererOp(Operator):
 
     Ports:
         pose (in): `FrameHeader`.
-        integrals (out): tensor (height, width) float32, line integrals, dimensionless; or
-            (materials, height, width), thicknesses [mm], of a renderer of materials; as metadata
-            the header and, where there is something to wait for, the rendering and the picture
-            that the chain has begun.
+        integrals (out): `Picture` of (height, width) float32, line integrals, dimensionless; or
+            (materials, height, width), thicknesses [mm], of a renderer of materials; with the
+            rendering where there is something to wait for, and what the chain has begun of it.
 
     Args:
         renderer: What renders.
@@ -62,6 +62,7 @@ class DrrRendererOp(Operator):
         spec.input("pose")
         spec.output("integrals")
 
+    @on_kept_thread
     def compute(
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:
@@ -77,7 +78,8 @@ class DrrRendererOp(Operator):
             now_ns = time.time_ns()
             header = header.stamped(render_start=now_ns, render_end=now_ns)
         begun = self._chain.begin(self._integrals, header) if self._chain else None
-        emit(self, output, "integrals", self._integrals, header, rendering, begun)
+        picture = Picture(array=self._integrals, header=header, rendering=rendering, begun=begun)
+        output.emit(picture, "integrals")
         if not self._miss_explained:
             self._explain(header, view)
 

@@ -16,6 +16,7 @@ from fluoro.registration.frame_target import shown
 from fluoro.registration.track_record import ScoredEstimate, TrackedFrame, TrackRecord
 from operators.live_chain import with_controls
 from operators.messages import header_of
+from operators.threads import on_kept_thread
 
 __all__ = ["EstimatesOp"]
 
@@ -53,6 +54,7 @@ class EstimatesOp(Operator):
         """Declare the port."""
         spec.input("estimate")
 
+    @on_kept_thread
     def compute(
         self, input_: InputContext, _output: OutputContext, _context: ExecutionContext
     ) -> None:

@@ -21,6 +21,7 @@ from fluoro.imaging.frame_packet import pack_header, unpack_header
 from fluoro.rendering.devices import ComputeDevice
 from operators.messages import as_array, emit, header_of
 from operators.monitor import StreamMonitor
+from operators.threads import on_kept_thread
 
 __all__ = ["FrameDownlinkOp", "FrameUplinkOp"]
 
@@ -56,6 +57,7 @@ class FrameUplinkOp(Operator):
         spec.input("frame", size=1, policy=IOSpec.QueuePolicy.POP)
         spec.output("packet").condition(ConditionType.NONE)
 
+    @on_kept_thread
     def compute(
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:
@@ -97,6 +99,7 @@ class FrameDownlinkOp(Operator):
         spec.input("packet", size=1, policy=IOSpec.QueuePolicy.POP)
         spec.output("view").condition(ConditionType.NONE)
 
+    @on_kept_thread
     def compute(
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:

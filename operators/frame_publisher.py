@@ -17,6 +17,7 @@ from fluoro.imaging.frame import FluoroFrame
 from fluoro.rendering.devices import ComputeDevice
 from operators.messages import as_frame
 from operators.monitor import StreamMonitor
+from operators.threads import on_kept_thread
 
 __all__ = ["FramePublisherOp", "FrameReceiver"]
 
@@ -32,11 +33,11 @@ class FramePublisherOp(Operator):
     """Publishes frames; one that is overtaken by a newer one is dropped and counted.
 
     Ports:
-        frame (in): tensor (height, width) float32, display values in [0, 1]; newest only, in
-            lockstep every one.
+        frame (in): tensor (height, width) float32, display values in [0, 1], newest only; in
+            lockstep a `Picture`, every one.
 
     Args:
-        device: Where the tensor lies.
+        device: Where the picture lies.
         sink: What sends it.
         monitor: Counts what was dropped here, by the operator's name.
         lossless: Take every frame, holding the graph back if need be.
@@ -63,6 +64,7 @@ class FramePublisherOp(Operator):
         else:
             spec.input("frame", size=1, policy=IOSpec.QueuePolicy.POP)
 
+    @on_kept_thread
     def compute(
         self, input_: InputContext, _output: OutputContext, _context: ExecutionContext
     ) -> None:

@@ -18,6 +18,7 @@ from fluoro.errors import DeviceError
 from fluoro.rendering.choose import choose_device
 from fluoro.rendering.devices import ComputeDevice
 from operators.messages import as_array
+from operators.threads import on_kept_thread
 
 __all__ = ["HolovizFeedOp", "make_holoviz", "require_holoviz"]
 
@@ -67,6 +68,7 @@ class HolovizFeedOp(Operator):
         spec.input("frame", size=1, policy=IOSpec.QueuePolicy.POP)
         spec.output("view")
 
+    @on_kept_thread
     def compute(
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:

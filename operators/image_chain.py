@@ -19,7 +19,8 @@ from holoscan.core import (
 from fluoro.imaging.dose_meter import DoseMeter
 from fluoro.imaging.frame import FrameHeader
 from operators.live_chain import BegunPicture, LiveChain
-from operators.messages import as_array, begun_of, emit, header_of, rendering_of
+from operators.messages import Picture, emit
+from operators.threads import on_kept_thread
 
 __all__ = ["ImageChainOp"]
 
@@ -31,12 +32,13 @@ class ImageChainOp(Operator):
     operator waits only: the device has the next frame's launches before this one's are done.
 
     Ports:
-        integrals (in): tensor (height, width) float32, line integrals; or (materials, height,
-            width), thicknesses [mm], where the chain has a beam; as metadata the rendering that
-            has to be waited for, and the picture if it was begun.
-        record (out): tensor (height, width) float32, display values in [0, 1], every frame; the
-            header with stamps `render_start`, `render_end` and `chain_end` as metadata.
-        view (out): the same tensor for displays; what they do not take in time is dropped.
+        integrals (in): `Picture` of (height, width) float32, line integrals; or (materials, height,
+            width), thicknesses [mm], where the chain has a beam; with the rendering that has to be
+            waited for, and what was begun of it.
+        record (out): `Picture` of (height, width) float32, display values in [0, 1], every frame;
+            its header has the stamps `render_start`, `render_end` and `chain_end`.
+        view (out): the same as a tensor for displays, the header as metadata; what they do not take
+            in time is dropped.
 
     Args:
         chain: The stages, with the console's settings.
@@ -67,22 +69,23 @@ class ImageChainOp(Operator):
         if self._displays:
             spec.output("view").condition(ConditionType.NONE)
 
+    @on_kept_thread
     def compute(
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:
         """Make one picture."""
-        integrals = as_array(input_.receive("integrals"))
-        begun, header = begun_of(self), self._rendered(header_of(self))
-        begun = begun or self._chain.begin(integrals, header)
+        received: Picture = input_.receive("integrals")
+        header = self._rendered(received)
+        begun = received.begun or self._chain.begin(received.array, header)
         begun.ticket.wait()
         header = self._exposed(header.stamped(chain_end=time.time_ns()), begun)
-        emit(self, output, "record", begun.image, header)
+        output.emit(Picture(array=begun.image, header=header), "record")
         if self._displays:
             emit(self, output, "view", begun.image, header)
 
-    def _rendered(self, header: FrameHeader) -> FrameHeader:
+    def _rendered(self, picture: Picture) -> FrameHeader:
         """The header once the received picture is there."""
-        rendering = rendering_of(self)
+        header, rendering = picture.header, picture.rendering
         if rendering:
             span = rendering.wait()
             header = header.stamped(render_start=span.begun_ns, render_end=span.ended_ns)

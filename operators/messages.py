@@ -1,9 +1,12 @@
-"""What travels between operators: arrays as tensors, the frame's header as metadata.
+"""What travels between operators: arrays, and the header of their frame.
 
-Nothing of Python lies in a queue. Where a queue drops a message for a newer one, Holoscan gives up
-the message's Python objects while it holds the queue, and waits for the interpreter; a receiver
-that has the interpreter waits for the queue, and neither goes on. So headers, and arrays that
-Holoscan does not know, travel by number. (A tensor gives up its array in a thread of its own.)
+On a port that loses nothing a `Picture` travels as it is. On one that drops what is not taken in
+time, nothing of Python lies in the queue: arrays travel as tensors, headers as metadata. Where a
+queue drops a message for a newer one, Holoscan gives up the message's Python objects while it holds
+the queue, and waits for the interpreter; a receiver that has the interpreter waits for the queue,
+and neither goes on. So headers, and arrays that Holoscan does not know, travel by number. (A tensor
+gives up its array in a thread of its own, which has to be woken for each: where nothing is dropped
+that is to be spared.)
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from fluoro.rendering.graphics_device import DeviceArray
 from fluoro.rendering.patient_renderer import Rendering
 from operators.live_chain import BegunPicture
 
-__all__ = ["Host", "as_array", "as_frame", "begun_of", "emit", "header_of", "rendering_of"]
+__all__ = ["Host", "Picture", "as_array", "as_frame", "emit", "header_of", "picture_of"]
 
 HEADER = "header"
 KEPT = 4096
@@ -31,30 +34,38 @@ BY_NUMBER = "by_number"
 """Name of a tensor that holds the number of an array."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Note:
-    """What goes with an array."""
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class Picture:
+    """What a port that loses nothing carries.
 
+    Attributes:
+        array: Of the device, where it lies.
+        header: Of the frame.
+        rendering: What has to be waited for before the array is read; None: nothing.
+        begun: What the image chain has begun of it; None: nothing.
+    """
+
+    array: Any
     header: FrameHeader
-    rendering: Rendering | None
-    begun: BegunPicture | None
+    rendering: Rendering | None = None
+    begun: BegunPicture | None = None
 
 
-class _Notes:
-    """The newest notes by number."""
+class _Headers:
+    """The newest headers by number."""
 
     def __init__(self) -> None:
         self._numbers = count()
-        self._kept: list[tuple[int, _Note] | None] = [None] * KEPT
+        self._kept: list[tuple[int, FrameHeader] | None] = [None] * KEPT
 
-    def keep(self, note: _Note) -> int:
-        """The number of a note."""
+    def keep(self, header: FrameHeader) -> int:
+        """The number of a header."""
         number = next(self._numbers)
-        self._kept[number % KEPT] = (number, note)
+        self._kept[number % KEPT] = (number, header)
         return number
 
-    def note(self, number: int) -> _Note:
-        """The note of a number.
+    def header(self, number: int) -> FrameHeader:
+        """The header of a number.
 
         Raises:
             LookupError: It is older than the last `KEPT`.
@@ -91,7 +102,7 @@ class _Arrays:
         return self._arrays[int(np.asarray(travelled)[0])]
 
 
-_notes, _arrays = _Notes(), _Arrays()
+_headers, _arrays = _Headers(), _Arrays()
 
 
 class Host:
@@ -108,10 +119,8 @@ def emit(
     port: str,
     array: Any,
     header: FrameHeader,
-    rendering: Rendering | None = None,
-    begun: BegunPicture | None = None,
 ) -> None:
-    """Send an array under the port's name, without a copy, and its header beside it.
+    """Send an array under the port's name, without a copy, and its header as metadata.
 
     Args:
         operator: Who sends.
@@ -120,12 +129,9 @@ def emit(
         array: NumPy, CuPy or a device buffer; or what only goes where nothing is dropped: any
             Python object.
         header: Of the frame.
-        rendering: What the receiver has to wait for before it reads the array; None: nothing.
-        begun: The picture that the image chain has begun of it; None: it has not.
     """
     operator.metadata.clear()
-    number = _notes.keep(_Note(header=header, rendering=rendering, begun=begun))
-    operator.metadata.set(HEADER, number, cast_to_cpp=True)
+    operator.metadata.set(HEADER, _headers.keep(header), cast_to_cpp=True)
     if isinstance(array, DeviceArray):
         output.emit({BY_NUMBER: _arrays.numbered(array)}, port)
         return
@@ -134,18 +140,15 @@ def emit(
 
 
 def header_of(operator: Operator) -> FrameHeader:
-    """The header that came with the message an operator has received."""
-    return _notes.note(operator.metadata[HEADER]).header
+    """The header that came as metadata with the message an operator has received."""
+    return _headers.header(operator.metadata[HEADER])
 
 
-def rendering_of(operator: Operator) -> Rendering | None:
-    """What has to be waited for before the received array is read; None: nothing."""
-    return _notes.note(operator.metadata[HEADER]).rendering
-
-
-def begun_of(operator: Operator) -> BegunPicture | None:
-    """The picture that the image chain has begun of the received array; None: it has not."""
-    return _notes.note(operator.metadata[HEADER]).begun
+def picture_of(operator: Operator, message: Any) -> Picture:
+    """What came by either kind of port."""
+    if isinstance(message, Picture):
+        return message
+    return Picture(array=as_array(message), header=header_of(operator))
 
 
 def as_array(message: Any) -> Any:
@@ -164,4 +167,5 @@ def as_array(message: Any) -> Any:
 
 def as_frame(operator: Operator, message: Any, device: ComputeDevice) -> FluoroFrame:
     """The frame of a message, its image on the host."""
-    return header_of(operator).frame(device.to_host(as_array(message)))
+    picture = picture_of(operator, message)
+    return picture.header.frame(device.to_host(picture.array))

@@ -18,6 +18,7 @@ from holoscan.core import (
 
 from fluoro.registration.descent import Descent
 from operators.messages import header_of
+from operators.threads import on_kept_thread
 
 __all__ = ["OptimiserOp"]
 
@@ -62,6 +63,7 @@ class OptimiserOp(Operator):
         port.condition(ConditionType.NONE)
         spec.output("pose")
 
+    @on_kept_thread
     def compute(
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:

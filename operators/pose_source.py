@@ -16,6 +16,7 @@ from fluoro.geometry.trajectory import Trajectory
 from fluoro.imaging.frame import FrameHeader
 from operators.monitor import StreamMonitor
 from operators.stream_clock import StreamClock, with_lengths
+from operators.threads import on_kept_thread
 
 __all__ = ["PoseSourceOp"]
 
@@ -74,6 +75,7 @@ class PoseSourceOp(Operator):
         """Declare the port."""
         spec.output("pose")
 
+    @on_kept_thread
     def compute(
         self, _input: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:

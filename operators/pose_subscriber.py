@@ -18,6 +18,7 @@ from fluoro.errors import DeviceError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.frame import FrameHeader, PoseOrigin
 from operators.stream_clock import StreamClock, with_lengths
+from operators.threads import on_kept_thread
 
 __all__ = ["PoseSubscriberOp"]
 
@@ -84,6 +85,7 @@ class PoseSubscriberOp(Operator):
         """Declare the port."""
         spec.output("pose")
 
+    @on_kept_thread
     def compute(
         self, _input: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:

@@ -10,6 +10,7 @@ from fluoro.io.recorder import Recorder
 from fluoro.rendering.devices import ComputeDevice
 from operators.messages import as_frame
 from operators.monitor import StreamMonitor
+from operators.threads import on_kept_thread
 
 __all__ = ["RecorderOp"]
 
@@ -18,10 +19,10 @@ class RecorderOp(Operator):
     """Hands each frame to the recorder's queue, which drops or holds back as it was told.
 
     Ports:
-        frame (in): tensor (height, width) float32, display values in [0, 1]; loses nothing.
+        frame (in): `Picture` of (height, width) float32, display values in [0, 1]; loses nothing.
 
     Args:
-        device: Where the tensor lies.
+        device: Where the picture lies.
         monitor: Counts every frame.
         recorder: Writes them; None: only counted.
     """
@@ -42,6 +43,7 @@ class RecorderOp(Operator):
         """Declare the port."""
         spec.input("frame")
 
+    @on_kept_thread
     def compute(
         self, input_: InputContext, _output: OutputContext, _context: ExecutionContext
     ) -> None:

@@ -27,6 +27,7 @@ from fluoro.rendering.devices import ComputeDevice
 from operators.live_chain import with_controls
 from operators.messages import as_array, emit, header_of
 from operators.monitor import StreamMonitor
+from operators.threads import on_kept_thread
 
 __all__ = ["RegistrationOp"]
 
@@ -77,6 +78,7 @@ class RegistrationOp(Operator):
         if self._feedback:
             spec.output("feedback").condition(ConditionType.NONE)
 
+    @on_kept_thread
     def compute(
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:

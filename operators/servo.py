@@ -26,6 +26,7 @@ from operators.messages import header_of
 from operators.monitor import StreamMonitor
 from operators.pose_source import IDLE_S
 from operators.stream_clock import StreamClock, with_lengths
+from operators.threads import on_kept_thread
 
 __all__ = ["ServoOp"]
 
@@ -76,6 +77,7 @@ class ServoOp(Operator):
         spec.input("estimate", size=1, policy=IOSpec.QueuePolicy.POP).condition(ConditionType.NONE)
         spec.output("pose")
 
+    @on_kept_thread
     def compute(
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:

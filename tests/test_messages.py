@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import operators.runtime  # noqa: F401  (before Holoscan)
-from operators.messages import KEPT, _Notes
+from operators.messages import KEPT, _Headers
 
 ROOT = Path(__file__).parent.parent
 FLOOD = """
@@ -71,10 +71,10 @@ def test_a_flood_of_frames_does_not_stop_displays_that_take_the_newest(kind):
 
 
 def test_headers_are_kept_by_number_and_the_oldest_given_up():
-    notes = _Notes()
-    first = notes.keep("first")
-    assert notes.note(first) == "first"
-    numbers = [notes.keep(str(n)) for n in range(KEPT)]
-    assert notes.note(numbers[-1]) == str(KEPT - 1)
+    headers = _Headers()
+    first = headers.keep("first")
+    assert headers.header(first) == "first"
+    numbers = [headers.keep(str(n)) for n in range(KEPT)]
+    assert headers.header(numbers[-1]) == str(KEPT - 1)
     with pytest.raises(LookupError, match="message 0 is no longer kept"):
-        notes.note(first)
+        headers.header(first)
