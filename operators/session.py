@@ -21,7 +21,7 @@ from fluoro.console.scene import SceneModel
 from fluoro.console.server import Console
 from fluoro.console.status import StreamStatus
 from fluoro.errors import DeviceError, OutputError
-from fluoro.geometry.setup import make_geometry
+from fluoro.geometry.setup import make_geometry, unmagnified_geometry
 from fluoro.geometry.surface import Surface
 from fluoro.geometry.trajectory import make_trajectory
 from fluoro.imaging.chain import ImageChain
@@ -136,10 +136,12 @@ class _Session:
             require_holoviz()
         self._optimiser = optimiser_of(config)
         self._volume = load_volume(config.volume, reporter.stage)
-        self._geometry = make_geometry(config.carm)
+        self._geometry = unmagnified_geometry(config.carm)
         self._isocenter_xyz_mm = isocenter_of(config.carm, self._volume)
         if isinstance(config.pose_source, BagPoses):
             self._trajectory = bag_trajectory(config.pose_source, self._isocenter_xyz_mm)
+            if config.pose_source.pictures:  # the console has no part in them
+                self._geometry = make_geometry(config.carm)
         self._pictures = open_pictures(config, self._isocenter_xyz_mm, self._geometry, stack)
         self._device = open_device(config.renderer.device, workers=config.renderer.workers)
         stack.callback(self._device.close)
@@ -151,6 +153,7 @@ class _Session:
             device=self._device.name,
             seed=self._seed,
             started_ns=started_ns,
+            isocenter_xyz_mm=self._isocenter_xyz_mm,
         )
         self._monitor = StreamMonitor(self._record, self._target_fps(), self._device.name)
         self._sample = EvenSample(expected=config.run.frames)
@@ -202,7 +205,7 @@ class _Session:
             config,
             self._volume,
             device,
-            self._geometry,
+            make_geometry(config.carm),
             self._isocenter_xyz_mm,
             self._trajectory(0.0),
             self._optimiser,
@@ -243,6 +246,7 @@ class _Session:
             self._config.run.fps,
             drop_when_full=self._config.run.pacing == "paced",
             sample=self._sample if shown else None,
+            isocenter_xyz_mm=self._isocenter_xyz_mm,
         )
         stack.callback(recorder.close)
         return recorder

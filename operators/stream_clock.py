@@ -41,8 +41,4 @@ def with_lengths(geometry: CarmGeometry, state: ControlState) -> CarmGeometry:
     distance_mm = state.source_to_detector_mm
     if distance_mm == geometry.source_to_detector_mm and state.magnification == 1:
         return geometry
-    return replace(
-        geometry,
-        source_to_detector_mm=distance_mm,
-        pixel_spacing_mm=geometry.pixel_spacing_mm / state.magnification,
-    )
+    return replace(geometry, source_to_detector_mm=distance_mm).magnified(state.magnification)

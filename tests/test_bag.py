@@ -105,11 +105,13 @@ def test_pictures_of_a_bag_are_shown_again_with_their_poses(tmp_path):
     source = {"kind": "bag", "path": str(first.folder / "bag"), "pictures": "/fluoro/image_raw"}
     settings = small_document(small_ct(tmp_path), tmp_path / "b", pose_source=source)
     settings["run"]["frames"] = None
+    settings["carm"]["magnification"] = 1.5  # as if they had been recorded with it
     again = run_small(settings)
     assert (again.summary["frames"], again.summary["completed"]) == (FRAMES, True)
     shown, replayed = (record_of(outcome.folder)["per_frame"] for outcome in (first, again))
     for one, other in zip(shown, replayed, strict=True):
         assert other["pose"]["lao_deg"] == pytest.approx(one["pose"]["lao_deg"], abs=1e-9)
+        assert other["pixel_spacing_mm"] == pytest.approx(one["pixel_spacing_mm"] / 1.5)
     grey_level = 0.5 / 255 + 1e-6  # the bag's mono8
     np.testing.assert_allclose(images_of(again.folder), images_of(first.folder), atol=grey_level)
 

@@ -13,7 +13,7 @@ from fluoro.geometry.arm import CArm, pose_for_view
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.flex import FLEX_COLUMNS, FlexTable, read_flex
 from fluoro.geometry.limits import CarmLimits
-from fluoro.geometry.setup import make_geometry, make_limits
+from fluoro.geometry.setup import make_geometry, make_limits, unmagnified_geometry
 from fluoro.presets import carm_preset, carm_presets
 
 ROUNDING_MM = 1e-9
@@ -177,6 +177,18 @@ def test_configuration_cuts_the_detector_and_then_bins_it():
     settings = {"columns": (20, 80), "rows": (0, 88), "binning": 2}
     geometry = make_geometry(carm.model_copy(update=settings))
     assert geometry == WHOLE.cropped((20, 80), (0, 88)).binned(2)
+
+
+def test_configuration_magnifies_about_the_detectors_middle():
+    carm = CarmConfig(magnification=2, detector_offset_mm=(3, 0), binning=2)
+    geometry, whole = make_geometry(carm), unmagnified_geometry(carm)
+    assert whole.pixel_spacing_mm == 1.0
+    assert geometry == replace(whole, pixel_spacing_mm=0.5)
+    middles = [
+        g.view(CarmPose(), (0, 0, 0)).back_project((g.detector_width_px / 2, 5))
+        for g in (geometry, whole)
+    ]
+    assert middles[0][0] == middles[1][0] == 3.0
 
 
 def test_principal_point_is_where_the_central_ray_lands_on_the_whole_detector():

@@ -28,10 +28,12 @@ from tests.session_support import (
 
 # isort: split
 
-from fluoro.config import Config
+from fluoro.config import CarmConfig, Config
 from fluoro.console.controls import LiveControls
 from fluoro.console.server import Console
 from fluoro.errors import DeviceError, OutputError
+from fluoro.geometry.carm import CarmPose
+from fluoro.geometry.setup import make_geometry
 from fluoro.geometry.trajectory import make_trajectory
 from fluoro.imaging.chain import ImageChain
 from fluoro.io.arrays import NpyStream
@@ -134,6 +136,21 @@ def test_every_kind_of_file_is_written(document):
         "contact_sheet.png", "carm_sweep.mp4", "run.json",
     }  # fmt: skip
     assert len(list((folder / "frames").iterdir())) == 3
+
+
+def test_a_recording_tells_the_cameras_of_its_pictures(document):
+    """From run.json alone they are those of frames.npz, where the volume sets the isocentre."""
+    carm = {"magnification": 1.5, "detector_tilt_deg": [3, 0], "binning": 2}
+    recorder = {"formats": ["npz"]}
+    folder = run_small(document(carm=carm, recorder=recorder, run={"frames": 3})).folder
+    record = record_of(folder)
+    assert record["config"]["carm"]["isocenter_mm"] is None
+    geometry = make_geometry(CarmConfig.model_validate(record["config"]["carm"]))
+    with np.load(folder / "frames.npz") as archive:
+        matrices = archive["pixel_from_world"]
+    for frame, matrix in zip(record["per_frame"], matrices, strict=True):
+        view = geometry.view(CarmPose(**frame["pose"]), record["isocenter_mm"])
+        np.testing.assert_allclose(matrix, view.pixel_from_world, rtol=1e-9, atol=1e-9)
 
 
 def test_a_second_run_of_the_same_name_gets_a_folder_of_its_own(document):

@@ -17,6 +17,7 @@ from PIL import Image
 from fluoro.config import RecorderConfig
 from fluoro.errors import OutputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
+from fluoro.geometry.projection import project_points
 from fluoro.imaging.frame import FluoroFrame, to_uint8
 from fluoro.io import recorder as recorder_module
 from fluoro.io.recorder import Recorder
@@ -114,6 +115,22 @@ def test_npy_and_npz_hold_the_exact_floats_and_the_poses(tmp_path: Path) -> None
         assert archive["translation_mm"].shape == (12, 3)
         np.testing.assert_array_equal(archive["number"], np.arange(12))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["frames.npy", "frames.npz"]
+
+
+def test_npz_says_where_world_points_lie_in_each_picture(tmp_path: Path) -> None:
+    isocenter, frames = (30.0, -20.0, 10.0), [make_frame(n) for n in range(3)]
+    cfg = config("npz")
+    with Recorder(tmp_path, cfg, 30, drop_when_full=False, isocenter_xyz_mm=isocenter) as recorder:
+        for frame in frames:
+            recorder.put(frame)
+    with np.load(tmp_path / "frames.npz") as archive:
+        matrices, shifts = archive["pixel_from_world"], archive["translation_mm"]
+    for frame, matrix, shift in zip(frames, matrices, shifts, strict=True):
+        landed = project_points(matrix, np.add(isocenter, shift))
+        np.testing.assert_allclose(landed, frame.geometry.central_pixel_uv, atol=1e-9)
+        beside = np.add(isocenter, (5.0, 6.0, 7.0))
+        expected = frame.geometry.view(frame.pose, isocenter).project(beside)
+        np.testing.assert_allclose(project_points(matrix, beside), expected, atol=1e-9)
 
 
 def test_sample_gets_grey_levels_though_the_format_takes_floats_alone(tmp_path: Path) -> None:

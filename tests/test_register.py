@@ -131,6 +131,16 @@ def test_picture_from_a_file_is_found_from_a_given_start(quick, tmp_path, suffix
     assert found["history"][-1]["distance_to_result_mm"] < 0.5
 
 
+def test_magnified_picture_is_registered_as_one(quick, tmp_path):
+    """A picture at magnification 2 shows half the field on as many pixels."""
+    carm = {**DOCUMENT["carm"], "magnification": 2}
+    assert quick(target={"pose": TRUTH, "kind": "log"}, carm=carm) == 0
+    made = np.load(tmp_path / "out" / "run" / "target.npy")
+    half = {**DOCUMENT["carm"], "pixel_spacing_mm": DOCUMENT["carm"]["pixel_spacing_mm"] / 2}
+    assert quick("--set", "run.name=half", target={"pose": TRUTH, "kind": "log"}, carm=half) == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "out" / "half" / "target.npy"), made)
+
+
 def test_own_picture_takes_the_place_of_a_shipped_files_and_what_is_assumed_is_said(
     quick, tmp_path, capsys
 ):

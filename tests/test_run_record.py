@@ -86,6 +86,7 @@ def test_every_frame_is_listed_with_its_pose_and_stamps(tmp_path: Path) -> None:
                 "translation_mm": [1.0, 2.0, 3.0],
             },
             "source_to_detector_mm": 1100.0,
+            "pixel_spacing_mm": 0.5,
             "stamps_ns": frame(n).stamps_ns,
         }
         for n in (0, 1)

@@ -137,6 +137,16 @@ class CarmGeometry:
             pixel_spacing_mm=self.pixel_spacing_mm * factor,
         )
 
+    def magnified(self, factor: float) -> CarmGeometry:
+        """A field `factor` times smaller on as many pixels, about the detector's middle.
+
+        Raises:
+            InputError: A factor that is not positive.
+        """
+        if not (math.isfinite(factor) and factor > 0):
+            raise InputError(f"magnification must be a positive number, got {factor}")
+        return replace(self, pixel_spacing_mm=self.pixel_spacing_mm / factor)
+
     def view(self, pose: CarmPose, isocenter_xyz_mm: Sequence[float]) -> View:
         """The source and the detector's pixels in world LPS [mm] at one pose."""
         world_from_carm = pose.world_from_carm(isocenter_xyz_mm)

@@ -7,11 +7,20 @@ from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.flex import read_flex
 from fluoro.geometry.limits import CarmLimits
 
-__all__ = ["make_geometry", "make_limits"]
+__all__ = ["make_geometry", "make_limits", "unmagnified_geometry"]
 
 
 def make_geometry(carm: CarmConfig) -> CarmGeometry:
-    """Lengths and detector: the whole detector, cut to its columns and rows, then binned.
+    """Lengths and detector: the whole one, cut to its columns and rows, binned, magnified.
+
+    Raises:
+        InputError: A flex table that cannot be used.
+    """
+    return unmagnified_geometry(carm).magnified(carm.magnification)
+
+
+def unmagnified_geometry(carm: CarmConfig) -> CarmGeometry:
+    """The same at a magnification of 1, for a stream whose console says how much it is.
 
     Raises:
         InputError: A flex table that cannot be used.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
@@ -77,18 +78,25 @@ class NpyStream:
 class NpzFrames:
     """frames.npz: `images` (N, height, width) float32, and for each frame how it was taken.
 
-    Beside the images: `number`, `lao_deg`, `cra_deg`, `roll_deg`, `source_to_detector_mm` (N,)
-    and `translation_mm` (N, 3).
+    Beside the images: `number`, `lao_deg`, `cra_deg`, `roll_deg`, `source_to_detector_mm`,
+    `pixel_spacing_mm` (N,), `translation_mm` (N, 3) and, where the isocentre is known,
+    `pixel_from_world` (N, 3, 4): world LPS [mm] to corner-based pixels, with flex, tilt, binning
+    and magnification.
 
     While it records the images go to `frames-recording.npy`, which loads at any moment; `close`
     moves them into the .npz, uncompressed, in pieces that fit in memory.
+
+    Args:
+        folder: Where the file goes.
+        isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm]; None: not known.
 
     Raises:
         OutputError: A file cannot be written, or a frame has another shape than the first.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, isocenter_xyz_mm: Sequence[float] | None = None) -> None:
         self._path = folder / "frames.npz"
+        self._isocenter_xyz_mm = isocenter_xyz_mm
         self._images_path = folder / "frames-recording.npy"
         self._images = NpyStream(self._images_path)
         self._columns: defaultdict[str, list[object]] = defaultdict(list)
@@ -97,9 +105,13 @@ class NpzFrames:
         """Append one frame."""
         self._images.write(frame.image)
         self._columns["number"].append(frame.number)
-        self._columns["source_to_detector_mm"].append(frame.geometry.source_to_detector_mm)
+        for name in ("source_to_detector_mm", "pixel_spacing_mm"):
+            self._columns[name].append(getattr(frame.geometry, name))
         for name, value in asdict(frame.pose).items():
             self._columns[name].append(value)
+        if self._isocenter_xyz_mm is not None:
+            view = frame.geometry.view(frame.pose, self._isocenter_xyz_mm)
+            self._columns["pixel_from_world"].append(view.pixel_from_world)
 
     def close(self) -> None:
         """Write the .npz and drop the temporary .npy."""

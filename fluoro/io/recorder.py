@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -58,6 +58,8 @@ class Recorder:
         drop_when_full: What a full queue does: drop the frame and count it, or make `put` wait.
         on_error: Called once, from the writing thread, when it has to give up.
         sample: Keeps a few of the written frames for the contact sheet and the movie.
+        isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm], for the matrices
+            in frames.npz; None: it has none.
 
     Raises:
         OutputError: A file cannot be made.
@@ -72,6 +74,7 @@ class Recorder:
         drop_when_full: bool,
         on_error: Callable[[Exception], None] | None = None,
         sample: EvenSample | None = None,
+        isocenter_xyz_mm: Sequence[float] | None = None,
     ) -> None:
         self._capacity = cfg.queue_frames
         self._keeps_floats = not {"npy", "npz"}.isdisjoint(cfg.formats)
@@ -85,7 +88,7 @@ class Recorder:
         self._error: Exception | None = None
         self._told = False
         self._dropped = self._written = 0
-        self._writers = _writers(folder, cfg, fps)
+        self._writers = _writers(folder, cfg, fps, isocenter_xyz_mm)
         self._thread = threading.Thread(target=self._run, name="fluoro-recorder", daemon=True)
         self._thread.start()
 
@@ -204,9 +207,16 @@ def _failure(step: Callable[[], None]) -> Exception | None:
     return None
 
 
-def _writers(folder: Path, cfg: RecorderConfig, fps: float) -> list[_Writer]:
-    makers = {"mp4": _film, "png": _pictures, "npy": _npy, "npz": _npz}
-    return [makers[name](folder, fps) for name in dict.fromkeys(cfg.formats)]
+def _writers(
+    folder: Path, cfg: RecorderConfig, fps: float, isocenter_xyz_mm: Sequence[float] | None
+) -> list[_Writer]:
+    makers = {
+        "mp4": lambda: _film(folder, fps),
+        "png": lambda: _pictures(folder),
+        "npy": lambda: _npy(folder),
+        "npz": lambda: _npz(folder, isocenter_xyz_mm),
+    }
+    return [makers[name]() for name in dict.fromkeys(cfg.formats)]
 
 
 def _film(folder: Path, fps: float) -> _Writer:
@@ -214,18 +224,18 @@ def _film(folder: Path, fps: float) -> _Writer:
     return _Writer(write=lambda taken: film.write(taken.grey, taken.frame.number), close=film.close)
 
 
-def _pictures(folder: Path, _fps: float) -> _Writer:
+def _pictures(folder: Path) -> _Writer:
     pictures = PngFrames(folder / "frames")
     return _Writer(
         write=lambda taken: pictures.write(taken.frame.number, taken.grey), close=lambda: None
     )
 
 
-def _npy(folder: Path, _fps: float) -> _Writer:
+def _npy(folder: Path) -> _Writer:
     stream = NpyStream(folder / "frames.npy")
     return _Writer(write=lambda taken: stream.write(taken.frame.image), close=stream.close)
 
 
-def _npz(folder: Path, _fps: float) -> _Writer:
-    archive = NpzFrames(folder)
+def _npz(folder: Path, isocenter_xyz_mm: Sequence[float] | None) -> _Writer:
+    archive = NpzFrames(folder, isocenter_xyz_mm)
     return _Writer(write=lambda taken: archive.write(taken.frame), close=archive.close)

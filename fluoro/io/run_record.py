@@ -8,7 +8,7 @@ import platform
 import time
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from itertools import pairwise
@@ -31,8 +31,8 @@ FIRST_STAMP, FRAME_STAMP = "pose", "chain_end"
 PERCENTILES = (50, 95, 99)
 PACKAGES = ("fluoro", "holoscan-cu12", "holoscan-cu13", "slangpy", "numpy", "cupy-cuda12x", "av")
 """Whose versions are recorded, where they are installed."""
-POSE_COLUMNS = 7
-"""lao, cra, roll, three translations, source to detector."""
+POSE_COLUMNS = 8
+"""lao, cra, roll, three translations, source to detector, pixel pitch."""
 NO_STAMP = -1
 
 
@@ -44,16 +44,26 @@ class RunRecord:
         device: Where it was rendered, in words.
         seed: Seed of noise and random walk; the drawn one where the configuration has none.
         started_ns: When the program started, Unix time [ns]; None: now.
+        isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm], which the
+            configuration may leave to the volume; None: not said.
     """
 
     def __init__(
-        self, *, config: Mapping[str, Any], device: str, seed: int, started_ns: int | None = None
+        self,
+        *,
+        config: Mapping[str, Any],
+        device: str,
+        seed: int,
+        started_ns: int | None = None,
+        isocenter_xyz_mm: Sequence[float] | None = None,
     ) -> None:
         self._started_ns = time.time_ns() if started_ns is None else started_ns
         started_at = datetime.fromtimestamp(self._started_ns * 1e-9, UTC)
+        known = {} if isocenter_xyz_mm is None else {"isocenter_mm": list(isocenter_xyz_mm)}
         self._head = {
             "device": device,
             "seed": seed,
+            **known,
             "started_at": started_at.isoformat(timespec="milliseconds"),
             "versions": versions(),
             "config": dict(config),
@@ -80,7 +90,8 @@ class RunRecord:
         """Record a frame, with stamps of later stages [Unix time, ns] in their order."""
         pose = frame.pose
         self._poses.extend((pose.lao_deg, pose.cra_deg, pose.roll_deg, *pose.translation_mm))
-        self._poses.append(frame.geometry.source_to_detector_mm)
+        lengths = frame.geometry
+        self._poses.extend((lengths.source_to_detector_mm, lengths.pixel_spacing_mm))
         for name, stamp_ns in {**frame.stamps_ns, **(extra_stamps_ns or {})}.items():
             column = self._stamps.setdefault(name, array("q"))
             column.extend([NO_STAMP] * (len(self._numbers) - len(column)))
@@ -154,7 +165,7 @@ class RunRecord:
     def _frames(self) -> Iterator[dict[str, Any]]:
         for index, number in enumerate(self._numbers):
             first = index * POSE_COLUMNS
-            lao, cra, roll, *shift, sdd = self._poses[first : first + POSE_COLUMNS]
+            lao, cra, roll, *shift, sdd, pitch = self._poses[first : first + POSE_COLUMNS]
             yield {
                 "number": number,
                 "pose": {
@@ -164,6 +175,7 @@ class RunRecord:
                     "translation_mm": shift,
                 },
                 "source_to_detector_mm": sdd,
+                "pixel_spacing_mm": pitch,
                 "stamps_ns": self._stamps_of(index),
                 **self._exposure_of(index),
             }
