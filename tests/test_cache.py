@@ -422,6 +422,18 @@ def test_dense_voxels_out_of_range_are_counted_and_said_each_time(tmp_path, capl
     assert caplog.messages == []  # padding is air in any case: no warning
 
 
+def test_a_ct_without_air_is_doubted_each_time_but_not_a_part_of_one(tmp_path, caplog):
+    """As files are with 1024 added, or scaled to [0, 1]."""
+    path = written(tmp_path, "ct.mha", meta_bytes(np.abs(ramp())))
+    for _ in range(2):
+        load_volume(VolumeConfig(path=path))
+    doubt = f"{path}: no voxel is below -500 HU: are these CT numbers?"
+    assert caplog.messages == [doubt, doubt]
+    caplog.clear()
+    load_volume(VolumeConfig(path=path, crop_mm={"min": [None, None, 0.0]}))
+    assert caplog.messages == []
+
+
 def test_cropping_and_resampling_are_those_of_the_volume(tmp_path):
     path = saved(tmp_path, "ct.nii.gz")
     whole = load_volume(VolumeConfig(path=path))

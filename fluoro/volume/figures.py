@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Tally", "VolumeFigures"]
+__all__ = ["NO_AIR", "NO_AIR_HU", "Tally", "VolumeFigures"]
 
 Range = tuple[float, float]
 LINE_HU = (-1000.0, 3071.0)
 """From where on a map is no longer flat, and where CT numbers are clipped, as a rule."""
+NO_AIR_HU = -500
+"""A CT has voxels below this [HU]: air about the patient, if nowhere else."""
+NO_AIR = f"no voxel is below {NO_AIR_HU} HU: are these CT numbers?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,11 @@ class VolumeFigures:
             if count
         ]
         return " and ".join(parts) + " and are taken as that" if parts else ""
+
+    @property
+    def without_air(self) -> bool:
+        """Whether CT numbers were counted and none of them was air's."""
+        return self.voxels > 0 and self.hu_range is not None and self.hu_range[0] > NO_AIR_HU
 
     def facts(self) -> dict[str, Any]:
         """As JSON holds it."""

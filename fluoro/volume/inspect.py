@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fluoro.volume.attenuation import HuToMu
 from fluoro.volume.dicom_series import is_dicom, scan
+from fluoro.volume.figures import NO_AIR, NO_AIR_HU
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.orientation import in_words, orientation_code, tilt_deg
 from fluoro.volume.read_options import ReadOptions
@@ -23,8 +24,8 @@ AIR_HU = -1024
 CLIP_HU = HuToMu().range_hu[1]
 """Highest CT number that is told from higher ones by default."""
 PERCENTS = (1, 5, 25, 50, 75, 95, 99)
-NO_AIR_HU, BEYOND_METAL_HU = -500, 32767
-"""A CT whose lowest value is above the one, or highest above the other, has hardly HU in it."""
+BEYOND_METAL_HU = 32767
+"""A CT whose highest value is above this has hardly HU in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ class VolumeReport:
         if not self.oriented:
             remarks.append("the file does not say how the patient lies; L, P, S is assumed")
         if self.hu_min > NO_AIR_HU:
-            remarks.append(f"no voxel is below {NO_AIR_HU} HU: are these CT numbers?")
+            remarks.append(NO_AIR)
         if self.hu_max > BEYOND_METAL_HU:
             remarks.append(f"some voxels are above {BEYOND_METAL_HU} HU: are these CT numbers?")
         if self.clipped_voxels:

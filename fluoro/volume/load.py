@@ -15,7 +15,7 @@ from fluoro.physics.tissues import tissue_map
 from fluoro.volume.attenuation import HuToMu, LinearCurve, PhysicalCurve
 from fluoro.volume.cache import CacheKey, open_volume, store_volume
 from fluoro.volume.fetch import fetched_path
-from fluoro.volume.figures import VolumeFigures
+from fluoro.volume.figures import NO_AIR, VolumeFigures
 from fluoro.volume.inclusions import displaced, make_inclusions
 from fluoro.volume.materials import MaterialVolume
 from fluoro.volume.mu_planes import MuPlanes
@@ -120,7 +120,7 @@ def load_volume(config: VolumeConfig, progress: Progress | None = None) -> MuVol
             figures=planes.figures,
             progress=lambda fraction: tell(f"attenuation of {source.label}", fraction),
         )
-    _say_what_was_out_of_range(source.name, cached)
+    _say_what_is_doubtful(source.name, cached, config)
     return replace(cached, source=source.name)
 
 
@@ -153,7 +153,7 @@ def preprocess_volume(
         overwrite=overwrite,
         progress=lambda fraction: tell(f"attenuation of {source.label}", fraction),
     )
-    _say_what_was_out_of_range(source.name, volume)
+    _say_what_is_doubtful(source.name, volume, config)
     return volume
 
 
@@ -240,9 +240,14 @@ def _mu_planes(config: VolumeConfig, source: _Source, tell: Progress) -> MuPlane
     )
 
 
-def _say_what_was_out_of_range(name: str, volume: MuVolume) -> None:
-    """A warning where dense things lost contrast; padding below the range is air in any case."""
+def _say_what_is_doubtful(name: str, volume: MuVolume, config: VolumeConfig) -> None:
+    """Warnings where dense things lost contrast, or nothing is as thin as air.
+
+    Padding below the range is air in any case, and a part cut out may have none.
+    """
     figures = volume.figures
+    if figures and figures.without_air and config.crop_mm is None:
+        log.warning("%s: %s", name, NO_AIR)
     if figures and figures.remark():
         level = logging.WARNING if figures.above else logging.INFO
         log.log(level, "%s: %s", name, figures.remark())
