@@ -75,6 +75,7 @@ gpu: env-dev
 	$(PY) app.py fetch chest-ct
 	$(PY) benchmarks/projectors.py --device cuda --size 200 1024
 	$(PY) benchmarks/rates.py --device cuda --size 1024
+	$(PY) benchmarks/frames.py --device cuda
 	$(PY) benchmarks/scaling.py --device cuda
 	$(PY) benchmarks/graph.py --device cuda --frames 400
 

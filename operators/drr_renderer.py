@@ -13,7 +13,7 @@ from fluoro.geometry.labels import angle_label
 from fluoro.geometry.projection import View
 from fluoro.imaging.frame import FrameHeader
 from fluoro.rendering.miss import explain_miss
-from fluoro.rendering.patient_renderer import PatientRenderer
+from fluoro.rendering.patient_renderer import PatientRenderer, Rendering
 from operators.live_chain import LiveChain
 from operators.messages import Picture
 from operators.threads import on_kept_thread
@@ -69,19 +69,24 @@ class DrrRendererOp(Operator):
         """Begin one frame."""
         header: FrameHeader = input_.receive("pose")
         view = header.geometry.view(header.pose, self._isocenter_xyz_mm)
-        rendering = None
-        if header.pulse or self._integrals is None:
-            self._integrals, rendering = self._renderer.start(
-                view, header.time_s, header.injected_s
-            )
-        else:
+        rendering = self._render(header, view)
+        if rendering is None and not header.pulse:
             now_ns = time.time_ns()
             header = header.stamped(render_start=now_ns, render_end=now_ns)
         begun = self._chain.begin(self._integrals, header) if self._chain else None
+        if begun and rendering is None and header.pulse:  # the chain's kernel renders
+            rendering = Rendering(begun.ticket, begun.begun_ns)
         picture = Picture(array=self._integrals, header=header, rendering=rendering, begun=begun)
         output.emit(picture, "integrals")
         if not self._miss_explained:
             self._explain(header, view)
+
+    def _render(self, header: FrameHeader, view: View) -> Rendering | None:
+        """Begin with the line integrals, or keep the last pulse's; what to wait for."""
+        if self._integrals is not None and not header.pulse:
+            return None
+        self._integrals, rendering = self._renderer.start(view, header.time_s, header.injected_s)
+        return rendering
 
     def _explain(self, header: FrameHeader, view: View) -> None:
         """Say once why a picture is empty."""

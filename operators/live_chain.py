@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +25,14 @@ class BegunPicture:
         config: What it is made with.
         pulse: The same of its X-rays.
         ticket: What to wait for.
+        begun_ns: When, Unix time [ns].
     """
 
     image: Any
     config: ImageChainConfig
     pulse: Pulse
     ticket: Ticket
+    begun_ns: int
 
 
 class LiveChain:
@@ -59,7 +62,7 @@ class LiveChain:
             integrals: As for `ImageChain.apply`; not done yet where launches keep their order.
             header: Of the frame.
         """
-        config, geometry = self._config_of(header), header.geometry
+        config, geometry, begun_ns = self._config_of(header), header.geometry, time.time_ns()
         image = self._chain.start(
             integrals,
             config,
@@ -68,8 +71,13 @@ class LiveChain:
             geometry,
             pulse=header.pulse,
         )
-        ticket = self._chain.device.ticket()
-        return BegunPicture(image=image, config=config, pulse=self._chain.pulse, ticket=ticket)
+        return BegunPicture(
+            image=image,
+            config=config,
+            pulse=self._chain.pulse,
+            ticket=self._chain.device.ticket(),
+            begun_ns=begun_ns,
+        )
 
     def _config_of(self, header: FrameHeader) -> ImageChainConfig:
         """The configuration of a frame; a mask that was asked for begins with it."""

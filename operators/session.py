@@ -175,11 +175,13 @@ class _Session:
     def _prepared(self, stack: ExitStack) -> tuple[PatientRenderer, ImageChain]:
         """Renderer and image chain, their kernels compiled: the first picture comes at once.
 
-        Each has a queue of launches, so that nobody waits between two of them.
+        Each has a queue of launches, so that nobody waits between two of them; both have one where
+        launches keep their order.
         """
         config, what = self._config, "preparing the kernels"
         self._reporter.stage(what, 0.0)
-        of_renderer, of_chain = self._device.queue(), self._device.queue()
+        of_renderer = self._device.queue()
+        of_chain = of_renderer if self._device.one_order else self._device.queue()
         for queue in (of_renderer, of_chain):
             stack.callback(queue.close)
         renderer = make_patient(config, self._volume, of_renderer)

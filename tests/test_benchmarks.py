@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import graph, guard, projectors, rates, scaling, suite
+from benchmarks import frames, graph, guard, projectors, rates, scaling, suite
 from benchmarks.harness import beam_work, first_frame, oracle, peers, plots, rounds, scene
 from benchmarks.harness.budget import Budget
 from benchmarks.harness.contestants import Call, Contestant, own_projectors
@@ -25,6 +25,7 @@ from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
 from tests.session_support import small_ct, small_document
+from tests.support import require_vulkan
 
 VIEW = "LAO 45 CRA 30"
 
@@ -258,6 +259,22 @@ def test_the_rate_of_a_copy_is_that_of_its_bytes(monkeypatch):
     assert rates.copy_rate(CpuDevice(), 1, edge_px=64) == 8 * 64 * 64 / 0.5
 
 
+# -- frames ------------------------------------------------------------------------------------
+
+
+def test_frames_have_a_row_a_way_from_the_ray_to_the_picture(volume, tmp_path, monkeypatch, capsys):
+    require_vulkan()
+    monkeypatch.setattr(frames, "load_ct", lambda: volume)
+    monkeypatch.setattr(frames, "TURNS", 1)
+    arguments = ["--device", "llvmpipe", "--sizes", "16", "--frames", "2"]
+    assert frames.main([*arguments, "--folder", str(tmp_path)]) == 0
+    rows = json.loads((tmp_path / "frames_llvmpipe.json").read_text())["rows"]
+    kinds = [(row["renderer"], row["chain"], row["kernels"]) for row in rows]
+    assert len(set(kinds)) == len(kinds) == 9
+    assert all(row["host_ms"] > 0 and row["latency_ms"] > 0 for row in rows)
+    assert "| 16² | march, texture | noise and window | one |" in capsys.readouterr().out
+
+
 # -- scaling -----------------------------------------------------------------------------------
 
 
@@ -397,8 +414,8 @@ def test_graphs_intervals_overlap_and_jitter():
 def test_watch_counts_from_the_first_frames_on(monkeypatch):
     watch, clock = graph.Watch(), iter([10.0, 10.5, 12.0])
     monkeypatch.setattr(graph.time, "process_time", lambda: next(clock))
-    for frames in (0, 2, 2, 3, 10):
-        watch.streaming(frames, None)
+    for number in (0, 2, 2, 3, 10):
+        watch.streaming(number, None)
     assert watch.cpu_s() == pytest.approx(0.25)
 
 

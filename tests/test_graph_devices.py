@@ -28,11 +28,11 @@ def document(tmp_path, monkeypatch):
     use_cache(tmp_path, monkeypatch)
     ct = small_ct(tmp_path)
 
-    def of(device, chain):
+    def of(device, chain, **renderer):
         return small_document(
             ct,
             tmp_path / device,
-            renderer={"device": device, "projector": "march"},
+            renderer={"device": device, "projector": "march", **renderer},
             image_chain=chain,
             run={"frames": 6, "fps": 100, "pacing": "free_running", "name": "run"},
         )
@@ -57,6 +57,20 @@ def test_frames_and_dose_are_those_of_the_cpu(tmp_path, document, device, chain)
     assert np.mean(np.abs(ours - theirs) > 1e-3) < 1e-2
     for one, other in zip(*map(exposures, folders), strict=True):
         assert one == pytest.approx(other, rel=1e-4)
+
+
+@pytest.mark.parametrize("chain", ["noise and window", "pulses, lag, blur"])
+def test_one_kernel_makes_the_frames_of_two(tmp_path, document, device, chain):
+    found = {}
+    for fused in (False, True):
+        run_small(document(device, CHAINS[chain], fused=fused))
+        found[fused] = images_of(tmp_path / device / "run"), record_of(tmp_path / device / "run")
+        (tmp_path / device / "run").rename(tmp_path / f"run-{fused}")
+    assert np.mean(np.abs(found[True][0] - found[False][0]) > 1e-3) < 1e-2
+    for frame in found[True][1]["per_frame"]:
+        times = frame["stamps_ns"]
+        assert list(times) == ["pose", "render_start", "render_end", "chain_end"]
+        assert list(times.values()) == sorted(times.values())
 
 
 def exposures(folder):

@@ -100,6 +100,19 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _fused_is_of_line_integrals_alone(self) -> Config:
+        needed = {
+            "image_chain.xray": self.image_chain.xray,
+            "image_chain.scatter": self.image_chain.scatter,
+            "volume.motion": self.volume.motion,
+            "volume.contrast": self.volume.contrast,
+        }
+        others = [key for key, given in needed.items() if given]
+        if self.renderer.fused and others:
+            raise KeyValueError("renderer.fused", f"cannot be true with {others[0]}")
+        return self
+
+    @model_validator(mode="after")
     def _pulses_fit_into_the_frames(self) -> Config:
         rate_hz, key = self.image_chain.pulse_rate_hz, "image_chain.pulse_rate_hz"
         if rate_hz is None:

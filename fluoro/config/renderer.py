@@ -31,6 +31,12 @@ class RendererConfig(Section):
         description="Let a GPU's texture units interpolate for march, NVIDIA's with weights of 8 "
         "bits; refused on the CPU, with image_chain.xray and with volume.motion.",
     )
+    fused: bool = Field(
+        False,
+        description="One kernel of a GPU from the ray to the last stage before one that looks at "
+        "neighbouring pixels: Beer-Lambert, noise, window. Refused on the CPU, with projector "
+        "slab, image_chain.xray, image_chain.scatter, volume.motion and volume.contrast.",
+    )
     device: Literal["auto", "cuda", "vulkan", "metal", "cpu", "llvmpipe"] = Field(
         "auto", description="auto: cuda, then vulkan or metal on a real GPU, then cpu."
     )
@@ -48,4 +54,6 @@ class RendererConfig(Section):
             raise KeyValueError(
                 "texture", f"has no effect with projector: {self.projector}; use march"
             )
+        if self.fused and self.projector == "slab":
+            raise KeyValueError("fused", "has no effect with projector: slab; use march or joseph")
         return self

@@ -73,6 +73,7 @@ from fluoro.imaging.xray import (
 from fluoro.physics.beam import Beam
 from fluoro.physics.materials import Material
 from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.unrendered import UnrenderedIntegrals
 
 __all__ = ["ImageChain", "blur_weights", "focal_spot_filter"]
 
@@ -127,7 +128,8 @@ class ImageChain:
         Args:
             integrals: Line integrals (dimensionless), float32 array of the device, shape
                 (height, width); with `xray` thicknesses [mm], shape (materials, height, width);
-                left as they are.
+                left as they are. Or `UnrenderedIntegrals`, which become one kernel with the stages
+                that follow, where the chain is fused and has neither `xray` nor `scatter`.
             config: Which stages, with which numbers; may change from frame to frame.
             frame_number: Selects the noise. Lag and temporal filter start afresh where it does
                 not rise, and where the picture's size changes.
@@ -164,6 +166,8 @@ class ImageChain:
 
         Takes what `apply` takes and returns what it returns, not to be read before `finish`.
         """
+        if isinstance(integrals, UnrenderedIntegrals) and not self._integrates(config):
+            integrals = integrals.render()
         memory = self._memory
         memory.begin(integrals.shape[-2:], frame_number, config)
         made, config = pulse_of(config, memory.numbers, geometry)
@@ -191,6 +195,10 @@ class ImageChain:
         chain.show(config, geometry)
         chain.finish()
         return chain.image
+
+    def _integrates(self, config: ImageChainConfig) -> bool:
+        """Whether line integrals are needed in each pixel's own stage alone."""
+        return self._fused and not (config.xray or config.scatter)
 
     def prepare(
         self,
@@ -332,7 +340,7 @@ class _Run:
     ) -> None:
         """Photons in each pixel: expected, and counted."""
         if not config.beer_lambert:
-            self._stage("copy_integrals", integrals=self._integrals)
+            self._take_integrals()
             return
         self._transmit(config, pixel_spacing_mm)
         if config.focal_spot_mm > 0:
@@ -348,8 +356,20 @@ class _Run:
         elif config.poisson:
             self._stage("poisson", **self._draw)
 
+    def _take_integrals(self) -> None:
+        """The line integrals as the picture."""
+        given = self._integrals
+        if isinstance(given, UnrenderedIntegrals):
+            self._stage(given.stage, **given.uniforms)
+        else:
+            self._stage("copy_integrals", integrals=given)
+
     def _transmit(self, config: ImageChainConfig, pixel_spacing_mm: float) -> None:
         """Expected photons behind the patient."""
+        if isinstance(self._integrals, UnrenderedIntegrals):
+            self._take_integrals()
+            self._stage("transmit", open_field_photons=self._open_field)
+            return
         if config.xray is None or self._beam is None:
             self._stage(
                 "beer_lambert", integrals=self._integrals, open_field_photons=self._open_field

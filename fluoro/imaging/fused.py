@@ -33,6 +33,10 @@ PIXEL_STAGES = frozenset(
         "inverse_square",
         "keep",
         "lag",
+        "line_integral_joseph",
+        "line_integral_march",
+        "line_integral_siddon",
+        "line_integral_texture",
         "logarithm",
         "lookup",
         "pixel_gains",
@@ -44,12 +48,14 @@ PIXEL_STAGES = frozenset(
         "scatter_source",
         "sharpen",
         "shutter",
+        "transmit",
         "veiling_glare",
         "window",
     }
 )
 """Stages that look at no other pixel of the picture. That others of its size are read at the same
-pixel, or a small one of cells, is no hindrance: they are complete before."""
+pixel, or a small one of cells, or the volume along the pixel's ray, is no hindrance: they are
+complete before."""
 
 
 Uniforms = Mapping[str, Any]

@@ -16,6 +16,7 @@ from fluoro.rendering.devices import ComputeDevice, Span, Ticket
 from fluoro.rendering.material_renderer import MaterialProjector, MaterialRenderer
 from fluoro.rendering.moving_renderer import MovingRenderer
 from fluoro.rendering.renderer import DrrRenderer
+from fluoro.rendering.unrendered import UnrenderedIntegrals
 from fluoro.volume.bolus import Bolus, make_bolus
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.load import material_volume
@@ -65,15 +66,16 @@ class PatientRenderer:
 
         Returns:
             Line integrals, shape (height, width), or thicknesses [mm], shape (materials, height,
-            width); float32 array of the device.
+            width); float32 array of the device. Or `UnrenderedIntegrals`, of a fused renderer.
         """
         integrals, rendering = self.start(view, time_s, injected_s)
-        rendering.wait()
+        if rendering:
+            rendering.wait()
         return integrals
 
     def start(
         self, view: View, time_s: float = 0.0, injected_s: float | None = None
-    ) -> tuple[Any, Rendering]:
+    ) -> tuple[Any, Rendering | None]:
         """Begin with a picture, behind those begun before; on a `LaunchQueue` without waiting.
 
         Args:
@@ -82,10 +84,13 @@ class PatientRenderer:
             injected_s: As for `render`.
 
         Returns:
-            What `render` returns, not to be read yet, and what to wait for before.
+            What `render` returns, not to be read yet, and what to wait for before; None: the image
+            chain renders.
         """
         begun_ns = time.time_ns()
         integrals = self._picture(view, time_s, injected_s)
+        if isinstance(integrals, UnrenderedIntegrals):
+            return integrals, None
         return integrals, Rendering(self._device.ticket(), begun_ns)
 
     def _picture(self, view: View, time_s: float, injected_s: float | None) -> Any:
@@ -111,9 +116,11 @@ class _OneEnergy(PatientRenderer):
         motion: ThoraxMotion | None,
         bolus: Bolus | None,
         iodine_per_mm: float,
+        *,
+        fused: bool,
     ) -> None:
         super().__init__(motion, renderer.device)
-        self._renderer, self.grid = renderer, volume.grid
+        self._renderer, self.grid, self._fused = renderer, volume.grid, fused
         self._iodine_per_mm = iodine_per_mm
         self._contrast = ContrastRenderer(bolus, self._device) if bolus else None
         self._moving = (
@@ -123,6 +130,8 @@ class _OneEnergy(PatientRenderer):
         )
 
     def _render(self, view: View, since_s: float | None, moved: tuple[Any, ...]) -> Any:
+        if self._fused:
+            return self._renderer.unrendered(view)
         if self._moving:
             integrals = self._moving.render(view, *moved)
         else:
@@ -185,7 +194,7 @@ def make_patient(config: Config, volume: MuVolume, device: ComputeDevice) -> Pat
         )
         energy_kev = float(getattr(given.hu_to_mu, "energy_kev", IODINE_KEV))
         iodine_per_mm = float(material("iodine").mu_per_mm(energy_kev))
-        return _OneEnergy(renderer, volume, motion, bolus, iodine_per_mm)
+        return _OneEnergy(renderer, volume, motion, bolus, iodine_per_mm, fused=wanted.fused)
     projector: MaterialProjector = "joseph" if wanted.projector == "joseph" else "march"
     materials = _with_iodine(material_volume(given, volume), bolus)
     of_materials = MaterialRenderer(materials, device, projector=projector, step_mm=wanted.step_mm)

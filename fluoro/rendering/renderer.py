@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from fluoro.rendering.cells import CellCopies, bytes_of_cells, fits_in_cells
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.given import require_out
 from fluoro.rendering.packing import pack_motions, pack_views, x_never_leads
+from fluoro.rendering.unrendered import UnrenderedIntegrals
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.memory import available_memory_bytes
 from fluoro.volume.volumes import MuVolume
@@ -130,6 +132,37 @@ class DrrRenderer:
         image = self.device.empty(shape) if out is None else require_out(self.device, out, shape)
         self._project([view], image, (view.width_px, stop - first, 1), first)
         return image
+
+    def unrendered(self, view: View) -> UnrenderedIntegrals:
+        """One view for `fluoro.imaging.chain.ImageChain`: one kernel from the ray to the picture.
+
+        Args:
+            view: One view.
+
+        Returns:
+            What the chain takes for line integrals. It computes them with IEEE arithmetic, as it
+            does all, so that they differ from those of `render` by rounding.
+
+        Raises:
+            InputError: On the CPU, whose threads integrate packets of rays, or with "slab".
+        """
+        if self.device.rays_per_thread != 1 or self.projector == "slab":
+            what = "slab" if self.projector == "slab" else f"the {self.device.kind} device"
+            raise InputError(
+                f"{what} has kernels that render alone: have two of them (renderer.fused: false)"
+            )
+        uniforms = {
+            **(self._texture or {"mu_per_mm": self._mu}),
+            **self._shared([view], (view.width_px, view.height_px, 1)),
+            "step_mm": float(self.step_mm),
+        }
+        del uniforms["image_size"]
+        return UnrenderedIntegrals(
+            stage=f"line_integral_{'texture' if self._texture else self.projector}",
+            uniforms=uniforms,
+            shape=(view.height_px, view.width_px),
+            render=partial(self.render, view),
+        )
 
     def render_derivatives(self, view: View, motions: NDArray[np.float64]) -> tuple[Any, Any]:
         """Line integrals and their exact derivatives by parameters of the view.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,9 @@ from fluoro.rendering.uniforms import UniformBlock, uniform_places
 
 __all__ = ["SlangDevice", "as_bytes"]
 
+_Resources = list[tuple[tuple[str, ...], Any]]
+"""Path and texture or sampler."""
+
 DEFINES = {"RAY_LANES": "1", "FUSED_PIXELS": "1"}
 
 POLL_S = 5e-5
@@ -32,17 +35,25 @@ class _Kernel:
     def __init__(self, program: Any, pipeline: Any, address: Callable[[Any], int]) -> None:
         self.pipeline = pipeline
         places = uniform_places(program)
-        self._resources = tuple(name for name, place in places.items() if place.is_resource)
+        self._resources = {name: p.path for name, p in places.items() if p.is_resource}
         self._block = UniformBlock(
             {n: (p.offset, p.size) for n, p in places.items() if not p.is_resource}, address
         )
 
-    def values(self, uniforms: Mapping[str, Uniform]) -> tuple[dict[str, Any], NDArray[np.uint8]]:
-        """Textures and samplers by name, and the block of all other uniforms."""
-        resources = {name: uniforms[name] for name in self._resources}
-        plain = {n: each for n, each in uniforms.items() if n not in resources}
-        block = bytearray(self._block.pack(plain if resources else uniforms))
-        return resources, np.frombuffer(block, np.uint8)
+    def values(self, uniforms: Mapping[str, Uniform]) -> tuple[_Resources, NDArray[np.uint8]]:
+        """Textures and samplers, and the block of all other uniforms."""
+        resources = [(path, uniforms[name]) for name, path in self._resources.items()]
+        if resources:
+            uniforms = {n: each for n, each in uniforms.items() if n not in self._resources}
+        return resources, np.frombuffer(bytearray(self._block.pack(uniforms)), np.uint8)
+
+
+def _bind(cursor: Any, path: Sequence[str], resource: Any) -> None:
+    """Set a texture or sampler, which may be in a struct."""
+    *structs, last = path
+    for each in structs:
+        cursor = cursor[each]
+    cursor[last] = resource
 
 
 class SlangDevice(ComputeDevice):
@@ -79,8 +90,8 @@ class SlangDevice(ComputeDevice):
             with encoder.begin_compute_pass() as compute:
                 cursor = spy.ShaderCursor(compute.bind_pipeline(kernel.pipeline))
                 cursor.set_data(block)
-                for name, resource in resources.items():
-                    cursor[name] = resource
+                for path, resource in resources:
+                    _bind(cursor, path, resource)
                 compute.dispatch(spy.uint3(*launch.threads))
 
     def submit(self, encoder: Any) -> Any:
