@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from threading import Event, Semaphore
+from threading import Event
 from typing import Any
 
 import operators.runtime  # noqa: F401  (prepares the imports below)
@@ -46,6 +46,7 @@ from operators.registration import RegistrationOp
 from operators.registration_parts import AnyEvent, RegistrationParts
 from operators.servo import ServoOp
 from operators.stream_clock import StreamClock
+from operators.turns import Turns
 
 __all__ = ["FluoroApp", "Graph", "Parts", "make_scheduler"]
 
@@ -167,7 +168,7 @@ class Graph:
             name="pose_source",
         )
 
-    def _turns(self) -> Semaphore | None:
+    def _turns(self) -> Turns | None:
         """What a source takes for a pose, and the image chain gives back when it is rendered.
 
         None where every pose waits for a frame anyhow.
@@ -176,7 +177,7 @@ class Graph:
         servo = parts.registration and parts.registration.servo
         if parts.pictures or servo or self._trigger == "lockstep":
             return None
-        return Semaphore(1 if self._trigger == "pose" else FRAMES_AHEAD)
+        return Turns(1 if self._trigger == "pose" else FRAMES_AHEAD)
 
     @property
     def _end_of_poses(self) -> Event | AnyEvent:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
-from threading import Semaphore
 from typing import Any
 
 from holoscan.core import (
@@ -17,10 +15,10 @@ from holoscan.core import (
 )
 
 from fluoro.imaging.dose_meter import DoseMeter
-from fluoro.imaging.frame import FrameHeader
-from operators.live_chain import BegunPicture, LiveChain
+from operators.live_chain import LiveChain
 from operators.messages import Picture, emit
 from operators.threads import on_kept_thread
+from operators.turns import Turns
 
 __all__ = ["ImageChainOp"]
 
@@ -44,7 +42,7 @@ class ImageChainOp(Operator):
         chain: The stages, with the console's settings.
         meter: Adds up the dose.
         displays: Whether anything listens at `view`.
-        turn: Released when a frame is rendered, for a source that waits for its turn; None: none
+        turn: Given when a frame is rendered, to a source that waits for its turn; None: none
             waits.
     """
 
@@ -55,7 +53,7 @@ class ImageChainOp(Operator):
         chain: LiveChain,
         meter: DoseMeter,
         displays: bool,
-        turn: Semaphore | None = None,
+        turn: Turns | None = None,
         **kwargs: Any,
     ) -> None:
         self._chain, self._meter, self._turn = chain, meter, turn
@@ -75,26 +73,23 @@ class ImageChainOp(Operator):
     ) -> None:
         """Make one picture."""
         received: Picture = input_.receive("integrals")
-        header = self._rendered(received)
+        header, times_ns = received.header, self._rendered(received)
         begun = received.begun or self._chain.begin(received.array, header)
+        if self._turn:
+            self._turn.give()  # no sooner: the source would wake and wait for the interpreter
         begun.ticket.wait()
-        header = self._exposed(header.stamped(chain_end=time.time_ns()), begun)
+        times_ns["chain_end"] = time.time_ns()
+        exposure = self._meter.add(
+            begun.pulse, begun.config, header.geometry, is_pulse=header.pulse
+        )
+        header = header.exposed(exposure, **times_ns)
         output.emit(Picture(array=begun.image, header=header), "record")
         if self._displays:
             emit(self, output, "view", begun.image, header)
 
-    def _rendered(self, picture: Picture) -> FrameHeader:
-        """The header once the received picture is there."""
-        header, rendering = picture.header, picture.rendering
-        if rendering:
-            span = rendering.wait()
-            header = header.stamped(render_start=span.begun_ns, render_end=span.ended_ns)
-        if self._turn:
-            self._turn.release()
-        return header
-
-    def _exposed(self, header: FrameHeader, begun: BegunPicture) -> FrameHeader:
-        exposure = self._meter.add(
-            begun.pulse, begun.config, header.geometry, is_pulse=header.pulse
-        )
-        return replace(header, exposure=exposure)
+    def _rendered(self, picture: Picture) -> dict[str, int]:
+        """When the received picture was rendered, once it is; nothing where it was not."""
+        if picture.rendering is None:
+            return {}
+        span = picture.rendering.wait()
+        return {"render_start": span.begun_ns, "render_end": span.ended_ns}

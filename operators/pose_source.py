@@ -17,6 +17,7 @@ from fluoro.imaging.frame import FrameHeader
 from operators.monitor import StreamMonitor
 from operators.stream_clock import StreamClock, with_lengths
 from operators.threads import on_kept_thread
+from operators.turns import Turns
 
 __all__ = ["PoseSourceOp"]
 
@@ -43,7 +44,7 @@ class PoseSourceOp(Operator):
         monitor: Counts the poses that a limit cut short.
         frames: How many; None: until stopped.
         stop: Ends the stream when set.
-        turn: Acquired for each pose and released when it is rendered; None: poses wait before the
+        turn: Taken for each pose and given back when it is rendered; None: poses wait before the
             renderer.
     """
 
@@ -60,7 +61,7 @@ class PoseSourceOp(Operator):
         monitor: StreamMonitor,
         frames: int | None,
         stop: threading.Event,
-        turn: threading.Semaphore | None = None,
+        turn: Turns | None = None,
         **kwargs: Any,
     ) -> None:
         self._trajectory, self._fps, self._geometry = trajectory, fps, geometry
@@ -97,22 +98,22 @@ class PoseSourceOp(Operator):
         """The controls when the turn comes; None: it has not come, or the beam is off by then."""
         if self._turn is None:
             return self._controls.snapshot()
-        if not self._turn.acquire(timeout=TURN_S):
+        if not self._turn.take(TURN_S):
             return None
         state = self._controls.snapshot()
         if not state.beam_on:
-            self._turn.release()
+            self._turn.give()
             return None
         return state
 
     def _header(self, state: ControlState) -> FrameHeader:
-        header = FrameHeader(
+        return self._clock.header(
+            state,
             number=self._number,
             pose=self._pose(state),
             geometry=with_lengths(self._geometry, state),
             stamps_ns={"pose": time.time_ns()},
         )
-        return self._clock.applied(header, state)
 
     def _pose(self, state: ControlState) -> CarmPose:
         wanted = state.pose if state.manual_pose else self._trajectory(self._number / self._fps)

@@ -19,6 +19,7 @@ from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.frame import FrameHeader, PoseOrigin
 from operators.stream_clock import StreamClock, with_lengths
 from operators.threads import on_kept_thread
+from operators.turns import Turns
 
 __all__ = ["PoseSubscriberOp"]
 
@@ -47,7 +48,7 @@ class PoseSubscriberOp(Operator):
         stop: Ends the stream when set.
         on_blank: Called when silence blanks the picture.
         wire_clock: Time of frames that the clock triggers [ns]: the machine's, or /clock's.
-        turn: Acquired for each pose and released when it is rendered, so that a pose is the newest
+        turn: Taken for each pose and given back when it is rendered, so that a pose is the newest
             when its turn comes; None: poses wait before the renderer.
 
     Raises:
@@ -67,7 +68,7 @@ class PoseSubscriberOp(Operator):
         stop: threading.Event,
         on_blank: Callable[[], None] | None,
         wire_clock: Callable[[], int] = time.time_ns,
-        turn: threading.Semaphore | None = None,
+        turn: Turns | None = None,
         **kwargs: Any,
     ) -> None:
         self._feed, self._config, self._geometry = feed, config, geometry
@@ -111,11 +112,11 @@ class PoseSubscriberOp(Operator):
         """The pose to show, if there is one and it may be."""
         if self._turn is None:
             return self._newest()
-        if not self._turn.acquire(timeout=WAIT_S):
+        if not self._turn.take(WAIT_S):
             return None
         received = self._newest()
         if received is None:
-            self._turn.release()
+            self._turn.give()
         return received
 
     def _newest(self) -> ReceivedPose | None:
@@ -128,7 +129,8 @@ class PoseSubscriberOp(Operator):
     def _header(self, received: ReceivedPose, state: ControlState) -> FrameHeader:
         now_ns = time.time_ns()
         by_clock, lockstep = (self._config.trigger == name for name in ("clock", "lockstep"))
-        header = FrameHeader(
+        return self._clock.header(
+            state,
             number=self._number,
             pose=state.pose if state.manual_pose and not lockstep else received.pose,
             geometry=with_lengths(self._geometry, state),
@@ -139,7 +141,6 @@ class PoseSubscriberOp(Operator):
                 time_ns=self._wire_clock() if by_clock else received.stamp_ns,
             ),
         )
-        return self._clock.applied(header, state)
 
     def _watch(self) -> None:
         """Act where poses have just stopped, or are just back."""

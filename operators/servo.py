@@ -20,7 +20,6 @@ from holoscan.core import (
 from fluoro.console.controls import LiveControls
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.limits import CarmLimits
-from fluoro.imaging.frame import FrameHeader
 from fluoro.registration.servo import Servo
 from operators.messages import header_of
 from operators.monitor import StreamMonitor
@@ -92,14 +91,15 @@ class ServoOp(Operator):
             return time.sleep(IDLE_S)
         pose, clamped = self._limits.applied(self._next)
         self._monitor.count_clamped(clamped)
-        header = FrameHeader(
+        header = self._clock.header(
+            state,
             number=self._number,
             pose=pose,
             geometry=with_lengths(self._geometry, state),
             stamps_ns={"pose": time.time_ns()},
         )
         self.metadata.clear()
-        output.emit(self._clock.applied(header, state), "pose")
+        output.emit(header, "pose")
         self._number, self._waiting = self._number + 1, True
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from fluoro.config import Config, pulses_fit
 from fluoro.console.controls import ControlState
@@ -27,13 +28,19 @@ class StreamClock:
         self._injections = 0
         self._pulses = PulseClock(self._fps) if pulses_fit(config) else None
 
-    def applied(self, header: FrameHeader, state: ControlState) -> FrameHeader:
-        """The header with all that depends on time and on the console's buttons."""
-        time_s = header.number / self._fps
+    def header(self, state: ControlState, *, number: int, **known: Any) -> FrameHeader:
+        """A frame's header with all that depends on time and on the console's buttons.
+
+        Args:
+            state: Of the controls.
+            number: Of the frame.
+            known: What else is known of it, by the header's names.
+        """
+        time_s = number / self._fps
         if state.injections != self._injections:
             self._injections, self._injected_s = state.injections, time_s
-        timed = replace(header, time_s=time_s, injected_s=self._injected_s)
-        return self._pulses.applied(timed, state.pulse_rate_hz) if self._pulses else timed
+        header = FrameHeader(number=number, time_s=time_s, injected_s=self._injected_s, **known)
+        return self._pulses.applied(header, state.pulse_rate_hz) if self._pulses else header
 
 
 def with_lengths(geometry: CarmGeometry, state: ControlState) -> CarmGeometry:

@@ -12,11 +12,10 @@ from tests.session_support import images_of, record_of, run_small, use_cache
 from fluoro.config import Config
 from fluoro.console.controls import LiveControls
 from fluoro.errors import InputError
-from fluoro.geometry.carm import CarmGeometry
+from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.io.run_record import summary_lines
 from operators.live_chain import with_controls
 from operators.stream_clock import StreamClock, with_lengths
-from tests.test_exposure import header
 
 
 @pytest.fixture
@@ -103,10 +102,12 @@ def test_injecting_by_hand_starts_the_bolus_at_that_frame():
     contrast = {"vessels": "aorta", "start_s": None}
     config = config_of(volume={"phantom": "thorax", "contrast": contrast})
     controls, clock = LiveControls.from_config(config), StreamClock(config)
-    assert clock.applied(header(3, 0.0), controls.snapshot()).injected_s is None
+    known = {"pose": CarmPose(), "geometry": CarmGeometry(), "stamps_ns": {}}
+    assert clock.header(controls.snapshot(), number=3, **known).injected_s is None
     controls.press("inject")
-    times = [clock.applied(header(n, 0.0), controls.snapshot()).injected_s for n in (6, 7)]
-    assert times == [0.2, 0.2]
+    headers = [clock.header(controls.snapshot(), number=n, **known) for n in (6, 7)]
+    assert [header.injected_s for header in headers] == [0.2, 0.2]
+    assert [header.time_s for header in headers] == [6 / 30, 7 / 30]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Holoscan's threads keep Python's state of them from one tick to the next."""
+"""Threads of the graph: what Python knows of them is kept, and they wait for their turn."""
 
 import threading
 import weakref
@@ -13,6 +13,7 @@ from holoscan.core import Application, Operator
 
 from operators.graph import make_scheduler
 from operators.threads import on_kept_thread
+from operators.turns import Turns
 
 TICKS = 50
 
@@ -67,3 +68,20 @@ def test_a_thread_of_python_ends_as_ever():
     thread.start()
     thread.join()
     assert left[0]() is None
+
+
+def test_there_are_as_many_turns_as_were_given():
+    turns = Turns(2)
+    assert [turns.take(0.0) for _ in range(3)] == [True, True, False]
+    turns.give()
+    assert [turns.take(0.0) for _ in range(2)] == [True, False]
+
+
+def test_who_waits_for_a_turn_has_it_once_it_is_given():
+    turns, taken = Turns(0), []
+    thread = threading.Thread(target=lambda: taken.append(turns.take(60.0)))
+    thread.start()
+    turns.give()
+    thread.join(30.0)
+    assert taken == [True]
+    assert not turns.take(0.0)

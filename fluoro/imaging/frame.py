@@ -85,6 +85,10 @@ class FrameHeader:
         """A copy with Unix times [ns] by stage."""
         return replace(self, stamps_ns={**self.stamps_ns, **times_ns})
 
+    def exposed(self, exposure: Exposure, **times_ns: int) -> FrameHeader:
+        """A copy with what the picture was made with, and Unix times [ns] by stage."""
+        return replace(self, exposure=exposure, stamps_ns={**self.stamps_ns, **times_ns})
+
     def frame(self, image: NDArray[np.float32]) -> FluoroFrame:
         """The frame of which this is the header."""
         return FluoroFrame(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,11 +64,13 @@ class VolumeGrid:
         """4x4 matrix from patient LPS [mm] to voxel index (x, y, z)."""
         return np.asarray(np.linalg.inv(self.world_from_index), np.float64)
 
-    @property
+    @cached_property
     def center_xyz_mm(self) -> NDArray[np.float64]:
-        """Centre of the volume's box in patient LPS [mm], shape (3,)."""
+        """Centre of the volume's box in patient LPS [mm], shape (3,), not to be written."""
         middle = (np.asarray(self.shape_xyz) - 1) / 2
-        return np.asarray((self.world_from_index @ [*middle, 1.0])[:3])
+        center: NDArray[np.float64] = (self.world_from_index @ [*middle, 1.0])[:3]
+        center.flags.writeable = False
+        return center
 
     @property
     def size_xyz_mm(self) -> NDArray[np.float64]:
