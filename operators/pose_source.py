@@ -118,5 +118,6 @@ class PoseSourceOp(Operator):
     def _pose(self, state: ControlState) -> CarmPose:
         wanted = state.pose if state.manual_pose else self._trajectory(self._number / self._fps)
         pose, clamped = self._limits.applied(wanted)
-        self._monitor.count_clamped(clamped)
+        if clamped:
+            self._monitor.count_clamped(clamped)
         return pose

@@ -90,7 +90,8 @@ class ServoOp(Operator):
         if self._waiting or not state.beam_on:
             return time.sleep(IDLE_S)
         pose, clamped = self._limits.applied(self._next)
-        self._monitor.count_clamped(clamped)
+        if clamped:
+            self._monitor.count_clamped(clamped)
         header = self._clock.header(
             state,
             number=self._number,

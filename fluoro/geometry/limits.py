@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from fluoro.errors import InputError
@@ -51,12 +52,19 @@ class CarmLimits:
             if span is not None and not (all(map(math.isfinite, span)) and span[0] <= span[1]):
                 raise InputError(f"limits.{name} must be low to high, got {span}")
 
+    @cached_property
+    def unlimited(self) -> bool:
+        """Whether there is no range."""
+        return all(getattr(self, name) is None for name in (*ANGLES, *AXES))
+
     def applied(self, pose: CarmPose) -> tuple[CarmPose, tuple[str, ...]]:
         """The pose within the limits, and the names of what was moved for that.
 
         Raises:
             InputError: The pose is beyond a limit and `on_limit` is "error".
         """
+        if self.unlimited:
+            return pose, ()
         wanted = {name: getattr(pose, name) for name in ANGLES}
         wanted |= dict(zip(AXES, pose.translation_mm, strict=True))
         reached = {name: self._nearest(name, value) for name, value in wanted.items()}
