@@ -21,12 +21,10 @@ from fluoro.geometry.se3 import rotation_x, rotation_y, rotation_z
 __all__ = ["CarmGeometry", "CarmPose"]
 
 Vector3 = tuple[float, float, float]
+Vector4 = tuple[float, float, float, float]
 POLE_COSINE = 1e-8
 """Below this cos(cra) the beam runs along the patient's axis: only lao and roll together count."""
 
-
-UVN_IN_CARM = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
-"""Columns, rows and the way back to the source, as columns, in the C-arm's own frame."""
 POSITIVE = (
     "source_to_detector_mm",
     "source_to_isocenter_mm",
@@ -148,40 +146,54 @@ class CarmGeometry:
         return replace(self, pixel_spacing_mm=self.pixel_spacing_mm / factor)
 
     def view(self, pose: CarmPose, isocenter_xyz_mm: Sequence[float]) -> View:
-        """The source and the detector's pixels in world LPS [mm] at one pose."""
-        world_from_carm = pose.world_from_carm(isocenter_xyz_mm)
-        axes = world_from_carm[:3, :3] @ UVN_IN_CARM
-        center = world_from_carm[:3, 3]
-        flex = self.flex.at(pose.lao_deg) if self.flex else RIGID
-        source = center + axes @ (flex[:3] * UVD_TO_UVN + [0, 0, self.source_to_isocenter_mm])
+        """The source and the detector's pixels in world LPS [mm] at one pose.
+
+        In Python's own numbers: each frame asks for it, with its kernels in the caches.
+        """
+        *axes, center = pose.axes(isocenter_xyz_mm)
+        flex = self.flex.at(pose.lao_deg).tolist() if self.flex else RIGID
         behind_mm = self.source_to_detector_mm - self.source_to_isocenter_mm
-        pierced = center + axes @ (flex[3:6] * UVD_TO_UVN - [0, 0, behind_mm])
-        panel = axes @ self._turn(flex[6:])
-        du, dv = panel[:, 0] * self.pixel_spacing_mm, panel[:, 1] * self.pixel_spacing_mm
+        source = _moved(center, axes, (flex[0], flex[1], self.source_to_isocenter_mm - flex[2]))
+        pierced = _moved(center, axes, (flex[3], flex[4], -behind_mm - flex[5]))
+        along_columns, along_rows = self._panel(axes, flex[6:])
+        du = [value * self.pixel_spacing_mm for value in along_columns]
+        dv = [value * self.pixel_spacing_mm for value in along_rows]
         column, row = self.central_pixel_uv
+        corner = [p - u * column - v * row for p, u, v in zip(pierced, du, dv, strict=True)]
         return View(
-            source_xyz_mm=source,
-            corner_xyz_mm=pierced - du * column - dv * row,
-            column_step_xyz_mm=du,
-            row_step_xyz_mm=dv,
+            source_xyz_mm=np.array(source),
+            corner_xyz_mm=np.array(corner),
+            column_step_xyz_mm=np.array(du),
+            row_step_xyz_mm=np.array(dv),
             width_px=self.detector_width_px,
             height_px=self.detector_height_px,
         )
 
-    def _turn(self, flex_deg: NDArray[np.float64]) -> NDArray[np.float64]:
-        """3x3 turn of the detector's axes: the mount by its flex, the panel in it by its tilt."""
-        turn = np.eye(3)
+    def _panel(
+        self, axes: Sequence[Vector3], flex_deg: Sequence[float]
+    ) -> tuple[Sequence[float], Sequence[float]]:
+        """Directions of columns and rows: flex turns the mount, tilt the panel in it."""
         tilt_u, tilt_v = self.detector_tilt_deg
-        for about_u, about_v, about_n in (flex_deg, (tilt_u, tilt_v, 0.0)):
-            if about_u or about_v or about_n:
-                a, b, c = np.radians([about_u, about_v, about_n])
-                turn = turn @ (rotation_x(a) @ rotation_y(b) @ rotation_z(c))[:3, :3]
-        return turn
+        turns = [each for each in (flex_deg, (tilt_u, tilt_v, 0.0)) if any(each)]
+        if not turns:
+            return axes[0], axes[1]
+        panel = np.array(axes).T
+        for each in turns:
+            a, b, c = np.radians(each)
+            panel = panel @ (rotation_x(a) @ rotation_y(b) @ rotation_z(c))[:3, :3]
+        return panel[:, 0].tolist(), panel[:, 1].tolist()
 
 
-RIGID = np.zeros(len(FLEX_COLUMNS))
-UVD_TO_UVN = np.array([1.0, 1.0, -1.0])
-"""Flex is given along the beam d, the detector's frame has the way back n = -d."""
+def _moved(
+    point: Vector3, axes: Sequence[Vector3], by_mm: tuple[float, float, float]
+) -> list[float]:
+    """A point moved along columns, rows and the way back to the source."""
+    a, b, c = by_mm
+    return [p + (a * u + b * v + c * n) for p, u, v, n in zip(point, *axes, strict=True)]
+
+
+RIGID = [0.0] * len(FLEX_COLUMNS)
+"""Flex is given along the beam d, where the detector's frame has the way back n = -d."""
 
 
 def _require_pair(name: str, pair: tuple[float, float], most: float) -> None:
@@ -218,18 +230,27 @@ class CarmPose:
                 f"pose must be 3 finite angles [deg] and 3 finite translations [mm], got {values}"
             )
 
+    def axes(self, isocenter_xyz_mm: Sequence[float]) -> tuple[Vector3, Vector3, Vector3, Vector3]:
+        """Columns, rows and the way back to the source, as unit vectors; the moved isocentre [mm].
+
+        In world LPS; flex and tilt left aside.
+        """
+        (ux, nx, mx, x), (uy, ny, my, y), (uz, nz, mz, z) = self._rows(isocenter_xyz_mm)
+        return (ux, uy, uz), (-mx, -my, -mz), (nx, ny, nz), (x, y, z)
+
     def world_from_carm(self, isocenter_xyz_mm: Sequence[float]) -> NDArray[np.float64]:
         """4x4: T(isocentre + translation) Rz(lao) Rx(-cra) Ry(roll), C-arm frame to world LPS."""
+        return np.array([*self._rows(isocenter_xyz_mm), (0.0, 0.0, 0.0, 1.0)])
+
+    def _rows(self, isocenter_xyz_mm: Sequence[float]) -> tuple[Vector4, Vector4, Vector4]:
+        """The first three of `world_from_carm`, multiplied out: each frame asks several times."""
         x, y, z = (float(c) + t for c, t in zip(isocenter_xyz_mm, self.translation_mm, strict=True))
         lao, cra, roll = map(math.radians, (self.lao_deg, self.cra_deg, self.roll_deg))
         (cl, sl), (cc, sc), (cr, sr) = ((math.cos(a), math.sin(a)) for a in (lao, cra, roll))
-        return np.array(  # multiplied out: each frame asks for it several times
-            [
-                [cl * cr + sl * sc * sr, -sl * cc, cl * sr - sl * sc * cr, x],
-                [sl * cr - cl * sc * sr, cl * cc, sl * sr + cl * sc * cr, y],
-                [-cc * sr, -sc, cc * cr, z],
-                [0.0, 0.0, 0.0, 1.0],
-            ]
+        return (
+            (cl * cr + sl * sc * sr, -sl * cc, cl * sr - sl * sc * cr, x),
+            (sl * cr - cl * sc * sr, cl * cc, sl * sr + cl * sc * cr, y),
+            (-cc * sr, -sc, cc * cr, z),
         )
 
     @classmethod
