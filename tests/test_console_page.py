@@ -195,6 +195,11 @@ def test_the_beam_is_on_while_the_pedal_is_down(start_console, open_page):
     wait_until(lambda: controls.snapshot().beam_on, "the space bar down")
     page.keyboard.up("Space")
     wait_until(lambda: not controls.snapshot().beam_on, "the space bar up")
+    page.keyboard.down("Space")
+    wait_until(lambda: controls.snapshot().beam_on, "the space bar down again")
+    page.evaluate("window.dispatchEvent(new Event('blur'))")  # let go in another window
+    wait_until(lambda: not controls.snapshot().beam_on, "the window left")
+    page.keyboard.up("Space")
 
 
 def test_dose_and_tube_are_shown(start_console, open_page):

@@ -304,6 +304,19 @@ def test_poses_that_cannot_be_are_refused(changes, message):
         pose_matrix(**{**given, **changes})
 
 
+@pytest.mark.parametrize(
+    ("rotation", "message"),
+    [
+        (np.zeros((0, 3)), r"rotation must have one pose or more, got shape \(0, 3\)"),
+        (np.full((1, 3), np.nan), r"rotation must be finite, got \[\[nan, nan, nan\]\]"),
+    ],
+)
+def test_poses_that_cannot_be_rendered_are_refused(rotation, message):
+    shifts = tensor(np.zeros((len(rotation), 3)))
+    with pytest.raises(InputError, match=message):
+        drr()(tensor(rotation), shifts, parameterization="axis_angle")
+
+
 def test_detectors_that_cannot_be_are_refused():
     with pytest.raises(InputError, match="sdd_mm must be a positive number"):
         drr(sdd_mm=-1.0)

@@ -143,7 +143,11 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc]
             parameterization: As there.
             convention: As there.
             degrees: As there.
+
+        Raises:
+            InputError: As there; no pose, or one that is not finite, as where a search diverges.
         """
+        _require_poses(rotation=rotation, translation=translation)
         matrices = pose_matrix(
             rotation,
             translation,
@@ -241,6 +245,17 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc]
         by_twist = jacobian.reshape(6, -1) @ weights.reshape(-1)
         turn, shift = np.split(np.asarray(self.device.to_host(by_twist), float), 2)
         return np.concatenate([FLIP @ turn, FLIP @ shift])
+
+
+def _require_poses(**parameters: Tensor | None) -> None:
+    """Refuse no pose at all, and what a search that diverged would ask for."""
+    for name, values in parameters.items():
+        if values is None:
+            continue
+        if not len(values):
+            raise InputError(f"{name} must have one pose or more, got shape {tuple(values.shape)}")
+        if not torch.isfinite(values.detach()).all():
+            raise InputError(f"{name} must be finite, got {values.detach().cpu().tolist()}")
 
 
 def _require_positive(drr: PoseDrr, *names: str) -> None:

@@ -65,7 +65,8 @@ class IgtlServer:
         try:
             self._listener = socket.create_server((host, port))
         except OSError as error:
-            raise DeviceError(f"igtl: cannot listen at {host}:{port}: {error.strerror}") from None
+            why = (error.strerror or str(error)).partition(" (while")[0]
+            raise DeviceError(f"igtl.port: cannot listen at {host}:{port}: {why}") from None
         if not is_loopback(host):
             log.warning(
                 "OPENIGTLINK LEAVES THIS MACHINE: whoever reaches %s sees the frames%s",

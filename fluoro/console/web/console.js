@@ -85,6 +85,9 @@ addEventListener("keydown", (event) => {
 addEventListener("keyup", (event) => {
   if (event.code === "Space" && byId("pedal").classList.contains("down")) pedal(false);
 });
+addEventListener("blur", () => { // whoever lets go elsewhere is not seen to
+  if (byId("pedal").classList.contains("down")) pedal(false);
+});
 document.querySelectorAll("[data-press]").forEach((button) => {
   button.addEventListener("click", () => link.send({ press: button.dataset.press }));
 });
