@@ -93,6 +93,9 @@ PLAIN_CHOICES = {
 the library's functions look after a second number that is NaN, and no vector unit does. Stages
 compare with limits, which are numbers, so that the values are the same."""
 
+LAYOUT = "offset, code"
+"""What the cache keeps of a uniform."""
+
 DRIVER = r"""
 extern "C" __attribute__((visibility("default"))) void fluoro_row(
     unsigned columns, unsigned row, unsigned layer, void* globals)
@@ -173,7 +176,7 @@ def _open(library: Path, layout: Path, threads: ThreadLibrary) -> CpuKernel:
         group_size = offsets.pop("group_size")
     except (OSError, ValueError, AttributeError, KeyError) as error:
         raise DeviceError(f"{library} is damaged ({error}): delete its folder") from None
-    places = {name: (offset, size) for name, (offset, size) in offsets.items()}
+    places = {name: (offset, code) for name, (offset, code) in offsets.items()}
     return CpuKernel(
         dispatch=partial(threads.dispatch, row),
         row=row,
@@ -237,6 +240,7 @@ def _key(module: str | KernelText, entry: str, compiler: str, flags: tuple[str, 
     parts = (
         source_of,
         entry,
+        LAYOUT,
         DRIVER,
         INLINE_ALL,
         str(PLAIN_CHOICES),
@@ -313,7 +317,7 @@ def _compile(command: list[str], entry: str) -> None:
 
 def _translate(
     module: str | KernelText, entry: str, scratch: Path
-) -> tuple[str, dict[str, list[int]]]:
+) -> tuple[str, dict[str, list[Any]]]:
     """C++ of one entry point, and the layout of uniforms and groups, from the Slang compiler."""
     import slangpy as spy
 
@@ -334,7 +338,7 @@ def _translate(
         program = device.load_program(f"{_file_of(module, entry, scratch)}.slang", [entry])
         device.create_compute_kernel(program).dispatch(thread_count=spy.uint3(0, 0, 0))
         places = uniform_places(program)
-        meta = {name: [place.offset, place.size] for name, place in places.items()}
+        meta = {name: [place.offset, place.code] for name, place in places.items()}
         group = program.layout.entry_points[0].compute_thread_group_size
         meta["group_size"] = [group.x, group.y, group.z]
         (cpp,) = scratch.glob("*.cpp")

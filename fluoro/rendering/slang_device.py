@@ -35,9 +35,9 @@ class _Kernel:
     def __init__(self, program: Any, pipeline: Any, address: Callable[[Any], int]) -> None:
         self.pipeline = pipeline
         places = uniform_places(program)
-        self._resources = {name: p.path for name, p in places.items() if p.is_resource}
+        self._resources = {name: p.path for name, p in places.items() if not p.code}
         self._block = UniformBlock(
-            {n: (p.offset, p.size) for n, p in places.items() if not p.is_resource}, address
+            {n: (p.offset, p.code) for n, p in places.items() if p.code}, address
         )
 
     def values(self, uniforms: Mapping[str, Uniform]) -> tuple[_Resources, NDArray[np.uint8]]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 __all__ = ["UniformBlock", "UniformPlace", "uniform_places"]
 
 ONLY_STAGE = "stage"
 """Uniform of a kernel that runs one stage (shaders/picture.slang): members by their own names."""
+
+NUMBER, VECTOR, ADDRESS = range(3)
+"""What a uniform is: what `struct` takes for it follows from that."""
+
+_KINDS = {"f": NUMBER, "i": NUMBER, "3f": VECTOR, "3i": VECTOR, "Q": ADDRESS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +25,13 @@ class UniformPlace:
     Attributes:
         path: Its name, behind those of the structs that it is a member of.
         offset: In the block of uniforms [bytes].
-        size: Of the value [bytes].
-        is_resource: A texture or sampler, which is bound, not written.
+        code: Of `struct`: "f", "i", "3f", "3i", "Q" for an address; "" for a texture or sampler,
+            which is bound, not written.
     """
 
     path: tuple[str, ...]
     offset: int
-    size: int
-    is_resource: bool = False
+    code: str
 
     @property
     def name(self) -> str:
@@ -42,52 +44,46 @@ class UniformBlock:
     """The memory that a kernel reads its uniforms from.
 
     Args:
-        layout: Byte offset and size of every uniform by name.
+        layout: Byte offset and code of every uniform by name, as in `UniformPlace`.
         address: Where an array lies, for kernels to read or write it.
     """
 
     def __init__(
-        self, layout: Mapping[str, tuple[int, int]], address: Callable[[Any], int]
+        self, layout: Mapping[str, tuple[int, str]], address: Callable[[Any], int]
     ) -> None:
-        self._layout = dict(sorted(layout.items(), key=lambda item: item[1]))
+        in_order = sorted(layout.items(), key=lambda item: item[1])
+        self._takes = [(name, _KINDS[code]) for name, (_, code) in in_order]
         self._address = address
-        self._formats: dict[str, struct.Struct] = {}
+        self._struct = struct.Struct(_format(place for _, place in in_order))
 
     def pack(self, uniforms: Mapping[str, Any]) -> bytes:
         """The block with a value for every uniform: numbers, three of a kind, arrays.
 
         Raises:
             KeyError: Other uniforms than the kernel's.
-            TypeError: A value of another size than the kernel's, or an integer beyond 32 bits.
+            TypeError: A value of another kind than the kernel's, or an integer beyond 32 bits.
         """
-        if uniforms.keys() != self._layout.keys():
-            raise KeyError(f"kernel wants {sorted(self._layout)}, got {sorted(uniforms)}")
+        if len(uniforms) != len(self._takes):
+            raise KeyError(f"kernel wants {[name for name, _ in self._takes]}, got {[*uniforms]}")
         values: list[Any] = []
-        codes = " ".join([self._add(values, uniforms[name]) for name in self._layout])
+        for name, kind in self._takes:
+            value = uniforms[name]
+            if kind == VECTOR:
+                values += value
+            else:
+                values.append(self._address(value) if kind == ADDRESS else value)
         try:
-            return (self._formats.get(codes) or self._format(codes, uniforms)).pack(*values)
+            return self._struct.pack(*values)
         except struct.error as error:
-            raise TypeError(f"uniforms {sorted(uniforms)}: {error}") from None
+            raise TypeError(f"uniforms {dict(uniforms)}: {error}") from None
 
-    def _format(self, codes: str, uniforms: Mapping[str, Any]) -> struct.Struct:
-        text, end = "=", 0
-        for (name, (offset, size)), code in zip(self._layout.items(), codes.split(), strict=True):
-            if struct.calcsize(f"={code}") != size:
-                raise TypeError(f"uniform {name} takes {size} bytes, got {uniforms[name]!r}")
-            text, end = f"{text}{offset - end}x{code}", offset + size
-        self._formats[codes] = struct.Struct(text)
-        return self._formats[codes]
 
-    def _add(self, values: list[Any], value: Any) -> str:
-        """Add what stands for a value in the block; its code in a format."""
-        if isinstance(value, tuple):
-            values.extend(value)
-            return "3f" if isinstance(value[0], float) else "3i"
-        if isinstance(value, float | int | np.integer):
-            values.append(value)
-            return "f" if isinstance(value, float) else "i"
-        values.append(self._address(value))
-        return "Q"
+def _format(places: Iterable[tuple[int, str]]) -> str:
+    """Of a block, with what lies between the values."""
+    text, end = "=", 0
+    for offset, code in places:
+        text, end = f"{text}{offset - end}x{code}", offset + struct.calcsize(f"={code}")
+    return text
 
 
 def uniform_places(program: Any) -> dict[str, UniformPlace]:
@@ -105,6 +101,24 @@ def _leaves(variable: Any, outer: tuple[str, ...], start: int) -> Iterator[Unifo
         for member in layout.fields:
             yield from _leaves(member, path, offset)
     else:
-        kinds = spy.TypeReflection.Kind
-        bound = layout.kind in (kinds.resource, kinds.sampler_state)
-        yield UniformPlace(path=path, offset=offset, size=layout.size, is_resource=bound)
+        yield UniformPlace(path=path, offset=offset, code=_code(layout))
+
+
+def _code(layout: Any) -> str:
+    """Of `struct`, of a value with this layout.
+
+    Raises:
+        TypeError: No kernel has had such a uniform so far.
+    """
+    import slangpy as spy
+
+    kinds, scalars = spy.TypeReflection.Kind, spy.TypeReflection.ScalarType
+    if layout.kind in (kinds.resource, kinds.sampler_state):
+        return ""
+    if layout.kind == kinds.pointer:
+        return "Q"
+    letter = {scalars.float32: "f", scalars.int32: "i"}.get(layout.type.scalar_type)
+    count = {kinds.scalar: "", kinds.vector: "3"}.get(layout.kind)
+    if letter is None or count is None or layout.size != struct.calcsize(f"={count}{letter}"):
+        raise TypeError(f"uniform of type {layout.name}: only float, int, float3, int3, pointers")
+    return count + letter
