@@ -118,7 +118,9 @@ def _code(layout: Any) -> str:
     if layout.kind == kinds.pointer:
         return "Q"
     letter = {scalars.float32: "f", scalars.int32: "i"}.get(layout.type.scalar_type)
-    count = {kinds.scalar: "", kinds.vector: "3"}.get(layout.kind)
-    if letter is None or count is None or layout.size != struct.calcsize(f"={count}{letter}"):
+    count = {(kinds.scalar, 1): "", (kinds.vector, 3): "3"}.get(
+        (layout.kind, layout.type.col_count)
+    )
+    if letter is None or count is None:
         raise TypeError(f"uniform of type {layout.name}: only float, int, float3, int3, pointers")
     return count + letter
