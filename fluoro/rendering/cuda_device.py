@@ -17,6 +17,9 @@ class CudaDevice(SlangDevice):
     """Kernels write into CuPy arrays through their pointers; slangpy joins CuPy's context."""
 
     kind = "cuda"
+    exact_arguments = (
+        "--fmad=false",
+    )  # slangpy 0.43 passes them to no compiler yet, later ones do
 
     def __init__(self) -> None:
         import cupy

@@ -60,7 +60,12 @@ class SlangDevice(ComputeDevice):
     """Compiles entry points with Slang for the device and dispatches them.
 
     Subclasses own the arrays: `_pointer` gives an array's device address.
+
+    Attributes:
+        exact_arguments: For the compiler that Slang hands a kernel with IEEE arithmetic to.
     """
+
+    exact_arguments: tuple[str, ...] = ()
 
     def __init__(self, device: Any) -> None:
         self._device = device
@@ -176,6 +181,7 @@ class SlangDevice(ComputeDevice):
             "defines": DEFINES,
             "floating_point_mode": mode,
             "optimization": spy.SlangOptimizationLevel.maximal,
+            "downstream_args": list(self.exact_arguments if exact else ()),
         }
         try:
             session = self._device.create_slang_session(compiler_options=options)
