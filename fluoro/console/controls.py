@@ -166,9 +166,8 @@ class LiveControls:
         )
 
     def snapshot(self) -> ControlState:
-        """The newest state."""
-        with self._lock:
-            return self._state
+        """The newest state; without the lock: one reference, which is there as a whole."""
+        return self._state
 
     def update(self, **changes: Any) -> ControlState:
         """Change fields of the state by name and return the new state.
