@@ -68,7 +68,8 @@ class DrrGradientOp(Operator):
         received: Picture = input_.receive("target")
         image, header = self._device.to_host(received.array), received.header
         config = with_controls(self._config, self._controls.snapshot())
-        target = target_from_frame(image, config, header.geometry.pixel_spacing_mm)
+        lengths = header.geometry
+        target = target_from_frame(image, config, lengths.pixel_spacing_mm, lengths)
         evaluation = self._loss(
             pose, target, header.geometry, iteration=self._iteration, jacobian=self._jacobian
         )

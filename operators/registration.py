@@ -96,7 +96,8 @@ class RegistrationOp(Operator):
         config = with_controls(self._config, self._controls.snapshot())
         seen = (header.geometry, header.number, self._time_s(header))
         try:
-            target = target_from_frame(image, config, header.geometry.pixel_spacing_mm)
+            lengths = header.geometry
+            target = target_from_frame(image, config, lengths.pixel_spacing_mm, lengths)
             return self._tracker.track(target, *seen)
         except InputError as error:
             return self._tracker.blind(str(error), *seen)

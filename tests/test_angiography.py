@@ -176,3 +176,17 @@ def test_registration_refuses_what_cannot_be_undone_by_name(key):
     }
     with pytest.raises(ValueError, match="cannot be undone by the registration"):
         Config.model_validate(document)
+
+
+@pytest.mark.parametrize("user", ["registration", "optimiser"])
+def test_a_distorted_picture_is_no_target(user):
+    asked = {"registration": {"enabled": True}, "optimiser": {"class": "a:B"}}
+    document = {
+        "volume": {"phantom": "thorax"},
+        "pose_source": {"kind": "sweep"},
+        "image_chain": {"image_intensifier": {"diameter_mm": 230, "pin_cushion": 0.05}},
+        "run": {"frames": 1},
+        user: asked[user],
+    }
+    with pytest.raises(ValueError, match="must be 0 with registration or optimiser"):
+        Config.model_validate(document)

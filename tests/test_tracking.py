@@ -1,6 +1,7 @@
 """Tracking without a graph: estimates frame after frame, servo, loss, a user's optimiser."""
 
 import logging
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -13,7 +14,7 @@ from fluoro.geometry.trajectory import make_trajectory
 from fluoro.imaging.chain import ImageChain
 from fluoro.io.tracking_plot import write_descent_plot, write_tracking_plot
 from fluoro.registration.descent import Descent
-from fluoro.registration.frame_target import shown, target_from_frame
+from fluoro.registration.frame_target import SHADING, shown, target_from_frame
 from fluoro.registration.metrics import cube_corners_xyz_mm, mtre_mm
 from fluoro.registration.motion import motion_about
 from fluoro.registration.pose_loss import PoseGradient, PoseLoss
@@ -182,6 +183,39 @@ def test_the_window_is_undone_and_what_it_clipped_is_masked(polarity, log):
     assert 0.2 < found.mask.mean() < 0.8
     np.testing.assert_allclose(found.image[found.mask], integrals[found.mask], atol=2e-4)
     np.testing.assert_allclose(shown(integrals, config), image, atol=1e-5)
+
+
+SHADES = {
+    "inverse_square": {"inverse_square": True},
+    "heel": {"heel_anode_side": "left"},
+    "collimator": {"collimator": {"kind": "rectangle", "width_mm": 250, "height_mm": 200}},
+    "wedge": {"wedge": {"side": "top", "thickness_mm": 8, "reach_mm": 150}},
+    "bow_tie": {"bow_tie": {"thickness_mm": 10, "half_width_mm": 150}},
+    "image_intensifier": {"image_intensifier": {"diameter_mm": 260}},
+    "gain": {"gain": 1.4, "bias": 0.02},
+}
+UNSHADED = {name: getattr(ImageChainConfig(), name) for name in (*SHADING, "bias")}
+SHADES["all"] = {key: value for shade in SHADES.values() for key, value in shade.items()}
+
+
+@pytest.mark.parametrize("log", [True, False])
+@pytest.mark.parametrize("shade", SHADES.values(), ids=SHADES)
+def test_what_is_known_to_shade_a_frame_is_undone(shade, log):
+    """Through the chain's own kernels, the detector off the central ray."""
+    detector = replace(DETECTOR, detector_offset_mm=(30.0, -20.0))
+    height, width = detector.detector_height_px, detector.detector_width_px
+    integrals = np.linspace(0.5, 2, height * width, dtype=np.float32).reshape(height, width)
+    window = {"level": 2.0, "width": 6.0} if log else {"level": 0.5, "width": 1.0}
+    config = ImageChainConfig.model_validate(
+        {"poisson": False, "log": log, "window": window, **shade}
+    )
+    pitch_mm = detector.pixel_spacing_mm
+    image = ImageChain(device(), 0).apply(integrals, config, 0, pitch_mm, detector)
+    plain = target_from_frame(image, config.model_copy(update=UNSHADED), pitch_mm)
+    found = target_from_frame(image, config, pitch_mm, detector)
+    assert found.mask.mean() > 0.2
+    np.testing.assert_allclose(found.image[found.mask], integrals[found.mask], atol=1e-3)
+    assert np.abs(plain.image - integrals)[found.mask].max() > 0.02
 
 
 # -- servo -------------------------------------------------------------------------------------

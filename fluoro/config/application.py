@@ -180,6 +180,12 @@ class Config(Section):
             if getattr(self.image_chain, key):
                 user = "optimiser" if self.optimiser else "registration"
                 raise KeyValueError(f"image_chain.{key}", f"cannot be undone by the {user}")
+        intensifier = self.image_chain.image_intensifier
+        if intensifier and intensifier.pin_cushion:
+            raise KeyValueError(
+                "image_chain.image_intensifier.pin_cushion",
+                "must be 0 with registration or optimiser, which take the picture for undistorted",
+            )
         return self
 
     @model_validator(mode="after")

@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.config import ImageChainConfig
+from fluoro.geometry.carm import CarmGeometry
+from fluoro.imaging import field_reference
 from fluoro.imaging.chain import NO_PHOTON
+from fluoro.imaging.filters import FILTER_KEV, beam_filters
 from fluoro.physics.dose import open_field_photons
 from fluoro.registration.target import Target
 
 __all__ = ["shown", "target_from_frame"]
 
 Image = NDArray[np.float32]
+SHADING = (
+    *("inverse_square", "heel_anode_side", "collimator", "wedge", "bow_tie"),
+    *("image_intensifier", "gain"),
+)
+"""Keys of the image chain by which a pixel's share of the signal is known beforehand."""
+LEAST_SHARE = 0.05
+"""A pixel that gets less than this share of the open field's signal is masked."""
 
 
 def target_from_frame(
-    image: NDArray[Any], config: ImageChainConfig, pixel_spacing_mm: float
+    image: NDArray[Any],
+    config: ImageChainConfig,
+    pixel_spacing_mm: float,
+    geometry: CarmGeometry | None = None,
 ) -> Target:
     """Line integrals, noise and all, from display values; what the window clipped is masked.
+
+    What is known of the beam and the detector is undone besides: distance and slant, heel,
+    collimator, wedge and bow tie (at 70 keV), an image intensifier's vignetting, gain and bias.
 
     Args:
         image: Display values in [0, 1], shape (height, width).
         config: Chain that made the picture, with the dose, window and polarity of that moment.
         pixel_spacing_mm: Pixel pitch [mm], which decides how many photons a pixel gets.
+        geometry: C-arm that the beam's field depends on; None: there is no such field.
 
     Raises:
         InputError: A picture that is clipped or constant all over.
@@ -34,10 +52,39 @@ def target_from_frame(
     rising = np.float32(1) - image if _inverted(config) else image
     window = config.window
     values = np.float32(window.level - window.width / 2) + np.float32(window.width) * rising
-    if config.beer_lambert and not config.log:
+    share = _share(_shading(config), image.shape, pixel_spacing_mm, geometry)
+    if config.beer_lambert and (share is not None or config.bias or not config.log):
+        signal = (np.exp(-values) if config.log else values) - np.float32(config.bias)
+        if share is not None:
+            kept = kept & (share >= LEAST_SHARE)
+            signal = signal / np.maximum(share, np.float32(LEAST_SHARE))
         photons = open_field_photons(config.dose_ngy, pixel_spacing_mm)
-        values = -np.log(np.maximum(values, np.float32(NO_PHOTON / photons)))
+        values = -np.log(np.maximum(signal, np.float32(NO_PHOTON / photons)))
     return Target(image=np.where(kept, values, np.float32(0)).astype(np.float32), mask=kept)
+
+
+def _shading(config: ImageChainConfig) -> ImageChainConfig:
+    """The configuration with nothing in it but what shades the picture."""
+    return ImageChainConfig(**{name: getattr(config, name) for name in SHADING})
+
+
+@lru_cache(maxsize=4)
+def _share(
+    config: ImageChainConfig,
+    shape: tuple[int, int],
+    pixel_spacing_mm: float,
+    geometry: CarmGeometry | None,
+) -> Image | None:
+    """Signal of each pixel without a patient, relative to the open central ray; None: 1."""
+    if config == ImageChainConfig():
+        return None
+    share = config.gain * field_reference.field(shape, config, geometry)
+    for each, thickness in beam_filters(config.wedge, config.bow_tie, shape, pixel_spacing_mm):
+        share = share * np.exp(-each.mu_per_mm(FILTER_KEV) * thickness)
+    intensifier = config.image_intensifier
+    if intensifier:
+        share = share * field_reference.image_intensifier(intensifier, shape, pixel_spacing_mm)
+    return np.asarray(share, np.float32)
 
 
 def shown(integrals: Image, config: ImageChainConfig) -> Image:
