@@ -9,7 +9,7 @@
 # make bench    fluoro's speed against its peers, at most 15 minutes (ARGS="--minutes N": in N); the CT and
 #               the peers are fetched before, once. make bench-quick: fluoro alone, at most 2 minutes
 # make peers    poses of nanodrr, DiffDRR and RTK against these programs as installed (1 to 4 GB, once)
-# make cuda-check  whether every kernel compiles for an NVIDIA GPU, on a machine without one; 90 MB, once
+# make cuda-check  whether every kernel compiles for an NVIDIA GPU, on a machine without one; 130 MB, once
 # make gpu      the tests and benchmarks that need an NVIDIA GPU
 #
 # CUDA=13 takes the CUDA 13 packages instead of those for CUDA 12 (which also serve without a GPU).

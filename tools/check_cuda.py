@@ -2,11 +2,12 @@
 
     make cuda-check        a minute and a half
 
-Slang, as slangpy has it, writes CUDA; NVRTC, which a wheel brings, compiles it: what a GPU's driver
-is given. Says for each kernel of shaders/, and for the kernels that are put together of stages,
-whether it compiles and whether it needs local memory (registers that did not suffice), and for
-those of the image chain how many products and sums NVRTC has contracted: Slang up to 2026.12 does
-not ask it not to (slang issue 12799), later ones do, or pass on what slang_device.py asks for.
+Slang, as slangpy has it, writes CUDA; NVRTC compiles it to what a GPU's driver is given; ptxas does
+what the driver does with it, for an H100 (both come as wheels). Says for each kernel of shaders/,
+and for some that are put together of stages, whether it compiles, its registers and the local
+memory where they did not suffice, and for those of the image chain how many products and sums NVRTC
+has contracted: Slang up to 2026.12 does not ask it not to (slang issue 12799), later ones do, or
+pass on what slang_device.py asks for.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ PTX, SLANG, COMPUTE, FAST, PRECISE, MAXIMAL = 18, 1, 6, 1, 2, 3
 """Of slang.h: target, language, stage, arithmetic, optimisation."""
 
 HERE = "--here"
-"""Said to the process that has NVRTC in reach."""
+"""Said to the process that has NVRTC in reach; ptxas follows."""
+
+H100 = "sm_90"
 
 FAST_MODULES = ("drr", "make_cells", "backproject")
 """Begin of the names of modules without IEEE arithmetic: projectors and their derivatives."""
@@ -117,45 +120,69 @@ def _as_c(value: Any) -> Any:
     return value
 
 
-def find_nvrtc() -> Path | None:
-    """Folder of the library that the wheel of requirements/cuda_check.txt brings."""
+def find_compilers() -> tuple[Path, Path] | None:
+    """Folder of NVRTC, and ptxas, which the wheels of requirements/cuda_check.txt bring."""
     found = importlib.util.find_spec("nvidia")
-    places = list(found.submodule_search_locations or ()) if found else []
-    folders = (Path(place) / "cuda_nvrtc" / "lib" for place in places)
-    return next((folder for folder in folders if (folder / "libnvrtc.so.12").exists()), None)
+    for place in map(Path, found.submodule_search_locations or ()) if found else ():
+        nvrtc, ptxas = place / "cuda_nvrtc" / "lib", place / "cuda_nvcc" / "bin" / "ptxas"
+        if (nvrtc / "libnvrtc.so.12").exists() and ptxas.exists():
+            return nvrtc, ptxas
+    return None
+
+
+def resources(ptxas: Path, ptx: str) -> str:
+    """Registers of a thread, and local memory, as ptxas says.
+
+    Raises:
+        ValueError: It refuses.
+    """
+    ptxas.chmod(0o755)  # the wheel has it without
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "kernel.ptx"
+        source.write_text(ptx)
+        command = [str(ptxas), f"-arch={H100}", "-v", str(source), "-o", f"{folder}/kernel.cubin"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"ptxas: {done.stderr.strip().splitlines()[0]}")
+    registers = re.search(r"Used (\d+) registers", done.stderr)
+    stack = re.search(r"(\d+) bytes stack frame", done.stderr)
+    local = f", {stack[1]} bytes of local memory" if stack and stack[1] != "0" else ""
+    return f"{registers[1] if registers else '?'} registers{local}"
 
 
 def with_nvrtc() -> int:
     """This script once more, where Slang looks for NVRTC and by the name that it looks for."""
-    nvrtc = find_nvrtc()
-    if nvrtc is None:
-        raise SystemExit("check_cuda: NVRTC is not installed: make cuda-check does so")
+    found = find_compilers()
+    if found is None:
+        raise SystemExit("check_cuda: NVRTC or ptxas is not installed: make cuda-check does so")
+    nvrtc, ptxas = found
     with tempfile.TemporaryDirectory() as folder:
         for path in nvrtc.glob("libnvrtc*.so.12*"):
             (Path(folder) / path.name).symlink_to(path)
         (Path(folder) / "libnvrtc.so").symlink_to(nvrtc / "libnvrtc.so.12")
         environment = {**os.environ, "LD_LIBRARY_PATH": folder}
-        command = [sys.executable, __file__, HERE]
+        command = [sys.executable, __file__, HERE, str(ptxas)]
         return subprocess.run(command, env=environment, check=False).returncode
 
 
-def main() -> int:
+def main(ptxas: Path) -> int:
     """Compile all, print a line each; 1 where one does not compile."""
     translator, failed = Translator(), 0
     for kernel in kernels():
         try:
-            found = translator.ptx(kernel)
+            print(f"{kernel.name}: {_compiled(translator, ptxas, kernel)}", flush=True)
         except ValueError as error:
             failed += 1
             print(f"{kernel.name}: {error}")
-            continue
-        local = ", local memory" if ".local" in found else ""
-        contracted = len(re.findall(r"fma\.\w+\.f32", found)) if kernel.exact else 0
-        note = f", {contracted} contracted" if contracted else ""
-        print(f"{kernel.name}: {len(found.splitlines())} lines of PTX{local}{note}", flush=True)
     print(f"{failed} kernels do not compile" if failed else "all kernels compile")
     return int(failed > 0)
 
 
+def _compiled(translator: Translator, ptxas: Path, kernel: Kernel) -> str:
+    ptx = translator.ptx(kernel)
+    contracted = len(re.findall(r"fma\.\w+\.f32", ptx)) if kernel.exact else 0
+    return resources(ptxas, ptx) + (f", {contracted} contracted" if contracted else "")
+
+
 if __name__ == "__main__":
-    sys.exit(main() if HERE in sys.argv else with_nvrtc())
+    sys.exit(main(Path(sys.argv[2])) if HERE in sys.argv else with_nvrtc())
