@@ -207,6 +207,16 @@ def test_picture_without_the_anatomy_is_not_converged_and_ends_with_3(quick, tmp
             {"image_chain": {"xray": {"tube_voltage_kv": 80}}},
             "image_chain.xray: cannot be used: the target has one energy",
         ),
+        ({"image_chain": {"dsa": {}}}, "image_chain.dsa: cannot be used: the target is one frame"),
+        ({"image_chain": {"pulse_rate_hz": 15}}, "image_chain.pulse_rate_hz: cannot be used"),
+        (
+            {"image_chain": {"image_intensifier": {"diameter_mm": 300, "pin_cushion": 0.05}}},
+            "image_chain.image_intensifier.pin_cushion: must be 0",
+        ),
+        (
+            {"volume": {"phantom": "thorax", "spacing_mm": 5.0, "motion": {}}},
+            "volume.motion: has no effect on one picture's registration",
+        ),
         ({"registration": {"widths_px": [64, 32]}}, "registration: widths_px must rise"),
         ({"registration": {"measure": "mutual_information"}}, "registration: optimiser leven"),
         ({"registration": {"fixed": ["turn"]}}, "registration.fixed.0: must be"),

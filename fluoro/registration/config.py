@@ -239,6 +239,18 @@ class RegisterConfig(Section):
             raise KeyValueError("target.kind", "raw needs image_chain.beer_lambert: true")
         if self.image_chain.xray:
             raise KeyValueError("image_chain.xray", "cannot be used: the target has one energy")
+        for key in ("motion", "contrast", "materials"):
+            if getattr(self.volume, key) is not None:
+                raise KeyValueError(f"volume.{key}", "has no effect on one picture's registration")
+        for key in ("dsa", "pulse_rate_hz"):
+            if getattr(self.image_chain, key) is not None:
+                raise KeyValueError(f"image_chain.{key}", "cannot be used: the target is one frame")
+        intensifier = self.image_chain.image_intensifier
+        if intensifier and intensifier.pin_cushion:
+            raise KeyValueError(
+                "image_chain.image_intensifier.pin_cushion",
+                "must be 0: the registration takes the target for undistorted",
+            )
         return self
 
     def _of_a_file(self) -> None:
