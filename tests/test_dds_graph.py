@@ -172,13 +172,21 @@ CONTROLS = {
 def test_distance_window_dose_and_table_over_dds_reach_the_stream(tmp_path, sender):
     settings = document(tmp_path)
     settings["dds"]["control_topic"] = "/fluoro/control"
-    settings["run"]["frames"] = 150
+    settings["run"]["frames"] = None
     pairs = [f"{key}={value}" for key, value in CONTROLS.items()]
-    started = []
+    seen, steps, set_at = [], [], []
+
+    def wait_until_set(process):
+        process.stdout.readline()
+        set_at.append(seen[-1])
 
     def each(frames):
-        if frames >= 3 and not started:
-            started.append(stack.enter_context(peer("control", *pairs)))
+        seen.append(frames)
+        if not steps and frames >= 3:
+            steps.append(stack.enter_context(peer("control", *pairs)))
+            threading.Thread(target=wait_until_set, args=steps, daemon=True).start()
+        elif len(steps) == 1 and set_at and frames > set_at[0] + 20:
+            steps.append(os.kill(os.getpid(), signal.SIGINT))
 
     with ExitStack() as stack:
         outcome = run_small(settings, each)

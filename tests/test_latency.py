@@ -101,6 +101,6 @@ def test_benchmark_measures_both_ways_and_holds_holoscans_tracker_beside(monkeyp
         assert row.received + row.lost == 0.4 * rate_hz
         assert 0 < row.p50_ms <= row.p99_ms <= row.max_ms
     found = latency.compare_with_tracker(arguments)
-    assert found["frames"] > 10
+    assert found["frames"] > 5
     assert found["tracker_ms"] > 0 < found["ours_ms"]
     assert "within 1 ms" in latency.tracker_line(found)
