@@ -60,16 +60,17 @@ _SETTINGS = (
     "PreprocessingSettings", "RealismSettings", "SimulatorConfig", "XrayPhysics",
 )  # fmt: skip
 
-__getattr__ = lazy_names(
-    __name__,
-    {
-        **dict.fromkeys(_SETTINGS, "fluoro.compat.settings"),
-        **dict.fromkeys(("CineSequence", "Frame", "Pose"), "fluoro.cine"),
-        **dict.fromkeys(("FluoroSimulator", "SimulatorMetrics"), "fluoro.simulator"),
-        **dict.fromkeys(("PreprocessedVolume", "VolumeMetadata"), "fluoro.compat.volume"),
-        "VolumePreprocessor": "fluoro.compat.preprocessor",
-    },
-)
+if not TYPE_CHECKING:  # a type checker is to miss a name that is not there
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            **dict.fromkeys(_SETTINGS, "fluoro.compat.settings"),
+            **dict.fromkeys(("CineSequence", "Frame", "Pose"), "fluoro.cine"),
+            **dict.fromkeys(("FluoroSimulator", "SimulatorMetrics"), "fluoro.simulator"),
+            **dict.fromkeys(("PreprocessedVolume", "VolumeMetadata"), "fluoro.compat.volume"),
+            "VolumePreprocessor": "fluoro.compat.preprocessor",
+        },
+    )
 
 
 def __dir__() -> list[str]:

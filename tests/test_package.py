@@ -247,6 +247,7 @@ def test_clean_environment_runs_the_examples_from_the_wheel(wheel, tmp_path):
     done = subprocess.run(mypy, cwd=tmp_path, capture_output=True, text=True, check=False)
     told = [line.split(": ", 1)[1] for line in done.stdout.splitlines()[:-1]]
     assert told == [
+        'error: Module "fluoro" has no attribute "Typo"  [attr-defined]',
         'note: Revealed type is "fluoro.cine.Frame"',
         'error: Argument "rotation" to "render_frame" of "FluoroSimulator" has incompatible type '
         '"str"; expected "tuple[float, float, float]"  [arg-type]',
@@ -254,6 +255,7 @@ def test_clean_environment_runs_the_examples_from_the_wheel(wheel, tmp_path):
 
 
 TYPED = """
+from fluoro import Typo
 from fluoro import CarmGeometry, FluoroSimulator, SimulatorConfig, VolumePreprocessor
 
 volume = VolumePreprocessor.from_phantom(spacing_mm=4.0).preprocess()

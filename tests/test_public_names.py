@@ -89,6 +89,18 @@ def test_each_module_lists_its_public_names_and_has_them():
             assert hasattr(module, name), f"{module.__name__}.{name}"
 
 
+def test_type_checkers_do_not_see_what_finds_names_when_asked():
+    """They would take any name for one that is there, a mistyped one too."""
+    lazy = [
+        path for path in MODULES if "\n    __getattr__ = lazy_names(" in path.read_text("utf-8")
+    ]
+    assert len(lazy) == 5
+    for path in MODULES:
+        for node in ast.parse(path.read_text("utf-8")).body:
+            defined = ast.unparse(node).startswith(("__getattr__", "def __getattr__"))
+            assert not defined, f"{path}: __getattr__ must stand under `if not TYPE_CHECKING`"
+
+
 def test_what_raises_says_so():
     silent = [
         f"{module_name(path)}.{name}"

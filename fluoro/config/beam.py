@@ -19,7 +19,7 @@ __all__ = [
 
 
 class RectangleCollimator(Section):
-    """Blades; the field is centred on the detector."""
+    """Blades; the field is centred on the detector, on the part of it that is used."""
 
     kind: Literal["rectangle"]
     width_mm: Length = Field(description="Of the field, at the detector [mm].")
@@ -29,7 +29,7 @@ class RectangleCollimator(Section):
 
 
 class IrisCollimator(Section):
-    """A round opening; the field is centred on the detector."""
+    """A round opening; the field is centred on the part of the detector that is used."""
 
     kind: Literal["iris"]
     diameter_mm: Length = Field(description="Of the field, at the detector [mm].")

@@ -22,7 +22,7 @@ __all__ = [
 
 
 class ImageIntensifierConfig(Section):
-    """A round input screen, darker towards its rim, centred on the detector."""
+    """A round input screen, darker towards its rim, centred on the detector's used part."""
 
     diameter_mm: Length = Field(description="Of the input screen, at the detector [mm].")
     vignetting: Annotated[float, Field(ge=0, lt=1)] = Field(

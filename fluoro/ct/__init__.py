@@ -11,4 +11,5 @@ if TYPE_CHECKING:
 
 __all__ = ["CtVolume", "load_dicom_series_hu", "load_nifti_hu"]
 
-__getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "fluoro.ct.dicom_ingest"))
+if not TYPE_CHECKING:  # a type checker is to miss a name that is not there
+    __getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "fluoro.ct.dicom_ingest"))

@@ -34,10 +34,11 @@ _PYTORCHS = ("SlangDiffDRRFunction", "TorchSlangDiffDRR", "create_slang_diffdrr_
 if find_spec("torch") is not None:
     __all__ += ["SlangDiffDRRFunction", "TorchSlangDiffDRR", "create_slang_diffdrr_optimizer"]
 
-__getattr__ = lazy_names(
-    __name__,
-    {
-        **dict.fromkeys(_RENDERER + _PYTORCHS, "fluoro.rendering.diffdrr_slang_renderer"),
-        **dict.fromkeys(("RealismConfig", "apply_realism"), "fluoro.rendering.realism"),
-    },
-)
+if not TYPE_CHECKING:  # a type checker is to miss a name that is not there
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            **dict.fromkeys(_RENDERER + _PYTORCHS, "fluoro.rendering.diffdrr_slang_renderer"),
+            **dict.fromkeys(("RealismConfig", "apply_realism"), "fluoro.rendering.realism"),
+        },
+    )

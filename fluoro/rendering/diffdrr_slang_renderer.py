@@ -22,10 +22,11 @@ __all__ = ["SlangDiffDRRConfig", "SlangDiffDRRRenderer", "render_diffdrr_slang"]
 if find_spec("torch") is not None:
     __all__ += ["SlangDiffDRRFunction", "TorchSlangDiffDRR", "create_slang_diffdrr_optimizer"]
 
-__getattr__ = lazy_names(
-    __name__,
-    dict.fromkeys(
-        ("SlangDiffDRRFunction", "TorchSlangDiffDRR", "create_slang_diffdrr_optimizer"),
-        "fluoro.compat.torch_drr",
-    ),
-)
+if not TYPE_CHECKING:  # a type checker is to miss a name that is not there
+    __getattr__ = lazy_names(
+        __name__,
+        dict.fromkeys(
+            ("SlangDiffDRRFunction", "TorchSlangDiffDRR", "create_slang_diffdrr_optimizer"),
+            "fluoro.compat.torch_drr",
+        ),
+    )

@@ -14,4 +14,5 @@ if TYPE_CHECKING:
 
 __all__ = ["PreprocessedVolume", "VolumeMetadata"]
 
-__getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "fluoro.compat.volume"))
+if not TYPE_CHECKING:  # a type checker is to miss a name that is not there
+    __getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "fluoro.compat.volume"))
