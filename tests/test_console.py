@@ -469,6 +469,19 @@ def test_the_messages_hold_exactly_what_their_headers_announce():
         assert (len(message) - len(payload)) % 4 == 0
 
 
+def test_the_scene_follows_the_sliders_while_the_beam_is_off(start_console, open_peer):
+    """No frame comes then, but the C-arm moves; the picture keeps the pose that it was taken at."""
+    controls = make_controls()
+    console, url = start_console(controls, scene=make_scene())
+    console.show(make_frame(1), STATUS)
+    peer = open_peer(url)
+    assert peer.next("carm") == unpacked(carm_message(make_scene(), make_frame(1)))
+    peer.send(set={"beam_on": False}, shown=1)
+    peer.send(set={"lao_deg": 45.0})
+    moved = make_frame(1, pose=CarmPose(lao_deg=45))
+    assert peer.next("carm") == unpacked(carm_message(make_scene(), moved))
+
+
 def test_the_scene_comes_along_with_the_frames(start_console, open_peer):
     console, url = start_console(scene=make_scene())
     console.show(make_frame(), STATUS)

@@ -17,7 +17,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from fluoro.config import ConsoleConfig
-from fluoro.console.controls import LiveControls
+from fluoro.console.controls import ControlState, LiveControls
 from fluoro.console.messages import (
     controls_message,
     frame_message,
@@ -75,7 +75,7 @@ class _Browser:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     in_flight: int = 0
     frame_count: int = 0
-    scene_count: int = 0
+    scene: tuple[int, int] = (0, 0)
     scene_at_s: float = 0.0
     tracking_count: int = 0
     controls_version: int = -1
@@ -277,11 +277,19 @@ class Console:
 
     async def _send_scene(self, browser: _Browser) -> None:
         shown, now_s = self._shown, time.monotonic()
-        if self._scene is None or shown is None or shown.count == browser.scene_count:
+        if self._scene is None or shown is None:
+            return
+        state = self._controls.snapshot()
+        count, version = browser.scene
+        no_frame_tells = not state.beam_on or (version > 0 and count == shown.count)
+        driven = state.manual_pose and no_frame_tells
+        scene = (shown.count, state.version if driven else 0)
+        if scene == browser.scene:
             return
         if now_s - browser.scene_at_s >= SCENE_INTERVAL_S and browser.in_flight < FRAMES_IN_FLIGHT:
-            browser.scene_count, browser.scene_at_s = shown.count, now_s
-            await browser.connection.send(carm_message(self._scene, shown.frame))
+            browser.scene, browser.scene_at_s = scene, now_s
+            frame = _driven(shown.frame, state) if driven else shown.frame
+            await browser.connection.send(carm_message(self._scene, frame))
 
     async def _send_tracking(self, browser: _Browser) -> None:
         newer = self._trail.count != browser.tracking_count
@@ -314,3 +322,10 @@ class Console:
         if self._on_save and self._shown:
             path = await asyncio.to_thread(self._on_save, self._shown.frame)
             await browser.connection.send(text("notice", text=f"Saved {path}", error=False))
+
+
+def _driven(frame: FluoroFrame, state: ControlState) -> FluoroFrame:
+    """The frame as if the C-arm had stood where the controls have driven it."""
+    distance_mm = state.source_to_detector_mm
+    geometry = replace(frame.geometry, source_to_detector_mm=distance_mm)
+    return replace(frame, pose=state.pose, geometry=geometry)
