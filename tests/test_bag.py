@@ -1,5 +1,7 @@
 """ROS 2 bags: any ROS 2 reader finds the frames, and a run replayed from its bag is the same."""
 
+import errno
+
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
@@ -21,7 +23,7 @@ from tests.test_tracking_graph import SMALL
 
 from fluoro.config import Config, load_config
 from fluoro.dds.bag import BagPictures, read_poses
-from fluoro.errors import InputError
+from fluoro.errors import InputError, OutputError
 
 FRAMES = 6
 SWEEP = {"kind": "sweep", "period_s": 1.0, "roll_deg": 5.0, "translation_mm": [3.0, -4.0, 5.0]}
@@ -92,6 +94,16 @@ def test_topic_that_holds_no_poses_is_named(tmp_path):
 def test_folder_that_is_no_bag_is_named(tmp_path):
     with pytest.raises(InputError, match="not a ROS 2 bag"):
         read_poses(tmp_path, "/fluoro/carm_pose", (0, 0, 0))
+
+
+@pytest.mark.parametrize("step", ["add_connection", "write", "close"])
+def test_bag_on_a_full_disk_is_one_line_that_names_it(tmp_path, monkeypatch, step):
+    def full(*_arguments, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(f"fluoro.dds.bag.BagFile.{step}", full)
+    with pytest.raises(OutputError, match="bag: cannot be written: No space left on device"):
+        recorded(tmp_path / "a")
 
 
 def test_bag_without_the_recorder_is_refused(tmp_path):

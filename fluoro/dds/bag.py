@@ -23,8 +23,9 @@ from fluoro.dds.ros_geometry import PoseStamped
 from fluoro.dds.ros_sensor import Image
 from fluoro.dds.ros_std import Header
 from fluoro.dds.stamps import stamp_ns
-from fluoro.errors import FluoroError, InputError, OutputError
+from fluoro.errors import FluoroError, InputError
 from fluoro.geometry.carm import CarmPose
+from fluoro.io.writing import writing
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
@@ -49,18 +50,16 @@ class BagNode:
     def __init__(self, folder: Path) -> None:
         self._folder, self._lock = folder, threading.Lock()
         self._file = BagFile(folder, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
-        try:
+        with writing(folder):
             self._file.open()
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
 
     def writer(self, topic: str, kind: type[Sample], _qos: Qos) -> BagWriter[Sample]:
         """A writer of one of ROS 2's topics, by its name on the wire."""
         name = kind.__idl_typename__.replace("::dds_::", "/").replace("::", "/").rstrip("_")
-        connection = self._file.add_connection(
-            topic.removeprefix("rt"), name, typestore=get_typestore(Stores.ROS2_JAZZY)
-        )
-
+        with writing(self._folder):
+            connection = self._file.add_connection(
+                topic.removeprefix("rt"), name, typestore=get_typestore(Stores.ROS2_JAZZY)
+            )
         return BagWriter(self, connection)
 
     def put(self, connection: Connection, time_ns: int, data: bytes) -> None:
@@ -69,15 +68,16 @@ class BagNode:
         Raises:
             OutputError: It cannot be written.
         """
-        try:
-            with self._lock:
-                self._file.write(connection, time_ns, data)
-        except OSError as error:
-            raise OutputError(f"{self._folder}: cannot be written: {error.strerror}") from None
+        with writing(self._folder), self._lock:
+            self._file.write(connection, time_ns, data)
 
     def close(self) -> None:
-        """Write the bag's index; may be called again."""
-        with self._lock:
+        """Write the bag's index; may be called again.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        with writing(self._folder), self._lock:
             self._file.close()
 
 
