@@ -14,7 +14,7 @@ from fluoro.geometry.projection import View
 from fluoro.imaging.frame import FrameHeader
 from fluoro.rendering.miss import explain_miss
 from fluoro.rendering.patient_renderer import PatientRenderer, Rendering
-from operators.live_chain import LiveChain
+from operators.live_chain import BegunPicture, LiveChain
 from operators.messages import Picture
 from operators.threads import on_kept_thread
 
@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 class DrrRendererOp(Operator):
     """Begins to render the view of each pose; who receives the picture waits for it.
 
-    So the next picture is begun when the last one is done, without a gap. Where launches keep their
-    order, the image chain's follow at once. Between pulses the last line integrals go on once more.
-    The first view whose beam misses the volume is explained in the log.
+    So the next picture is begun when the last one is done, without a gap, and the image chain when
+    its picture is rendered. Between pulses the last line integrals go on once more. The first view
+    whose beam misses the volume is explained in the log.
 
     Ports:
         pose (in): `FrameHeader`.
@@ -38,7 +38,7 @@ class DrrRendererOp(Operator):
 
     Args:
         renderer: What renders.
-        chain: Begins with the picture where that need not wait for the rendering; None: it must.
+        chain: Lines up behind the rendering; None: whoever receives the picture begins with it.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
     """
 
@@ -73,7 +73,7 @@ class DrrRendererOp(Operator):
         if rendering is None and not header.pulse:
             now_ns = time.time_ns()
             header = header.stamped(render_start=now_ns, render_end=now_ns)
-        begun = self._chain.begin(self._integrals, header) if self._chain else None
+        begun = self._begun(header, rendering)
         if begun and rendering is None and header.pulse:  # the chain's kernel renders
             rendering = Rendering(begun.ticket, begun.begun_ns)
         picture = Picture(array=self._integrals, header=header, rendering=rendering, begun=begun)
@@ -87,6 +87,13 @@ class DrrRendererOp(Operator):
             return None
         self._integrals, rendering = self._renderer.start(view, header.time_s, header.injected_s)
         return rendering
+
+    def _begun(self, header: FrameHeader, rendering: Rendering | None) -> BegunPicture | None:
+        """What the chain has begun, behind the rendering."""
+        if self._chain is None:
+            return None
+        ticket = rendering.ticket if rendering else None
+        return self._chain.begin(self._integrals, header, ticket)
 
     def _explain(self, header: FrameHeader, view: View) -> None:
         """Say once why a picture is empty."""

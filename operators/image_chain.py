@@ -24,10 +24,10 @@ __all__ = ["ImageChainOp"]
 
 
 class ImageChainOp(Operator):
-    """Waits for a rendering, applies the image chain, waits for the picture and hands it on.
+    """Waits for the image chain, which the renderer has lined up, and hands the picture on.
 
-    Where launches keep their order, the renderer has begun with the chain already, and this
-    operator waits only: the device has the next frame's launches before this one's are done.
+    So the device has the next frame's launches before this one's are done. A chain that does not
+    line up, since it reads its pictures, is begun here, once the rendering is there.
 
     Ports:
         integrals (in): `Picture` of (height, width) float32, line integrals; or (materials, height,

@@ -52,16 +52,24 @@ class LiveChain:
 
     @property
     def lines_up(self) -> bool:
-        """Whether the chain may begin before the rendering is done: launches keep their order."""
-        return self._chain.device.one_order
+        """Whether a picture is begun without a wait, so that it may follow its rendering at once.
 
-    def begin(self, integrals: Any, header: FrameHeader) -> BegunPicture:
+        The control of the brightness reads a picture before it goes on.
+        """
+        return self._config.brightness is None
+
+    def begin(
+        self, integrals: Any, header: FrameHeader, rendering: Ticket | None = None
+    ) -> BegunPicture:
         """Begin with the picture of a frame.
 
         Args:
-            integrals: As for `ImageChain.apply`; not done yet where launches keep their order.
+            integrals: As for `ImageChain.apply`.
             header: Of the frame.
+            rendering: What has to be done before; None: the integrals are there.
         """
+        if rendering:
+            self._chain.device.after(rendering)
         config, geometry, begun_ns = self._config_of(header), header.geometry, time.time_ns()
         image = self._chain.start(
             integrals,

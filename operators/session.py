@@ -175,8 +175,8 @@ class _Session:
     def _prepared(self, stack: ExitStack) -> tuple[PatientRenderer, ImageChain]:
         """Renderer and image chain, their kernels compiled: the first picture comes at once.
 
-        Each has a queue of launches, so that nobody waits between two of them; both have one where
-        launches keep their order.
+        Each has a queue of launches, so that nobody waits between two of them and one picture is
+        finished while the next is rendered; both have one where all launches keep one order.
         """
         config, what = self._config, "preparing the kernels"
         self._reporter.stage(what, 0.0)

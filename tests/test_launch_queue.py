@@ -262,6 +262,32 @@ def test_a_queue_waits_for_its_own_launches_and_not_for_those_of_another(device)
         queue.close()
 
 
+def test_a_launch_that_comes_after_a_ticket_of_another_queue_sees_what_that_wrote(device):
+    first, second = device.queue(), device.queue()
+    out, again = device.empty((512, 512)), device.empty((512, 512))
+    for _ in range(20):
+        photons(first, busy(first), out)
+        second.after(first.ticket())
+        photons(second, out, again)  # exp(-exp(-x)) of what is there
+        done = second.ticket()
+    done.wait()
+    wanted = np.exp(-device.to_host(out))
+    assert np.allclose(device.to_host(again), wanted, rtol=1e-5)
+    for queue in (second, first):
+        queue.close()
+
+
+def test_a_queue_whose_launch_waits_for_another_can_be_closed_first_or_last():
+    for first_closed in (0, 1):
+        queues = CpuDevice(2).queue(), CpuDevice(2).queue()
+        image, out = busy(queues[0], 100), np.empty((512, 512), np.float32)
+        queues[1].after(queues[0].ticket())
+        photons(queues[1], image, out)
+        queues[first_closed].close()
+        queues[1 - first_closed].close()
+        assert np.allclose(out, np.exp(-image), rtol=1e-5)
+
+
 class OneLaunch(PatientRenderer):
     """A picture that takes many launches."""
 

@@ -20,8 +20,8 @@ from fluoro.rendering.cpu_compiler import (
     load_cpu_kernel,
     load_thread_library,
 )
-from fluoro.rendering.devices import ComputeDevice, KernelText, Launch, Span, Threads
-from fluoro.rendering.launch_queue import LaunchQueue
+from fluoro.rendering.devices import ComputeDevice, KernelText, Launch, Span, Threads, Ticket
+from fluoro.rendering.launch_queue import LaunchQueue, QueueTicket
 
 __all__ = ["CpuDevice", "available_cores"]
 
@@ -121,11 +121,20 @@ class CpuQueue(LaunchQueue):
         if self._queue is None:
             raise DeviceError("the system has no threads left for the renderer")
         self._first = self._last = 0
+        self._awaited: tuple[Any, int] = (None, 0)
+
+    @override
+    def after(self, ticket: Ticket) -> None:
+        if isinstance(ticket, QueueTicket) and isinstance(ticket.queue, CpuQueue):
+            self._awaited = ticket.queue._queue, ticket.mark[1]
 
     @override
     def _push(self, launch: Launch) -> None:
         kernel, groups, block, workers = self._cpu.prepared(launch)
-        number = self._threads.push(self._queue, kernel.row, *groups, block, len(block), workers)
+        awaited, self._awaited = self._awaited, (None, 0)
+        number = self._threads.push(
+            self._queue, kernel.row, *groups, block, len(block), workers, *awaited
+        )
         if not number:
             raise DeviceError("the device is closed")
         self._last = number

@@ -118,6 +118,8 @@ struct Pool
     }
 };
 
+struct Queue;
+
 // A launch of a queue.
 struct Launch
 {
@@ -125,11 +127,14 @@ struct Launch
     unsigned columns, rows, total;
     int threads;              // that may work on it
     std::vector<char> globals;
-    uint64_t number;
+    Queue* other;             // begins when that queue has done the launch of this number; or null
+    uint64_t others_number;
+    uint64_t number = 0;
     std::atomic<unsigned> next{0};
     int joined = 0, working = 0;
+    bool begun = false;
 
-    bool takes_one() const { return joined == 0 || (joined < threads && next < total); }
+    bool takes_one() const { return joined == 0 || (begun && joined < threads && next < total); }
 
     void work()
     {
@@ -181,15 +186,30 @@ struct Queue
             if (launches.empty() || !launches.front()->takes_one())
                 return;
             Launch* launch = launches.front();
-            if (launch->joined++ == 0)
-                begun_ns[launch->number % kept] = unix_ns();
             launch->working++;
+            if (launch->joined++ == 0)
+                begin(launch, held);
             held.unlock();
             launch->work();
             held.lock();
             if (--launch->working == 0)
                 end(launch);
         }
+    }
+
+    // By the first thread that takes it.
+    void begin(Launch* launch, std::unique_lock<std::mutex>& held)
+    {
+        if (launch->other)
+        {
+            held.unlock();
+            launch->other->wait(launch->others_number);
+            held.lock();
+        }
+        begun_ns[launch->number % kept] = unix_ns();
+        launch->begun = true;
+        if (launch->other && launch->threads > 1)
+            wake.notify_all();
     }
 
     void end(Launch* launch)
@@ -275,13 +295,16 @@ extern "C" __attribute__((visibility("default"))) void* fluoro_queue_open(int th
     }
 }
 
-// Lines up a launch and returns its number, which count from 1; 0: the queue is closed.
+// Lines up a launch and returns its number, which count from 1; 0: the queue is closed. It begins
+// no sooner than another queue (or null) has done its launch of a number.
 extern "C" __attribute__((visibility("default"))) uint64_t fluoro_queue_push(
     Queue* queue, Row run, unsigned columns, unsigned rows, unsigned layers, const char* globals,
-    unsigned bytes, int threads)
+    unsigned bytes, int threads, Queue* other, uint64_t others_number)
 {
     std::vector<char> block(globals, globals + bytes);
-    return queue->push(new Launch{run, columns, rows, rows * layers, threads, std::move(block)});
+    unsigned total = rows * layers;
+    return queue->push(
+        new Launch{run, columns, rows, total, threads, std::move(block), other, others_number});
 }
 
 // Returns when some launches are done: when the first one began, and the last one ended.
@@ -310,8 +333,9 @@ class ThreadLibrary:
     Attributes:
         dispatch: Row function, groups along columns, rows and layers, block of uniforms, threads.
         open_queue: Threads; gives a queue, or None where the system has no more threads.
-        push: Queue, then as `dispatch`, with the block's size before the threads; gives a number,
-            0 where the queue is closed.
+        push: Queue, then as `dispatch`, with the block's size before the threads, then another
+            queue or None and the number of its launch to wait for; gives a number, 0 where the
+            queue is closed.
         wait: Queue, first and last number, two 64-bit integers to write the times to.
         close_queue: Queue.
     """
@@ -346,7 +370,7 @@ def _functions(waits: ctypes.CDLL, quick: ctypes.PyDLL) -> ThreadLibrary:
         open_queue=_typed(quick.fluoro_queue_open, [ctypes.c_int], pointer),
         push=_typed(
             quick.fluoro_queue_push,
-            [pointer, *groups, ctypes.c_char_p, count, ctypes.c_int],
+            [pointer, *groups, ctypes.c_char_p, count, ctypes.c_int, pointer, number],
             number,
         ),
         wait=_typed(waits.fluoro_queue_wait, [pointer, number, number, pointer]),

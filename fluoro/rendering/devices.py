@@ -81,7 +81,8 @@ class ComputeDevice(ABC):
         name: What a user would call it, e.g. the adapter's name.
         rays_per_thread: Neighbouring pixels of a row that one thread of a projector carries.
         fused_pixels: The same of a kernel that is several stages of the image chain.
-        one_order: Whether the launches of all queues run in the order in which they are launched.
+        one_order: Whether the launches of all queues run in the order in which they are launched;
+            of others `after` puts one behind those of another queue.
     """
 
     kind: str
@@ -137,6 +138,13 @@ class ComputeDevice(ABC):
     def ticket(self) -> Ticket:
         """Of the launches since the last ticket."""
         return Ticket()
+
+    def after(self, ticket: Ticket) -> None:
+        """Have the next launch begin when those of another queue's ticket are done.
+
+        Launches that wait themselves, or that all keep one order, need nothing done for that.
+        """
+        del ticket
 
     def finish(self) -> None:
         """Return when the results of all launches can be read."""

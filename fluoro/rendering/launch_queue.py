@@ -21,14 +21,14 @@ class QueueTicket(Ticket):
     """Stands for launches of a queue; keeps alive what they work on."""
 
     def __init__(self, queue: LaunchQueue, mark: Any, held: list[Any]) -> None:
-        self._queue, self._mark, self._held = queue, mark, held
+        self.queue, self.mark, self._held = queue, mark, held
         self._span: Span | None = None
 
     @override
     def wait(self) -> Span:
         if self._span is None:
-            self._span = self._queue.wait_for(self._mark)
-            self._queue.forget(self)
+            self._span = self.queue.wait_for(self.mark)
+            self.queue.forget(self)
             self._held = []
         return self._span
 

@@ -31,15 +31,19 @@ IODINE_KEV = 70.0
 
 
 class Rendering:
-    """A picture that is on its way."""
+    """A picture that is on its way.
+
+    Attributes:
+        ticket: Of its launches.
+    """
 
     def __init__(self, ticket: Ticket, begun_ns: int) -> None:
-        self._ticket = ticket
+        self.ticket = ticket
         self._span = Span(begun_ns=begun_ns, ended_ns=time.time_ns())
 
     def wait(self) -> Span:
         """Return when the picture is there: when it was rendered."""
-        return self._ticket.wait() or self._span
+        return self.ticket.wait() or self._span
 
 
 class PatientRenderer:
