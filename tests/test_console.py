@@ -374,6 +374,8 @@ def test_what_one_browser_sets_the_graph_and_the_other_browsers_see(start_consol
         ('{"set": 3}', "set must be a JSON object, got 3"),
         ('{"set": {"lao_deg": 500}}', "lao_deg must be -180 to 180, got 500"),
         ('{"set": {"colour": 1}}', "unknown control 'colour'"),
+        ('{"set": {"lao_deg": 1' + 400 * "0" + "}}", "lao_deg must be a finite number"),
+        (5000 * "[", "must be a JSON object"),
     ],
 )
 def test_a_bad_request_is_answered_and_the_browser_stays(start_console, open_peer, message, words):

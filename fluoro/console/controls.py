@@ -6,6 +6,7 @@ The graph reads `LiveControls.snapshot()` once a frame; browsers write through `
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -282,8 +283,10 @@ def _moved(pose: CarmPose, moves: Mapping[str, Any]) -> CarmPose:
 
 
 def _require_number(name: str, value: object, *, above: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
         raise InputError(f"{name} must be a finite number, got {value!r}")
+    if abs(value) > sys.float_info.max:  # a whole number of hundreds of digits
+        raise InputError(f"{name} must be a finite number, got one beyond all floats")
     if value <= above:
         raise InputError(f"{name} must be above {above:g}, got {value:g}")
     return float(value)

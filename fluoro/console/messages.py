@@ -104,7 +104,7 @@ def parse_request(message: str | bytes) -> dict[str, Any]:
     """
     try:
         request = json.loads(message)
-    except ValueError:
+    except (ValueError, RecursionError):
         request = None
     if not isinstance(request, dict):
         raise InputError(f"a request to the console must be a JSON object, got {message[:80]!r}")
