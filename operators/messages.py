@@ -28,8 +28,8 @@ from operators.live_chain import BegunPicture
 __all__ = ["Host", "Picture", "as_array", "as_frame", "emit", "header_of", "picture_of"]
 
 HEADER = "header"
-KEPT = 4096
-"""Headers that are kept, far more than are on their way: queues hold a frame or two."""
+KEPT = 512
+"""Headers that are kept, far more than are on their way: a queue that drops holds one or two."""
 BY_NUMBER = "by_number"
 """Name of a tensor that holds the number of an array."""
 
