@@ -36,7 +36,7 @@ from operators.estimates import EstimatesOp
 from operators.frame_publisher import FramePublisherOp, FrameReceiver
 from operators.holoviz import HolovizFeedOp, make_holoviz
 from operators.image_chain import ImageChainOp
-from operators.live_chain import LiveChain
+from operators.live_chain import LiveChain, lines_up
 from operators.monitor import StreamMonitor
 from operators.optimiser import OptimiserOp
 from operators.pose_source import PoseSourceOp
@@ -311,7 +311,7 @@ class Graph:
         return DrrRendererOp(
             self,
             renderer=parts.renderer,
-            chain=chain if chain.lines_up else None,
+            chain=chain if lines_up(self._config.image_chain) else None,
             isocenter_xyz_mm=parts.isocenter_xyz_mm,
             name="renderer",
         )

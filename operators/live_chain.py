@@ -13,7 +13,7 @@ from fluoro.imaging.dose_meter import Pulse
 from fluoro.imaging.frame import FrameHeader
 from fluoro.rendering.devices import Ticket
 
-__all__ = ["BegunPicture", "LiveChain", "with_controls"]
+__all__ = ["BegunPicture", "LiveChain", "lines_up", "with_controls"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,6 +35,14 @@ class BegunPicture:
     begun_ns: int
 
 
+def lines_up(config: ImageChainConfig) -> bool:
+    """Whether a picture is begun without a wait, so that it may follow its rendering at once.
+
+    The control of the brightness reads a picture before it goes on.
+    """
+    return config.brightness is None
+
+
 class LiveChain:
     """Begins pictures with the console's dose, window and polarity of the moment.
 
@@ -49,14 +57,6 @@ class LiveChain:
         self._masks, self._first_of_series = 0, config.dsa.first_frame if config.dsa else 0
         self._state: ControlState | None = None
         self._shown = config
-
-    @property
-    def lines_up(self) -> bool:
-        """Whether a picture is begun without a wait, so that it may follow its rendering at once.
-
-        The control of the brightness reads a picture before it goes on.
-        """
-        return self._config.brightness is None
 
     def begin(
         self, integrals: Any, header: FrameHeader, rendering: Ticket | None = None

@@ -42,7 +42,7 @@ from fluoro.volume.volumes import MuVolume
 from operators.dds import bag_trajectory, open_dds, open_pictures
 from operators.graph import FluoroApp, Parts
 from operators.holoviz import require_holoviz
-from operators.live_chain import with_controls
+from operators.live_chain import lines_up, with_controls
 from operators.monitor import StreamMonitor
 from operators.registration_parts import RegistrationParts, make_registration, optimiser_of
 from operators.split import SplitApp, SplitOptions
@@ -176,12 +176,14 @@ class _Session:
         """Renderer and image chain, their kernels compiled: the first picture comes at once.
 
         Each has a queue of launches, so that nobody waits between two of them and one picture is
-        finished while the next is rendered; both have one where all launches keep one order.
+        finished while the next is rendered; both have one where all launches keep one order and
+        one thread makes them.
         """
         config, what = self._config, "preparing the kernels"
         self._reporter.stage(what, 0.0)
         of_renderer = self._device.queue()
-        of_chain = of_renderer if self._device.one_order else self._device.queue()
+        share = self._device.one_order and lines_up(config.image_chain)
+        of_chain = of_renderer if share else self._device.queue()
         for queue in (of_renderer, of_chain):
             stack.callback(queue.close)
         renderer = make_patient(config, self._volume, of_renderer)

@@ -1,9 +1,12 @@
 """The whole graph on every device: the CPU's pictures and dose, whoever begins the chain."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
-from fluoro.rendering.slang_device import SlangDevice
+from fluoro.rendering.slang_device import SlangDevice, SlangQueue
 from tests.session_support import (
     images_of,
     record_of,
@@ -57,6 +60,27 @@ def test_frames_and_dose_are_those_of_the_cpu(tmp_path, document, device, chain)
     assert np.mean(np.abs(ours - theirs) > 1e-3) < 1e-2
     for one, other in zip(*map(exposures, folders), strict=True):
         assert one == pytest.approx(other, rel=1e-4)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_no_two_threads_launch_on_a_queue_at_once(document, device, chain, monkeypatch):
+    busy, met, push = {}, [], SlangQueue._push
+
+    def slowly(self, launch):
+        lock = busy.setdefault(id(self), threading.Lock())
+        if not lock.acquire(blocking=False):
+            met.append(launch)
+            return push(self, launch)
+        time.sleep(1e-3)
+        push(self, launch)
+        return lock.release()
+
+    settings = document(device, CHAINS[chain])
+    settings["run"] |= {"frames": 30}
+    monkeypatch.setattr(SlangQueue, "_push", slowly)
+    run_small(settings)
+    assert busy
+    assert not met
 
 
 @pytest.mark.parametrize("chain", ["noise and window", "pulses, lag, blur"])
