@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.chain import INTENSIFIERS, STAGES
 from benchmarks.harness.command_line import count
 from benchmarks.harness.machine import describe_machine, load_average
-from benchmarks.harness.report import put_into_document, write_json
+from benchmarks.harness.report import publish
 from benchmarks.harness.scene import load_ct
 from fluoro.config import ImageChainConfig
 from fluoro.errors import FluoroError
@@ -44,7 +44,6 @@ from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.materials import MaterialVolume
 from fluoro.volume.volumes import MuVolume
 
-ROOT = Path(__file__).parents[1]
 FILES = {"cuda": "gpu", "llvmpipe": "llvmpipe"}
 SIZES = (512, 1024)
 FIELD_MM = 400.0
@@ -224,13 +223,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"chest CT, half a voxel a step; {device.name}, {machine['processor']}; load average "
         f"{machine['load_before']} before, {machine['load_after']} after"
     )
-    print(f"{table(rows)}\n{conditions}")
-    name = f"frames_{FILES[options.device]}"
-    folder = options.folder or ROOT / "benchmarks" / "results"
-    write_json(folder / f"{name}.json", {"machine": machine, "rows": rows})
-    if options.folder is None:
-        text = f"{table(rows)}\n\n{conditions}\n"
-        put_into_document(ROOT / "docs" / "benchmarks.md", name.replace("_", " "), text)
+    results = {"machine": machine, "rows": rows}
+    text = f"{table(rows)}\n\n{conditions}\n"
+    kind = FILES[options.device]
+    publish(f"frames_{kind}", results, text, options.folder, document=kind != "llvmpipe")
     return 0
 
 

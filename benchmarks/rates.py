@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.harness.command_line import count
 from benchmarks.harness.machine import describe_machine, load_average
-from benchmarks.harness.report import put_into_document, write_json
+from benchmarks.harness.report import publish
 from benchmarks.harness.scene import load_ct, make_views
 from benchmarks.harness.stopwatch import timed
 from fluoro.errors import FluoroError
@@ -37,7 +37,6 @@ from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
 
-ROOT = Path(__file__).parents[1]
 FILES = {"cpu": "cpu", "cuda": "gpu", "llvmpipe": "llvmpipe"}
 VIEWS = ("PA", "LAO 45 CRA 30")
 COPY_PX = 8192
@@ -209,13 +208,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{1e-9 * bytes_per_s:.1f} GB/s; {device.name}, {machine['processor']}; load average "
         f"{machine['load_before']} before, {machine['load_after']} after"
     )
-    print(f"{table(rows)}\n{conditions}")
-    name = f"rates_{FILES[options.device]}"
     results = {"machine": machine, "copy_bytes_per_s": bytes_per_s, "rows": rows}
-    write_json((options.folder or ROOT / "benchmarks" / "results") / f"{name}.json", results)
-    if options.folder is None and options.device != "llvmpipe":
-        text = f"{table(rows)}\n\n{conditions}\n"
-        put_into_document(ROOT / "docs" / "benchmarks.md", name.replace("_", " "), text)
+    text = f"{table(rows)}\n\n{conditions}\n"
+    kind = FILES[options.device]
+    publish(f"rates_{kind}", results, text, options.folder, document=kind != "llvmpipe")
     return 0
 
 

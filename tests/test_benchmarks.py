@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import frames, graph, guard, projectors, rates, scaling, suite
-from benchmarks.harness import beam_work, first_frame, oracle, peers, plots, rounds, scene
+from benchmarks.harness import beam_work, first_frame, oracle, peers, plots, report, rounds, scene
 from benchmarks.harness.budget import Budget
 from benchmarks.harness.contestants import Call, Contestant, own_projectors
 from benchmarks.harness.report import rows_of_view, summarise
@@ -266,9 +266,9 @@ def test_frames_have_a_row_a_way_from_the_ray_to_the_picture(volume, tmp_path, m
     require_vulkan()
     monkeypatch.setattr(frames, "load_ct", lambda: volume)
     monkeypatch.setattr(frames, "TURNS", 1)
-    arguments = ["--device", "llvmpipe", "--sizes", "16", "--frames", "2"]
-    assert frames.main([*arguments, "--folder", str(tmp_path)]) == 0
-    rows = json.loads((tmp_path / "frames_llvmpipe.json").read_text())["rows"]
+    monkeypatch.setattr(report, "BENCHMARKS", tmp_path)
+    assert frames.main(["--device", "llvmpipe", "--sizes", "16", "--frames", "2"]) == 0
+    rows = json.loads((tmp_path / "results" / "frames_llvmpipe.json").read_text())["rows"]
     kinds = [(row["renderer"], row["chain"], row["kernels"]) for row in rows]
     assert len(set(kinds)) == len(kinds) == 9
     assert all(row["host_ms"] > 0 and row["latency_ms"] > 0 for row in rows)

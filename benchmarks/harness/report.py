@@ -14,7 +14,11 @@ from benchmarks.harness.oracle import Truth
 from benchmarks.harness.rounds import Job
 from fluoro.errors import OutputError
 
-__all__ = ["markdown_table", "put_into_document", "rows_of_view", "summarise", "write_json"]
+__all__ = [
+    "markdown_table", "publish", "put_into_document", "rows_of_view", "summarise", "write_json",
+]  # fmt: skip
+
+BENCHMARKS = Path(__file__).parents[1]
 
 REFERENCES = {"times_rtk": "RTK Joseph", "times_nanodrr": "nanodrr"}
 """How many times faster a contestant is than these, view by view, then the median."""
@@ -107,6 +111,30 @@ def markdown_table(summary: Sequence[Row]) -> str:
         cells = [text(row[key]) if key in row else "" for _head, key, text in COLUMNS]
         lines.append([row["size"], row["task"], row["name"], *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def publish(
+    name: str, results: dict[str, Any], text: str, folder: Path | None, *, document: bool
+) -> None:
+    """Print a table, and write it and the results.
+
+    Args:
+        name: Of the JSON file, without suffix; the table's place in docs/benchmarks.md has spaces
+            for its underscores.
+        results: What the file holds.
+        text: Table and conditions.
+        folder: For the file, and the document is left alone; None: benchmarks/results.
+        document: Whether the document has a place for the table.
+
+    Raises:
+        OutputError: It has none.
+    """
+    print(text)
+    write_json((folder or BENCHMARKS / "results") / f"{name}.json", results)
+    if folder is None and document:
+        put_into_document(
+            BENCHMARKS.parent / "docs" / "benchmarks.md", name.replace("_", " "), text
+        )
 
 
 def put_into_document(path: Path, name: str, text: str) -> None:

@@ -149,7 +149,7 @@ class DrrRenderer:
         if self.device.rays_per_thread != 1 or self.projector == "slab":
             what = "slab" if self.projector == "slab" else f"the {self.device.kind} device"
             raise InputError(
-                f"{what} has kernels that render alone: have two of them (renderer.fused: false)"
+                f"{what} has no kernel from the ray to the picture: use two (renderer.fused: false)"
             )
         uniforms = {
             **(self._texture or {"mu_per_mm": self._mu}),
