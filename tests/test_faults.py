@@ -1,0 +1,65 @@
+"""The faults of issue "Nothing silently wrong", by item: each names the tests that hold its right value.
+
+`tools/check/faults_at.sh REV` runs these tests against the sources of an earlier revision, where they
+must fail.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+ITEMS: dict[str, tuple[str, ...]] = {
+    # 1. A CT series of two acquisitions is read as one volume.
+    "phases": (),
+    # 2. Slices are lost in a walk through folders.
+    "folder walk": (),
+    # 3. Placement by an old SimpleITK; options of readers without effect.
+    "placement": (),
+    # 4. Second derivatives, mixed dtypes, copies of modules.
+    "derivatives": (),
+    # 5. Pictures of other programs as targets.
+    "foreign pictures": (),
+    # 6. One message ends the run.
+    "message fields": (),
+    # 7. The process aborts.
+    "aborts": (),
+    # 8. Lockstep hangs for ever.
+    "lockstep": (),
+    # 9. Terminal and log are not the product.
+    "terminal": (),
+    # 10. What a kill or a full disk leaves.
+    "kill and full disk": (),
+    # 11. Time of a picture, of films and of rates.
+    "time": (),
+    # 12. Leaks of descriptors, threads and log lines.
+    "leaks": (),
+    # 13. Who may do what.
+    "security": (),
+    # 14. The pedal is a dead-man's switch.
+    "pedal": (),
+    # 15. A silent link is seen.
+    "silent link": (),
+    # 16. Tracking's default measure.
+    "tracking measure": (),
+}
+"""Tests by item, each as `file.py::function` or `file.py` under tests/."""
+
+
+def functions(path: Path) -> set[str]:
+    """Names of a test file's functions."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("item", ITEMS)
+def test_each_item_names_tests_that_exist(item: str) -> None:
+    assert ITEMS[item], f"{item} has no test"
+    for test in ITEMS[item]:
+        file, _, function = test.partition("::")
+        assert (ROOT / "tests" / file).is_file()
+        assert not function or function in functions(ROOT / "tests" / file)
