@@ -1,7 +1,7 @@
-"""The faults of issue "Nothing silently wrong", by item: each names the tests that hold its right value.
+"""Faults that were repaired, by item, each with the tests that hold its right value.
 
-`tools/check/faults_at.sh REV` runs these tests against the sources of an earlier revision, where they
-must fail.
+`tools/check/faults_at.sh REV` runs these tests against the sources of an earlier revision, where
+they must fail.
 """
 
 from __future__ import annotations
