@@ -325,13 +325,26 @@ class Clumsy:
         self._answer = answer
 
     def step(self, _evaluation):
-        if isinstance(self._answer, Exception):
+        if isinstance(self._answer, BaseException):
             raise self._answer
         return self._answer
 
 
 class WithoutStep:
-    """Lacks the one method."""
+    """Lacks the one method; fails when it is called."""
+
+    def __init__(self):
+        raise AssertionError("called before it was checked")
+
+
+class Quitter:
+    """Ends the program."""
+
+    def __init__(self):
+        raise SystemExit(0)
+
+    def step(self, _evaluation):
+        """Never called."""
 
 
 EVALUATION = PoseGradient(
@@ -339,7 +352,9 @@ EVALUATION = PoseGradient(
 )
 
 
-@pytest.mark.parametrize("answer", [[1, 2], np.full(6, np.nan), "left", RuntimeError("oops")])
+@pytest.mark.parametrize(
+    "answer", [[1, 2], np.full(6, np.nan), "left", RuntimeError("oops"), SystemExit(0)]
+)
 def test_a_step_that_is_none_is_one_line(answer):
     with pytest.raises(InputError, match=r"^optimiser: Clumsy.step [^\n]*$"):
         checked_step(Clumsy(answer), EVALUATION)
@@ -353,6 +368,7 @@ def test_a_step_that_is_none_is_one_line(answer):
         ("examples.my_optimiser:np", {}, "has no class np"),
         ("examples.my_optimiser:MomentumDescent", {"speed": 1}, "optimiser.settings: Momentum"),
         ("tests.test_tracking:WithoutStep", {}, "must have a method step"),
+        ("tests.test_tracking:Quitter", {}, "does not take them: SystemExit: 0"),
     ],
 )
 def test_an_optimiser_that_cannot_be_loaded_is_one_line(name, keywords, message):

@@ -1,6 +1,7 @@
 """Tracking, servo and a user's optimiser as whole runs through a real graph."""
 
 import json
+import time
 
 import pytest
 
@@ -121,6 +122,22 @@ def test_an_optimiser_that_does_not_stop_is_told_apart(run):
     outcome = run("own_optimiser.yaml", "run.frames=5")
     assert outcome.failure == "optimiser: it had not stopped after 5 iterations"
     assert record_of(outcome.folder)["optimiser"]["stopped"] is False
+
+
+def test_a_class_that_is_no_optimiser_is_rejected_before_it_is_called(tmp_path):
+    """`subprocess:Popen` takes the settings for a command and runs it as soon as it is called."""
+    trace = tmp_path / "ran"
+    command = json.dumps({"args": ["touch", str(trace)]})
+    code, _, err = Program(
+        "run", "configs/own_optimiser.yaml",
+        "--set", "optimiser.class=subprocess:Popen", f"optimiser.settings={command}",
+        f"run.output_dir={tmp_path}",
+    ).end()  # fmt: skip
+    time.sleep(0.2)  # a command that ran would do so beside the program
+    assert not trace.exists()
+    assert code == 2
+    line = "fluoro: optimiser.class: Popen must have a method step(evaluation)"
+    assert err.splitlines()[-1] == line
 
 
 def test_an_optimiser_that_cannot_be_imported_is_one_line_before_the_stream(run, tmp_path):

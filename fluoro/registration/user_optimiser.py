@@ -23,31 +23,39 @@ class Optimiser(Protocol):
 
 
 def load_optimiser(name: str, settings: Mapping[str, Any]) -> Optimiser:
-    """An object of the class `module:Class`, made with the settings as keywords.
+    """Return an object of the class `module:Class`, made with the settings as keywords.
+
+    Importing the module runs its code; the class is called only once it has passed every check.
 
     Raises:
-        InputError: The module cannot be imported, has no such class, the class does not take
-            the settings, or has no method `step`.
+        InputError: The module cannot be imported, it has no such class, the class has no method
+            `step`, or the class does not take the settings.
     """
+    maker = _optimiser_class(name)
+    try:
+        made: Optimiser = maker(**settings)
+    except (Exception, SystemExit) as error:
+        raise InputError(
+            f"optimiser.settings: {maker.__name__} does not take them: {_text(error)}"
+        ) from error
+    return made
+
+
+def _optimiser_class(name: str) -> type[Optimiser]:
+    """Return the class `module:Class`, which has a method `step`; nothing of it has been called."""
     module_name, _, class_name = name.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"optimiser.class: {module_name} cannot be imported: {_text(error)}"
         ) from error
-    maker = getattr(module, class_name, None)
-    if not isinstance(maker, type):
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type):
         raise InputError(f"optimiser.class: {module_name} has no class {class_name}")
-    try:
-        made = maker(**settings)
-    except Exception as error:
-        raise InputError(
-            f"optimiser.settings: {class_name} does not take them: {_text(error)}"
-        ) from error
-    if not callable(getattr(made, "step", None)):
+    if not callable(getattr(found, "step", None)):
         raise InputError(f"optimiser.class: {class_name} must have a method step(evaluation)")
-    return made  # type: ignore[no-any-return]
+    return found
 
 
 def checked_step(optimiser: Optimiser, evaluation: PoseGradient) -> NDArray[np.float64] | None:
@@ -60,7 +68,7 @@ def checked_step(optimiser: Optimiser, evaluation: PoseGradient) -> NDArray[np.f
     try:
         step = optimiser.step(evaluation)
         twist = None if step is None else np.asarray(step, float)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"optimiser: {name}.step failed in iteration {evaluation.iteration}: {_text(error)}"
         ) from error
@@ -71,5 +79,5 @@ def checked_step(optimiser: Optimiser, evaluation: PoseGradient) -> NDArray[np.f
     return twist
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
