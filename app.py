@@ -110,7 +110,7 @@ def _overrides(arguments: argparse.Namespace) -> list[str]:
         found.append(f"run.frames={arguments.frames}")
     if arguments.ct is not None:
         found += ["volume.phantom=null", f"volume.path={json.dumps(str(arguments.ct))}"]
-        found += ["volume.spacing_mm=null", "volume.select={}"]
+        found += ["volume.spacing_mm=null", "volume.select={}", "volume.gaps=refuse"]
         found += [f"volume.{key}=null" for key in ("series", "nifti_transform", "array")]
     if arguments.series is not None:
         found.append(f"volume.series={json.dumps(arguments.series)}")
@@ -212,11 +212,12 @@ def inspect(arguments: argparse.Namespace) -> int:
 
     path = volume_path(arguments.path)
     given = {"path": path, "series": arguments.series}
-    options = read_options(volume_config(given, arguments.set))
+    config = volume_config(given, arguments.set)
     if is_preprocessed(path):
-        for line in attenuation_lines(load_volume(volume_config({"path": path}))):
+        for line in attenuation_lines(load_volume(config)):
             print(line)
         return 0
+    options = read_options(config)
     for line in series_lines(path):
         print(line)
     picture = arguments.picture or output_dir() / f"{path.name.split('.')[0]}_slices.png"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 __all__ = ["KeyValueError", "mistakes", "shown"]
 
@@ -30,8 +32,6 @@ MUST_BE: Mapping[str, str] = {
 }
 """What is expected, by pydantic's type of error; the braces name its context."""
 
-SECTIONS_WITH_KIND = ("pose_source", "hu_to_mu", "collimator", "inclusions")
-"""Whose keys depend on their `kind`."""
 LONGEST_KEY = 80
 """Characters of a key that are written as they are."""
 
@@ -63,14 +63,19 @@ _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 
 
-def mistakes(error: ValidationError) -> list[tuple[str, str]]:
-    """Each mistake once, as the path of the key and a sentence about it."""
-    found = [_mistake(item) for item in error.errors(include_url=False)]
+def mistakes(error: ValidationError, model: type[BaseModel]) -> list[tuple[str, str]]:
+    """Return each mistake once, as the path of the key and a sentence about it.
+
+    Args:
+        error: What the validation raised.
+        model: The model that was validated, whose sections with a `kind` are known.
+    """
+    found = [_mistake(item, model) for item in error.errors(include_url=False)]
     return list(dict.fromkeys(found))
 
 
-def _mistake(item: Any) -> tuple[str, str]:
-    where, context = _path(item["loc"]), item.get("ctx", {})
+def _mistake(item: Any, model: type[BaseModel]) -> tuple[str, str]:
+    where, context = _path(item["loc"], _sections_with_kind(model)), item.get("ctx", {})
     sentence = SENTENCES.get(item["type"])
     if sentence:
         key, text = sentence(item["input"], context)
@@ -107,15 +112,49 @@ SENTENCES: Mapping[str, Callable[[Any, Mapping[str, Any]], tuple[str, str]]] = {
 """The rest of the key's path, and the whole sentence, where "must be ..., got ..." does not do."""
 
 
-def _path(location: tuple[int | str, ...]) -> str:
+EACH = "*"
+"""Stands for the place in a list."""
+
+
+def _path(location: tuple[int | str, ...], with_kind: frozenset[tuple[str, ...]]) -> str:
     """The path of a key; pydantic puts the kind of a section in it, which is no key."""
-    parts = [_key(part) for part in location]
-    for section in SECTIONS_WITH_KIND:
-        if section in parts[:-1]:
-            at = parts.index(section) + 1
-            at += parts[at].isdigit()  # in a list of sections the place comes before the kind
-            del parts[at : at + 1]
+    parts: list[str] = []
+    section: tuple[str, ...] = ()
+    kind_is_known = False
+    for part in location:
+        if section in with_kind and not kind_is_known:
+            kind_is_known = True
+        else:
+            section = (*section, EACH if isinstance(part, int) else part)
+            kind_is_known = False
+            parts.append(_key(part))
     return ".".join(parts)
+
+
+@cache
+def _sections_with_kind(model: type[BaseModel]) -> frozenset[tuple[str, ...]]:
+    """The paths of all sections whose keys depend on their `kind`."""
+    return frozenset(_with_kind(model, (), tagged=False))
+
+
+def _with_kind(
+    annotation: Any, path: tuple[str, ...], *, tagged: bool
+) -> Iterator[tuple[str, ...]]:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        for name, field in annotation.model_fields.items():
+            yield from _with_kind(field.annotation, (*path, name), tagged=bool(field.discriminator))
+    elif origin is Annotated:
+        marked = any(getattr(mark, "discriminator", None) for mark in inner[1:])
+        yield from _with_kind(inner[0], path, tagged=tagged or marked)
+    elif origin in (Union, UnionType):
+        if tagged:
+            yield path
+        for choice in inner:
+            yield from _with_kind(choice, path, tagged=False)
+    elif origin in (list, tuple):
+        for item in inner:
+            yield from _with_kind(item, (*path, EACH), tagged=False)
 
 
 def _key(part: int | str) -> str:

@@ -212,6 +212,31 @@ def test_bad_ct_is_one_line_for_run_and_inspect_and_no_folder_is_made(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("transform", "left_mm"), [("sform", 12.5), ("qform", 1.5)])
+def test_the_chosen_transform_of_a_nifti_counts_in_every_command(
+    yaml_file, tmp_path, capsys, transform, left_mm
+):
+    """Sform and qform disagree, which is refused without the choice."""
+    raw = nifti_bytes(qform_code=1, quatern=(0, 0, 1, 1, 2, 3))
+    ct, document, folder = written(tmp_path, "two.nii", raw), yaml_file(), tmp_path / "folder"
+    choice = ["--set", f"volume.nifti_transform={transform}"]
+    run = ["run", document, "--ct", ct, "--frames", "1"]
+    for command in (["inspect", ct], ["preprocess", "--ct", ct, "--output", folder], run):
+        line = complaint(capsys, *command)
+        assert "choose with volume.nifti_transform: sform or qform" in line
+        code, out, err = run_main(capsys, *command, *choice)
+        assert code == 0, err
+        if command is not run:
+            assert re.search(rf"centre: +\({left_mm:g},", out)
+
+
+def test_options_of_reading_have_no_effect_on_a_preprocessed_folder(yaml_file, tmp_path, capsys):
+    folder = tmp_path / "folder"
+    assert run_main(capsys, "preprocess", "--ct", small_ct(tmp_path), "--output", folder)[0] == 0
+    line = complaint(capsys, "inspect", folder, "--series", "3")
+    assert line.startswith("volume.series: has no effect on ")
+
+
 def test_missing_ct_and_folder_in_its_place_are_named(yaml_file, tmp_path, capsys):
     assert "no.nii" in complaint(capsys, "run", yaml_file(), "--ct", tmp_path / "no.nii")
     folder = tmp_path / "folder.nii"

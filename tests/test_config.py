@@ -4,16 +4,20 @@ import copy
 import json
 import math
 from pathlib import Path
+from typing import Annotated, Literal
 
 import jsonschema
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import Field, Strict, ValidationError
 
 from fluoro import config as schema
 from fluoro.config import Config, load_config
+from fluoro.config.section import Section
 from fluoro.errors import InputError
+from fluoro.mistakes import mistakes
 from fluoro.registration.config import is_register_file
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -211,6 +215,52 @@ def test_console_poses_need_the_console(tmp_path):
 def test_nested_sections_of_a_pose_source_name_their_keys(tmp_path):
     document = {**MINIMAL, "pose_source": {"kind": "random_walk", "center": {"lao": 3}}}
     assert mistake(tmp_path, document) == "pose_source.center.lao: unknown key"
+
+
+@pytest.mark.parametrize(
+    ("section", "content"),
+    [
+        ("image_chain.lut", {"kind": "gamma", "gamma": 99}),
+        ("image_chain.collimator", {"kind": "iris", "diameter_mm": -1}),
+        ("volume.hu_to_mu", {"kind": "linear", "hu_min": "a"}),
+    ],
+)
+def test_the_kind_of_a_section_is_no_part_of_a_key(tmp_path, section, content):
+    key = list(content)[-1]
+    line = mistake(tmp_path, changed(section, content))
+    assert line.startswith(f"{section}.{key}: must be ")
+
+
+class Square(Section):
+    kind: Literal["square"]
+    square: int
+
+
+class Circle(Section):
+    kind: Literal["circle"]
+    circle: int
+
+
+Shape = Annotated[Square | Circle, Field(discriminator="kind")]
+
+
+class Drawing(Section):
+    first: Shape | None = None
+    second: Square | Circle = Field(Square(kind="square", square=1), discriminator="kind")
+    others: Annotated[tuple[Shape, ...], Strict(False)] = ()
+
+
+def test_sections_with_a_kind_are_found_in_the_models():
+    wrong = {"kind": "circle", "circle": "a"}
+    document = {"first": wrong, "second": wrong, "others": [{"kind": "square"}, wrong]}
+    with pytest.raises(ValidationError) as caught:
+        Drawing.model_validate(document)
+    assert [key for key, _ in mistakes(caught.value, Drawing)] == [
+        "first.circle",
+        "second.circle",
+        "others.0.square",
+        "others.1.circle",
+    ]
 
 
 @pytest.mark.parametrize("section", ["volume", "pose_source"])

@@ -19,7 +19,15 @@ ITEMS: dict[str, tuple[str, ...]] = {
     # 2. Slices are lost in a walk through folders.
     "folder walk": (),
     # 3. Placement by an old SimpleITK; options of readers without effect.
-    "placement": (),
+    "placement": (
+        "test_readers.py::test_a_reader_that_places_a_volume_otherwise_is_refused",
+        "test_readers.py::test_each_nrrd_space_is_placed_by_its_definition",
+        "test_readers.py::test_the_refusal_of_a_bad_sform_names_the_key_that_takes_the_qform",
+        "test_app.py::test_the_chosen_transform_of_a_nifti_counts_in_every_command",
+        "test_app.py::test_options_of_reading_have_no_effect_on_a_preprocessed_folder",
+        "test_config.py::test_the_kind_of_a_section_is_no_part_of_a_key",
+        "test_config.py::test_sections_with_a_kind_are_found_in_the_models",
+    ),
     # 4. Second derivatives, mixed dtypes, copies of modules.
     "derivatives": (),
     # 5. Pictures of other programs as targets.

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fluoro.errors import InputError
-from fluoro.volume import memory
+from fluoro.volume import itk_file, memory
 from fluoro.volume.read_options import ReadOptions
-from fluoro.volume.readers import read_hu, source_files
+from fluoro.volume.readers import describe, open_hu, read_header, read_hu, source_files
 from tests.volume_files import (
     SHAPE_ZYX,
     meta_bytes,
@@ -98,6 +99,58 @@ def test_nrrd_spaces_are_turned_to_lps(tmp_path):
     grid = read_hu(written(tmp_path, "ct.nrrd", raw)).grid
     np.testing.assert_allclose(grid.direction, np.diag([-1, -1, 1]))
     np.testing.assert_allclose(grid.origin_xyz_mm, (-10, -20, 30))
+
+
+@pytest.mark.parametrize(
+    ("space", "signs"),
+    [
+        ("left-posterior-superior", (1, 1, 1)),
+        ("LPS", (1, 1, 1)),
+        ("right-anterior-superior", (-1, -1, 1)),
+        ("RAS", (-1, -1, 1)),
+        ("left-anterior-superior", (1, -1, 1)),
+        ("LAS", (1, -1, 1)),
+    ],
+)
+def test_each_nrrd_space_is_placed_by_its_definition(tmp_path, space, signs):
+    directions = "(0,2,0) (0,0,3) (1,0,0)"
+    header = read_header(
+        written(tmp_path, "ct.nrrd", nrrd_bytes(space=space, space_directions=directions))
+    )
+    index = np.array([5, 4, 3, 1])  # x, y, z run along the space's second, third and first axis
+    expected = np.multiply(signs, (10 + 3 * 1, 20 + 5 * 2, 30 + 4 * 3))
+    np.testing.assert_allclose((header.world_from_index @ index)[:3], expected)
+
+
+@pytest.mark.parametrize(("centers", "shift"), [(None, 0.5), ("node node node", 0.0)])
+def test_a_nrrd_without_a_space_starts_at_its_axis_mins(tmp_path, centers, shift):
+    raw = nrrd_bytes(space=None, space_origin=None, space_directions=None, spacings="1 2 3",
+                     axis_mins="10 20 30", centers=centers)  # fmt: skip
+    grid = read_hu(written(tmp_path, "ct.nrrd", raw)).grid
+    np.testing.assert_allclose(grid.origin_xyz_mm, (10 + shift, 20 + 2 * shift, 30 + 3 * shift))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("fault", ["half a turn", "another origin", "a mirror"])
+def test_a_reader_that_places_a_volume_otherwise_is_refused(tmp_path, monkeypatch, name, fault):
+    """As SimpleITK up to 2.5.5 turns NRRD of space left-anterior-superior."""
+    path = saved(tmp_path, name, direction=OBLIQUE)
+    right = itk_file._info
+
+    def wrong(reader):
+        info = right(reader)
+        if fault == "another origin":
+            return replace(info, origin_mm=(10, 20, 31))
+        flip = np.diag([-1, -1, 1] if fault == "half a turn" else [1, 1, -1])
+        return replace(info, direction=flip @ info.direction)
+
+    read_hu(path)
+    monkeypatch.setattr(itk_file, "_info", wrong)
+    for read in (read_hu, open_hu):
+        with pytest.raises(
+            InputError, match=rf"{name}: its header places .* mm from where SimpleI"
+        ):
+            read(path)
 
 
 def test_a_gzipped_nifti_is_not_mixed_up_with_its_neighbour(tmp_path):
@@ -279,12 +332,33 @@ def test_an_sform_and_a_qform_that_disagree_are_a_choice(tmp_path, sform_code, q
     raw = nifti_bytes(sform_code=sform_code, qform_code=qform_code, quatern=(0, 0, 1, 1, 2, 3))
     path = written(tmp_path, "ct.nii", raw)
     refused(path, "places the volume in two ways, .* mm apart .*choose with volume.nifti_transform")
+    for transform in ("sform", "qform"):
+        assert describe(path, ReadOptions(nifti_transform=transform)).files == (path,)
     by_sform = read_hu(path, ReadOptions(nifti_transform="sform")).grid
     np.testing.assert_allclose(by_sform.origin_xyz_mm, (10, 20, 30))
     np.testing.assert_allclose(by_sform.direction, np.eye(3), atol=1e-6)
     by_qform = read_hu(path, ReadOptions(nifti_transform="qform")).grid
     np.testing.assert_allclose(by_qform.origin_xyz_mm, (-1, -2, 3))
     np.testing.assert_allclose(by_qform.direction, np.eye(3), atol=1e-6)
+
+
+BAD_SFORMS = {
+    "sheared": (-1, 0.2, 0, 0, 0, -2, 0, 0, 0, 0, 3, 0),
+    "scaled": (-2, 0, 0, 0, 0, -2, 0, 0, 0, 0, 3, 0),
+    "nan": (NAN,) * 12,
+}
+
+
+@pytest.mark.parametrize("fault", BAD_SFORMS)
+def test_the_refusal_of_a_bad_sform_names_the_key_that_takes_the_qform(tmp_path, fault):
+    raw = nifti_bytes(srow=BAD_SFORMS[fault], qform_code=1, quatern=(0, 0, 1, -1, -2, 3))
+    path = written(tmp_path, "ct.nii", raw)
+    refused(path, "sform.*; volume.nifti_transform: qform takes the qform$")
+    grid = read_hu(path, ReadOptions(nifti_transform="qform")).grid
+    np.testing.assert_allclose(grid.origin_xyz_mm, (1, 2, 3))
+    with pytest.raises(InputError) as caught:
+        read_hu(path, ReadOptions(nifti_transform="sform"))
+    assert "nifti_transform" not in str(caught.value)
 
 
 @pytest.mark.parametrize("transform", ["sform", "qform"])
@@ -345,6 +419,9 @@ BROKEN = {
                    TransformMatrix=None), "3 axes, got 4"),
     "vectors, mha": (meta_bytes(ElementNumberOfChannels="2", DimSize="3 5 4"), "one number each"),
     "negative size, mha": (meta_bytes(DimSize="-6 5 4"), "DimSize must"),
+    "eight cosines, mha": (
+        meta_bytes(TransformMatrix="1 0 0 0 1 0 0 0"), "TransformMatrix must be 9 numbers"),
+    "two offsets, mha": (meta_bytes(Offset="1 2"), "Offset must be 3 numbers, got '1 2'"),
     "text, mha": (meta_bytes(BinaryData="False"), "BinaryData must be True"),
     "no compressed size, mha": (meta_bytes(CompressedData="True"), "CompressedDataSize must"),
     "unknown type, mha": (meta_bytes(ElementType="MET_FOO"), "ElementType must be a number"),

@@ -73,7 +73,7 @@ def load_sections(
     except ValidationError as error:
         lines = [
             f"{_origin(key, overridden, path)}: {f'{key}: ' if key else ''}{text}"
-            for key, text in mistakes(error)
+            for key, text in mistakes(error, model)
         ]
         raise InputError("\n".join(lines)) from None
 
@@ -114,7 +114,7 @@ def volume_config(given: Mapping[str, Any], overrides: Sequence[str] = ()) -> Vo
     try:
         return Config.model_validate(document).volume
     except ValidationError as error:
-        lines = [f"command line: {key}: {text}" for key, text in mistakes(error)]
+        lines = [f"command line: {key}: {text}" for key, text in mistakes(error, Config)]
         raise InputError("\n".join(lines)) from None
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fluoro.errors import InputError
 
@@ -25,6 +25,7 @@ __all__ = [
     "VolumeHeader",
     "VoxelData",
     "finite_numbers",
+    "placement",
     "require_complete",
     "require_spacing",
 ]
@@ -83,7 +84,7 @@ class VolumeHeader:
         data: Where the voxels lie.
         oriented: Whether the file says how its axes lie in the patient.
         world_from_index: 4x4, voxel index (x, y, z) to patient LPS [mm], by the format's
-            specification; None where the imaging library's own is taken.
+            specification; None if the file does not have 3 axes in space.
         placed_by_header: Whether `world_from_index` counts, whatever the library makes of it.
     """
 
@@ -94,6 +95,19 @@ class VolumeHeader:
     oriented: bool
     world_from_index: NDArray[np.float64] | None = None
     placed_by_header: bool = False
+
+
+def placement(axes_mm: ArrayLike, origin_mm: ArrayLike) -> NDArray[np.float64]:
+    """Return the 4x4 matrix from voxel index (x, y, z) to patient LPS [mm].
+
+    Args:
+        axes_mm: The step of each index in patient LPS [mm], 3 vectors of 3 numbers.
+        origin_mm: The centre of voxel (0, 0, 0) in patient LPS [mm], 3 numbers.
+    """
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.transpose(axes_mm)
+    matrix[:3, 3] = origin_mm
+    return matrix
 
 
 def require_spacing(path: Path, key: str, spacing: Sequence[float]) -> tuple[float, ...]:

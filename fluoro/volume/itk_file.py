@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fluoro.errors import InputError, OutputError
 
-__all__ = ["ImageInfo", "ItkFile"]
+__all__ = ["ImageInfo", "ItkFile", "itk_version"]
 
 
 def _simple_itk() -> Any:
@@ -21,6 +21,11 @@ def _simple_itk() -> Any:
     import SimpleITK as sitk
 
     return sitk
+
+
+def itk_version() -> str:
+    """Return SimpleITK's version, such as 2.5.7."""
+    return str(_simple_itk().Version().VersionString())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fluoro.errors import InputError
 from fluoro.volume.header import (
@@ -15,6 +16,7 @@ from fluoro.volume.header import (
     VolumeHeader,
     VoxelData,
     finite_numbers,
+    placement,
     require_spacing,
 )
 
@@ -63,6 +65,7 @@ def read_meta_header(path: Path) -> VolumeHeader:
         voxel_bytes=element_type.itemsize,
         data=_data(path, fields, end, math.prod(shape) * element_type.itemsize),
         oriented=any(key in fields for key in DIRECTION_KEYS),
+        world_from_index=_world_from_index(path, fields, spacing),
     )
 
 
@@ -92,6 +95,36 @@ def _require_one_place(path: Path, fields: dict[str, str], keys: tuple[str, ...]
     found = {key: _numbers_of(path, key, fields[key]) for key in keys if key in fields}
     if len(set(found.values())) > 1:
         raise InputError(f"{path}: {' and '.join(found)} place the volume in two ways")
+
+
+def _world_from_index(
+    path: Path, fields: dict[str, str], spacing: tuple[float, ...]
+) -> NDArray[np.float64] | None:
+    """Return the matrix from voxel index to patient LPS [mm]; None without 3 axes in space.
+
+    The first row of the file's matrix is the direction of the x index, and so on.
+    """
+    axes = len(spacing)
+    if axes < 3:
+        return None
+    matrix = _given(path, fields, DIRECTION_KEYS, np.eye(axes).ravel()).reshape(axes, axes)
+    origin = _given(path, fields, ORIGIN_KEYS, np.zeros(axes))
+    return placement(matrix[:3, :3] * np.array(spacing[:3])[:, None], origin[:3])
+
+
+def _given(
+    path: Path, fields: dict[str, str], keys: tuple[str, ...], default: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the numbers of the first key that is there, as many as the default has."""
+    for key in keys:
+        if key in fields:
+            found = np.array(_numbers_of(path, key, fields[key]))
+            if found.size != default.size:
+                raise InputError(
+                    f"{path}: {key} must be {default.size} numbers, got {fields[key]!r}"
+                )
+            return found
+    return default
 
 
 def _require_hu_in_mm(path: Path, fields: dict[str, str]) -> None:

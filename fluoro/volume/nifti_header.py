@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
-from fluoro.volume.header import StoredNumbers, VolumeHeader, VoxelData, require_spacing
+from fluoro.volume.header import (
+    StoredNumbers,
+    VolumeHeader,
+    VoxelData,
+    placement,
+    require_spacing,
+)
 
 __all__ = ["read_nifti_header"]
 
@@ -162,23 +168,36 @@ def _is_scaled(path: Path, slope: float, inter: float) -> bool:
 
 def _world_from_index(
     path: Path, header: Any, unit: float, transform: Literal["sform", "qform"] | None
-) -> NDArray[np.float64] | None:
-    """The chosen transform, or that of those that are there if they agree: patient LPS [mm]."""
+) -> NDArray[np.float64]:
+    """The chosen transform, or that of those that are there if they agree: patient LPS [mm].
+
+    Without any, the axes are taken as L, P, S from the origin.
+    """
     codes = {"sform": int(header["sform_code"]), "qform": int(header["qform_code"])}
     if transform is not None and codes[transform] <= 0:
         raise InputError(
             f"{path}: volume.nifti_transform is {transform}, but the file has none "
             f"({transform}_code {codes[transform]})"
         )
-    read = {"sform": _sform, "qform": _qform}
     names = [transform] if transform else [name for name, code in codes.items() if code > 0]
     pixdim = tuple(np.asarray(header["pixdim"][1:4], float).tolist())
-    found = [read[name](path, header, pixdim) for name in names]
-    if not found:
-        return None
+    if not names:
+        return placement(unit * np.diag(pixdim), np.zeros(3))
+    found = [_transform(path, header, pixdim, name, others=set(names) - {name}) for name in names]
     _require_agreement(path, header, unit, found)
     found[0][:3] *= unit
     return np.asarray(LPS_FROM_RAS @ found[0])
+
+
+def _transform(
+    path: Path, header: Any, pixdim: tuple[float, ...], name: str, others: set[str]
+) -> NDArray[np.float64]:
+    """The transform of that name; the refusal of a bad one says which other can be chosen."""
+    try:
+        return (_sform if name == "sform" else _qform)(path, header, pixdim)
+    except InputError as error:
+        advice = "".join(f"; volume.nifti_transform: {other} takes the {other}" for other in others)
+        raise InputError(f"{error}{advice}") from None
 
 
 def _require_agreement(

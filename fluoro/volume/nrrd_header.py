@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fluoro.errors import InputError
 from fluoro.volume.header import (
@@ -15,6 +16,7 @@ from fluoro.volume.header import (
     VolumeHeader,
     VoxelData,
     finite_numbers,
+    placement,
     require_spacing,
 )
 
@@ -42,6 +44,7 @@ ENCODINGS: dict[str, Literal["raw", "gzip"]] = {"raw": "raw", "gzip": "gzip", "g
 PATIENT_SPACES = re.compile(
     r"(left|right)-(anterior|posterior)-(superior|inferior)|[lr][ap][si]", re.IGNORECASE
 )
+VECTOR = re.compile(r"\([^)]*\)")
 MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres", ""}
 
 
@@ -57,7 +60,6 @@ def read_nrrd_header(path: Path) -> VolumeHeader:
         raise InputError(f"{path}: sizes must be positive counts, got {fields['sizes']!r}")
     _require_millimetres(path, fields)
     _require_not_quantised(path, fields)
-    finite_numbers(path, "space origin", fields.get("space origin", ""))
     shape, spacing = _spatial(path, fields, tuple(int(size) for size in sizes))
     voxel_type = _voxel_type(path, fields)
     return VolumeHeader(
@@ -66,6 +68,7 @@ def read_nrrd_header(path: Path) -> VolumeHeader:
         voxel_bytes=voxel_type.itemsize,
         data=_data(path, fields, end, math.prod(shape) * voxel_type.itemsize, voxel_type),
         oriented=bool(PATIENT_SPACES.fullmatch(fields.get("space", ""))),
+        world_from_index=_world_from_index(path, fields, spacing),
     )
 
 
@@ -138,6 +141,47 @@ def _lengths(path: Path, key: str, fields: dict[str, str]) -> list[float | None]
         None if vector == "none" else float(np.linalg.norm(finite_numbers(path, key, vector)))
         for vector in vectors
     ]
+
+
+def _world_from_index(
+    path: Path, fields: dict[str, str], spacing: tuple[float, ...]
+) -> NDArray[np.float64] | None:
+    """Return the matrix from voxel index to patient LPS [mm]; None without 3 axes in space."""
+    vectors = [
+        finite_numbers(path, "space directions", text)
+        for text in VECTOR.findall(fields.get("space directions", ""))
+    ]
+    if not vectors and len(spacing) == 3:
+        return placement(np.diag(spacing), _axis_mins(path, fields, spacing))
+    origin = finite_numbers(path, "space origin", fields.get("space origin", "0 0 0"))
+    if [len(vector) for vector in (*vectors, origin)] != [3] * 4:
+        return None
+    lps_from_space = np.diag(_signs(fields.get("space", "")))
+    return placement(vectors @ lps_from_space, lps_from_space @ origin)
+
+
+def _signs(space: str) -> tuple[float, float, float]:
+    """Return the sign of each axis of a space along patient L, P and S: 1 or -1."""
+    if not PATIENT_SPACES.fullmatch(space):
+        return 1.0, 1.0, 1.0
+    x, y, z = (word[0] for word in (space.lower().split("-") if "-" in space else space.lower()))
+    return (-1.0 if x == "r" else 1.0), (-1.0 if y == "a" else 1.0), (-1.0 if z == "i" else 1.0)
+
+
+def _axis_mins(
+    path: Path, fields: dict[str, str], spacing: tuple[float, ...]
+) -> NDArray[np.float64]:
+    """Return the centre of the first voxel [mm] where no space is given, shape (3,).
+
+    The minimum of an axis is the edge of a cell, or the centre of a node.
+    """
+    words = fields.get("axis mins", fields.get("axismins", "")).split()
+    if len(words) != 3 or "nan" in (word.lower() for word in words):
+        return np.zeros(3)
+    mins = finite_numbers(path, "axis mins", " ".join(words))
+    centered = fields.get("centers", fields.get("centerings", "")).lower().split() or ["cell"] * 3
+    halves = [0.0 if each == "node" else 0.5 for each in centered]
+    return np.array(mins) + np.array(halves) * spacing
 
 
 def _data(

@@ -19,7 +19,7 @@ from fluoro.volume.dicom import describe_dicom, open_dicom, read_dicom
 from fluoro.volume.dicom_series import is_dicom
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.header import VolumeHeader, VoxelData, require_complete
-from fluoro.volume.itk_file import ImageInfo, ItkFile
+from fluoro.volume.itk_file import ImageInfo, ItkFile, itk_version
 from fluoro.volume.memory import require_memory
 from fluoro.volume.meta_header import read_meta_header
 from fluoro.volume.nifti_header import read_nifti_header
@@ -63,7 +63,7 @@ class FileFormat:
     name: str
     suffixes: tuple[str, ...]
     image_io: str
-    read_header: Callable[[Path], VolumeHeader]
+    read_header: Callable[[Path, ReadOptions], VolumeHeader]
 
 
 FORMATS = (
@@ -71,19 +71,19 @@ FORMATS = (
         name="NIfTI",
         suffixes=(".nii", ".nii.gz"),
         image_io="NiftiImageIO",
-        read_header=read_nifti_header,
+        read_header=lambda path, options: read_nifti_header(path, options.nifti_transform),
     ),
     FileFormat(
         name="NRRD",
         suffixes=(".nrrd", ".nhdr"),
         image_io="NrrdImageIO",
-        read_header=read_nrrd_header,
+        read_header=lambda path, _options: read_nrrd_header(path),
     ),
     FileFormat(
         name="MetaImage",
         suffixes=(".mha", ".mhd"),
         image_io="MetaImageIO",
-        read_header=read_meta_header,
+        read_header=lambda path, _options: read_meta_header(path),
     ),
 )
 
@@ -117,9 +117,11 @@ def describe(path: Path, options: ReadOptions = DEFAULTS) -> Description:
         return Description(kind=kind, files=files, oriented=True, remarks=remarks)
     if kind in ("NumPy", "raw"):
         return Description(kind=kind, files=(path,), oriented=True, remarks=())
-    oriented = read_header(path).oriented
-    remarks = () if oriented else (unoriented(path),)
-    return Description(kind=kind, files=source_files(path), oriented=oriented, remarks=remarks)
+    header = read_header(path, options)
+    remarks = () if header.oriented else (unoriented(path),)
+    return Description(
+        kind=kind, files=_files(path, header), oriented=header.oriented, remarks=remarks
+    )
 
 
 def read_hu(path: Path, options: ReadOptions = DEFAULTS) -> HuVolume:
@@ -145,7 +147,7 @@ def read_hu(path: Path, options: ReadOptions = DEFAULTS) -> HuVolume:
         require_memory(str(path), 4 * voxels.size)
         hu_zyx = _to_hu(path, np.ascontiguousarray(voxels))
         return HuVolume(hu_zyx=hu_zyx, grid=grid, source=str(path))
-    header = _header(path, options)
+    header = read_header(path, options)
     require_memory(str(path), _needed_bytes(header))
     require_complete(header.data)
     file = ItkFile(path, file_format(path).image_io)
@@ -170,7 +172,7 @@ def open_hu(path: Path, options: ReadOptions = DEFAULTS) -> VolumePlanes:
     if options.array is not None:
         voxels = read_array(path, options.array)
         return array_planes(path, array_grid(path, voxels, options.array), voxels)
-    header = _header(path, options)
+    header = read_header(path, options)
     if header.data.numbers is None or header.data.encoding == "other":
         return planes_of(read_hu(path, options))
     planes = file_planes(path, _grid_of(path, header), header.data)
@@ -225,12 +227,6 @@ def _kind_of_place(path: Path) -> str:
     )
 
 
-def _header(path: Path, options: ReadOptions) -> VolumeHeader:
-    if options.nifti_transform is None:
-        return read_header(path)
-    return _read(path, lambda: read_nifti_header(path, options.nifti_transform))
-
-
 def _grid_of(path: Path, header: VolumeHeader) -> VolumeGrid:
     return _grid(path, ItkFile(path, file_format(path).image_io).info, header)
 
@@ -249,18 +245,14 @@ def file_format(path: Path) -> FileFormat:
     raise InputError(f"{path}: a CT file must end in {known}")
 
 
-def read_header(path: Path) -> VolumeHeader:
+def read_header(path: Path, options: ReadOptions = DEFAULTS) -> VolumeHeader:
     """What the file's header claims; the file that holds the voxels is there.
 
     Raises:
         InputError: As `read_hu`, as far as the header tells.
     """
-    return _read(path, lambda: file_format(path).read_header(path))
-
-
-def _read(path: Path, read: Callable[[], VolumeHeader]) -> VolumeHeader:
     try:
-        header = read()
+        header = file_format(path).read_header(path, options)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     if header.data.path != path:
@@ -273,9 +265,13 @@ def unoriented(path: Path) -> str:
     return f"{path}: does not say how the patient lies; its axes are taken as L, P, S"
 
 
-def source_files(path: Path) -> tuple[Path, ...]:
+def source_files(path: Path, options: ReadOptions = DEFAULTS) -> tuple[Path, ...]:
     """All files that a volume is made of: the file, and its voxels' where they lie apart."""
-    data_path = read_header(path).data.path
+    return _files(path, read_header(path, options))
+
+
+def _files(path: Path, header: VolumeHeader) -> tuple[Path, ...]:
+    data_path = header.data.path
     return (path,) if data_path == path else (path, data_path)
 
 
@@ -340,17 +336,21 @@ def _single_volume(path: Path, info: ImageInfo) -> tuple[int, ...]:
 
 
 def _require_agreement(path: Path, grid: VolumeGrid, header: VolumeHeader) -> None:
-    """The library's corners of the volume are where the header puts them."""
+    """Check that the library's corners of the volume are where the header puts them.
+
+    A mismatch is refused, not corrected: one of two readings is wrong, and a volume turned by 180
+    degrees looks plausible whichever is believed.
+    """
     if header.world_from_index is None:
-        return
+        raise InputError(f"{path}: its header does not place 3 axes in space")
     corners = np.array([*np.ndindex(2, 2, 2)]) * (np.array(grid.shape_xyz) - 1)
     homogeneous = np.column_stack([corners, np.ones(8)])
     gap = (homogeneous @ (grid.world_from_index - header.world_from_index).T)[:, :3]
     largest_mm = float(np.linalg.norm(gap, axis=1).max())
     if not largest_mm <= CORNER_TOLERANCE * min(grid.spacing_xyz_mm):
         raise InputError(
-            f"{path}: its header places the volume in two ways, {largest_mm:.3g} mm apart "
-            "(the imaging library reads it otherwise)"
+            f"{path}: its header places the volume {largest_mm:.3g} mm from where SimpleITK "
+            f"{itk_version()} does (2.5.5 and older misplace NRRD of space left-anterior-superior)"
         )
 
 
