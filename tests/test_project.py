@@ -27,12 +27,12 @@ from tests.support import REQUIRE_PROGRAMS, require_program
 from tools.draw_conventions import FIGURE, draw
 
 ROOT = Path(__file__).parent.parent
-PINNED = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)==(?P<version>[^\s#]+)")
+PINNED = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)==(?P<version>[^\s#;]+)(; [^#]*\S)?")
 REQUIREMENT_FILES = [
     "requirements.txt",
     *(f"requirements/{n}.txt" for n in ("common", "cu13", "dev")),
 ]
-SHELL_TOOLS = ["sh", "cat", "tr", "cut", "sha256sum", "uname", "df", "awk", "rm"]
+SHELL_TOOLS = ["sh", "cat", "tr", "cut", "sha256sum", "uname", "df", "awk", "rm", "id"]
 """All that tools/bootstrap.sh calls besides Python, pip and the compiler."""
 
 
@@ -135,7 +135,7 @@ def test_bare_machine_is_told_all_that_is_missing_each_with_its_fix(checkout):
     lines = result.stderr.splitlines()
     assert result.returncode == 1
     assert [line.split(":")[0] for line in lines] == ["missing"] * 3
-    assert re.search(r"Python 3\.11 or 3\.12 .*apt install python3 python3-venv", lines[0])
+    assert re.search(r"Python 3\.11, 3\.12 or 3\.13 .*apt install python3 python3-venv", lines[0])
     assert re.search(r"C\+\+ compiler .*apt install g\+\+", lines[1])
     assert re.search(r"disk space: 3000 MB needed .*12 MB free", lines[2])
     assert not (checkout / ".venv").exists()
@@ -146,7 +146,9 @@ def test_python_without_venv_is_told_which_package_brings_it(checkout):
     _put_program(checkout, "g++", "exit 0")
     result = _bootstrap(checkout)
     assert result.returncode == 1
-    assert result.stderr == "missing: the venv module of python3: apt install python3-venv\n"
+    assert re.fullmatch(
+        "missing: the venv module of python3: .*apt install python3-venv\n", result.stderr
+    )
 
 
 def test_python_that_is_too_old_or_too_new_is_not_taken(checkout):
@@ -154,7 +156,66 @@ def test_python_that_is_too_old_or_too_new_is_not_taken(checkout):
     _put_program(checkout, "g++", "exit 0")
     result = _bootstrap(checkout)
     assert result.returncode == 1
-    assert result.stderr.startswith("missing: Python 3.11 or 3.12 (looked for python3.12, ")
+    assert result.stderr.startswith("missing: Python 3.11, 3.12 or 3.13 (looked for python3.12, ")
+
+
+FIXES = {
+    "ID=debian": "apt install libx11-6",
+    "ID=pop\nID_LIKE='ubuntu debian'": "apt install libx11-6",
+    "ID=rocky\nID_LIKE='rhel centos fedora'": "dnf install libX11",
+    "ID=opensuse-leap\nID_LIKE='suse opensuse'": "zypper install libX11-6",
+    "ID=arch": "pacman -S libx11",
+    "ID=void": "install it with this system's package manager (Fedora calls it libX11)",
+}
+
+
+@pytest.mark.parametrize("release", FIXES)
+def test_missing_library_is_named_with_the_command_of_the_distribution(checkout, release):
+    _put_program(checkout, "python3", 'case "$*" in *libX11*) exit 1 ;; esac')
+    _put_program(checkout, "g++", "exit 0")
+    _put_program(checkout, "id", "echo 0")
+    (checkout / "os-release").write_text(f"{release}\n")
+    result = _bootstrap(checkout, OS_RELEASE=str(checkout / "os-release"))
+    wanted = f"missing: the library libX11.so.6, which slangpy loads: {FIXES[release]}\n"
+    assert (result.returncode, result.stderr) == (1, wanted)
+
+
+@pytest.mark.parametrize(("has_sudo", "begins"), [(True, "sudo "), (False, "as root: ")])
+def test_command_that_needs_root_says_how_a_user_gets_it(checkout, has_sudo, begins):
+    _put_program(checkout, "python3", 'case "$*" in *libX11*) exit 1 ;; esac')
+    _put_program(checkout, "g++", "exit 0")
+    _put_program(checkout, "id", "echo 1000")
+    if has_sudo:
+        _put_program(checkout, "sudo", "exit 1")
+    (checkout / "os-release").write_text("ID=debian\n")
+    result = _bootstrap(checkout, OS_RELEASE=str(checkout / "os-release"))
+    assert result.stderr.endswith(f": {begins}apt install libx11-6\n")
+
+
+def test_compiler_without_float16_is_refused_on_arm_with_the_reason(checkout):
+    _put_program(checkout, "uname", 'case "$1" in -s) echo Linux ;; *) echo aarch64 ;; esac')
+    _put_program(checkout, "python3", "exit 0")
+    _put_program(
+        checkout, "g++", "while read -r line; do case $line in *Float16*) exit 1 ;; esac; done"
+    )
+    result = _bootstrap(checkout)
+    assert result.returncode == 1
+    assert re.fullmatch(
+        r"missing: a newer C\+\+ compiler: .* _Float16 .* g\+\+ 13 or newer has it.*\n",
+        result.stderr,
+    )
+
+
+def test_machine_without_a_package_index_gets_one_line_with_the_reason(checkout):
+    _put_program(checkout, "g++", "exit 0")
+    (checkout / "requirements.txt").write_text("no-such-package-of-fluoro==1\n")
+    result = _bootstrap(
+        checkout, PYTHON=sys.executable, PIP_NO_INDEX="1", PIP_FIND_LINKS="/dev/null"
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("missing: packages that pip could not install (ERROR: ")
+    assert result.stderr.endswith("then run this again\n")
+    assert result.stderr.count("\n") == 1
 
 
 def test_another_system_than_linux_is_named(checkout):
@@ -395,11 +456,15 @@ def test_demo_shows_what_a_preprocess_mode_made_last(tmp_path):
 
 # -- Docker and documents ----------------------------------------------------------------------
 
+HOLOHUB_WRAPPER = "holohu[b]"
+"""The only source that is HoloHub's: a pattern, which matches nothing elsewhere."""
+
 
 def _copied() -> list[str]:
-    """What the Dockerfile copies, as it names it."""
+    """What the Dockerfile copies of this project, as it names it."""
     copies = re.findall(r"^COPY (.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    return [source.rstrip("/") for copy in copies for source in copy.split()]
+    sources = [source.rstrip("/") for copy in copies for source in copy.split()]
+    return [source for source in sources if source != HOLOHUB_WRAPPER]
 
 
 def test_dockerfile_copies_files_that_exist_and_reach_the_build():

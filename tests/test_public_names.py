@@ -33,7 +33,8 @@ def module_name(path: Path) -> str:
 
 
 def needs_torch(name: str) -> bool:
-    return name in ("torch_drr", "SlangDiffDRRFunction") or "Torch" in name or "optimizer" in name
+    words = ("torch", "Torch", "SlangDiffDRRFunction", "optimizer")
+    return any(word in name for word in words)
 
 
 def public_functions(path: Path) -> Iterator[tuple[str, ast.FunctionDef, str]]:

@@ -12,6 +12,7 @@ from typing import Any
 from fluoro.errors import DeviceError, InputError
 from fluoro.rendering.cpu_device import CpuDevice
 from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.load_slangpy import load_slangpy
 
 __all__ = ["DEVICES", "DeviceChoice", "choose_device", "open_device"]
 
@@ -135,7 +136,7 @@ def _cuda_device_count() -> int:
 
 
 def _adapters(kind: str) -> list[str]:
-    spy: Any = importlib.import_module("slangpy")
+    spy: Any = load_slangpy()
     if kind == "metal" and sys.platform != "darwin":
         return []
     spy.Logger.get().level = spy.LogLevel.none

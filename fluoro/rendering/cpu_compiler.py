@@ -32,6 +32,7 @@ from fluoro.errors import DeviceError, OutputError
 from fluoro.paths import cache_dir, shader_dir
 from fluoro.rendering.cpu_threads import DISPATCHER, ThreadLibrary, open_thread_library
 from fluoro.rendering.devices import KernelText
+from fluoro.rendering.load_slangpy import load_slangpy
 from fluoro.rendering.uniforms import UniformBlock, uniform_places
 
 __all__ = [
@@ -319,8 +320,7 @@ def _translate(
     module: str | KernelText, entry: str, scratch: Path
 ) -> tuple[str, dict[str, list[Any]]]:
     """C++ of one entry point, and the layout of uniforms and groups, from the Slang compiler."""
-    import slangpy as spy
-
+    spy: Any = load_slangpy()
     spy.Logger.get().level = spy.LogLevel.error
     device = spy.Device(
         type=spy.DeviceType.cpu,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from typing_extensions import override
 
+from fluoro.rendering.load_slangpy import load_slangpy
 from fluoro.rendering.slang_device import SlangDevice
 
 __all__ = ["CudaDevice"]
@@ -23,8 +24,8 @@ class CudaDevice(SlangDevice):
 
     def __init__(self) -> None:
         import cupy
-        import slangpy as spy
 
+        spy: Any = load_slangpy()
         self._cupy = cupy
         cupy.zeros(1)  # makes CuPy's context current, for slangpy to join
         properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from fluoro.errors import DeviceError
 from fluoro.rendering.buffer_pool import BufferPool
+from fluoro.rendering.load_slangpy import load_slangpy
 from fluoro.rendering.slang_device import SlangDevice, as_bytes
 
 __all__ = ["DeviceArray", "GraphicsDevice"]
@@ -42,8 +43,7 @@ class GraphicsDevice(SlangDevice):
     """
 
     def __init__(self, kind: str, adapter: str) -> None:
-        import slangpy as spy
-
+        spy: Any = load_slangpy()
         self.kind, self.name = kind, f"{adapter} ({kind})"
         device_type = getattr(spy.DeviceType, kind)
         adapters = {entry.name: entry for entry in spy.Device.enumerate_adapters(device_type)}

@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# Runs the README's two commands and the Dockerfile's steps on a minimal Debian.
+#
+# usage: tools/check/minimal_root.sh bookworm|trixie [run|test|docker ...]   (as root, on Debian or Ubuntu)
+#
+# Makes a debootstrap minbase root under FLUORO_ROOTS (default: /var/tmp/fluoro-roots). Then, inside it:
+#   run     as root, README's `apt install` line word for word; as a user, `make run` in a fresh clone
+#   test    `make test` in that clone, without PyTorch
+#   docker  in a second root: the Dockerfile's RUN steps, and its CMD until the console answers
+# Without a list all three run. The log is printed and kept as NAME.log beside the root.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+suite=${1:?usage: tools/check/minimal_root.sh bookworm|trixie [run|test|docker ...]}
+shift
+parts=("$@")
+[ ${#parts[@]} -gt 0 ] || parts=(run test docker)
+roots=${FLUORO_ROOTS:-/var/tmp/fluoro-roots}
+project=$PWD
+
+fail() { echo "minimal_root.sh: $1" >&2; exit 2; }
+
+case "$suite" in bookworm | trixie) ;; *) fail "the suite must be bookworm or trixie, got $suite" ;; esac
+for part in "${parts[@]}"; do
+    case "$part" in run | test | docker) ;; *) fail "a part must be run, test or docker, got $part" ;; esac
+done
+[ "$(id -u)" -eq 0 ] || fail "needs root, to make and enter a root file system: run it with sudo"
+command -v debootstrap >/dev/null || fail "needs debootstrap: apt install debootstrap"
+
+mirror() {
+    apt-get indextargets --format '$(REPO_URI)' 'Component: main' 2>/dev/null |
+        grep -E '/debian/?$' | sort -u | head -n 1
+}
+
+# An own root with this machine's way to package indexes: apt's and pip's settings and its certificates.
+make_root() {
+    local root=$1 from
+    rm -rf "$root"
+    mkdir -p "$root"
+    from=$(mirror)
+    debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "${from:-}" >"$root.debootstrap.log" 2>&1 ||
+        fail "debootstrap failed, see $root.debootstrap.log: it needs a Debian mirror that it can reach"
+    cp /etc/resolv.conf "$root/etc/resolv.conf"
+    cp -r /etc/apt/apt.conf.d/. "$root/etc/apt/apt.conf.d/"
+    [ ! -f /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/pip.conf"
+    cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
+    clone_into "$root/home/user/fluoro"
+    chroot "$root" useradd --create-home --shell /bin/bash user 2>/dev/null || true
+    chroot "$root" chown -R user:user /home/user
+}
+
+# A clone of what is committed here. CI's root has no git, so the clone is made outside.
+clone_into() {
+    mkdir -p "$(dirname "$1")"
+    git clone --quiet "file://$project" "$1"
+    git -C "$project" rev-parse HEAD >"$1/.revision"
+}
+
+enter() {
+    local root=$1
+    shift
+    unshare --mount --fork bash -c '
+        set -e
+        root=$1; shift
+        mount -t proc proc "$root/proc"
+        mount --bind /sys "$root/sys"
+        mount -t tmpfs tmpfs "$root/dev/shm"
+        mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts "$root/dev/pts"
+        ln -sf pts/ptmx "$root/dev/ptmx" 2>/dev/null || true
+        exec chroot "$root" env -i HOME="${HOME_INSIDE:-/root}" TERM=dumb LANG=C.UTF-8 \
+            PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
+    ' enter "$root" "$@"
+}
+
+as_user() {
+    local root=$1
+    shift
+    HOME_INSIDE=/home/user enter "$root" setpriv --reuid user --regid user --init-groups \
+        bash -c "cd /home/user/fluoro && $*"
+}
+
+# The line of the README that a user of Debian types first.
+prerequisites() { sed -n 's/^    sudo \(apt install .*\)$/\1/p' README.md | head -n 1; }
+
+step() { echo; echo "== $suite, $(date -u '+%Y-%m-%d %H:%M UTC'), $(git rev-parse --short HEAD): $*"; }
+
+user_commands() {
+    local root=$roots/$suite install part
+    install=$(prerequisites)
+    [ -n "$install" ] || fail "README.md has no line '    sudo apt install ...'"
+    step "a minbase root"
+    make_root "$root"
+    step "before the prerequisites: make is missing, or names what is"
+    as_user "$root" "make run" 2>&1 | tail -n 5 || true
+    step "$install"
+    enter "$root" bash -c "apt-get update -qq && ${install/apt install/DEBIAN_FRONTEND=noninteractive apt-get install -y -qq}" >"$root.apt.log" 2>&1 ||
+        fail "apt failed, see $root.apt.log: it needs a mirror that it can reach"
+    for part in "${parts[@]}"; do
+        [ "$part" != docker ] || continue
+        step "make $part"
+        SECONDS=0
+        as_user "$root" "make $part" 2>&1 | tail -n 25
+        echo "make $part: done in $SECONDS s"
+    done
+}
+
+docker_steps() {
+    local root=$roots/$suite-docker answer=""
+    step "the Dockerfile's steps"
+    make_root "$root"
+    python3 tools/check/dockerfile_steps.py Dockerfile /home/user/fluoro >"$root/steps.sh"
+    enter "$root" bash /steps.sh >"$root.docker.log" 2>&1 &
+    local job=$!
+    for _ in $(seq 900); do
+        answer=$(curl --silent --output /dev/null --write-out '%{http_code}' "http://127.0.0.1:8080/" || true)
+        [ "$answer" = 000 ] && kill -0 "$job" 2>/dev/null || break
+        sleep 1
+    done
+    echo "console at 127.0.0.1:8080 answers: $answer"
+    sleep 5
+    pkill -INT -f "python3 app.py run configs/live.yaml" || true
+    wait "$job" || true
+    tail -n 12 "$root.docker.log"
+    case "$answer" in 200 | 401 | 403) ;; *) fail "the container's command did not answer, see $root.docker.log" ;; esac
+}
+
+main() {
+    [[ " ${parts[*]} " == *" run "* || " ${parts[*]} " == *" test "* ]] && user_commands
+    [[ " ${parts[*]} " == *" docker "* ]] && docker_steps
+    step "passed: ${parts[*]}"
+}
+
+mkdir -p "$roots"
+main 2>&1 | tee "$roots/$suite.log"
