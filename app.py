@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from rich.logging import RichHandler
 
 from fluoro.config import Config, load_config, volume_config
+from fluoro.dds.installed import require_cyclonedds
 from fluoro.errors import FluoroError, InputError
 from fluoro.io.terminal import make_reporter, terminal
 from fluoro.paths import output_dir
@@ -58,7 +59,6 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(arguments: argparse.Namespace) -> int:
     """Stream what a YAML file describes."""
     from fluoro.io.run_record import summary_lines
-    from operators.display_session import run_display
     from operators.session import run_session
 
     split = _split(arguments)
@@ -66,6 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
     reporter = make_reporter(config.run.frames)
     try:
         if split and split.fragment == "display":
+            require_cyclonedds("--fragments display")
+            from operators.display_session import run_display
+
             outcome = run_display(config, split, reporter, STARTED_NS)
         else:
             outcome = run_session(config, arguments.config.stem, reporter, STARTED_NS, split)

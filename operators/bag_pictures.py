@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from holoscan.conditions import BooleanCondition
 from holoscan.core import (
@@ -16,11 +16,13 @@ from holoscan.core import (
     OutputContext,
 )
 
-from fluoro.dds.bag import BagPicture, BagPictures
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.frame import FrameHeader, PoseOrigin
 from operators.messages import Picture, emit
 from operators.threads import on_kept_thread
+
+if TYPE_CHECKING:
+    from fluoro.dds.bag import BagPicture, BagPictures
 
 __all__ = ["BagPicturesOp"]
 

@@ -9,25 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fluoro.config import BagPoses, Config, DdsFramesConfig, DdsPoses, IgtlPoses
+from fluoro.config import BagPoses, Config, DdsPoses, IgtlPoses
 from fluoro.console.controls import LiveControls
-from fluoro.dds.beacon import StatusBeacon, status_message
-from fluoro.dds.clock import make_clock
-from fluoro.dds.estimate_sink import EstimateSink
-from fluoro.dds.frame_sink import FrameSink
-from fluoro.dds.node import DdsNode
-from fluoro.dds.pose_feed import DdsPoseFeed, PoseFeed
-from fluoro.dds.remote_controls import RemoteControls
-from fluoro.dds.ros_diagnostic import DiagnosticStatus, Level
-from fluoro.errors import InputError
+from fluoro.dds.installed import require_cyclonedds
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.setup import make_limits
 from fluoro.geometry.trajectory import Trajectory, waypoint_trajectory
 from operators.monitor import StreamMonitor
 
 if TYPE_CHECKING:
-    from fluoro.dds.bag import BagNode, BagPictures
+    from fluoro.dds.bag import BagPictures
+    from fluoro.dds.estimate_sink import EstimateSink
+    from fluoro.dds.frame_sink import FrameSink
     from fluoro.dds.igtl import IgtlServer
+    from fluoro.dds.pose_feed import PoseFeed
 
 __all__ = ["DdsParts", "bag_trajectory", "open_dds", "open_pictures"]
 
@@ -81,69 +76,29 @@ def open_dds(
 
     Raises:
         InputError: An interface that is not there, a bag of another protocol than ROS 2's.
-        DeviceError: DDS does not start.
+        DeviceError: DDS does not start, or its package is not installed.
         OutputError: The bag cannot be written.
     """
-    source, dds = config.pose_source, config.dds
-    bag_node = _open_bag(config, folder, stack) if folder and dds.bag else None
     igtl, feed = _open_igtl(config, isocenter_xyz_mm, stack)
-    bag = _frames_to(bag_node, config, isocenter_xyz_mm, time.time_ns)
-    estimates = _estimates_to(bag_node, config, isocenter_xyz_mm, time.time_ns)
-    if not (isinstance(source, DdsPoses) or dds.frames or dds.control_topic):
-        parts = DdsParts(feed=feed, bag=bag, igtl=igtl, estimates=estimates)
-        return parts if bag or igtl else None
-    node = DdsNode(dds)
-    stack.callback(node.close)
-    clock = make_clock(node)
-    sink = None
-    if isinstance(source, DdsPoses):
-        feed = DdsPoseFeed(node, source, isocenter_xyz_mm, make_limits(config.carm))
-    if dds.frames:
-        sink = _frames_to(node, config, isocenter_xyz_mm, clock)
-        estimates += _estimates_to(node, config, isocenter_xyz_mm, clock)
-    if dds.control_topic:
-        RemoteControls(node, dds.control_topic, controls, monitor.pose)
-    parts = DdsParts(feed=feed, sink=sink, bag=bag, igtl=igtl, estimates=estimates, clock=clock)
-    beacon = StatusBeacon(node, clock, lambda: _states(parts, monitor, isocenter_xyz_mm))
-    stack.callback(beacon.close)
-    return parts
+    parts = DdsParts(feed=feed, igtl=igtl)
+    key = _key_of_dds(config, folder)
+    if key is None:
+        return parts if igtl else None
+    require_cyclonedds(key)
+    from operators.dds_link import open_link
+
+    return open_link(config, isocenter_xyz_mm, monitor, controls, folder, parts, stack)
 
 
-def _open_bag(config: Config, folder: Path, stack: ExitStack) -> BagNode:
-    from fluoro.dds.bag import BagNode
-
-    protocol = _frames_config(config).protocol
-    if protocol != "ros2":
-        raise InputError(f"dds.bag needs dds.frames.protocol: ros2, got {protocol}")
-    node = BagNode(folder / "bag")
-    stack.callback(node.close)
-    return node
-
-
-def _frames_config(config: Config) -> DdsFramesConfig:
-    return config.dds.frames or DdsFramesConfig()
-
-
-def _frames_to(
-    node: DdsNode | BagNode | None,
-    config: Config,
-    isocenter_xyz_mm: Sequence[float],
-    clock: Callable[[], int],
-) -> FrameSink | None:
-    return FrameSink(node, _frames_config(config), isocenter_xyz_mm, clock) if node else None
-
-
-def _estimates_to(
-    node: DdsNode | BagNode | None,
-    config: Config,
-    isocenter_xyz_mm: Sequence[float],
-    clock: Callable[[], int],
-) -> tuple[EstimateSink, ...]:
-    """What sends estimates, where there are any and the protocol has poses."""
-    frames = _frames_config(config)
-    if node is None or not config.registration.enabled or frames.protocol != "ros2":
-        return ()
-    return (EstimateSink(node, frames, isocenter_xyz_mm, clock),)
+def _key_of_dds(config: Config, folder: Path | None) -> str | None:
+    """The first key that asks for DDS or for its messages in a bag; None: no key does."""
+    keys = {
+        "dds.bag": config.dds.bag and folder is not None,
+        "pose_source.kind: dds": isinstance(config.pose_source, DdsPoses),
+        "dds.frames": config.dds.frames is not None,
+        "dds.control_topic": config.dds.control_topic is not None,
+    }
+    return next((key for key, asked in keys.items() if asked), None)
 
 
 def _open_igtl(
@@ -171,10 +126,12 @@ def open_pictures(
 
     Raises:
         InputError: A bag that cannot be used, or pictures of another size than the detector's.
+        DeviceError: The package cyclonedds is not installed.
     """
     source = config.pose_source
     if not (isinstance(source, BagPoses) and source.pictures):
         return None
+    require_cyclonedds("pose_source.kind: bag")
     from fluoro.dds.bag import BagPictures
 
     size = (geometry.detector_height_px, geometry.detector_width_px)
@@ -188,50 +145,10 @@ def bag_trajectory(source: BagPoses, isocenter_xyz_mm: Sequence[float]) -> Traje
 
     Raises:
         InputError: A bag that cannot be used.
+        DeviceError: The package cyclonedds is not installed.
     """
+    require_cyclonedds("pose_source.kind: bag")
     from fluoro.dds.bag import read_poses
 
     times_s, poses = read_poses(source.path, source.topic, isocenter_xyz_mm)
     return waypoint_trajectory(times_s, poses, repeat=source.repeat)
-
-
-def _states(
-    parts: DdsParts, monitor: StreamMonitor, isocenter_xyz_mm: Sequence[float]
-) -> list[DiagnosticStatus]:
-    found = [_stream_state(monitor, isocenter_xyz_mm)]
-    if parts.feed:
-        found.append(_pose_state(parts.feed))
-    if parts.sink:
-        found.append(_frame_state(parts.sink, monitor))
-    return found
-
-
-def _stream_state(monitor: StreamMonitor, isocenter_xyz_mm: Sequence[float]) -> DiagnosticStatus:
-    status = monitor.status()
-    values = {
-        "frames": monitor.frames,
-        "fps": f"{status.fps:.1f}",
-        "device": status.device,
-        "isocenter_m": " ".join(f"{value * 1e-3:.9g}" for value in isocenter_xyz_mm),
-    }
-    message = "streaming" if monitor.frames else "ready"
-    return status_message("simulator", Level.OK, message, values)
-
-
-def _pose_state(feed: PoseFeed) -> DiagnosticStatus:
-    if feed.latest() is None:
-        return status_message("poses", Level.WARN, f"waiting: {feed.hint()}", feed.figures())
-    if feed.silent():
-        return status_message("poses", Level.ERROR, "watchdog: no pose comes", feed.figures())
-    return status_message("poses", Level.OK, "poses come", feed.figures())
-
-
-def _frame_state(sink: FrameSink, monitor: StreamMonitor) -> DiagnosticStatus:
-    values = {
-        "sent": sink.sent,
-        "lost in the writer": sink.lost,
-        "readers": sink.readers(),
-        **{f"dropped by {name}": count for name, count in monitor.status().dropped.items()},
-    }
-    level = Level.WARN if sink.lost else Level.OK
-    return status_message("frames", level, "frames are lost" if sink.lost else "sent", values)

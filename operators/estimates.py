@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec, OutputContext
 
@@ -11,12 +11,14 @@ from fluoro.config import ImageChainConfig
 from fluoro.console.controls import LiveControls
 from fluoro.console.server import Console
 from fluoro.console.tracking import TrackingView
-from fluoro.dds.estimate_sink import EstimateSink
 from fluoro.registration.frame_target import shown
 from fluoro.registration.track_record import ScoredEstimate, TrackedFrame, TrackRecord
 from operators.live_chain import with_controls
 from operators.messages import header_of
 from operators.threads import on_kept_thread
+
+if TYPE_CHECKING:
+    from fluoro.dds.estimate_sink import EstimateSink
 
 __all__ = ["EstimatesOp"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import operators.runtime  # noqa: F401  (prepares the imports below)
 
@@ -17,7 +17,6 @@ from holoscan.schedulers import EventBasedScheduler
 from fluoro.config import Config, ReceivedPoses
 from fluoro.console.controls import LiveControls
 from fluoro.console.server import Console
-from fluoro.dds.bag import BagPictures
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.setup import make_limits
 from fluoro.geometry.trajectory import Trajectory
@@ -47,6 +46,9 @@ from operators.registration_parts import AnyEvent, RegistrationParts
 from operators.servo import ServoOp
 from operators.stream_clock import StreamClock
 from operators.turns import Turns
+
+if TYPE_CHECKING:
+    from fluoro.dds.bag import BagPictures
 
 __all__ = ["FluoroApp", "Graph", "Parts", "make_scheduler"]
 

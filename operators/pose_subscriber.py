@@ -6,20 +6,22 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from holoscan.conditions import BooleanCondition
 from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec, OutputContext
 
 from fluoro.config import ReceivedPoses
 from fluoro.console.controls import ControlState, LiveControls
-from fluoro.dds.pose_feed import PoseFeed, ReceivedPose
 from fluoro.errors import DeviceError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.frame import FrameHeader, PoseOrigin
 from operators.stream_clock import StreamClock, with_lengths
 from operators.threads import on_kept_thread
 from operators.turns import Turns
+
+if TYPE_CHECKING:
+    from fluoro.dds.pose_feed import PoseFeed, ReceivedPose
 
 __all__ = ["PoseSubscriberOp"]
 
