@@ -13,7 +13,12 @@ QUICK = [
     *("volume.spacing_mm=8", "carm.detector_width_px=32", "carm.detector_height_px=32"),
     *("renderer.device=cpu", "console.enabled=false", "recorder.scene_movie=false"),
 ]
-HIDDEN = "import sys; sys.modules['cyclonedds'] = None; import app; sys.exit(app.main(sys.argv[1:]))"
+HIDDEN = """
+import sys
+sys.modules["cyclonedds"] = None
+import app
+sys.exit(app.main(sys.argv[1:]))
+"""
 
 
 def run(out: Path, *settings: str) -> subprocess.CompletedProcess[str]:
