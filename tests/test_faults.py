@@ -17,7 +17,7 @@ ITEMS: dict[str, tuple[str, ...]] = {
     # 1. A CT series of two acquisitions is read as one volume.
     "phases": (),
     # 2. Slices are lost in a walk through folders.
-    "folder walk": (),
+    "folder walk": ("test_folder_walk.py",),
     # 3. Placement by an old SimpleITK; options of readers without effect.
     "placement": (
         "test_readers.py::test_a_reader_that_places_a_volume_otherwise_is_refused",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,14 @@ from pathlib import Path
 from fluoro.errors import InputError
 from fluoro.volume.dicom_frame import Frame, frames_of
 from fluoro.volume.dicom_header import SELECTABLE, DicomFile, read_file
+from fluoro.volume.folder_walk import FolderWalk, walk
 
 __all__ = ["DicomFolder", "Series", "choose_series", "is_dicom", "scan", "selected"]
 
 PREAMBLE_BYTES = 128
 MAGIC = b"DICM"
 LISTED = 12
-"""Series that a message lists; the rest is counted."""
+"""Series, or files of one kind, that a message lists; the rest is counted."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,16 +54,23 @@ class DicomFolder:
     Attributes:
         path: Folder or file that was searched.
         series: CT series by number.
-        left_out: How many files of what kind are no slices.
+        left_out: The entries that are no slices or are not read, by kind; paths below `path`.
     """
 
     path: Path
     series: tuple[Series, ...]
-    left_out: Mapping[str, int]
+    left_out: Mapping[str, Sequence[Path]]
 
     def left_out_text(self) -> str:
-        """`2 localizer, 1 not DICOM`; `nothing` if it is."""
-        return ", ".join(f"{count} {kind}" for kind, count in self.left_out.items()) or "nothing"
+        """`2 localizer (a, b), 1 not DICOM (c)`; `nothing` if it is."""
+        kinds = (f"{len(found)} {kind} ({_names(found)})" for kind, found in self.left_out.items())
+        return ", ".join(kinds) or "nothing"
+
+
+def _names(paths: Sequence[Path]) -> str:
+    names = ["".join(c if c.isprintable() else "?" for c in str(path)) for path in paths]
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def is_dicom(path: Path) -> bool:
@@ -86,29 +93,38 @@ def scan(path: Path) -> DicomFolder:
         InputError: A DICOM file that is damaged, or a .dcm file that is none.
     """
     found: dict[str, list[DicomFile]] = {}
-    left_out: Counter[str] = Counter()
-    for file_path in [path] if path.is_file() else _files(path):
-        if not is_dicom(file_path):
-            _require_no_claim(file_path)
-            left_out["not DICOM"] += 1
-            continue
-        file = read_file(file_path)
-        reason = file.no_slice if file.is_ct else file.kind
-        if reason:
-            left_out[reason] += 1
+    left_out: dict[str, list[Path]] = {}
+    walked = FolderWalk(files=(path,), left_out={}) if path.is_file() else walk(path)
+    for file_path in walked.files:
+        reason, file = _sorted_out(file_path)
+        if file is None:
+            left_out.setdefault(reason, []).append(file_path)
         else:
             found.setdefault(file.series_uid, []).append(file)
     series = [_series(uid, files) for uid, files in found.items()]
-    return DicomFolder(path=path, series=tuple(sorted(series, key=_order)), left_out=left_out)
+    return DicomFolder(
+        path=path,
+        series=tuple(sorted(series, key=_order)),
+        left_out={
+            kind: [_below(path, each) for each in paths]
+            for kind, paths in {**left_out, **walked.left_out}.items()
+        },
+    )
 
 
-def _files(folder: Path) -> list[Path]:
-    """All files below, hidden ones aside, by name."""
-    try:
-        found = [path for path in folder.rglob("*") if path.is_file()]
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be read: {error.strerror or error}") from None
-    return sorted(path for path in found if not path.name.startswith("."))
+def _sorted_out(path: Path) -> tuple[str, DicomFile | None]:
+    """A CT file, or why a file is none."""
+    if not is_dicom(path):
+        _require_no_claim(path)
+        return "not DICOM", None
+    file = read_file(path)
+    reason = file.no_slice if file.is_ct else file.kind
+    return reason, None if reason else file
+
+
+def _below(folder: Path, path: Path) -> Path:
+    """The path as seen from the folder; a file's own name if it is the file."""
+    return Path(path.name) if path == folder else path.relative_to(folder)
 
 
 def _require_no_claim(path: Path) -> None:
