@@ -25,6 +25,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rich.logging import RichHandler
@@ -32,6 +33,7 @@ from rich.logging import RichHandler
 from fluoro.config import Config, load_config, volume_config
 from fluoro.dds.installed import require_cyclonedds
 from fluoro.errors import FluoroError, InputError
+from fluoro.io.standard_streams import guard_standard_streams, silence_output
 from fluoro.io.terminal import make_reporter, terminal
 from fluoro.paths import output_dir
 from fluoro.presets import PRESET_SOURCE, carm_presets
@@ -45,7 +47,7 @@ EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
 EXIT_NOT_CONVERGED = 3
 EXIT_SIGNAL = 128
-"""Plus the signal's number, as shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
+"""Plus the signal's number, as shells have it: 129 for SIGHUP, 130 for Ctrl-C, 143 for SIGTERM."""
 
 GRAPH_THREAD = "graph"
 """Name of the thread in which a session runs its graph."""
@@ -74,14 +76,20 @@ def run(arguments: argparse.Namespace) -> int:
             outcome = run_session(config, arguments.config.stem, reporter, STARTED_NS, split)
     finally:
         reporter.close()
-    for line in summary_lines(outcome.summary):
-        print(line)
-    if outcome.folder:
-        print(f"files in {outcome.folder}")
+    files = [f"files in {outcome.folder}"] if outcome.folder else []
+    _tell(*summary_lines(outcome.summary), *files)
     if outcome.failure:
         print(f"fluoro: {outcome.failure}", file=sys.stderr)
         return EXIT_FAILED
     return EXIT_SIGNAL + outcome.signal_number if outcome.signal_number else 0
+
+
+def _tell(*lines: str) -> None:
+    """Print what files hold; an output without a reader or on a full disk loses it."""
+    try:
+        print(*lines, sep="\n", flush=True)
+    except OSError:
+        silence_output()
 
 
 def _split(arguments: argparse.Namespace) -> SplitOptions | None:
@@ -134,9 +142,7 @@ def register(arguments: argparse.Namespace) -> int:
         outcome = run_register(config, arguments.config.stem, reporter)
     finally:
         reporter.close()
-    for line in result_lines(outcome.facts):
-        print(line)
-    print(f"files in {outcome.folder}")
+    _tell(*result_lines(outcome.facts), f"files in {outcome.folder}")
     if not outcome.facts["converged"]:
         print(f"fluoro: not converged: {outcome.facts['reason']}", file=sys.stderr)
         return EXIT_NOT_CONVERGED
@@ -438,8 +444,8 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("fluoro: interrupted", file=sys.stderr)
         code = EXIT_SIGNAL + signal.SIGINT
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of our output has seen enough
+        silence_output()
         code = EXIT_SIGNAL + signal.SIGPIPE
     except Exception as error:  # noqa: BLE001  (the last stop: every error becomes one line)
         if arguments.debug:
@@ -473,12 +479,22 @@ def _log(*, debug: bool) -> None:
 
 def program() -> None:
     """Run a command and leave with its exit code, at once where a stuck graph was given up."""
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(EXIT_SIGNAL + number))
+    guard_standard_streams()
+    signal.signal(signal.SIGTERM, _leave)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, _leave)
     code = main()
-    if any(thread.name == GRAPH_THREAD for thread in threading.enumerate()):
+    try:
         sys.stdout.flush()
+    except OSError:
+        silence_output()
+    if any(thread.name == GRAPH_THREAD for thread in threading.enumerate()):
         os._exit(code)
     sys.exit(code)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    sys.exit(EXIT_SIGNAL + number)
 
 
 if __name__ == "__main__":

@@ -284,17 +284,14 @@ class _Session:
 
     def run(self) -> Outcome:
         """Stream, close the files, write the record."""
-        error: Exception | None = None
         with self._signals:
             try:
                 self._stream_to_files()
-            except Exception as exception:  # noqa: BLE001  (raised again once the record is written)
-                error = exception
-        if error is not None:
-            self._give_up(error)
-            raise error
-        number = next(iter(self._signals.caught), None)
-        summary = self._write_record(signal.Signals(number).name if number else FRAMES_DONE)
+            except Exception as error:
+                self._give_up(error)
+                raise
+            number = next(iter(self._signals.caught), None)
+            summary = self._write_record(signal.Signals(number).name if number else FRAMES_DONE)
         failure = self._registration.failure() if self._registration and not number else None
         return Outcome(summary=summary, folder=self._folder, signal_number=number, failure=failure)
 

@@ -10,7 +10,7 @@ from holoscan.core import Application
 
 __all__ = ["StopSignals", "run_app"]
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_app(app: Application, failure: list[BaseException]) -> None:
@@ -22,7 +22,10 @@ def run_app(app: Application, failure: list[BaseException]) -> None:
 
 
 class StopSignals:
-    """SIGINT and SIGTERM stop the stream; a second one ends the program at once.
+    """SIGINT, SIGTERM and SIGHUP stop the stream; a second one ends the program at once.
+
+    SIGHUP says that the terminal is closed. It is left alone where it was ignored before (nohup),
+    and a second one is no news: both the shell and the kernel send it.
 
     Holoscan takes both for itself when the graph starts: it would interrupt the graph amid its
     frames, and leave the program without closing files if that took it long. So `hold` takes
@@ -37,7 +40,10 @@ class StopSignals:
         self.caught: list[int] = []
 
     def __enter__(self) -> StopSignals:
-        self._before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+        before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+        if before[signal.SIGHUP] == signal.SIG_IGN:
+            del before[signal.SIGHUP]
+        self._before = before
         self.hold()
         return self
 
@@ -47,11 +53,11 @@ class StopSignals:
 
     def hold(self) -> None:
         """Be the one that is told of the signals."""
-        for number in STOP_SIGNALS:
+        for number in self._before:
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self.caught:
+        if self.caught and number != signal.SIGHUP:
             raise KeyboardInterrupt
         self.caught.append(number)
         self._stop.set()

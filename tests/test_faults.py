@@ -39,7 +39,12 @@ ITEMS: dict[str, tuple[str, ...]] = {
     # 8. Lockstep hangs for ever.
     "lockstep": (),
     # 9. Terminal and log are not the product.
-    "terminal": (),
+    "terminal": (
+        "test_standard_streams.py::test_a_run_with_closed_descriptors_keeps_its_files_clean",
+        "test_standard_streams.py::test_a_run_whose_log_or_output_nobody_takes_is_complete",
+        "test_standard_streams.py::test_closing_the_terminal_ends_the_run_with_its_record",
+        "test_standard_streams.py::test_a_second_hangup_does_not_cost_the_record",
+    ),
     # 10. What a kill or a full disk leaves.
     "kill and full disk": (),
     # 11. Time of a picture, of films and of rates.
