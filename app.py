@@ -178,10 +178,11 @@ def _is_there(ct: Path) -> bool:
 
 def schema(arguments: argparse.Namespace) -> int:
     """Print the JSON Schema of the YAML."""
+    from fluoro.config.schema_rules import json_schema
     from fluoro.registration.config import RegisterConfig
 
     model = {"stream": Config, "registration": RegisterConfig}[arguments.of]
-    print(json.dumps(model.model_json_schema(), indent=2))
+    print(json.dumps(json_schema(model), indent=2))
     return 0
 
 

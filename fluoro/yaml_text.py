@@ -1,4 +1,4 @@
-"""YAML as people write it: 1e-3 is a number, and a key given twice is an error."""
+"""YAML 1.2 as people write it: 1e-3 is a number, 010 is ten, and a key given twice is an error."""
 
 from __future__ import annotations
 
@@ -13,13 +13,25 @@ from fluoro.errors import InputError
 __all__ = ["parse_yaml", "read_mapping"]
 
 MERGE_TAG = "tag:yaml.org,2002:merge"
-FLOAT_TAG = "tag:yaml.org,2002:float"
-EXPONENT_WITHOUT_POINT = re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$")
-"""What YAML 1.1 takes for text, and everybody else for a number."""
+SCALARS = {
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "int": (r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    "float": (
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+    "merge": (r"<<", ["<"]),
+}
+"""Plain scalars that are not text, and how they begin: the core schema of YAML 1.2.2 (10.3.2), and
+YAML 1.1's merge key. PyYAML's own table is that of YAML 1.1, where 030 is 24, 1:30 is 90 and `on`
+is true."""
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with the two habits above."""
+    """PyYAML's safe loader with the scalars of YAML 1.2, and an error for a key given twice."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: list[Any] = []
@@ -34,8 +46,16 @@ class _Loader(yaml.SafeLoader):
             seen.append(key)
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        text = self.construct_scalar(node)
+        return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
 
-_Loader.add_implicit_resolver(FLOAT_TAG, EXPONENT_WITHOUT_POINT, list("-+0123456789"))
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+for _name, (_pattern, _first) in SCALARS.items():
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_name}", re.compile(f"^(?:{_pattern})$"), _first
+    )
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

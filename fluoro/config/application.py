@@ -18,6 +18,7 @@ from fluoro.config.outputs import (
 from fluoro.config.poses import DdsPoses, IgtlPoses, PoseSourceConfig
 from fluoro.config.registration import OptimiserConfig, RegistrationConfig
 from fluoro.config.renderer import RendererConfig
+from fluoro.config.schema_rules import GIVEN, at, const, never, rules, when
 from fluoro.config.section import FilePath, Section
 from fluoro.config.volume import LinearMap, VolumeConfig
 from fluoro.mistakes import KeyValueError
@@ -52,8 +53,52 @@ class RunConfig(Section):
     )
 
 
+_SERVO = at("pose_source.kind", const("servo"))
+_NOT_FUSED = ("image_chain.xray", "image_chain.scatter", "volume.motion", "volume.contrast")
+_REGISTRATION = at("registration.enabled", const(True))
+
+
 class Config(Section):
     """A whole application."""
+
+    model_config = rules(
+        never(at("pose_source.kind", const("console")), at("console.enabled", const(False))),
+        never(at("volume.motion"), at("renderer.projector", {"not": const("march")})),
+        never(at("renderer.texture", const(True)), at("volume.motion")),
+        never(at("renderer.texture", const(True)), at("image_chain.xray")),
+        *(never(at("renderer.fused", const(True)), at(key)) for key in _NOT_FUSED),
+        never(at("image_chain.pulse_rate_hz"), at("pose_source.kind", const("dds", "servo"))),
+        never(at("image_chain.pulse_rate_hz"), at("optimiser")),
+        when(at("volume.materials"), then=at("image_chain.xray")),
+        never(at("image_chain.xray"), at("renderer.projector", const("siddon", "slab"))),
+        *(
+            never(
+                at("image_chain.xray"),
+                at("volume.hu_to_mu.kind", const("linear")),
+                at(f"volume.hu_to_mu.{key}", {"not": const(value)}),
+            )
+            for key, value in (("hu_min", -1000), ("mu_min_per_mm", 0))
+        ),
+        never(at("dds.bag", const(True)), at("recorder.enabled", const(False))),
+        when(_SERVO, then=_REGISTRATION),
+        never(_REGISTRATION, at("optimiser")),
+        when({"anyOf": [_SERVO, at("optimiser")]}, then=at("run.frames")),
+        *(
+            never({"anyOf": [_REGISTRATION, at("optimiser")]}, at(f"image_chain.{key}", schema))
+            for key, schema in (
+                ("brightness", GIVEN),
+                ("dsa", GIVEN),
+                ("lut", GIVEN),
+                ("image_intensifier.pin_cushion", {"not": const(0)}),
+            )
+        ),
+        when(at("pose_source.kind", const("igtl")), then=at("igtl.enabled", const(True))),
+        when(
+            at("pose_source.kind", const("dds")),
+            at("pose_source.trigger", const("lockstep")),
+            then=at("dds.frames"),
+        ),
+    )
 
     volume: VolumeConfig
     carm: CarmConfig = CarmConfig()

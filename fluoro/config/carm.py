@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from fluoro.config.schema_rules import at, const, never, rules
 from fluoro.config.section import FilePath, Length, PixelRange, Range, Reach, Section, Tilt, Vector
 from fluoro.errors import InputError
 from fluoro.mistakes import KeyValueError
-from fluoro.presets import carm_preset
+from fluoro.presets import carm_preset, carm_presets
 
 __all__ = [
     "CarmConfig",
@@ -46,8 +47,14 @@ class CarmConfig(Section):
     described unbinned and whole; columns and rows then cut it, and binning joins pixels.
     """
 
+    model_config = rules(
+        never(at("principal_point_px"), at("detector_offset_mm", {"not": const([0, 0])})),
+    )
+
     preset: str | None = Field(
-        None, description="A C-arm's name as `app.py presets` lists them; unverified lengths."
+        None,
+        description="A C-arm's name as `app.py presets` lists them; unverified lengths.",
+        json_schema_extra={"enum": [None, *carm_presets()]},
     )
     source_to_detector_mm: Length = Field(1020.0, description="Focal spot to detector [mm].")
     source_to_isocenter_mm: Length = Field(510.0, description="Focal spot to isocentre [mm].")

@@ -21,6 +21,7 @@ from fluoro.config.display import (
     ShutterConfig,
     WindowConfig,
 )
+from fluoro.config.schema_rules import NULL, absent_or, at, const, never, rules, when
 from fluoro.config.section import Finite, NonNegative, Positive, Section, Sigma
 from fluoro.config.xray import BrightnessConfig, XrayConfig
 from fluoro.mistakes import KeyValueError
@@ -30,8 +31,48 @@ __all__ = [
 ]
 
 
+_NEED_SIGNAL = (
+    *(absent_or(key, const(True)) for key in ("poisson", "log")),
+    *(
+        at(key, {"exclusiveMinimum": 0})
+        for key in (
+            *("blur_sigma_mm", "electronic_noise_photons", "focal_spot_mm", "pixel_gain_spread"),
+            "dead_pixel_fraction",
+        )
+    ),
+    at("gain", {"not": const(1)}),
+    at("bias", {"not": const(0)}),
+    at("inverse_square", const(True)),
+    *(
+        at(key)
+        for key in (
+            *("brightness", "xray", "heel_anode_side", "collimator", "wedge", "bow_tie", "mtf"),
+            *("veiling_glare", "scatter", "image_intensifier", "lag", "digitiser"),
+        )
+    ),
+)
+"""Stages that need a signal, in the words of the schema."""
+
+
 class ImageChainConfig(Section):
     """From line integrals to the picture: counts, noise, blur, log, window, polarity."""
+
+    model_config = rules(
+        when(
+            at("brightness.tube_steps", {"minItems": 1}),
+            then={
+                "allOf": [
+                    at("xray"),
+                    absent_or("xray.spectrum", NULL),
+                    absent_or("xray.spectrum_csv", NULL),
+                ]
+            },
+        ),
+        never(at("dsa"), absent_or("beer_lambert", const(True)), at("log", const(False))),
+        when(at("shutter"), then=at("collimator")),
+        never(at("xray.tube_current_ma"), at("xray.pulse_width_ms"), at("dose_ngy", {})),
+        *(never(at("beer_lambert", const(False)), stage) for stage in _NEED_SIGNAL),
+    )
 
     dose_ngy: Positive = Field(
         20.0, description="Air kerma per frame at the detector behind 20 cm of water [nGy]."

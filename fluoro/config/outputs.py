@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict, model_validator
 
+from fluoro.config.schema_rules import absent_or, at, const, never, rules
 from fluoro.config.section import Section, Topic
 from fluoro.mistakes import KeyValueError
 
@@ -53,6 +54,13 @@ class HolovizConfig(Section):
 
 class DdsFramesConfig(Section):
     """Frames out over DDS."""
+
+    model_config = rules(
+        never(absent_or("protocol", const("ros2")), at("topic")),
+        never(at("protocol", const("holohub", "i4h")), at("prefix")),
+        never(at("protocol", const("holohub", "i4h")), at("encoding")),
+        never(at("protocol", const("holohub", "i4h")), at("jpeg_quality")),
+    )
 
     protocol: Literal["ros2", "holohub", "i4h"] = Field(
         "ros2", description="ROS 2's Image and what belongs to it, HoloHub's VideoFrame, or i4h's."

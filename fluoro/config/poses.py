@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict, model_validator
 
+from fluoro.config.schema_rules import absent_or, at, const, never, rules
 from fluoro.config.section import (
     Angle,
     Duration,
@@ -110,6 +111,10 @@ class ConsolePoses(PoseConfig):
 class BagPoses(Section):
     """Poses of a ROS 2 bag by their stamps, interpolated between them; or its pictures too."""
 
+    model_config = rules(
+        never(at("pictures"), at("repeat", const(True))),
+    )
+
     kind: Literal["bag"]
     path: FilePath = Field(description="The bag, a folder, relative to the YAML file.")
     topic: Topic = Field("/fluoro/carm_pose", description="Topic of PoseStamped.")
@@ -129,6 +134,10 @@ class BagPoses(Section):
 
 class JointConfig(Section):
     """One joint of the chain that carries the C-arm, base first."""
+
+    model_config = rules(
+        never(at("axis", const([0, 0, 0]))),
+    )
 
     name: str = Field(description="As the message names it.")
     kind: Literal["revolute", "prismatic"] = Field(description="Turns [rad] or slides [m].")
@@ -156,6 +165,10 @@ CARM_JOINTS = (
 
 class ReceivedPoses(Section):
     """Poses that somebody sends; the newest counts."""
+
+    model_config = rules(
+        never(absent_or("trigger", const("pose", "lockstep")), at("interpolation_delay_ms")),
+    )
 
     trigger: Literal["pose", "clock", "lockstep"] = Field(
         "pose",
@@ -194,6 +207,13 @@ class ReceivedPoses(Section):
 class DdsPoses(ReceivedPoses):
     """Poses from a robot, a simulation or a ROS 2 node over DDS; the newest counts."""
 
+    model_config = rules(
+        *ReceivedPoses.model_config["json_schema_extra"]["allOf"],
+        never(absent_or("message", {"not": const("i4h")}), at("position_unit", {})),
+        never(absent_or("message", {"not": const("i4h")}), at("orientation", {})),
+        never(absent_or("message", {"not": const("joint_state")}), at("joints", {})),
+    )
+
     kind: Literal["dds"]
     message: Literal["pose_stamped", "joint_state", "i4h"] = Field(
         "pose_stamped",
@@ -224,6 +244,11 @@ class DdsPoses(ReceivedPoses):
 
 class IgtlPoses(ReceivedPoses):
     """Poses by OpenIGTLink: TRANSFORM messages of a client, mm and RAS; needs `igtl`."""
+
+    model_config = rules(
+        *ReceivedPoses.model_config["json_schema_extra"]["allOf"],
+        never(at("trigger", const("lockstep"))),
+    )
 
     kind: Literal["igtl"]
     device: Annotated[str, Field(min_length=1, max_length=20)] = Field(

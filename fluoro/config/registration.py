@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from fluoro.config.poses import PoseConfig
+from fluoro.config.schema_rules import at, never, rules
 from fluoro.config.section import Section
 from fluoro.mistakes import KeyValueError
 
@@ -19,6 +20,11 @@ __all__ = [
 
 class StartConfig(Section):
     """Where a pose search starts: at a given pose, or displaced from the truth at random."""
+
+    model_config = rules(
+        never(at("pose"), at("seed", {})),
+        never(at("pose"), at("mtre_mm", {})),
+    )
 
     pose: PoseConfig | None = Field(None, description="Start here; null: by seed and mtre_mm.")
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from fluoro.config.schema_rules import at, const, never, rules
 from fluoro.config.section import Section
 from fluoro.mistakes import KeyValueError
 
@@ -16,6 +17,12 @@ __all__ = [
 
 class RendererConfig(Section):
     """Line integrals from the volume, on one device."""
+
+    model_config = rules(
+        never(at("projector", const("joseph", "slab", "siddon")), at("step_mm")),
+        never(at("projector", const("joseph", "slab", "siddon")), at("texture", const(True))),
+        never(at("projector", const("slab")), at("fused", const(True))),
+    )
 
     projector: Literal["march", "joseph", "slab", "siddon"] = Field(
         "march",

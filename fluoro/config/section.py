@@ -131,7 +131,11 @@ def _known_material(name: str) -> str:
     return name
 
 
-MaterialName = Annotated[str, AfterValidator(_known_material)]
+MaterialName = Annotated[
+    str,
+    AfterValidator(_known_material),
+    Field(json_schema_extra=lambda schema: schema.update(enum=list(material_names()))),
+]
 FilePath = Annotated[Path, Strict(False), AfterValidator(_usable_path)]
 
 

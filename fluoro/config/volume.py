@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, Strict, model_validator
 
+from fluoro.config.schema_rules import at, const, never, one_of, rules
 from fluoro.config.section import (
     Attenuation,
     Corner,
@@ -102,7 +103,9 @@ class ArrayConfig(Section):
         description="Distance between voxel centres along x, y and z [mm]."
     )
     origin_xyz_mm: Vector = Field(description="Centre of voxel (0, 0, 0), patient LPS [mm].")
-    direction: Annotated[tuple[Finite, ...], Strict(False), list_of(9)] = Field(
+    direction: Annotated[
+        tuple[Finite, ...], Strict(False), list_of(9), Field(min_length=9, max_length=9)
+    ] = Field(
         description="9 numbers: rows of the matrix whose columns are the directions of the x, y "
         "and z index in patient LPS; [1, 0, 0, 0, 1, 0, 0, 0, 1] for x to the left, y to the "
         "back, z to the head."
@@ -244,6 +247,17 @@ class MaterialsConfig(Section):
 
 class VolumeConfig(Section):
     """What is in the beam: a phantom made in code, or a CT from a file."""
+
+    model_config = rules(
+        one_of("phantom", "path"),
+        never(at("phantom"), at("series")),
+        never(at("phantom"), at("select", {"minProperties": 1})),
+        never(at("phantom"), at("gaps", const("interpolate"))),
+        never(at("phantom"), at("nifti_transform")),
+        never(at("phantom"), at("array")),
+        never(at("path"), at("motion")),
+        never(at("path"), at("contrast")),
+    )
 
     phantom: Literal["thorax"] | None = Field(None, description="Phantom to make.")
     path: FilePath | None = Field(

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, Strict, model_validator
 
 from fluoro.config.display import Shares
+from fluoro.config.schema_rules import at, const, never, rules, when
 from fluoro.config.section import FilePath, Positive, Section, require_order
 from fluoro.mistakes import KeyValueError
 
@@ -91,6 +92,17 @@ class DetectorResponseConfig(Section):
 
 class XrayConfig(Section):
     """The tube, its filters and the detector's response: a beam of many energies."""
+
+    model_config = rules(
+        never(at("spectrum"), at("spectrum_csv")),
+        *(
+            never(at(own), at(key, {"not": const(default)}))
+            for own in ("spectrum", "spectrum_csv")
+            for key, default in (("tube_voltage_kv", 80), ("aluminium_mm", 3), ("copper_mm", 0))
+        ),
+        when(at("tube_current_ma"), then=at("pulse_width_ms")),
+        when(at("pulse_width_ms"), then=at("tube_current_ma")),
+    )
 
     tube_voltage_kv: Annotated[int, Field(ge=40, le=150)] = Field(
         80, description="Tube voltage [kV]; tungsten, 12 degrees."

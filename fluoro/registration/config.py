@@ -21,6 +21,7 @@ from fluoro.config import (
     absolute_path,
     load_sections,
 )
+from fluoro.config.schema_rules import NULL, absent_or, at, const, never, rules, when
 from fluoro.errors import InputError
 from fluoro.mistakes import KeyValueError
 from fluoro.registration.prepare import Preparation
@@ -89,6 +90,17 @@ class TargetConfig(Section):
     )
     smoothing_px: Annotated[float, Field(ge=0, le=50)] = Field(
         0.0, description="Gaussian sigma [pixels]; 0: none."
+    )
+
+    model_config = rules(
+        when(absent_or("path", NULL), then=at("pose")),
+        never(absent_or("path", NULL), at("polarity")),
+        never(at("kind", const("log", "display")), at("crop", const("auto"))),
+        never(absent_or("kind", const("display")), at("i0")),
+        never(absent_or("kind", const("display")), at("saturation")),
+        never(at("kind", const("log")), at("i0")),
+        never(at("kind", const("log")), at("saturation")),
+        never(at("kind", const("raw", "log")), at("polarity")),
     )
 
     @model_validator(mode="after")
@@ -219,6 +231,9 @@ class RegisterRunConfig(Section):
     )
 
 
+_RENDERED = absent_or("target.path", NULL)
+
+
 class RegisterConfig(Section):
     """A whole registration."""
 
@@ -230,6 +245,22 @@ class RegisterConfig(Section):
     registration: MethodConfig = MethodConfig()
     renderer: RendererConfig = RendererConfig()
     run: RegisterRunConfig = RegisterRunConfig()
+
+    model_config = rules(
+        never(at("image_chain.xray")),
+        *(never(at(f"volume.{key}")) for key in ("motion", "contrast", "materials")),
+        *(never(at(f"image_chain.{key}")) for key in ("dsa", "pulse_rate_hz")),
+        never(at("image_chain.image_intensifier.pin_cushion", {"not": const(0)})),
+        never(
+            _RENDERED, at("target.kind", const("raw")), at("image_chain.beer_lambert", const(False))
+        ),
+        when(at("target.path"), absent_or("target.pose", NULL), then=at("start.pose")),
+        never(at("target.path"), at("image_chain", {"minProperties": 1})),
+        *(
+            never(at("target.path"), at(f"renderer.{key}", {}))
+            for key in ("projector", "step_mm", "texture")
+        ),
+    )
 
     @model_validator(mode="after")
     def _keys_have_effect(self) -> RegisterConfig:
