@@ -30,12 +30,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rich.logging import RichHandler
 
+from fluoro import __version__
 from fluoro.config import Config, load_config, volume_config
 from fluoro.dds.installed import require_cyclonedds
 from fluoro.errors import FluoroError, InputError
 from fluoro.io.standard_streams import guard_standard_streams, silence_output
 from fluoro.io.terminal import make_reporter, terminal
-from fluoro.paths import output_dir
+from fluoro.paths import config_path, output_dir
 from fluoro.presets import PRESET_SOURCE, carm_presets
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ EXIT_FAILED = 1
 EXIT_NOT_CONVERGED = 3
 EXIT_SIGNAL = 128
 """Plus the signal's number, as shells have it: 129 for SIGHUP, 130 for Ctrl-C, 143 for SIGTERM."""
+
+CONFIG_HELP = "a YAML file, or the name of one that comes with fluoro, such as sweep"
 
 GRAPH_THREAD = "graph"
 """Name of the thread in which a session runs its graph."""
@@ -64,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     from operators.session import run_session
 
     split = _split(arguments)
-    config = load_config(arguments.config, _overrides(arguments))
+    config_file = config_path(arguments.config)
+    config = load_config(config_file, _overrides(arguments))
     reporter = make_reporter(config.run.frames)
     try:
         if split and split.fragment == "display":
@@ -73,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 
             outcome = run_display(config, split, reporter, STARTED_NS)
         else:
-            outcome = run_session(config, arguments.config.stem, reporter, STARTED_NS, split)
+            outcome = run_session(config, config_file.stem, reporter, STARTED_NS, split)
     finally:
         reporter.close()
     files = [f"files in {outcome.folder}"] if outcome.folder else []
@@ -136,10 +140,11 @@ def register(arguments: argparse.Namespace) -> int:
     from fluoro.registration.report import result_lines
     from fluoro.registration.session import run_register
 
-    config = load_register_config(arguments.config, arguments.set)
+    config_file = config_path(arguments.config)
+    config = load_register_config(config_file, arguments.set)
     reporter = make_reporter()
     try:
-        outcome = run_register(config, arguments.config.stem, reporter)
+        outcome = run_register(config, config_file.stem, reporter)
     finally:
         reporter.close()
     _tell(*result_lines(outcome.facts), f"files in {outcome.folder}")
@@ -154,8 +159,9 @@ def validate(arguments: argparse.Namespace) -> int:
     from fluoro.registration.config import is_register_file, load_register_config
 
     mistakes = []
-    for path in arguments.config:
+    for given in arguments.config:
         try:
+            path = config_path(given)
             load = load_register_config if is_register_file(path) else load_config
             ct = load(path, arguments.set).volume.path
             missing = ct is not None and not _is_there(ct)
@@ -308,7 +314,11 @@ def _one_value_each(words: list[str]) -> list[str]:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = Parser(prog="app.py", description="Live fluoroscopy from a CT.")
+    installed = Path(__file__).parent.name == "application"  # in the package of a wheel
+    top = Parser(
+        prog="fluoro" if installed else "app.py", description="Live fluoroscopy from a CT."
+    )
+    top.add_argument("--version", action="version", version=f"fluoro {__version__}")
     top.add_argument("--debug", action="store_true", help="full log and stack traces")
     top.set_defaults(function=lambda _arguments: _help(top))
     commands = top.add_subparsers(metavar="COMMAND")
@@ -328,7 +338,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("config", type=Path, metavar="CONFIG")
+    command.add_argument("config", type=Path, metavar="CONFIG", help=CONFIG_HELP)
     command.add_argument(
         "--ct", type=Path, metavar="PATH", help="a CT instead of volume's, as it is"
     )
@@ -340,12 +350,12 @@ def _run_options(command: argparse.ArgumentParser) -> None:
 
 
 def _register_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("config", type=Path, metavar="CONFIG")
+    command.add_argument("config", type=Path, metavar="CONFIG", help=CONFIG_HELP)
     _add_set(command)
 
 
 def _validate_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("config", type=Path, nargs="+", metavar="CONFIG")
+    command.add_argument("config", type=Path, nargs="+", metavar="CONFIG", help=CONFIG_HELP)
     _add_set(command)
 
 
@@ -461,6 +471,8 @@ def _lines(error: Exception) -> list[str]:
     """The error's own lines; its kind beside it where the message was not made for users."""
     if isinstance(error, FluoroError):
         return str(error).splitlines()
+    if isinstance(error, ModuleNotFoundError):
+        return [f"needs the package {error.name}: pip install 'fluoro[app]' (--debug tells more)"]
     text = " ".join(str(error).split())
     return [f"{type(error).__name__}: {text} (--debug tells more)"]
 

@@ -1,4 +1,4 @@
-"""Where fluoro keeps things on this machine, and where it finds its own shaders."""
+"""Where fluoro keeps things on this machine, and where it finds its own files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 import sys
 from pathlib import Path
 
-from fluoro.errors import DeviceError
+from fluoro.errors import DeviceError, InputError
 
-__all__ = ["cache_dir", "output_dir", "shader_dir"]
+__all__ = ["application_dir", "cache_dir", "config_path", "output_dir", "shader_dir"]
 
 
 def cache_dir() -> Path:
@@ -39,3 +39,37 @@ def shader_dir() -> Path:
         if (folder / "drr.slang").is_file():
             return folder
     raise DeviceError(f"the Slang sources are missing: looked in {package} and {package.parent}")
+
+
+def application_dir() -> Path:
+    """Return the folder of app.py, operators/ and configs/: in the wheel, or the checkout's root.
+
+    Raises:
+        DeviceError: They are in neither place.
+    """
+    package = Path(__file__).parent
+    for folder in (package / "application", package.parent):
+        if (folder / "app.py").is_file():
+            return folder
+    raise DeviceError(
+        f"app.py is missing: looked in {package / 'application'} and {package.parent}"
+    )
+
+
+def config_path(given: Path) -> Path:
+    """Return the YAML file that a user names: a path, or the name of one that comes with fluoro.
+
+    Args:
+        given: A path, or a name such as `sweep`.
+
+    Raises:
+        InputError: A name without a folder and a suffix that is neither a file nor shipped.
+    """
+    if given.exists() or given.suffix or len(given.parts) != 1:
+        return given
+    shipped = sorted((application_dir() / "configs").glob("*.yaml"))
+    for path in shipped:
+        if path.stem == str(given):
+            return path
+    names = ", ".join(path.stem for path in shipped)
+    raise InputError(f"{given}: must be a YAML file or one of {names}")

@@ -18,6 +18,7 @@ import yaml
 from PIL import Image
 
 import app
+import fluoro
 from tests.session_support import (
     ROOT,
     Program,
@@ -66,6 +67,36 @@ def complaint(capsys, *arguments, code=2):
 
 
 # -- commands ----------------------------------------------------------------------------------
+
+
+def test_shipped_configuration_is_known_by_its_name(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_main(capsys, "validate", "sweep") == (0, f"{SWEEP}: valid\n", "")
+
+
+def test_name_of_no_configuration_is_refused_with_those_there_are(capsys):
+    line = complaint(capsys, "run", "swep")
+    assert line.startswith("swep: must be a YAML file or one of cardiac, ")
+    assert ", sweep, " in line
+
+
+def test_file_counts_more_than_a_shipped_configuration_of_that_name(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweep").write_text("volume: 1\n")
+    assert complaint(capsys, "validate", "sweep").startswith("sweep: volume: ")
+
+
+def test_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as caught:
+        app.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"fluoro {fluoro.__version__}\n"
+
+
+def test_missing_package_is_named_with_the_way_to_get_it(capsys, monkeypatch, yaml_file):
+    monkeypatch.setitem(sys.modules, "operators.session", None)
+    line = complaint(capsys, "run", yaml_file(), code=1)
+    assert line.startswith("needs the package operators.session: pip install 'fluoro[app]'")
 
 
 def test_without_a_command_the_help_is_shown(capsys):

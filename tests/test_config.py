@@ -15,10 +15,12 @@ from pydantic import Field, Strict, ValidationError
 
 from fluoro import config as schema
 from fluoro.config import Config, load_config
+from fluoro.config.schema_rules import json_schema
 from fluoro.config.section import Section
 from fluoro.errors import InputError
 from fluoro.mistakes import mistakes
 from fluoro.registration.config import is_register_file
+from fluoro.yaml_text import parse_yaml
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 STREAMS = [path for path in sorted(CONFIGS.glob("*.yaml")) if not is_register_file(path)]
@@ -329,6 +331,41 @@ def test_exponents_are_numbers(tmp_path, text):
     assert config.renderer.step_mm == 0.001
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("030", 30), ("-045", -45), ("010", 10), ("0400", 400), ("0o20", 16), ("0x1E", 30)),
+        *(("1:30", "1:30"), ("2_56", "2_56"), ("0b11", "0b11"), ("yes", "yes"), ("on", "on")),
+        *(("2026-01-01", "2026-01-01"), ("true", True), ("~", None), ("1e-3", 0.001), (".5", 0.5)),
+    ],
+)
+def test_plain_scalars_mean_what_yaml_1_2_says(text, value):
+    parsed = parse_yaml(text, "text")
+    assert (parsed, type(parsed)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ("run.fps=1:30", "run.fps: must be a number, got '1:30'"),
+        (
+            "carm.detector_width_px=2_56",
+            "carm.detector_width_px: must be a whole number, got '2_56'",
+        ),
+        ("image_chain.poisson=yes", "image_chain.poisson: must be true or false, got 'yes'"),
+    ],
+)
+def test_scalars_of_yaml_1_1_are_refused_by_their_key(tmp_path, setting, line):
+    with pytest.raises(InputError) as caught:
+        load_config(written(tmp_path, MINIMAL), [setting])
+    assert str(caught.value) == f"command line: {line}"
+
+
+def test_numbers_with_a_leading_zero_are_decimal(tmp_path):
+    config = load_config(written(tmp_path, MINIMAL), ["run.fps=030", "image_chain.dose_ngy=020"])
+    assert (config.run.fps, config.image_chain.dose_ngy) == (30, 20)
+
+
 def test_anchors_and_merge_keys_work(tmp_path):
     text = "volume: {phantom: thorax}\npose_source: {<<: &a {kind: orbit}, kind: static}\n"
     assert load_config(written(tmp_path, text)).pose_source.kind == "static"
@@ -452,10 +489,11 @@ def refused(path):
 
 # -- the schema --------------------------------------------------------------------------------
 
-SCHEMA = jsonschema.Draft202012Validator(Config.model_json_schema())
+SCHEMA = jsonschema.Draft202012Validator(json_schema(Config))
 
 
 def test_schema_is_one():
+    assert SCHEMA.schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     jsonschema.Draft202012Validator.check_schema(SCHEMA.schema)
 
 

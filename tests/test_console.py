@@ -15,7 +15,9 @@ from PIL import Image
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from fluoro.config import ConsoleConfig
 from fluoro.console import server
+from fluoro.console.pages import listen, url_of
 from fluoro.console.scene import body_message, carm_message
 from fluoro.console.status import StreamStatus, slowdown_reason
 from fluoro.errors import InputError, OutputError
@@ -243,6 +245,27 @@ def test_a_port_in_use_is_one_line_that_names_the_key_and_the_fix(start_console)
         f"console.port must be free, but {port} on 127.0.0.1 is in use; "
         "choose another with --set console.port=PORT (0: any free one)"
     )
+
+
+def test_two_consoles_without_a_port_of_their_own_work_at_once(caplog):
+    first, second = (listen(ConsoleConfig()) for _ in range(2))
+    with first, second:
+        ports = [server.getsockname()[1] for server in (first, second)]
+    assert ports[0] < ports[1]
+    assert f"is in use: the console takes port {ports[1]}" in caplog.text
+
+
+def test_a_port_that_is_given_is_never_replaced_by_another_one():
+    with listen(ConsoleConfig(port=0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OutputError, match=f"console.port must be free, but {port} on 127"):
+            listen(ConsoleConfig(port=port))
+
+
+@pytest.mark.parametrize(("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "127.0.0.1")])
+def test_address_of_the_page_can_be_opened_on_this_machine(host, shown):
+    with listen(ConsoleConfig(host=host, port=0)) as server:
+        assert url_of(server) == f"http://{shown}:{server.getsockname()[1]}/"
 
 
 def test_an_address_of_another_machine_is_refused_by_its_key(start_console):

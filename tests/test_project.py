@@ -284,11 +284,63 @@ def _files(folder: Path) -> set[str]:
     return {str(p.relative_to(folder)) for p in paths if "__pycache__" not in p.parts}
 
 
-def test_wheel_carries_the_package_its_data_and_its_shaders(unpacked_wheel):
+def _in_wheel() -> set[str]:
+    """Files that the wheel's package is to hold: the library, and the application inside it."""
+    found = _files(ROOT / "fluoro") | {"application/app.py"}
+    for folder in ("configs", "operators"):
+        found |= {f"application/{folder}/{name}" for name in _files(ROOT / folder)}
+    return found | {f"shaders/{name}" for name in _files(ROOT / "shaders")}
+
+
+def test_wheel_carries_the_package_its_data_its_shaders_and_the_application(unpacked_wheel):
     packed = _files(unpacked_wheel / "fluoro")
-    expected = _files(ROOT / "fluoro") | {f"shaders/{name}" for name in _files(ROOT / "shaders")}
-    assert packed == expected
+    assert packed == _in_wheel()
     assert {"py.typed", "physics/data/mu_water.csv", "shaders/drr.slang"} <= packed
+
+
+def test_wheel_adds_one_name_to_site_packages(unpacked_wheel):
+    names = {path.name for path in unpacked_wheel.iterdir()}
+    assert names == {"fluoro", f"fluoro-{fluoro.__version__}.dist-info"}
+
+
+def test_description_of_the_package_has_no_relative_links():
+    text = (ROOT / "docs" / "package.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert links
+    assert all(link.startswith("https://") for link in links)
+
+
+def _installed_command(unpacked_wheel: Path, folder: Path, *words: str) -> str:
+    """What the command `fluoro` of an installed wheel prints, away from the checkout."""
+    environment = os.environ | {"PYTHONPATH": str(unpacked_wheel), "PYTHONSAFEPATH": "1"}
+    command = [sys.executable, "-m", "fluoro", *words]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_installed_command_runs_a_shipped_configuration_without_a_checkout(
+    unpacked_wheel, tmp_path
+):
+    small = ("volume.spacing_mm=8", "carm.detector_width_px=32", "carm.detector_height_px=32")
+    out = _installed_command(
+        *(unpacked_wheel, tmp_path, "run", "sweep", "--frames", "3", "--set", *small),
+        *("renderer.device=cpu", "console.enabled=false", "recorder.scene_movie=false"),
+    )
+    assert "files in output/sweep-" in out
+    assert len(list(tmp_path.glob("output/sweep-*/run.json"))) == 1
+
+
+def test_installed_command_calls_itself_by_its_name(unpacked_wheel, tmp_path):
+    assert _installed_command(unpacked_wheel, tmp_path, "--help").startswith("usage: fluoro ")
+
+
+def test_installed_command_says_its_version(unpacked_wheel, tmp_path):
+    assert _installed_command(unpacked_wheel, tmp_path, "--version") == (
+        f"fluoro {fluoro.__version__}\n"
+    )
 
 
 def test_installed_package_finds_its_own_shaders_from_another_folder(unpacked_wheel, tmp_path):

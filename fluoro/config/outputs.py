@@ -26,7 +26,9 @@ class ConsoleConfig(Section):
     enabled: bool = Field(True, description="Serve it.")
     host: str = Field("127.0.0.1", description="Address to bind; 127.0.0.1: this machine only.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
-        8080, description="TCP port; 0: any free one."
+        8080,
+        description="TCP port; 0: any free one. Without this key: 8080 or, where that is in use, "
+        "the next free one.",
     )
     jpeg_quality: Annotated[int, Field(ge=30, le=100)] = Field(90, description="Of the live image.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -17,35 +18,60 @@ from fluoro.errors import OutputError
 
 __all__ = ["Pages", "listen", "url_of"]
 
+log = logging.getLogger(__name__)
+
 WEB = Path(__file__).parent / "web"
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
 }
+DEFAULT_PORTS = 20
+"""Ports that are tried, from the default one on, where the configuration names none."""
 POLICY = "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'"
 """Content security policy: the page may ask nobody but this server."""
 
 
 def listen(config: ConsoleConfig) -> socket.socket:
-    """A listening TCP socket at the configured address.
+    """Return a listening TCP socket at the configured address.
+
+    Where the configuration names no port and the default one is in use, the next free one is taken
+    and logged.
 
     Raises:
         OutputError: The port is in use or not allowed, or the address is not this machine's.
     """
-    try:
-        infos = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise OutputError(_host_refused(config, error)) from None
+    named = "port" in config.model_fields_set
+    for port in (config.port,) if named else range(config.port, config.port + DEFAULT_PORTS):
+        try:
+            server = _listen_at(config.host, port)
+        except OSError as error:
+            refused = error
+            if error.errno == errno.EADDRINUSE:
+                continue
+            break
+        if port != config.port:
+            log.warning("port %d is in use: the console takes port %d", config.port, port)
+        return server
+    raise OutputError(_refused(config, refused)) from None
+
+
+def _listen_at(host: str, port: int) -> socket.socket:
+    """Return a listening socket.
+
+    Raises:
+        OSError: It cannot be had; a name that does not resolve has no error number of its own.
+    """
+    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     family, kind, protocol, _, address = infos[0]
     server = socket.socket(family, kind, protocol)
     try:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind(address)
         server.listen()
-    except OSError as error:
+    except OSError:
         server.close()
-        raise OutputError(_refused(config, error)) from None
+        raise
     return server
 
 
@@ -66,10 +92,14 @@ def _host_refused(config: ConsoleConfig, error: OSError) -> str:
 
 
 def url_of(server: socket.socket) -> str:
-    """Where a browser finds the page; an address bound to all is named by this machine's name."""
+    """Return the address of the page for a browser on this machine.
+
+    A server that is bound to all addresses is named by the loopback address: that one also leads
+    from a container's host to a port that the container publishes.
+    """
     host, port = server.getsockname()[:2]
     if ip_address(host).is_unspecified:
-        host = socket.gethostname()
+        host = "::1" if ":" in host else "127.0.0.1"
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 

@@ -16,6 +16,7 @@ parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=(run test docker)
 roots=${FLUORO_ROOTS:-/var/tmp/fluoro-roots}
 project=$PWD
+revision=$(git rev-parse --short HEAD)
 
 fail() { echo "minimal_root.sh: $1" >&2; exit 2; }
 
@@ -52,7 +53,7 @@ make_root() {
 clone_into() {
     mkdir -p "$(dirname "$1")"
     git clone --quiet "file://$project" "$1"
-    git -C "$project" rev-parse HEAD >"$1/.revision"
+    git -C "$1" checkout --quiet --detach "$revision"
 }
 
 enter() {
@@ -81,7 +82,7 @@ as_user() {
 # The line of the README that a user of Debian types first.
 prerequisites() { sed -n 's/^    sudo \(apt install .*\)$/\1/p' README.md | head -n 1; }
 
-step() { echo; echo "== $suite, $(date -u '+%Y-%m-%d %H:%M UTC'), $(git rev-parse --short HEAD): $*"; }
+step() { echo; echo "== $suite, $(date -u '+%Y-%m-%d %H:%M UTC'), $revision: $*"; }
 
 user_commands() {
     local root=$roots/$suite install part
