@@ -1,19 +1,28 @@
-# make run      the main job: a thorax phantom under a sweeping C-arm (configs/sweep.yaml)
-# make live     the console stays open at a printed address (configs/live.yaml)
-# make hil      20 s of a robot that moves the C-arm over DDS, in a process of its own; then the table
-#               of latencies, a minute and a half in all (longer and steadier: ARGS="--seconds 8 --repeat 3")
-# make hil-servo  a robot in a process of its own finds a view by its pictures, over DDS
-# make soak     robot and simulator for two minutes with their memory watched
-# make test     the tests, at most 8 minutes       make test-all   all of them
-# make lint     ruff, mypy, import-linter, codespell, hadolint
-# make bench    fluoro's speed against its peers, at most 15 minutes (ARGS="--minutes N": in N); the CT and
-#               the peers are fetched before, once. make bench-quick: fluoro alone, at most 2 minutes
-# make peers    poses of nanodrr, DiffDRR and RTK against these programs as installed (1 to 4 GB, once)
-# make cuda-check  whether every kernel compiles for an NVIDIA GPU, on a machine without one; 130 MB, once
-# make gpu      the tests and benchmarks that need an NVIDIA GPU
+# fluoro: a real-time X-ray C-arm. Targets:
+#
+# make run         the main job: a thorax phantom under a sweeping C-arm (configs/sweep.yaml)
+# make live        the console drives the C-arm, at a printed address (configs/live.yaml)
+# make test        the tests, about 8 minutes on 2 cores
+#
+# make hil         20 s of a robot that moves the C-arm over DDS, in a process of its own; then the table
+#                  of latencies, 90 s in all (longer and steadier: ARGS="--seconds 8 --repeat 3")
+# make hil-servo   a robot in a process of its own finds a view by its images, over DDS
+# make test-all    the slow tests too
+# make lint        ruff, mypy, import-linter, codespell, hadolint
+# make soak        robot and simulator for two minutes, their memory watched
+# make bench       fluoro's speed beside its peers, at most 15 minutes (ARGS="--minutes N": in N); fetches
+#                  the CT and the peers before, once
+# make bench-quick fluoro's speed alone, at most 2 minutes
+# make peers       poses of nanodrr, DiffDRR and RTK against these programs as installed (1 to 4 GB, once)
+# make cuda-check  compiles every kernel for an NVIDIA GPU, on a machine without one; 130 MB, once
+# make gpu         the tests and benchmarks that need an NVIDIA GPU
+# make lock        writes requirements/constraints.txt
+# make clean       removes caches; make distclean: the environments too
 #
 # CUDA=13 takes the CUDA 13 packages instead of those for CUDA 12 (which also serve without a GPU).
-# PYTHON=... names the interpreter (3.11 or 3.12), ARGS="..." goes on to app.py or pytest.
+# PYTHON=... names the interpreter (3.11, 3.12 or 3.13). ARGS="..." goes on to app.py or pytest.
+
+.DEFAULT_GOAL := help
 
 CUDA ?= 12
 ifeq ($(CUDA),12)
@@ -28,7 +37,10 @@ endif
 PY := $(VENV)/bin/python
 export PYTHON
 
-.PHONY: run live hil hil-servo soak test test-all lint bench bench-quick peers cuda-check gpu env env-dev lock clean distclean
+.PHONY: help run live hil hil-servo soak test test-all lint bench bench-quick peers cuda-check gpu env env-dev lock clean distclean
+
+help:
+	@sed -n '/^# fluoro/,/^$$/ s/^# \{0,1\}//p' Makefile
 
 run: env
 	$(PY) app.py run configs/sweep.yaml $(ARGS)

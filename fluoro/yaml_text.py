@@ -85,7 +85,7 @@ def parse_yaml(text: str, where: str) -> Any:
         where: Begins the message of an error.
 
     Raises:
-        InputError: Malformed YAML, or a value that cannot be, such as the 13th month.
+        InputError: Malformed YAML, or a number of too many digits.
     """
     try:
         return yaml.load(text, Loader=_Loader)

@@ -298,7 +298,7 @@ def test_every_mistake_gets_its_own_line(tmp_path):
         ("run: {fps: 1, fps: 2}", "not valid YAML: line 1, column 15: key 'fps' is given twice"),
         ("run: {}\nrun: {}", "not valid YAML: line 2, column 1: key 'run' is given twice"),
         ("run: !!python/object:os.system {}", "not valid YAML: line 1, column 6: "),
-        ("run: 2020-13-45", "not valid YAML: month must be in 1..12"),
+        ("run: !!timestamp 2020-13-45", "not valid YAML: month must be in 1..12"),
         ("{[1]: 2}", "not valid YAML: line 1, column 2: found unhashable key"),
         ("a: 1\n---\nb: 2", "not valid YAML: line 2, column 1: but found another document"),
         ("a: " + "[" * 5000, "not valid YAML: nested too deeply"),

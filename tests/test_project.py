@@ -250,6 +250,18 @@ def test_cuda_switch_chooses_environment_and_packages(cuda, venv):
     assert any(f"cu{cuda}" in pin for pin in _pins(name))
 
 
+@pytest.mark.parametrize("words", [[], ["help"]])
+def test_make_alone_explains_its_targets_and_does_nothing(words, tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    make = [require_program("make"), "--no-print-directory", *words]
+    shown = subprocess.run(make, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    targets = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[0]
+    internal = {"help", "env", "env-dev"}
+    for target in set(targets.split()) - internal:
+        assert re.search(rf"make {target}\b", shown), target
+    assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]
+
+
 def test_unknown_cuda_version_is_refused():
     make = [require_program("make"), "--dry-run", "CUDA=11", "run"]
     result = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=False)
