@@ -163,11 +163,16 @@ CARM_JOINTS = (
 """The C-arm's own chain: `world_from_carm` of docs/conventions.md, joint by joint."""
 
 
+_DELAY_NEEDS_CLOCK = never(
+    absent_or("trigger", const("pose", "lockstep")), at("interpolation_delay_ms")
+)
+
+
 class ReceivedPoses(Section):
     """Poses that somebody sends; the newest counts."""
 
     model_config = rules(
-        never(absent_or("trigger", const("pose", "lockstep")), at("interpolation_delay_ms")),
+        _DELAY_NEEDS_CLOCK,
     )
 
     trigger: Literal["pose", "clock", "lockstep"] = Field(
@@ -208,7 +213,7 @@ class DdsPoses(ReceivedPoses):
     """Poses from a robot, a simulation or a ROS 2 node over DDS; the newest counts."""
 
     model_config = rules(
-        *ReceivedPoses.model_config["json_schema_extra"]["allOf"],
+        _DELAY_NEEDS_CLOCK,
         never(absent_or("message", {"not": const("i4h")}), at("position_unit", {})),
         never(absent_or("message", {"not": const("i4h")}), at("orientation", {})),
         never(absent_or("message", {"not": const("joint_state")}), at("joints", {})),
@@ -246,7 +251,7 @@ class IgtlPoses(ReceivedPoses):
     """Poses by OpenIGTLink: TRANSFORM messages of a client, mm and RAS; needs `igtl`."""
 
     model_config = rules(
-        *ReceivedPoses.model_config["json_schema_extra"]["allOf"],
+        _DELAY_NEEDS_CLOCK,
         never(at("trigger", const("lockstep"))),
     )
 
