@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fluoro.config import BagPoses, Config, DdsPoses, IgtlPoses
 from fluoro.console.controls import LiveControls
 from fluoro.dds.installed import require_cyclonedds
+from fluoro.dds.refusals import Refusals
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.setup import make_limits
 from fluoro.geometry.trajectory import Trajectory, waypoint_trajectory
@@ -38,6 +39,7 @@ class DdsParts:
         igtl: Frames by OpenIGTLink; None: none.
         estimates: Poses that registration finds, over DDS and into the bag.
         clock: Time of what goes out [ns].
+        refusing: Refusals of what takes messages that are no poses, by its name.
     """
 
     feed: PoseFeed | None = None
@@ -46,14 +48,20 @@ class DdsParts:
     igtl: IgtlServer | None = None
     estimates: tuple[EstimateSink, ...] = ()
     clock: Callable[[], int] = time.time_ns
+    refusing: Mapping[str, Refusals] = field(default_factory=dict)
 
     def dropped(self) -> dict[str, int]:
-        """Poses and frames lost here, by where."""
+        """Poses, frames and messages lost here, by where."""
         figures = self.feed.figures() if self.feed else {}
         poses = {f"poses {name}": n for name, n in figures.items() if name.startswith("refused")}
         if figures.get("malformed"):
             poses["poses malformed"] = figures["malformed"]
-        return poses | ({"dds writer": self.sink.lost} if self.sink else {})
+        refused = {
+            f"{name} refused: {reason}": count
+            for name, refusals in self.refusing.items()
+            for reason, count in refusals.counts().items()
+        }
+        return poses | refused | ({"dds writer": self.sink.lost} if self.sink else {})
 
 
 def open_dds(
@@ -80,7 +88,7 @@ def open_dds(
         OutputError: The bag cannot be written.
     """
     igtl, feed = _open_igtl(config, isocenter_xyz_mm, stack)
-    parts = DdsParts(feed=feed, igtl=igtl)
+    parts = DdsParts(feed=feed, igtl=igtl, refusing={"igtl": igtl.refusals} if igtl else {})
     key = _key_of_dds(config, folder)
     if key is None:
         return parts if igtl else None
@@ -113,6 +121,7 @@ def _open_igtl(
     source, feed = config.pose_source, None
     if isinstance(source, IgtlPoses):
         feed = IgtlPoseFeed(source, isocenter_xyz_mm, make_limits(config.carm))
+        stack.callback(feed.close)
     take = feed.take if feed else None
     server = IgtlServer(config.igtl.host, config.igtl.port, isocenter_xyz_mm, take)
     stack.callback(server.close)

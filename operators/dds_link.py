@@ -13,11 +13,12 @@ from fluoro.config import Config, DdsFramesConfig, DdsPoses
 from fluoro.console.controls import LiveControls
 from fluoro.dds.bag import BagNode
 from fluoro.dds.beacon import StatusBeacon, status_message
-from fluoro.dds.clock import make_clock
+from fluoro.dds.clock import RosClock, make_clock
 from fluoro.dds.estimate_sink import EstimateSink
 from fluoro.dds.frame_sink import FrameSink
 from fluoro.dds.node import DdsNode
 from fluoro.dds.pose_feed import DdsPoseFeed, PoseFeed
+from fluoro.dds.refusals import Refusals
 from fluoro.dds.remote_controls import RemoteControls
 from fluoro.dds.ros_diagnostic import DiagnosticStatus, Level
 from fluoro.errors import InputError
@@ -64,8 +65,11 @@ def open_link(
     stack.callback(node.close)
     clock = make_clock(node)
     parts = replace(parts, clock=clock)
+    if isinstance(clock, RosClock):
+        parts = _refusing(parts, "clock", clock.refusals)
     if isinstance(source, DdsPoses):
         feed = DdsPoseFeed(node, source, isocenter_xyz_mm, make_limits(config.carm))
+        stack.callback(feed.close)
         parts = replace(parts, feed=feed)
     if dds.frames:
         estimates = _estimates_to(node, config, isocenter_xyz_mm, clock)
@@ -75,10 +79,16 @@ def open_link(
             estimates=parts.estimates + estimates,
         )
     if dds.control_topic:
-        RemoteControls(node, dds.control_topic, controls, monitor.pose)
+        remote = RemoteControls(node, dds.control_topic, controls, monitor.pose)
+        stack.callback(remote.close)
+        parts = _refusing(parts, "controls", remote.refusals)
     beacon = StatusBeacon(node, clock, lambda: _states(parts, monitor, isocenter_xyz_mm))
     stack.callback(beacon.close)
     return parts
+
+
+def _refusing(parts: DdsParts, name: str, refusals: Refusals) -> DdsParts:
+    return replace(parts, refusing={**parts.refusing, name: refusals})
 
 
 def _with_bag(
@@ -126,6 +136,7 @@ def _states(
         found.append(_pose_state(parts.feed))
     if parts.sink:
         found.append(_frame_state(parts.sink, monitor))
+    found += [_refusing_state(name, refusals) for name, refusals in parts.refusing.items()]
     return found
 
 
@@ -142,11 +153,27 @@ def _stream_state(monitor: StreamMonitor, isocenter_xyz_mm: Sequence[float]) -> 
 
 
 def _pose_state(feed: PoseFeed) -> DiagnosticStatus:
+    values = {**feed.figures(), "last refusal": feed.refusals.last(), **_clock_values(feed)}
     if feed.latest() is None:
-        return status_message("poses", Level.WARN, f"waiting: {feed.hint()}", feed.figures())
+        return status_message("poses", Level.WARN, f"waiting: {feed.hint()}", values)
     if feed.silent():
-        return status_message("poses", Level.ERROR, "watchdog: no pose comes", feed.figures())
-    return status_message("poses", Level.OK, "poses come", feed.figures())
+        return status_message("poses", Level.ERROR, "watchdog: no pose comes", values)
+    if feed.sender_clock and feed.sender_clock.is_off():
+        return status_message("poses", Level.WARN, "poses come, the sender's clock is off", values)
+    return status_message("poses", Level.OK, "poses come", values)
+
+
+def _clock_values(feed: PoseFeed) -> dict[str, str]:
+    """By how much the sender's clock is ahead of ours; nothing where that is not known."""
+    offset_s = feed.sender_clock.offset_s() if feed.sender_clock else None
+    return {} if offset_s is None else {"sender's clock ahead [s]": f"{offset_s:.3f}"}
+
+
+def _refusing_state(name: str, refusals: Refusals) -> DiagnosticStatus:
+    """The state of a part that takes messages and refuses some."""
+    refused = {f"refused: {reason}": count for reason, count in refusals.counts().items()}
+    level, text = (Level.WARN, "some are refused") if refused else (Level.OK, "none is refused")
+    return status_message(name, level, text, {**refused, "last refusal": refusals.last()})
 
 
 def _frame_state(sink: FrameSink, monitor: StreamMonitor) -> DiagnosticStatus:

@@ -2,7 +2,8 @@
 
 `listen` counts pictures and prints a line for every tenth, `poses` sends poses and prints one for
 every tenth, `status` prints each new state of a part, `control` sets controls and says so, `clock`
-sends simulated time with poses of it.
+sends simulated time with poses of it, `stamps` sends a pose for each stamp it is given, `extremes`
+sends messages whose stamps are outside their range, each before a good one.
 """
 
 import itertools
@@ -10,13 +11,14 @@ import sys
 import time
 
 from fluoro.config import DdsConfig
+from fluoro.config.poses import CARM_JOINTS
 from fluoro.dds import qos
 from fluoro.dds.node import DdsNode, ros_topic
 from fluoro.dds.pose_messages import pose_message
 from fluoro.dds.ros_diagnostic import DiagnosticArray, KeyValue
 from fluoro.dds.ros_geometry import PoseStamped
-from fluoro.dds.ros_sensor import Image
-from fluoro.dds.ros_std import Clock
+from fluoro.dds.ros_sensor import Image, JointState
+from fluoro.dds.ros_std import Clock, Header, Time
 from fluoro.dds.stamps import stamp_of
 from fluoro.geometry.carm import CarmPose
 
@@ -55,6 +57,57 @@ def send_clock(node, start_s):
         time.sleep(PERIOD_S)
 
 
+def send_stamps(node, kind, period_s, stamps):
+    """The zero pose with each of the stamps `sec.nanosec`, then with times after the last one."""
+    send, _ = sender(node, kind)
+    for number in itertools.count():
+        sec, _, nanosec = stamps[min(number, len(stamps) - 1)].partition(".")
+        last = max(0, number - len(stamps) + 1)
+        send(Time(sec=int(sec), nanosec=int(nanosec or 0) + last))
+        say(f"sent {number + 1}")
+        time.sleep(period_s)
+
+
+EXTREMES = ((2**31 - 1, 2**32 - 1), (-1, 0), (-(2**31), 5), (0, 10**9))
+
+
+def send_extremes(node, kind):
+    """In turn each stamp that is none and the time of day."""
+    send, wait_for_reader = sender(node, kind)
+    wait_for_reader()
+    for sec, nanosec in itertools.cycle(EXTREMES):
+        send(Time(sec=sec, nanosec=nanosec))
+        time.sleep(PERIOD_S)
+        if kind == "clock":  # with a pose, as frames need one
+            continue
+        send(stamp_of(time.time_ns()))
+        time.sleep(PERIOD_S)
+
+
+def sender(node, kind):
+    """What sends a message with a stamp, and what waits until somebody listens."""
+    topics = {"pose": "/carm/pose", "joints": "/carm/pose", "clock": "/clock"}
+    types = {"pose": PoseStamped, "joints": JointState, "clock": Clock}
+    writer = node.writer(ros_topic(topics[kind]), types[kind], qos.reliable(1000))
+
+    def send(stamp):
+        header = Header(stamp=stamp, frame_id="patient")
+        if kind == "pose":
+            message = pose_message(CarmPose(), (0, 0, 0), 0)
+            message.header = header
+        elif kind == "joints":
+            message = JointState(header, [j.name for j in CARM_JOINTS], [0.0] * 6, [], [])
+        else:
+            message = Clock(clock=stamp)
+        writer.write(message)
+
+    def wait_for_reader():
+        while not writer.readers():
+            time.sleep(PERIOD_S)
+
+    return send, wait_for_reader
+
+
 def set_controls(node, pairs):
     writer = node.writer(ros_topic("/fluoro/control"), KeyValue, qos.reliable(100))
     while not writer.readers():
@@ -80,11 +133,12 @@ def listen(node):
         time.sleep(1)
 
 
-def send_poses(node, lao_deg):
+def send_poses(node, lao_deg, ahead_s=0.0):
     writer = node.writer(ros_topic("/carm/pose"), PoseStamped, qos.reliable())
     count = 0
     while True:
-        writer.write(pose_message(CarmPose(lao_deg=lao_deg), (0, 0, 0), time.time_ns()))
+        time_ns = time.time_ns() + round(ahead_s * 1e9)
+        writer.write(pose_message(CarmPose(lao_deg=lao_deg), (0, 0, 0), time_ns))
         count += 1
         if count % 10 == 0:
             say(f"poses {count}")
@@ -101,7 +155,11 @@ if __name__ == "__main__":
             tell_status(node)
         case "clock":
             send_clock(node, int(rest[0]))
+        case "stamps":
+            send_stamps(node, rest[0], float(rest[1]), rest[2:])
+        case "extremes":
+            send_extremes(node, rest[0])
         case "control":
             set_controls(node, rest)
         case "poses":
-            send_poses(node, float(rest[0]))
+            send_poses(node, *map(float, rest))

@@ -207,7 +207,7 @@ def test_what_is_refused_is_counted_by_its_reason(node):
     send(node, "rt/carm/pose", PoseStamped, samples, feed)
     figures = feed.figures()
     assert figures["refused: jump"] == 1
-    assert figures["refused: malformed"] == 1
+    assert figures["refused: pose.orientation"] == 1
     assert figures["refused: old stamp"] == 1
     assert feed.latest().pose.lao_deg == pytest.approx(2)
     assert feed.latest().sequence == 5

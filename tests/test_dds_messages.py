@@ -249,7 +249,7 @@ def test_camera_info_counts_pixels_from_their_centres_and_mirrors_the_columns():
     assert (k[0, 0], k[1, 1]) == pytest.approx((-2040.0, 2040.0))
 
 
-@given(st.integers(-(2**31) * 10**9, 2**31 * 10**9 - 1))
+@given(st.integers(0, 2**31 * 10**9 - 1))
 def test_stamps_keep_their_nanoseconds(time_ns):
     stamp = stamp_of(time_ns)
     assert 0 <= stamp.nanosec < 10**9

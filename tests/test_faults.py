@@ -33,11 +33,21 @@ ITEMS: dict[str, tuple[str, ...]] = {
     # 5. Pictures of other programs as targets.
     "foreign pictures": (),
     # 6. One message ends the run.
-    "message fields": (),
+    "message fields": (
+        "test_dds_stamps.py::test_stamps_out_of_range_are_refused_by_field_and_the_run_goes_on",
+        "test_dds_stamps.py::"
+        "test_times_on_clock_out_of_range_are_refused_by_field_and_the_run_goes_on",
+        "test_dds_stamps.py::test_transform_of_2106_is_refused_and_the_run_goes_on",
+        "test_dds_fields.py",
+    ),
     # 7. The process aborts.
     "aborts": (),
     # 8. Lockstep hangs for ever.
-    "lockstep": (),
+    "lockstep": (
+        "test_dds_stamps.py::test_lockstep_begins_anew_when_the_publishers_time_is_set_back",
+        "test_dds_stamps.py::"
+        "test_after_the_watchdog_time_the_next_pose_of_the_same_publisher_leads",
+    ),
     # 9. Terminal and log are not the product.
     "terminal": (
         "test_standard_streams.py::test_a_run_with_closed_descriptors_keeps_its_files_clean",

@@ -26,7 +26,7 @@ from fluoro.config import (
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 
-__all__ = ["ControlState", "Limit", "LiveControls", "Polarity", "pose_values"]
+__all__ = ["CONTROL_KEYS", "ControlState", "Limit", "LiveControls", "Polarity", "pose_values"]
 
 Polarity = Literal["bone_dark", "bone_bright"]
 
@@ -36,6 +36,8 @@ NUMBER_KEYS = (
     *("magnification", "pulse_rate_hz", "mask_shift_x_px", "mask_shift_y_px"),
 )
 SWITCH_KEYS = ("manual_pose", "beam_on", "last_image_hold")
+CONTROL_KEYS = (*POSE_KEYS, *NUMBER_KEYS, *SWITCH_KEYS, "polarity")
+"""Every key that a message may set."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from fluoro.dds.image_messages import picture_of
 from fluoro.dds.pose_messages import pose_of
+from fluoro.dds.refusals import FieldError
 from fluoro.dds.ros_geometry import PoseStamped
 from fluoro.dds.ros_sensor import Image
 from fluoro.dds.ros_std import Header
@@ -212,6 +213,8 @@ def _readable(folder: Path) -> Iterator[None]:
     """Whatever a damaged bag makes its readers stumble over becomes an InputError."""
     try:
         yield
+    except FieldError as error:
+        raise InputError(f"{folder}: a message holds what it must not: {error}") from None
     except FluoroError:
         raise
     except Exception as error:  # noqa: BLE001  (rosbags and the decoders raise all kinds)

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from fluoro.dds import qos
 from fluoro.dds.node import DdsNode, ros_topic
+from fluoro.dds.refusals import FieldError, Refusals
 from fluoro.dds.ros_std import Clock
 from fluoro.dds.stamps import stamp_ns
 
-__all__ = ["make_clock"]
+__all__ = ["RosClock", "make_clock"]
 
 
 class RosClock:
@@ -18,10 +19,14 @@ class RosClock:
 
     Args:
         node: The participant.
+
+    Attributes:
+        refusals: Messages whose time is none.
     """
 
     def __init__(self, node: DdsNode) -> None:
         self._now_ns = 0
+        self.refusals = Refusals("a time on /clock")
         node.listen(ros_topic("/clock"), Clock, qos.sensor_data(1), self._on_clock)
 
     def __call__(self) -> int:
@@ -29,7 +34,10 @@ class RosClock:
         return self._now_ns
 
     def _on_clock(self, message: Clock, _writer: int) -> None:
-        self._now_ns = stamp_ns(message.clock)
+        try:
+            self._now_ns = stamp_ns(message.clock, "clock")
+        except FieldError as error:
+            self.refusals.add(error)
 
 
 def make_clock(node: DdsNode) -> Callable[[], int]:

@@ -1,32 +1,43 @@
-"""The door: what a pose must be to reach the renderer, and how many were turned away."""
+"""The door: what a pose must be to reach the renderer."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fluoro.dds.refusals import RefusedError
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.limits import CarmLimits
 
-__all__ = ["PoseDoor"]
+__all__ = ["PoseDoor", "SentPose"]
 
 ORIGIN = (0.0, 0.0, 0.0)
 
 
-class _RefusedError(Exception):
-    """Why a pose is turned away."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SentPose:
+    """What a sender says.
+
+    Attributes:
+        pose: Where the C-arm is to stand.
+        stamp_ns: The sender's own stamp [ns since 1970]; 0: it gave none.
+    """
+
+    pose: CarmPose
+    stamp_ns: int = 0
 
 
 class PoseDoor:
     """Admits poses that can be read, lie within the limits and do not jump.
 
-    Whoever keeps jumping is admitted again once the door has been silent for its memory: then
-    the next pose is a new beginning.
+    A sender that keeps jumping, or whose time was set back, is admitted again once the door has
+    admitted nothing for its memory: then the next pose is a new beginning.
 
     Args:
         limits: How far the C-arm reaches; beyond it a pose is cut or refused, as they say.
@@ -35,7 +46,6 @@ class PoseDoor:
         memory_ns: Age at which the pose admitted last is forgotten [ns].
 
     Attributes:
-        refused: Poses turned away, by the reason.
         clamped: Values that a limit cut short, by their name.
     """
 
@@ -46,67 +56,67 @@ class PoseDoor:
         self._max_jump_deg, self._max_jump_mm = max_jump_deg, max_jump_mm
         self._last: NDArray[np.float64] | None = None
         self._last_ns = self._last_stamp_ns = 0
-        self.refused: Counter[str] = Counter()
         self.clamped: Counter[str] = Counter()
 
-    def admit(self, read: Callable[[], CarmPose], stamp_ns: int, now_ns: int) -> CarmPose | None:
-        """The pose that `read` gives, or None where it is refused.
+    def admit(self, read: Callable[[], SentPose], now_ns: int) -> SentPose:
+        """Return the pose that `read` gives, within the limits.
 
         Args:
             read: Makes the pose of a message; an InputError is a refusal.
-            stamp_ns: The sender's own stamp; 0: it gave none.
             now_ns: Time of a clock that only goes forward.
+
+        Raises:
+            InputError: The pose is refused; a RefusedError where the reason has a name.
         """
-        try:
-            pose, cut = self._checked(read, stamp_ns, now_ns)
-        except _RefusedError as reason:
-            self.refuse(str(reason))
-            return None
+        if now_ns - self._last_ns > self._memory_ns:
+            self.forget()
+        sent = read()
+        self._require_newer(sent.stamp_ns)
+        pose, cut = self._within_limits(sent.pose)
+        matrix = pose.world_from_carm(ORIGIN)
+        self._require_near(matrix)
+        self._last, self._last_ns, self._last_stamp_ns = matrix, now_ns, sent.stamp_ns
         self.clamped.update(cut)
-        return pose
+        return sent if pose is sent.pose else SentPose(pose=pose, stamp_ns=sent.stamp_ns)
 
     def forget(self) -> None:
         """Take the next pose for a new beginning."""
         self._last, self._last_stamp_ns = None, 0
 
-    def refuse(self, reason: str) -> None:
-        """Count a pose that is turned away."""
-        self.refused[reason] += 1
-
-    def _checked(
-        self, read: Callable[[], CarmPose], stamp_ns: int, now_ns: int
-    ) -> tuple[CarmPose, tuple[str, ...]]:
-        if now_ns - self._last_ns > self._memory_ns:
-            self.forget()
+    def _require_newer(self, stamp_ns: int) -> None:
         if 0 < stamp_ns <= self._last_stamp_ns:
-            raise _RefusedError("old stamp")
-        pose, cut = self._within_limits(_read(read))
-        matrix = pose.world_from_carm(ORIGIN)
-        if self._jumps(matrix):
-            raise _RefusedError("jump")
-        self._last, self._last_ns, self._last_stamp_ns = matrix, now_ns, stamp_ns
-        return pose, cut
+            raise RefusedError(
+                "old stamp",
+                f"the stamp must be after {_seconds(self._last_stamp_ns)}, the stamp of the "
+                f"pose before, got {_seconds(stamp_ns)}",
+            )
 
     def _within_limits(self, pose: CarmPose) -> tuple[CarmPose, tuple[str, ...]]:
         try:
             return self._limits.applied(pose)
-        except InputError:
-            raise _RefusedError("limit") from None
+        except InputError as error:
+            raise RefusedError("limit", str(error)) from None
 
-    def _jumps(self, matrix: NDArray[np.float64]) -> bool:
+    def _require_near(self, matrix: NDArray[np.float64]) -> None:
         if self._last is None:
-            return False
-        return (
-            turn_deg(self._last, matrix) > self._max_jump_deg
-            or math.dist(self._last[:3, 3], matrix[:3, 3]) > self._max_jump_mm
-        )
+            return
+        turn = turn_deg(self._last, matrix)
+        if turn > self._max_jump_deg:
+            raise _jump("turn", turn, self._max_jump_deg, "max_jump_deg")
+        move_mm = math.dist(self._last[:3, 3], matrix[:3, 3])
+        if move_mm > self._max_jump_mm:
+            raise _jump("move", move_mm, self._max_jump_mm, "max_jump_mm")
 
 
-def _read(read: Callable[[], CarmPose]) -> CarmPose:
-    try:
-        return read()
-    except InputError:
-        raise _RefusedError("malformed") from None
+def _jump(what: str, value: float, most: float, key: str) -> RefusedError:
+    unit = "degrees" if key.endswith("deg") else "mm"
+    text = f"the {what} from the pose before must be at most {most:g} {unit} ({key})"
+    return RefusedError("jump", f"{text}, got {value:g}")
+
+
+def _seconds(time_ns: int) -> str:
+    sec, nanosec = divmod(time_ns, 1_000_000_000)
+    return f"{sec}.{nanosec:09d} s"
 
 
 def turn_deg(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

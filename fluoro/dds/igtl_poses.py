@@ -15,8 +15,10 @@ from pyigtl import TransformMessage
 from pyigtl.messages import CRC64
 
 from fluoro.config import IgtlPoses
+from fluoro.dds.door import SentPose
 from fluoro.dds.pose_feed import PoseFeed
-from fluoro.errors import InputError
+from fluoro.dds.refusals import FieldError
+from fluoro.dds.stamps import SECOND_NS, SECONDS_END
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.limits import CarmLimits
 
@@ -25,6 +27,8 @@ __all__ = ["RAS_FROM_LPS", "IgtlPoseFeed", "Transform", "read_transforms", "tran
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 HEADER = struct.Struct("> H 12s 20s I I Q Q")
 """Version, type, device, seconds, fraction of a second in 2^-32, size of the body, its CRC."""
+VERSIONS = (1, 2)
+"""Of the header: OpenIGTLink 1 and 2 write 1, OpenIGTLink 3 writes 2."""
 LARGEST_BODY = 64 * 2**20
 """A client that announces more is cut off."""
 LARGEST_TRANSFORM = 64 * 2**10
@@ -38,14 +42,49 @@ class Transform:
     """A message as it came.
 
     Attributes:
-        device: Its name.
-        sent_ns: The sender's stamp [ns since 1970]; 0: none.
-        read: Makes the 4x4 matrix [mm], RAS; an InputError where it cannot.
+        header: The 58 bytes before the body.
+        body: The rest.
     """
 
-    device: str
-    sent_ns: int
-    read: Callable[[], NDArray[np.float64]]
+    header: bytes
+    body: bytes
+
+    @property
+    def device(self) -> str:
+        """Name of the device."""
+        return bytes(HEADER.unpack(self.header)[2]).rstrip(b"\0").decode("ascii", "replace")
+
+    def stamp_ns(self) -> int:
+        """Return the sender's stamp [ns since 1970]; 0: it gave none.
+
+        Raises:
+            FieldError: The stamp is later than messages of ROS 2 can say.
+        """
+        _, _, _, seconds, fraction, *_ = HEADER.unpack(self.header)
+        if seconds >= SECONDS_END:
+            raise FieldError("timestamp", f"must be below {SECONDS_END} s, got {seconds} s")
+        return int(seconds) * SECOND_NS + (int(fraction) * SECOND_NS >> 32)
+
+    def matrix(self) -> NDArray[np.float64]:
+        """Return the 4x4 matrix [mm], RAS.
+
+        Raises:
+            FieldError: The version, the checksum or the body is not what it must be.
+        """
+        version, *_, crc = HEADER.unpack(self.header)
+        if version not in VERSIONS:
+            raise FieldError("version", f"must be 1 or 2, got {version}")
+        if CRC64(self.body) != crc:
+            raise FieldError("crc", "must be the checksum of the body, and is not")
+        fields = {"header_version": version, "message_type": "TRANSFORM", "device_name": ""}
+        message = TransformMessage()
+        try:
+            message.unpack({**fields, "timestamp": 0.0}, self.body)
+        except (struct.error, IndexError, UnicodeDecodeError, TypeError) as error:
+            raise FieldError(
+                "body", f"must be a transform's, and cannot be read: {error}"
+            ) from None
+        return np.asarray(message.matrix, np.float64)
 
 
 class IgtlPoseFeed(PoseFeed):
@@ -69,30 +108,37 @@ class IgtlPoseFeed(PoseFeed):
         if transform.device != self._device:
             self.others["of other devices"] += 1
             return
-        read = partial(transform_pose, transform.read, self._isocenter_xyz_mm)
-        self.offer(client, transform.sent_ns, read)
+        self.offer(client, partial(self._sent, transform))
 
     def figures(self) -> dict[str, int]:
         """What came and what became of it, by name."""
         return super().figures() | dict(self.others)
 
+    def _sent(self, transform: Transform) -> SentPose:
+        stamp_ns = transform.stamp_ns()
+        pose = transform_pose(transform.matrix(), self._isocenter_xyz_mm)
+        return SentPose(pose=pose, stamp_ns=stamp_ns)
+
 
 def transform_pose(
-    read: Callable[[], NDArray[np.float64]], isocenter_xyz_mm: Sequence[float]
+    ras_from_carm: NDArray[np.float64], isocenter_xyz_mm: Sequence[float]
 ) -> CarmPose:
-    """The C-arm's pose of a transform from the C-arm's frame to RAS.
+    """Return the C-arm's pose of a transform from the C-arm's frame to RAS.
+
+    Args:
+        ras_from_carm: The 4x4 transform [mm].
+        isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
 
     Raises:
-        InputError: Values that are not finite, no rotation, a position that is out of this world.
+        FieldError: The values are not finite, no rotation, or a position beyond 100 m.
     """
-    ras_from_carm = read()
     if not np.isfinite(ras_from_carm).all():
-        raise InputError("transform must hold finite values")
+        raise FieldError("matrix", "must hold finite values")
     turn, shift = ras_from_carm[:3, :3], ras_from_carm[:3, 3]
     if np.abs(turn @ turn.T - np.eye(3)).max() > TURN_SLACK or np.linalg.det(turn) < 0:
-        raise InputError("transform must be a rotation and a shift")
+        raise FieldError("matrix", "must be a rotation and a shift")
     if np.abs(shift).max() > FARTHEST_MM:
-        raise InputError(f"transform must be within {FARTHEST_MM:g} mm, got {shift}")
+        raise FieldError("matrix", f"must be within {FARTHEST_MM:g} mm, got {shift.tolist()}")
     world_from_carm = RAS_FROM_LPS @ ras_from_carm @ RAS_FROM_LPS
     u, _, vt = np.linalg.svd(world_from_carm[:3, :3])
     world_from_carm[:3, :3] = u @ vt  # float32 rounded it
@@ -110,35 +156,22 @@ def read_transforms(
         ended: Whether to stop.
 
     Raises:
-        OSError: The connection broke, or the client announced an absurd size.
+        OSError: The connection broke.
+        FieldError: The client announced a body that is too large to be one.
     """
     while (header := _exactly(client, HEADER.size, ended)) is not None:
-        _, kind, device, seconds, fraction, size, _ = HEADER.unpack(header)
+        _, kind, *_, size, _ = HEADER.unpack(header)
         is_transform = kind.rstrip(b"\0") == b"TRANSFORM"
-        if size > (LARGEST_TRANSFORM if is_transform else LARGEST_BODY):
-            raise OSError(f"a message of {size} bytes is announced")
+        largest = LARGEST_TRANSFORM if is_transform else LARGEST_BODY
+        if size > largest:
+            raise FieldError("body size", f"must be at most {largest} bytes, got {size}")
         if not is_transform:
             _skip(client, size, ended)
             continue
         body = _exactly(client, size, ended)
         if body is None:
             return
-        name = device.rstrip(b"\0").decode("ascii", "replace")
-        sent_ns = seconds * 10**9 + (fraction * 10**9 >> 32)
-        on_transform(Transform(device=name, sent_ns=sent_ns, read=partial(_matrix, header, body)))
-
-
-def _matrix(header: bytes, body: bytes) -> NDArray[np.float64]:
-    version, *_, crc = HEADER.unpack(header)
-    if CRC64(body) != crc:
-        raise InputError("transform's checksum is wrong")
-    fields = {"header_version": version, "message_type": "TRANSFORM", "device_name": ""}
-    message = TransformMessage()
-    try:
-        message.unpack({**fields, "timestamp": 0.0}, body)
-    except (struct.error, IndexError, UnicodeDecodeError, TypeError) as error:
-        raise InputError(f"transform cannot be read: {error}") from None
-    return np.asarray(message.matrix, np.float64)
+        on_transform(Transform(header=header, body=body))
 
 
 def _exactly(client: socket.socket, size: int, ended: Callable[[], bool]) -> bytes | None:

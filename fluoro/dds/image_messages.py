@@ -11,9 +11,9 @@ from PIL import Image as Picture
 
 from fluoro.dds import i4h
 from fluoro.dds.holohub import VideoFrame
+from fluoro.dds.refusals import FieldError
 from fluoro.dds.ros_sensor import CameraInfo, CompressedImage, Image, RegionOfInterest
 from fluoro.dds.stamps import header_of
-from fluoro.errors import InputError
 from fluoro.geometry.projection import View, camera_matrices
 from fluoro.imaging.frame import to_uint8
 
@@ -69,26 +69,34 @@ def picture_of(message: Image) -> NDArray[np.float32]:
     """Values of a grey picture, shape (height, width): integers as [0, 1], floats as they are.
 
     Raises:
-        InputError: Another encoding, sizes that do not fit each other, values that are not finite.
+        FieldError: Another encoding, sizes that do not fit each other, values that are not finite.
     """
-    width, height = int(message.width), int(message.height)
     if message.encoding not in DTYPES:
-        raise InputError(f"encoding must be {', '.join(DTYPES)}, got {message.encoding[:40]!r}")
-    if not (0 < width <= MAX_SIDE_PX and 0 < height <= MAX_SIDE_PX):
-        raise InputError(
-            f"image must have 1 to {MAX_SIDE_PX} pixels a side, got {width} x {height}"
-        )
+        known = ", ".join(DTYPES)
+        raise FieldError("encoding", f"must be {known}, got {message.encoding[:40]!r}")
+    width, height = _side("width", message.width), _side("height", message.height)
+    if message.is_bigendian not in (0, 1):
+        raise FieldError("is_bigendian", f"must be 0 or 1, got {message.is_bigendian}")
     dtype = np.dtype((">" if message.is_bigendian else "<") + DTYPES[message.encoding])
     data, step = memoryview(bytes(message.data)), int(message.step)
-    if step < width * dtype.itemsize or len(data) != step * height:
-        raise InputError(f"image data must be {height} rows of step {step}, got {len(data)} bytes")
+    if step < width * dtype.itemsize:
+        raise FieldError("step", f"must be at least {width * dtype.itemsize} bytes, got {step}")
+    if len(data) != step * height:
+        raise FieldError("data", f"must be {height} rows of {step} bytes, got {len(data)} bytes")
     rows = np.frombuffer(data, np.uint8).reshape(height, step)[:, : width * dtype.itemsize]
     pixels = np.ascontiguousarray(rows).view(dtype)
     scale = 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
     picture = (pixels / scale).astype(np.float32)
     if not np.isfinite(picture).all():
-        raise InputError("image must hold finite values")
+        raise FieldError("data", "must hold finite values")
     return picture
+
+
+def _side(field: str, value: int) -> int:
+    """Return a picture's width or height where it is one."""
+    if not 0 < int(value) <= MAX_SIDE_PX:
+        raise FieldError(field, f"must be 1 to {MAX_SIDE_PX} pixels, got {value}")
+    return int(value)
 
 
 def compressed_message(

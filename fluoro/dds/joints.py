@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fluoro.dds.refusals import FieldError
 from fluoro.dds.ros_sensor import JointState
-from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.se3 import so3_exp, translation
 
@@ -21,6 +21,8 @@ MM_PER_M = 1000.0
 MOST_JOINTS = 1000
 """A message with more names is no C-arm's."""
 
+LONGEST_NAME = 256
+"""Characters of a joint's name."""
 FARTHEST = 1000.0
 """Largest joint position [rad or m]; beyond it rounding eats the angle."""
 
@@ -55,19 +57,36 @@ class Joint:
 
 
 def joint_values(message: JointState) -> dict[str, float]:
-    """Joint positions by name.
+    """Return joint positions by name.
 
     Raises:
-        InputError: Names and positions of different number, names twice, not finite positions.
+        FieldError: Names are given twice, are too many or too long; a position is missing or not
+            within 1000 rad or m; velocities or efforts are neither left out nor one for each name.
     """
     names, positions = list(message.name), list(message.position)
-    if len(names) != len(positions) or len(names) > MOST_JOINTS:
-        raise InputError(f"joints must have one position each, got {len(positions)} / {len(names)}")
-    if len(set(names)) < len(names):
-        raise InputError("joints must be named once each")
-    if not all(abs(position) <= FARTHEST for position in positions):
-        raise InputError(f"joints must have finite positions within {FARTHEST:g}")
+    _require_names(names)
+    if len(names) != len(positions):
+        got = f"{len(positions)} / {len(names)}"
+        raise FieldError("position", f"must have one position each for the joints, got {got}")
+    for name, position in zip(names, positions, strict=True):
+        if not abs(position) <= FARTHEST:
+            what = f"must hold finite positions within {FARTHEST:g}"
+            raise FieldError("position", f"{what}, got {position:g} for {name!r}")
+    for field in ("velocity", "effort"):
+        count = len(getattr(message, field))
+        if count not in (0, len(names)):
+            raise FieldError(field, f"must be empty or have {len(names)} values, got {count}")
     return dict(zip(names, positions, strict=True))
+
+
+def _require_names(names: Sequence[str]) -> None:
+    if len(names) > MOST_JOINTS:
+        raise FieldError("name", f"must have at most {MOST_JOINTS} joints, got {len(names)}")
+    longest = max(map(len, names), default=0)
+    if longest > LONGEST_NAME:
+        raise FieldError("name", f"must have at most {LONGEST_NAME} characters, got {longest}")
+    if len(set(names)) < len(names):
+        raise FieldError("name", "must be joints that are named once each")
 
 
 def joint_pose(
@@ -76,11 +95,11 @@ def joint_pose(
     """The C-arm's pose of joint values; the chain starts at the isocentre, with the world's axes.
 
     Raises:
-        InputError: A joint of the chain is missing.
+        FieldError: A joint of the chain is missing.
     """
     missing = [joint.name for joint in chain if joint.name not in values]
     if missing:
-        raise InputError(f"joints must hold {missing[0]!r}")
+        raise FieldError("name", f"must hold {missing[0]!r}")
     matrix = translation(isocenter_xyz_mm)
     for joint in chain:
         matrix = matrix @ joint.motion(values[joint.name])

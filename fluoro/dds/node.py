@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -26,11 +25,10 @@ from cyclonedds.util import duration
 
 from fluoro.config import DdsConfig
 from fluoro.dds.network import cyclone_xml, warn_if_wide
+from fluoro.dds.refusals import Refusals, RefusedError
 from fluoro.errors import DeviceError
 
 __all__ = ["DdsNode", "Listener", "Writer", "ros_topic"]
-
-log = logging.getLogger(__name__)
 
 Sample = TypeVar("Sample", bound=IdlStruct)
 POLL_S = 0.1
@@ -142,7 +140,7 @@ class Listener(Generic[Sample]):
     def __init__(
         self, participant: Any, reader: Any, topic: str, on_sample: Callable[[Sample, int], None]
     ) -> None:
-        self._reader, self._topic, self._on_sample = reader, topic, on_sample
+        self._reader, self._on_sample = reader, on_sample
         self._waitset = WaitSet(participant)
         mask = ViewState.Any | InstanceState.Alive | SampleState.NotRead
         self._condition = ReadCondition(reader, mask)
@@ -150,6 +148,7 @@ class Listener(Generic[Sample]):
         self._ended = threading.Event()
         self.received = 0
         self.malformed = 0
+        self._refusals = Refusals(f"a sample of {topic}")
         self._thread = threading.Thread(target=self._run, name=f"dds {topic}", daemon=True)
         self._thread.start()
 
@@ -165,6 +164,7 @@ class Listener(Generic[Sample]):
         """End the thread."""
         self._ended.set()
         self._thread.join()
+        self._refusals.close()
 
     def _run(self) -> None:
         while not self._ended.is_set():
@@ -181,4 +181,5 @@ class Listener(Generic[Sample]):
                 self.received += 1
             except Exception as error:  # noqa: BLE001  (whatever a stranger sends, we go on)
                 self.malformed += 1
-                log.debug("%s: a sample that cannot be read: %s", self._topic, error)
+                kind = type(error).__name__
+                self._refusals.add(RefusedError(kind, f"it cannot be read: {kind}: {error}"))

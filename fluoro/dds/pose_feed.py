@@ -12,14 +12,17 @@ from typing import Any
 
 from fluoro.config import DdsPoses, ReceivedPoses
 from fluoro.dds import qos
-from fluoro.dds.door import PoseDoor
+from fluoro.dds.door import PoseDoor, SentPose
 from fluoro.dds.i4h import ProbeInfo
 from fluoro.dds.joints import Joint, joint_pose, joint_values
 from fluoro.dds.node import DdsNode, Listener, ros_topic
 from fluoro.dds.pose_messages import pose_of, probe_pose
+from fluoro.dds.refusals import Refusals, RefusedError
 from fluoro.dds.ros_geometry import PoseStamped
 from fluoro.dds.ros_sensor import JointState
+from fluoro.dds.sender_clock import SenderClock
 from fluoro.dds.stamps import stamp_ns
+from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.limits import CarmLimits
 from fluoro.geometry.se3 import interpolate
@@ -30,8 +33,6 @@ LOCKSTEP_QUEUE = 1000
 """Poses that may wait in lockstep; a sender that is further ahead is refused."""
 BURST = 100
 """Poses that may come at once before the oldest are lost unseen."""
-FOREVER_NS = 2**63
-"""In lockstep no clock of ours decides what is refused."""
 HISTORY = 64
 """Poses kept to interpolate between."""
 TYPES: dict[str, type[Any]] = {
@@ -66,20 +67,27 @@ class PoseFeed:
         config: What is refused, and what triggers a frame.
         limits: How far the C-arm reaches.
         where: Where poses come, in words.
+        wall_clock: Whether senders stamp by the time of day; false: by a simulation's time.
 
     Attributes:
         topic: Where poses come, in words.
+        refusals: Poses that were refused.
+        sender_clock: Offset of the sender's clock; None: its stamps are a simulation's time.
     """
 
-    def __init__(self, config: ReceivedPoses, limits: CarmLimits, where: str) -> None:
+    def __init__(
+        self, config: ReceivedPoses, limits: CarmLimits, where: str, *, wall_clock: bool = True
+    ) -> None:
         self.topic = where
+        self.refusals = Refusals(f"a pose on {where}")
+        self.sender_clock = SenderClock(where) if wall_clock else None
         self._lockstep = config.trigger == "lockstep"
         self._watchdog_ns = round(config.watchdog_ms * 1e6)
         self._door = PoseDoor(
             limits,
             max_jump_deg=config.max_jump_deg,
             max_jump_mm=config.max_jump_mm,
-            memory_ns=FOREVER_NS if self._lockstep else self._watchdog_ns,
+            memory_ns=self._watchdog_ns,
         )
         self._changed = threading.Condition()
         self._waiting: deque[ReceivedPose] = deque()
@@ -87,37 +95,44 @@ class PoseFeed:
         self._sequence = self._superseded = self._admitted_ns = 0
         self._writer: int | None = None
 
-    def offer(self, sender: int, sent_ns: int, read: Callable[[], CarmPose]) -> None:
-        """A pose has come.
+    def offer(self, sender: int, read: Callable[[], SentPose]) -> None:
+        """Take a pose that has come, or refuse it.
 
         Args:
             sender: Tells senders apart.
-            sent_ns: The sender's own stamp [ns since 1970]; 0: it gave none.
             read: Makes the pose; an InputError refuses it.
         """
         received_ns, now_ns = time.time_ns(), time.monotonic_ns()
-        with self._changed:
-            sequence, self._sequence = self._sequence, self._sequence + 1
-            if not self._belongs(sender, now_ns):
-                self._door.refuse("second writer")
-                return
-            if len(self._waiting) >= LOCKSTEP_QUEUE:
-                self._door.refuse("too far ahead")
-                return
-            if sender != self._writer:
-                self._door.forget()
-            pose = self._door.admit(read, sent_ns, now_ns)
-            if pose is None:
-                return
-            self._writer, self._admitted_ns = sender, now_ns
-            self._put(
-                ReceivedPose(
-                    pose=pose,
-                    stamp_ns=sent_ns or received_ns,
-                    received_ns=received_ns,
-                    sequence=sequence,
-                )
+        try:
+            with self._changed:
+                sent = self._admitted(sender, read, received_ns, now_ns)
+        except InputError as error:
+            self.refusals.add(error)
+            return
+        if self.sender_clock:
+            self.sender_clock.note(sent.stamp_ns, received_ns)
+
+    def _admitted(
+        self, sender: int, read: Callable[[], SentPose], received_ns: int, now_ns: int
+    ) -> SentPose:
+        sequence, self._sequence = self._sequence, self._sequence + 1
+        if not self._belongs(sender, now_ns):
+            raise RefusedError("second writer", "another sender leads until it falls silent")
+        if len(self._waiting) >= LOCKSTEP_QUEUE:
+            raise RefusedError("too far ahead", f"{LOCKSTEP_QUEUE} poses wait for their frames")
+        if sender != self._writer:
+            self._door.forget()
+        sent = self._door.admit(read, now_ns)
+        self._writer, self._admitted_ns = sender, now_ns
+        self._put(
+            ReceivedPose(
+                pose=sent.pose,
+                stamp_ns=sent.stamp_ns or received_ns,
+                received_ns=received_ns,
+                sequence=sequence,
             )
+        )
+        return sent
 
     def hint(self) -> str:
         """Why no pose comes, as far as can be seen; empty while they come."""
@@ -150,10 +165,14 @@ class PoseFeed:
             admitted_ns = self._admitted_ns
         return admitted_ns > 0 and time.monotonic_ns() - admitted_ns > self._watchdog_ns
 
+    def close(self) -> None:
+        """Log what was refused and not yet logged."""
+        self.refusals.close()
+
     def figures(self) -> dict[str, int]:
         """What came and what became of it, by name."""
+        refused = {f"refused: {why}": n for why, n in self.refusals.counts().items()}
         with self._changed:
-            refused = {f"refused: {why}": n for why, n in self._door.refused.items()}
             cut = {f"clamped: {name}": n for name, n in self._door.clamped.items()}
             counts = {"received": self._sequence, "superseded": self._superseded}
             return {**counts, **refused, **cut}
@@ -163,6 +182,8 @@ class PoseFeed:
         return self._writer in (None, writer) or now_ns - self._admitted_ns > self._watchdog_ns
 
     def _put(self, pose: ReceivedPose) -> None:
+        if self._history and pose.stamp_ns <= self._history[-1].stamp_ns:
+            self._history.clear()  # the sender's time was set back
         self._history.append(pose)
         if not self._lockstep:
             self._superseded += len(self._waiting)
@@ -189,7 +210,8 @@ class DdsPoseFeed(PoseFeed):
         limits: CarmLimits,
     ) -> None:
         ros = config.message != "i4h"
-        super().__init__(config, limits, ros_topic(config.topic) if ros else config.topic)
+        where = ros_topic(config.topic) if ros else config.topic
+        super().__init__(config, limits, where, wall_clock=node.config.clock == "system")
         self._node, self._config, self._isocenter_xyz_mm = node, config, isocenter_xyz_mm
         self._joints = [Joint(**joint.model_dump()) for joint in config.joints]
         # a best-effort reader hears writers of either kind; in lockstep nothing may be lost
@@ -221,19 +243,24 @@ class DdsPoseFeed(PoseFeed):
         )
 
     def _on_sample(self, sample: Any, writer: int) -> None:
-        sent_ns, read = self._reading(sample)
-        self.offer(writer, sent_ns, read)
+        self.offer(writer, partial(self._sent, sample))
 
-    def _reading(self, sample: Any) -> tuple[int, Callable[[], CarmPose]]:
-        """The sender's stamp, 0 where there is none, and what makes the pose."""
+    def _sent(self, sample: Any) -> SentPose:
+        """Return the pose and the stamp of a message; an i4h message has no stamp.
+
+        Raises:
+            InputError: A field is outside its range.
+        """
         isocenter = self._isocenter_xyz_mm
         if self._config.message == "i4h":
             unit, orientation = self._config.position_unit, self._config.orientation
-            return 0, partial(probe_pose, sample, isocenter, unit=unit, orientation=orientation)
+            return SentPose(pose=probe_pose(sample, isocenter, unit=unit, orientation=orientation))
         sent_ns = stamp_ns(sample.header.stamp)
         if self._config.message == "pose_stamped":
-            return sent_ns, partial(pose_of, sample, isocenter)
-        return sent_ns, lambda: joint_pose(self._joints, joint_values(sample), isocenter)
+            pose = pose_of(sample, isocenter)
+        else:
+            pose = joint_pose(self._joints, joint_values(sample), isocenter)
+        return SentPose(pose=pose, stamp_ns=sent_ns)
 
 
 def _between(before: ReceivedPose, after: ReceivedPose, time_ns: int) -> ReceivedPose:

@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
 from fluoro.dds.i4h import ProbeInfo
+from fluoro.dds.refusals import FieldError
 from fluoro.dds.ros_geometry import Point, Pose, PoseStamped, Quaternion
 from fluoro.dds.stamps import header_of
-from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.se3 import quaternion_rotation, quaternion_wxyz
 
@@ -89,9 +89,12 @@ def matrix_of(message: PoseStamped, frame_id: str) -> NDArray[np.float64]:
         InputError: As of `pose_of`.
     """
     if message.header.frame_id != frame_id:
-        raise InputError(f"frame_id must be {frame_id}, got {message.header.frame_id[:80]!r}")
+        raise FieldError(
+            "header.frame_id", f"must be {frame_id}, got {message.header.frame_id[:80]!r}"
+        )
     p, q = message.pose.position, message.pose.orientation
-    return _matrix((p.x, p.y, p.z), MM_PER_M, _turn("xyzw", (q.x, q.y, q.z, q.w)))
+    turn = _turn("pose.orientation", "xyzw", (q.x, q.y, q.z, q.w))
+    return _matrix("pose.position", (p.x, p.y, p.z), MM_PER_M, turn)
 
 
 def probe_message(
@@ -127,38 +130,38 @@ def probe_pose(
     Raises:
         InputError: Wrong counts, values that are not finite, a quaternion that is no rotation.
     """
-    turn = _turn(orientation, message.orientation)
-    matrix = _matrix(message.position, MM_PER_UNIT[unit], turn)
+    turn = _turn("orientation", orientation, message.orientation)
+    matrix = _matrix("position", message.position, MM_PER_UNIT[unit], turn)
     return CarmPose.from_world_from_carm(matrix, isocenter_xyz_mm)
 
 
 def _matrix(
-    position: Sequence[float], mm_per_unit: float, turn: NDArray[np.float64]
+    field: str, position: Sequence[float], mm_per_unit: float, turn: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    x, y, z = (value * mm_per_unit for value in _finite("position", position, 3))
+    x, y, z = (value * mm_per_unit for value in _finite(field, position, 3))
     if max(abs(x), abs(y), abs(z)) > FARTHEST_MM:
-        raise InputError(f"position must be within {FARTHEST_MM:g} mm, got {(x, y, z)}")
+        raise FieldError(field, f"must be within {FARTHEST_MM:g} mm, got {(x, y, z)}")
     first, second, third = turn.tolist()
     return np.array([[*first, x], [*second, y], [*third, z], [0.0, 0.0, 0.0, 1.0]])
 
 
-def _turn(orientation: Orientation, values: Sequence[float]) -> NDArray[np.float64]:
+def _turn(field: str, orientation: Orientation, values: Sequence[float]) -> NDArray[np.float64]:
     if orientation in ("rpy_rad", "rpy_deg"):
-        angles = _finite("orientation", values, 3)
+        angles = _finite(field, values, 3)
         if max(map(abs, angles)) > WIDEST_TURN:
-            raise InputError(f"orientation must be within {WIDEST_TURN:g}, got {angles}")
+            raise FieldError(field, f"must be within {WIDEST_TURN:g}, got {angles}")
         degrees = orientation == "rpy_deg"
         return np.asarray(Rotation.from_euler("xyz", angles, degrees=degrees).as_matrix())
-    quaternion = _finite("orientation", values, 4)
+    quaternion = _finite(field, values, 4)
     length = math.hypot(*quaternion)
     if abs(length - 1) > UNIT_SLACK:
-        raise InputError(f"orientation must be a unit quaternion, got length {length:g}")
+        raise FieldError(field, f"must be a unit quaternion, got length {length:g}")
     wxyz = quaternion if orientation == "wxyz" else [quaternion[3], *quaternion[:3]]
     return quaternion_rotation(wxyz)
 
 
-def _finite(name: str, values: Sequence[float], count: int) -> list[float]:
+def _finite(field: str, values: Sequence[float], count: int) -> list[float]:
     numbers = [float(value) for value in values[: count + 1]]
     if len(values) != count or not all(map(math.isfinite, numbers)):
-        raise InputError(f"{name} must be {count} finite numbers, got {len(values)}: {numbers}")
+        raise FieldError(field, f"must be {count} finite numbers, got {len(values)}: {numbers}")
     return numbers

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fluoro.console.controls import ControlState, LiveControls, pose_values
+from fluoro.console.controls import CONTROL_KEYS, ControlState, LiveControls, pose_values
 from fluoro.dds import qos
 from fluoro.dds.node import DdsNode, ros_topic
+from fluoro.dds.refusals import FieldError, Refusals, RefusedError
 from fluoro.dds.ros_diagnostic import KeyValue
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 
 __all__ = ["RelayedControls", "RemoteControls", "control_sender", "control_value"]
-
-log = logging.getLogger(__name__)
 
 WORDS = {"true": True, "false": False}
 PRESS = "press"
@@ -24,7 +22,7 @@ PRESS = "press"
 CONTROLS_DEPTH = 100
 """Changes that may wait; a slider sends many."""
 LONGEST = 80
-"""Characters of a value; a longer one is no setting."""
+"""Characters of a key or a value; a longer one is no setting."""
 
 
 class RemoteControls:
@@ -38,7 +36,7 @@ class RemoteControls:
 
     Attributes:
         applied: Changes made.
-        refused: Messages that did not fit.
+        refusals: Messages that did not fit, by their key.
     """
 
     def __init__(
@@ -50,21 +48,38 @@ class RemoteControls:
     ) -> None:
         self._controls, self._stream_pose = controls, stream_pose
         self.applied = 0
-        self.refused = 0
+        self.refusals = Refusals(f"a control on {ros_topic(topic)}")
         node.listen(ros_topic(topic), KeyValue, qos.reliable(CONTROLS_DEPTH), self._on_message)
+
+    @property
+    def refused(self) -> int:
+        """Messages that did not fit."""
+        return sum(self.refusals.counts().values())
+
+    def close(self) -> None:
+        """Log what was refused and not yet logged."""
+        self.refusals.close()
 
     def _on_message(self, message: KeyValue, _writer: int) -> None:
         try:
-            value = control_value(message.value)
-            if message.key == PRESS:
-                self._controls.press(value)
-            else:
-                self._controls.apply({message.key: value}, stream_pose=self._stream_pose())
+            self._take(message)
         except InputError as error:
-            self.refused += 1
-            log.warning("a control over DDS is refused: %.200s", error)
+            known = message.key == PRESS or message.key in CONTROL_KEYS
+            reason = message.key if known else "unknown key"
+            self.refusals.add(RefusedError(reason, str(error)))
         else:
             self.applied += 1
+
+    def _take(self, message: KeyValue) -> None:
+        if len(message.key) > LONGEST:
+            raise FieldError(
+                "key", f"must have at most {LONGEST} characters, got {len(message.key)}"
+            )
+        value = control_value(message.value)
+        if message.key == PRESS:
+            self._controls.press(value)
+        else:
+            self._controls.apply({message.key: value}, stream_pose=self._stream_pose())
 
 
 class RelayedControls(LiveControls):
@@ -108,10 +123,10 @@ def control_value(text: str) -> Any:
     """What a value stands for: true or false, a number, or a word.
 
     Raises:
-        InputError: Text too long for any of them, or a number that is not finite.
+        FieldError: Text too long for any of them, or a number that is not finite.
     """
     if len(text) > LONGEST:
-        raise InputError(f"value must have at most {LONGEST} characters, got {len(text)}")
+        raise FieldError("value", f"must have at most {LONGEST} characters, got {len(text)}")
     if text in WORDS:
         return WORDS[text]
     try:
@@ -119,5 +134,5 @@ def control_value(text: str) -> Any:
     except ValueError:
         return text
     if not math.isfinite(number):
-        raise InputError(f"value must be finite, got {text}")
+        raise FieldError("value", f"must be finite, got {text!r}")
     return number
