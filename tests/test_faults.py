@@ -38,7 +38,6 @@ ITEMS: dict[str, tuple[str, ...]] = {
         "test_dds_stamps.py::"
         "test_times_on_clock_out_of_range_are_refused_by_field_and_the_run_goes_on",
         "test_dds_stamps.py::test_transform_of_2106_is_refused_and_the_run_goes_on",
-        "test_dds_fields.py",
     ),
     # 7. The process aborts.
     "aborts": (),
