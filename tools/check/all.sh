@@ -14,6 +14,7 @@ python=.venv/bin/python
 declare -A checks=(
     [debian12]="tools/check/minimal_root.sh bookworm"
     [debian13]="tools/check/minimal_root.sh trixie"
+    [library]="tools/check/minimal_root.sh sid library"
     [schema]="env FLUORO_EXAMPLES=20000 $python -m pytest -q --timeout 3600 tests/test_schema.py"
     [slow-tests]="make test-all"
     [faults]="tools/check/faults_at.sh 1c687ac"
@@ -21,7 +22,7 @@ declare -A checks=(
     [peers]="make peers"
     [package]="tools/check/package.sh"
 )
-order=(debian12 debian13 schema slow-tests faults cuda-compile peers package)
+order=(debian12 debian13 library schema slow-tests faults cuda-compile peers package)
 
 run() {
     local name=$1 begun=$SECONDS result=passed

@@ -2,12 +2,14 @@
 # Runs the README's two commands and the Dockerfile's steps on a minimal Debian.
 #
 # usage: tools/check/minimal_root.sh bookworm|trixie [run|test|docker ...]   (as root, on Debian or Ubuntu)
+#        tools/check/minimal_root.sh sid library
 #
 # Makes a debootstrap minbase root under FLUORO_ROOTS (default: /var/tmp/fluoro-roots). Then, inside it:
 #   run     as root, README's `apt install` line word for word; as a user, `make run` in a fresh clone
 #   test    `make test` in that clone, without PyTorch
 #   docker  in a second root: the Dockerfile's RUN steps, and its CMD until the console answers
-# Without a list all three run. The log is printed and kept as NAME.log beside the root.
+#   library the library alone, without the application's packages, on the Python of Debian sid (3.14)
+# Without a list the first three run. The log is printed and kept as NAME.log beside the root.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 suite=${1:?usage: tools/check/minimal_root.sh bookworm|trixie [run|test|docker ...]}
@@ -20,9 +22,9 @@ revision=$(git rev-parse --short HEAD)
 
 fail() { echo "minimal_root.sh: $1" >&2; exit 2; }
 
-case "$suite" in bookworm | trixie) ;; *) fail "the suite must be bookworm or trixie, got $suite" ;; esac
+case "$suite" in bookworm | trixie | sid) ;; *) fail "the suite must be bookworm, trixie or sid, got $suite" ;; esac
 for part in "${parts[@]}"; do
-    case "$part" in run | test | docker) ;; *) fail "a part must be run, test or docker, got $part" ;; esac
+    case "$part" in run | test | docker | library) ;; *) fail "a part must be run, test, docker or library, got $part" ;; esac
 done
 [ "$(id -u)" -eq 0 ] || fail "needs root, to make and enter a root file system: run it with sudo"
 command -v debootstrap >/dev/null || fail "needs debootstrap: apt install debootstrap"
@@ -124,7 +126,23 @@ docker_steps() {
     case "$answer" in 200 | 401 | 403) ;; *) fail "the container's command did not answer, see $root.docker.log" ;; esac
 }
 
+library() {
+    local root=$roots/$suite
+    step "a minbase root"
+    make_root "$root"
+    enter "$root" bash -c "apt-get update -qq && apt-get install -y -qq python3-venv g++ libx11-6" >"$root.apt.log" 2>&1 ||
+        fail "apt failed, see $root.apt.log: it needs a mirror that it can reach"
+    step "the library alone: $(chroot "$root" python3 --version)"
+    as_user "$root" "python3 -m venv /home/user/venv && /home/user/venv/bin/python -m pip install --quiet . pytest pytest-timeout hypothesis mpmath pillow"
+    as_user "$root" "/home/user/venv/bin/python -m pytest -q tests/test_geometry.py tests/test_projectors.py tests/test_image_chain.py" 2>&1 | tail -n 15
+}
+
 main() {
+    if [ "${parts[*]}" = library ]; then
+        library
+        step "passed: library"
+        return
+    fi
     [[ " ${parts[*]} " == *" run "* || " ${parts[*]} " == *" test "* ]] && user_commands
     [[ " ${parts[*]} " == *" docker "* ]] && docker_steps
     step "passed: ${parts[*]}"
