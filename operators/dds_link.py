@@ -14,10 +14,11 @@ from fluoro.console.controls import LiveControls
 from fluoro.dds.bag import BagNode
 from fluoro.dds.beacon import StatusBeacon, status_message
 from fluoro.dds.clock import RosClock, make_clock
+from fluoro.dds.dds_pose_feed import DdsPoseFeed
 from fluoro.dds.estimate_sink import EstimateSink
 from fluoro.dds.frame_sink import FrameSink
 from fluoro.dds.node import DdsNode
-from fluoro.dds.pose_feed import DdsPoseFeed, PoseFeed
+from fluoro.dds.pose_feed import PoseFeed
 from fluoro.dds.refusals import Refusals
 from fluoro.dds.remote_controls import RemoteControls
 from fluoro.dds.ros_diagnostic import DiagnosticStatus, Level

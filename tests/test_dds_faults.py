@@ -14,12 +14,12 @@ from cyclonedds._clayer import ddspy_write
 
 from fluoro.config import CarmConfig, DdsConfig, DdsFramesConfig, DdsPoses
 from fluoro.dds import qos
+from fluoro.dds.dds_pose_feed import DdsPoseFeed
 from fluoro.dds.door import PoseDoor, SentPose
 from fluoro.dds.frame_sink import FrameSink
 from fluoro.dds.image_messages import image_message, picture_of
 from fluoro.dds.joints import Joint, joint_pose, joint_values
 from fluoro.dds.node import DdsNode
-from fluoro.dds.pose_feed import DdsPoseFeed
 from fluoro.dds.pose_messages import FARTHEST_MM, pose_message, pose_of
 from fluoro.dds.ros_geometry import PoseStamped
 from fluoro.dds.ros_sensor import Image, JointState

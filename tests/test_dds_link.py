@@ -16,13 +16,13 @@ from fluoro.config import CarmConfig, DdsConfig, DdsFramesConfig, DdsPoses, Limi
 from fluoro.dds import i4h, qos
 from fluoro.dds.beacon import StatusBeacon, status_message
 from fluoro.dds.clock import make_clock
+from fluoro.dds.dds_pose_feed import DdsPoseFeed
 from fluoro.dds.estimate_sink import EstimateSink
 from fluoro.dds.frame_sink import FrameSink
 from fluoro.dds.holohub import VideoFrame
 from fluoro.dds.image_messages import picture_of
 from fluoro.dds.network import cyclone_xml, is_local
 from fluoro.dds.node import DdsNode
-from fluoro.dds.pose_feed import DdsPoseFeed
 from fluoro.dds.pose_messages import pose_message, pose_of, probe_message
 from fluoro.dds.remote_controls import RemoteControls
 from fluoro.dds.ros_diagnostic import DiagnosticArray, Level

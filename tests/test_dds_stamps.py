@@ -17,8 +17,8 @@ from tests.session_support import record_of, run_small, small_ct, small_document
 
 from fluoro.config import CarmConfig, DdsConfig, DdsPoses
 from fluoro.dds import qos
+from fluoro.dds.dds_pose_feed import DdsPoseFeed
 from fluoro.dds.node import DdsNode
-from fluoro.dds.pose_feed import DdsPoseFeed
 from fluoro.dds.pose_messages import pose_message
 from fluoro.dds.ros_geometry import PoseStamped
 from fluoro.geometry.carm import CarmPose

@@ -33,8 +33,8 @@ def run(out: Path, *settings: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_stream_runs(tmp_path):
-    done = run(tmp_path)
+def test_stream_runs_with_openigtlink(tmp_path):
+    done = run(tmp_path, "igtl.enabled=true", "igtl.port=0")
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("*/run.json"))) == 1
 

@@ -34,10 +34,10 @@ from holoscan.schedulers import EventBasedScheduler
 from fluoro.config import Config, DdsConfig
 from fluoro.console.controls import LiveControls
 from fluoro.dds import qos
+from fluoro.dds.dds_pose_feed import DdsPoseFeed
 from fluoro.dds.frame_sink import FrameSink
 from fluoro.dds.image_messages import image_message
 from fluoro.dds.node import DdsNode, ros_topic
-from fluoro.dds.pose_feed import DdsPoseFeed
 from fluoro.dds.ros_geometry import PoseStamped
 from fluoro.dds.ros_sensor import Image
 from fluoro.geometry.carm import CarmGeometry

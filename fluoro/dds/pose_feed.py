@@ -5,41 +5,24 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
-from fluoro.config import DdsPoses, ReceivedPoses
-from fluoro.dds import qos
+from fluoro.config import ReceivedPoses
 from fluoro.dds.door import PoseDoor, SentPose
-from fluoro.dds.i4h import ProbeInfo
-from fluoro.dds.joints import Joint, joint_pose, joint_values
-from fluoro.dds.node import DdsNode, Listener, ros_topic
-from fluoro.dds.pose_messages import pose_of, probe_pose
 from fluoro.dds.refusals import Refusals, RefusedError
-from fluoro.dds.ros_geometry import PoseStamped
-from fluoro.dds.ros_sensor import JointState
 from fluoro.dds.sender_clock import SenderClock
-from fluoro.dds.stamps import stamp_ns
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.limits import CarmLimits
 from fluoro.geometry.se3 import interpolate
 
-__all__ = ["DdsPoseFeed", "PoseFeed", "ReceivedPose"]
+__all__ = ["LOCKSTEP_QUEUE", "PoseFeed", "ReceivedPose"]
 
 LOCKSTEP_QUEUE = 1000
 """Poses that may wait in lockstep; a sender that is further ahead is refused."""
-BURST = 100
-"""Poses that may come at once before the oldest are lost unseen."""
 HISTORY = 64
 """Poses kept to interpolate between."""
-TYPES: dict[str, type[Any]] = {
-    "pose_stamped": PoseStamped,
-    "joint_state": JointState,
-    "i4h": ProbeInfo,
-}
 ORIGIN = (0.0, 0.0, 0.0)
 
 
@@ -190,77 +173,6 @@ class PoseFeed:
             self._waiting.clear()
         self._waiting.append(pose)
         self._changed.notify()
-
-
-class DdsPoseFeed(PoseFeed):
-    """Poses that come over DDS.
-
-    Args:
-        node: The participant.
-        config: Topic, message, what is refused.
-        isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
-        limits: How far the C-arm reaches.
-    """
-
-    def __init__(
-        self,
-        node: DdsNode,
-        config: DdsPoses,
-        isocenter_xyz_mm: Sequence[float],
-        limits: CarmLimits,
-    ) -> None:
-        ros = config.message != "i4h"
-        where = ros_topic(config.topic) if ros else config.topic
-        super().__init__(config, limits, where, wall_clock=node.config.clock == "system")
-        self._node, self._config, self._isocenter_xyz_mm = node, config, isocenter_xyz_mm
-        self._joints = [Joint(**joint.model_dump()) for joint in config.joints]
-        # a best-effort reader hears writers of either kind; in lockstep nothing may be lost
-        quality = qos.reliable(LOCKSTEP_QUEUE) if self._lockstep else qos.sensor_data(BURST)
-        self._listener: Listener[Any] = node.listen(
-            self.topic, TYPES[config.message], quality, self._on_sample
-        )
-
-    def figures(self) -> dict[str, int]:
-        """What came and what became of it, by name."""
-        listener = self._listener
-        heard = {"malformed": listener.malformed, "writers": listener.writers()}
-        return super().figures() | heard
-
-    def hint(self) -> str:
-        """Why no pose comes, as far as can be seen; empty while they come."""
-        where = f"{self.topic} in domain {self._node.config.domain}"
-        if self._listener.mismatched():
-            return f"a writer of {where} offers best effort, lockstep asks for a reliable one"
-        if self._listener.writers():
-            return "" if self.latest() else f"a writer of {where} is there, no good pose came yet"
-        others = self._node.others()
-        if others:
-            return f"{others} participants in the domain, none writes {where} with our type"
-        return (
-            f"nobody else is in domain {self._node.config.domain} on "
-            f"{self._node.config.interface}: is the sender in another domain (ROS_DOMAIN_ID), "
-            f"or without {', '.join(self._node.config.peers) or 'us'} among its peers?"
-        )
-
-    def _on_sample(self, sample: Any, writer: int) -> None:
-        self.offer(writer, partial(self._sent, sample))
-
-    def _sent(self, sample: Any) -> SentPose:
-        """Return the pose and the stamp of a message; an i4h message has no stamp.
-
-        Raises:
-            InputError: A field is outside its range.
-        """
-        isocenter = self._isocenter_xyz_mm
-        if self._config.message == "i4h":
-            unit, orientation = self._config.position_unit, self._config.orientation
-            return SentPose(pose=probe_pose(sample, isocenter, unit=unit, orientation=orientation))
-        sent_ns = stamp_ns(sample.header.stamp)
-        if self._config.message == "pose_stamped":
-            pose = pose_of(sample, isocenter)
-        else:
-            pose = joint_pose(self._joints, joint_values(sample), isocenter)
-        return SentPose(pose=pose, stamp_ns=sent_ns)
 
 
 def _between(before: ReceivedPose, after: ReceivedPose, time_ns: int) -> ReceivedPose:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fluoro.dds.refusals import FieldError
-from fluoro.dds.ros_std import Header, Time
+
+if TYPE_CHECKING:
+    from fluoro.dds.ros_std import Header, Time
 
 __all__ = ["SECONDS_END", "SECOND_NS", "header_of", "stamp_ns", "stamp_of"]
 
@@ -14,6 +18,8 @@ SECONDS_END = 2**31
 
 def stamp_of(time_ns: int) -> Time:
     """Return nanoseconds since 1970 as ROS 2's time (until 2038, when its seconds end)."""
+    from fluoro.dds.ros_std import Time  # OpenIGTLink needs this module without Cyclone DDS
+
     sec, nanosec = divmod(time_ns, SECOND_NS)
     return Time(sec=sec, nanosec=nanosec)
 
@@ -38,4 +44,6 @@ def stamp_ns(stamp: Time, field: str = "header.stamp") -> int:
 
 def header_of(time_ns: int, frame_id: str) -> Header:
     """Return a header with a time [ns since 1970] and a frame."""
+    from fluoro.dds.ros_std import Header
+
     return Header(stamp=stamp_of(time_ns), frame_id=frame_id)
