@@ -474,7 +474,7 @@ def test_two_phases_are_refused_and_chosen_by_what_tells_them_apart(tmp_path):
     refused(
         tmp_path,
         r"4 places hold several different images, such as IM9999.dcm and IM9999.dcm; choose by "
-        r"AcquisitionNumber: 1 \(1 images\), 2 \(1 images\); for example volume.select: "
+        r"AcquisitionNumber: 1 \(4 images\), 2 \(4 images\); for example volume.select: "
         r"\{AcquisitionNumber: '1'\}",
     )
     same(read_hu(tmp_path, ReadOptions(select={"AcquisitionNumber": "2"})), ramp() + 7)

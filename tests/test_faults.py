@@ -15,7 +15,15 @@ ROOT = Path(__file__).parent.parent
 
 ITEMS: dict[str, tuple[str, ...]] = {
     # 1. A CT series of two acquisitions is read as one volume.
-    "phases": (),
+    "phases": (
+        "test_dicom_sets.py::test_two_acquisitions_between_each_others_slices_are_refused_and_chosen",
+        "test_dicom_sets.py::test_every_attribute_that_tells_sets_apart_is_named_with_its_values",
+        "test_dicom_sets.py::test_a_contrast_agent_that_only_one_set_names_tells_them_apart",
+        "test_dicom_sets.py::test_two_multi_frame_files_of_one_series_are_chosen_by_file",
+        "test_dicom_sets.py::test_the_attribute_with_the_longest_sets_is_named",
+        "test_dicom_sets.py::test_slices_by_turns_without_any_attribute_are_refused",
+        "test_dicom_sets.py::test_the_commands_refuse_two_phases_and_read_the_chosen_one",
+    ),
     # 2. Slices are lost in a walk through folders.
     "folder walk": ("test_folder_walk.py",),
     # 3. Placement by an old SimpleITK; options of readers without effect.

@@ -23,7 +23,7 @@ from fluoro.config.section import (
     list_of,
     require_order,
 )
-from fluoro.mistakes import KeyValueError
+from fluoro.mistakes import KeyValueError, shown
 
 __all__ = [
     "ArrayConfig",
@@ -245,6 +245,22 @@ class MaterialsConfig(Section):
     )
 
 
+def _selected(value: object) -> str | tuple[str, ...]:
+    """Text of a value, or of several, that an attribute may have."""
+    several = isinstance(value, list | tuple)
+    values = value if isinstance(value, list | tuple) else [value]
+    if not values or not all(type(each) in (str, int, float) for each in values):
+        raise ValueError(f"must be text, a number, or a list of these, got {shown(value)}")
+    return tuple(map(str, values)) if several else str(value)
+
+
+Value = str | int | float
+Selection = Annotated[
+    str | tuple[str, ...],
+    BeforeValidator(_selected, json_schema_input_type=Value | list[Value]),
+]
+
+
 class VolumeConfig(Section):
     """What is in the beam: a phantom made in code, or a CT from a file."""
 
@@ -269,10 +285,11 @@ class VolumeConfig(Section):
     series: str | Annotated[int, Field(ge=0)] | None = Field(
         None, description="DICOM: SeriesNumber or SeriesInstanceUID; null: there is only one."
     )
-    select: dict[str, str | int | float] = Field(
+    select: dict[str, Selection] = Field(
         {},
         description="DICOM: attributes that tell the wanted images of a series from others, such "
-        "as {AcquisitionNumber: 2}.",
+        "as {AcquisitionNumber: 2}; a list takes the images of several values as one volume; '' "
+        "takes the images without the attribute.",
     )
     gaps: Literal["refuse", "interpolate"] = Field(
         "refuse", description="DICOM: what becomes of missing slices."

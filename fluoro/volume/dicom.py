@@ -14,9 +14,9 @@ from fluoro.errors import InputError
 from fluoro.volume.dicom_frame import Frame
 from fluoro.volume.dicom_pixels import AIR_HU, FrameReader
 from fluoro.volume.dicom_series import DicomFolder, Series, choose_series, scan, selected
+from fluoro.volume.dicom_sets import differences, require_one_set
 from fluoro.volume.dicom_stack import (
     Stack,
-    differences,
     mixed,
     require_alike,
     same_places,
@@ -92,6 +92,8 @@ class _Reading:
             raise InputError(f"{path}: is one slice; give the folder that holds its series")
         frames = selected(path, series, options.select)
         require_alike(path, frames)
+        several = [key for key, values in options.select.items() if not isinstance(values, str)]
+        require_one_set(path, frames, accepted=several)
         with FrameReader() as reader:
             single = _without_duplicates(path, frames, reader)
         self.stack = stacked(path, single, options.gaps)
@@ -139,7 +141,7 @@ def _without_duplicates(path: Path, frames: list[Frame], reader: FrameReader) ->
         if len(place) > 1 and not _are_same(place, reader):
             raise InputError(
                 f"{path}: {sum(len(p) > 1 for p in places)} places hold several different images, "
-                f"such as {place[0].path.name} and {place[1].path.name}{differences(place)}"
+                f"such as {place[0].path.name} and {place[1].path.name}{differences(frames, place)}"
             )
     return [place[0] for place in places]
 

@@ -11,7 +11,7 @@ from typing import Any
 from fluoro.errors import InputError
 from fluoro.volume.dicom_tags import MACROS, Tags
 
-__all__ = ["NO_SLICES", "SELECTABLE", "DicomFile", "read_file"]
+__all__ = ["GEOMETRY", "NO_SLICES", "ONE_PATIENT", "SELECTABLE", "DicomFile", "read_file"]
 
 CT_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.2": "CT",
@@ -19,14 +19,26 @@ CT_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.2.2": "converted CT",
 }
 """SOP classes whose values are CT numbers after the rescale (DICOM PS3.4 B.5)."""
+GEOMETRY = (
+    "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "FrameOfReferenceUID",
+)  # fmt: skip
+"""What all images of a volume have alike as numbers; their text may differ by rounding."""
+ONE_PATIENT = {
+    "PatientPosition": "patient position",
+    "StudyInstanceUID": "study",
+    "PatientID": "patient",
+}
+"""What all images of a volume have alike, where they say it, with its name in messages."""
 NO_SLICES = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SCREEN SAVE", "REPORT", "DOSE_INFO", "VRT"}
 """Words of ImageType that mark what is no slice of a volume."""
 SELECTABLE = (
     "AcquisitionNumber", "FrameAcquisitionNumber", "TemporalPositionIdentifier",
-    "TemporalPositionIndex", "NominalPercentageOfCardiacPhase", "StackID", "ConvolutionKernel",
-    "KVP", "ImageType", "FrameType", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns",
-    "FrameOfReferenceUID", "SliceThickness", "ReconstructionDiameter", "AcquisitionTime",
-    "SeriesTime", "EchoTime", "PatientPosition", "StudyInstanceUID", "PatientID",
+    "TemporalPositionIndex", "NominalPercentageOfCardiacPhase", "NominalCardiacTriggerDelayTime",
+    "TriggerTime", "ContrastBolusAgent", "ContrastBolusAgentPhase",
+    "ContrastBolusAgentAdministered", "StackID", "ConvolutionKernel", "FilterType", "KVP",
+    "ImageType", "FrameType", *GEOMETRY, "SliceThickness", "ReconstructionDiameter", "ScanOptions",
+    "SeriesDescription", "ProtocolName", "ImageComments", "AcquisitionUID", "IrradiationEventUID",
+    "AcquisitionTime", "AcquisitionDateTime", "SeriesTime", *ONE_PATIENT, "SOPInstanceUID",
 )  # fmt: skip
 """Attributes by which images of one series can be told apart, the most telling first."""
 IDENTITY = (

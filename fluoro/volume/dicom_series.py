@@ -9,6 +9,7 @@ from pathlib import Path
 from fluoro.errors import InputError
 from fluoro.volume.dicom_frame import Frame, frames_of
 from fluoro.volume.dicom_header import SELECTABLE, DicomFile, read_file
+from fluoro.volume.dicom_sets import canonical
 from fluoro.volume.folder_walk import FolderWalk, walk
 
 __all__ = ["DicomFolder", "Series", "choose_series", "is_dicom", "scan", "selected"]
@@ -183,8 +184,13 @@ def choose_series(folder: DicomFolder, wanted: str | None) -> Series:
     raise InputError(f"{folder.path}: {what} {listed}{tail}")
 
 
-def selected(path: Path, series: Series, select: Mapping[str, str]) -> list[Frame]:
+def selected(path: Path, series: Series, select: Mapping[str, str | Sequence[str]]) -> list[Frame]:
     """The images of a series that have the attributes asked for.
+
+    Args:
+        path: What to name in messages.
+        series: The series.
+        select: One value, or several, by attribute; empty: the images without the attribute.
 
     Raises:
         InputError: An attribute that cannot be asked for, none that fits, or a damaged header.
@@ -194,10 +200,11 @@ def selected(path: Path, series: Series, select: Mapping[str, str]) -> list[Fram
             known = ", ".join(SELECTABLE)
             raise InputError(f"volume.select: must be one of {known}, got {keyword!r}")
     frames = [frame for file in series.files for frame in frames_of(file)]
+    wanted = {keyword: _wanted(values) for keyword, values in select.items()}
     kept = [
         frame
         for frame in frames
-        if all(frame.facts.get(keyword, "") == text for keyword, text in select.items())
+        if all(canonical(frame.facts.get(key, "")) in values for key, values in wanted.items())
     ]
     if not kept:
         there = {keyword: sorted({f.facts.get(keyword, "") for f in frames}) for keyword in select}
@@ -205,3 +212,7 @@ def selected(path: Path, series: Series, select: Mapping[str, str]) -> list[Fram
             f"{path}: no image of series {series} has {dict(select)}, there are {there}"
         )
     return kept
+
+
+def _wanted(values: str | Sequence[str]) -> set[str]:
+    return {canonical(value) for value in ([values] if isinstance(values, str) else values)}

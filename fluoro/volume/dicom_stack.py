@@ -7,7 +7,6 @@ or their thickness.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +17,20 @@ from numpy.typing import NDArray
 
 from fluoro.errors import InputError
 from fluoro.volume.dicom_frame import Frame
-from fluoro.volume.dicom_header import SELECTABLE
+from fluoro.volume.dicom_header import ONE_PATIENT
+from fluoro.volume.dicom_sets import (
+    GAP_RATIO,
+    SAME_PLACE_MM,
+    counted,
+    differences,
+    usual_step,
+)
 from fluoro.volume.grid import VolumeGrid
 
-__all__ = ["Stack", "differences", "mixed", "require_alike", "same_places", "stacked"]
+__all__ = ["Stack", "mixed", "require_alike", "same_places", "stacked"]
 
 Array = NDArray[np.float64]
 
-SAME_PLACE_MM = 0.01
-"""Images no further apart than this lie at one place."""
 ANGLE_COSINE = 1e-3
 """Largest difference of direction cosines within one stack: 0.06 degrees."""
 SPACING_RATIO = 1e-3
@@ -34,8 +38,10 @@ SPACING_RATIO = 1e-3
 EVEN_MM, EVEN_RATIO = 0.06, 0.1
 """Slices this near to an even grid [mm], and [of its spacing], lie on it: some scanners round their
 positions to 0.1 mm."""
-GAP_RATIO, SMALLEST_RATIO = 1.5, 0.5
-"""Steps longer than the usual by this are gaps; so much shorter, no grid holds them."""
+SMALLEST_RATIO = 0.5
+"""Steps shorter than the median by this lie on no grid."""
+FEWEST_ALTERNATING = 5
+"""Steps from which on a long one after each short one is no chance."""
 LARGEST_GAP_RATIO = 10.5
 """A wider gap, in usual steps, is not filled: that would be made up."""
 LINE_PX = 0.1
@@ -69,14 +75,13 @@ class Stack:
     remarks: tuple[str, ...]
 
 
-ONE_PATIENT = {
-    "PatientID": "patient",
-    "StudyInstanceUID": "study",
-    "PatientPosition": "patient position",
-}
-"""What all images of a volume must have alike, where they say it."""
-SAME_SCALE = ("KVP", "ConvolutionKernel")
-"""CT numbers or their sharpness depend on it: images that differ in it are read, and it is said."""
+SAID = (
+    "KVP", "ConvolutionKernel", "ContrastBolusAgent", "ContrastBolusAgentPhase", "ImageType",
+    "SliceThickness", "NominalPercentageOfCardiacPhase", "TemporalPositionIdentifier",
+    "TemporalPositionIndex",
+)  # fmt: skip
+"""CT numbers, their sharpness or their time depend on it: images that differ in it from one stretch
+to the next are read, and it is said."""
 
 
 def require_alike(path: Path, frames: Sequence[Frame]) -> None:
@@ -87,20 +92,24 @@ def require_alike(path: Path, frames: Sequence[Frame]) -> None:
             study or how the patient lay.
     """
     first = frames[0]
-    kinds = Counter(_kind(frame, first) for frame in frames)
-    odd = {kind.split(":")[0] for kind in kinds if kind}
-    odd |= {name for keyword, name in ONE_PATIENT.items() if len(_values(frames, keyword)) > 1}
+    odd = {kind: frame for frame in reversed(frames) if (kind := _kind(frame, first))}
+    for keyword, name in ONE_PATIENT.items():
+        by_value = {f.facts[keyword]: f for f in reversed(frames) if keyword in f.facts}
+        if len(by_value) > 1:
+            odd[name] = next(
+                f for value, f in by_value.items() if value != first.facts.get(keyword)
+            )
     if not odd:
         return
     raise InputError(
         f"{path}: the series mixes images that differ in {', '.join(sorted(odd))}"
-        f"{differences(frames)}"
+        f"{differences(frames, [first, *odd.values()])}"
     )
 
 
 def _kind(frame: Frame, first: Frame) -> str:
     if (frame.rows, frame.columns) != (first.rows, first.columns):
-        return f"size: {frame.columns} x {frame.rows}"
+        return "size"
     if np.abs(frame.axes - first.axes).max() > ANGLE_COSINE:
         return "orientation"
     if not np.allclose(frame.spacing_xy_mm, first.spacing_xy_mm, rtol=SPACING_RATIO, atol=0):
@@ -110,37 +119,17 @@ def _kind(frame: Frame, first: Frame) -> str:
     return ""
 
 
-def _values(frames: Sequence[Frame], keyword: str) -> Counter[str]:
-    """How many images say what."""
-    return Counter(frame.facts[keyword] for frame in frames if keyword in frame.facts)
-
-
 def mixed(frames: Sequence[Frame]) -> list[str]:
     """What to say of images that are of one place but not of one make."""
-    remarks = []
-    for keyword in SAME_SCALE:
-        counts = _values(frames, keyword)
-        if len(counts) > 1:
-            values = ", ".join(f"{text} ({count} images)" for text, count in counts.items())
-            remarks.append(f"the images differ in {keyword}: {values}")
+    remarks = [
+        f"the images differ in {keyword}: {counted(frames, keyword)}"
+        for keyword in SAID
+        if len({frame.facts.get(keyword) for frame in frames}) > 1
+    ]
     lossy = sum(frame.lossy for frame in frames)
     if lossy:
         remarks.append(f"{lossy} images have been compressed with loss")
     return remarks
-
-
-def differences(frames: Sequence[Frame]) -> str:
-    """By which attribute the images can be told apart, as advice; empty if by none."""
-    for keyword in SELECTABLE:
-        counts = Counter(frame.facts.get(keyword, "") for frame in frames)
-        if 1 < len(counts) <= 8 and "" not in counts:
-            values = ", ".join(f"{text} ({count} images)" for text, count in counts.items())
-            example = next(iter(counts))
-            return (
-                f"; choose by {keyword}: {values}; for example volume.select: "
-                f"{{{keyword}: {example!r}}}"
-            )
-    return "; they have no attribute to choose by"
 
 
 def same_places(frames: Sequence[Frame]) -> list[list[Frame]]:
@@ -266,9 +255,9 @@ def _levels(
     even = _even(along)
     if np.abs(along - even).max() <= min(EVEN_MM, EVEN_RATIO * (even[1] - even[0])) + 1e-9:
         return None, even, ()
+    _require_no_second_set(path, steps)
     _require_no_crowd(path, steps)
-    # not the median of all, which a gap shifts where there are few slices
-    usual = float(np.median(steps[steps <= GAP_RATIO * steps.min()]))
+    usual = usual_step(steps)
     wide = np.flatnonzero(steps > GAP_RATIO * usual)
     _require_no_gap(path, along, wide, gaps, usual, normal)
     count = round(float(along[-1] - along[0]) / usual) + 1
@@ -289,6 +278,21 @@ def _even(along: Array) -> Array:
     middle = count - count.mean()
     step = middle @ along / (middle @ middle)
     return np.asarray(along.mean() + step * middle)
+
+
+def _require_no_second_set(path: Path, steps: Array) -> None:
+    """Check that short and long steps do not alternate, as where two stacks are put together."""
+    short, long = sorted((steps[::2], steps[1::2]), key=lambda each: float(each.mean()))
+    if (
+        len(steps) >= FEWEST_ALTERNATING
+        and max(np.ptp(short), np.ptp(long)) <= EVEN_MM
+        and long.min() > GAP_RATIO * short.max()
+    ):
+        raise InputError(
+            f"{path}: slices are {short.mean():.3f} and {long.mean():.3f} mm apart by turns, as "
+            "where the slices of two sets interleave; choose one set with volume.select, or copy "
+            "it to a folder of its own"
+        )
 
 
 def _require_no_crowd(path: Path, steps: Array) -> None:

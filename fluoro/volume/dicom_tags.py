@@ -24,7 +24,15 @@ MACROS = {
     "TemporalPositionIndex": "FrameContentSequence",
     "StackID": "FrameContentSequence",
     "NominalPercentageOfCardiacPhase": "CardiacSynchronizationSequence",
+    "NominalCardiacTriggerDelayTime": "CardiacSynchronizationSequence",
+    "ContrastBolusAgentPhase": "ContrastBolusUsageSequence",
+    "ContrastBolusAgentAdministered": "ContrastBolusUsageSequence",
     "ConvolutionKernel": "CTReconstructionSequence",
+    "ReconstructionDiameter": "CTReconstructionSequence",
+    "KVP": "CTXRayDetailsSequence",
+    "FilterType": "CTXRayDetailsSequence",
+    "SliceThickness": "PixelMeasuresSequence",
+    "IrradiationEventUID": "IrradiationEventIdentificationSequence",
     "GantryDetectorTilt": "CTAcquisitionDetailsSequence",
 }
 """Where a multi-frame file keeps what others have at the top (DICOM PS3.3 C.7.6.16.2)."""

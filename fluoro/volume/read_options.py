@@ -66,14 +66,14 @@ class ReadOptions:
     Attributes:
         series: DICOM: SeriesInstanceUID or SeriesNumber of the series to read.
         select: DICOM: attributes by keyword that the images must have, such as
-            {"AcquisitionNumber": "2"}.
+            {"AcquisitionNumber": "2"}; one of several values where a tuple is given.
         gaps: DICOM: missing slices are refused or interpolated.
         nifti_transform: NIfTI: which transform to believe; None: they must agree.
         array: NumPy and raw files: their layout.
     """
 
     series: str | None = None
-    select: Mapping[str, str] = field(default_factory=dict)
+    select: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     gaps: Literal["refuse", "interpolate"] = "refuse"
     nifti_transform: Literal["sform", "qform"] | None = None
     array: ArrayLayout | None = None
@@ -96,7 +96,7 @@ def read_options(config: VolumeConfig) -> ReadOptions:
     array = config.array
     return ReadOptions(
         series=None if config.series is None else str(config.series),
-        select={key: str(value) for key, value in config.select.items()},
+        select=config.select,
         gaps=config.gaps,
         nifti_transform=config.nifti_transform,
         array=None if array is None else ArrayLayout(**array.model_dump()),
