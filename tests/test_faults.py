@@ -39,7 +39,17 @@ ITEMS: dict[str, tuple[str, ...]] = {
     # 4. Second derivatives, mixed dtypes, copies of modules.
     "derivatives": (),
     # 5. Pictures of other programs as targets.
-    "foreign pictures": (),
+    "foreign pictures": (
+        "test_target_pictures.py::test_a_tiff_whose_0_is_white_is_inverted",
+        "test_target_pictures.py::test_an_orientation_is_applied",
+        "test_target_pictures.py::test_the_orientation_of_a_jpeg_is_applied",
+        "test_target_pictures.py::test_a_file_of_several_pictures_is_refused",
+        "test_target_pictures.py::test_the_numbers_of_a_tiff_are_its_own_whatever_their_type",
+        "test_target_pictures.py::test_unsigned_numbers_of_32_bits_stay_positive",
+        "test_target_pictures.py::test_16_bits_that_would_lose_8_are_refused",
+        "test_target_pictures.py::test_transparent_pixels_are_refused_and_opaque_ones_read",
+        "test_target_pictures.py::test_register_takes_a_target_as_a_viewer_shows_it_or_says_why_not",
+    ),
     # 6. One message ends the run.
     "message fields": (
         "test_dds_stamps.py::test_stamps_out_of_range_are_refused_by_field_and_the_run_goes_on",
