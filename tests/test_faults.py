@@ -37,7 +37,18 @@ ITEMS: dict[str, tuple[str, ...]] = {
         "test_config.py::test_sections_with_a_kind_are_found_in_the_models",
     ),
     # 4. Second derivatives, mixed dtypes, copies of modules.
-    "derivatives": (),
+    "derivatives": (
+        "test_torch_poses.py::test_second_derivatives_of_pictures_are_refused_not_wrong",
+        "test_torch_poses.py::test_second_derivatives_of_poses_pass_pytorchs_check",
+        "test_torch_poses.py::test_parameters_of_different_dtypes_give_the_pose_of_the_widest",
+        "test_torch_poses.py::test_autocast_does_not_round_poses_or_pixels",
+        "test_torch_poses.py::test_gradient_is_that_of_the_picture_whatever_becomes_of_detector_and_pose",
+        "test_torch_poses.py::test_copy_of_a_module_has_a_detector_of_its_own",
+        "test_torch_poses.py::test_a_matrix_that_is_no_rigid_motion_is_refused",
+        "test_slang_renderer.py::test_second_derivatives_are_refused_not_wrong",
+        "test_slang_renderer.py::test_tensors_that_are_no_poses_are_refused",
+        "test_slang_renderer.py::test_copy_of_a_module_renders_the_same_and_a_pickle_is_refused_in_one_line",
+    ),
     # 5. Pictures of other programs as targets.
     "foreign pictures": (
         "test_target_pictures.py::test_a_tiff_whose_0_is_white_is_inverted",

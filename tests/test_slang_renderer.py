@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import sys
 
 import numpy as np
@@ -261,14 +263,61 @@ def test_optimiser_finds_the_way_back(torch, mu):
     assert np.abs(rotation.detach().numpy() - (0.3, 0.2, 0)).max() < 0.01
 
 
-def test_second_derivatives_are_refused_not_wrong(torch, mu):
+@pytest.mark.parametrize("loss", ["linear", "square"])
+def test_second_derivatives_are_refused_not_wrong(torch, mu, loss):
     from fluoro.rendering import TorchSlangDiffDRR
 
     drr = TorchSlangDiffDRR(mu, SPACING, CFG, device="cpu")
+
+    def total(rotation):
+        image = drr(rotation, torch.zeros(3))
+        return (image if loss == "linear" else image.square()).sum()
+
     rotation = torch.zeros(3, requires_grad=True)
-    (first,) = torch.autograd.grad(drr(rotation, torch.zeros(3)).sum(), rotation, create_graph=True)
-    with pytest.raises(RuntimeError, match=r"does not require grad|once_differentiable"):
+    (first,) = torch.autograd.grad(total(rotation), rotation, create_graph=True)
+    assert torch.isfinite(first).all()
+    refused = pytest.raises(NotImplementedError, match="TorchSlangDiffDRR has first derivatives")
+    with refused:
         first.sum().backward()
+    with refused:
+        torch.autograd.functional.hessian(total, torch.zeros(3))
+    with refused:
+        torch.autograd.functional.jvp(total, torch.zeros(3), torch.ones(3))
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (2, 4), (2, 2, 3), (0, 3), ()])
+def test_tensors_that_are_no_poses_are_refused(torch, mu, shape):
+    from fluoro.rendering import TorchSlangDiffDRR
+
+    drr = TorchSlangDiffDRR(mu, SPACING, CFG, device="cpu")
+    with pytest.raises(InputError, match=r"^rotation must have shape \(3,\) or \(N, 3\)"):
+        drr(torch.zeros(shape), torch.zeros(3))
+    with pytest.raises(InputError, match="must be as many, got 2 and 5"):
+        drr(torch.zeros(2, 3), torch.zeros(5, 3))
+    with pytest.raises(InputError, match=r"translation must be real, got torch\.complex64"):
+        drr(torch.zeros(3), torch.zeros(3, dtype=torch.complex64))
+
+
+def test_poses_of_different_dtypes_give_one_picture_and_gradients_of_their_own(torch, mu):
+    from fluoro.rendering import TorchSlangDiffDRR
+
+    drr = TorchSlangDiffDRR(mu, SPACING, CFG, device="cpu")
+    rotation = torch.tensor([0.25, 0.125, 0.0], dtype=torch.bfloat16, requires_grad=True)
+    translation = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64, requires_grad=True)
+    image = drr(rotation, translation)
+    torch.testing.assert_close(image, drr(rotation.double(), translation), rtol=0, atol=0)
+    image.square().sum().backward()
+    assert (rotation.grad.dtype, translation.grad.dtype) == (torch.bfloat16, torch.float64)
+
+
+def test_copy_of_a_module_renders_the_same_and_a_pickle_is_refused_in_one_line(torch, mu):
+    from fluoro.rendering import TorchSlangDiffDRR
+
+    drr = TorchSlangDiffDRR(mu, SPACING, CFG, device="cpu")
+    pose = torch.tensor([0.1, 0.2, 0.0]), torch.zeros(3)
+    torch.testing.assert_close(copy.deepcopy(drr)(*pose), drr(*pose), rtol=0, atol=0)
+    with pytest.raises(TypeError, match=r"^CpuDevice cannot be pickled: [^\n]*$"):
+        pickle.dumps(drr)
 
 
 @pytest.mark.gpu
@@ -290,6 +339,7 @@ def test_without_pytorch_its_names_say_how_to_get_it(monkeypatch):
     from fluoro.rendering import diffdrr_slang_renderer
 
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "fluoro.compat.torch_drr", raising=False)
+    for name in ("torch_drr", "torch_tensors"):
+        monkeypatch.delitem(sys.modules, f"fluoro.compat.{name}", raising=False)
     with pytest.raises(ImportError, match=r"torch is missing: .* extra \[torch\]"):
         diffdrr_slang_renderer.TorchSlangDiffDRR  # noqa: B018

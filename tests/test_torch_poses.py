@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -137,6 +139,20 @@ def test_derivatives_of_poses_pass_pytorchs_check_also_at_the_identity(name):
         assert torch.autograd.gradcheck(call, given, **GRADCHECK)
 
 
+@pytest.mark.parametrize("name", PARAMETERIZATIONS)
+def test_second_derivatives_of_poses_pass_pytorchs_check(name):
+    convention = "ZXY" if name == "euler_angles" else None
+    given = pose_parameters(
+        poses_of(), parameterization=name, convention=convention
+    )  # away from the identity, where some parametrisations are not smooth twice
+    given = [given[0].requires_grad_(), (given[1] / 100).requires_grad_()]
+
+    def call(rotation, translation):
+        return pose_matrix(rotation, translation, parameterization=name, convention=convention)
+
+    assert torch.autograd.gradgradcheck(call, given, eps=1e-6, atol=1e-5, rtol=1e-4)
+
+
 def drr(**changes):
     size = {"height_px": 22, "width_px": 26, "delx_mm": 9.0, "dely_mm": 8.0}
     shape = {"sdd_mm": 1020.0, "x0_mm": 7.0, "y0_mm": -5.0, "device": CpuDevice(), **size}
@@ -235,8 +251,7 @@ def test_rescaled_detector_covers_the_same_field():
 class Twin(PoseDrr):
     """Pictures of the float64 reference."""
 
-    def picture(self, matrices):
-        views = [self.view(matrix) for matrix in matrices]
+    def picture(self, views):
         volume = volumes.gaussian()
         return torch.from_numpy(np.stack([reference.joseph_twin(volume, v) for v in views]))
 
@@ -317,7 +332,115 @@ def test_poses_that_cannot_be_rendered_are_refused(rotation, message):
         drr()(tensor(rotation), shifts, parameterization="axis_angle")
 
 
+HOW = {"parameterization": "euler_angles", "convention": "ZXY", "degrees": True}
+
+
+@pytest.mark.parametrize("loss", ["linear", "square"])
+def test_second_derivatives_of_pictures_are_refused_not_wrong(loss):
+    module, shifts = drr(), tensor(SHIFTS)
+
+    def total(angles):
+        image = module(angles, shifts, **HOW)
+        return (image if loss == "linear" else image.square()).sum()
+
+    angles = tensor(ANGLES).requires_grad_()
+    (first,) = torch.autograd.grad(total(angles), angles, create_graph=True)
+    assert torch.isfinite(first).all()
+    refused = pytest.raises(NotImplementedError, match="PoseDrr has first derivatives only")
+    with refused:
+        first.sum().backward()
+    with refused:
+        torch.autograd.functional.hessian(total, tensor(ANGLES))
+    with refused:
+        torch.autograd.functional.jvp(total, tensor(ANGLES), torch.ones(2, 3).double())
+
+
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64]
+
+
+@pytest.mark.parametrize("second", DTYPES)
+@pytest.mark.parametrize("first", DTYPES)
+def test_parameters_of_different_dtypes_give_the_pose_of_the_widest(first, second):
+    angles, shifts = torch.tensor([[16.0, -12.0, 8.0]]), torch.tensor([[4.0, 704.0, -8.0]])
+    found = pose_matrix(angles.to(first), shifts.to(second), **HOW)
+    exact = pose_matrix(angles.double(), shifts.double(), **HOW)
+    double = torch.float64 in (first, second)
+    assert found.dtype == (torch.float64 if double else torch.float32)
+    torch.testing.assert_close(found.double(), exact, rtol=1e-6, atol=1e-4)
+
+
+def test_autocast_does_not_round_poses_or_pixels():
+    module, angles, shifts = drr(), tensor(ANGLES).float(), tensor(SHIFTS).float()
+    points = torch.tensor([[[30.0, -20.0, 10.0]]] * 2)
+
+    def call():
+        poses = pose_matrix(angles, shifts, **HOW)
+        return module(angles, shifts, **HOW), module.perspective_projection(poses, points)
+
+    expected = call()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = call()
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def gradient_with(change):
+    """Of a picture's sum of squares; something changes between forwards and backwards."""
+    module, angles = drr(), tensor(ANGLES).requires_grad_()
+    image = module(angles, tensor(SHIFTS), **HOW)
+    with torch.no_grad():
+        change(module, angles)
+    image.square().sum().backward()
+    return angles.grad
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.01, 2.0])
+def test_gradient_is_that_of_the_picture_whatever_becomes_of_detector_and_pose(scale):
+    expected = gradient_with(lambda _module, _angles: None)
+    changes = (
+        lambda module, _angles: module.rescale_detector_(scale),
+        lambda module, _angles: setattr(module, "sdd_mm", 1020.0 * scale),
+        lambda _module, angles: angles.mul_(scale),
+    )
+    for change in changes:
+        torch.testing.assert_close(gradient_with(change), expected, rtol=0, atol=0)
+
+
+def test_copy_of_a_module_has_a_detector_of_its_own():
+    module = drr()
+    twin = copy.deepcopy(module).rescale_detector_(0.5)
+    assert (module.height_px, twin.height_px) == (22, 11)
+    assert twin.renderer is module.renderer  # the volume lies on the device once
+    images = [m(tensor(ANGLES), tensor(SHIFTS), **HOW) for m in (module, copy.deepcopy(module))]
+    torch.testing.assert_close(*images, rtol=0, atol=0)
+
+
+def test_a_pickle_of_a_module_is_refused_in_one_line():
+    with pytest.raises(TypeError, match=r"^CpuDevice cannot be pickled: [^\n]*$"):
+        pickle.dumps(drr())
+
+
+def test_parameters_that_are_no_real_tensors_are_refused():
+    shifts = tensor(SHIFTS)
+    with pytest.raises(InputError, match=r"rotation must be real, got torch\.complex128"):
+        pose_matrix(tensor(ANGLES).to(torch.complex128), shifts, **HOW)
+    with pytest.raises(TypeError, match=r"rotation must be a torch\.Tensor, got ndarray"):
+        drr()(ANGLES, shifts, **HOW)
+    with pytest.raises(InputError, match="rotation and translation must be as many, got 2 and 1"):
+        pose_matrix(tensor(ANGLES), shifts[:1], **HOW)
+
+
+@pytest.mark.parametrize("factor", [2.0, 1.02, -1.0])
+def test_a_matrix_that_is_no_rigid_motion_is_refused(factor):
+    with pytest.raises(InputError, match="pose 1 must hold a rotation in its first 3 rows"):
+        drr()(poses_of() * tensor([1.0, factor])[:, None, None], parameterization="matrix")
+
+
 def test_detectors_that_cannot_be_are_refused():
+    with pytest.raises(InputError, match=r"height_px must be a whole number, got 40\.5"):
+        drr(height_px=40.5)
+    with pytest.raises(InputError, match="scale must be finite, got nan"):
+        drr().rescale_detector_(float("nan"))
     with pytest.raises(InputError, match="sdd_mm must be a positive number"):
         drr(sdd_mm=-1.0)
     with pytest.raises(InputError, match="orientation must be"):

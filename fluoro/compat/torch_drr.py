@@ -16,21 +16,13 @@ from fluoro.compat.slang_renderer import (
     SlangDiffDRRConfig,
     SlangDiffDRRRenderer,
 )
-
-try:
-    import torch
-    from torch.autograd.function import once_differentiable
-except ModuleNotFoundError as error:
-    raise ImportError(
-        f"{error.name} is missing: this part needs PyTorch, which fluoro's extra [torch] brings"
-    ) from None
+from fluoro.compat.torch_tensors import Tensor, first_order, host, torch, unrounded
+from fluoro.errors import InputError
 
 __all__ = ["SlangDiffDRRFunction", "TorchSlangDiffDRR", "create_slang_diffdrr_optimizer"]
 
-Tensor = Any
 
-
-class SlangDiffDRRFunction(torch.autograd.Function):  # type: ignore[misc]
+class SlangDiffDRRFunction(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
     """`apply(renderer, rotation, translation)`: a picture whose derivative PyTorch knows."""
 
     @staticmethod
@@ -50,7 +42,7 @@ class SlangDiffDRRFunction(torch.autograd.Function):  # type: ignore[misc]
         """
         ctx.renderer = renderer
         ctx.save_for_backward(rotation, translation)
-        pose = _host(rotation), _host(translation)
+        pose = host(rotation), host(translation)
         if renderer.device.kind == "cuda":
             image = torch.from_dlpack(renderer.render_on_device(*pose))
         else:
@@ -58,21 +50,21 @@ class SlangDiffDRRFunction(torch.autograd.Function):  # type: ignore[misc]
         return image.to(rotation.device)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator, unused-ignore]
     def backward(ctx: Any, grad_output: Tensor) -> tuple[None, Tensor, Tensor]:
-        """Derivatives by rotation and translation, shape (3,) each, as their inputs are."""
+        """Derivatives by rotation and translation, shape (3,) each, as their inputs are.
+
+        Their own derivative is an error.
+        """
         rotation, translation = ctx.saved_tensors
         _, gradients = ctx.renderer.render_with_gradients(
-            _host(rotation), _host(translation), _upstream(ctx.renderer, grad_output)
+            host(rotation), host(translation), _upstream(ctx.renderer, grad_output)
         )
-        by_rotation, by_translation = (
-            torch.from_numpy(gradients[name]) for name in ("rotation", "translation")
+        found = (
+            torch.from_numpy(gradients["rotation"]).to(rotation),
+            torch.from_numpy(gradients["translation"]).to(translation),
         )
-        return None, by_rotation.to(rotation), by_translation.to(translation)
-
-
-def _host(tensor: Tensor) -> NDArray[np.float64]:
-    return np.asarray(tensor.detach().cpu().numpy(), float)
+        by_pose = first_order("TorchSlangDiffDRR", found, grad_output, rotation, translation)
+        return None, by_pose[0], by_pose[1]
 
 
 def _upstream(renderer: SlangDiffDRRRenderer, grad_output: Tensor) -> Any:
@@ -84,7 +76,21 @@ def _upstream(renderer: SlangDiffDRRRenderer, grad_output: Tensor) -> Any:
     return grad_output.detach().cpu().numpy()
 
 
-class TorchSlangDiffDRR(torch.nn.Module):  # type: ignore[misc]
+def _require_poses(**parameters: Tensor) -> None:
+    """Refuse what is neither a pose nor several."""
+    for name, values in parameters.items():
+        if values.dim() not in (1, 2) or values.shape[-1] != 3 or not values.numel():
+            raise InputError(
+                f"{name} must have shape (3,) or (N, 3), N >= 1, got {tuple(values.shape)}"
+            )
+    counts = [len(values) for values in parameters.values() if values.dim() > 1]
+    if len({*counts, 1}) > 2:
+        raise InputError(
+            f"{' and '.join(parameters)} must be as many, got {' and '.join(map(str, counts))}"
+        )
+
+
+class TorchSlangDiffDRR(torch.nn.Module):  # type: ignore[misc, unused-ignore]
     """A renderer as a module of PyTorch.
 
         drr = TorchSlangDiffDRR(volume.mu_volume, volume.spacing_zyx_mm)
@@ -131,7 +137,14 @@ class TorchSlangDiffDRR(torch.nn.Module):  # type: ignore[misc]
 
         Returns:
             Shape (height, width), or (N, height, width), float32.
+
+        Raises:
+            TypeError: A parameter is no tensor.
+            InputError: Parameters of another shape, of different number, complex, not finite, or
+                on different devices.
         """
+        rotation, translation = unrounded(rotation=rotation, translation=translation)
+        _require_poses(rotation=rotation, translation=translation)
         rotations, translations = torch.broadcast_tensors(rotation, translation)
         if rotations.dim() == 1:
             return SlangDiffDRRFunction.apply(self._renderer, rotations, translations)

@@ -11,6 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.compat.torch_poses import pose_matrix
+from fluoro.compat.torch_tensors import (
+    Tensor,
+    first_order,
+    host,
+    torch,
+    unrounded,
+    without_autocast,
+)
 from fluoro.errors import InputError
 from fluoro.geometry.peers.diffdrr import DiffdrrPose, camera_axes
 from fluoro.geometry.peers.frames import LPS_FROM_RAS, angles_deg
@@ -21,45 +29,37 @@ from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.volumes import MuVolume
 
-try:
-    import torch
-    from torch.autograd.function import once_differentiable
-except ModuleNotFoundError as error:
-    raise ImportError(
-        f"{error.name} is missing: this part needs PyTorch, which fluoro's extra [torch] brings"
-    ) from None
-
 __all__ = ["PoseDrr"]
 
-Tensor = Any
 FLIP = np.array(LPS_FROM_RAS, float)[:3, :3]
+RIGID_TO = 1e-2
+"""Error of R R^T in a pose, such as the rounding of many steps of a search leaves."""
 
 
-class _Render(torch.autograd.Function):  # type: ignore[misc]
+class _Render(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
     """Line integrals of poses, (B, 4, 4) to (B, H, W)."""
 
     @staticmethod
     def forward(ctx: Any, drr: PoseDrr, matrices: Tensor) -> Tensor:
-        """One launch for all poses."""
-        ctx.drr = drr
+        """One launch for all poses; the detector of this moment is the derivative's too."""
+        ctx.drr, ctx.views = drr, drr.views(host(matrices))
         ctx.save_for_backward(matrices)
-        return drr.picture(_host(matrices)).to(matrices.device)
+        return drr.picture(ctx.views).to(matrices.device)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator, unused-ignore]
     def backward(ctx: Any, upstream: Tensor) -> tuple[None, Tensor]:
-        """By the matrices, within the rigid motions: what would leave them has no share."""
+        """By the matrices, within the rigid motions: what would leave them has no share.
+
+        Its own derivative is an error.
+        """
         (matrices,) = ctx.saved_tensors
         weights = ctx.drr.on_device(upstream)
         gradients = [
-            _by_matrix(pose, ctx.drr.twist_gradient(pose, weights[n]))
-            for n, pose in enumerate(_host(matrices))
+            _by_matrix(pose, ctx.drr.twist_gradient(view, weights[n]))
+            for n, (pose, view) in enumerate(zip(host(matrices), ctx.views, strict=True))
         ]
-        return None, torch.from_numpy(np.array(gradients)).to(matrices)
-
-
-def _host(tensor: Tensor) -> NDArray[np.float64]:
-    return np.asarray(tensor.detach().cpu().numpy(), float)
+        found = torch.from_numpy(np.array(gradients)).to(matrices)
+        return None, first_order("PoseDrr", [found], upstream, matrices)[0]
 
 
 def _by_matrix(pose: NDArray[np.float64], by_twist: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -71,7 +71,7 @@ def _by_matrix(pose: NDArray[np.float64], by_twist: NDArray[np.float64]) -> NDAr
     return found
 
 
-class PoseDrr(torch.nn.Module):  # type: ignore[misc]
+class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
     """Line integrals of a volume for DiffDRR's poses and detector.
 
         drr = PoseDrr(volume, sdd_mm=1020, height_px=200, delx_mm=2.0)
@@ -122,6 +122,7 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc]
         self.delx_mm, self.dely_mm = delx_mm, dely_mm or delx_mm
         self.orientation, self.reverse_x_axis = orientation, reverse_x_axis
         _require_positive(self, "sdd_mm", "height_px", "width_px", "delx_mm", "dely_mm")
+        _require_whole(self, "height_px", "width_px")
         self.device = open_device(device) if isinstance(device, str) else device
         self.renderer = DrrRenderer(volume, self.device, projector=projector)
         self._center = volume.grid.center_xyz_mm
@@ -145,7 +146,9 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc]
             degrees: As there.
 
         Raises:
-            InputError: As there; no pose, or one that is not finite, as where a search diverges.
+            TypeError: As there.
+            InputError: As there; no pose, or one that is not finite, as where a search diverges,
+                or a matrix that is no rigid motion.
         """
         _require_poses(rotation=rotation, translation=translation)
         matrices = pose_matrix(
@@ -160,9 +163,13 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc]
     def rescale_detector_(self, scale: float) -> PoseDrr:
         """`scale` times as many rows and columns over the same field; in place, as in DiffDRR.
 
+        Pictures that are rendered already keep their derivatives.
+
         Raises:
-            InputError: A scale that leaves no pixel.
+            InputError: A scale that is not finite or leaves no pixel.
         """
+        if not np.isfinite(scale):
+            raise InputError(f"scale must be finite, got {scale}")
         height, width = int(self.height_px * scale), int(self.width_px * scale)
         if min(height, width) < 1:
             raise InputError(f"scale must leave at least one pixel, got {scale}")
@@ -177,6 +184,7 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc]
             matrices: Poses, shape (B, 4, 4).
             points_mm: In DiffDRR's world, shape (B, N, 3).
         """
+        matrices, points_mm = unrounded(matrices=matrices, points_mm=points_mm)
         u, v, beam, foot = self._camera(matrices)
         rays = points_mm - matrices[:, None, :3, 3]
         depth = (rays * beam).sum(-1)
@@ -190,6 +198,7 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc]
             matrices: Poses, shape (B, 4, 4).
             pixels_uv: Shape (B, N, 2); not changed.
         """
+        matrices, pixels_uv = unrounded(matrices=matrices, pixels_uv=pixels_uv)
         u, v, beam, foot = self._camera(matrices)
         across = (pixels_uv[..., :1] - foot[0]) * self.delx_mm
         down = (pixels_uv[..., 1:] - foot[1]) * self.dely_mm
@@ -198,7 +207,8 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc]
     def _camera(self, matrices: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[float, float]]:
         """Unit vectors along columns, rows and beam, each (B, 1, 3), and the beam's pixel."""
         axes = torch.from_numpy(camera_axes(self.orientation, self.reverse_x_axis)).to(matrices)
-        u, v, beam = (matrices[:, :3, :3] @ axes).mT.unbind(1)
+        with without_autocast(matrices):
+            u, v, beam = (matrices[:, :3, :3] @ axes).mT.unbind(1)
         sign = 1 if self.reverse_x_axis else -1
         foot = (
             self.width_px / 2 + sign * self.x0_mm / self.delx_mm,
@@ -226,9 +236,24 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc]
         )
         return pose.view()
 
-    def picture(self, matrices: NDArray[np.float64]) -> Tensor:
-        """Line integrals of poses, shape (B, height, width), where the renderer has them."""
-        image = self.renderer.render([self.view(matrix) for matrix in matrices])
+    def views(self, matrices: NDArray[np.float64]) -> list[View]:
+        """Return the views of poses, shape (B, 4, 4), with the detector as it is now.
+
+        Raises:
+            InputError: A matrix is no rigid motion, to `RIGID_TO`.
+        """
+        for n, turn in enumerate(matrices[:, :3, :3]):
+            unit = np.allclose(turn @ turn.T, np.eye(3), atol=RIGID_TO)
+            if not unit or np.linalg.det(turn) < 0:
+                raise InputError(
+                    f"pose {n} must hold a rotation in its first 3 rows and columns, "
+                    f"got {turn.tolist()}"
+                )
+        return [self.view(matrix) for matrix in matrices]
+
+    def picture(self, views: list[View]) -> Tensor:
+        """Line integrals of views, shape (B, height, width), where the renderer has them."""
+        image = self.renderer.render(views)
         return torch.from_dlpack(image) if self.device.kind == "cuda" else torch.from_numpy(image)
 
     def on_device(self, upstream: Tensor) -> Any:
@@ -239,9 +264,9 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc]
             return cupy.from_dlpack(upstream.contiguous())
         return self.device.to_device(np.ascontiguousarray(upstream.detach().cpu().numpy()))
 
-    def twist_gradient(self, matrix: NDArray[np.float64], weights: Any) -> NDArray[np.float64]:
+    def twist_gradient(self, view: View, weights: Any) -> NDArray[np.float64]:
         """By a left twist of the pose about the world's origin [1/rad, 1/mm], shape (6,)."""
-        _, jacobian = self.renderer.render_jacobian(self.view(matrix), self._center)
+        _, jacobian = self.renderer.render_jacobian(view, self._center)
         by_twist = jacobian.reshape(6, -1) @ weights.reshape(-1)
         turn, shift = np.split(np.asarray(self.device.to_host(by_twist), float), 2)
         return np.concatenate([FLIP @ turn, FLIP @ shift])
@@ -250,8 +275,8 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc]
 def _require_poses(**parameters: Tensor | None) -> None:
     """Refuse no pose at all, and what a search that diverged would ask for."""
     for name, values in parameters.items():
-        if values is None:
-            continue
+        if not isinstance(values, torch.Tensor):
+            continue  # pose_matrix says what is wrong
         if not len(values):
             raise InputError(f"{name} must have one pose or more, got shape {tuple(values.shape)}")
         if not torch.isfinite(values.detach()).all():
@@ -263,3 +288,11 @@ def _require_positive(drr: PoseDrr, *names: str) -> None:
         value = getattr(drr, name)
         if not 0 < value < np.inf:
             raise InputError(f"{name} must be a positive number, got {value}")
+
+
+def _require_whole(drr: PoseDrr, *names: str) -> None:
+    for name in names:
+        value = getattr(drr, name)
+        if value != int(value):
+            raise InputError(f"{name} must be a whole number, got {value}")
+        setattr(drr, name, int(value))

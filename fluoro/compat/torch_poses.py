@@ -14,20 +14,11 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from fluoro.compat.torch_tensors import Tensor, host, torch, unrounded, without_autocast
 from fluoro.errors import InputError
 from fluoro.geometry.se3 import se3_log
 
-try:
-    import torch
-    from torch.autograd.function import once_differentiable
-except ModuleNotFoundError as error:
-    raise ImportError(
-        f"{error.name} is missing: this part needs PyTorch, which fluoro's extra [torch] brings"
-    ) from None
-
 __all__ = ["PARAMETERIZATIONS", "pose_matrix", "pose_parameters"]
-
-Tensor = Any
 
 SERIES_BELOW = 0.25
 """Squared angle [rad2] below which the exponential's coefficients come from their series."""
@@ -119,7 +110,7 @@ def _six(values: Tensor) -> Tensor:
     return torch.stack([first, second, torch.linalg.cross(first, second)], dim=-2)
 
 
-class _NearestRotation(torch.autograd.Function):  # type: ignore[misc]
+class _NearestRotation(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
     """The rotation nearest to a 3x3 matrix, by its singular values."""
 
     @staticmethod
@@ -127,35 +118,51 @@ class _NearestRotation(torch.autograd.Function):  # type: ignore[misc]
         u, s, vt = torch.linalg.svd(matrix)
         sign = torch.ones_like(s)
         sign[:, 2] = torch.linalg.det(u @ vt).sign()
-        u, s = u * sign[:, None], s * sign
-        ctx.save_for_backward(u, s, vt)
-        return u @ vt
+        rotation = (u * sign[:, None]) @ vt
+        ctx.save_for_backward(matrix, rotation)
+        return rotation
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator, unused-ignore]
     def backward(ctx: Any, upstream: Tensor) -> Tensor:
-        """U (A - A^T) / (s_i + s_j) V^T with A = U^T upstream V: singular values may be equal."""
-        u, s, vt = ctx.saved_tensors
-        inner = u.mT @ upstream @ vt.mT
-        return u @ ((inner - inner.mT) / (s[:, :, None] + s[:, None, :])) @ vt
+        """R hat(q) with (tr(S) - S) q = vee(A - A^T), S = R^T M, A = R^T upstream.
+
+        Singular values may be equal. Itself differentiable.
+        """
+        matrix, rotation = ctx.saved_tensors
+        stretch, inner = rotation.mT @ matrix, rotation.mT @ upstream
+        trace = stretch.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
+        eye = torch.eye(3, dtype=matrix.dtype, device=matrix.device)
+        turn = torch.linalg.solve(trace * eye - stretch, _vee(inner - inner.mT)[..., None])
+        return rotation @ _hat(turn[..., 0])
 
 
-class _LeastEigenvector(torch.autograd.Function):  # type: ignore[misc]
+def _vee(skew: Tensor) -> Tensor:
+    """The reverse of `_hat`."""
+    return torch.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], dim=-1)
+
+
+class _LeastEigenvector(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
     """Of the least eigenvalue of a symmetric 4x4 matrix; the others may be equal."""
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor) -> Tensor:
-        values, vectors = torch.linalg.eigh(matrix)
-        ctx.save_for_backward(values, vectors)
-        return vectors[..., 0]
+        _, vectors = torch.linalg.eigh(matrix)
+        least = vectors[..., 0].clone()
+        ctx.save_for_backward(matrix, least)
+        return least
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator, unused-ignore]
     def backward(ctx: Any, upstream: Tensor) -> Tensor:
-        values, vectors = ctx.saved_tensors
-        least, others = vectors[..., 0], vectors[..., 1:]
-        share = (others.mT @ upstream[..., None])[..., 0] / (values[:, :1] - values[:, 1:])
-        outer = (others @ share[..., None]) * least[:, None, :]
+        """The symmetric part of (l - A)^+ upstream v^T, l the least eigenvalue; differentiable."""
+        matrix, least = ctx.saved_tensors
+        column = least[..., None]
+        value = column.mT @ matrix @ column
+        eye = torch.eye(4, dtype=matrix.dtype, device=matrix.device)
+        trace = matrix.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
+        gap = ((trace - 4 * value) / 3).detach()  # any number but 0 makes it invertible
+        across = upstream[..., None] - column * (column.mT @ upstream[..., None])
+        shifted = value * eye - matrix - gap * column @ column.mT
+        outer = torch.linalg.solve(shifted, across) @ column.mT
         return (outer + outer.mT) / 2
 
 
@@ -180,7 +187,9 @@ def pose_matrix(
     convention: str | None = None,
     degrees: bool = False,
 ) -> Tensor:
-    """Poses of their parameters, shape (B, 4, 4); differentiable.
+    """Poses of their parameters, shape (B, 4, 4); differentiable, twice too.
+
+    The dtype is the widest of the two, at least float32; autocast does not round it.
 
     Args:
         rotation: Shape (B, n) with n = 3 for axis_angle [rad], euler_angles and se3_log_map [rad],
@@ -193,7 +202,9 @@ def pose_matrix(
         degrees: Whether euler_angles are in degrees, not radians.
 
     Raises:
-        InputError: An unknown name, or a shape that does not fit.
+        TypeError: A parameter is no tensor.
+        InputError: An unknown name, a shape that does not fit, complex parameters, or parameters
+            of different number or on different devices.
     """
     if parameterization not in PARAMETERIZATIONS:
         raise InputError(
@@ -201,20 +212,27 @@ def pose_matrix(
             f"got {parameterization!r}"
         )
     if parameterization == "matrix":
+        (rotation,) = unrounded(rotation=rotation)
         _require_shape("rotation", rotation, (4, 4))
         return rotation
-    numbers = ROTATIONS[parameterization][0] if parameterization in ROTATIONS else 3
-    _require_shape("rotation", rotation, (numbers,))
     if translation is None:
         raise InputError(f"translation must be given for {parameterization}, got None")
+    rotation, translation = unrounded(rotation=rotation, translation=translation)
+    numbers = ROTATIONS[parameterization][0] if parameterization in ROTATIONS else 3
+    _require_shape("rotation", rotation, (numbers,))
     _require_shape("translation", translation, (3,))
-    if parameterization == "se3_log_map":
-        return _exponential(rotation, translation)
-    if parameterization == "euler_angles":
-        turn = _euler(torch.deg2rad(rotation) if degrees else rotation, convention)
-    else:
-        turn = ROTATIONS[parameterization][1](rotation)
-    return _rigid(turn, (turn @ translation[..., None])[..., 0])
+    if len(rotation) != len(translation):
+        raise InputError(
+            f"rotation and translation must be as many, got {len(rotation)} and {len(translation)}"
+        )
+    with without_autocast(rotation):
+        if parameterization == "se3_log_map":
+            return _exponential(rotation, translation)
+        if parameterization == "euler_angles":
+            turn = _euler(torch.deg2rad(rotation) if degrees else rotation, convention)
+        else:
+            turn = ROTATIONS[parameterization][1](rotation)
+        return _rigid(turn, (turn @ translation[..., None])[..., 0])
 
 
 def _exponential(vectors: Tensor, velocities: Tensor) -> Tensor:
@@ -226,7 +244,7 @@ def _exponential(vectors: Tensor, velocities: Tensor) -> Tensor:
 
 
 def _rigid(turn: Tensor, place: Tensor) -> Tensor:
-    top = torch.cat([turn, place.to(turn)[..., None]], dim=-1)
+    top = torch.cat([turn, place[..., None]], dim=-1)
     last = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=top.dtype, device=top.device)
     return torch.cat([top, last.expand(len(top), 1, 4)], dim=1)
 
@@ -251,8 +269,9 @@ def pose_parameters(
     Raises:
         InputError: An unknown name, or a shape that does not fit.
     """
+    (matrix,) = unrounded(matrix=matrix)
     _require_shape("matrix", matrix, (4, 4))
-    poses = matrix.detach().cpu().numpy().astype(float)
+    poses = host(matrix)
     turns = poses[:, :3, :3]
     places = np.einsum("bji,bj->bi", turns, poses[:, :3, 3])
     if parameterization == "matrix":

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -90,6 +90,17 @@ class ComputeDevice(ABC):
     rays_per_thread: int = 1
     fused_pixels: int = 1
     one_order: bool = True
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        """Return the device itself: what is copied goes on using it."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled, in one line."""
+        raise TypeError(
+            f"{type(self).__name__} cannot be pickled: a device belongs to its process, open it "
+            "and make what uses it again"
+        )
 
     @abstractmethod
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -92,6 +92,10 @@ class DrrRenderer:
         self._cells = self._copies(volume)
         self._exact_cells = self._exact_copies(volume)
         self._texture = device.texture(volume.mu_zyx) if texture else None
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        """Return the renderer itself: nothing about it changes, and its volume may be large."""
+        return self
 
     def render(self, views: View | Sequence[View], out: Any = None) -> Any:
         """Line integrals (dimensionless) of one view or a batch.
