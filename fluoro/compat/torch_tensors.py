@@ -49,8 +49,11 @@ def first_order(what: str, gradients: Sequence[Tensor], *inputs: Tensor) -> tupl
 
     Args:
         what: Name of the module, for the error.
-        gradients: Gradients that a `backward` has found, without a graph of their own.
+        gradients: Gradients of any shape that a `backward` has found, without a graph.
         inputs: All tensors that the gradients depend on: saved ones and upstream gradients.
+
+    Returns:
+        The gradients, each of its shape.
     """
     found: tuple[Tensor, ...] = _FirstOrder.apply(what, len(gradients), *gradients, *inputs)
     return found
@@ -65,7 +68,7 @@ def unrounded(**tensors: Tensor) -> tuple[Tensor, ...]:
     """Return real tensors of one device in the widest dtype among them, at least float32.
 
     Args:
-        tensors: Tensors by the names that errors give them.
+        tensors: Tensors of any shape by the names that errors give them.
 
     Raises:
         TypeError: A value is no tensor.
@@ -87,8 +90,14 @@ def unrounded(**tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def without_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
-    """Return a context in which autocast does not round what is made of poses on this device."""
+    """Return a context in which autocast does not round what is made of poses on a device.
+
+    Args:
+        tensor: Tensor of any shape on the device.
+    """
     kind = tensor.device.type
-    if torch.amp.is_autocast_available(kind):
-        return torch.autocast(kind, enabled=False)
-    return nullcontext()
+    there = torch.amp.is_autocast_available(kind)
+    context: AbstractContextManager[Any] = (
+        torch.autocast(kind, enabled=False) if there else nullcontext()
+    )
+    return context
