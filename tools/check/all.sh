@@ -20,9 +20,10 @@ declare -A checks=(
     [faults]="tools/check/faults_at.sh 1c687ac"
     [cuda-compile]="make cuda-check"
     [peers]="make peers"
+    [arm-wheels]="$python tools/check/arm_wheels.py"
     [package]="tools/check/package.sh"
 )
-order=(debian12 debian13 library schema slow-tests faults cuda-compile peers package)
+order=(debian12 debian13 library schema slow-tests faults cuda-compile peers arm-wheels package)
 
 run() {
     local name=$1 begun=$SECONDS result=passed

@@ -107,23 +107,25 @@ user_commands() {
 }
 
 docker_steps() {
-    local root=$roots/$suite-docker answer=""
+    local root=$roots/$suite-docker address="" answer=""
     step "the Dockerfile's steps"
     make_root "$root"
     python3 tools/check/dockerfile_steps.py Dockerfile /home/user/fluoro >"$root/steps.sh"
     enter "$root" bash /steps.sh >"$root.docker.log" 2>&1 &
     local job=$!
-    for _ in $(seq 900); do
-        answer=$(curl --silent --output /dev/null --write-out '%{http_code}' "http://127.0.0.1:8080/" || true)
-        [ "$answer" = 000 ] && kill -0 "$job" 2>/dev/null || break
+    for _ in $(seq 1800); do
+        address=$(sed -n 's/.*console at *\(http[^ ]*\).*/\1/p' "$root.docker.log" | head -n 1)
+        [ -z "$address" ] && kill -0 "$job" 2>/dev/null || break
         sleep 1
     done
-    echo "console at 127.0.0.1:8080 answers: $answer"
+    [ -n "$address" ] || fail "the container's command printed no address, see $root.docker.log"
+    answer=$(curl --silent --location --cookie-jar /dev/null --output /dev/null --write-out '%{http_code}' "$address" || true)
     sleep 5
     pkill -INT -f "python3 app.py run configs/live.yaml" || true
     wait "$job" || true
     tail -n 12 "$root.docker.log"
-    case "$answer" in 200 | 401 | 403) ;; *) fail "the container's command did not answer, see $root.docker.log" ;; esac
+    echo "$address answered: $answer"
+    [ "$answer" = 200 ] || fail "the console did not answer, see $root.docker.log"
 }
 
 library() {
