@@ -40,6 +40,7 @@ from fluoro.paths import config_path, output_dir
 from fluoro.presets import PRESET_SOURCE, carm_presets
 
 if TYPE_CHECKING:
+    from fluoro.registration.config import RegisterConfig
     from operators.split import SplitOptions
 
 STARTED_NS = time.time_ns()
@@ -163,14 +164,21 @@ def validate(arguments: argparse.Namespace) -> int:
         try:
             path = config_path(given)
             load = load_register_config if is_register_file(path) else load_config
-            ct = load(path, arguments.set).volume.path
-            missing = ct is not None and not _is_there(ct)
-            print(f"{path}: valid" + (f", but {ct} is not there" if missing else ""))
+            print(", but ".join([f"{path}: valid", *_missing(load(path, arguments.set))]))
         except InputError as error:
             mistakes.append(str(error))
     if mistakes:
         raise InputError("\n".join(mistakes))
     return 0
+
+
+def _missing(config: Config | RegisterConfig) -> list[str]:
+    """What a valid configuration names and this machine does not have."""
+    from fluoro.dds.network import unresolved_peers
+
+    ct = config.volume.path
+    found = [f"{ct} is not there"] if ct is not None and not _is_there(ct) else []
+    return [*found, *(unresolved_peers(config.dds) if isinstance(config, Config) else [])]
 
 
 def _is_there(ct: Path) -> bool:

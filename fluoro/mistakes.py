@@ -25,6 +25,8 @@ MUST_BE: Mapping[str, str] = {
     "model_attributes_type": "a mapping of keys",
     "model_type": "a mapping of keys",
     "path_type": "the path of a file or folder",
+    "string_too_long": "text of at most {max_length} characters",
+    "string_too_short": "text of at least {min_length} characters",
     "string_pattern_mismatch": "text that matches {pattern}",
     "string_type": "text",
     "string_unicode": "text in Unicode",

@@ -50,7 +50,10 @@ from operators.turns import Turns
 if TYPE_CHECKING:
     from fluoro.dds.bag import BagPictures
 
-__all__ = ["FluoroApp", "Graph", "Parts", "make_scheduler"]
+__all__ = ["PROGRAM", "FluoroApp", "Graph", "Parts", "make_scheduler"]
+
+PROGRAM = ("python", "fluoro")
+"""Command line that Holoscan is given: it fails at words that are not UTF-8, as paths may be."""
 
 WORKER_THREADS = 7
 """One for each operator, so that the next frame renders while the last one is finished."""
@@ -370,5 +373,5 @@ class FluoroApp(Graph, Application):
 
     def __init__(self, config: Config, parts: Parts) -> None:
         self._prepare(config, parts)
-        super().__init__()
+        super().__init__(list(PROGRAM))
         self.scheduler(make_scheduler(self))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
 from operators.console import ConsoleOp
 from operators.frame_link import FrameDownlinkOp, FrameUplinkOp
-from operators.graph import Graph, Parts, make_scheduler
+from operators.graph import PROGRAM, Graph, Parts, make_scheduler
 from operators.messages import Host
 from operators.monitor import StreamMonitor
 
@@ -45,12 +44,14 @@ class SplitOptions:
 
     def __post_init__(self) -> None:
         host, colon, port = self.address.rpartition(":")
-        if not (host and colon and port.isdigit()):
+        if not (host and colon and port.isdigit() and self.address.isascii()):
             raise InputError(f"--address must be HOST:PORT, got {self.address!r}")
+        if not (self.worker_address or "").isascii():
+            raise InputError(f"--worker-address must be HOST[:PORT], got {self.worker_address!r}")
 
     def arguments(self) -> list[str]:
         """As Holoscan reads them."""
-        words = [sys.executable, sys.argv[0], "--worker", f"--address={self.address}"]
+        words = [*PROGRAM, "--worker", f"--address={self.address}"]
         words += [f"--fragments={self.fragment}"]
         words += ["--driver"] if self.driver else []
         return words + ([f"--worker-address={self.worker_address}"] if self.worker_address else [])

@@ -112,6 +112,7 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            errors="surrogateescape",
         )
 
     def wait_for(self, holds, timeout_s=60):

@@ -69,7 +69,13 @@ ITEMS: dict[str, tuple[str, ...]] = {
         "test_dds_stamps.py::test_transform_of_2106_is_refused_and_the_run_goes_on",
     ),
     # 7. The process aborts.
-    "aborts": (),
+    "aborts": (
+        "test_aborts.py::test_peer_that_is_no_address_is_refused_by_validate",
+        "test_aborts.py::test_run_with_a_peer_that_does_not_resolve_ends_in_one_line",
+        "test_aborts.py::test_users_own_process_gets_an_error_and_goes_on",
+        "test_aborts.py::test_configuration_file_whose_name_is_not_utf_8_is_run",
+        "test_aborts.py::test_picture_beyond_64_mb_is_refused_by_validate",
+    ),
     # 8. Lockstep hangs for ever.
     "lockstep": (
         "test_dds_stamps.py::test_lockstep_begins_anew_when_the_publishers_time_is_set_back",

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from fluoro.config.carm import CarmConfig
 from fluoro.config.image_chain import ImageChainConfig
 from fluoro.config.outputs import (
+    LARGEST_PICTURE_BYTES,
     ConsoleConfig,
     DdsConfig,
     HolovizConfig,
@@ -197,6 +198,21 @@ class Config(Section):
                 "image_chain.window.level",
                 "must lie within half a width of 0, where brightness holds the picture, "
                 f"got {window.level:g} at a width of {window.width:g}",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _picture_fits_into_a_message(self) -> Config:
+        frames, (width_px, height_px) = self.dds.frames, self.carm.picture_size_px
+        if frames is None:
+            return self
+        size = width_px * height_px * frames.pixel_bytes
+        if size > LARGEST_PICTURE_BYTES:
+            raise KeyValueError(
+                "dds.frames",
+                f"DDS takes pictures of at most {LARGEST_PICTURE_BYTES} bytes, carm's of "
+                f"{width_px} x {height_px} pixels have {size}: use fewer pixels or another "
+                "encoding",
             )
         return self
 

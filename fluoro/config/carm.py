@@ -102,6 +102,13 @@ class CarmConfig(Section):
         except InputError as error:
             raise KeyValueError("preset", str(error)) from None
 
+    @property
+    def picture_size_px(self) -> tuple[int, int]:
+        """Columns and rows of a picture: those of the detector that are used, binned."""
+        left, right = self.columns or (0, self.detector_width_px)
+        top, bottom = self.rows or (0, self.detector_height_px)
+        return (right - left) // self.binning, (bottom - top) // self.binning
+
     @model_validator(mode="after")
     def _detector_can_be_read_out(self) -> CarmConfig:
         for key, side in (("columns", "detector_width_px"), ("rows", "detector_height_px")):

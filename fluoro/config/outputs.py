@@ -6,11 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict, model_validator
 
+from fluoro.config.addresses import Peer
 from fluoro.config.schema_rules import absent_or, at, const, never, rules
 from fluoro.config.section import Section, Topic
 from fluoro.mistakes import KeyValueError
 
 __all__ = [
+    "LARGEST_PICTURE_BYTES",
+    "LARGEST_SAMPLE_BYTES",
     "ConsoleConfig",
     "DdsConfig",
     "DdsFramesConfig",
@@ -76,6 +79,11 @@ class DdsFramesConfig(Section):
         None, description="ROS 2: CompressedImage beside the image; null: none."
     )
 
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of a pixel as it is sent."""
+        return PIXEL_BYTES[self.encoding if self.protocol == "ros2" else self.protocol]
+
     @model_validator(mode="after")
     def _keys_have_effect(self) -> DdsFramesConfig:
         ros = self.protocol == "ros2"
@@ -84,6 +92,14 @@ class DdsFramesConfig(Section):
             if not belongs[key] and getattr(self, key) is not None:
                 raise KeyValueError(key, f"has no effect with protocol: {self.protocol}")
         return self
+
+
+LARGEST_SAMPLE_BYTES = 64 * 2**20
+"""Largest message that is sent or taken over DDS."""
+LARGEST_PICTURE_BYTES = LARGEST_SAMPLE_BYTES - 2**10
+"""Largest picture in such a message, beside its header."""
+PIXEL_BYTES = {"mono8": 1, "mono16": 2, "32FC1": 4, "holohub": 4, "i4h": 1}
+"""Bytes of a pixel by encoding, or by protocol where that has one encoding only."""
 
 
 class DdsConfig(Section):
@@ -95,8 +111,10 @@ class DdsConfig(Section):
     interface: str = Field(
         "lo", description="Network interface, its name or IP address; lo: this machine only."
     )
-    peers: Annotated[tuple[str, ...], Strict(False)] = Field(
-        ("127.0.0.1",), description="Addresses at which participants are looked for."
+    peers: Annotated[tuple[Peer, ...], Strict(False)] = Field(
+        ("127.0.0.1",),
+        description="IPv4 addresses or host names at which participants are looked for, each with "
+        ":PORT where it is needed.",
     )
     multicast: bool = Field(False, description="Find participants by multicast too.")
     clock: Literal["system", "ros"] = Field(

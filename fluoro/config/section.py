@@ -102,7 +102,10 @@ def require_order(section: BaseModel, low_key: str, high_key: str) -> None:
         raise KeyValueError(low_key, f"must be less than {high_key} ({high:g}), got {low:g}")
 
 
-Topic = Annotated[str, Field(pattern=r"^/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$")]
+Topic = Annotated[
+    str,
+    Field(pattern=r"^/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$", max_length=200),
+]
 Vector = Annotated[tuple[Shift, Shift, Shift], Strict(False), list_of(3)]
 Corner = Annotated[tuple[Shift | None, Shift | None, Shift | None], Strict(False), list_of(3)]
 HounsfieldUnit = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]

@@ -8,15 +8,14 @@ import socket
 from xml.sax.saxutils import quoteattr
 
 from fluoro.config import DdsConfig
+from fluoro.config.outputs import LARGEST_SAMPLE_BYTES
 from fluoro.errors import InputError
 
-__all__ = ["cyclone_xml", "is_local", "is_loopback", "warn_if_wide"]
+__all__ = ["cyclone_xml", "is_local", "is_loopback", "unresolved_peers", "warn_if_wide"]
 
 log = logging.getLogger(__name__)
 
 LOOPBACK = "lo"
-LARGEST_SAMPLE = "64MB"
-"""A sample that says that it is larger is dropped by Cyclone, whoever sent it."""
 WRITER_CACHE = "16MB"
 """What a writer keeps for a reader that is behind before it would have to wait."""
 PARTICIPANTS = 30
@@ -27,9 +26,10 @@ def cyclone_xml(config: DdsConfig) -> str:
     """The configuration for Cyclone DDS.
 
     Raises:
-        InputError: An interface that this machine does not have.
+        InputError: An interface that this machine does not have, a peer that cannot be resolved.
     """
-    peers = "".join(f"<Peer address={quoteattr(peer)}/>" for peer in config.peers)
+    addresses = map(_peer_address, range(len(config.peers)), config.peers)
+    peers = "".join(f"<Peer address={quoteattr(address)}/>" for address in addresses)
     multicast = "default" if config.multicast else "false"
     return (
         '<CycloneDDS><Domain Id="any">'
@@ -39,18 +39,63 @@ def cyclone_xml(config: DdsConfig) -> str:
         "<Discovery><ParticipantIndex>auto</ParticipantIndex>"
         f"<MaxAutoParticipantIndex>{PARTICIPANTS}</MaxAutoParticipantIndex>"
         f"<Peers>{peers}</Peers></Discovery>"
-        f"<Internal><MaxSampleSize>{LARGEST_SAMPLE}</MaxSampleSize>"
+        f"<Internal><MaxSampleSize>{LARGEST_SAMPLE_BYTES}B</MaxSampleSize>"
         '<SocketReceiveBufferSize min="default" max="4MB"/>'
         f"<Watermarks><WhcHigh>{WRITER_CACHE}</WhcHigh></Watermarks></Internal>"
         "</Domain></CycloneDDS>"
     )
 
 
+def unresolved_peers(config: DdsConfig) -> list[str]:
+    """Return a sentence for each peer whose name this machine cannot resolve."""
+    found = []
+    for number, peer in enumerate(config.peers):
+        try:
+            _peer_address(number, peer)
+        except InputError as error:
+            found.append(str(error))
+    return found
+
+
+def _peer_address(number: int, peer: str) -> str:
+    """Return a peer's IPv4 address and port: Cyclone ends the process at a name it cannot resolve.
+
+    Raises:
+        InputError: The name cannot be resolved.
+    """
+    host, colon, port = peer.partition(":")
+    try:
+        found = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_DGRAM)
+        address = ipaddress.IPv4Address(found[0][4][0])
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"dds.peers.{number}: {host} cannot be resolved: {why}") from None
+    if address.packed[0] in (0, *range(240, 256)):  # such as a blocked name; Cyclone fails at it
+        raise InputError(f"dds.peers.{number}: {host} is no machine's address: {address}")
+    return f"{address}{colon}{port}"
+
+
 def _interface(name: str) -> str:
     try:
-        return f"address={quoteattr(str(ipaddress.ip_address(name)))}"
+        address = ipaddress.ip_address(name)
     except ValueError:
-        pass
+        return _named_interface(name)
+    if address.version != 4 or not _is_own(str(address)):
+        raise InputError(f"dds.interface must be an IPv4 address of this machine, got {name}")
+    return f"address={quoteattr(str(address))}"
+
+
+def _is_own(address: str) -> bool:
+    """Return whether an IPv4 address is one of this machine's."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+def _named_interface(name: str) -> str:
     known = [known for _, known in socket.if_nameindex()]
     if name not in known:
         raise InputError(
@@ -61,7 +106,8 @@ def _interface(name: str) -> str:
 
 def is_local(config: DdsConfig) -> bool:
     """Whether everything stays on this machine."""
-    return all(map(is_loopback, (config.interface, *config.peers)))
+    hosts = (peer.partition(":")[0] for peer in config.peers)
+    return all(map(is_loopback, (config.interface, *hosts)))
 
 
 def is_loopback(name: str) -> bool:
