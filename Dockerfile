@@ -8,6 +8,8 @@
 #   docker build -t fluoro --build-arg BASE_IMAGE="$HOLOSCAN" .
 #   docker run --rm --gpus all --ulimit stack=33554432 -p 127.0.0.1:8080:8080 \
 #     -v "$PWD/output:/opt/fluoro/output" fluoro
+# The console asks for the token in the address that it prints; -e FLUORO_CONSOLE_TOKEN=... fixes it,
+# --set console.allowed_hosts names a host by which it is reached (SECURITY.md).
 # HoloHub's CLI passes BASE_IMAGE, BASE_SDK_VERSION and CUDA_MAJOR and builds from its own root:
 # metadata.json gives it APP_SOURCE.
 ARG BASE_IMAGE=python:3.12-slim-bookworm

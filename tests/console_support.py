@@ -1,8 +1,12 @@
 """What the console's tests share: small configurations, frames, a scene, consoles that close."""
 
+import json
+import socket
+import struct
 import time
 
 import numpy as np
+from websockets.sync.client import connect
 
 from fluoro.config import Config, ConsoleConfig
 from fluoro.console.controls import LiveControls
@@ -68,3 +72,45 @@ class Consoles:
     def close(self):
         for console in self._started:
             console.close()
+
+
+class Peer:
+    """A browser's end of the WebSocket."""
+
+    def __init__(self, url, **options):
+        page, _, query = url.partition("?")
+        live = page.replace("http", "ws", 1) + "live"
+        address = f"{live}?{query}" if query else live
+        self.socket = connect(address, max_size=None, close_timeout=1, **options)
+
+    def next(self, kind):
+        """The next message of that kind: its fields, and for a binary one the payload."""
+        while True:
+            fields, payload = self.receive()
+            if fields["kind"] == kind:
+                return (fields, payload) if payload else fields
+
+    def receive(self):
+        """The fields of the next message, and its payload, empty for a text."""
+        data = self.socket.recv(timeout=10)
+        return (json.loads(data), b"") if isinstance(data, str) else unpacked(data)
+
+    def send(self, **request):
+        self.socket.send(json.dumps(request))
+
+
+def unpacked(message):
+    (length,) = struct.unpack_from("<I", message)
+    return json.loads(message[4 : 4 + length]), message[4 + length :]
+
+
+def request(url, path="/", host=None, **headers):
+    """Status, head and body of a plain HTTP GET; headers by name, with _ for -."""
+    address, port = url.removeprefix("http://").rstrip("/").split(":")
+    with socket.create_connection((address, int(port)), timeout=10) as connection:
+        lines = [f"GET {path} HTTP/1.1", f"Host: {host or f'{address}:{port}'}"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), head.decode(), body

@@ -1,10 +1,7 @@
 """The console without a browser: controls, messages, who is served, and who cannot hold it up."""
 
 import io
-import json
 import logging
-import socket
-import struct
 import threading
 from http import HTTPStatus
 from pathlib import Path
@@ -13,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 
 from fluoro.config import ConsoleConfig
 from fluoro.console import server
@@ -26,9 +22,12 @@ from fluoro.imaging.frame import to_uint8
 from tests.console_support import (
     STATUS,
     Consoles,
+    Peer,
     make_controls,
     make_frame,
     make_scene,
+    request,
+    unpacked,
     wait_until,
 )
 
@@ -44,24 +43,6 @@ def start_console():
     consoles.close()
 
 
-class Peer:
-    """A browser's end of the WebSocket."""
-
-    def __init__(self, url, **options):
-        self.socket = connect(url.replace("http", "ws") + "live", max_size=None, **options)
-
-    def next(self, kind):
-        """The next message of that kind: its fields, and for a binary one the payload."""
-        while True:
-            data = self.socket.recv(timeout=10)
-            fields, payload = (json.loads(data), b"") if isinstance(data, str) else unpacked(data)
-            if fields["kind"] == kind:
-                return (fields, payload) if payload else fields
-
-    def send(self, **request):
-        self.socket.send(json.dumps(request))
-
-
 @pytest.fixture
 def open_peer():
     peers = []
@@ -73,22 +54,6 @@ def open_peer():
     yield open_at
     for peer in peers:
         peer.socket.close()
-
-
-def unpacked(message):
-    (length,) = struct.unpack_from("<I", message)
-    return json.loads(message[4 : 4 + length]), message[4 + length :]
-
-
-def request(url, path="/", host=None):
-    """Status line, headers and body of a plain HTTP GET."""
-    address, port = url.removeprefix("http://").rstrip("/").split(":")
-    with socket.create_connection((address, int(port)), timeout=10) as connection:
-        text = f"GET {path} HTTP/1.1\r\nHost: {host or f'{address}:{port}'}\r\n\r\n"
-        connection.sendall(text.encode())
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    head, _, body = answer.partition(b"\r\n\r\n")
-    return int(head.split()[1]), head.decode(), body
 
 
 # Controls
@@ -352,11 +317,12 @@ def test_a_browser_that_shows_nothing_gets_two_frames_and_holds_nobody_up(start_
     for number in range(50):
         console.show(make_frame(number), STATUS)
         if number < 49:
-            alive.send(shown=alive.next("frame")[0]["number"])
+            alive.next("frame")
+            alive.send(got="frame")
     assert alive.next("frame")[0]["number"] == 49
     numbers = [stuck.next("frame")[0]["number"] for _ in range(2)]
     assert numbers[0] < numbers[1] < 49
-    stuck.send(shown=numbers[1])
+    stuck.send(got="frame")
     assert stuck.next("frame")[0]["number"] == 49
 
 
@@ -501,7 +467,7 @@ def test_the_scene_follows_the_sliders_while_the_beam_is_off(start_console, open
     console.show(make_frame(1), STATUS)
     peer = open_peer(url)
     assert peer.next("carm") == unpacked(carm_message(make_scene(), make_frame(1)))
-    peer.send(set={"beam_on": False}, shown=1)
+    peer.send(set={"beam_on": False}, got="frame")
     peer.send(set={"lao_deg": 45.0})
     moved = make_frame(1, pose=CarmPose(lao_deg=45))
     assert peer.next("carm") == unpacked(carm_message(make_scene(), moved))
@@ -511,8 +477,8 @@ def test_the_scene_comes_along_with_the_frames(start_console, open_peer):
     console, url = start_console(scene=make_scene())
     console.show(make_frame(), STATUS)
     peer = open_peer(url)
-    assert peer.next("body")
     before = peer.next("carm")[1]
-    peer.send(shown=0)
+    peer.send(got="frame")
+    assert peer.next("body")
     console.show(make_frame(1, pose=CarmPose(lao_deg=40.0)), STATUS)
     assert peer.next("carm")[1] != before

@@ -324,6 +324,22 @@ def test_the_page_says_when_the_simulator_is_gone_and_comes_back_with_it(start_c
     assert grey(page) == pytest.approx(0.4, abs=GREY_TOLERANCE)
 
 
+def test_the_printed_address_opens_the_console_and_a_reload_too(
+    start_console, open_page, monkeypatch
+):
+    monkeypatch.delenv("FLUORO_CONSOLE_TOKEN", raising=False)
+    console, url = start_console(host="0.0.0.0")
+    address = urlsplit(url)
+    page = open_page(f"http://127.0.0.1:{address.port}/?{address.query}")
+    show_and_wait(console, page, make_frame(1))
+    assert "token" not in page.url
+    page.reload()
+    sync_api.expect(page.locator("#number")).to_have_text("frame 1")
+    console.close()
+    start_console(host="0.0.0.0", port=address.port)  # which draws another token
+    sync_api.expect(page.locator("#notice")).to_contain_text("needs its token", timeout=10_000)
+
+
 def test_the_page_asks_no_other_host_and_reports_no_error(start_console, browser):
     console, url = start_console(scene=make_scene())
     console.show(make_frame(), STATUS)

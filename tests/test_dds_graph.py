@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from contextlib import ExitStack
 
 import numpy as np
@@ -273,6 +274,42 @@ def test_control_that_does_not_fit_is_refused_and_counted(tmp_path, node):
     assert (remote.applied, remote.refused) == (4, 6)
     assert (state.beam_on, state.dose_ngy) == (False, 40.5)
     assert (state.pose.lao_deg, state.pose.translation_mm[2]) == (20.0, -12.0)
+
+
+def test_pedal_over_dds_is_a_dead_mans_switch(tmp_path, node):
+    controls = LiveControls.from_config(Config.model_validate(document(tmp_path)))
+    controls.update(beam_on=False)
+    remote, writer = remote_and_writer(node, controls)
+    writer.write(KeyValue(key="pedal", value="down"))
+    wait_until(lambda: controls.snapshot().beam_on)
+    for _ in range(15):
+        writer.write(KeyValue(key="pedal", value="held"))
+        time.sleep(0.1)
+        assert controls.snapshot().beam_on
+    wait_until(lambda: not controls.snapshot().beam_on)  # it is silent
+    writer.write(KeyValue(key="pedal", value="held"))
+    writer.write(KeyValue(key="pedal", value="1"))
+    wait_until(lambda: remote.refused == 1)
+    assert not controls.snapshot().beam_on
+    writer.write(KeyValue(key="pedal", value="down"))
+    wait_until(lambda: controls.snapshot().beam_on)
+    writer.write(KeyValue(key="pedal", value="up"))
+    wait_until(lambda: not controls.snapshot().beam_on)
+
+
+def test_pedal_of_a_display_elsewhere_ends_the_beam_when_the_display_is_gone(tmp_path, node):
+    config = Config.model_validate(document(tmp_path))
+    there, here = LiveControls.from_config(config), RelayedControls.from_config(config)
+    there.update(beam_on=False)
+    remote_and_writer(node, there)
+    here.send = control_sender(node, "/fluoro/control")
+    wait_until(lambda: here.hold("a page", "down") and there.snapshot().beam_on)
+    for _ in range(15):
+        assert here.hold("a page", "held")
+        time.sleep(0.1)
+        assert there.snapshot().beam_on
+    here.send = lambda _key, _value: None  # the display's machine is gone
+    wait_until(lambda: not there.snapshot().beam_on)
 
 
 def test_display_elsewhere_relays_its_controls(tmp_path, node):

@@ -551,12 +551,16 @@ def test_what_the_dockerfile_copies_is_enough_to_run(tmp_path):
     program, *words = json.loads(line)
     assert program == "python3"
     small = ["volume.spacing_mm=8", "carm.detector_width_px=64", "carm.detector_height_px=64"]
-    here = ["console.host=127.0.0.1", "console.port=0", "run.frames=2"]
+    here = ["console.port=0", "run.frames=2"]
     done = subprocess.run(
         [sys.executable, *words, "--set", *small, *here],
         cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "FLUORO_CONSOLE_TOKEN": ""},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "WARNING THE CONSOLE IS NOT LIMITED TO THIS MACHINE" in done.stderr
+    address = r"^console at    http://[^/]+:\d+/\?token=[\w-]{20,}$"
+    assert re.search(address, done.stderr, re.MULTILINE)
 
 
 def test_holohub_which_builds_from_its_own_root_is_told_where_the_application_lies():

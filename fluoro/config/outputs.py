@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from ipaddress import ip_address
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict, model_validator
+from pydantic import AfterValidator, Field, Strict, model_validator
 
 from fluoro.config.addresses import Peer
 from fluoro.config.schema_rules import absent_or, at, const, never, rules
 from fluoro.config.section import Section, Topic
-from fluoro.mistakes import KeyValueError
+from fluoro.mistakes import KeyValueError, shown
 
 __all__ = [
     "LARGEST_PICTURE_BYTES",
@@ -23,17 +25,78 @@ __all__ = [
 ]
 
 
+HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
+PUBLIC_URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")
+TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,128}")
+
+
+def _host_name(name: str) -> str:
+    """The name in lower case; an IPv6 address without brackets."""
+    bare = name.removeprefix("[").removesuffix("]").lower()
+    try:
+        ip_address(bare)
+    except ValueError:
+        if not HOST_NAME.fullmatch(bare):
+            raise ValueError(
+                f"must be a host name or an IP address, without scheme and port, got {shown(name)}"
+            ) from None
+    return bare
+
+
+def _public_url(url: str) -> str:
+    """The address with a slash at its end."""
+    if not PUBLIC_URL.fullmatch(url):
+        raise ValueError(f"must be an address such as https://carm.example.org/, got {shown(url)}")
+    return url if url.endswith("/") else f"{url}/"
+
+
+def checked_token(token: str) -> str:
+    """Return the token as it is.
+
+    Raises:
+        ValueError: The token is too short, too long, or has other characters than an address may
+            carry. The message does not repeat it.
+    """
+    if not TOKEN.fullmatch(token):
+        raise ValueError("must be 16 to 128 letters, digits or any of - . _ ~")
+    return token
+
+
 class ConsoleConfig(Section):
-    """The browser console."""
+    """The browser console; SECURITY.md says who may use it."""
 
     enabled: bool = Field(True, description="Serve it.")
-    host: str = Field("127.0.0.1", description="Address to bind; 127.0.0.1: this machine only.")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to bind; 127.0.0.1: this machine only. At any other address browsers "
+        "need a token.",
+    )
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
         8080,
         description="TCP port; 0: any free one. Without this key: 8080 or, where that is in use, "
         "the next free one.",
     )
     jpeg_quality: Annotated[int, Field(ge=30, le=100)] = Field(90, description="Of the live image.")
+    allowed_hosts: Annotated[
+        tuple[Annotated[str, AfterValidator(_host_name)], ...], Strict(False)
+    ] = Field(
+        (),
+        description="Names by which browsers may reach it, besides IP addresses, localhost and "
+        "this machine's own name.",
+    )
+    public_url: Annotated[str, AfterValidator(_public_url)] | None = Field(
+        None,
+        description="Address in the browser where a reverse proxy stands before the console, such "
+        "as https://carm.example.org/; browsers need a token then. null: no proxy.",
+    )
+    token: Annotated[str, AfterValidator(checked_token)] | None = Field(
+        None,
+        exclude=True,
+        repr=False,
+        description="Secret that browsers must bring, at least 16 letters, digits or - . _ ~. "
+        "null: the environment variable FLUORO_CONSOLE_TOKEN; without it a new one at each start, "
+        "or none where only this machine can connect.",
+    )
 
 
 class RecorderConfig(Section):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from fluoro.config import (
     WaypointPoses,
     pulses_fit,
 )
+from fluoro.console.pedal import Pedal
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 
@@ -136,6 +137,7 @@ class LiveControls:
     ) -> None:
         self._lock = threading.Lock()
         self._state = initial
+        self._pedal = Pedal(self._turn_beam)
         self.limits = dict(limits)
         self.follows_stream = follows_stream
         self.dose_has_effect = dose_has_effect
@@ -186,7 +188,8 @@ class LiveControls:
         """Take over values as a browser sends them, all or none.
 
         A pose value while the stream's poses are followed takes the C-arm over at `stream_pose`,
-        so that nothing jumps but what was moved.
+        so that nothing jumps but what was moved. Turning the beam off ends every hold of the
+        pedal.
 
         Args:
             values: By key: those of the state, the pose as `lao_deg`, `cra_deg`, `roll_deg`
@@ -197,6 +200,8 @@ class LiveControls:
             InputError: An unknown key, a wrong type or a value outside its limits.
         """
         checked = {key: self._checked(key, value) for key, value in values.items()}
+        if checked.get("beam_on") is False:
+            self._pedal.clear()
         moves = {key: checked.pop(key) for key in POSE_KEYS if key in checked}
         with self._lock:
             if moves:
@@ -223,6 +228,24 @@ class LiveControls:
         with self._lock:
             self._state = self._changed({count: getattr(self._state, count) + 1})
             return self._state
+
+    def hold(self, holder: Hashable, word: object) -> bool:
+        """Take what a holder does with the pedal: `down`, `held` at least once a second, `up`.
+
+        Args:
+            holder: Who holds it; the beam ends when the last one lets go or is silent.
+            word: What happens.
+
+        Returns:
+            Whether the holder holds the pedal now.
+
+        Raises:
+            InputError: Another word.
+        """
+        return self._pedal.apply(holder, word)
+
+    def _turn_beam(self, on: bool) -> None:
+        self.update(beam_on=on)
 
     def _changed(self, changes: Mapping[str, Any]) -> ControlState:
         unknown = set(changes) - (set(ControlState.__dataclass_fields__) - {"version"})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import struct
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,27 @@ from fluoro.geometry.labels import angle_label, orientation_letters
 from fluoro.imaging.dose_meter import Exposure
 from fluoro.imaging.frame import FluoroFrame, to_uint8
 
-__all__ = ["controls_message", "frame_message", "hello_message", "packed", "parse_request", "text"]
+__all__ = [
+    "controls_message",
+    "frame_message",
+    "hello_message",
+    "in_parts",
+    "packed",
+    "parse_request",
+    "preview_message",
+    "text",
+]
 
 WORLD_ORIGIN = (0.0, 0.0, 0.0)
 """Orientation letters depend on directions only, so any isocentre will do."""
+
+PART_BYTES = 16 * 1024
+"""Of a longer message's parts. A page hears of a slow link's life with each of them."""
+
+PREVIEW_PX = 256
+"""Longest edge of the picture with which a page starts, for frames that are larger."""
+PREVIEW_QUALITY = 60
+"""Its JPEG quality."""
 
 
 def packed(header: dict[str, Any], payload: bytes) -> bytes:
@@ -33,6 +50,29 @@ def packed(header: dict[str, Any], payload: bytes) -> bytes:
     head = json.dumps(header, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 4)
     return struct.pack("<I", len(head)) + head + payload
+
+
+def in_parts(message: bytes) -> list[bytes]:
+    """Return a binary message as it is, or cut into messages of the kind `part`.
+
+    Each part's header has `of`, the kind of the whole message, and `more`, whether parts follow;
+    the payloads put together are the message. Parts of messages of different kinds may alternate.
+    """
+    if len(message) <= PART_BYTES:
+        return [message]
+    kind, ends = _kind(message), range(PART_BYTES, len(message) + PART_BYTES, PART_BYTES)
+    return [
+        packed(
+            {"kind": "part", "of": kind, "more": end < len(message)},
+            message[end - PART_BYTES : end],
+        )
+        for end in ends
+    ]
+
+
+def _kind(message: bytes) -> str:
+    (length,) = struct.unpack_from("<I", message)
+    return str(json.loads(message[4 : 4 + length])["kind"])
 
 
 def text(kind: str, **fields: object) -> str:
@@ -71,6 +111,15 @@ def frame_message(frame: FluoroFrame, jpeg_quality: int) -> bytes:
         "dose": _dose(frame.exposure),
     }
     return packed(header, _jpeg(to_uint8(frame.image), jpeg_quality))
+
+
+def preview_message(frame: FluoroFrame) -> bytes | None:
+    """Return a large frame at fewer pixels, which is there soon; None: it is not that large."""
+    longest = max(frame.image.shape)
+    if longest <= PREVIEW_PX:
+        return None
+    step = -(-longest // PREVIEW_PX)
+    return frame_message(replace(frame, image=frame.image[::step, ::step]), PREVIEW_QUALITY)
 
 
 def _dose(exposure: Exposure | None) -> dict[str, float | None] | None:

@@ -1,19 +1,22 @@
-"""The console's socket and its static page: who may ask, and what they get."""
+"""The console's socket and its static page."""
 
 from __future__ import annotations
 
 import errno
+import gzip
 import logging
 import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from fluoro.config import ConsoleConfig
+from fluoro.console.access import Access
 from fluoro.errors import OutputError
 
 __all__ = ["Pages", "listen", "url_of"]
@@ -30,6 +33,8 @@ DEFAULT_PORTS = 20
 """Ports that are tried, from the default one on, where the configuration names none."""
 POLICY = "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'"
 """Content security policy: the page may ask nobody but this server."""
+MOST_LINES = 20
+"""Rejections of different kinds that are logged."""
 
 
 def listen(config: ConsoleConfig) -> socket.socket:
@@ -104,52 +109,75 @@ def url_of(server: socket.socket) -> str:
 
 
 class Pages:
-    """The files of the page, read once, and the rules of who may see them.
-
-    A page of another site, open in the same browser, may not drive the console: a WebSocket must
-    come from this page (Origin), and at a loopback address nothing but a loopback name is
-    answered (Host), whatever a foreign name server says.
+    """The files of the page, read once, for those who may see them.
 
     Args:
-        loopback: The server is bound to a loopback address.
+        access: The rules of who may.
     """
 
-    def __init__(self, *, loopback: bool) -> None:
-        self._loopback = loopback
-        self._files = {f"/{path.name}": path.read_bytes() for path in WEB.iterdir()}
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._files = {f"/{path.name}": _File.of(path) for path in sorted(WEB.iterdir())}
         self._files["/"] = self._files["/index.html"]
+        self._logged: set[str] = set()
 
     def answer(self, request: Request) -> Response | None:
-        """The answer to a request; None: it asks for the WebSocket and may have it."""
-        host = request.headers.get("Host", "")
-        if self._loopback and not _is_loopback(urlsplit(f"//{host}").hostname or ""):
-            return _response(HTTPStatus.FORBIDDEN)
-        path = urlsplit(request.path).path
-        if path == "/live":
-            origin = request.headers.get("Origin")
-            foreign = origin is not None and urlsplit(origin).netloc != host
-            return _response(HTTPStatus.FORBIDDEN) if foreign else None
+        """Return the answer to a request; None: it asks for the WebSocket and may have it."""
+        path = request.path.partition("?")[0]
+        refusal = self._access.refusal(request)
+        if refusal is None and path == "/live":
+            refusal = self._access.origin_refusal(request)
+            if refusal is None:
+                return None
+        if refusal:
+            self._log_once(refusal.log)
+            return _response(refusal.status, f"{refusal.text}\n".encode())
         if path not in self._files:
             return _response(HTTPStatus.NOT_FOUND)
-        return _response(HTTPStatus.OK, self._files[path], TYPES[Path(path).suffix or ".html"])
+        if path == "/" and self._access.opens_by_token(request):
+            headers = {"Location": "./", "Set-Cookie": self._access.cookie()}
+            return _response(HTTPStatus.SEE_OTHER, headers=headers)
+        return self._files[path].response(request)
+
+    def _log_once(self, line: str) -> None:
+        """Log a line the first time; strangers can fill neither the log nor the memory."""
+        if line not in self._logged and len(self._logged) < MOST_LINES:
+            self._logged.add(line)
+            log.warning("%s", line)
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """A file of the page as it is and as gzip: over a slow link the page comes first."""
+
+    content_type: str
+    plain: bytes
+    packed: bytes
+
+    @classmethod
+    def of(cls, path: Path) -> _File:
+        plain = path.read_bytes()
+        return cls(content_type=TYPES[path.suffix], plain=plain, packed=gzip.compress(plain))
+
+    def response(self, request: Request) -> Response:
+        accepted = ",".join(request.headers.get_all("Accept-Encoding"))
+        headers = {"Content-Type": self.content_type, "Vary": "Accept-Encoding"}
+        if "gzip" in accepted:
+            headers["Content-Encoding"] = "gzip"
+        body = self.packed if "gzip" in accepted else self.plain
+        return _response(HTTPStatus.OK, body, headers)
 
 
 def _response(
-    status: HTTPStatus, body: bytes = b"", content_type: str = TYPES[".html"]
+    status: HTTPStatus, body: bytes = b"", headers: Mapping[str, str] | None = None
 ) -> Response:
-    headers = {
-        "Content-Type": content_type,
+    common = {
+        "Content-Type": "text/plain; charset=utf-8",
         "Content-Length": str(len(body)),
         "Content-Security-Policy": POLICY,
         "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-store",
         "Connection": "close",
     }
-    return Response(status.value, status.phrase, Headers(headers), body)
+    return Response(status.value, status.phrase, Headers({**common, **(headers or {})}), body)

@@ -17,8 +17,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,16 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from fluoro.config import ConsoleConfig
+from fluoro.console.access import Access
+from fluoro.console.browser import LATE_S, Browser
 from fluoro.console.controls import ControlState, LiveControls
 from fluoro.console.messages import (
     controls_message,
     frame_message,
     hello_message,
+    in_parts,
     parse_request,
+    preview_message,
     text,
 )
 from fluoro.console.pages import Pages, listen, url_of
@@ -49,10 +52,11 @@ handshakes = logging.getLogger(f"{__name__}.handshakes")
 handshakes.setLevel(logging.CRITICAL)
 """websockets reports each served file and each browser that leaves early; none is of interest."""
 
-FRAMES_IN_FLIGHT = 2
-"""Frames a browser may have got but not yet shown: one on the way while one is drawn."""
+FRAME, CARM, TRACKING, BODY = "frame", "carm", "tracking", "body"
+"""Kinds of messages that a page confirms."""
 SCENE_INTERVAL_S = 0.1
 STATUS_INTERVAL_S = 0.25
+"""Between two statuses; each goes to all browsers, which take silence for a dead link."""
 SILENCE_S = 1.0
 """From then on a stream that gives no frame is said to be silent."""
 
@@ -65,21 +69,6 @@ class _Shown:
     frame: FluoroFrame
     status: StreamStatus
     at_s: float
-
-
-@dataclass(eq=False)
-class _Browser:
-    """One open page, and what it has of each kind of message."""
-
-    connection: ServerConnection
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    in_flight: int = 0
-    frame_count: int = 0
-    scene: tuple[int, int] = (0, 0)
-    scene_at_s: float = 0.0
-    tracking_count: int = 0
-    controls_version: int = -1
-    status: str = ""
 
 
 class Console:
@@ -103,24 +92,30 @@ class Console:
     ) -> None:
         self._config, self._controls = config, controls
         self._scene, self._on_save = scene, on_save
-        self._browsers: set[_Browser] = set()
+        self._browsers: set[Browser] = set()
         self._shown: _Shown | None = None
-        self._encoded: tuple[int, bytes] = (0, b"")
+        self._encoded: tuple[int, list[bytes]] = (0, [])
+        self._body: list[bytes] = []
         self._trail = Trail()
-        self._status = ""
+        self._status, self._beat = "", 0
+        self._saving: set[asyncio.Task[None]] = set()
         self._dropped: list[dict[str, int]] = []
         self._thread: threading.Thread | None = None
 
     def start(self) -> str:
         """Open the port, serve in the background and return the page's address.
 
+        The address has the token in it where browsers need one.
+
         Raises:
             OutputError: The port is in use, or the address is not this machine's.
+            InputError: The token in the environment is not usable.
         """
         self._socket = listen(self._config)
+        access = self._access()
         url = url_of(self._socket)
-        self._pages = Pages(loopback=ip_address(self._socket.getsockname()[0]).is_loopback)
-        self._body = body_message(self._scene) if self._scene else b""
+        self._pages = Pages(access)
+        self._body = in_parts(body_message(self._scene)) if self._scene else []
         started = threading.Event()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._serve(started)), name="console", daemon=True
@@ -128,7 +123,23 @@ class Console:
         self._thread.start()
         started.wait()
         log.info("console at %s", url)
-        return url
+        return access.address(url)
+
+    def _access(self) -> Access:
+        """Who may use the console; said loudly where others than this machine can connect."""
+        try:
+            access = Access.of(self._config, self._socket)
+        except FluoroError:
+            self._socket.close()
+            raise
+        if not access.loopback:
+            log.warning(
+                "THE CONSOLE IS NOT LIMITED TO THIS MACHINE: it listens on %s, port %d, without "
+                "encryption; anyone who can connect and has the token sees the frames and "
+                "controls the C-arm (SECURITY.md)",
+                *self._socket.getsockname()[:2],
+            )
+        return access
 
     def show(self, frame: FluoroFrame, status: StreamStatus) -> None:
         """Show a frame to whoever watches. Never waits; the picture must not be written to after.
@@ -149,6 +160,11 @@ class Console:
         if self._browsers:
             with contextlib.suppress(RuntimeError):  # closed meanwhile
                 self._loop.call_soon_threadsafe(self._wake_all)
+
+    @property
+    def port(self) -> int:
+        """TCP port at which it listens, once it is started."""
+        return int(self._socket.getsockname()[1])
 
     @property
     def browser_count(self) -> int:
@@ -188,6 +204,7 @@ class Console:
         """Renew the status and look for changes of the controls made by the graph."""
         while True:
             self._status = self._status_message()
+            self._beat += 1
             self._wake_all()
             await asyncio.sleep(STATUS_INTERVAL_S)
 
@@ -215,12 +232,12 @@ class Console:
         return slowdown_reason(status, self._dropped[0])
 
     async def _attend(self, connection: ServerConnection) -> None:
-        browser = _Browser(connection)
+        browser = Browser(connection)
         feeding = asyncio.create_task(self._feed(browser))
         self._browsers.add(browser)
         try:
             async for message in connection:
-                await self._receive(browser, message)
+                self._receive(browser, message)
         except ConnectionClosed:
             pass
         except Exception:
@@ -229,53 +246,79 @@ class Console:
         finally:
             self._browsers.discard(browser)
             feeding.cancel()
+            with contextlib.suppress(FluoroError):  # no way to a renderer elsewhere
+                self._controls.hold(browser, "up")
+            self._wake_all()
 
-    async def _feed(self, browser: _Browser) -> None:
+    async def _feed(self, browser: Browser) -> None:
         """Send whatever is newer than what the browser has, each time it is woken."""
         send = browser.connection.send
         try:
             await send(hello_message(self._controls, can_save=self._on_save is not None))
-            if self._body:
-                await send(self._body)
             while True:
                 await self._send_texts(browser)
                 await self._send_frame(browser)
                 await self._send_scene(browser)
                 await self._send_tracking(browser)
-                await browser.wake.wait()
-                browser.wake.clear()
+                if not await self._send_body_part(browser):
+                    await browser.wake.wait()
+                    browser.wake.clear()
         except ConnectionClosed:
             pass
         except Exception:
             log.exception("the console could not serve a browser")
             await browser.connection.close(1011)
 
-    async def _send_texts(self, browser: _Browser) -> None:
+    async def _send_texts(self, browser: Browser) -> None:
         state = self._controls.snapshot()
+        while browser.notices:
+            await browser.connection.send(browser.notices.popleft())
         if state.version != browser.controls_version:
             browser.controls_version = state.version
             await browser.connection.send(controls_message(state))
-        if self._status != browser.status:
-            browser.status = self._status
+        if self._beat != browser.beat:
+            browser.beat = self._beat
             await browser.connection.send(self._status)
 
-    async def _send_frame(self, browser: _Browser) -> None:
+    async def _send_frame(self, browser: Browser) -> None:
         shown = self._shown
         if shown is None or shown.count == browser.frame_count:
             return
-        if browser.in_flight < FRAMES_IN_FLIGHT:
+        if not browser.previewed:
+            browser.previewed = True
+            await self._send_preview(browser, shown.frame)
+        if browser.lanes[FRAME].free:
             browser.frame_count = shown.count
-            browser.in_flight += 1
-            await browser.connection.send(self._frame_message(shown))
+            browser.lanes[FRAME].send()
+            for part in self._frame_parts(shown):
+                await browser.connection.send(part)
 
-    def _frame_message(self, shown: _Shown) -> bytes:
+    async def _send_preview(self, browser: Browser, frame: FluoroFrame) -> None:
+        message = preview_message(frame)
+        if message:
+            browser.lanes[FRAME].send()
+            for part in in_parts(message):
+                await browser.connection.send(part)
+
+    def _frame_parts(self, shown: _Shown) -> list[bytes]:
         """The frame on the wire, encoded once for all browsers."""
         if self._encoded[0] != shown.count:
             message = frame_message(shown.frame, self._config.jpeg_quality)
-            self._encoded = (shown.count, message)
+            self._encoded = (shown.count, in_parts(message))
         return self._encoded[1]
 
-    async def _send_scene(self, browser: _Browser) -> None:
+    async def _send_body_part(self, browser: Browser) -> bool:
+        """Send the 3D body's next part, after the first frame has been shown; False: not now."""
+        waits = self._shown is not None and not browser.lanes[FRAME].confirmed
+        if waits or browser.body_sent == len(self._body) or not browser.lanes[BODY].free:
+            return False
+        part = self._body[browser.body_sent]
+        browser.body_sent += 1
+        browser.lanes[BODY].send()
+        await browser.connection.send(part)
+        return True
+
+    async def _send_scene(self, browser: Browser) -> None:
         shown, now_s = self._shown, time.monotonic()
         if self._scene is None or shown is None:
             return
@@ -286,42 +329,82 @@ class Console:
         scene = (shown.count, state.version if driven else 0)
         if scene == browser.scene:
             return
-        if now_s - browser.scene_at_s >= SCENE_INTERVAL_S and browser.in_flight < FRAMES_IN_FLIGHT:
+        if now_s - browser.scene_at_s >= SCENE_INTERVAL_S and browser.lanes[CARM].free:
+            browser.lanes[CARM].send()
             browser.scene, browser.scene_at_s = scene, now_s
             frame = _driven(shown.frame, state) if driven else shown.frame
             await browser.connection.send(carm_message(self._scene, frame))
 
-    async def _send_tracking(self, browser: _Browser) -> None:
+    async def _send_tracking(self, browser: Browser) -> None:
         newer = self._trail.count != browser.tracking_count
-        if newer and browser.in_flight < FRAMES_IN_FLIGHT:
+        if newer and browser.lanes[TRACKING].free:
+            browser.lanes[TRACKING].send()
             browser.tracking_count = self._trail.count
-            await browser.connection.send(self._trail.message)
+            for part in in_parts(self._trail.message):
+                await browser.connection.send(part)
 
-    async def _receive(self, browser: _Browser, message: str | bytes) -> None:
+    def _receive(self, browser: Browser, message: str | bytes) -> None:
+        """Do what a page asks, without a wait: the pedal's next word must not have to queue."""
         try:
             request = parse_request(message)
-            if "shown" in request:
-                browser.in_flight = max(0, browser.in_flight - 1)
-                browser.wake.set()
-            if "set" in request:
-                self._set(request["set"])
-            if "press" in request:
-                self._controls.press(request["press"])
-                self._wake_all()
-            if "save" in request:
-                await self._save(browser)
+            late_s = browser.uplink.late_s(request, time.monotonic())
+            browser.confirm(request)
+            if late_s > LATE_S:
+                request = self._safe_part(browser, request, late_s)
+            self._carry_out(browser, request)
         except (FluoroError, OSError) as error:
-            await browser.connection.send(text("notice", text=str(error), error=True))
+            browser.tell(text("notice", text=str(error), error=True))
+
+    def _safe_part(
+        self, browser: Browser, request: dict[str, Any], late_s: float
+    ) -> dict[str, Any]:
+        """What is still done of a request that was on its way for too long: the beam goes off."""
+        if request.keys() & {"set", "press", "save"} or request.get("pedal") == "down":
+            line = f"A command came {late_s:.1f} s late and was not carried out."
+            browser.tell(text("notice", text=line, error=True))
+        safe: dict[str, Any] = {}
+        if request.get("pedal") == "up":
+            safe["pedal"] = "up"
+        if request.get("set", {}).get("beam_on") is False:
+            safe["set"] = {"beam_on": False}
+        return safe
+
+    def _carry_out(self, browser: Browser, request: dict[str, Any]) -> None:
+        if "pedal" in request:
+            self._pedal(browser, request["pedal"])
+        if "set" in request:
+            self._set(request["set"])
+        if "press" in request:
+            self._controls.press(request["press"])
+            self._wake_all()
+        if "save" in request:
+            saving = asyncio.create_task(self._save(browser))
+            self._saving.add(saving)
+            saving.add_done_callback(self._saving.discard)
+
+    def _pedal(self, browser: Browser, word: object) -> None:
+        holds = self._controls.hold(browser, word)
+        if word == "held" and not holds:
+            browser.tell(text("pedal", held=False))
+        if word != "held":
+            self._wake_all()
 
     def _set(self, values: dict[str, object]) -> None:
         shown = self._shown
         self._controls.apply(values, stream_pose=shown.frame.pose if shown else None)
         self._wake_all()
 
-    async def _save(self, browser: _Browser) -> None:
-        if self._on_save and self._shown:
+    async def _save(self, browser: Browser) -> None:
+        if not (self._on_save and self._shown):
+            return
+        try:
             path = await asyncio.to_thread(self._on_save, self._shown.frame)
-            await browser.connection.send(text("notice", text=f"Saved {path}", error=False))
+            browser.tell(text("notice", text=f"Saved {path}", error=False))
+        except (FluoroError, OSError) as error:
+            browser.tell(text("notice", text=str(error), error=True))
+        except Exception:
+            log.exception("the console could not save a frame")
+            browser.tell(text("notice", text="The frame could not be saved.", error=True))
 
 
 def _driven(frame: FluoroFrame, state: ControlState) -> FluoroFrame:

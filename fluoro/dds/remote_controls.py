@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from fluoro.console.controls import CONTROL_KEYS, ControlState, LiveControls, pose_values
@@ -19,6 +19,8 @@ __all__ = ["RelayedControls", "RemoteControls", "control_sender", "control_value
 WORDS = {"true": True, "false": False}
 PRESS = "press"
 """Key whose value is a button."""
+PEDAL = "pedal"
+"""Key whose value is what is done with the pedal: down, held at least once a second, up."""
 CONTROLS_DEPTH = 100
 """Changes that may wait; a slider sends many."""
 LONGEST = 80
@@ -60,17 +62,17 @@ class RemoteControls:
         """Log what was refused and not yet logged."""
         self.refusals.close()
 
-    def _on_message(self, message: KeyValue, _writer: int) -> None:
+    def _on_message(self, message: KeyValue, writer: int) -> None:
         try:
-            self._take(message)
+            self._take(message, writer)
         except InputError as error:
-            known = message.key == PRESS or message.key in CONTROL_KEYS
+            known = message.key in (PRESS, PEDAL, *CONTROL_KEYS)
             reason = message.key if known else "unknown key"
             self.refusals.add(RefusedError(reason, str(error)))
         else:
             self.applied += 1
 
-    def _take(self, message: KeyValue) -> None:
+    def _take(self, message: KeyValue, writer: int) -> None:
         if len(message.key) > LONGEST:
             raise FieldError(
                 "key", f"must have at most {LONGEST} characters, got {len(message.key)}"
@@ -78,6 +80,8 @@ class RemoteControls:
         value = control_value(message.value)
         if message.key == PRESS:
             self._controls.press(value)
+        elif message.key == PEDAL:
+            self._controls.hold(writer, value)
         else:
             self._controls.apply({message.key: value}, stream_pose=self._stream_pose())
 
@@ -106,6 +110,18 @@ class RelayedControls(LiveControls):
         state = super().press(button)
         send(PRESS, str(button))
         return state
+
+    def hold(self, holder: Hashable, word: object) -> bool:
+        """Hold the pedal here, and so there."""
+        send = self._way()
+        holds = super().hold(holder, word)
+        if holds and word == "held":
+            send(PEDAL, "held")
+        return holds
+
+    def _turn_beam(self, on: bool) -> None:
+        super()._turn_beam(on)
+        self._way()(PEDAL, "down" if on else "up")
 
     def _way(self) -> Callable[[str, str], object]:
         if self.send is None:

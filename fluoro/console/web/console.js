@@ -1,11 +1,19 @@
 /** The console's page: one WebSocket, one picture, the controls and the 3D view. */
 
+import { Focus } from "./focus.js";
 import { Link } from "./link.js";
 import { Panel } from "./panel.js";
+import { Pedal } from "./pedal.js";
 import { Picture } from "./picture.js";
 import { Room } from "./room.js";
 import { Tracking } from "./tracking.js";
 
+const NO_SIGNAL = { // what is said, by the link's state
+  connecting: "Connecting to the simulator ...",
+  silent: "Nothing comes from the simulator; the controls are off until it is back.",
+  lost: "No connection to the simulator; trying again ...",
+  locked: "This console needs its token: open the address that the simulator printed.",
+};
 const KEEPS_UP = 0.8; // share of the stream's frames from which on a browser is not called slow
 const byId = (id) => document.getElementById(id);
 
@@ -14,7 +22,11 @@ const picture = new Picture(byId("picture"), byId("frame"), byId("image"));
 const panel = new Panel(byId("panel"), (values) => link.send({ set: values }));
 const room = new Room(byId("scene"), byId("no-scene"), byId("image"));
 const tracking = new Tracking(byId("tracking"), byId("overlay"), byId("error-curve"));
+const pedal = new Pedal(byId("pedal"), new Focus(), (word) => (
+  word === "up" ? link.sendAnyway({ pedal: word }) : link.send({ pedal: word })
+));
 let following = false;
+let controls = null;
 let status = { fps: 0, reason: "" };
 let noticeTimer = 0;
 
@@ -24,22 +36,12 @@ link.on("hello", (message) => {
 });
 
 link.on("controls", ({ values }) => {
-  following = !values.manual_pose;
-  panel.show(values, { withPose: values.manual_pose });
-  picture.showControls(values);
-  document.body.classList.toggle("beam-on", values.beam_on);
-  document.body.classList.toggle("blank", !values.beam_on && !values.last_image_hold);
-  byId("beam").textContent = values.beam_on ? "Beam on" : "Beam off";
-  byId("beam").setAttribute("aria-pressed", String(values.beam_on));
-  room.setBeam(values.beam_on);
+  controls = values;
+  showControls();
 });
 
 link.on("frame", async (message, payload) => {
-  try {
-    await picture.showFrame(message, payload);
-  } finally {
-    link.send({ shown: message.number });
-  }
+  await picture.showFrame(message, payload);
   showDose(message.dose);
   if (following) panel.show(message.pose, { withPose: true });
 });
@@ -57,37 +59,21 @@ link.on("body", (message, payload) => room.setBody(message, payload));
 link.on("carm", (message, payload) => room.setCarm(message, payload));
 link.on("tracking", (message, payload) => tracking.show(message, payload));
 link.on("notice", ({ text, error }) => notice(text, { error, forMs: 8000 }));
-link.onOpen = () => notice("");
-link.onLost = () => {
+link.on("pedal", ({ held }) => held || pedal.release());
+link.onState = (state) => {
+  if (!link.live) pedal.release();
+  document.body.classList.toggle("no-signal", !link.live);
+  byId("no-signal").textContent = state === "connecting" ? "CONNECTING" : "NO SIGNAL";
+  panel.enable(link.live);
+  if (state === "lost") controls = null;
+  showControls();
+  if (link.live) return notice("");
   byId("rate").textContent = "";
   status = { fps: 0, reason: "" };
   showReason();
-  document.body.classList.remove("beam-on");
-  notice("No connection to the simulator; trying again ...", { error: true });
+  return notice(NO_SIGNAL[state], { error: true });
 };
 
-const pedal = (down) => {
-  byId("pedal").classList.toggle("down", down);
-  link.send({ set: { beam_on: down } });
-};
-byId("pedal").addEventListener("pointerdown", (event) => {
-  byId("pedal").setPointerCapture(event.pointerId);
-  pedal(true);
-});
-["pointerup", "pointercancel"].forEach((kind) => {
-  byId("pedal").addEventListener(kind, () => pedal(false));
-});
-addEventListener("keydown", (event) => {
-  if (event.code !== "Space" || event.target.closest("input, button")) return;
-  event.preventDefault();
-  if (!event.repeat) pedal(true);
-});
-addEventListener("keyup", (event) => {
-  if (event.code === "Space" && byId("pedal").classList.contains("down")) pedal(false);
-});
-addEventListener("blur", () => { // whoever lets go elsewhere is not seen to
-  if (byId("pedal").classList.contains("down")) pedal(false);
-});
 document.querySelectorAll("[data-press]").forEach((button) => {
   button.addEventListener("click", () => link.send({ press: button.dataset.press }));
 });
@@ -95,8 +81,9 @@ byId("save").addEventListener("click", () => link.send({ save: true }));
 byId("beam").addEventListener("click", () => {
   link.send({ set: { beam_on: byId("beam").getAttribute("aria-pressed") !== "true" } });
 });
-picture.onWindow = (changes) => panel.nudge(changes);
+picture.onWindow = (changes) => link.live && panel.nudge(changes);
 setInterval(showReason, 500);
+panel.enable(false);
 link.open();
 
 const threeDigits = (value) => Number(value.toPrecision(3));
@@ -106,6 +93,20 @@ function tubeText({ tube_voltage_kv, tube_current_ma, charge_mas }) {
   const parts = [[tube_voltage_kv, "kV"], [tube_current_ma, "mA"], [charge_mas, "mAs"]];
   const known = parts.filter(([value]) => value !== null);
   return known.map(([value, unit]) => `${threeDigits(value)} ${unit}`).join(" · ") || "–";
+}
+
+/** What the server says of the controls; without a signal the beam's state is not known. */
+function showControls() {
+  const on = link.live && Boolean(controls?.beam_on);
+  document.body.classList.toggle("beam-on", on);
+  room.setBeam(on);
+  if (!controls) return;
+  following = !controls.manual_pose;
+  panel.show(controls, { withPose: controls.manual_pose });
+  picture.showControls(controls);
+  document.body.classList.toggle("blank", !controls.beam_on && !controls.last_image_hold);
+  byId("beam").textContent = link.live ? `Beam ${controls.beam_on ? "on" : "off"}` : "Beam";
+  byId("beam").setAttribute("aria-pressed", String(controls.beam_on));
 }
 
 /** What the picture on show was made with, and what the run has cost so far. */

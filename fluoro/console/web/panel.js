@@ -49,6 +49,14 @@ export class Panel {
     document.getElementById("manual").hidden = !follows_stream;
   }
 
+  /** Whether anything can be set. */
+  enable(on) {
+    // A disabled fieldset does not disable what stands in its legend.
+    this.form.querySelectorAll("fieldset, legend input").forEach((part) => {
+      part.disabled = !on;
+    });
+  }
+
   /** Show values by key; the pose only where the caller says that it is the C-arm's. */
   show(values, { withPose }) {
     Object.entries(values).forEach(([key, value]) => {

@@ -22,24 +22,18 @@ const FIELD_OF_VIEW = 0.55;
 export class Room {
   constructor(canvas, apology, picture) {
     this.canvas = canvas;
+    this.apology = apology;
     this.picture = picture;
     this.camera = { yaw: 0.72, pitch: 0.42, distance: 2650 };
     this.meshes = {};
     this.offset = [0, 0, 0];
     this.beamOn = true;
-    const gl = canvas.getContext("webgl2", { antialias: true });
-    if (!gl) return this.#apologise(apology, "The 3D view needs WebGL 2, which is off here.");
-    this.painter = new Painter(gl);
-    canvas.addEventListener("webglcontextlost", () => {
-      this.painter = null;
-      this.#apologise(apology, "The 3D view was lost; reload the page to have it back.");
-    });
     new ResizeObserver(() => this.#later()).observe(canvas);
     this.#listen();
   }
 
   setBody({ parts }, { data, start }) {
-    if (!this.painter) return;
+    if (!this.#hasPainter()) return;
     const reader = new Reader(data, start);
     Object.entries(parts).forEach(([name, [vertices, faces]]) => {
       const mesh = [reader.floats(vertices), reader.floats(vertices), reader.indices(faces)];
@@ -49,7 +43,7 @@ export class Room {
   }
 
   setCarm({ parts, patient_offset_mm }, { data, start }) {
-    if (!this.painter) return;
+    if (!this.#hasPainter()) return;
     const reader = new Reader(data, start);
     const source = reader.floats(1);
     const corners = m.rows(reader.floats(4));
@@ -70,9 +64,27 @@ export class Room {
     this.#later();
   }
 
-  #apologise(apology, text) {
-    apology.textContent = text;
-    apology.hidden = false;
+  /** Made with the first thing to draw: the start of WebGL is not to hold the first frame up. */
+  #hasPainter() {
+    if (this.painter === undefined) this.#start();
+    return this.painter !== null;
+  }
+
+  #start() {
+    this.painter = null;
+    const gl = this.canvas.getContext("webgl2", { antialias: true });
+    if (!gl) return this.#apologise("The 3D view needs WebGL 2, which is off here.");
+    this.painter = new Painter(gl);
+    this.canvas.addEventListener("webglcontextlost", () => {
+      this.painter = null;
+      this.#apologise("The 3D view was lost; reload the page to have it back.");
+    });
+    return undefined;
+  }
+
+  #apologise(text) {
+    this.apology.textContent = text;
+    this.apology.hidden = false;
   }
 
   /** The active area's corners moved along its normal to the housing's far side. */

@@ -1,0 +1,305 @@
+"""A silent or slow link in a real browser: what a user sees, and what is not done later."""
+
+import io
+import threading
+import time
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright import sync_api
+
+from fluoro.console.messages import in_parts
+from fluoro.console.scene import SceneModel, body_message
+from fluoro.geometry.surface import Surface
+from tests.console_support import (
+    ISOCENTER,
+    STATUS,
+    Consoles,
+    Peer,
+    make_controls,
+    make_frame,
+    unpacked,
+    wait_until,
+)
+from tests.tcp_proxy import TcpProxy
+from tests.test_console_page import CHROMIUM_FLAGS, grey
+
+SLOW_BYTES_PER_S = 50_000
+SILENT_S = 1.5
+"""From then on the page says that there is no signal."""
+LOOK_S = 0.5
+"""How late it may be with that: its timer, and a loaded machine."""
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def controls():
+    return make_controls()
+
+
+class Stream:
+    """Shows noisy frames at a rate, as a run does, until it is paused or closed."""
+
+    def __init__(self, console, size, rate_hz=20.0):
+        noise = np.random.default_rng(0).normal(0.5, 0.02, (size, size)).astype(np.float32)
+        self._console, self._interval_s = console, 1 / rate_hz
+        self._frames = [make_frame(0, size=size) for _ in range(2)]
+        for frame in self._frames:
+            frame.image[:] = noise
+        self._ended = threading.Event()
+        self.runs = threading.Event()
+        self.runs.set()
+        self._thread = threading.Thread(target=self._show)
+        self._thread.start()
+
+    def _show(self):
+        while not self._ended.wait(self._interval_s):
+            if self.runs.is_set():
+                self._console.show(self._frames[0], STATUS)
+
+    def close(self):
+        self._ended.set()
+        self._thread.join()
+
+
+@pytest.fixture
+def closing():
+    """Closes what is handed to it, the newest first."""
+    things = []
+    yield lambda thing: things.append(thing) or thing
+    for thing in reversed(things):
+        thing.close()
+
+
+@pytest.fixture
+def console(controls, closing):
+    console, url = closing(Consoles()).start(controls)
+    console.url = url
+    return console
+
+
+@pytest.fixture
+def proxy(console, closing):
+    return closing(TcpProxy(urlsplit(console.url).port))
+
+
+@pytest.fixture
+def page(browser, console, proxy, closing):
+    """A page behind a proxy that can be frozen; a stream is on."""
+    closing(Stream(console, 64))
+    page = closing(browser.new_context(viewport={"width": 1000, "height": 1200})).new_page()
+    page.goto(proxy.url)
+    sync_api.expect(page.locator("#number")).to_have_text("frame 0")
+    sync_api.expect(page.locator("body")).to_have_class("beam-on")
+    return page
+
+
+def has_signal(page):
+    return "no-signal" not in (page.locator("body").get_attribute("class") or "")
+
+
+def wait_for_signal(page, there, timeout_s=20.0):
+    wait_until(lambda: has_signal(page) == there, f"signal {there}", timeout_s)
+
+
+@pytest.mark.browser
+def test_a_silent_link_is_seen_within_two_seconds_and_nothing_can_be_set(page, proxy):
+    proxy.freeze()
+    wait_for_signal(page, False, SILENT_S + LOOK_S + 0.5)
+    sync_api.expect(page.locator("#no-signal")).to_have_text("NO SIGNAL")
+    sync_api.expect(page.locator("#no-signal")).to_be_visible()
+    assert "beam-on" not in page.locator("body").get_attribute("class"), "the X-RAY lamp is off"
+    sync_api.expect(page.locator("#notice")).to_contain_text("Nothing comes from the simulator")
+    sync_api.expect(page.locator("#rate")).to_be_empty()
+    for control in page.locator("#panel button, #panel input").all():
+        sync_api.expect(control).to_be_disabled()
+    proxy.thaw()
+    wait_for_signal(page, True)
+    sync_api.expect(page.locator("body")).to_have_class("beam-on")
+    sync_api.expect(page.locator("#no-signal")).to_be_hidden()
+    sync_api.expect(page.locator("#notice")).to_be_hidden()
+    for name in ("Manual", "Bone bright", "Pedal"):
+        sync_api.expect(page.get_by_label(name).or_(page.get_by_text(name)).first).to_be_enabled()
+
+
+@pytest.mark.browser
+def test_what_is_done_during_a_silence_is_not_done_later(page, proxy, controls):
+    proxy.freeze()
+    frozen_s = time.monotonic()
+    page.locator("#roll_deg-range").press("ArrowRight")  # before anybody can see the silence
+    page.locator("[value=bone_bright]").check()
+    wait_for_signal(page, False)
+    page.keyboard.press("Space")
+    page.mouse.move(300, 300)
+    page.mouse.down()
+    page.mouse.move(350, 250, steps=3)
+    page.mouse.up()
+    page.wait_for_timeout(max(0.0, 2500 - 1000 * (time.monotonic() - frozen_s)))
+    before = controls.snapshot()
+    proxy.thaw()
+    wait_for_signal(page, True)
+    sync_api.expect(page.locator("#roll_deg-number")).to_have_value("0.0")
+    sync_api.expect(page.locator("[value=bone_dark]")).to_be_checked()
+    page.wait_for_timeout(500)
+    assert controls.snapshot() == before
+    page.locator("[value=bone_bright]").check()
+    wait_until(lambda: controls.snapshot().polarity == "bone_bright", "a command in time")
+
+
+@pytest.mark.browser
+def test_the_beam_ends_when_the_link_of_its_holder_falls_silent(page, proxy, controls):
+    page.keyboard.down("Space")
+    wait_until(lambda: controls.snapshot().version > 0, "the pedal down")
+    proxy.freeze()
+    wait_until(lambda: not controls.snapshot().beam_on, "the beam off", 3.0)
+    page.keyboard.up("Space")
+    wait_for_signal(page, False)
+    proxy.thaw()
+    wait_for_signal(page, True)
+    page.wait_for_timeout(500)
+    assert not controls.snapshot().beam_on
+
+
+@pytest.mark.browser
+def test_after_a_long_silence_the_page_connects_anew(page, proxy, console):
+    """A connection without an end never comes back by itself, as after a change of networks."""
+    proxy.freeze()
+    wait_for_signal(page, False)
+    page.wait_for_timeout(4500)
+    proxy.thaw()
+    wait_for_signal(page, True)
+    wait_until(lambda: console.browser_count == 1, "the old connection's end")
+
+
+@pytest.mark.browser
+def test_without_frames_the_heartbeat_is_signal_enough(browser, controls, console, closing):
+    console.show(make_frame(1), STATUS)
+    controls.update(beam_on=False)
+    page = closing(browser.new_context()).new_page()
+    page.goto(console.url)
+    sync_api.expect(page.locator("#number")).to_have_text("frame 1")
+    end = time.monotonic() + 2 * SILENT_S
+    while time.monotonic() < end:
+        page.wait_for_timeout(100)
+        assert has_signal(page)
+
+
+@pytest.mark.browser
+def test_a_page_that_slept_does_not_cry_wolf(page):
+    """Timers come first when a page wakes; what came meanwhile has yet to be handled."""
+    seen = page.evaluate(
+        """() => new Promise((resolve) => {
+            let seen = false;
+            const watch = new MutationObserver(() => {
+                seen ||= document.body.classList.contains("no-signal");
+            });
+            watch.observe(document.body, { attributes: true });
+            const end = performance.now() + 2500;
+            while (performance.now() < end);
+            setTimeout(() => resolve(seen), 600);
+        })"""
+    )
+    assert not seen
+
+
+# A slow link
+
+
+def large_body(rings=160):
+    """An ellipsoid of 2 rings^2 triangles, which takes half a minute over a slow link."""
+    turn, rise = np.meshgrid(np.arange(rings), np.linspace(0.01, np.pi - 0.01, rings))
+    angle = 2 * np.pi * turn / rings
+    axes = [np.sin(rise) * np.cos(angle), np.sin(rise) * np.sin(angle), np.cos(rise)]
+    corners = np.stack(axes, axis=-1).reshape(-1, 3) * (150.0, 100.0, 200.0) + ISOCENTER
+    here = np.arange(rings * (rings - 1))
+    beside, above = here - here % rings + (here + 1) % rings, here + rings
+    faces = np.concatenate([
+        np.stack([here, beside, above], axis=1),
+        np.stack([beside, above - here % rings + (here + 1) % rings, above], axis=1),
+    ])  # fmt: skip
+    surface = Surface(vertices_xyz_mm=corners.astype(np.float32), faces=faces.astype(np.int32))
+    return SceneModel(isocenter_xyz_mm=ISOCENTER, skin=surface)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("size", [512, 1024])
+def test_over_a_slow_link_a_frame_is_seen_within_three_seconds(browser, controls, closing, size):
+    """50 kB/s: the 3D body alone takes half a minute; the frame comes first, and the page lives."""
+    console, url = closing(Consoles()).start(controls, scene=large_body())
+    closing(Stream(console, size))
+    proxy = closing(TcpProxy(urlsplit(url).port, SLOW_BYTES_PER_S))
+    page = closing(browser.new_context(viewport={"width": 1000, "height": 1200})).new_page()
+    started_s = time.monotonic()
+    page.goto(proxy.url, wait_until="commit")
+    sync_api.expect(page.locator("#number")).to_have_text("frame 0", timeout=10_000)
+    seen_s = time.monotonic() - started_s
+    assert grey(page) > 0.3
+    assert seen_s < 3.0
+    end = time.monotonic() + 4.0
+    while time.monotonic() < end:
+        page.wait_for_timeout(100)
+        assert has_signal(page), "parts of a long message are signs of life"
+    page.locator("[value=bone_bright]").check()
+    wait_until(lambda: controls.snapshot().polarity == "bone_bright", "a command", 1.0)
+    page.close()
+
+
+@pytest.mark.browser
+def test_the_body_comes_after_the_frame_and_is_whole(browser, controls, closing):
+    controls.update(beam_on=False)  # then nothing but the skin has a colour
+    console, url = closing(Consoles()).start(controls, scene=large_body())
+    console.show(make_frame(1), STATUS)
+    page = closing(browser.new_context(viewport={"width": 1000, "height": 1200})).new_page()
+    page.goto(url)
+    wait_until(lambda: skin_pixels(page) > 500, "the body")
+
+
+def skin_pixels(page):
+    """Pixels of the 3D view that are redder than blue."""
+    shot = Image.open(io.BytesIO(page.locator("#scene").screenshot())).convert("RGB")
+    red, _, blue = np.moveaxis(np.asarray(shot, int), 2, 0)
+    return np.sum(red > blue + 15)
+
+
+def test_parts_put_together_are_the_message():
+    message = body_message(large_body(40))
+    parts = [unpacked(part) for part in in_parts(message)]
+    assert [fields["more"] for fields, _ in parts] == [True] * (len(parts) - 1) + [False]
+    assert {fields["of"] for fields, _ in parts} == {"body"}
+    assert b"".join(payload for _, payload in parts) == message
+    assert in_parts(message[:100]) == [message[:100]]
+
+
+def test_no_part_of_the_body_is_sent_before_the_first_frame_is_shown(controls, closing):
+    console, url = closing(Consoles()).start(controls, scene=large_body())
+    console.show(make_frame(3), STATUS)
+    peer = Peer(url)
+    closing(peer.socket)
+    kinds = []
+    while kinds.count("status") < 6:
+        kinds.append(peer.receive()[0]["kind"])
+    assert "frame" in kinds
+    assert "part" not in kinds
+    peer.send(got="frame")
+    assert peer.next("part")[0]["of"] == "body"
+
+
+def test_a_page_that_confirms_no_part_gets_no_more(controls, closing):
+    console, url = closing(Consoles()).start(controls, scene=large_body())
+    peer = Peer(url)
+    closing(peer.socket)
+    kinds = []
+    while kinds.count("status") < 6:
+        kinds.append(peer.receive()[0]["kind"])
+    assert kinds.count("part") == 1
+    console.show(make_frame(4), STATUS)
+    assert peer.next("frame")[0]["number"] == 4
