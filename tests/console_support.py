@@ -14,7 +14,7 @@ from fluoro.console.scene import SceneModel
 from fluoro.console.server import Console
 from fluoro.console.status import StreamStatus
 from fluoro.geometry.carm import CarmGeometry, CarmPose
-from fluoro.geometry.surface import box
+from fluoro.geometry.surface import Surface, box
 from fluoro.imaging.frame import FluoroFrame
 
 ISOCENTER = (10.0, -20.0, 30.0)
@@ -47,6 +47,22 @@ def make_scene():
         skin=box(ISOCENTER, np.diag([150.0, 100.0, 200.0])),
         bone=box(ISOCENTER, np.diag([30.0, 30.0, 180.0])),
     )
+
+
+def large_body(rings=160):
+    """An ellipsoid of 2 rings^2 triangles, which takes half a minute over a slow link."""
+    turn, rise = np.meshgrid(np.arange(rings), np.linspace(0.01, np.pi - 0.01, rings))
+    angle = 2 * np.pi * turn / rings
+    axes = [np.sin(rise) * np.cos(angle), np.sin(rise) * np.sin(angle), np.cos(rise)]
+    corners = np.stack(axes, axis=-1).reshape(-1, 3) * (150.0, 100.0, 200.0) + ISOCENTER
+    here = np.arange(rings * (rings - 1))
+    beside, above = here - here % rings + (here + 1) % rings, here + rings
+    faces = np.concatenate([
+        np.stack([here, beside, above], axis=1),
+        np.stack([beside, above - here % rings + (here + 1) % rings, above], axis=1),
+    ])  # fmt: skip
+    surface = Surface(vertices_xyz_mm=corners.astype(np.float32), faces=faces.astype(np.int32))
+    return SceneModel(isocenter_xyz_mm=ISOCENTER, skin=surface)
 
 
 def wait_until(holds, what, timeout_s=20.0):
@@ -89,6 +105,18 @@ class Peer:
             fields, payload = self.receive()
             if fields["kind"] == kind:
                 return (fields, payload) if payload else fields
+
+    def next_whole(self, kind):
+        """The same of a message that may come in parts."""
+        payloads = []
+        while True:
+            fields, payload = self.receive()
+            if fields["kind"] == kind:
+                return fields, payload
+            if fields["kind"] == "part" and fields["of"] == kind:
+                payloads.append(payload)
+                if not fields["more"]:
+                    return unpacked(b"".join(payloads))
 
     def receive(self):
         """The fields of the next message, and its payload, empty for a text."""

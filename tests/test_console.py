@@ -13,6 +13,7 @@ from websockets.exceptions import InvalidStatus
 
 from fluoro.config import ConsoleConfig
 from fluoro.console import server
+from fluoro.console.messages import in_parts, preview_message
 from fluoro.console.pages import listen, url_of
 from fluoro.console.scene import body_message, carm_message
 from fluoro.console.status import StreamStatus, slowdown_reason
@@ -23,6 +24,7 @@ from tests.console_support import (
     STATUS,
     Consoles,
     Peer,
+    large_body,
     make_controls,
     make_frame,
     make_scene,
@@ -482,3 +484,48 @@ def test_the_scene_comes_along_with_the_frames(start_console, open_peer):
     assert peer.next("body")
     console.show(make_frame(1, pose=CarmPose(lao_deg=40.0)), STATUS)
     assert peer.next("carm")[1] != before
+
+
+def test_a_page_starts_with_a_large_frame_at_fewer_pixels_and_then_gets_the_whole(
+    start_console, open_peer
+):
+    frame = make_frame(5, size=1000)
+    console, url = start_console()
+    console.show(frame, STATUS)
+    peer = open_peer(url)
+    sizes = [Image.open(io.BytesIO(peer.next_whole("frame")[1])).size for _ in range(2)]
+    assert sizes == [(250, 250), (1000, 1000)]
+    assert preview_message(make_frame(size=256)) is None
+
+
+def test_parts_put_together_are_the_message():
+    message = body_message(large_body(40))
+    parts = [unpacked(part) for part in in_parts(message)]
+    assert [fields["more"] for fields, _ in parts] == [True] * (len(parts) - 1) + [False]
+    assert {fields["of"] for fields, _ in parts} == {"body"}
+    assert b"".join(payload for _, payload in parts) == message
+    assert in_parts(message[:100]) == [message[:100]]
+
+
+def test_no_part_of_the_body_is_sent_before_the_first_frame_is_shown(start_console, open_peer):
+    console, url = start_console(scene=large_body())
+    console.show(make_frame(3), STATUS)
+    peer = open_peer(url)
+    kinds = []
+    while kinds.count("status") < 6:
+        kinds.append(peer.receive()[0]["kind"])
+    assert "frame" in kinds
+    assert "part" not in kinds
+    peer.send(got="frame")
+    assert peer.next("part")[0]["of"] == "body"
+
+
+def test_a_page_that_confirms_no_part_gets_no_more(start_console, open_peer):
+    console, url = start_console(scene=large_body())
+    peer = open_peer(url)
+    kinds = []
+    while kinds.count("status") < 6:
+        kinds.append(peer.receive()[0]["kind"])
+    assert kinds.count("part") == 1
+    console.show(make_frame(4), STATUS)
+    assert peer.next("frame")[0]["number"] == 4

@@ -10,17 +10,12 @@ import pytest
 from PIL import Image
 from playwright import sync_api
 
-from fluoro.console.messages import in_parts
-from fluoro.console.scene import SceneModel, body_message
-from fluoro.geometry.surface import Surface
 from tests.console_support import (
-    ISOCENTER,
     STATUS,
     Consoles,
-    Peer,
+    large_body,
     make_controls,
     make_frame,
-    unpacked,
     wait_until,
 )
 from tests.tcp_proxy import TcpProxy
@@ -214,22 +209,6 @@ def test_a_page_that_slept_does_not_cry_wolf(page):
 # A slow link
 
 
-def large_body(rings=160):
-    """An ellipsoid of 2 rings^2 triangles, which takes half a minute over a slow link."""
-    turn, rise = np.meshgrid(np.arange(rings), np.linspace(0.01, np.pi - 0.01, rings))
-    angle = 2 * np.pi * turn / rings
-    axes = [np.sin(rise) * np.cos(angle), np.sin(rise) * np.sin(angle), np.cos(rise)]
-    corners = np.stack(axes, axis=-1).reshape(-1, 3) * (150.0, 100.0, 200.0) + ISOCENTER
-    here = np.arange(rings * (rings - 1))
-    beside, above = here - here % rings + (here + 1) % rings, here + rings
-    faces = np.concatenate([
-        np.stack([here, beside, above], axis=1),
-        np.stack([beside, above - here % rings + (here + 1) % rings, above], axis=1),
-    ])  # fmt: skip
-    surface = Surface(vertices_xyz_mm=corners.astype(np.float32), faces=faces.astype(np.int32))
-    return SceneModel(isocenter_xyz_mm=ISOCENTER, skin=surface)
-
-
 @pytest.mark.browser
 @pytest.mark.parametrize("size", [512, 1024])
 def test_over_a_slow_link_a_frame_is_seen_within_three_seconds(browser, controls, closing, size):
@@ -268,38 +247,3 @@ def skin_pixels(page):
     shot = Image.open(io.BytesIO(page.locator("#scene").screenshot())).convert("RGB")
     red, _, blue = np.moveaxis(np.asarray(shot, int), 2, 0)
     return np.sum(red > blue + 15)
-
-
-def test_parts_put_together_are_the_message():
-    message = body_message(large_body(40))
-    parts = [unpacked(part) for part in in_parts(message)]
-    assert [fields["more"] for fields, _ in parts] == [True] * (len(parts) - 1) + [False]
-    assert {fields["of"] for fields, _ in parts} == {"body"}
-    assert b"".join(payload for _, payload in parts) == message
-    assert in_parts(message[:100]) == [message[:100]]
-
-
-def test_no_part_of_the_body_is_sent_before_the_first_frame_is_shown(controls, closing):
-    console, url = closing(Consoles()).start(controls, scene=large_body())
-    console.show(make_frame(3), STATUS)
-    peer = Peer(url)
-    closing(peer.socket)
-    kinds = []
-    while kinds.count("status") < 6:
-        kinds.append(peer.receive()[0]["kind"])
-    assert "frame" in kinds
-    assert "part" not in kinds
-    peer.send(got="frame")
-    assert peer.next("part")[0]["of"] == "body"
-
-
-def test_a_page_that_confirms_no_part_gets_no_more(controls, closing):
-    console, url = closing(Consoles()).start(controls, scene=large_body())
-    peer = Peer(url)
-    closing(peer.socket)
-    kinds = []
-    while kinds.count("status") < 6:
-        kinds.append(peer.receive()[0]["kind"])
-    assert kinds.count("part") == 1
-    console.show(make_frame(4), STATUS)
-    assert peer.next("frame")[0]["number"] == 4

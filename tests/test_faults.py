@@ -96,11 +96,29 @@ ITEMS: dict[str, tuple[str, ...]] = {
     # 12. Leaks of descriptors, threads and log lines.
     "leaks": (),
     # 13. Who may do what.
-    "security": (),
+    "security": (
+        "test_tracking_graph.py::test_a_class_that_is_no_optimiser_is_rejected_before_it_is_called",
+        "test_console_access.py::test_a_page_at_a_foreign_name_gets_neither_page_nor_websocket",
+        "test_console_access.py::test_beyond_loopback_page_and_websocket_need_the_token_of_the_printed_address",
+        "test_console_access.py::test_a_console_beyond_loopback_is_said_loudly",
+        "test_console_access.py::test_a_page_behind_a_reverse_proxy_without_the_key_is_logged_with_the_key",
+        "test_console_access.py::test_public_url_lets_page_and_websocket_through_a_reverse_proxy",
+    ),
     # 14. The pedal is a dead-man's switch.
-    "pedal": (),
+    "pedal": (
+        "test_console_pedal_page.py::test_no_other_button_of_the_mouse_presses_the_pedal",
+        "test_console_pedal_page.py::test_space_is_the_pedal_wherever_the_pointer_clicked_before",
+        "test_console_pedal_page.py::test_the_beam_ends_when_the_tab_is_closed",
+        "test_console_pedal_page.py::test_of_two_pages_the_last_to_let_go_ends_the_beam",
+        "test_console_pedal_page.py::test_a_pedal_let_go_while_the_socket_is_cut_stays_up",
+    ),
     # 15. A silent link is seen.
-    "silent link": (),
+    "silent link": (
+        "test_console_silence.py::test_a_silent_link_is_seen_within_two_seconds_and_nothing_can_be_set",
+        "test_console_silence.py::test_what_is_done_during_a_silence_is_not_done_later",
+        "test_console_silence.py::test_the_beam_ends_when_the_link_of_its_holder_falls_silent",
+        "test_console_silence.py::test_over_a_slow_link_a_frame_is_seen_within_three_seconds",
+    ),
     # 16. Tracking's default measure.
     "tracking measure": (),
 }
