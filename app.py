@@ -21,7 +21,6 @@ import re
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -38,12 +37,13 @@ from fluoro.io.standard_streams import guard_standard_streams, silence_output
 from fluoro.io.terminal import make_reporter, terminal
 from fluoro.paths import config_path, output_dir
 from fluoro.presets import PRESET_SOURCE, carm_presets
+from fluoro.steady_clock import steady_ns
 
 if TYPE_CHECKING:
     from fluoro.registration.config import RegisterConfig
     from operators.split import SplitOptions
 
-STARTED_NS = time.time_ns()
+STARTED_NS = steady_ns()
 
 EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1

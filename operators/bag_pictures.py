@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 from holoscan.conditions import BooleanCondition
@@ -18,6 +17,7 @@ from holoscan.core import (
 
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.frame import FrameHeader, PoseOrigin
+from fluoro.steady_clock import steady_ns
 from operators.messages import Picture, emit
 from operators.threads import on_kept_thread
 
@@ -58,6 +58,7 @@ class BagPicturesOp(Operator):
         self._pictures, self._geometry = pictures, geometry
         self._frames, self._displays, self._stop = frames, displays, stop
         self._number = 0
+        self._first_ns: int | None = None
         self._going = BooleanCondition(fragment, enable_tick=True, name="going")
         super().__init__(fragment, self._going, *conditions, **kwargs)
 
@@ -84,14 +85,18 @@ class BagPicturesOp(Operator):
         self._number += 1
 
     def _header(self, picture: BagPicture) -> FrameHeader:
-        now_ns = time.time_ns()
+        now_ns = steady_ns()
+        self._first_ns = picture.time_ns if self._first_ns is None else self._first_ns
+        time_s = (picture.time_ns - self._first_ns) * 1e-9
         stages = ("pose", "render_start", "render_end", "chain_end")
         return FrameHeader(
             number=self._number,
             pose=picture.pose,
             geometry=self._geometry,
             stamps_ns=dict.fromkeys(stages, now_ns),
+            time_s=time_s,
+            shown_s=time_s,
             origin=PoseOrigin(
-                stamp_ns=picture.stamp_ns, sequence=self._number, time_ns=picture.stamp_ns
+                stamp_ns=picture.time_ns, sequence=self._number, time_ns=picture.time_ns
             ),
         )

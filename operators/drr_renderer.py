@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from fluoro.geometry.projection import View
 from fluoro.imaging.frame import FrameHeader
 from fluoro.rendering.miss import explain_miss
 from fluoro.rendering.patient_renderer import PatientRenderer, Rendering
+from fluoro.steady_clock import steady_ns
 from operators.live_chain import BegunPicture, LiveChain
 from operators.messages import Picture
 from operators.threads import on_kept_thread
@@ -71,7 +71,7 @@ class DrrRendererOp(Operator):
         view = header.geometry.view(header.pose, self._isocenter_xyz_mm)
         rendering = self._render(header, view)
         if rendering is None and not header.pulse:
-            now_ns = time.time_ns()
+            now_ns = steady_ns()
             header = header.stamped(render_start=now_ns, render_end=now_ns)
         begun = self._begun(header, rendering)
         if begun and rendering is None and header.pulse:  # the chain's kernel renders

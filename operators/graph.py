@@ -325,7 +325,7 @@ class Graph:
         return ImageChainOp(
             self,
             chain=chain,
-            meter=DoseMeter(self._config.run.fps),
+            meter=DoseMeter(),
             displays=displays,
             turn=self._turn,
             name="image_chain",

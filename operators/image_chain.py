@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from holoscan.core import (
@@ -15,6 +14,7 @@ from holoscan.core import (
 )
 
 from fluoro.imaging.dose_meter import DoseMeter
+from fluoro.steady_clock import steady_ns
 from operators.live_chain import LiveChain
 from operators.messages import Picture, emit
 from operators.threads import on_kept_thread
@@ -78,9 +78,13 @@ class ImageChainOp(Operator):
         if self._turn:
             self._turn.give()  # no sooner: the source would wake and wait for the interpreter
         begun.ticket.wait()
-        times_ns["chain_end"] = time.time_ns()
+        times_ns["chain_end"] = steady_ns()
         exposure = self._meter.add(
-            begun.pulse, begun.config, header.geometry, is_pulse=header.pulse
+            begun.pulse,
+            begun.config,
+            header.geometry,
+            is_pulse=header.pulse,
+            beam_s=header.beam_s,
         )
         header = header.exposed(exposure, **times_ns)
         output.emit(Picture(array=begun.image, header=header), "record")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.dose_meter import Pulse
 from fluoro.imaging.frame import FrameHeader
 from fluoro.rendering.devices import Ticket
+from fluoro.steady_clock import steady_ns
 
 __all__ = ["BegunPicture", "LiveChain", "lines_up", "with_controls"]
 
@@ -70,7 +70,7 @@ class LiveChain:
         """
         if rendering:
             self._chain.device.after(rendering)
-        config, geometry, begun_ns = self._config_of(header), header.geometry, time.time_ns()
+        config, geometry, begun_ns = self._config_of(header), header.geometry, steady_ns()
         image = self._chain.start(
             integrals,
             config,

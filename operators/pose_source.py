@@ -14,6 +14,7 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.limits import CarmLimits
 from fluoro.geometry.trajectory import Trajectory
 from fluoro.imaging.frame import FrameHeader
+from fluoro.steady_clock import steady_ns
 from operators.monitor import StreamMonitor
 from operators.stream_clock import StreamClock, with_lengths
 from operators.threads import on_kept_thread
@@ -84,6 +85,7 @@ class PoseSourceOp(Operator):
         if self._stop.is_set():
             return self._going.disable_tick()
         if not self._controls.snapshot().beam_on:
+            self._clock.pause()
             return time.sleep(IDLE_S)
         state = self._state_in_turn()
         if state is None:
@@ -102,6 +104,7 @@ class PoseSourceOp(Operator):
             return None
         state = self._controls.snapshot()
         if not state.beam_on:
+            self._clock.pause()
             self._turn.give()
             return None
         return state
@@ -112,7 +115,7 @@ class PoseSourceOp(Operator):
             number=self._number,
             pose=self._pose(state),
             geometry=with_lengths(self._geometry, state),
-            stamps_ns={"pose": time.time_ns()},
+            stamps_ns={"pose": steady_ns()},
         )
 
     def _pose(self, state: ControlState) -> CarmPose:

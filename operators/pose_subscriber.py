@@ -16,6 +16,7 @@ from fluoro.console.controls import ControlState, LiveControls
 from fluoro.errors import DeviceError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.frame import FrameHeader, PoseOrigin
+from fluoro.steady_clock import steady_ns
 from operators.stream_clock import StreamClock, with_lengths
 from operators.threads import on_kept_thread
 from operators.turns import Turns
@@ -98,6 +99,7 @@ class PoseSubscriberOp(Operator):
             return
         self._watch()
         if not self._controls.snapshot().beam_on:
+            self._clock.pause()
             time.sleep(WAIT_S)
             return
         received = self._next()
@@ -129,7 +131,7 @@ class PoseSubscriberOp(Operator):
         return self._feed.at(self._wire_clock() - round(self._config.interpolation_delay_ms * 1e6))
 
     def _header(self, received: ReceivedPose, state: ControlState) -> FrameHeader:
-        now_ns = time.time_ns()
+        now_ns = steady_ns()
         by_clock, lockstep = (self._config.trigger == name for name in ("clock", "lockstep"))
         return self._clock.header(
             state,

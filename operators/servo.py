@@ -21,6 +21,7 @@ from fluoro.console.controls import LiveControls
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.limits import CarmLimits
 from fluoro.registration.servo import Servo
+from fluoro.steady_clock import steady_ns
 from operators.messages import header_of
 from operators.monitor import StreamMonitor
 from operators.pose_source import IDLE_S
@@ -87,6 +88,8 @@ class ServoOp(Operator):
         if tracked is not None and not self._take(tracked.estimate):
             return self._going.disable_tick()
         state = self._controls.snapshot()
+        if not state.beam_on:
+            self._clock.pause()
         if self._waiting or not state.beam_on:
             return time.sleep(IDLE_S)
         pose, clamped = self._limits.applied(self._next)
@@ -97,7 +100,7 @@ class ServoOp(Operator):
             number=self._number,
             pose=pose,
             geometry=with_lengths(self._geometry, state),
-            stamps_ns={"pose": time.time_ns()},
+            stamps_ns={"pose": steady_ns()},
         )
         self.metadata.clear()
         output.emit(header, "pose")

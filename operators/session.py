@@ -6,7 +6,6 @@ import logging
 import secrets
 import signal
 import threading
-import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,6 +35,7 @@ from fluoro.io.writing import writing
 from fluoro.paths import output_dir
 from fluoro.rendering.choose import open_device
 from fluoro.rendering.patient_renderer import PatientRenderer, make_patient
+from fluoro.steady_clock import steady_ns
 from fluoro.volume.load import load_volume
 from fluoro.volume.surface import bone_surface, skin_surface
 from fluoro.volume.volumes import MuVolume
@@ -112,7 +112,7 @@ def run_session(
         FluoroError: Something cannot be read, written or rendered; files are closed before.
     """
     with ExitStack() as stack:
-        session = _Session(config, name, reporter, stack, started_ns or time.time_ns(), split)
+        session = _Session(config, name, reporter, stack, started_ns or steady_ns(), split)
         return session.run()
 
 

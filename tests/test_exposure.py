@@ -313,10 +313,11 @@ def test_pulses_faster_than_the_frames_and_of_a_loop_are_refused():
 
 
 def test_dose_adds_up_over_pulses_and_time_over_frames():
-    meter, config = DoseMeter(30.0), chain_config()
+    meter, config = DoseMeter(), chain_config()
     pulse = Pulse(dose_ngy=20.0)
     for number in range(30):
-        meter.add(pulse, config, GEOMETRY, is_pulse=number % 2 == 0)
+        beam_s = (number + 1) / 30
+        meter.add(pulse, config, GEOMETRY, is_pulse=number % 2 == 0, beam_s=beam_s)
     at_detector_mgy = open_kerma_ngy(20.0) * 1e-6
     assert meter.total.pulses == 15
     assert meter.total.beam_s == pytest.approx(1.0)
@@ -328,8 +329,8 @@ def test_dose_adds_up_over_pulses_and_time_over_frames():
 
 def test_kerma_area_does_not_depend_on_the_plane():
     """The open kerma falls as the field grows: the same at the reference point."""
-    meter = DoseMeter(30.0)
-    meter.add(Pulse(dose_ngy=20.0), chain_config(), GEOMETRY, is_pulse=True)
+    meter = DoseMeter()
+    meter.add(Pulse(dose_ngy=20.0), chain_config(), GEOMETRY, is_pulse=True, beam_s=0.1)
     area_there_cm2 = field_area_cm2(chain_config(), GEOMETRY) * (650 / 1200) ** 2
     assert meter.total.kerma_area_mgycm2 == pytest.approx(
         meter.total.reference_kerma_mgy * area_there_cm2

@@ -92,7 +92,7 @@ ITEMS: dict[str, tuple[str, ...]] = {
     # 10. What a kill or a full disk leaves.
     "kill and full disk": (),
     # 11. Time of a picture, of films and of rates.
-    "time": (),
+    "time": ("test_run_time.py",),
     # 12. Leaks of descriptors, threads and log lines.
     "leaks": (),
     # 13. Who may do what.

@@ -102,7 +102,7 @@ def test_injecting_by_hand_starts_the_bolus_at_that_frame():
     contrast = {"vessels": "aorta", "start_s": None}
     config = config_of(volume={"phantom": "thorax", "contrast": contrast})
     controls, clock = LiveControls.from_config(config), StreamClock(config)
-    known = {"pose": CarmPose(), "geometry": CarmGeometry(), "stamps_ns": {}}
+    known = {"pose": CarmPose(), "geometry": CarmGeometry(), "stamps_ns": {"pose": 0}}
     assert clock.header(controls.snapshot(), number=3, **known).injected_s is None
     controls.press("inject")
     headers = [clock.header(controls.snapshot(), number=n, **known) for n in (6, 7)]

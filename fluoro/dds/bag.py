@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -22,16 +25,18 @@ from fluoro.dds.pose_messages import pose_of
 from fluoro.dds.refusals import FieldError
 from fluoro.dds.ros_geometry import PoseStamped
 from fluoro.dds.ros_sensor import Image
-from fluoro.dds.ros_std import Header
 from fluoro.dds.stamps import stamp_ns
 from fluoro.errors import FluoroError, InputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.io.writing import writing
+from fluoro.steady_clock import steady_ns
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
 
 __all__ = ["BagNode", "BagPicture", "BagPictures", "BagWriter", "read_poses"]
+
+log = logging.getLogger(__name__)
 
 Sample = TypeVar("Sample", bound=IdlStruct)
 BAG_VERSION: Final = 9
@@ -83,15 +88,14 @@ class BagNode:
 
 
 class BagWriter(Generic[Sample]):
-    """Writes samples with a header into a bag, at the time of their stamp."""
+    """Writes samples with a header into a bag, at the time of this machine as ROS 2 does."""
 
     def __init__(self, node: BagNode, connection: Connection) -> None:
         self._node, self._connection = node, connection
 
     def write(self, sample: Sample) -> bool:
         """Append a sample; True, as nothing is lost."""
-        header: Header = getattr(sample, "header")  # noqa: B009  (messages of frames all have one)
-        self._node.put(self._connection, stamp_ns(header.stamp), sample.serialize())
+        self._node.put(self._connection, steady_ns(), sample.serialize())
         return True
 
     def readers(self) -> int:
@@ -106,12 +110,12 @@ class BagPicture:
     Attributes:
         image: Values, shape (height, width), float32: integers as [0, 1], floats as they are.
         pose: Where the C-arm stood.
-        stamp_ns: Of both [ns since 1970].
+        time_ns: Stamp of both; the bag's own time where the stamps do not rise [ns since 1970].
     """
 
     image: NDArray[np.float32]
     pose: CarmPose
-    stamp_ns: int
+    time_ns: int
 
 
 class BagPictures:
@@ -140,7 +144,9 @@ class BagPictures:
         size: tuple[int, int],
     ) -> None:
         self._folder, self._topic, self._size = folder, topic, size
-        self._poses = _stamped_poses(folder, pose_topic, isocenter_xyz_mm)
+        self._poses = _read_timed(folder, pose_topic, isocenter_xyz_mm)
+        by_stamp = self._poses.by_stamp and _first_stamps_rise(folder, topic)
+        self._by_stamp = dict(self._poses.pairs()) if by_stamp else None
         with _readable(folder):
             self._reader = Reader(folder)
             self._reader.open()
@@ -156,28 +162,34 @@ class BagPictures:
         """
         with _readable(self._folder):
             message = next(self._messages, None)
-            return self._picture(Image.deserialize(message[2])) if message else None
+            return self._picture(Image.deserialize(message[2]), message[1]) if message else None
 
     def close(self) -> None:
         """Close the bag."""
         self._reader.close()
 
-    def _picture(self, message: Image) -> BagPicture:
-        time_ns, image = stamp_ns(message.header.stamp), picture_of(message)
+    def _picture(self, message: Image, bag_ns: int) -> BagPicture:
+        image = picture_of(message)
         if image.shape != self._size:
             raise InputError(
                 f"{self._folder}: {self._topic} must have carm's detector size, "
                 f"{self._size[1]} x {self._size[0]}, got {image.shape[1]} x {image.shape[0]}"
             )
-        if time_ns not in self._poses:
+        if self._by_stamp is None:
+            return BagPicture(image=image, pose=self._poses.nearest(bag_ns), time_ns=bag_ns)
+        time_ns = stamp_ns(message.header.stamp)
+        if time_ns not in self._by_stamp:
             raise InputError(f"{self._folder}: no pose has the stamp of a picture, {time_ns} ns")
-        return BagPicture(image=image, pose=self._poses[time_ns], stamp_ns=time_ns)
+        return BagPicture(image=image, pose=self._by_stamp[time_ns], time_ns=time_ns)
 
 
 def read_poses(
     folder: Path, topic: str, isocenter_xyz_mm: Sequence[float]
 ) -> tuple[NDArray[np.float64], list[CarmPose]]:
     """Times [s] since the first, strictly rising, and poses of a bag's topic of PoseStamped.
+
+    Times are the stamps; where these are zero, constant or start again, the bag's own time, which
+    is logged.
 
     Args:
         folder: The bag.
@@ -187,25 +199,77 @@ def read_poses(
     Raises:
         InputError: No bag, no such topic in it, or a message that is no pose of the C-arm.
     """
-    stamped = _stamped_poses(folder, topic, isocenter_xyz_mm)
-    if not stamped:
-        raise InputError(f"{folder}: must hold a pose on {topic}, got none")
-    times_ns = sorted(stamped)
-    times_s = (np.array(times_ns, np.int64) - times_ns[0]) * 1e-9
-    return np.asarray(times_s), [stamped[time_ns] for time_ns in times_ns]
+    timed = _read_timed(folder, topic, isocenter_xyz_mm)
+    times_s = (np.array(timed.times_ns, np.int64) - timed.times_ns[0]) * 1e-9
+    return np.asarray(times_s), list(timed.poses)
 
 
-def _stamped_poses(
-    folder: Path, topic: str, isocenter_xyz_mm: Sequence[float]
-) -> dict[int, CarmPose]:
-    """Poses of a bag's topic by their stamps [ns]."""
-    found: dict[int, CarmPose] = {}
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _TimedPoses:
+    """Poses of a bag, at least one.
+
+    Attributes:
+        times_ns: Strictly rising [ns since 1970].
+        poses: Of these times.
+        by_stamp: Whether the times are the stamps; False: they are the bag's own.
+    """
+
+    times_ns: Sequence[int]
+    poses: Sequence[CarmPose]
+    by_stamp: bool
+
+    def pairs(self) -> Iterator[tuple[int, CarmPose]]:
+        """Times and poses."""
+        return zip(self.times_ns, self.poses, strict=True)
+
+    def nearest(self, time_ns: int) -> CarmPose:
+        """The pose whose time is nearest."""
+        after = bisect_left(self.times_ns, time_ns)
+        beside = range(max(0, after - 1), min(after + 1, len(self.times_ns)))
+        return self.poses[min(beside, key=lambda n: abs(self.times_ns[n] - time_ns))]
+
+
+def _read_timed(folder: Path, topic: str, isocenter_xyz_mm: Sequence[float]) -> _TimedPoses:
+    """The poses of a topic with their times."""
+    stamps_ns, bag_ns, poses = [], [], []
     with _readable(folder), Reader(folder) as reader:
         wanted = _connections(reader, folder, topic, POSE_TYPE)
-        for _, _, data in reader.messages(wanted):
+        for _, time_ns, data in reader.messages(wanted):
             message = PoseStamped.deserialize(data)
-            found[stamp_ns(message.header.stamp)] = pose_of(message, isocenter_xyz_mm)
-    return found
+            stamps_ns.append(stamp_ns(message.header.stamp))
+            bag_ns.append(time_ns)
+            poses.append(pose_of(message, isocenter_xyz_mm))
+    if not poses:
+        raise InputError(f"{folder}: must hold a pose on {topic}, got none")
+    if _rise(stamps_ns):
+        return _TimedPoses(times_ns=stamps_ns, poses=poses, by_stamp=True)
+    _say_own_time(folder, topic)
+    newest = dict(zip(bag_ns, poses, strict=True))
+    if len(newest) == 1 < len(poses):
+        raise InputError(f"{folder}: {topic} must have stamps or times that rise, got neither")
+    return _TimedPoses(times_ns=list(newest), poses=list(newest.values()), by_stamp=False)
+
+
+def _first_stamps_rise(folder: Path, topic: str) -> bool:
+    """Whether the stamps of a bag's first two pictures can be used; the answer no is logged."""
+    with _readable(folder), Reader(folder) as reader:
+        wanted = _connections(reader, folder, topic, IMAGE_TYPE)
+        first = [data for _, _, data in islice(reader.messages(wanted), 2)]
+        rise = _rise([stamp_ns(Image.deserialize(data).header.stamp) for data in first])
+    if not rise:
+        _say_own_time(folder, topic)
+    return rise
+
+
+def _rise(stamps_ns: Sequence[int]) -> bool:
+    """Whether stamps are set and each is later than the one before."""
+    return all(a < b for a, b in pairwise([0, *stamps_ns]))
+
+
+def _say_own_time(folder: Path, topic: str) -> None:
+    log.warning(
+        "%s: the stamps of %s are zero or do not rise; the bag's own time is used", folder, topic
+    )
 
 
 @contextmanager

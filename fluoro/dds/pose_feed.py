@@ -16,6 +16,7 @@ from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.limits import CarmLimits
 from fluoro.geometry.se3 import interpolate
+from fluoro.steady_clock import unix_ns
 
 __all__ = ["LOCKSTEP_QUEUE", "PoseFeed", "ReceivedPose"]
 
@@ -111,7 +112,7 @@ class PoseFeed:
             ReceivedPose(
                 pose=sent.pose,
                 stamp_ns=sent.stamp_ns or received_ns,
-                received_ns=received_ns,
+                received_ns=unix_ns(now_ns),
                 sequence=sequence,
             )
         )

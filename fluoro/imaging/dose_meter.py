@@ -41,7 +41,7 @@ class DoseTotal:
 
     Attributes:
         pulses: Of X-rays.
-        beam_s: Time with the beam on, in the run's own time [s].
+        beam_s: Time with the beam on [s].
         kerma_area_mgycm2: Kerma-area product [mGy cm2].
         reference_kerma_mgy: Air kerma at the reference point, 15 cm from the isocentre towards
             the tube (IEC 60601-2-43) [mGy].
@@ -72,18 +72,19 @@ class Exposure:
 
 
 class DoseMeter:
-    """Adds up a run's dose, frame by frame.
+    """Adds up a run's dose, frame by frame."""
 
-    Args:
-        fps: Frames per second of the run's own time.
-    """
-
-    def __init__(self, fps: float) -> None:
-        self._fps = fps
+    def __init__(self) -> None:
         self.total = DoseTotal()
 
     def add(
-        self, pulse: Pulse, config: ImageChainConfig, geometry: CarmGeometry, *, is_pulse: bool
+        self,
+        pulse: Pulse,
+        config: ImageChainConfig,
+        geometry: CarmGeometry,
+        *,
+        is_pulse: bool,
+        beam_s: float,
     ) -> Exposure:
         """Take one frame into account.
 
@@ -92,9 +93,9 @@ class DoseMeter:
             config: Of the chain that made it: the collimator.
             geometry: Of the C-arm.
             is_pulse: False: it holds the last pulse's picture.
+            beam_s: How long the beam has been on so far [s].
         """
-        before = self.total
-        self.total = replace(before, beam_s=before.beam_s + 1 / self._fps)
+        self.total = replace(self.total, beam_s=beam_s)
         if is_pulse:
             self._count(pulse, config, geometry)
         return Exposure(pulse=pulse, total=self.total)

@@ -39,10 +39,11 @@ class FluoroFrame:
         pose: Where the C-arm stood.
         geometry: The C-arm's lengths and detector at that moment.
         stamps_ns: Unix time [ns] by stage, in order: `pose` (the pose was issued), `render_start`,
-            `render_end`, `chain_end`.
+            `render_end`, `chain_end`; of a clock that never jumps.
         origin: Who sent the pose; None: it is our own.
         pulse: False: no X-rays; the picture of the last pulse is held, and the pose is its.
         exposure: What the picture was made with, and the run's dose so far; None: not known.
+        shown_s: When a film shows the frame, from the run's first one [s]; None: number / fps.
     """
 
     image: NDArray[np.float32]
@@ -53,6 +54,7 @@ class FluoroFrame:
     origin: PoseOrigin | None = None
     pulse: bool = True
     exposure: Exposure | None = None
+    shown_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +67,12 @@ class FrameHeader:
         geometry: The C-arm's lengths and detector.
         stamps_ns: Unix time [ns] by stage, as in `FluoroFrame`.
         origin: Who sent the pose; None: it is our own.
-        time_s: Of the run at which the patient is seen [s].
+        time_s: Of the run at which the patient is seen [s]; docs/conventions.md says which.
         injected_s: When contrast was injected, in the run's time [s]; None: it was not.
         pulse: False: no X-rays; the picture of the last pulse is held, pose and time are its.
         exposure: What the picture was made with; None: not exposed yet.
+        shown_s: When a film shows the frame, from the run's first one [s]; None: number / fps.
+        beam_s: How long the beam has been on in the run, this frame included [s].
     """
 
     number: int
@@ -80,6 +84,8 @@ class FrameHeader:
     injected_s: float | None = None
     pulse: bool = True
     exposure: Exposure | None = None
+    shown_s: float | None = None
+    beam_s: float = 0.0
 
     def stamped(self, **times_ns: int) -> FrameHeader:
         """A copy with Unix times [ns] by stage."""
@@ -100,6 +106,7 @@ class FrameHeader:
             origin=self.origin,
             pulse=self.pulse,
             exposure=self.exposure,
+            shown_s=self.shown_s,
         )
 
 

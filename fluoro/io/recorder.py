@@ -54,7 +54,7 @@ class Recorder:
     Args:
         folder: The run's folder, which exists; nothing in it is overwritten.
         cfg: Formats and length of the queue.
-        fps: Frame rate of the film [1/s].
+        fps: Frame rate [1/s] of the film, where frames do not say when they are shown.
         drop_when_full: What a full queue does: drop the frame and count it, or make `put` wait.
         on_error: Called once, from the writing thread, when it has to give up.
         sample: Keeps a few of the written frames for the contact sheet and the movie.
@@ -221,7 +221,12 @@ def _writers(
 
 def _film(folder: Path, fps: float) -> _Writer:
     film = Film(folder / "frames.mp4", fps)
-    return _Writer(write=lambda taken: film.write(taken.grey, taken.frame.number), close=film.close)
+
+    def write(taken: _Taken) -> None:
+        shown_s = taken.frame.shown_s
+        film.write(taken.grey, taken.frame.number / fps if shown_s is None else shown_s)
+
+    return _Writer(write=write, close=film.close)
 
 
 def _pictures(folder: Path) -> _Writer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import platform
-import time
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from fluoro.imaging.dose_meter import Exposure
 from fluoro.imaging.frame import FluoroFrame
 from fluoro.io.writing import replacing
+from fluoro.steady_clock import steady_ns
 
 __all__ = ["RunRecord", "summary_lines", "versions"]
 
@@ -57,7 +57,7 @@ class RunRecord:
         started_ns: int | None = None,
         isocenter_xyz_mm: Sequence[float] | None = None,
     ) -> None:
-        self._started_ns = time.time_ns() if started_ns is None else started_ns
+        self._started_ns = steady_ns() if started_ns is None else started_ns
         started_at = datetime.fromtimestamp(self._started_ns * 1e-9, UTC)
         known = {} if isocenter_xyz_mm is None else {"isocenter_mm": list(isocenter_xyz_mm)}
         self._head = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import time
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from fluoro.rendering.cpu_compiler import (
 )
 from fluoro.rendering.devices import ComputeDevice, KernelText, Launch, Span, Threads, Ticket
 from fluoro.rendering.launch_queue import LaunchQueue, QueueTicket
+from fluoro.steady_clock import steady_ns, unix_ns
 
 __all__ = ["CpuDevice", "available_cores"]
 
@@ -148,11 +148,11 @@ class CpuQueue(LaunchQueue):
     def wait_for(self, mark: tuple[int, int]) -> Span:
         first, last = mark
         if last < first:  # nothing was launched
-            now_ns = time.time_ns()
+            now_ns = steady_ns()
             return Span(begun_ns=now_ns, ended_ns=now_ns)
         times = TwoTimes()
         self._threads.wait(self._queue, first, last, times)
-        return Span(begun_ns=times[0], ended_ns=times[1])
+        return Span(begun_ns=unix_ns(times[0]), ended_ns=unix_ns(times[1]))
 
     @override
     def close(self) -> None:

@@ -143,10 +143,10 @@ struct Launch
     }
 };
 
-int64_t unix_ns()
+int64_t steady_ns()
 {
     using namespace std::chrono;
-    return duration_cast<nanoseconds>(system_clock::now().time_since_epoch()).count();
+    return duration_cast<nanoseconds>(steady_clock::now().time_since_epoch()).count();
 }
 
 // Launches that line up. The queue's threads work on the first one; who ends it begins the next.
@@ -206,7 +206,7 @@ struct Queue
             launch->other->wait(launch->others_number);
             held.lock();
         }
-        begun_ns[launch->number % kept] = unix_ns();
+        begun_ns[launch->number % kept] = steady_ns();
         launch->begun = true;
         if (launch->other && launch->threads > 1)
             wake.notify_all();
@@ -215,7 +215,7 @@ struct Queue
     void end(Launch* launch)
     {
         launches.pop_front();
-        ended_ns[launch->number % kept] = unix_ns();
+        ended_ns[launch->number % kept] = steady_ns();
         done = launch->number;
         delete launch;
         ended.notify_all();
@@ -309,12 +309,12 @@ extern "C" __attribute__((visibility("default"))) uint64_t fluoro_queue_push(
 
 // Returns when some launches are done: when the first one began, and the last one ended.
 extern "C" __attribute__((visibility("default"))) void fluoro_queue_wait(
-    Queue* queue, uint64_t first, uint64_t last, int64_t* unix_ns)
+    Queue* queue, uint64_t first, uint64_t last, int64_t* times_ns)
 {
     queue->wait(last);
     std::lock_guard<std::mutex> held(queue->lock);
-    unix_ns[0] = queue->begun_ns[first % Queue::kept];
-    unix_ns[1] = queue->ended_ns[last % Queue::kept];
+    times_ns[0] = queue->begun_ns[first % Queue::kept];
+    times_ns[1] = queue->ended_ns[last % Queue::kept];
 }
 
 // Ends the queue's threads once all launches are done. Its memory stays: others may wait for it.
@@ -336,7 +336,8 @@ class ThreadLibrary:
         push: Queue, then as `dispatch`, with the block's size before the threads, then another
             queue or None and the number of its launch to wait for; gives a number, 0 where the
             queue is closed.
-        wait: Queue, first and last number, two 64-bit integers to write the times to.
+        wait: Queue, first and last number, two 64-bit integers to write the times
+            to [ns, monotonic clock].
         close_queue: Queue.
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +16,7 @@ from fluoro.rendering.material_renderer import MaterialProjector, MaterialRender
 from fluoro.rendering.moving_renderer import MovingRenderer
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.rendering.unrendered import UnrenderedIntegrals
+from fluoro.steady_clock import steady_ns
 from fluoro.volume.bolus import Bolus, make_bolus
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.load import material_volume
@@ -39,7 +39,7 @@ class Rendering:
 
     def __init__(self, ticket: Ticket, begun_ns: int) -> None:
         self.ticket = ticket
-        self._span = Span(begun_ns=begun_ns, ended_ns=time.time_ns())
+        self._span = Span(begun_ns=begun_ns, ended_ns=steady_ns())
 
     def wait(self) -> Span:
         """Return when the picture is there: when it was rendered."""
@@ -91,7 +91,7 @@ class PatientRenderer:
             What `render` returns, not to be read yet, and what to wait for before; None: the image
             chain renders.
         """
-        begun_ns = time.time_ns()
+        begun_ns = steady_ns()
         integrals = self._picture(view, time_s, injected_s)
         if isinstance(integrals, UnrenderedIntegrals):
             return integrals, None

@@ -17,6 +17,7 @@ from fluoro.paths import shader_dir
 from fluoro.rendering.devices import ComputeDevice, KernelText, Launch, Span, Uniform
 from fluoro.rendering.launch_queue import LaunchQueue
 from fluoro.rendering.uniforms import UniformBlock, uniform_places
+from fluoro.steady_clock import steady_ns
 
 __all__ = ["SlangDevice", "as_bytes"]
 
@@ -229,7 +230,7 @@ class SlangQueue(LaunchQueue):
 
     @override
     def _mark(self) -> tuple[int, Any]:
-        begun_ns = time.time_ns()
+        begun_ns = steady_ns()
         if self._encoder is not None:
             encoder, self._encoder = self._encoder, None
             self._last = self._slang.submit(encoder)
@@ -242,7 +243,7 @@ class SlangQueue(LaunchQueue):
         if submitted is not None:
             self._slang.wait_for(submitted)
         begun_ns = max(begun_ns, self._ended_ns)
-        self._ended_ns = time.time_ns()
+        self._ended_ns = steady_ns()
         return Span(begun_ns=begun_ns, ended_ns=self._ended_ns)
 
 
