@@ -9,6 +9,7 @@ app.py presets                           C-arms that carm.preset may name
 app.py fetch chest-ct                    bring a public CT
 app.py inspect CT.nii.gz                 what is in a file, with a picture of its slices
 app.py preprocess --nifti CT.nii.gz      attenuation as a folder that `run --ct` takes
+app.py repair output/sweep-1             record and bag of a run that was killed
 """
 
 from __future__ import annotations
@@ -298,6 +299,23 @@ def _source_of(arguments: argparse.Namespace) -> dict[str, str]:
     )
 
 
+def repair(arguments: argparse.Namespace) -> int:
+    """Make what is missing of a run that was killed or whose disk was full."""
+    from fluoro.io.repair import repair_run
+
+    made = repair_run(arguments.folder)
+    bag = arguments.folder / "bag"
+    if bag.is_dir():
+        from fluoro.dds.bag_repair import repair_bag
+
+        count = repair_bag(bag)
+        made += [] if count is None else [f"bag: {count} messages"]
+    for line in made or ["nothing is missing"]:
+        print(line)
+    print(f"files in {arguments.folder}")
+    return 0
+
+
 class Parser(argparse.ArgumentParser):
     """Takes several values after one --set, and what comes after them for what it is."""
 
@@ -342,6 +360,7 @@ def parser() -> argparse.ArgumentParser:
     _preprocess_options(
         _add_command(commands, "preprocess", preprocess, "CT to a folder of attenuation")
     )
+    _repair_options(_add_command(commands, "repair", repair, "record and bag of a killed run"))
     return top
 
 
@@ -410,6 +429,10 @@ def _preprocess_options(command: argparse.ArgumentParser) -> None:
     )
     _add_series(command)
     _add_set(command)
+
+
+def _repair_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", type=Path, metavar="RUN", help="folder of the run")
 
 
 def _help(top: argparse.ArgumentParser) -> int:

@@ -26,6 +26,7 @@ from fluoro.geometry.trajectory import make_trajectory
 from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.frame import FluoroFrame, to_uint8
 from fluoro.io.contact_sheet import write_contact_sheet
+from fluoro.io.journal import FrameJournal
 from fluoro.io.movie import write_scene_movie
 from fluoro.io.recorder import Recorder
 from fluoro.io.run_folder import make_run_folder
@@ -158,6 +159,7 @@ class _Session:
         self._monitor = StreamMonitor(self._record, self._target_fps(), self._device.name)
         self._sample = EvenSample(expected=config.run.frames)
         self._console, self._url = self._open_console(stack)
+        self._journal: FrameJournal | None = None
         self._folder = self._make_folder() if config.recorder.enabled else None
         self._recorder = self._open_recorder(stack)
         self._stop = threading.Event()
@@ -242,6 +244,8 @@ class _Session:
         if self._folder is None:
             return None
         self._record.write(self._folder / "run.json")
+        self._journal = FrameJournal(self._folder)
+        stack.callback(self._journal.close)
         config = self._config.recorder
         shown = config.contact_sheet or config.scene_movie
         recorder = Recorder(
@@ -251,6 +255,7 @@ class _Session:
             drop_when_full=self._config.run.pacing == "paced",
             sample=self._sample if shown else None,
             isocenter_xyz_mm=self._isocenter_xyz_mm,
+            journal=self._journal,
         )
         stack.callback(recorder.close)
         return recorder
@@ -397,11 +402,17 @@ class _Session:
         if self._registration:
             self._record.attach(self._registration.sections(), self._registration.tables())
         completed = stopped_by == FRAMES_DONE
-        if self._folder is None:
-            return self._record.summary(dropped=dropped, completed=completed, stopped_by=stopped_by)
-        return self._record.write(
-            self._folder / "run.json", dropped=dropped, completed=completed, stopped_by=stopped_by
-        )
+        ending = {"dropped": dropped, "completed": completed, "stopped_by": stopped_by}
+        if self._folder is None or self._journal is None:
+            return self._record.summary(**ending)
+        path, journal = self._folder / "run.json", self._journal
+        try:
+            summary = self._record.write(path, journal.rows(), **ending)
+        except OutputError:
+            log.warning("app.py repair %s makes run.json of %s", self._folder, journal.path.name)
+            raise
+        journal.remove()
+        return summary
 
 
 def isocenter_of(carm: CarmConfig, volume: MuVolume) -> tuple[float, float, float]:

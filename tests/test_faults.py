@@ -90,7 +90,11 @@ ITEMS: dict[str, tuple[str, ...]] = {
         "test_standard_streams.py::test_a_second_hangup_does_not_cost_the_record",
     ),
     # 10. What a kill or a full disk leaves.
-    "kill and full disk": (),
+    "kill and full disk": (
+        "test_repair.py::test_a_killed_run_keeps_the_pose_of_each_picture_and_is_repaired",
+        "test_repair.py::test_a_disk_too_full_for_run_json_leaves_what_it_is_made_from",
+        "test_repair.py::test_a_bag_on_a_full_disk_is_repaired",
+    ),
     # 11. Time of a picture, of films and of rates.
     "time": ("test_run_time.py",),
     # 12. Leaks of descriptors, threads and log lines.

@@ -11,6 +11,7 @@ import pytest
 from fluoro.errors import OutputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.imaging.frame import FluoroFrame
+from fluoro.io.journal import frame_row
 from fluoro.io.run_record import RunRecord, summary_lines
 
 MS = 1_000_000
@@ -45,13 +46,15 @@ def record_of(frames: list[FluoroFrame]) -> RunRecord:
     return record
 
 
-def finish(record: RunRecord, path: Path) -> dict[str, object]:
-    record.write(path, dropped={"console": 3}, completed=True, stopped_by="frames")
+def finish(frames: list[FluoroFrame], path: Path) -> dict[str, object]:
+    rows = map(frame_row, frames)
+    record = record_of(frames)
+    record.write(path, rows, dropped={"console": 3}, completed=True, stopped_by="frames")
     return dict(json.loads(path.read_text()))
 
 
 def test_run_json_has_the_figures_of_the_run(tmp_path: Path) -> None:
-    written = finish(record_of([frame(n) for n in range(21)]), tmp_path / "run.json")
+    written = finish([frame(n) for n in range(21)], tmp_path / "run.json")
     assert written["fps"] == pytest.approx(20)
     assert written["frames"] == 21
     assert written["first_frame_s"] == pytest.approx(2.025)
@@ -75,7 +78,7 @@ def test_percentiles_are_those_of_the_frames(tmp_path: Path) -> None:
 
 
 def test_every_frame_is_listed_with_its_pose_and_stamps(tmp_path: Path) -> None:
-    written = finish(record_of([frame(0), frame(1)]), tmp_path / "run.json")
+    written = finish([frame(0), frame(1)], tmp_path / "run.json")
     assert written["per_frame"] == [
         {
             "number": n,
@@ -104,7 +107,7 @@ def test_later_stages_add_their_own_stamps_even_if_only_some_frames_have_them() 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_run_too_short_for_a_rate_says_null(tmp_path: Path, count: int) -> None:
-    written = finish(record_of([frame(n) for n in range(count)]), tmp_path / "run.json")
+    written = finish([frame(n) for n in range(count)], tmp_path / "run.json")
     assert written["fps"] is None
     assert written["frames"] == count
     assert len(summary_lines(written)) >= 2

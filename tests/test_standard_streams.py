@@ -113,6 +113,16 @@ def wait_for_frames(folder, least=10):
         time.sleep(0.05)
 
 
+def exit_code(pid, timeout_s=20):
+    """Exit code of a child, which is killed if it goes on."""
+    end = time.monotonic() + timeout_s
+    while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
+        if time.monotonic() > end:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+    return os.waitstatus_to_exitcode(ended[1])
+
+
 def test_closing_the_terminal_ends_the_run_with_its_record(small_yaml, tmp_path):
     path, folder = endless(small_yaml), tmp_path / "out" / "run"
     pid, screen = pty.fork()
@@ -123,7 +133,8 @@ def test_closing_the_terminal_ends_the_run_with_its_record(small_yaml, tmp_path)
         wait_for_frames(folder)
     finally:
         os.close(screen)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 128 + signal.SIGHUP
+        code = exit_code(pid)
+    assert code == 128 + signal.SIGHUP
     record = record_of(folder)
     assert record["stopped_by"] == "SIGHUP"
     assert record["frames"] == len(images_of(folder)) > 0

@@ -6,7 +6,7 @@ import logging
 import threading
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ from cyclonedds.qos import Qos
 from numpy.typing import NDArray
 from rosbags.rosbag2 import Reader, StoragePlugin
 from rosbags.rosbag2 import Writer as BagFile
+from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.typesys import Stores, get_typestore
 
 from fluoro.dds.image_messages import picture_of
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 
 Sample = TypeVar("Sample", bound=IdlStruct)
 BAG_VERSION: Final = 9
+FLUSH_NS = 500_000_000
+"""How long messages may wait for the disk [ns], which is what a kill can cost."""
 POSE_TYPE, IMAGE_TYPE = "geometry_msgs/msg/PoseStamped", "sensor_msgs/msg/Image"
 
 
@@ -55,6 +58,7 @@ class BagNode:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._lock = folder, threading.Lock()
+        self._flushed_ns = 0
         self._file = BagFile(folder, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
         with writing(folder):
             self._file.open()
@@ -76,15 +80,31 @@ class BagNode:
         """
         with writing(self._folder), self._lock:
             self._file.write(connection, time_ns, data)
+            if time_ns - self._flushed_ns >= FLUSH_NS:
+                self._flushed_ns = time_ns
+                self._flush()
+
+    def _flush(self) -> None:
+        """Put on disk what is buffered, as one of the bag's chunks."""
+        storage = self._file.storage
+        assert isinstance(storage, McapWriter)
+        if storage.chunk.bio.tell():
+            storage.close_chunk()
+        storage.bio.flush()
 
     def close(self) -> None:
         """Write the bag's index; may be called again.
 
         Raises:
-            OutputError: It cannot be written.
+            OutputError: It cannot be written; `repair_bag` makes it later.
         """
         with writing(self._folder), self._lock:
-            self._file.close()
+            try:
+                if self._file.storage:
+                    self._file.close()
+            finally:
+                with suppress(OSError):
+                    self._file.abort()
 
 
 class BagWriter(Generic[Sample]):

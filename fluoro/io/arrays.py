@@ -7,17 +7,32 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from fluoro.errors import OutputError
+from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.imaging.frame import FluoroFrame
 from fluoro.io.writing import writing
 
-__all__ = ["NpyStream", "NpzFrames"]
+__all__ = [
+    "IMAGES_NAME",
+    "NPZ_NAME",
+    "Columns",
+    "NpyStream",
+    "NpzFrames",
+    "add_columns",
+    "write_npz",
+]
+
+Columns: TypeAlias = "defaultdict[str, list[object]]"
+"""What is said of each image of a recording, by name."""
+
+NPZ_NAME, IMAGES_NAME = "frames.npz", "frames-recording.npy"
+"""Of the file with images and columns, and of its images while it is recorded."""
 
 
 class NpyStream:
@@ -95,39 +110,65 @@ class NpzFrames:
     """
 
     def __init__(self, folder: Path, isocenter_xyz_mm: Sequence[float] | None = None) -> None:
-        self._path = folder / "frames.npz"
+        self._path = folder / NPZ_NAME
         self._isocenter_xyz_mm = isocenter_xyz_mm
-        self._images_path = folder / "frames-recording.npy"
+        self._images_path = folder / IMAGES_NAME
         self._images = NpyStream(self._images_path)
-        self._columns: defaultdict[str, list[object]] = defaultdict(list)
+        self._columns: Columns = defaultdict(list)
 
     def write(self, frame: FluoroFrame) -> None:
         """Append one frame."""
         self._images.write(frame.image)
-        self._columns["number"].append(frame.number)
-        for name in ("source_to_detector_mm", "pixel_spacing_mm"):
-            self._columns[name].append(getattr(frame.geometry, name))
-        for name, value in asdict(frame.pose).items():
-            self._columns[name].append(value)
-        if self._isocenter_xyz_mm is not None:
-            view = frame.geometry.view(frame.pose, self._isocenter_xyz_mm)
-            self._columns["pixel_from_world"].append(view.pixel_from_world)
+        add_columns(self._columns, frame.number, frame.pose, frame.geometry, self._isocenter_xyz_mm)
 
     def close(self) -> None:
         """Write the .npz and drop the temporary .npy."""
         self._images.close()
-        unfinished = self._path.with_name(".frames.npz")
-        with writing(self._path):
-            try:
-                self._zip(unfinished)
-                unfinished.replace(self._path)
-            finally:
-                unfinished.unlink(missing_ok=True)
-            self._images_path.unlink()
+        write_npz(self._path, self._images_path, self._columns)
 
-    def _zip(self, path: Path) -> None:
-        with zipfile.ZipFile(path, "x") as archive:
-            archive.write(self._images_path, "images.npy")
-            for name, values in self._columns.items():
-                with archive.open(f"{name}.npy", "w") as member:
-                    npy.write_array(member, np.asarray(values), allow_pickle=False)
+
+def add_columns(
+    columns: Columns,
+    number: int,
+    pose: CarmPose,
+    geometry: CarmGeometry,
+    isocenter_xyz_mm: Sequence[float] | None,
+) -> None:
+    """Add what frames.npz says of one frame to its columns."""
+    columns["number"].append(number)
+    for name in ("source_to_detector_mm", "pixel_spacing_mm"):
+        columns[name].append(getattr(geometry, name))
+    for name, value in asdict(pose).items():
+        columns[name].append(value)
+    if isocenter_xyz_mm is not None:
+        view = geometry.view(pose, isocenter_xyz_mm)
+        columns["pixel_from_world"].append(view.pixel_from_world)
+
+
+def write_npz(path: Path, images_path: Path, columns: Columns) -> None:
+    """Move images into an .npz beside their columns; an earlier one is replaced.
+
+    Args:
+        path: Where.
+        images_path: A .npy of all images, which is dropped at the end.
+        columns: What is said of each image, by name.
+
+    Raises:
+        OutputError: It cannot be written; the .npy is intact.
+    """
+    unfinished = path.with_name(f".{path.name}")
+    with writing(path):
+        try:
+            _zip(unfinished, images_path, columns)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        images_path.unlink()
+
+
+def _zip(path: Path, images_path: Path, columns: Columns) -> None:
+    with zipfile.ZipFile(path, "x") as archive:
+        archive.write(images_path, "images.npy")
+        for name, values in columns.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                npy.write_array(member, np.asarray(values), allow_pickle=False)

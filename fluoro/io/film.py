@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
 
 import av
 import numpy as np
@@ -13,7 +12,7 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from fluoro.io.writing import writing
+from fluoro.io.writing import WholeAppends, writing
 
 __all__ = ["Film"]
 
@@ -33,26 +32,18 @@ class _WholeBoxes:
     """Gathers what the muxer writes, so that the file on disk grows by whole fragments only."""
 
     def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = path.open("xb", buffering=0)
+        self._file = WholeAppends(path)
         self._gathered = bytearray()
-        self._length = 0
 
     def write(self, data: bytes) -> int:
         self._gathered += data
         return len(data)
 
     def commit(self) -> None:
-        """Put the gathered bytes on disk; a disk that fills up takes the old length back."""
-        data = memoryview(bytes(self._gathered))
+        """Put the gathered bytes on disk."""
+        data = bytes(self._gathered)
         self._gathered.clear()
-        length = self._length + len(data)
-        try:
-            while data:
-                data = data[self._file.write(data) :]
-        except OSError:
-            self._file.truncate(self._length)
-            raise
-        self._length = length
+        self._file.append(data)
 
     def close(self) -> None:
         self._file.close()

@@ -18,6 +18,7 @@ from fluoro.errors import OutputError
 from fluoro.imaging.frame import FluoroFrame, to_uint8
 from fluoro.io.arrays import NpyStream, NpzFrames
 from fluoro.io.film import Film
+from fluoro.io.journal import FrameJournal
 from fluoro.io.pictures import PngFrames
 from fluoro.io.sample import EvenSample
 
@@ -36,10 +37,12 @@ class _Taken:
     Attributes:
         frame: The frame, its image empty where no format wants floats.
         grey: The image in 8-bit grey levels, empty where nothing wants them.
+        recorded: Whether the picture is recorded; False: the queue had no room for it.
     """
 
     frame: FluoroFrame
     grey: NDArray[np.uint8]
+    recorded: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,7 @@ class Recorder:
         sample: Keeps a few of the written frames for the contact sheet and the movie.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm], for the matrices
             in frames.npz; None: it has none.
+        journal: Takes a note of every frame, before its picture is written; None: nobody does.
 
     Raises:
         OutputError: A file cannot be made.
@@ -75,14 +79,16 @@ class Recorder:
         on_error: Callable[[Exception], None] | None = None,
         sample: EvenSample | None = None,
         isocenter_xyz_mm: Sequence[float] | None = None,
+        journal: FrameJournal | None = None,
     ) -> None:
         self._capacity = cfg.queue_frames
         self._keeps_floats = not {"npy", "npz"}.isdisjoint(cfg.formats)
         self._keeps_grey = sample is not None or not {"mp4", "png"}.isdisjoint(cfg.formats)
         self._drop_when_full = drop_when_full
         self._on_error = on_error
-        self._sample = sample
+        self._sample, self._journal = sample, journal
         self._waiting: deque[_Taken] = deque()
+        self._backlog = 0
         self._changed = threading.Condition()
         self._closing = False
         self._error: Exception | None = None
@@ -104,8 +110,8 @@ class Recorder:
 
     @property
     def backlog(self) -> int:
-        """Frames that wait to be written."""
-        return len(self._waiting)
+        """Pictures that wait to be written."""
+        return self._backlog
 
     def put(self, frame: FluoroFrame) -> bool:
         """Hand over a frame; its image is copied.
@@ -122,15 +128,15 @@ class Recorder:
             self._raise_error()
             if self._closing:
                 raise OutputError(f"frame {frame.number} came after the recorder was closed")
-            if len(self._waiting) >= self._capacity:
-                self._dropped += 1
-                return False
-            self._waiting.append(self._taken(frame))
+            room = self._backlog < self._capacity
+            self._waiting.append(self._taken(frame) if room else _without_picture(frame))
+            self._backlog += room
+            self._dropped += not room
             self._changed.notify_all()
-        return True
+        return room
 
     def _may_go_on(self) -> bool:
-        return len(self._waiting) < self._capacity or self._closing or self._error is not None
+        return self._backlog < self._capacity or self._closing or self._error is not None
 
     def _taken(self, frame: FluoroFrame) -> _Taken:
         image = frame.image.copy() if self._keeps_floats else NO_IMAGE
@@ -172,17 +178,20 @@ class Recorder:
 
     def _write_all(self) -> None:
         while taken := self._next():
-            for writer in self._writers:
+            if self._journal:
+                self._journal.write(taken.frame, recorded=taken.recorded)
+            for writer in self._writers if taken.recorded else ():
                 writer.write(taken)
-            if self._sample:
+            if self._sample and taken.recorded:
                 frame = taken.frame
                 self._sample.offer(taken.grey, frame.number, frame.pose, frame.geometry)
-            self._written += 1
+            self._written += taken.recorded
 
     def _next(self) -> _Taken | None:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
             taken = self._waiting.popleft() if self._waiting else None
+            self._backlog -= taken.recorded if taken else 0
             self._changed.notify_all()
         return taken
 
@@ -193,7 +202,12 @@ class Recorder:
         with self._changed:
             self._error = error
             self._waiting.clear()
+            self._backlog = 0
             self._changed.notify_all()
+
+
+def _without_picture(frame: FluoroFrame) -> _Taken:
+    return _Taken(frame=replace(frame, image=NO_IMAGE), grey=NO_GREY, recorded=False)
 
 
 def _failure(step: Callable[[], None]) -> Exception | None:

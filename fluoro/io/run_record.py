@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from itertools import pairwise
@@ -17,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.imaging.dose_meter import Exposure
+from fluoro.imaging.dose_meter import DoseTotal
 from fluoro.imaging.frame import FluoroFrame
 from fluoro.io.writing import replacing
 from fluoro.steady_clock import steady_ns
 
-__all__ = ["RunRecord", "summary_lines", "versions"]
+__all__ = ["UNFINISHED", "RunRecord", "summary_lines", "versions"]
 
 STAGE_NAMES = {"render_start": "queue", "render_end": "render", "chain_end": "image_chain"}
 """What the time up to a stamp is called; a stamp not named here gives its own name."""
@@ -31,13 +30,15 @@ FIRST_STAMP, FRAME_STAMP = "pose", "chain_end"
 PERCENTILES = (50, 95, 99)
 PACKAGES = ("fluoro", "holoscan-cu12", "holoscan-cu13", "slangpy", "numpy", "cupy-cuda12x", "av")
 """Whose versions are recorded, where they are installed."""
-POSE_COLUMNS = 8
-"""lao, cra, roll, three translations, source to detector, pixel pitch."""
 NO_STAMP = -1
+UNFINISHED = "unfinished"
+"""What run.json says of the end of a run that goes on, or was killed."""
 
 
 class RunRecord:
-    """Gathers the frames of a run, about 100 bytes each, and writes run.json.
+    """Gathers the stamps of a run's frames, about 50 bytes each, and writes run.json.
+
+    The rows of the frames come from elsewhere: they are on disk already (`FrameJournal`).
 
     Args:
         config: The whole configuration, as plain data.
@@ -68,16 +69,33 @@ class RunRecord:
             "versions": versions(),
             "config": dict(config),
         }
-        self._numbers = array("q")
-        self._doses_ngy = array("d")
-        self._pulses = array("b")
-        self._tube = array("d")
-        self._exposure: Exposure | None = None
-        self._poses = array("d")
+        self._frames = 0
+        self._total: DoseTotal | None = None
         self._stamps: dict[str, array[int]] = {}
-        self._clamped: Counter[str] = Counter()
+        self._clamped: Counter[str] | None = Counter()
         self._sections: dict[str, Any] = {}
         self._tables: dict[str, list[dict[str, Any]]] = {}
+
+    @classmethod
+    def of_earlier(cls, summary: Mapping[str, Any]) -> RunRecord:
+        """A record without frames of a run that has ended, with the head of its run.json.
+
+        Which limits cut poses short is not known of it.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is not the summary of a run.
+        """
+        started_at = datetime.fromisoformat(summary["started_at"])
+        record = cls(
+            config=summary["config"],
+            device=summary["device"],
+            seed=summary["seed"],
+            started_ns=round(started_at.timestamp() * 1000) * 1_000_000,
+            isocenter_xyz_mm=summary.get("isocenter_mm"),
+        )
+        record._head["versions"] = summary["versions"]
+        record._clamped = None
+        return record
 
     def attach(
         self, sections: Mapping[str, Any], tables: Mapping[str, list[dict[str, Any]]]
@@ -88,26 +106,22 @@ class RunRecord:
 
     def add(self, frame: FluoroFrame, extra_stamps_ns: Mapping[str, int] | None = None) -> None:
         """Record a frame, with stamps of later stages [Unix time, ns] in their order."""
-        pose = frame.pose
-        self._poses.extend((pose.lao_deg, pose.cra_deg, pose.roll_deg, *pose.translation_mm))
-        lengths = frame.geometry
-        self._poses.extend((lengths.source_to_detector_mm, lengths.pixel_spacing_mm))
-        for name, stamp_ns in {**frame.stamps_ns, **(extra_stamps_ns or {})}.items():
+        stamps_ns = {**frame.stamps_ns, **(extra_stamps_ns or {})}
+        self.note(stamps_ns, frame.exposure.total if frame.exposure else None)
+
+    def note(self, stamps_ns: Mapping[str, int], total: DoseTotal | None) -> None:
+        """Record a frame by its stamps [Unix time, ns] and the run's dose up to it."""
+        for name, stamp_ns in stamps_ns.items():
             column = self._stamps.setdefault(name, array("q"))
-            column.extend([NO_STAMP] * (len(self._numbers) - len(column)))
+            column.extend([NO_STAMP] * (self._frames - len(column)))
             column.append(stamp_ns)
-        self._numbers.append(frame.number)
-        self._pulses.append(frame.pulse)
-        self._exposure = frame.exposure
-        pulse = frame.exposure.pulse if frame.exposure else None
-        self._doses_ngy.append(pulse.dose_ngy if pulse else math.nan)
-        tube = pulse.tube if pulse else None
-        self._tube.append((tube.tube_voltage_kv if tube else None) or math.nan)
-        self._tube.append(tube.charge_mas if tube else math.nan)
+        self._frames += 1
+        self._total = total
 
     def count_clamped(self, names: Iterable[str]) -> None:
         """Record which values of a pose a limit of the C-arm cut short."""
-        self._clamped.update(names)
+        if self._clamped is not None:
+            self._clamped.update(names)
 
     def summary(
         self, *, dropped: Mapping[str, int], completed: bool, stopped_by: str
@@ -122,11 +136,11 @@ class RunRecord:
         outcome = {
             "completed": completed,
             "stopped_by": stopped_by,
-            "frames": len(self._numbers),
+            "frames": self._frames,
             "fps": self._fps(),
             "first_frame_s": self._first_frame_s(),
             "dropped": dict(dropped),
-            "clamped": dict(self._clamped),
+            "clamped": None if self._clamped is None else dict(self._clamped),
             "latency_ms": self._latencies(),
         }
         return outcome | self._dose() | self._sections | self._head
@@ -134,14 +148,22 @@ class RunRecord:
     def write(
         self,
         path: Path,
+        rows: Iterable[Mapping[str, Any]] = (),
         *,
         dropped: Mapping[str, int] | None = None,
         completed: bool = False,
-        stopped_by: str = "unfinished",
+        stopped_by: str = UNFINISHED,
     ) -> dict[str, Any]:
         """Write run.json whole, in place of an earlier one of this run.
 
         With the defaults, before the first frame, it says of a run that dies that it did.
+
+        Args:
+            path: Where.
+            rows: What is said of each frame, one row a line.
+            dropped: As for `summary`.
+            completed: As for `summary`.
+            stopped_by: As for `summary`.
 
         Returns:
             The summary that was written.
@@ -153,50 +175,20 @@ class RunRecord:
         with replacing(path) as file:
             head = json.dumps(summary, indent=2, default=str)
             file.write(head.removesuffix("\n}"))
-            tables: dict[str, Iterable[dict[str, Any]]] = {"per_frame": self._frames()}
-            for name, rows in (tables | self._tables).items():
+            tables: dict[str, Iterable[Mapping[str, Any]]] = {"per_frame": rows}
+            for name, table in (tables | self._tables).items():
                 file.write(f",\n  {json.dumps(name)}: [")
-                for index, row in enumerate(rows):
+                for index, row in enumerate(table):
                     file.write((",\n    " if index else "\n    ") + json.dumps(row))
                 file.write("\n  ]")
             file.write("\n}\n")
         return summary
 
-    def _frames(self) -> Iterator[dict[str, Any]]:
-        for index, number in enumerate(self._numbers):
-            first = index * POSE_COLUMNS
-            lao, cra, roll, *shift, sdd, pitch = self._poses[first : first + POSE_COLUMNS]
-            yield {
-                "number": number,
-                "pose": {
-                    "lao_deg": lao,
-                    "cra_deg": cra,
-                    "roll_deg": roll,
-                    "translation_mm": shift,
-                },
-                "source_to_detector_mm": sdd,
-                "pixel_spacing_mm": pitch,
-                "stamps_ns": self._stamps_of(index),
-                **self._exposure_of(index),
-            }
-
-    def _exposure_of(self, index: int) -> dict[str, Any]:
-        dose_ngy = self._doses_ngy[index]
-        if math.isnan(dose_ngy):
-            return {}
-        kv, mas = self._tube[2 * index : 2 * index + 2]
-        tube = {"tube_voltage_kv": kv, "charge_mas": mas}
-        known = {
-            name: float(f"{value:.6g}") for name, value in tube.items() if not math.isnan(value)
-        }
-        pulse = {"pulse": bool(self._pulses[index]), "dose_ngy": float(f"{dose_ngy:.6g}")}
-        return pulse | known
-
     def _dose(self) -> dict[str, Any]:
         """What the run has cost the patient; nothing where nothing was exposed."""
-        if self._exposure is None:
+        total = self._total
+        if total is None:
             return {}
-        total = self._exposure.total
         figures = {
             "kerma_area_mgycm2": total.kerma_area_mgycm2,
             "reference_kerma_mgy": total.reference_kerma_mgy,
@@ -204,13 +196,6 @@ class RunRecord:
         }
         rounded = {key: float(f"{value:.6g}") for key, value in figures.items()}
         return {"dose": {"pulses": total.pulses, "beam_s": round(total.beam_s, 3), **rounded}}
-
-    def _stamps_of(self, index: int) -> dict[str, int]:
-        return {
-            name: column[index]
-            for name, column in self._stamps.items()
-            if index < len(column) and column[index] != NO_STAMP
-        }
 
     def _fps(self) -> float | None:
         """Frames per second between the first and the last frame; None for fewer than two."""
@@ -240,7 +225,7 @@ class RunRecord:
     def _column(self, name: str) -> NDArray[np.int64]:
         """Stamps of one stage for all frames; -1 where there is none."""
         stamps = self._stamps.get(name, array("q"))
-        column = np.full(len(self._numbers), NO_STAMP, np.int64)
+        column = np.full(self._frames, NO_STAMP, np.int64)
         column[: len(stamps)] = stamps
         return column
 

@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 import av
 
 from fluoro.errors import OutputError
 
-__all__ = ["replacing", "writing"]
+__all__ = ["WholeAppends", "replacing", "writing"]
 
 
 @contextmanager
@@ -29,6 +29,46 @@ def writing(path: Path) -> Iterator[None]:
     except (OSError, av.FFmpegError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"{path}: cannot be written: {reason}") from error
+
+
+class WholeAppends:
+    """A new file that grows by whole pieces: what a full disk cuts short is taken back.
+
+    Args:
+        path: File to make.
+
+    Raises:
+        OutputError: It cannot be made, or exists.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._length = path, 0
+        with writing(path):
+            self._file: BinaryIO = path.open("xb", buffering=0)
+
+    def append(self, data: bytes) -> None:
+        """Put a piece on disk.
+
+        Raises:
+            OutputError: It cannot be written; the file is as before.
+        """
+        rest = memoryview(data)
+        with writing(self._path):
+            try:
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+            except OSError:
+                self._file.truncate(self._length)
+                raise
+        self._length += len(data)
+
+    def fileno(self) -> int:
+        """Return the file's descriptor."""
+        return self._file.fileno()
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        self._file.close()
 
 
 @contextmanager

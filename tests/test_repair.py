@@ -1,0 +1,235 @@
+"""What a kill or a full disk leaves: pictures with their poses, and all that `repair` makes."""
+
+import json
+import resource
+import signal
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from rosbags.highlevel import AnyReader
+
+import app
+from tests.session_support import Program, images_of, record_of, small_ct, small_document, use_cache
+from tests.test_recorder import make_frame
+
+# isort: split
+
+from fluoro.config import CarmConfig, RecorderConfig
+from fluoro.dds.bag import read_poses
+from fluoro.errors import InputError, OutputError
+from fluoro.geometry.carm import CarmPose
+from fluoro.geometry.setup import make_geometry
+from fluoro.geometry.trajectory import make_trajectory
+from fluoro.io.arrays import NPZ_NAME
+from fluoro.io.journal import JOURNAL_NAME, FrameJournal, read_journal
+from fluoro.io.recorder import Recorder
+
+LEAST_FRAMES = 30
+
+
+@pytest.fixture
+def small_yaml(tmp_path, monkeypatch):
+    """Writes a YAML file of a small run without an end; its folder is out/run."""
+    use_cache(tmp_path, monkeypatch)
+
+    def write(**sections):
+        path = tmp_path / "small.yaml"
+        run = {"frames": None, "fps": 60, **sections.pop("run", {})}
+        document = small_document(small_ct(tmp_path), tmp_path / "out", run=run, **sections)
+        path.write_text(yaml.safe_dump(document))
+        return path
+
+    return write
+
+
+def repaired(capsys, folder):
+    """What `app.py repair` says, without its last line."""
+    code = app.main(["repair", str(folder)])
+    captured = capsys.readouterr()
+    assert code == 0, captured.err
+    *lines, last = captured.out.splitlines()
+    assert last == f"files in {folder}"
+    return lines
+
+
+def bag_poses(folder):
+    return read_poses(folder / "bag", "/fluoro/carm_pose", (0.0, 0.0, 0.0))
+
+
+def test_a_killed_run_keeps_the_pose_of_each_picture_and_is_repaired(small_yaml, tmp_path, capsys):
+    path = small_yaml(recorder={"formats": ["png", "npz"]}, dds={"bag": True})
+    folder = tmp_path / "out" / "run"
+    program = Program("run", path)
+    program.wait_for(lambda: len(list(folder.glob("frames/*.png"))) > LEAST_FRAMES)
+    program.interrupt(signal.SIGKILL)
+    assert program.end()[0] == -signal.SIGKILL
+    entries = [entry.row for entry in read_journal(folder / JOURNAL_NAME)]
+    numbers = {int(picture.stem.split("_")[1]) for picture in folder.glob("frames/*.png")}
+    assert numbers <= {row["number"] for row in entries}, "each picture has its pose"
+
+    record_line, npz_line, bag_line = sorted(repaired(capsys, folder), reverse=True)
+    record = record_of(folder)
+    assert record_line == f"run.json: {len(entries)} frames"
+    assert (record["completed"], record["repaired"]) == (False, True)
+    assert record["frames"] == len(entries) > LEAST_FRAMES
+    assert record["fps"] > 0
+    assert record["dose"]["pulses"] == len(entries)
+    assert record["latency_ms"].keys() == {"queue", "render", "image_chain", "pose_to_frame"}
+    assert record["per_frame"] == entries
+    pose_at = make_trajectory(record_config(path).pose_source)
+    for row in record["per_frame"]:
+        assert row["pose"]["lao_deg"] == pose_at(row["number"] / 60).lao_deg
+    check_npz(folder, record, npz_line)
+    times_s, poses = bag_poses(folder)
+    assert bag_line.startswith("bag: ")
+    assert len(poses) > 0.5 * len(entries) - 30, "half a second may be missing"
+    assert poses[0].lao_deg == pytest.approx(entries[0]["pose"]["lao_deg"], abs=1e-9)
+    assert (np.diff(times_s) > 0).all()
+    with AnyReader([folder / "bag"]) as reader:
+        assert reader.message_count == int(bag_line.split()[1])
+    assert {item.name for item in folder.iterdir()} == {"run.json", "frames", NPZ_NAME, "bag"}
+    assert repaired(capsys, folder) == ["nothing is missing"]
+
+
+def record_config(path):
+    from fluoro.config import load_config
+
+    return load_config(path)
+
+
+def check_npz(folder, record, line):
+    """Images of frames.npz are the pictures of their numbers, with the matrices of run.json."""
+    with np.load(folder / NPZ_NAME) as archive:
+        images, numbers = archive["images"], archive["number"]
+        matrices = archive["pixel_from_world"]
+    assert line == f"{NPZ_NAME}: {len(images)} images"
+    assert len(numbers) == len(images) > LEAST_FRAMES - 1
+    geometry = make_geometry(CarmConfig.model_validate(record["config"]["carm"]))
+    for number, image, matrix in list(zip(numbers, images, matrices, strict=True))[:20]:
+        with Image.open(folder / "frames" / f"frame_{number:04d}.png") as picture:
+            np.testing.assert_allclose(image * 255, np.asarray(picture), atol=0.501)
+        pose = CarmPose(**record["per_frame"][number]["pose"])
+        view = geometry.view(pose, record["isocenter_mm"])
+        np.testing.assert_array_equal(matrix, view.pixel_from_world)
+
+
+LIMITED = """
+import resource, sys
+sys.path.insert(0, ".")
+import app
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))
+app.program()
+"""
+"""A limit of the size of files stands for a full disk."""
+
+
+def test_a_full_disk_keeps_the_record_of_what_was_written(small_yaml, tmp_path):
+    path, folder = small_yaml(recorder={"formats": ["npy"]}), tmp_path / "out" / "run"
+    code, _, err = Program("run", path, code=LIMITED.format(limit=60_000)).end()
+    assert (code, "frames.npy: cannot be written: File too large" in err) == (2, True), err
+    record, images = record_of(folder), images_of(folder)
+    assert len(images) == (60_000 - 128) // images[0].nbytes
+    rows = [row["number"] for row in record["per_frame"]]
+    assert rows == [*range(len(images) + 1)], "and of the picture that did not fit"
+    assert not (folder / JOURNAL_NAME).exists()
+
+
+def test_a_disk_too_full_for_run_json_leaves_what_it_is_made_from(small_yaml, tmp_path, capsys):
+    path, folder = small_yaml(recorder={"formats": ["png"]}), tmp_path / "out" / "run"
+    short = Program("run", path, "--frames", "1")
+    assert short.end()[0] == 0
+    limit = (folder / "run.json").stat().st_size + 2000
+    folder = folder.with_name("run-2")
+    code, _, err = Program("run", path, code=LIMITED.format(limit=limit)).end()
+    assert code == 2, err
+    assert f"app.py repair {folder} makes run.json of {JOURNAL_NAME}" in err
+    assert record_of(folder)["per_frame"] == []
+    (line,) = repaired(capsys, folder)
+    count = len(list(folder.glob("frames/*.png")))
+    assert 0 < count <= record_of(folder)["frames"] <= count + 1
+    assert line == f"run.json: {record_of(folder)['frames']} frames"
+
+
+def test_a_bag_on_a_full_disk_is_repaired(small_yaml, tmp_path, capsys):
+    path = small_yaml(recorder={"formats": []}, dds={"bag": True}, run={"pacing": "free_running"})
+    folder = tmp_path / "out" / "run"
+    code, _, err = Program("run", path, code=LIMITED.format(limit=400_000)).end()
+    assert code == 2, err
+    assert "bag: cannot be written: File too large" in err
+    with pytest.raises(InputError, match="not a ROS 2 bag that can be read"):
+        bag_poses(folder)
+    (line,) = repaired(capsys, folder)
+    assert line.startswith("bag: ")
+    assert len(bag_poses(folder)[1]) > 50
+
+
+def test_a_run_that_goes_on_is_not_repaired(small_yaml, tmp_path, capsys):
+    path, folder = small_yaml(), tmp_path / "out" / "run"
+    program = Program("run", path)
+    program.wait_for(lambda: (folder / "frames.npy").exists())
+    assert app.main(["repair", str(folder)]) == 2
+    assert f"fluoro: {folder}: the run goes on, nothing is repaired" in capsys.readouterr().err
+    program.interrupt(signal.SIGTERM)
+    assert program.end()[0] == 143
+    assert record_of(folder)["stopped_by"] == "SIGTERM"
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path, capsys):
+    assert app.main(["repair", str(tmp_path)]) == 2
+    line = f"fluoro: {tmp_path}: must be the folder of a run: run.json: No such file or directory"
+    assert capsys.readouterr().err == f"{line}\n"
+    (tmp_path / "run.json").write_text('{"device": "x"}')
+    assert app.main(["repair", str(tmp_path)]) == 2
+    assert f"{tmp_path}/run.json: must be the record of a run" in capsys.readouterr().err
+
+
+def write_all(journal, count):
+    for number in range(count):
+        journal.write(make_frame(number))
+
+
+def journal_of(folder):
+    """The path of a journal of three frames."""
+    journal = FrameJournal(folder)
+    write_all(journal, 3)
+    journal.close()
+    return journal.path
+
+
+def test_a_line_cut_short_is_left_out_and_a_broken_one_is_named(tmp_path):
+    path = journal_of(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7])
+    assert [entry.row["number"] for entry in read_journal(path)] == [0, 1]
+    for broken in (b"{}\n", b"[1]\n", b'{"row": {"number": 1}, "total": null}\n', b"\xff\n"):
+        path.write_bytes(broken + whole)
+        with pytest.raises(InputError, match="line 1 must be the record of a frame, got"):
+            list(read_journal(path))
+
+
+def test_a_journal_that_may_not_grow_keeps_its_whole_lines(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    journal = FrameJournal(tmp_path)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))
+        with pytest.raises(OutputError, match=f"{JOURNAL_NAME}: cannot be written: File too large"):
+            write_all(journal, 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert journal.path.read_bytes().endswith(b"\n")
+    assert 0 < len(list(journal.rows())) < 100
+
+
+def test_frames_whose_pictures_are_dropped_are_told_apart(tmp_path):
+    config = RecorderConfig.model_validate({"formats": ["npy"], "queue_frames": 1})
+    journal = FrameJournal(tmp_path)
+    with Recorder(tmp_path, config, 30, drop_when_full=True, journal=journal) as recorder:
+        kept = [recorder.put(make_frame(number)) for number in range(200)]
+    rows = list(journal.rows())
+    assert [row["number"] for row in rows] == [*range(200)]
+    assert [row.get("recorded", True) for row in rows] == kept
+    assert len(np.load(tmp_path / "frames.npy")) == sum(kept) == recorder.written
+    assert json.loads(journal.path.read_text().splitlines()[0])["row"]["number"] == 0
