@@ -160,6 +160,7 @@ class _Session:
         self._sample = EvenSample(expected=config.run.frames)
         self._console, self._url = self._open_console(stack)
         self._journal: FrameJournal | None = None
+        stack.callback(lambda: self._journal and self._journal.close())
         self._folder = self._make_folder() if config.recorder.enabled else None
         self._recorder = self._open_recorder(stack)
         self._stop = threading.Event()
@@ -245,7 +246,6 @@ class _Session:
             return None
         self._record.write(self._folder / "run.json")
         self._journal = FrameJournal(self._folder)
-        stack.callback(self._journal.close)
         config = self._config.recorder
         shown = config.contact_sheet or config.scene_movie
         recorder = Recorder(
@@ -281,6 +281,9 @@ class _Session:
         """Write one frame for a user who asked for it on the console."""
         if self._folder is None:
             self._folder = self._make_folder()
+            self._journal = FrameJournal(self._folder)
+        if self._recorder is None and self._journal:
+            self._journal.write(frame)
         path = self._folder / "saved" / f"frame_{frame.number:06d}.png"
         with writing(path):
             path.parent.mkdir(exist_ok=True)

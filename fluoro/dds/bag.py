@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 Sample = TypeVar("Sample", bound=IdlStruct)
 BAG_VERSION: Final = 9
-FLUSH_NS = 500_000_000
+FLUSH_NS = 200_000_000
 """How long messages may wait for the disk [ns], which is what a kill can cost."""
 POSE_TYPE, IMAGE_TYPE = "geometry_msgs/msg/PoseStamped", "sensor_msgs/msg/Image"
 

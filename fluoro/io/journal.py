@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ class FrameJournal:
     def __init__(self, folder: Path) -> None:
         self.path = folder / JOURNAL_NAME
         self._file = WholeAppends(self.path)
-        fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def write(self, frame: FluoroFrame, *, recorded: bool = True) -> None:
         """Append a frame's line.
@@ -64,7 +66,7 @@ class FrameJournal:
         Raises:
             OutputError: The line cannot be written; the lines before it are whole.
         """
-        total = frame.exposure and asdict(frame.exposure.total)
+        total = frame.exposure and vars(frame.exposure.total)
         row = frame_row(frame) if recorded else {**frame_row(frame), "recorded": False}
         self._file.append((json.dumps({"row": row, "total": total}) + "\n").encode())
 

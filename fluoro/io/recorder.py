@@ -125,7 +125,10 @@ class Recorder:
         with self._changed:
             if not self._drop_when_full:
                 self._changed.wait_for(self._may_go_on)
-            self._raise_error()
+            if self._error:
+                self._waiting.append(_without_picture(frame))
+                self._changed.notify_all()
+                self._raise_error()
             if self._closing:
                 raise OutputError(f"frame {frame.number} came after the recorder was closed")
             room = self._backlog < self._capacity
@@ -171,10 +174,10 @@ class Recorder:
 
     def _run(self) -> None:
         self._note(_failure(self._write_all))
+        if self._error:
+            self._note(_failure(self._write_rows))
         for writer in self._writers:
             self._note(_failure(writer.close))
-        if self._error and self._on_error:
-            self._on_error(self._error)
 
     def _write_all(self) -> None:
         while taken := self._next():
@@ -187,6 +190,12 @@ class Recorder:
                 self._sample.offer(taken.grey, frame.number, frame.pose, frame.geometry)
             self._written += taken.recorded
 
+    def _write_rows(self) -> None:
+        """Note the frames that come although their pictures can no longer be written."""
+        while taken := self._next():
+            if self._journal:
+                self._journal.write(taken.frame, recorded=False)
+
     def _next(self) -> _Taken | None:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
@@ -196,14 +205,14 @@ class Recorder:
         return taken
 
     def _note(self, error: Exception | None) -> None:
-        """Keep the first failure; nothing waits any longer, neither frames nor those who put."""
+        """Keep and tell the first failure; who waits to put a frame waits no longer."""
         if error is None or self._error:
             return
         with self._changed:
             self._error = error
-            self._waiting.clear()
-            self._backlog = 0
             self._changed.notify_all()
+        if self._on_error:
+            self._on_error(error)
 
 
 def _without_picture(frame: FluoroFrame) -> _Taken:
