@@ -1,0 +1,47 @@
+"""The tools of tools/check that compare two revisions see what differs."""
+
+import numpy as np
+import pytest
+
+from tools.check.dockerfile_steps import instructions, shell_lines
+from tools.check.same_pictures import difference, gone
+
+IMAGE = np.zeros((2, 3, 3), np.float32)
+
+
+def test_equal_images_are_the_same():
+    assert difference({"frames": IMAGE}, {"frames": IMAGE.copy()}) == ""
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        (-IMAGE, "frames: 0 of 18 values differ"),  # -0 equals 0, its bits are others
+        (IMAGE.astype(np.float64), "frames: (2, 3, 3) float32 became (2, 3, 3) float64"),
+        (IMAGE[:1], "frames: (2, 3, 3) float32 became (1, 3, 3) float32"),
+    ],
+)
+def test_changed_images_are_told(changed, what):
+    assert difference({"frames": IMAGE}, {"frames": changed}) == what
+
+
+def test_a_missing_array_is_told():
+    assert difference({"frames": IMAGE}, {}) == "keys ['frames'] became []"
+
+
+def test_names_may_go_only_with_a_line_in_the_map():
+    assert gone({"a", "b"}, {"b"}, {}) == "1 are gone: a"
+    assert gone({"a", "b"}, {"b", "c"}, {"a": "c"}) == ""
+    assert gone({"a", "b"}, {"b"}, {"a": "c"}) == "1 are gone: a"
+
+
+def test_instructions_of_a_dockerfile_are_joined_and_in_order():
+    text = '# a comment\nFROM x\nRUN one \\\n    && two\nCMD ["python3", "a b"]\n'
+    found = list(instructions(text))
+    assert found == [("FROM", "x"), ("RUN", "one && two"), ("CMD", '["python3", "a b"]')]
+    assert shell_lines(*found[2], "/context", {}) == "exec python3 'a b'"
+
+
+def test_unknown_instruction_is_refused():
+    with pytest.raises(ValueError, match="unknown instruction VOLUME"):
+        shell_lines("VOLUME", "/x", "/context", {})
