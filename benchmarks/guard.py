@@ -3,6 +3,9 @@
 
     python benchmarks/guard.py            compares with benchmarks/results/guard.json
     python benchmarks/guard.py --store    keeps the figures of this run there
+    python benchmarks/guard.py --against WORKTREE
+        compares with another work tree of this project, in nine rounds that alternate: for every
+        kernel the median of the rounds' quotients must be at most 1.05
 
 Not wall time, but the processor time of one thread, and not in seconds, but as a multiple of a
 plain march in C++ (harness/plain_march.cpp) that takes its turns with the kernels: the quotient
@@ -22,6 +25,7 @@ import ctypes
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -53,6 +57,10 @@ from fluoro.volume.materials import MaterialVolume
 ROOT = Path(__file__).parents[1]
 STORED = ROOT / "benchmarks" / "results" / "guard.json"
 SOURCE = ROOT / "benchmarks" / "harness" / "plain_march.cpp"
+ROUNDS = 9
+"""Of a comparison with another work tree."""
+WORSE_THAN_TREE = 1.05
+"""A kernel fails when it takes that many times what it takes in the other work tree."""
 WORSE = 1.3
 """A kernel fails when its quotient is that many times the stored one."""
 NO_SLOWER = 1.0
@@ -235,6 +243,49 @@ def _limits(found: Quotients, stored: Quotients | None) -> Quotients:
     return {name: NO_SLOWER for name in found if name.partition(",")[0] in SAME_WORK}
 
 
+def against(tree: Path, rounds: int = ROUNDS) -> Quotients:
+    """Return the time of each kernel here over its time in another work tree.
+
+    Each round measures both trees in processes of their own, in turn; the median of the rounds
+    counts. A kernel that the other tree lacks is left out.
+
+    Raises:
+        DeviceError: One of the trees cannot be measured.
+    """
+    ratios: dict[str, list[float]] = {}
+    for number in range(rounds):
+        pair = (ROOT, tree) if number % 2 else (tree, ROOT)
+        found = {each: _measured(each) for each in pair}
+        for name in found[ROOT].keys() & found[tree].keys():
+            ratios.setdefault(name, []).append(found[ROOT][name] / found[tree][name])
+        print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+    return {name: statistics.median(each) for name, each in sorted(ratios.items())}
+
+
+def _measured(tree: Path) -> Quotients:
+    """Return the quotients of a tree, from its own guard.
+
+    Raises:
+        DeviceError: It fails, or knows no --json.
+    """
+    command = [sys.executable, str(tree / "benchmarks" / "guard.py"), "--json"]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise DeviceError(f"{tree}: its guard cannot be run: {reason}")
+    return dict(json.loads(done.stdout))
+
+
+def compare(tree: Path) -> int:
+    """Print each kernel beside another work tree's; 1 where one is slower than allowed."""
+    found = against(tree)
+    for name, ratio in found.items():
+        print(f"{name}: {ratio:.3f} of {tree.name}")
+    slower = [name for name, ratio in found.items() if ratio > WORSE_THAN_TREE]
+    print(f"SLOWER than {WORSE_THAN_TREE:g}: {', '.join(slower)}" if slower else "guard: as fast")
+    return 1 if slower else 0
+
+
 def read_stored(path: Path = STORED) -> dict[str, Any]:
     """What was stored, by kind of vector units."""
     return dict(json.loads(path.read_text())) if path.is_file() else {}
@@ -244,13 +295,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, compare or store."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--store", action="store_true")
-    store, units, stored = parser.parse_args(argv).store, vector_units(), read_stored()
+    parser.add_argument("--against", type=Path, metavar="WORKTREE")
+    parser.add_argument("--json", action="store_true", help="print the quotients alone")
+    arguments = parser.parse_args(argv)
+    store, units, stored = arguments.store, vector_units(), read_stored()
     try:
+        if arguments.against:
+            return compare(arguments.against.resolve())
         with tempfile.TemporaryDirectory() as folder:
             found = Guard(Path(folder)).quotients()
     except FluoroError as error:
         print(f"guard: {error}", file=sys.stderr)
         return 1
+    if arguments.json:
+        print(json.dumps(found))
+        return 0
     known = stored.get(units, {}).get("quotients")
     for name, quotient in found.items():
         before = f", stored {known[name]:.3f}" if known and name in known else ""

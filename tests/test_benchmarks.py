@@ -589,6 +589,27 @@ def test_guard_has_a_limit_where_nothing_is_stored():
     assert [line.partition(":")[0] for line in guard.find_slower(found, None)] == ["march, PA"]
 
 
+@pytest.mark.parametrize(("here", "code"), [(1.04, 0), (1.06, 1)])
+def test_guard_compares_two_work_trees_in_turns(monkeypatch, capsys, tmp_path, here, code):
+    turns = []
+
+    def measured(tree):
+        turns.append(tree)
+        slow = 9.0 if len(turns) == 3 else 1.0  # one disturbed round does not count
+        return {"march, PA": slow * (here if tree == guard.ROOT else 1.0), "new": 1.0}
+
+    monkeypatch.setattr(guard, "_measured", measured)
+    assert guard.main(["--against", str(tmp_path)]) == code
+    assert len(turns) == 2 * guard.ROUNDS
+    assert turns[:4] == [tmp_path, guard.ROOT, guard.ROOT, tmp_path]
+    assert f"march, PA: {here:.3f} of {tmp_path.name}" in capsys.readouterr().out
+
+
+def test_guard_of_a_tree_that_cannot_be_run_is_named(tmp_path, capsys):
+    assert guard.main(["--against", str(tmp_path)]) == 1
+    assert f"guard: {tmp_path}: its guard cannot be run: " in capsys.readouterr().err
+
+
 def test_guard_ends_with_a_failure_when_a_kernel_is_slower(tmp_path, monkeypatch, capsys):
     stored = tmp_path / "guard.json"
     units = guard.vector_units()
