@@ -98,7 +98,12 @@ ITEMS: dict[str, tuple[str, ...]] = {
     # 11. Time of a picture, of films and of rates.
     "time": ("test_run_time.py",),
     # 12. Leaks of descriptors, threads and log lines.
-    "leaks": (),
+    "leaks": (
+        "test_link_leaks.py::test_clients_that_leave_while_no_frame_is_made_leave_nothing_behind",
+        "test_link_leaks.py::test_server_outlives_a_time_without_free_descriptors",
+        "test_link_leaks.py::test_close_does_not_wait_for_a_client_that_never_reads",
+        "test_link_leaks.py::test_refused_controls_are_one_line_a_key_and_second_with_their_number",
+    ),
     # 13. Who may do what.
     "security": (
         "test_tracking_graph.py::test_a_class_that_is_no_optimiser_is_rejected_before_it_is_called",

@@ -185,8 +185,8 @@ class IgtlServer:
                 self._open[client] = thread
                 thread.start()
         if not admitted:
-            connection.close()
             self.refusals.add(RefusedError("too many", f"{MOST_CLIENTS} are connected"))
+            connection.close()
 
     def _serve(self, client: _Client) -> None:
         """Send the newest frame again and again until the client is gone."""
