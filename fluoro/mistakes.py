@@ -70,14 +70,14 @@ def mistakes(error: ValidationError, model: type[BaseModel]) -> list[tuple[str, 
 
     Args:
         error: What the validation raised.
-        model: The model that was validated, whose sections with a `kind` are known.
+        model: The model that was validated.
     """
     found = [_mistake(item, model) for item in error.errors(include_url=False)]
     return list(dict.fromkeys(found))
 
 
 def _mistake(item: Any, model: type[BaseModel]) -> tuple[str, str]:
-    where, context = _path(item["loc"], _sections_with_kind(model)), item.get("ctx", {})
+    where, context = _path(item["loc"], _choices(model)), item.get("ctx", {})
     sentence = SENTENCES.get(item["type"])
     if sentence:
         key, text = sentence(item["input"], context)
@@ -118,45 +118,47 @@ EACH = "*"
 """Stands for the place in a list."""
 
 
-def _path(location: tuple[int | str, ...], with_kind: frozenset[tuple[str, ...]]) -> str:
-    """The path of a key; pydantic puts the kind of a section in it, which is no key."""
+def _path(location: tuple[int | str, ...], choices: frozenset[tuple[str, ...]]) -> str:
+    """The path of a key; behind a choice pydantic names what was chosen, which is no key."""
     parts: list[str] = []
     section: tuple[str, ...] = ()
-    kind_is_known = False
+    is_chosen = False
     for part in location:
-        if section in with_kind and not kind_is_known:
-            kind_is_known = True
+        if section in choices and not is_chosen:
+            is_chosen = True
         else:
             section = (*section, EACH if isinstance(part, int) else part)
-            kind_is_known = False
+            is_chosen = False
             parts.append(_key(part))
     return ".".join(parts)
 
 
 @cache
-def _sections_with_kind(model: type[BaseModel]) -> frozenset[tuple[str, ...]]:
-    """The paths of all sections whose keys depend on their `kind`."""
-    return frozenset(_with_kind(model, (), tagged=False))
+def _choices(model: type[BaseModel]) -> frozenset[tuple[str, ...]]:
+    """The paths of all sections whose keys depend on their `kind`, or values of several types."""
+    return frozenset(_choices_in(model, (), tagged=False))
 
 
-def _with_kind(
+def _choices_in(
     annotation: Any, path: tuple[str, ...], *, tagged: bool
 ) -> Iterator[tuple[str, ...]]:
     origin, inner = get_origin(annotation), get_args(annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         for name, field in annotation.model_fields.items():
-            yield from _with_kind(field.annotation, (*path, name), tagged=bool(field.discriminator))
+            yield from _choices_in(
+                field.annotation, (*path, name), tagged=bool(field.discriminator)
+            )
     elif origin is Annotated:
         marked = any(getattr(mark, "discriminator", None) for mark in inner[1:])
-        yield from _with_kind(inner[0], path, tagged=tagged or marked)
+        yield from _choices_in(inner[0], path, tagged=tagged or marked)
     elif origin in (Union, UnionType):
-        if tagged:
+        if tagged or sum(choice is not type(None) for choice in inner) > 1:
             yield path
         for choice in inner:
-            yield from _with_kind(choice, path, tagged=False)
+            yield from _choices_in(choice, path, tagged=False)
     elif origin in (list, tuple):
         for item in inner:
-            yield from _with_kind(item, (*path, EACH), tagged=False)
+            yield from _choices_in(item, (*path, EACH), tagged=False)
 
 
 def _key(part: int | str) -> str:

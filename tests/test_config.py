@@ -232,6 +232,15 @@ def test_the_kind_of_a_section_is_no_part_of_a_key(tmp_path, section, content):
     assert line.startswith(f"{section}.{key}: must be ")
 
 
+@pytest.mark.parametrize("value", [[1], {"a": 1}, -1])
+def test_a_value_of_several_types_is_named_by_its_key(tmp_path, value):
+    document = {**MINIMAL, "volume": {"path": "x", "series": value}}
+    with pytest.raises(InputError) as caught:
+        load_config(written(tmp_path, document))
+    lines = str(caught.value).splitlines()
+    assert all(": volume.series: must be " in line for line in lines), lines
+
+
 class Square(BaseModel):
     kind: Literal["square"]
     square: int

@@ -35,6 +35,7 @@ ITEMS: dict[str, tuple[str, ...]] = {
         "test_app.py::test_options_of_reading_have_no_effect_on_a_preprocessed_folder",
         "test_config.py::test_the_kind_of_a_section_is_no_part_of_a_key",
         "test_config.py::test_sections_with_a_kind_are_found_in_the_models",
+        "test_config.py::test_a_value_of_several_types_is_named_by_its_key",
     ),
     # 4. Second derivatives, mixed dtypes, copies of modules.
     "derivatives": (
