@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fluoro.console.browser import CLOCK_DRIFT, LATE_S, Uplink
+from fluoro.console.browser import COMPARED_S, LATE_S, Uplink
 from fluoro.console.pedal import HOLD_S, Pedal
 from fluoro.errors import InputError
 from tests.console_support import STATUS, Consoles, Peer, make_controls, make_frame, wait_until
@@ -182,6 +182,7 @@ def test_a_command_that_was_long_on_its_way_is_not_carried_out(address, controls
     for request in ({"set": {"dose_ngy": 50.0}}, {"pedal": "down"}, {"press": "mask"}):
         peer.send(**request, at_ms=clock_ms + 100)
         assert "late and was not carried out" in peer.next("notice")["text"]
+        assert peer.next("controls")["values"]["dose_ngy"] == 20.0, "the page is set right"
     assert controls.snapshot().dose_ngy == 20.0
     assert not beam(controls)
     peer.send(set={"dose_ngy": 30.0}, at_ms=clock_ms + 1000 * (LATE_S + 0.3))
@@ -199,21 +200,31 @@ def test_the_beam_goes_off_however_late_that_comes(address, controls, closing, r
     wait_for_beam(controls, False, timeout_s=HOLD_S / 2)
 
 
+def delays(*messages):
+    """The delays of messages that were sent and came at these times [s]."""
+    uplink = Uplink()
+    return [uplink.late_s({"at_ms": 1000 * sent_s}, came_s) for sent_s, came_s in messages]
+
+
 def test_delay_is_that_beyond_the_quickest_message():
-    uplink = Uplink()
-    assert uplink.late_s({}, 0.0) == 0.0
-    late_s = [
-        uplink.late_s({"at_ms": sent_ms}, now_s)
-        for sent_ms, now_s in ((1000.0, 50.0), (2000.0, 51.2), (3000.0, 51.95), (3100.0, 60.0))
-    ]
-    assert late_s == pytest.approx([0.0, 0.2, 0.0, 7.95], abs=20 * CLOCK_DRIFT)
+    late_s = delays((1.0, 50.0), (2.0, 51.2), (3.0, 51.95), (3.1, 60.0), (3.2, 60.0))
+    assert late_s == pytest.approx([0.0, 0.2, 0.0, 7.95, 7.85])
+    assert Uplink().late_s({}, 0.0) == 0.0
 
 
-def test_a_clock_that_runs_away_slowly_makes_nothing_late():
-    uplink = Uplink()
-    slower = 1 - CLOCK_DRIFT / 2
-    late_s = [uplink.late_s({"at_ms": 1000 * at * slower}, at) for at in range(100_000)]
-    assert max(late_s) < 0.01
+def test_a_burst_after_a_cut_is_late_however_many_messages_it_has():
+    before = [(at, at + 100.0) for at in range(5)]
+    burst = [(5 + k / 100, 200.0) for k in range(150)]
+    assert min(delays(*before, *burst)[5:]) > 90.0
+
+
+def test_a_clock_that_drifts_or_was_stopped_makes_nothing_late_for_long():
+    drifting = [(at * 0.999, float(at)) for at in range(10_000)]
+    assert max(delays(*drifting)) < 0.02
+    suspended = [(at, at + (100.0 if at < 50 else 130.0)) for at in range(100)]
+    late_s = delays(*suspended)
+    assert max(late_s[50:]) == pytest.approx(30.0)
+    assert max(late_s[50 + int(COMPARED_S) + 1 :]) == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize("stamp", [True, "soon", None, float("inf"), 10**400])

@@ -31,7 +31,7 @@ TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,128}")
 
 
 def _host_name(name: str) -> str:
-    """The name in lower case; an IPv6 address without brackets."""
+    """Return the name in lower case, an IPv6 address without brackets."""
     bare = name.removeprefix("[").removesuffix("]").lower()
     try:
         ip_address(bare)
@@ -44,7 +44,7 @@ def _host_name(name: str) -> str:
 
 
 def _public_url(url: str) -> str:
-    """The address with a slash at its end."""
+    """Return the address with a slash at its end."""
     if not PUBLIC_URL.fullmatch(url):
         raise ValueError(f"must be an address such as https://carm.example.org/, got {shown(url)}")
     return url if url.endswith("/") else f"{url}/"

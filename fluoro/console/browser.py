@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -28,8 +27,8 @@ NOTICES = 8
 
 LATE_S = 1.5
 """A command that was so long on its way [s] is not carried out."""
-CLOCK_DRIFT = 1e-3
-"""By which share of the time the browser's clock may run away from ours."""
+COMPARED_S = 10.0
+"""Messages of so many seconds, by the page's clock, tell how quick the way is."""
 
 
 class Lane:
@@ -65,12 +64,14 @@ class Lane:
 class Uplink:
     """Tells how much longer than usual a browser's messages were on their way.
 
-    The page stamps its messages with its own clock. The smallest difference to the clock here is
-    that of a message that did not have to wait.
+    The page stamps its messages with its own clock, and sends one a second at least. The smallest
+    difference to the clock here, of the last seconds, is that of a message that did not have to
+    wait. So a clock that drifts or is stopped for a while, as in a suspended computer, makes no
+    message late for long.
     """
 
     def __init__(self) -> None:
-        self._least_s, self._at_s = math.inf, 0.0
+        self._least: deque[tuple[float, float]] = deque()  # stamp and difference, both ascending
 
     def late_s(self, request: Mapping[str, object], now_s: float) -> float:
         """Return the delay of a request [s], at least 0; 0 for one without a stamp.
@@ -84,15 +85,22 @@ class Uplink:
         """
         if "at_ms" not in request:
             return 0.0
-        sent_ms = request["at_ms"]
-        if isinstance(sent_ms, bool) or not isinstance(sent_ms, int | float):
-            raise InputError(f"at_ms must be a number, got {sent_ms!r}")
-        if not abs(sent_ms) < 1e15:
-            raise InputError(f"at_ms must be a time in ms, got {str(sent_ms)[:20]}")
-        difference_s = now_s - sent_ms / 1000
-        aged_s = self._least_s + CLOCK_DRIFT * (now_s - self._at_s)
-        self._least_s, self._at_s = min(difference_s, aged_s), now_s
-        return difference_s - self._least_s
+        sent_s = _seconds(request["at_ms"])
+        difference_s = now_s - sent_s
+        while self._least and self._least[-1][1] >= difference_s:
+            self._least.pop()
+        self._least.append((sent_s, difference_s))
+        while self._least[0][0] < sent_s - COMPARED_S:
+            self._least.popleft()
+        return difference_s - self._least[0][1]
+
+
+def _seconds(sent_ms: object) -> float:
+    if isinstance(sent_ms, bool) or not isinstance(sent_ms, int | float):
+        raise InputError(f"at_ms must be a number, got {sent_ms!r}")
+    if not abs(sent_ms) < 1e15:
+        raise InputError(f"at_ms must be a time in ms, got {str(sent_ms)[:20]}")
+    return sent_ms / 1000
 
 
 def _lanes() -> dict[str, Lane]:

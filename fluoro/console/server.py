@@ -353,15 +353,19 @@ class Console:
                 request = self._safe_part(browser, request, late_s)
             self._carry_out(browser, request)
         except (FluoroError, OSError) as error:
-            browser.tell(text("notice", text=str(error), error=True))
+            self._refuse(browser, str(error))
+
+    def _refuse(self, browser: Browser, why: str) -> None:
+        """Say why something is not done, and show again what the controls are."""
+        browser.controls_version = -1
+        browser.tell(text("notice", text=why, error=True))
 
     def _safe_part(
         self, browser: Browser, request: dict[str, Any], late_s: float
     ) -> dict[str, Any]:
         """What is still done of a request that was on its way for too long: the beam goes off."""
         if request.keys() & {"set", "press", "save"} or request.get("pedal") == "down":
-            line = f"A command came {late_s:.1f} s late and was not carried out."
-            browser.tell(text("notice", text=line, error=True))
+            self._refuse(browser, f"A command came {late_s:.1f} s late and was not carried out.")
         safe: dict[str, Any] = {}
         if request.get("pedal") == "up":
             safe["pedal"] = "up"

@@ -10,7 +10,7 @@ import { Tracking } from "./tracking.js";
 
 const NO_SIGNAL = { // what is said, by the link's state
   connecting: "Connecting to the simulator ...",
-  silent: "Nothing comes from the simulator; the controls are off until it is back.",
+  silent: "No data from the simulator. The controls are disabled until the link is back.",
   lost: "No connection to the simulator; trying again ...",
   locked: "This console needs its token: open the address that the simulator printed.",
 };

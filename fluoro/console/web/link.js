@@ -4,6 +4,7 @@ const RETRY_MS = 1000;
 const SILENT_MS = 1500; // without a frame or a heartbeat for so long there is no signal
 const GIVE_UP_MS = 5000; // then another connection is tried
 const LOOK_MS = 250;
+const BEAT_MS = 900;
 const CONFIRMED = new Set(["frame", "carm", "tracking"]); // the server waits until they are shown
 
 export class Link {
@@ -13,7 +14,7 @@ export class Link {
     this.handlers = {};
     this.state = "connecting";
     this.onState = () => {};
-    this.lookedAt = performance.now();
+    this.lookedAt = this.beatAt = performance.now();
     setInterval(() => this.#look(), LOOK_MS);
   }
 
@@ -72,11 +73,18 @@ export class Link {
     }
   }
 
+  /** A stamp, by which the server knows how quick the way is. */
+  #beat(now) {
+    this.beatAt = now;
+    this.send({});
+  }
+
   #look() {
     const now = performance.now();
     const slept = now - this.lookedAt > SILENT_MS / 2; // what came meanwhile is not yet handled
     this.lookedAt = now;
     if (slept || this.closed) return;
+    if (now - this.beatAt > BEAT_MS) this.#beat(now);
     if (now - this.heardAt > SILENT_MS) this.#become("silent");
     if (now - this.heardAt > GIVE_UP_MS) {
       this.socket.close();
