@@ -1,6 +1,13 @@
 """Errors whose message is one line that names the key or file, what was expected and what came."""
 
-__all__ = ["DeviceError", "FluoroError", "InputError", "OutputError"]
+__all__ = [
+    "DeviceError",
+    "DeviceMemoryError",
+    "FluoroError",
+    "InputError",
+    "NoDeviceError",
+    "OutputError",
+]
 
 
 class FluoroError(Exception):
@@ -17,3 +24,11 @@ class OutputError(FluoroError, OSError):
 
 class DeviceError(FluoroError, RuntimeError):
     """A compute device, a compiler or a driver is missing or failed."""
+
+
+class NoDeviceError(DeviceError):
+    """There is no such device on this machine."""
+
+
+class DeviceMemoryError(DeviceError):
+    """A device's memory is too small, or taken by others at the moment."""

@@ -12,7 +12,7 @@ from fluoro.registration.frame_target import target_from_frame
 from fluoro.registration.pose_loss import PoseLoss
 from fluoro.rendering.devices import ComputeDevice
 from operators.live_chain import with_controls
-from operators.messages import Picture, emit
+from operators.messages import Picture, emit, host_image
 from operators.threads import on_kept_thread
 
 __all__ = ["DrrGradientOp"]
@@ -66,7 +66,8 @@ class DrrGradientOp(Operator):
         """Evaluate one pose."""
         pose = input_.receive("pose")
         received: Picture = input_.receive("target")
-        image, header = self._device.to_host(received.array), received.header
+        header = received.header
+        image = host_image(received.array, header, self._device)
         config = with_controls(self._config, self._controls.snapshot())
         lengths = header.geometry
         target = target_from_frame(image, config, lengths.pixel_spacing_mm, lengths)

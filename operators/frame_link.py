@@ -19,7 +19,7 @@ from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.frame import FluoroFrame
 from fluoro.imaging.frame_packet import pack_header, unpack_header
 from fluoro.rendering.devices import ComputeDevice
-from operators.messages import as_array, emit, header_of
+from operators.messages import as_array, emit, header_of, host_image
 from operators.monitor import StreamMonitor
 from operators.threads import on_kept_thread
 
@@ -62,8 +62,8 @@ class FrameUplinkOp(Operator):
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:
         """Send one frame."""
-        image = self._device.to_host(as_array(input_.receive("frame")))
-        header = header_of(self)
+        array, header = as_array(input_.receive("frame")), header_of(self)
+        image = host_image(array, header, self._device)
         self._monitor.count_shown(self.name, header.number)
         packed = np.frombuffer(bytearray(pack_header(header)), np.uint8)
         self.metadata.clear()

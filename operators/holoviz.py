@@ -17,7 +17,7 @@ from fluoro.config import HolovizConfig
 from fluoro.errors import DeviceError
 from fluoro.rendering.choose import choose_device
 from fluoro.rendering.devices import ComputeDevice
-from operators.messages import as_array
+from operators.messages import as_array, header_of, host_image
 from operators.threads import on_kept_thread
 
 __all__ = ["HolovizFeedOp", "make_holoviz", "require_holoviz"]
@@ -75,7 +75,7 @@ class HolovizFeedOp(Operator):
         """Hand on one frame."""
         image = as_array(input_.receive("frame"))
         if self._device.kind not in ("cpu", "cuda"):
-            image = self._device.to_host(image)
+            image = host_image(image, header_of(self), self._device)
         self.metadata.clear()
         output.emit({"view": image.reshape(*image.shape, 1)}, "view")
 

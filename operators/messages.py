@@ -11,6 +11,9 @@ that is to be spared.)
 
 from __future__ import annotations
 
+import threading
+from collections import deque
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -25,9 +28,20 @@ from fluoro.rendering.graphics_device import DeviceArray
 from fluoro.rendering.patient_renderer import Rendering
 from operators.live_chain import BegunPicture
 
-__all__ = ["Host", "Picture", "as_array", "as_frame", "emit", "header_of", "picture_of"]
+__all__ = [
+    "Host",
+    "Picture",
+    "as_array",
+    "as_frame",
+    "emit",
+    "header_of",
+    "host_image",
+    "picture_of",
+]
 
 HEADER = "header"
+KEPT_IMAGES = 4
+"""Images on the host that are kept for sinks that ask later."""
 KEPT = 512
 """Headers that are kept, far more than are on their way: a queue that drops holds one or two."""
 BY_NUMBER = "by_number"
@@ -102,15 +116,43 @@ class _Arrays:
         return self._arrays[int(np.asarray(travelled)[0])]
 
 
-_headers, _arrays = _Headers(), _Arrays()
-
-
 class Host:
     """In a device's place where arrays lie in the machine's memory already."""
 
-    def to_host(self, array: Any) -> Any:
+    on_host = True
+
+    def to_host(self, array: Any, *, settled: bool = False) -> Any:
         """The array itself."""
+        del settled
         return np.asarray(array)
+
+
+class _HostImages:
+    """The newest frames' images on the host: the sink that asks first has it copied for all."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._images: deque[tuple[FrameHeader, Future[Any]]] = deque(maxlen=KEPT_IMAGES)
+
+    def image(self, array: Any, header: FrameHeader, device: ComputeDevice) -> Any:
+        """The image of a frame, which is done, as NumPy."""
+        if device.on_host:
+            return device.to_host(array)
+        with self._lock:
+            found = next((image for whose, image in self._images if whose is header), None)
+            image: Future[Any] = found or Future()
+            if found is None:
+                self._images.append((header, image))
+        if found is None:
+            try:
+                image.set_result(device.to_host(array, settled=True))
+            except BaseException as error:
+                image.set_exception(error)
+                raise
+        return image.result()
+
+
+_headers, _arrays, _images = _Headers(), _Arrays(), _HostImages()
 
 
 def emit(
@@ -168,4 +210,9 @@ def as_array(message: Any) -> Any:
 def as_frame(operator: Operator, message: Any, device: ComputeDevice) -> FluoroFrame:
     """The frame of a message, its image on the host."""
     picture = picture_of(operator, message)
-    return picture.header.frame(device.to_host(picture.array))
+    return picture.header.frame(host_image(picture.array, picture.header, device))
+
+
+def host_image(array: Any, header: FrameHeader, device: ComputeDevice) -> Any:
+    """The image of a frame on the host; the same array for all who ask, not to be written to."""
+    return _images.image(array, header, device)

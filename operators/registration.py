@@ -25,7 +25,7 @@ from fluoro.registration.track_record import TrackedFrame
 from fluoro.registration.tracking import PoseEstimate, PoseTracker
 from fluoro.rendering.devices import ComputeDevice
 from operators.live_chain import with_controls
-from operators.messages import as_array, emit, header_of
+from operators.messages import as_array, emit, header_of, host_image
 from operators.monitor import StreamMonitor
 from operators.threads import on_kept_thread
 
@@ -83,8 +83,8 @@ class RegistrationOp(Operator):
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:
         """Estimate one pose."""
-        image = self._device.to_host(as_array(input_.receive("frame")))
-        header = header_of(self)
+        array, header = as_array(input_.receive("frame")), header_of(self)
+        image = host_image(array, header, self._device)
         self._monitor.count_shown("registration", header.number)
         tracked = TrackedFrame.of(self._estimate(image, header), image)
         emit(self, output, "estimate", tracked, header)

@@ -34,8 +34,10 @@ from fluoro.io.run_record import RunRecord
 from fluoro.io.sample import EvenSample
 from fluoro.io.writing import writing
 from fluoro.paths import output_dir
-from fluoro.rendering.choose import open_device
+from fluoro.rendering.choose import on_first_device, open_device
+from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.patient_renderer import PatientRenderer, make_patient
+from fluoro.rendering.trial import trial_sections
 from fluoro.steady_clock import steady_ns
 from fluoro.volume.load import load_volume
 from fluoro.volume.surface import bone_surface, skin_surface
@@ -144,10 +146,8 @@ class _Session:
             if config.pose_source.pictures:  # the console has no part in them
                 self._geometry = make_geometry(config.carm)
         self._pictures = open_pictures(config, self._isocenter_xyz_mm, self._geometry, stack)
-        self._device = open_device(config.renderer.device, workers=config.renderer.workers)
-        stack.callback(self._device.close)
         self._controls = LiveControls.from_config(config)
-        self._renderer, self._chain = self._prepared(stack)
+        self._device, (self._renderer, self._chain) = self._on_device(stack)
         self._surfaces = self._make_surfaces()
         self._record = RunRecord(
             config=config.model_dump(mode="json", by_alias=True),
@@ -175,7 +175,27 @@ class _Session:
         )
         self._signals = StopSignals(self._stop)
 
-    def _prepared(self, stack: ExitStack) -> tuple[PatientRenderer, ImageChain]:
+    def _on_device(
+        self, stack: ExitStack
+    ) -> tuple[ComputeDevice, tuple[PatientRenderer, ImageChain]]:
+        """The device, and what is prepared on it; with `auto` the first on which that goes well."""
+        wanted = self._config.renderer
+
+        def prepare(device: ComputeDevice) -> tuple[PatientRenderer, ImageChain]:
+            with ExitStack() as queues:
+                prepared = self._prepared(device, queues)
+                kept = queues.pop_all()
+            stack.callback(device.close)
+            stack.push(kept)
+            return prepared
+
+        return on_first_device(
+            wanted.device, prepare, workers=wanted.workers, sections=trial_sections(self._config)
+        )
+
+    def _prepared(
+        self, device: ComputeDevice, stack: ExitStack
+    ) -> tuple[PatientRenderer, ImageChain]:
         """Renderer and image chain, their kernels compiled: the first picture comes at once.
 
         Each has a queue of launches, so that nobody waits between two of them and one picture is
@@ -184,9 +204,9 @@ class _Session:
         """
         config, what = self._config, "preparing the kernels"
         self._reporter.stage(what, 0.0)
-        of_renderer = self._device.queue()
-        share = self._device.one_order and lines_up(config.image_chain)
-        of_chain = of_renderer if share else self._device.queue()
+        of_renderer = device.queue()
+        share = device.one_order and lines_up(config.image_chain)
+        of_chain = of_renderer if share else device.queue()
         for queue in (of_renderer, of_chain):
             stack.callback(queue.close)
         renderer = make_patient(config, self._volume, of_renderer)
@@ -206,7 +226,11 @@ class _Session:
         if not (config.registration.enabled or config.optimiser):
             return None
         self._reporter.stage("preparing the registration", 0.0)
-        device = open_device(config.renderer.device, workers=config.renderer.workers)
+        device = open_device(
+            config.renderer.device,
+            workers=config.renderer.workers,
+            sections=trial_sections(config),
+        )
         stack.callback(device.close)
         found = make_registration(
             config,

@@ -23,6 +23,7 @@ from fluoro.physics.dose import open_field_photons
 from fluoro.rendering import choose, cpu_compiler
 from fluoro.rendering.cpu_device import CpuDevice
 from fluoro.rendering.renderer import DrrRenderer
+from fluoro.rendering.trial import Verdict
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
 from tests import volumes
@@ -75,6 +76,8 @@ def test_pictures_agree_between_devices(other, config):
 
 def found(monkeypatch, *, cuda=0, vulkan=()):
     monkeypatch.setattr(choose, "_cuda_device_count", lambda: cuda)
+    monkeypatch.setattr(choose, "has_driver", lambda: cuda > 0)
+    monkeypatch.setattr(choose, "try_device", lambda choice, sections: Verdict())
     monkeypatch.setattr(choose, "_adapters", lambda kind: list(vulkan) if kind == "vulkan" else [])
     monkeypatch.setattr(sys, "platform", "linux")
 
@@ -100,11 +103,33 @@ def test_auto_takes_cuda_then_a_real_gpu_then_the_cpu(monkeypatch, cuda, vulkan,
     assert choice.reason
 
 
+def test_auto_takes_the_first_device_that_passes_and_tells_of_each_other(monkeypatch, caplog):
+    found(monkeypatch, cuda=1, vulkan=["AMD Radeon", LLVMPIPE])
+    faults = {"cuda": "90% of its line integrals are wrong", "vulkan": None}
+    monkeypatch.setattr(
+        choose, "try_device", lambda choice, _: Verdict(fault=faults[choice["kind"]])
+    )
+    assert choose.choose_device("auto").adapter == "AMD Radeon"
+    (line,) = [record.message for record in caplog.records]
+    assert line.startswith("renderer.device: auto leaves out cuda: 90% of its line integrals")
+    faults["vulkan"] = "it gave no picture within 60 s"
+    assert choose.choose_device("auto").kind == "cpu"
+    assert len(caplog.records) == 3
+
+
+def test_a_driver_without_a_gpu_is_no_news(monkeypatch, caplog):
+    found(monkeypatch, cuda=1)
+    monkeypatch.setattr(choose, "try_device", lambda *_: Verdict(fault="no GPU", absent=True))
+    assert choose.choose_device("auto").kind == "cpu"
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(("gpus", "warnings"), [(1, 1), (0, 0)])
 def test_a_gpu_that_only_lacks_cupy_is_not_passed_over_in_silence(
     monkeypatch, caplog, gpus, warnings
 ):
     found(monkeypatch)
+    monkeypatch.setattr(choose, "has_driver", lambda: gpus > 0)
     monkeypatch.setattr(choose, "_driver_gpu_count", lambda: gpus)
     monkeypatch.setattr(choose.importlib.util, "find_spec", lambda name: None)
     assert choose.choose_device("auto").kind == "cpu"

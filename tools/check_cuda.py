@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-import os
 import re
 import subprocess
 import sys
@@ -29,15 +28,16 @@ import slangpy
 
 from fluoro.imaging.fused import FUSED_ENTRY, fused_kernel
 from fluoro.paths import shader_dir
+from fluoro.rendering.nvrtc import find_nvrtc, serve_nvrtc
 from fluoro.rendering.slang_device import DEFINES
 
 PTX, SLANG, COMPUTE, FAST, PRECISE, MAXIMAL = 18, 1, 6, 1, 2, 3
 """Of slang.h: target, language, stage, arithmetic, optimisation."""
 
-HERE = "--here"
-"""Said to the process that has NVRTC in reach; ptxas follows."""
-
 H100 = "sm_90"
+PTXAS = "cuda_nvcc/bin/ptxas"
+NEWEST = (99, 0)
+"""A driver that takes whatever NVRTC is installed."""
 
 FAST_MODULES = ("drr", "make_cells", "backproject")
 """Begin of the names of modules without IEEE arithmetic: projectors and their derivatives."""
@@ -120,14 +120,11 @@ def _as_c(value: Any) -> Any:
     return value
 
 
-def find_compilers() -> tuple[Path, Path] | None:
-    """Folder of NVRTC, and ptxas, which the wheels of requirements/cuda_check.txt bring."""
+def find_ptxas() -> Path | None:
+    """What the wheel of requirements/cuda_check.txt brings."""
     found = importlib.util.find_spec("nvidia")
-    for place in map(Path, found.submodule_search_locations or ()) if found else ():
-        nvrtc, ptxas = place / "cuda_nvrtc" / "lib", place / "cuda_nvcc" / "bin" / "ptxas"
-        if (nvrtc / "libnvrtc.so.12").exists() and ptxas.exists():
-            return nvrtc, ptxas
-    return None
+    places = map(Path, found.submodule_search_locations or ()) if found else ()
+    return next((p for place in places if (p := place / PTXAS).exists()), None)
 
 
 def resources(ptxas: Path, ptx: str) -> str:
@@ -150,23 +147,18 @@ def resources(ptxas: Path, ptx: str) -> str:
     return f"{registers[1] if registers else '?'} registers{local}"
 
 
-def with_nvrtc() -> int:
-    """This script once more, where Slang looks for NVRTC and by the name that it looks for."""
-    found = find_compilers()
-    if found is None:
-        raise SystemExit("check_cuda: NVRTC or ptxas is not installed: make cuda-check does so")
-    nvrtc, ptxas = found
-    with tempfile.TemporaryDirectory() as folder:
-        for path in nvrtc.glob("libnvrtc*.so.12*"):
-            (Path(folder) / path.name).symlink_to(path)
-        (Path(folder) / "libnvrtc.so").symlink_to(nvrtc / "libnvrtc.so.12")
-        environment = {**os.environ, "LD_LIBRARY_PATH": folder}
-        command = [sys.executable, __file__, HERE, str(ptxas)]
-        return subprocess.run(command, env=environment, check=False).returncode
-
-
-def main(ptxas: Path) -> int:
+def main() -> int:
     """Compile all, print a line each; 1 where one does not compile."""
+    ptxas = find_ptxas()
+    if ptxas is None:
+        raise SystemExit("check_cuda: ptxas is not installed: make cuda-check does so")
+    nvrtc = find_nvrtc(NEWEST)
+    print(f"NVRTC {nvrtc.version[0]}.{nvrtc.version[1]}: {nvrtc.library}")
+    with serve_nvrtc(nvrtc):
+        return _compile_all(ptxas)
+
+
+def _compile_all(ptxas: Path) -> int:
     translator, failed = Translator(), 0
     for kernel in kernels():
         try:
@@ -185,4 +177,4 @@ def _compiled(translator: Translator, ptxas: Path, kernel: Kernel) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[2])) if HERE in sys.argv else with_nvrtc())
+    sys.exit(main())

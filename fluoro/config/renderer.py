@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from fluoro.config.schema_rules import at, const, never, rules
 from fluoro.config.section import Section
-from fluoro.mistakes import KeyValueError
+from fluoro.mistakes import KeyValueError, shown
 
 __all__ = [
     "RendererConfig",
+]
+
+DEVICE = "^(auto|cuda|cuda:[0-9]{1,2}|vulkan|metal|cpu|llvmpipe)$"
+
+
+def _checked(device: str) -> str:
+    if not re.fullmatch(DEVICE, device):
+        raise ValueError(
+            "must be 'auto', 'cuda', 'vulkan', 'metal', 'cpu', 'llvmpipe', or 'cuda:1' for the "
+            f"second NVIDIA GPU, got {shown(device)}"
+        )
+    return device
+
+
+Device = Annotated[
+    str, AfterValidator(_checked), WithJsonSchema({"type": "string", "pattern": DEVICE})
 ]
 
 
@@ -44,8 +61,11 @@ class RendererConfig(Section):
         "neighbouring pixels: Beer-Lambert, noise, window. Refused on the CPU, with projector "
         "slab, image_chain.xray, image_chain.scatter, volume.motion and volume.contrast.",
     )
-    device: Literal["auto", "cuda", "vulkan", "metal", "cpu", "llvmpipe"] = Field(
-        "auto", description="auto: cuda, then vulkan or metal on a real GPU, then cpu."
+    device: Device = Field(
+        "auto",
+        description="auto: the first of cuda, vulkan or metal on a real GPU, and cpu that renders "
+        "a small scene as it should; cuda:1 is the second NVIDIA GPU; llvmpipe is Vulkan on the "
+        "CPU. A device that is named is taken or is an error.",
     )
     workers: Annotated[int, Field(ge=0, le=1024)] = Field(
         0, description="CPU threads that render; 0: one per core. Without effect on a GPU."

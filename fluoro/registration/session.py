@@ -112,7 +112,12 @@ def run_register(config: RegisterConfig, name: str, reporter: RegisterReporter) 
         FluoroError: Something cannot be read, rendered or written, or does not fit.
     """
     task = _task(config, load_volume(config.volume, reporter.stage))
-    device = open_device(config.renderer.device, workers=config.renderer.workers)
+    wanted = config.renderer
+    device = open_device(
+        wanted.device,
+        workers=wanted.workers,
+        sections={"renderer": {"projector": wanted.projector}},
+    )
     with closing(device):
         picture, target = _target(config, task, device)
         settings = config.registration.settings()

@@ -45,6 +45,7 @@ class CpuDevice(ComputeDevice):
     kind = "cpu"
     rays_per_thread = RAY_LANES
     fused_pixels = FUSED_PIXELS
+    on_host = True
     one_order = False
 
     def __init__(self, workers: int = 0) -> None:
@@ -61,7 +62,8 @@ class CpuDevice(ComputeDevice):
         return np.ascontiguousarray(values)
 
     @override
-    def to_host(self, array: NDArray[Any]) -> NDArray[Any]:
+    def to_host(self, array: NDArray[Any], *, settled: bool = False) -> NDArray[Any]:
+        del settled
         return array
 
     @override

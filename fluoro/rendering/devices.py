@@ -81,6 +81,7 @@ class ComputeDevice(ABC):
         name: What a user would call it, e.g. the adapter's name.
         rays_per_thread: Neighbouring pixels of a row that one thread of a projector carries.
         fused_pixels: The same of a kernel that is several stages of the image chain.
+        on_host: Whether arrays lie in the machine's own memory, so that `to_host` copies nothing.
         one_order: Whether the launches of all queues run in the order in which they are launched;
             of others `after` puts one behind those of another queue.
     """
@@ -89,6 +90,7 @@ class ComputeDevice(ABC):
     name: str
     rays_per_thread: int = 1
     fused_pixels: int = 1
+    on_host: bool = False
     one_order: bool = True
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
@@ -111,8 +113,14 @@ class ComputeDevice(ABC):
         """The values as an array of the device; no copy where they already are one."""
 
     @abstractmethod
-    def to_host(self, array: Any) -> NDArray[Any]:
-        """The array as NumPy; on the CPU the same memory."""
+    def to_host(self, array: Any, *, settled: bool = False) -> NDArray[Any]:
+        """The array as NumPy; on the CPU the same memory.
+
+        Args:
+            array: Of the device.
+            settled: The launches that write the array are known to be done, so that others which
+                are lined up need not be waited for.
+        """
 
     @abstractmethod
     def owns(self, array: Any) -> bool:

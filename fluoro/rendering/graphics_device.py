@@ -87,7 +87,8 @@ class GraphicsDevice(SlangDevice):
         return array
 
     @override
-    def to_host(self, array: DeviceArray) -> NDArray[Any]:
+    def to_host(self, array: DeviceArray, *, settled: bool = False) -> NDArray[Any]:
+        del settled
         self.wait_for(self._submitted)  # the copy would wait with the interpreter's lock
         raw = array.buffer.to_numpy().view(np.uint8).reshape(-1)
         size = int(np.prod(array.shape)) * array.dtype.itemsize

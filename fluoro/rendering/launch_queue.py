@@ -49,7 +49,7 @@ class LaunchQueue(ComputeDevice):
         self._device = device
         self.kind, self.name = device.kind, device.name
         self.rays_per_thread, self.one_order = device.rays_per_thread, device.one_order
-        self.fused_pixels = device.fused_pixels
+        self.fused_pixels, self.on_host = device.fused_pixels, device.on_host
         self._held: list[Any] = []
         self._open: set[QueueTicket] = set()
 
@@ -78,9 +78,10 @@ class LaunchQueue(ComputeDevice):
         return self._device.to_device(values)
 
     @override
-    def to_host(self, array: Any) -> NDArray[Any]:
-        self.finish()
-        return self._device.to_host(array)
+    def to_host(self, array: Any, *, settled: bool = False) -> NDArray[Any]:
+        if not settled:
+            self.finish()
+        return self._device.to_host(array, settled=True)
 
     @override
     def owns(self, array: Any) -> bool:

@@ -19,7 +19,7 @@ from fluoro.rendering.launch_queue import LaunchQueue
 from fluoro.rendering.uniforms import UniformBlock, uniform_places
 from fluoro.steady_clock import steady_ns
 
-__all__ = ["SlangDevice", "as_bytes"]
+__all__ = ["Kernel", "SlangDevice", "as_bytes"]
 
 _Resources = list[tuple[tuple[str, ...], Any]]
 """Path and texture or sampler."""
@@ -30,7 +30,7 @@ POLL_S = 5e-5
 """How often a wait looks whether a launch is done."""
 
 
-class _Kernel:
+class Kernel:
     """A compiled entry point and where its uniforms lie."""
 
     def __init__(self, program: Any, pipeline: Any, address: Callable[[Any], int]) -> None:
@@ -70,7 +70,7 @@ class SlangDevice(ComputeDevice):
 
     def __init__(self, device: Any) -> None:
         self._device = device
-        self._kernels: dict[tuple[str | KernelText, str, bool], _Kernel] = {}
+        self._kernels: dict[tuple[str | KernelText, str, bool], Kernel] = {}
         self._lock = threading.Lock()
         self._submitted = 0
 
@@ -167,13 +167,13 @@ class SlangDevice(ComputeDevice):
     def _pointer(self, array: Any) -> int:
         raise NotImplementedError
 
-    def _kernel(self, module: str | KernelText, entry: str, exact: bool) -> _Kernel:
+    def _kernel(self, module: str | KernelText, entry: str, exact: bool) -> Kernel:
         key = (module, entry, exact)
         if key not in self._kernels:
             self._kernels[key] = self._compile(module, entry, exact)
         return self._kernels[key]
 
-    def _compile(self, module: str | KernelText, entry: str, exact: bool) -> _Kernel:
+    def _compile(self, module: str | KernelText, entry: str, exact: bool) -> Kernel:
         import slangpy as spy
 
         mode = spy.SlangFloatingPointMode.precise if exact else spy.SlangFloatingPointMode.fast
@@ -191,7 +191,7 @@ class SlangDevice(ComputeDevice):
         except (RuntimeError, spy.SlangCompileError) as error:
             first = next((line for line in str(error).splitlines() if "error" in line), str(error))
             raise DeviceError(f"Slang cannot compile {entry} for {self.name}: {first}") from None
-        return _Kernel(program, pipeline, self._pointer)
+        return Kernel(program, pipeline, self._pointer)
 
     @override
     def close(self) -> None:

@@ -19,11 +19,12 @@ declare -A checks=(
     [slow-tests]="make test-all"
     [faults]="tools/check/faults_at.sh 1c687ac"
     [cuda-compile]="make cuda-check"
+    [stand-in]="tools/check/stand_in.sh"
     [peers]="make peers"
     [arm-wheels]="$python tools/check/arm_wheels.py"
     [package]="tools/check/package.sh"
 )
-order=(debian12 debian13 library schema slow-tests faults cuda-compile peers arm-wheels package)
+order=(debian12 debian13 library schema slow-tests faults cuda-compile stand-in peers arm-wheels package)
 
 run() {
     local name=$1 begun=$SECONDS result=passed

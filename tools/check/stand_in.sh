@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Runs every test marked `gpu`, and the slow ones of tests/test_nvidia.py, on the stand-in for an NVIDIA
+# driver (tests/stand_in): the CUDA source of every kernel, compiled for the host. No GPU runs anything.
+#
+# usage: tools/check/stand_in.sh        (from the root of the project, after make env-dev)
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+python=.venv/bin/python
+$python -m pytest -q tests/test_nvidia.py tests/test_stand_in.py
+exec $python -m tests.stand_in.build "$PWD/$python" -m pytest -m gpu -q "$@"
