@@ -7,6 +7,7 @@ app.py validate configs/sweep.yaml       check a YAML file
 app.py schema [registration]             JSON Schema of the YAML, for editors
 app.py presets                           C-arms that carm.preset may name
 app.py fetch chest-ct                    bring a public CT
+app.py doctor                            whether all that is needed works here, and on which device
 app.py inspect CT.nii.gz                 what is in a file, with a picture of its slices
 app.py preprocess --nifti CT.nii.gz      attenuation as a folder that `run --ct` takes
 app.py repair output/sweep-1             record and bag of a run that was killed
@@ -225,6 +226,22 @@ def fetch(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def doctor(arguments: argparse.Namespace) -> int:
+    """Examine this machine and its devices, and say on which one to render."""
+    from fluoro.io.writing import writing
+    from operators.doctor import advice, examine, report_lines, write_report
+
+    rows = list(examine())
+    for line in report_lines(rows):
+        print(line)
+    if arguments.report:
+        with writing(arguments.report):
+            write_report(arguments.report, rows)
+    found = advice(rows)
+    print(found.text)
+    return 0 if found.device else EXIT_FAILED
+
+
 def inspect(arguments: argparse.Namespace) -> int:
     """Tell what is in a CT file and save a picture of its slices."""
     from fluoro.io.slice_picture import slice_picture
@@ -356,6 +373,9 @@ def parser() -> argparse.ArgumentParser:
     _schema_options(_add_command(commands, "schema", schema, "print the JSON Schema of the YAML"))
     _add_command(commands, "presets", presets, "list the C-arms that carm.preset may name")
     _fetch_options(_add_command(commands, "fetch", fetch, "bring a public CT into the cache"))
+    _doctor_options(
+        _add_command(commands, "doctor", doctor, "whether this machine works, and on which device")
+    )
     _inspect_options(_add_command(commands, "inspect", inspect, "what is in a CT file"))
     _preprocess_options(
         _add_command(commands, "preprocess", preprocess, "CT to a folder of attenuation")
@@ -398,6 +418,10 @@ def _schema_options(command: argparse.ArgumentParser) -> None:
         default="stream",
         help="of which files: those of run, the default, or of register",
     )
+
+
+def _doctor_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--report", type=Path, metavar="FILE", help="also write the table as JSON")
 
 
 def _inspect_options(command: argparse.ArgumentParser) -> None:

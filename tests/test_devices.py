@@ -159,14 +159,14 @@ def test_an_unknown_device_names_those_there_are():
 
 
 def test_without_a_compiler_the_error_names_the_fix(monkeypatch):
-    cpu_compiler._find_compiler.cache_clear()
+    cpu_compiler.find_compiler.cache_clear()
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.delenv("CXX", raising=False)
     try:
         with pytest.raises(DeviceError, match=r"no C\+\+ compiler found .*apt install g\+\+"):
             cpu_compiler.load_cpu_kernel("drr", "project_march", exact=False)
     finally:
-        cpu_compiler._find_compiler.cache_clear()
+        cpu_compiler.find_compiler.cache_clear()
 
 
 def test_compiled_kernels_are_kept_on_disk(monkeypatch, tmp_path):

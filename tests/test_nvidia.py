@@ -20,8 +20,6 @@ from tests.session_support import small_ct, small_document
 from tests.stand_in.build import real_nvrtc
 from tests.stand_in.run import ROOT, on_stand_in, require_stand_in, run_on_stand_in
 
-CPU = {"CUDA_VISIBLE_DEVICES": "0"}
-
 
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
@@ -121,6 +119,7 @@ OPEN = """
     from fluoro.rendering.choose import open_device
     logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")
     trial.LIMIT_S = float(sys.argv[2])
+    trial.forget_verdicts()  # the stand-in's faults are no part of what a verdict depends on
     try:
         print(open_device(sys.argv[1]).name)
     except DeviceError as error:
@@ -141,6 +140,7 @@ def test_a_verdict_is_remembered_until_something_changes(stand_in):
         from fluoro.rendering import trial
         from fluoro.rendering.choose import choose_device
         asked, ask = [], trial._ask
+        trial.forget_verdicts()
         trial._ask = lambda *given: asked.append(given) or ask(*given)
         sections = {"renderer": {"projector": "siddon"}}
         for _ in range(2):
@@ -226,8 +226,10 @@ def test_the_second_gpu_has_the_arrays_and_the_launches(stand_in):
 def test_a_gpu_with_too_little_memory_is_left_for_the_next_device(stand_in):
     code = """
         import logging, sys
+        from fluoro.rendering import trial
         from fluoro.rendering.choose import on_first_device
         logging.basicConfig(stream=sys.stdout, format="%(message)s")
+        trial.forget_verdicts()
         device, _ = on_first_device("auto", lambda device: device.empty((1 << 24,)))
         print(device.kind)
     """

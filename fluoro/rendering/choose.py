@@ -22,6 +22,7 @@ __all__ = [
     "DEVICES",
     "DeviceChoice",
     "choose_device",
+    "examined_devices",
     "on_first_device",
     "open_choice",
     "open_device",
@@ -58,10 +59,16 @@ class DeviceChoice:
     reason: str
 
     @property
+    def name(self) -> str:
+        """What `renderer.device` calls it."""
+        if self.kind == "cuda" and self.index:
+            return f"cuda:{self.index}"
+        return "llvmpipe" if _is_software(self.adapter) else self.kind
+
+    @property
     def label(self) -> str:
         """What to call it in a message."""
-        number = f":{self.index}" if self.kind == "cuda" and self.index else ""
-        return f"{self.kind}{number}" + (f" ({self.adapter})" if self.adapter else "")
+        return self.name + (f" ({self.adapter})" if self.adapter else "")
 
 
 def choose_device(requested: str = "auto", sections: Sections | None = None) -> DeviceChoice:
@@ -156,6 +163,15 @@ def open_choice(choice: DeviceChoice, workers: int = 0) -> ComputeDevice:
     from fluoro.rendering.graphics_device import GraphicsDevice
 
     return GraphicsDevice(choice.kind, choice.adapter)
+
+
+def examined_devices() -> list[DeviceChoice]:
+    """Return every device that `app.py doctor` looks at, the best one first; none is opened."""
+    found = list(_gpus())
+    software = _find("llvmpipe") if sys.platform != "darwin" else None
+    found += [software] if software else []
+    first = {choice.name: choice for choice in reversed(found)}
+    return [*reversed(first.values()), DeviceChoice(kind="cpu", reason="always there")]
 
 
 def _prepared(

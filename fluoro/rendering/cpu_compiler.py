@@ -40,6 +40,7 @@ __all__ = [
     "ONE_RAY_MODULES",
     "RAY_LANES",
     "CpuKernel",
+    "find_compiler",
     "load_cpu_kernel",
     "load_thread_library",
 ]
@@ -142,7 +143,7 @@ def load_cpu_kernel(module: str | KernelText, entry: str, *, exact: bool) -> Cpu
         DeviceError: No C++ compiler, or the compilation failed.
         OutputError: The cache folder cannot be written.
     """
-    compiler = _find_compiler()
+    compiler = find_compiler()
     flags = _flags(compiler, exact=exact)
     key = _key(module, entry, compiler, flags)
     folder = cache_dir() / "kernels"
@@ -159,7 +160,7 @@ def load_thread_library() -> ThreadLibrary:
         DeviceError: No C++ compiler, or the compilation failed.
         OutputError: The cache folder cannot be written.
     """
-    compiler, folder = _find_compiler(), cache_dir() / "kernels"
+    compiler, folder = find_compiler(), cache_dir() / "kernels"
     flags = (*COMMON_FLAGS, *FAST_FLAGS)
     parts = (DISPATCHER, *flags, _processor(), _compiler_version(compiler))
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
@@ -193,7 +194,12 @@ def _address(array: NDArray[Any]) -> int:
 
 
 @cache
-def _find_compiler() -> str:
+def find_compiler() -> str:
+    """Return the path of the C++ compiler.
+
+    Raises:
+        DeviceError: There is none; the message names the fix.
+    """
     named = os.environ.get("CXX")
     for name in (named,) if named else ("g++", "clang++", "c++"):
         path = shutil.which(name)

@@ -16,7 +16,7 @@ from fluoro.errors import DeviceError, DeviceMemoryError, OutputError
 from fluoro.paths import cache_dir, shader_dir
 from fluoro.rendering.devices import KernelText
 from fluoro.rendering.load_slangpy import load_slangpy
-from fluoro.rendering.nvidia_driver import NvidiaGpu, driver_file, read_driver
+from fluoro.rendering.nvidia_driver import NvidiaDriver, NvidiaGpu, driver_file, read_driver
 from fluoro.rendering.nvrtc import Nvrtc, find_nvrtc, kept_locale, serve_nvrtc
 from fluoro.rendering.slang_device import Kernel, SlangDevice
 
@@ -57,7 +57,7 @@ class CudaDevice(SlangDevice):
             with self._gpu(), serve_nvrtc(nvrtc), kept_locale():
                 cupy.zeros(1)  # makes CuPy's context current, for slangpy to join
                 self._copies = cupy.cuda.Stream(non_blocking=True)
-                super().__init__(_open(_kernel_folder(gpu, nvrtc)))
+                super().__init__(_open(_kernel_folder(driver, gpu, nvrtc)))
         except MemoryError:
             raise self._too_little_memory(0) from None
         except (RuntimeError, ImportError) as error:
@@ -176,13 +176,13 @@ def _open(kernels: Path) -> Any:
     )
 
 
-def _kernel_folder(gpu: NvidiaGpu, nvrtc: Nvrtc) -> Path:
+def _kernel_folder(driver: NvidiaDriver, gpu: NvidiaGpu, nvrtc: Nvrtc) -> Path:
     """Where the PTX of kernels is kept; slangpy tells sources and options apart in it.
 
     Raises:
         OutputError: It cannot be written.
     """
-    folder = cache_dir() / "kernels-cuda" / _kernel_key(gpu, nvrtc)
+    folder = cache_dir() / "kernels-cuda" / _kernel_key(driver, gpu, nvrtc)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -193,11 +193,11 @@ def _kernel_folder(gpu: NvidiaGpu, nvrtc: Nvrtc) -> Path:
     return folder
 
 
-def _kernel_key(gpu: NvidiaGpu, nvrtc: Nvrtc) -> str:
+def _kernel_key(driver: NvidiaDriver, gpu: NvidiaGpu, nvrtc: Nvrtc) -> str:
     """Of all that kernels depend on beside what slangpy looks at: driver, NVRTC, GPU, sources."""
-    driver = driver_file()
     known = hashlib.sha256()
-    for fact in (driver, nvrtc.library, nvrtc.version, gpu.name, gpu.capability):
+    facts = (driver_file(), driver.version, nvrtc.library, nvrtc.version, gpu.name, gpu.capability)
+    for fact in facts:
         known.update(f"{fact}\0".encode())
     known.update(version("slangpy").encode())
     for source in sorted(shader_dir().glob("*.slang")):

@@ -30,8 +30,8 @@ __all__ = ["Verdict", "forget_verdicts", "trial_sections", "try_device"]
 
 log = logging.getLogger(__name__)
 
-LIMIT_S = 60.0
-"""A device that takes longer has stopped; a slow first compilation takes a quarter of it."""
+LIMIT_S = 120.0
+"""A device that takes longer has stopped; a first compilation takes a tenth of it."""
 
 NVIDIA_PACKAGES = ("cupy-cuda12x", "cupy-cuda13x", "nvidia-cuda-nvrtc-cu12", "nvidia-cuda-nvrtc")
 SURROUNDINGS = ("CUDA_VISIBLE_DEVICES", "CUDA_PATH", "LD_LIBRARY_PATH", "VK_ICD_FILENAMES")
