@@ -230,11 +230,11 @@ def test_a_gpu_with_too_little_memory_is_left_for_the_next_device(stand_in):
         from fluoro.rendering.choose import on_first_device
         logging.basicConfig(stream=sys.stdout, format="%(message)s")
         trial.forget_verdicts()
-        device, _ = on_first_device("auto", lambda device: device.empty((1 << 24,)))
+        device, _ = on_first_device("auto", lambda device: device.empty((1 << 27,)))
         print(device.kind)
     """
-    warning, kind = stand_in(code, memory=str(1 << 25)).splitlines()
-    assert "Stand-in GPU 0 has too little memory: 0.1 GiB more are wanted" in warning
+    warning, kind = stand_in(code, memory=str(1 << 28)).splitlines()
+    assert "Stand-in GPU 0 has too little memory: 0.5 GiB more are wanted" in warning
     assert "volume.spacing_mm" in warning
     assert kind == "cpu"
 
