@@ -20,6 +20,7 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.projection import project_points
 from fluoro.imaging.frame import FluoroFrame, to_uint8
 from fluoro.io import recorder as recorder_module
+from fluoro.io.film import Film
 from fluoro.io.recorder import Recorder
 from fluoro.io.run_folder import make_run_folder
 from fluoro.io.sample import EvenSample, evenly
@@ -86,6 +87,30 @@ def test_film_plays_at_the_given_rate_with_a_gap_where_frames_were_dropped(tmp_p
     with av.open(str(tmp_path / "frames.mp4")) as film:
         times = [frame.time for frame in film.decode(video=0)]
     np.testing.assert_allclose(times, np.array([0, 1, 2, 5]) / 30, atol=1e-4)
+
+
+def film_times_s(path: Path) -> list[float]:
+    with av.open(str(path)) as film:
+        return [frame.time for frame in film.decode(video=0) if frame.time is not None]
+
+
+@pytest.mark.parametrize("preset", ["ultrafast", "medium"])
+def test_film_shows_its_pictures_at_their_times_from_0(tmp_path: Path, preset: str) -> None:
+    film, times_s = Film(tmp_path / "film.mp4", 30, preset=preset), [7.0, 7.1, 7.35, 9.0, 9.01]
+    for number, time_s in enumerate(times_s):
+        film.write(to_uint8(make_frame(number).image), time_s)
+    film.close()
+    shown_s = film_times_s(tmp_path / "film.mp4")
+    np.testing.assert_allclose(shown_s, np.array(times_s) - 7, atol=2e-5)
+
+
+def test_film_goes_on_where_time_goes_back_and_cuts_a_pause_to_an_hour(tmp_path: Path) -> None:
+    film = Film(tmp_path / "film.mp4", 10)
+    for number, time_s in enumerate([50.0, 50.2, 3.0, 3.3, 1e9, 1e9 + 0.5, 1e9 + 0.5]):
+        film.write(to_uint8(make_frame(number).image), time_s)
+    film.close()
+    expected = [0, 0.2, 0.3, 0.6, 3600.6, 3601.1, 3601.2]
+    np.testing.assert_allclose(film_times_s(tmp_path / "film.mp4"), expected, atol=1e-4)
 
 
 def test_film_pads_odd_sizes_to_even_ones(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from fluoro.errors import InputError, OutputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.setup import make_geometry
 from fluoro.geometry.trajectory import make_trajectory
-from fluoro.io.arrays import NPZ_NAME
+from fluoro.io.arrays import IMAGES_NAME, NPZ_NAME
 from fluoro.io.journal import JOURNAL_NAME, FrameJournal, read_journal
 from fluoro.io.recorder import Recorder
 
@@ -123,6 +123,29 @@ def check_npz(folder, record, line):
         pose = CarmPose(**record["per_frame"][number]["pose"])
         view = geometry.view(pose, record["isocenter_mm"])
         np.testing.assert_array_equal(matrix, view.pixel_from_world)
+
+
+def test_a_run_killed_before_its_first_frame_or_while_it_zips_is_repaired(
+    small_yaml, tmp_path, capsys
+):
+    path, folder = small_yaml(recorder={"formats": ["npz"]}), tmp_path / "out" / "run"
+    assert Program("run", path, "--frames", "5").end()[0] == 0
+    record = record_of(folder)
+    with np.load(folder / NPZ_NAME) as archive:
+        expected = dict(archive)
+    np.save(folder / IMAGES_NAME, expected["images"])
+    (folder / NPZ_NAME).rename(folder / f".{NPZ_NAME}")
+    assert repaired(capsys, folder) == [f"{NPZ_NAME}: 5 images"]
+    with np.load(folder / NPZ_NAME) as archive:
+        for name, values in expected.items():
+            np.testing.assert_array_equal(archive[name], values)
+    (folder / NPZ_NAME).unlink()
+    unfinished = {**record, "stopped_by": "unfinished", "completed": False, "per_frame": []}
+    (folder / "run.json").write_text(json.dumps(unfinished))
+    (folder / IMAGES_NAME).touch()
+    (folder / JOURNAL_NAME).touch()
+    assert repaired(capsys, folder) == [f"{NPZ_NAME}: 0 images", "run.json: 0 frames"]
+    assert record_of(folder)["fps"] is None
 
 
 LIMITED = """

@@ -62,6 +62,7 @@ class BagNode:
         self._file = BagFile(folder, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
         with writing(folder):
             self._file.open()
+            self._flush()
 
     def writer(self, topic: str, kind: type[Sample], _qos: Qos) -> BagWriter[Sample]:
         """A writer of one of ROS 2's topics, by its name on the wire."""

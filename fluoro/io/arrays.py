@@ -158,6 +158,7 @@ def write_npz(path: Path, images_path: Path, columns: Columns) -> None:
     """
     unfinished = path.with_name(f".{path.name}")
     with writing(path):
+        unfinished.unlink(missing_ok=True)  # of a run that was killed here
         try:
             _zip(unfinished, images_path, columns)
             unfinished.replace(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -19,7 +19,7 @@ from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.setup import make_geometry
 from fluoro.io.arrays import IMAGES_NAME, NPZ_NAME, Columns, add_columns, write_npz
-from fluoro.io.journal import JOURNAL_NAME, JournalEntry, read_journal
+from fluoro.io.journal import JOURNAL_NAME, read_journal
 from fluoro.io.run_record import UNFINISHED, RunRecord
 
 __all__ = ["repair_run"]
@@ -38,20 +38,20 @@ def repair_run(folder: Path) -> list[str]:
         InputError: No run is there, it goes on, or its files cannot be read.
         OutputError: A file cannot be written; what is there stays.
     """
-    summary = _read_summary(folder / "run.json")
+    known = _read_known(folder / "run.json")
     journal = folder / JOURNAL_NAME
     if not journal.exists():
-        return []
+        return _make_npz(folder, known, known.get("per_frame", []))
     with _locked(journal):
-        made = _make_npz(folder, summary, journal)
-        if summary.get("stopped_by") == UNFINISHED:
-            made.append(_make_record(folder / "run.json", summary, journal))
+        made = _make_npz(folder, known, (entry.row for entry in read_journal(journal)))
+        if known.get("stopped_by") == UNFINISHED:
+            made.append(_make_record(folder / "run.json", known, journal))
         journal.unlink()
     return made
 
 
-def _read_summary(path: Path) -> dict[str, Any]:
-    """Everything of run.json but its frames.
+def _read_known(path: Path) -> dict[str, Any]:
+    """Return what run.json says.
 
     Raises:
         InputError: It is not there, or is not the record of a run.
@@ -64,7 +64,7 @@ def _read_summary(path: Path) -> dict[str, Any]:
         raise InputError(f"{path.parent}: must be the folder of a run: {why}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: must be the record of a run: {error}") from None
-    return {key: value for key, value in found.items() if key != "per_frame"}
+    return dict(found)
 
 
 @contextmanager
@@ -82,8 +82,8 @@ def _locked(journal: Path) -> Iterator[None]:
         yield
 
 
-def _make_record(path: Path, summary: Mapping[str, Any], journal: Path) -> str:
-    record, dropped = RunRecord.of_earlier(summary), 0
+def _make_record(path: Path, known: Mapping[str, Any], journal: Path) -> str:
+    record, dropped = RunRecord.of_earlier(known), 0
     for entry in read_journal(journal):
         record.note(entry.row.get("stamps_ns", {}), entry.total)
         dropped += not entry.row.get("recorded", True)
@@ -93,35 +93,44 @@ def _make_record(path: Path, summary: Mapping[str, Any], journal: Path) -> str:
     return f"{path.name}: {written['frames']} frames"
 
 
-def _make_npz(folder: Path, summary: Mapping[str, Any], journal: Path) -> list[str]:
+def _make_npz(
+    folder: Path, known: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]
+) -> list[str]:
     """Make frames.npz of the images that are there; no line where there are none."""
     images_path = folder / IMAGES_NAME
     if not images_path.exists():
         return []
     count = _count_images(images_path)
-    geometry = make_geometry(CarmConfig.model_validate(summary["config"]["carm"]))
-    recorded = (entry for entry in read_journal(journal) if entry.row.get("recorded", True))
+    geometry = make_geometry(CarmConfig.model_validate(known["config"]["carm"]))
     columns: Columns = defaultdict(list)
-    for entry in islice(recorded, count):
-        _add_entry(columns, entry, geometry, summary)
+    for row in islice((row for row in rows if row.get("recorded", True)), count):
+        _add_row(columns, row, geometry, known.get("isocenter_mm"))
     write_npz(folder / NPZ_NAME, images_path, columns)
     return [f"{NPZ_NAME}: {count} images"]
 
 
 def _count_images(path: Path) -> int:
+    """Return the number of images of a recording.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    if path.stat().st_size == 0:  # the run was killed before the first frame
+        np.save(path, np.empty((0, 0, 0), np.float32))
     try:
         return len(np.load(path, mmap_mode="r"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
 
 
-def _add_entry(
-    columns: Columns, entry: JournalEntry, geometry: CarmGeometry, summary: Mapping[str, Any]
+def _add_row(
+    columns: Columns,
+    row: Mapping[str, Any],
+    geometry: CarmGeometry,
+    isocenter_xyz_mm: Sequence[float] | None,
 ) -> None:
     """Add what a frame's row says to the columns of frames.npz."""
-    row = entry.row
     lengths = {name: row[name] for name in ("source_to_detector_mm", "pixel_spacing_mm")}
     angles = {name: row["pose"][name] for name in ("lao_deg", "cra_deg", "roll_deg")}
     pose = CarmPose(**angles, translation_mm=tuple(row["pose"]["translation_mm"]))
-    isocenter_xyz_mm = summary.get("isocenter_mm")
     add_columns(columns, row["number"], pose, replace(geometry, **lengths), isocenter_xyz_mm)
