@@ -318,6 +318,8 @@ def test_the_page_says_when_the_simulator_is_gone_and_comes_back_with_it(start_c
     page = open_page(url)
     console.close()
     sync_api.expect(page.locator("#notice")).to_contain_text("No connection to the simulator")
+    sync_api.expect(page.locator("#no-signal")).to_have_text("NO SIGNAL")
+    sync_api.expect(page.locator("#beam")).to_have_text("Beam")
     again, _ = start_console(port=urlsplit(url).port)
     sync_api.expect(page.locator("#notice")).to_be_hidden()
     show_and_wait(again, page, make_frame(1, 0.4))

@@ -100,12 +100,13 @@ function showControls() {
   const on = link.live && Boolean(controls?.beam_on);
   document.body.classList.toggle("beam-on", on);
   room.setBeam(on);
+  if (!link.live) byId("beam").textContent = "Beam";
   if (!controls) return;
   following = !controls.manual_pose;
   panel.show(controls, { withPose: controls.manual_pose });
   picture.showControls(controls);
   document.body.classList.toggle("blank", !controls.beam_on && !controls.last_image_hold);
-  byId("beam").textContent = link.live ? `Beam ${controls.beam_on ? "on" : "off"}` : "Beam";
+  if (link.live) byId("beam").textContent = controls.beam_on ? "Beam on" : "Beam off";
   byId("beam").setAttribute("aria-pressed", String(controls.beam_on));
 }
 
