@@ -129,10 +129,11 @@ def test_refused_controls_are_one_line_a_key_and_second_with_their_number(tmp_pa
         writer = node.writer("rt/fluoro/control", KeyValue, qos.reliable(100))
         wait_until(lambda: writer.readers() == 1)
         start_s = time.monotonic()
-        for number in range(2000):
+        for number in range(500):
             writer.write(KeyValue(key="dose_ngy", value="-1"))
             writer.write(KeyValue(key=f"strange {number}", value="x" * 79))
-        wait_until(lambda: remote.refused > 1000)
+            if number % 20 == 19:  # the reader keeps 100
+                wait_until(lambda sent=2 * number + 2: remote.refused == sent)
         seconds = time.monotonic() - start_s
         lines = caplog.text.splitlines()
         assert 2 <= len(lines) <= 2 * (seconds + 1)
