@@ -546,7 +546,7 @@ def _log(*, debug: bool) -> None:
 
 
 def program() -> None:
-    """Run a command and leave with its exit code, at once where a stuck graph was given up."""
+    """Run a command and leave with its exit code; at once after a signal, or from a stuck graph."""
     guard_standard_streams()
     signal.signal(signal.SIGTERM, _leave)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
@@ -556,7 +556,8 @@ def program() -> None:
         sys.stdout.flush()
     except OSError:
         silence_output()
-    if any(thread.name == GRAPH_THREAD for thread in threading.enumerate()):
+    stuck = any(thread.name == GRAPH_THREAD for thread in threading.enumerate())
+    if stuck or code > EXIT_SIGNAL:  # files are closed; tearing Python down takes half a second
         os._exit(code)
     sys.exit(code)
 

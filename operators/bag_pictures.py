@@ -19,6 +19,7 @@ from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.frame import FrameHeader, PoseOrigin
 from fluoro.steady_clock import steady_ns
 from operators.messages import Picture, emit
+from operators.pace import Pace
 from operators.threads import on_kept_thread
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class BagPicturesOp(Operator):
             in time is dropped.
 
     Args:
+        pace: Tells which ticks are a frame's.
         pictures: Of the bag.
         geometry: The C-arm's lengths.
         frames: How many at most; None: all.
@@ -48,6 +50,7 @@ class BagPicturesOp(Operator):
         self,
         fragment: Any,
         *conditions: Any,
+        pace: Pace,
         pictures: BagPictures,
         geometry: CarmGeometry,
         frames: int | None,
@@ -59,6 +62,7 @@ class BagPicturesOp(Operator):
         self._frames, self._displays, self._stop = frames, displays, stop
         self._number = 0
         self._first_ns: int | None = None
+        self._pace = pace
         self._going = BooleanCondition(fragment, enable_tick=True, name="going")
         super().__init__(fragment, self._going, *conditions, **kwargs)
 
@@ -74,6 +78,8 @@ class BagPicturesOp(Operator):
     ) -> None:
         """Issue one picture."""
         done = self._stop.is_set() or self._number == self._frames
+        if not done and not self._pace.is_due():
+            return
         picture = None if done else self._pictures.next()
         if picture is None:
             self._going.disable_tick()

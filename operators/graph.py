@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import operators.runtime  # noqa: F401  (prepares the imports below)
 
 # isort: split
 
-from holoscan.conditions import PeriodicCondition, PeriodicConditionPolicy
 from holoscan.core import Application, Fragment, Operator
 from holoscan.schedulers import EventBasedScheduler
 
@@ -38,6 +37,7 @@ from operators.image_chain import ImageChainOp
 from operators.live_chain import LiveChain, lines_up
 from operators.monitor import StreamMonitor
 from operators.optimiser import OptimiserOp
+from operators.pace import Pace
 from operators.pose_source import PoseSourceOp
 from operators.pose_subscriber import PoseSubscriberOp
 from operators.recorder import RecorderOp
@@ -140,9 +140,11 @@ class Graph:
 
     def _bag_pictures(self, *, displays: bool) -> Operator:
         parts = self._parts
+        pace = self._pace()
         return BagPicturesOp(
             self,
-            *self._pace(),
+            *pace.conditions(self),
+            pace=pace,
             pictures=parts.pictures,
             geometry=parts.geometry,
             frames=self._config.run.frames,
@@ -157,9 +159,11 @@ class Graph:
         run, parts = self._config.run, self._parts
         if parts.registration and parts.registration.servo:
             return self._servo(parts.registration.servo)
+        pace = self._pace()
         return PoseSourceOp(
             self,
-            *self._pace(),
+            *pace.conditions(self),
+            pace=pace,
             trajectory=parts.trajectory,
             fps=run.fps,
             clock=StreamClock(self._config),
@@ -194,9 +198,11 @@ class Graph:
 
     def _servo(self, servo: Servo) -> Operator:
         run, parts = self._config.run, self._parts
+        pace = self._pace()
         return ServoOp(
             self,
-            *self._pace(),
+            *pace.conditions(self),
+            pace=pace,
             servo=servo,
             clock=StreamClock(self._config),
             start=parts.trajectory(0.0),
@@ -267,9 +273,11 @@ class Graph:
 
     def _pose_subscriber(self, source: ReceivedPoses) -> Operator:
         parts = self._parts
+        pace = self._pace() if source.trigger == "clock" else Pace(None)
         subscriber = PoseSubscriberOp(
             self,
-            *(self._pace() if source.trigger == "clock" else []),
+            *pace.conditions(self),
+            pace=pace,
             feed=parts.dds.feed,
             clock=StreamClock(self._config),
             config=source,
@@ -303,13 +311,8 @@ class Graph:
             name=name,
         )
 
-    def _pace(self) -> list[Any]:
-        """A period that keeps its phase and never catches up, or nothing: as fast as it goes."""
-        if self._config.run.pacing == "free_running":
-            return []
-        period_ns = round(1e9 / self._config.run.fps)
-        policy = PeriodicConditionPolicy.NO_CATCH_UP_MISSED_TICKS
-        return [PeriodicCondition(self, period_ns, policy, name="pace")]
+    def _pace(self) -> Pace:
+        return Pace(None if self._config.run.pacing == "free_running" else self._config.run.fps)
 
     def _renderer(self, chain: LiveChain) -> Operator:
         parts = self._parts

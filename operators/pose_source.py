@@ -16,6 +16,7 @@ from fluoro.geometry.trajectory import Trajectory
 from fluoro.imaging.frame import FrameHeader
 from fluoro.steady_clock import steady_ns
 from operators.monitor import StreamMonitor
+from operators.pace import Pace
 from operators.stream_clock import StreamClock, with_lengths
 from operators.threads import on_kept_thread
 from operators.turns import Turns
@@ -35,6 +36,7 @@ class PoseSourceOp(Operator):
         pose (out): `FrameHeader`, number counting from 0, stamp `pose`.
 
     Args:
+        pace: Tells which ticks are a frame's.
         trajectory: Pose by time; the time of frame n is n / fps, whatever the clock says, so that
             a run is the same each time.
         fps: Frames per second of that time.
@@ -53,6 +55,7 @@ class PoseSourceOp(Operator):
         self,
         fragment: Any,
         *conditions: Any,
+        pace: Pace,
         trajectory: Trajectory,
         fps: float,
         clock: StreamClock,
@@ -70,6 +73,7 @@ class PoseSourceOp(Operator):
         self._limits, self._monitor, self._clock = limits, monitor, clock
         self._turn = turn
         self._number = 0
+        self._pace = pace
         self._going = BooleanCondition(fragment, enable_tick=True, name="going")
         super().__init__(fragment, self._going, *conditions, **kwargs)
 
@@ -84,6 +88,8 @@ class PoseSourceOp(Operator):
         """Issue the next pose."""
         if self._stop.is_set():
             return self._going.disable_tick()
+        if not self._pace.is_due():
+            return None
         if not self._controls.snapshot().beam_on:
             self._clock.pause()
             return time.sleep(IDLE_S)

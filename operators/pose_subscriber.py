@@ -17,6 +17,7 @@ from fluoro.errors import DeviceError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.frame import FrameHeader, PoseOrigin
 from fluoro.steady_clock import steady_ns
+from operators.pace import Pace
 from operators.stream_clock import StreamClock, with_lengths
 from operators.threads import on_kept_thread
 from operators.turns import Turns
@@ -42,6 +43,7 @@ class PoseSubscriberOp(Operator):
             with the sender's stamp and number as `origin`.
 
     Args:
+        pace: Tells which ticks are a frame's.
         feed: Where poses come from.
         clock: Time of the patient, and injection.
         config: What triggers a frame, and what silence does.
@@ -62,6 +64,7 @@ class PoseSubscriberOp(Operator):
         self,
         fragment: Any,
         *conditions: Any,
+        pace: Pace,
         feed: PoseFeed,
         clock: StreamClock,
         config: ReceivedPoses,
@@ -82,6 +85,7 @@ class PoseSubscriberOp(Operator):
         self._silent = False
         self._before_blank: ControlState | None = None
         self._hint_at_s: float | None = time.monotonic() + HINT_AFTER_S
+        self._pace = pace
         self._going = BooleanCondition(fragment, enable_tick=True, name="going")
         super().__init__(fragment, self._going, *conditions, **kwargs)
 
@@ -98,6 +102,8 @@ class PoseSubscriberOp(Operator):
             self._going.disable_tick()
             return
         self._watch()
+        if not self._pace.is_due():
+            return
         if not self._controls.snapshot().beam_on:
             self._clock.pause()
             time.sleep(WAIT_S)

@@ -24,6 +24,7 @@ from fluoro.registration.servo import Servo
 from fluoro.steady_clock import steady_ns
 from operators.messages import header_of
 from operators.monitor import StreamMonitor
+from operators.pace import Pace
 from operators.pose_source import IDLE_S
 from operators.stream_clock import StreamClock, with_lengths
 from operators.threads import on_kept_thread
@@ -39,6 +40,7 @@ class ServoOp(Operator):
         pose (out): `FrameHeader`, number counting from 0, stamp `pose`.
 
     Args:
+        pace: Tells which ticks are a frame's.
         servo: Decides the moves.
         clock: Time of the patient, and injection.
         start: First pose.
@@ -54,6 +56,7 @@ class ServoOp(Operator):
         self,
         fragment: Any,
         *conditions: Any,
+        pace: Pace,
         servo: Servo,
         clock: StreamClock,
         start: CarmPose,
@@ -69,6 +72,7 @@ class ServoOp(Operator):
         self._controls, self._limits, self._monitor = controls, limits, monitor
         self._frames, self._stop, self._clock = frames, stop, clock
         self._number, self._waiting = 0, False
+        self._pace = pace
         self._going = BooleanCondition(fragment, enable_tick=True, name="going")
         super().__init__(fragment, self._going, *conditions, **kwargs)
 
@@ -92,6 +96,8 @@ class ServoOp(Operator):
             self._clock.pause()
         if self._waiting or not state.beam_on:
             return time.sleep(IDLE_S)
+        if not self._pace.is_due():
+            return None
         pose, clamped = self._limits.applied(self._next)
         if clamped:
             self._monitor.count_clamped(clamped)

@@ -57,6 +57,8 @@ FRAME, CARM, TRACKING, BODY = "frame", "carm", "tracking", "body"
 SCENE_INTERVAL_S = 0.1
 STATUS_INTERVAL_S = 0.25
 """Between two statuses; each goes to all browsers, which take silence for a dead link."""
+CLOSE_S = 0.2
+"""How long browsers have to answer that the console closes."""
 SILENCE_S = 1.0
 """From then on a stream that gives no frame is said to be silent."""
 
@@ -181,17 +183,22 @@ class Console:
     async def _serve(self, started: threading.Event) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         options: dict[str, Any] = {"compression": None, "close_timeout": 1, "max_size": 2**16}
-        async with serve(
+        server = await serve(
             self._attend,
             sock=self._socket,
             process_request=self._answer,
             logger=handshakes,
             **options,
-        ):
-            started.set()
-            ticking = asyncio.create_task(self._tick())
-            await self._stop.wait()
-            ticking.cancel()
+        )
+        started.set()
+        ticking = asyncio.create_task(self._tick())
+        await self._stop.wait()
+        ticking.cancel()
+        server.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(server.wait_closed(), CLOSE_S)
+        for connection in server.handlers:  # silent ones; asyncio.run ends their tasks
+            connection.transport.abort()
 
     def _answer(self, _connection: ServerConnection, request: Request) -> Response | None:
         return self._pages.answer(request)
