@@ -97,7 +97,13 @@ ITEMS: dict[str, tuple[str, ...]] = {
         "test_repair.py::test_a_bag_on_a_full_disk_is_repaired",
     ),
     # 11. Time of a picture, of films and of rates.
-    "time": ("test_run_time.py",),
+    "time": (
+        "test_run_time.py",
+        "test_dds_stamps.py::test_sender_whose_clock_is_off_is_named_once_and_in_the_diagnostics",
+        "test_stop.py::test_sigterm_ends_a_run_that_waits_for_its_next_frame",
+        "test_stop.py::test_sigterm_ends_a_run_whose_openigtlink_client_never_reads",
+        "test_stop.py::test_sigterm_ends_a_run_whose_browser_never_reads",
+    ),
     # 12. Leaks of descriptors, threads and log lines.
     "leaks": (
         "test_link_leaks.py::test_clients_that_leave_while_no_frame_is_made_leave_nothing_behind",
