@@ -151,8 +151,15 @@ app.program()
 """A limit of the size of files stands for a full disk."""
 
 
+def run_short(path):
+    """Run for a frame, without a limit, so that kernels and volume are in the cache."""
+    code, _, err = Program("run", path, "--frames", "1", "--name", "short").end()
+    assert code == 0, err
+
+
 def test_a_full_disk_keeps_the_record_of_what_was_written(small_yaml, tmp_path):
     path, folder = small_yaml(recorder={"formats": ["npy"]}), tmp_path / "out" / "run"
+    run_short(path)
     code, _, err = Program("run", path, code=LIMITED.format(limit=60_000)).end()
     assert (code, "frames.npy: cannot be written: File too large" in err) == (2, True), err
     record, images = record_of(folder), images_of(folder)
@@ -165,10 +172,8 @@ def test_a_full_disk_keeps_the_record_of_what_was_written(small_yaml, tmp_path):
 
 def test_a_disk_too_full_for_run_json_leaves_what_it_is_made_from(small_yaml, tmp_path, capsys):
     path, folder = small_yaml(recorder={"formats": ["png"]}), tmp_path / "out" / "run"
-    short = Program("run", path, "--frames", "1")
-    assert short.end()[0] == 0
-    limit = (folder / "run.json").stat().st_size + 2000
-    folder = folder.with_name("run-2")
+    run_short(path)
+    limit = (folder.with_name("short") / "run.json").stat().st_size + 2000
     code, _, err = Program("run", path, code=LIMITED.format(limit=limit)).end()
     assert code == 2, err
     assert f"app.py repair {folder} makes run.json of {JOURNAL_NAME}" in err
@@ -182,6 +187,7 @@ def test_a_disk_too_full_for_run_json_leaves_what_it_is_made_from(small_yaml, tm
 def test_a_bag_on_a_full_disk_is_repaired(small_yaml, tmp_path, capsys):
     path = small_yaml(recorder={"formats": []}, dds={"bag": True}, run={"pacing": "free_running"})
     folder = tmp_path / "out" / "run"
+    run_short(path)
     code, _, err = Program("run", path, code=LIMITED.format(limit=400_000)).end()
     assert code == 2, err
     assert "bag: cannot be written: File too large" in err

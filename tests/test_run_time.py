@@ -151,7 +151,8 @@ def test_film_and_beam_on_time_of_a_robot_slower_than_the_frame_rate_are_real(do
     assert start_s == 0
     np.testing.assert_allclose(times_s, expected_s, atol=1e-4)
     assert record["dose"]["beam_s"] == pytest.approx(expected_s[-1] + 1e-3, abs=2e-3)
-    assert record["fps"] == pytest.approx(39 / expected_s[-1], rel=0.2)
+    ended_ns = [frame["stamps_ns"]["chain_end"] for frame in record["per_frame"]]
+    assert record["fps"] == pytest.approx(39e9 / (ended_ns[-1] - ended_ns[0]), rel=1e-3)
 
 
 def test_rates_and_film_do_not_follow_a_clock_that_is_set_back(document, monkeypatch):
@@ -166,7 +167,7 @@ def test_rates_and_film_do_not_follow_a_clock_that_is_set_back(document, monkeyp
     outcome = run_small(settings, each)
     assert set_back
     record = record_of(outcome.folder)
-    assert 1 < record["fps"] < 80
+    assert 0.1 < record["fps"] < 80
     assert (np.diff(posed_s(record)) > 0).all()
     assert all(ms["p99"] < 60_000 for ms in record["latency_ms"].values())
     _, times_s = film_times_s(outcome.folder / "frames.mp4")
