@@ -28,8 +28,8 @@ def _folder(sources: tuple[str, ...]) -> Path:
     return root / key[:16]
 
 
-def kernels_folder() -> Path:
-    """Return where kernels' sources and what is compiled from them are kept."""
+def compiled_folder() -> Path:
+    """Return where what is compiled from kernels' sources is kept; the sources lie one up."""
     return _folder(FOR_KERNELS)
 
 
@@ -43,7 +43,7 @@ def real_nvrtc() -> Path | None:
 
 def build() -> Path:
     """Compile driver and NVRTC into their folder; return it."""
-    made, kernels = _folder(LIBRARIES), kernels_folder()
+    made, kernels = _folder(LIBRARIES), compiled_folder()
     toolkit = made / "cuda"
     if (made / "ready").exists() and (kernels / FOR_KERNELS[-1]).exists():
         return made
@@ -88,7 +88,8 @@ def environment(**settings: str) -> dict[str, str]:
         "LD_PRELOAD": str(made / "libcudart-stand-in.so"),
         "PYTHONPATH": ":".join(filter(None, paths)),
         "CUDA_PATH": str(made / "cuda"),
-        "STAND_IN_KERNELS": str(kernels_folder()),
+        "STAND_IN_COMPILED": str(compiled_folder()),
+        "STAND_IN_KERNELS": str(compiled_folder().parent),
         "STAND_IN_NVRTC": str(real_nvrtc()),
         **{f"STAND_IN_{name.upper()}": value for name, value in settings.items()},
     }

@@ -5,7 +5,7 @@
 // call returns.
 //
 // Environment variables, all optional:
-//   STAND_IN_KERNELS   folder of sources and of what is compiled from them (set by build.py)
+//   STAND_IN_COMPILED  folder of compile.sh and of what it makes (set by build.py)
 //   STAND_IN_VERSION   of the driver, as CUDA counts it (12020: CUDA 12.2)
 //   STAND_IN_GPUS      how many there are (1)
 //   STAND_IN_MEMORY    of each GPU [bytes] (48 GiB)
@@ -385,7 +385,7 @@ static Run *host_code(Function *function) {
     char path[4096];
     pthread_mutex_lock(&lock);
     if (!module->library) {
-        const char *folder = setting("STAND_IN_KERNELS", "");
+        const char *folder = setting("STAND_IN_COMPILED", "");
         snprintf(path, sizeof path, "%s/%s-%s.so", folder, module->key, function->name);
         if (access(path, R_OK)) {
             char command[8192];
