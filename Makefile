@@ -88,13 +88,7 @@ cuda-check: env
 	$(PY) tools/check_cuda.py
 
 gpu: env-dev
-	FLUORO_REQUIRE_GPU=1 $(PY) -m pytest -m gpu $(ARGS)
-	$(PY) app.py fetch chest-ct
-	$(PY) benchmarks/projectors.py --device cuda --size 200 1024
-	$(PY) benchmarks/rates.py --device cuda --size 1024
-	$(PY) benchmarks/frames.py --device cuda
-	$(PY) benchmarks/scaling.py --device cuda
-	$(PY) benchmarks/graph.py --device cuda --frames 400
+	$(PY) benchmarks/gpu.py $(ARGS)
 
 env:
 	@tools/bootstrap.sh $(VENV) $(REQUIREMENTS)

@@ -5,7 +5,7 @@
     python benchmarks/projectors.py --no-peers --quick   fluoro alone: half a minute
     python benchmarks/projectors.py --device cuda        on an NVIDIA GPU
 
-Prints a table and writes benchmarks/results/cpu.json and docs/images/benchmark_cpu.png (gpu.json
+Prints a table and writes benchmarks/results/cpu.json and docs/images/benchmark_cpu.png (projectors_gpu.json
 and benchmark_gpu.png with --device cuda; under output/benchmarks/ with --quick). What is measured,
 and how: docs/benchmarks.md. In the first view everybody works once at least, whatever the time;
 later, who would take more than the time allows is left out, and then whole views; both are said.
@@ -185,7 +185,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     table, conditions = markdown_table(results["summary"]), say_conditions(results)
     print(f"{table}\n{conditions}")
     name = FILES[options.device]
-    write_json((options.folder or ROOT / "benchmarks" / "results") / f"{name}.json", results)
+    file = "cpu.json" if name == "cpu" else f"projectors_{name}.json"
+    write_json((options.folder or ROOT / "benchmarks" / "results") / file, results)
     _plot(results, options, f"benchmark_{name}.png", conditions)
     if not (options.quick or options.no_peers):
         text = f"{table}\n\n{conditions}\n"

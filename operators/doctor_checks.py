@@ -9,8 +9,9 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-__all__ = ["CHECKS"]
+__all__ = ["CHECKS", "Silent", "small_run"]
 
 FRAMES = 10
 DDS_DOMAIN = 99
@@ -89,8 +90,8 @@ def graph(device: str) -> None:
     from operators.session import run_session
 
     with tempfile.TemporaryDirectory() as folder:
-        config = Config.model_validate(_small_run(device, Path(folder)))
-        summary = run_session(config, "doctor", _Silent()).summary
+        config = Config.model_validate(small_run(device, Path(folder)))
+        summary = run_session(config, "doctor", Silent()).summary
     took = f", {summary['latency_ms']['pose_to_frame']['p50']:.1f} ms from pose to frame"
     say(f"{FRAMES} frames on {summary['device']}{took}")
 
@@ -105,9 +106,9 @@ def holoviz(device: str) -> None:
     from operators.session import run_session
 
     with tempfile.TemporaryDirectory() as folder:
-        document = _small_run(device, Path(folder))
+        document = small_run(device, Path(folder))
         document["holoviz"] = {"enabled": True, "headless": True}
-        run_session(Config.model_validate(document), "doctor", _Silent())
+        run_session(Config.model_validate(document), "doctor", Silent())
     say(f"{FRAMES} frames shown without a window")
 
 
@@ -123,7 +124,8 @@ def dds(_device: str) -> None:
     say("a participant opened on this machine's own interface")
 
 
-def _small_run(device: str, folder: Path) -> dict[str, object]:
+def small_run(device: str, folder: Path) -> dict[str, Any]:
+    """Return settings of a run of ten frames that writes nothing."""
     return {
         "volume": {"phantom": "thorax", "spacing_mm": 8},
         "carm": {"detector_width_px": 128, "detector_height_px": 128, "pixel_spacing_mm": 3.0},
@@ -135,7 +137,7 @@ def _small_run(device: str, folder: Path) -> dict[str, object]:
     }
 
 
-class _Silent:
+class Silent:
     """A reporter that tells nobody."""
 
     def stage(self, what: str, fraction: float) -> None:

@@ -149,7 +149,7 @@ class _Memory:
         weakref.finalize(self, _driver.cuMemFree_v2, self.ptr)
 
 
-class ndarray:  # noqa: N801
+class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
     """An array of a device; `_host` is the device's memory, which is the host's here."""
 
     def __init__(self, host, memory):
@@ -175,6 +175,17 @@ class ndarray:  # noqa: N801
 
     def __array__(self, *_args, **_options):
         raise TypeError("Implicit conversion to a NumPy array is not allowed")
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        if any(isinstance(each, np.ndarray) and each.ndim for each in inputs):
+            raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+        hosts = [getattr(each, "_host", each) for each in inputs]
+        return _copied(getattr(ufunc, method)(*hosts, **options))
+
+    def __array_function__(self, function, types, arguments, options):
+        del types
+        hosts = [getattr(each, "_host", each) for each in arguments]
+        return _copied(function(*hosts, **options))
 
     def __len__(self):
         return len(self._host)
@@ -208,17 +219,6 @@ class ndarray:  # noqa: N801
 
     def __dlpack__(self, **_options):
         raise NotImplementedError("the stand-in hands nothing on by DLPack")
-
-
-def _binary(name):
-    def operate(self, other):
-        return _copied(getattr(self._host, name)(getattr(other, "_host", other)))
-
-    return operate
-
-
-for _name in ("add", "sub", "mul", "truediv", "radd", "rsub", "rmul", "rtruediv", "matmul"):
-    setattr(ndarray, f"__{_name}__", _binary(f"__{_name}__"))
 
 
 def _copied(values):
