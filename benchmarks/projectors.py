@@ -5,9 +5,9 @@
     python benchmarks/projectors.py --no-peers --quick   fluoro alone: half a minute
     python benchmarks/projectors.py --device cuda        on an NVIDIA GPU
 
-Prints a table and writes benchmarks/results/cpu.json and docs/images/benchmark_cpu.png (projectors_gpu.json
-and benchmark_gpu.png with --device cuda; under output/benchmarks/ with --quick). What is measured,
-and how: docs/benchmarks.md. In the first view everybody works once at least, whatever the time;
+Prints a table and writes benchmarks/results/cpu.json and docs/images/benchmark_cpu.png
+(projectors_gpu.json and benchmark_gpu.png with --device cuda; under output/benchmarks/ with
+--quick). What is measured, and how: docs/benchmarks.md. In the first view everybody works once at least, whatever the time;
 later, who would take more than the time allows is left out, and then whole views; both are said.
 """
 

@@ -12,7 +12,9 @@ from fluoro.device_parity import findings
 from fluoro.rendering.cpu_device import CpuDevice
 from operators.doctor import Row, advice, report_lines
 from tests.session_support import Program
-from tests.stand_in.run import on_stand_in, require_stand_in, run_on_stand_in
+from tests.stand_in.run import make_cache, on_stand_in, require_stand_in, run_on_stand_in
+
+pytestmark = pytest.mark.timeout(600)
 
 
 class LyingDevice(CpuDevice):
@@ -110,12 +112,15 @@ DEVICE_FAULTS = {
 
 @pytest.mark.parametrize(
     "fault",
-    [pytest.param(f, marks=[] if f == "crash" else [pytest.mark.slow]) for f in DEVICE_FAULTS],
+    DEVICE_FAULTS,
 )
+@pytest.mark.slow
 def test_a_gpu_that_lies_crashes_or_hangs_is_not_advised(tmp_path, fault):
     require_stand_in()
     limit_s = "25" if fault == "hang" else "250"
-    last = on_stand_in(PARITY, tmp_path, limit_s, fault=fault).splitlines()[-1]
+    last = on_stand_in(PARITY, make_cache(tmp_path / "cache"), limit_s, fault=fault).splitlines()[
+        -1
+    ]
     assert last.startswith("use renderer.device: cpu: ")
     assert DEVICE_FAULTS[fault] in last
 
@@ -124,6 +129,6 @@ def test_a_gpu_that_lies_crashes_or_hangs_is_not_advised(tmp_path, fault):
 def test_doctor_advises_a_gpu_that_computes(tmp_path):
     """On the stand-in, which Holoviz cannot draw on."""
     require_stand_in()
-    done = run_on_stand_in([sys.executable, "app.py", "doctor"], tmp_path, {})
+    done = run_on_stand_in([sys.executable, "app.py", "doctor"], make_cache(tmp_path / "cache"), {})
     assert done.stdout.splitlines()[-1].startswith("use renderer.device: cuda: "), done.stdout
     assert "cuda: queue against direct" in done.stdout

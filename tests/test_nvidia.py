@@ -18,14 +18,16 @@ from fluoro.rendering.nvrtc import Nvrtc, find_nvrtc
 from fluoro.rendering.vulkan_adapters import DISCRETE, INTEGRATED, SOFTWARE, VulkanAdapter
 from tests.session_support import small_ct, small_document
 from tests.stand_in.build import real_nvrtc
-from tests.stand_in.run import ROOT, on_stand_in, require_stand_in, run_on_stand_in
+from tests.stand_in.run import ROOT, make_cache, on_stand_in, require_stand_in, run_on_stand_in
+
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
     """Runs code on the stand-in, with one cache for all tests of this file."""
     require_stand_in()
-    cache = tmp_path_factory.mktemp("cache")
+    cache = make_cache(tmp_path_factory.mktemp("cache") / "cache")
     return lambda code, *arguments, **settings: on_stand_in(code, cache, *arguments, **settings)
 
 
@@ -135,6 +137,7 @@ def test_auto_takes_a_gpu_that_renders_as_it_should(stand_in):
     assert opened(stand_in, "auto") == ["Stand-in GPU 0"]
 
 
+@pytest.mark.slow
 def test_a_verdict_is_remembered_until_something_changes(stand_in):
     code = """
         from fluoro.rendering import trial
@@ -160,7 +163,7 @@ FAULTS = {
     "refuse": "does not open",
     "dead": "the NVIDIA driver does not start (cuInit gives 999)",
 }
-SLOW = ("wrong", "refuse", "dead")
+SLOW = ("wrong", "hang", "refuse", "dead")
 
 
 @pytest.mark.parametrize(
@@ -223,6 +226,7 @@ def test_the_second_gpu_has_the_arrays_and_the_launches(stand_in):
     )
 
 
+@pytest.mark.slow
 def test_a_gpu_with_too_little_memory_is_left_for_the_next_device(stand_in):
     code = """
         import logging, sys
@@ -239,7 +243,9 @@ def test_a_gpu_with_too_little_memory_is_left_for_the_next_device(stand_in):
     assert kind == "cpu"
 
 
-def test_kernels_are_compiled_once_for_a_driver(stand_in):
+@pytest.mark.slow
+def test_kernels_are_compiled_once_for_a_driver(tmp_path):
+    require_stand_in()
     code = """
         import ctypes, os
         from fluoro.rendering.choose import open_device
@@ -254,7 +260,9 @@ def test_kernels_are_compiled_once_for_a_driver(stand_in):
         print(library.stand_in_compiled() - opened)
         device.close()
     """
-    counts = [stand_in(code, version=version) for version in ("12030", "12030", "12040")]
+    counts = [
+        on_stand_in(code, tmp_path, version=version) for version in ("12030", "12030", "12040")
+    ]
     assert counts == ["1\n", "0\n", "1\n"]
 
 
@@ -282,7 +290,7 @@ def test_a_run_on_a_gpu_that_does_nothing_ends_on_the_cpu_with_one_warning(tmp_p
     config = tmp_path / "run.yaml"
     config.write_text(yaml.safe_dump(document))
     command = [sys.executable, "app.py", "run", str(config)]
-    done = run_on_stand_in(command, tmp_path / "cache", {"fault": "idle"})
+    done = run_on_stand_in(command, make_cache(tmp_path / "cache"), {"fault": "idle"})
     assert done.returncode == 0, done.stderr
     warnings = [line for line in done.stderr.splitlines() if "WARNING" in line]
     assert len(warnings) == 1

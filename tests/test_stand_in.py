@@ -11,8 +11,9 @@ import pytest
 
 from tests.stand_in.build import environment
 from tests.stand_in.plugin import EXCEPTIONS
-from tests.stand_in.run import ROOT, on_stand_in, require_stand_in
+from tests.stand_in.run import ROOT, make_cache, on_stand_in, require_stand_in
 
+pytestmark = pytest.mark.timeout(600)
 PARITY = "tests/test_devices.py::test_line_integrals_agree_between_devices"
 
 
@@ -36,11 +37,12 @@ def gpu_tests(cache: Path, *selected: str, cwd: Path = ROOT) -> subprocess.Compl
 
 def test_marked_tests_pass_on_it_by_number(tmp_path):
     """A share of what tools/check/stand_in.sh runs."""
-    done = gpu_tests(tmp_path, f"{PARITY}", "-k", "joseph or march")
+    done = gpu_tests(make_cache(tmp_path / "cache"), PARITY, "-k", "joseph or march")
     assert done.returncode == 0, done.stdout
     assert "2 selected = 2 passed + 0 exceptions by name" in done.stdout
 
 
+@pytest.mark.slow
 def test_an_error_in_a_cuda_branch_turns_a_marked_test_red(tmp_path):
     """The same tests on a copy whose shaders are wrong on CUDA alone."""
     for name in ("fluoro", "shaders", "tests", "operators"):
@@ -48,7 +50,7 @@ def test_an_error_in_a_cuda_branch_turns_a_marked_test_red(tmp_path):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     plant(tmp_path / "shaders" / "drr.slang")
-    done = gpu_tests(tmp_path / "cache", PARITY, "-k", "joseph", cwd=tmp_path)
+    done = gpu_tests(make_cache(tmp_path / "cache"), PARITY, "-k", "joseph", cwd=tmp_path)
     assert done.returncode == 1, done.stdout
     assert "1 failed" in done.stdout
 
@@ -112,4 +114,4 @@ BLOCKS = """
 
 
 def test_every_launch_has_the_block_of_uniforms_that_was_packed(tmp_path):
-    assert on_stand_in(BLOCKS, tmp_path) == "2 [] 0\n"
+    assert on_stand_in(BLOCKS, make_cache(tmp_path / "cache")) == "2 [] 0\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fluoro.paths import cache_dir
 from tests.stand_in.build import environment, real_nvrtc
 from tests.support import require_program
 
@@ -21,6 +22,15 @@ def require_stand_in() -> None:
     require_program("g++")
     if real_nvrtc() is None:
         pytest.skip("needs NVRTC: pip install -r requirements.txt")
+
+
+def make_cache(folder: Path, *, cuda: bool = True) -> Path:
+    """Return a cache that has the compiled kernels of the user's, those of CUDA where asked."""
+    folder.mkdir(exist_ok=True)
+    for name in ("kernels", "kernels-cuda") if cuda else ("kernels",):
+        (cache_dir() / name).mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(cache_dir() / name)
+    return folder
 
 
 def on_stand_in(code: str, cache: Path, *arguments: str, **settings: str) -> str:

@@ -6,5 +6,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=.venv/bin/python
-$python -m pytest -q tests/test_nvidia.py tests/test_stand_in.py
+$python -m pytest -q tests/test_nvidia.py tests/test_stand_in.py tests/test_doctor.py
 exec $python -m tests.stand_in.build "$PWD/$python" -m pytest -p tests.stand_in.plugin -m gpu -q "$@"
