@@ -7,8 +7,9 @@
 
 Prints a table and writes benchmarks/results/cpu.json and docs/images/benchmark_cpu.png
 (projectors_gpu.json and benchmark_gpu.png with --device cuda; under output/benchmarks/ with
---quick). What is measured, and how: docs/benchmarks.md. In the first view everybody works once at least, whatever the time;
-later, who would take more than the time allows is left out, and then whole views; both are said.
+--quick). What is measured, and how: docs/benchmarks.md. In the first view everybody works once at
+least, whatever the time; later, who would take more than the time allows is left out, and then
+whole views; both are said.
 """
 
 from __future__ import annotations
