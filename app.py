@@ -248,9 +248,8 @@ def inspect(arguments: argparse.Namespace) -> int:
     from fluoro.io.writing import writing
     from fluoro.volume.inspect import attenuation_lines, report, series_lines
     from fluoro.volume.load import load_volume, volume_path
+    from fluoro.volume.open_ct import open_ct
     from fluoro.volume.preprocessed import is_preprocessed
-    from fluoro.volume.read_options import read_options
-    from fluoro.volume.readers import read_hu
 
     path = volume_path(arguments.path)
     given = {"path": path, "series": arguments.series}
@@ -259,14 +258,14 @@ def inspect(arguments: argparse.Namespace) -> int:
         for line in attenuation_lines(load_volume(config)):
             print(line)
         return 0
-    options = read_options(config)
     for line in series_lines(path):
         print(line)
     picture = arguments.picture or output_dir() / f"{path.name.split('.')[0]}_slices.png"
     if picture.suffix.lower() != ".png":
         raise InputError(f"--picture must end in .png, got {picture}")
-    hu = read_hu(path, options)
-    for line in report(path, hu, options).lines():
+    ct = open_ct(path, config)
+    hu = ct.volume()
+    for line in report(ct, hu).lines():
         print(line)
     unfinished = picture.with_name(f".{os.getpid()}-{picture.name}")
     with writing(picture):

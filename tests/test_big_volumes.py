@@ -28,7 +28,7 @@ from fluoro.rendering.choose import open_device
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.load import load_volume
-from fluoro.volume.readers import read_hu
+from fluoro.volume.open_ct import open_ct
 from fluoro.volume.volumes import MuVolume
 
 path, cache, room_mib, how = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
@@ -50,7 +50,7 @@ limit = status("VmData") + (room_mib << 20)
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 before = status("RssAnon")
 if how == "whole":
-    read_hu(path)
+    open_ct(path).volume()
     sys.exit()
 volume = load_volume(VolumeConfig.model_validate({"path": path, **json.loads(how)}))
 facts = {

@@ -16,13 +16,14 @@ import pytest
 
 from fluoro.config import VolumeConfig
 from fluoro.errors import InputError, OutputError
-from fluoro.volume import cache, load, readers, staging, volume_folder
+from fluoro.volume import cache, load, staging, volume_folder
 from fluoro.volume.attenuation import mu_from_hu
 from fluoro.volume.cache import CacheKey, open_volume, store_volume
+from fluoro.volume.formats.itk_ct import ItkCt
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.load import load_volume
+from fluoro.volume.open_ct import open_ct
 from fluoro.volume.phantom import make_thorax
-from fluoro.volume.readers import open_hu, read_hu
 from fluoro.volume.staging import content_sha256
 from tests.volume_files import meta_bytes, nifti_bytes, nrrd_bytes, ramp, saved, written
 
@@ -314,7 +315,7 @@ def test_loading_maps_a_ct_to_attenuation_and_the_second_time_reads_no_ct(tmp_pa
     np.testing.assert_array_equal(first.mu_zyx, mu_from_hu(ramp(), 70.0))
     assert told[0] == ("reading ct.nii.gz", 0.0)
     assert told[-1] == ("attenuation of ct.nii.gz", 1.0)
-    monkeypatch.setattr(load, "open_hu", lambda _: pytest.fail("was read again"))
+    monkeypatch.setattr(ItkCt, "grid", property(lambda _: pytest.fail("was read again")))
     again = load_volume(VolumeConfig(path=path))
     np.testing.assert_array_equal(again.mu_zyx, first.mu_zyx)
     assert again.grid == first.grid
@@ -512,7 +513,7 @@ def _fixtures(folder):
 
 def test_planes_are_what_the_imaging_library_reads(tmp_path):
     for path in _fixtures(tmp_path):
-        whole, planes = read_hu(path), open_hu(path)
+        whole, planes = open_ct(path).volume(), open_ct(path).planes
         assert planes.grid == whole.grid, path
         read = np.stack([*planes.read(0, 4)])
         np.testing.assert_array_equal(read, whole.hu_zyx.astype(np.float32), err_msg=str(path))
@@ -520,12 +521,12 @@ def test_planes_are_what_the_imaging_library_reads(tmp_path):
 
 
 def test_only_the_imaging_librarys_own_kinds_are_read_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "read_hu", lambda path, *_: pytest.fail(f"{path} was read whole"))
+    monkeypatch.setattr(ItkCt, "array", lambda ct: pytest.fail(f"{ct.path} was read whole"))
     for path in _fixtures(tmp_path):
         if path.name != "n.mha":
-            open_hu(path)
+            open_ct(path).slices(0, 1)
     with pytest.raises(pytest.fail.Exception, match=r"n\.mha was read whole"):
-        open_hu(tmp_path / "n.mha")
+        open_ct(tmp_path / "n.mha").slices(0, 1)
 
 
 def test_voxels_that_are_not_finite_are_counted_and_refused(tmp_path, folder):
@@ -540,7 +541,7 @@ def test_voxels_that_are_not_finite_are_counted_and_refused(tmp_path, folder):
 def test_a_file_that_shrinks_while_it_is_read_is_refused(tmp_path):
     for name in ("ct.nii", "ct.nii.gz"):
         path = saved(tmp_path, name)
-        planes = open_hu(path)
+        planes = open_ct(path).planes
         path.write_bytes(path.read_bytes()[:-60])
         with pytest.raises(InputError, match=f"{name}: is truncated or damaged"):
             [*planes.read(0, 4)]

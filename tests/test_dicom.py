@@ -25,11 +25,11 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
+from fluoro.config import ReadOptions
 from fluoro.errors import InputError
-from fluoro.volume import dicom_pixels
+from fluoro.volume.formats import dicom_pixels
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.read_options import ReadOptions
-from fluoro.volume.readers import describe, open_hu, read_hu
+from fluoro.volume.open_ct import open_ct
 from tests import dicom_files as dicom
 from tests.volume_files import ramp
 
@@ -41,7 +41,7 @@ COMPRESSED = [JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless, R
 
 def refused(path, match, **options):
     with pytest.raises(InputError, match=match) as caught:
-        read_hu(path, ReadOptions(**options))
+        open_ct(path, ReadOptions(**options)).volume()
     assert "\n" not in str(caught.value)
 
 
@@ -51,7 +51,7 @@ def same(hu, expected=None, grid=dicom.GRID):
 
 
 def plane_by_plane(path, options=None):
-    planes = open_hu(path, options or ReadOptions())
+    planes = open_ct(path, options or ReadOptions()).planes
     return np.stack([plane.copy() for plane in planes.read(0, planes.grid.shape_zyx[0])])
 
 
@@ -62,17 +62,17 @@ def test_slices_are_ordered_by_position_whatever_their_names_and_numbers(tmp_pat
     def renumber(ds, z):
         ds.InstanceNumber = [3, 1, 4, 2][z]
 
-    hu = read_hu(dicom.series(tmp_path, change=renumber))
+    hu = open_ct(dicom.series(tmp_path, change=renumber)).volume()
     same(hu)
     assert hu.hu_zyx.dtype == np.int16
     assert hu.source == str(tmp_path)
-    same(read_hu(dicom.enhanced(tmp_path / "one" / "file", order=[2, 0, 3, 1])))
+    same(open_ct(dicom.enhanced(tmp_path / "one" / "file", order=[2, 0, 3, 1])).volume())
 
 
 def test_planes_are_those_of_the_volume_wherever_they_start(tmp_path):
     path = dicom.series(tmp_path)
     np.testing.assert_array_equal(plane_by_plane(path), ramp())
-    middle = [plane.copy() for plane in open_hu(path).read(1, 3)]
+    middle = [plane.copy() for plane in open_ct(path).slices(1, 3)]
     np.testing.assert_array_equal(middle, ramp()[1:3])
 
 
@@ -81,11 +81,11 @@ def test_compressed_series_and_multi_frame_files_are_read(tmp_path, syntax):
     folder = dicom.series(tmp_path / "series", LARGE, LARGE_GRID)
     for path in folder.iterdir():
         dicom.compressed(path, syntax)
-    same(read_hu(folder), LARGE, LARGE_GRID)
+    same(open_ct(folder).volume(), LARGE, LARGE_GRID)
     file = dicom.enhanced(tmp_path / "file.dcm", LARGE, LARGE_GRID, order=[2, 0, 3, 1])
     dicom.compressed(file, syntax)
     assert dcmread(file).file_meta.TransferSyntaxUID == syntax
-    same(read_hu(file), LARGE, LARGE_GRID)
+    same(open_ct(file).volume(), LARGE, LARGE_GRID)
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
@@ -93,7 +93,7 @@ def test_other_encodings_of_the_attributes_are_read(tmp_path, syntax):
     images = dicom.slices()
     for ds in images:
         ds.file_meta.TransferSyntaxUID = syntax
-    same(read_hu(dicom.written(tmp_path, images)))
+    same(open_ct(dicom.written(tmp_path, images)).volume())
 
 
 def test_the_other_byte_order_is_read(tmp_path):
@@ -105,7 +105,7 @@ def test_the_other_byte_order_is_read(tmp_path):
     tmp_path.mkdir(exist_ok=True)
     for z, ds in enumerate(images):
         dcmwrite(tmp_path / f"{z}.dcm", ds, little_endian=False, implicit_vr=False)
-    same(read_hu(tmp_path))
+    same(open_ct(tmp_path).volume())
 
 
 def test_the_rescale_of_each_slice_is_its_own_and_applied_once(tmp_path):
@@ -114,7 +114,7 @@ def test_the_rescale_of_each_slice_is_its_own_and_applied_once(tmp_path):
         stored = np.round((ramp()[z] + 2000 - z) / (z + 1)).astype(np.uint16)
         dicom.store(ds, stored)
 
-    hu = read_hu(dicom.series(tmp_path, change=rescale))
+    hu = open_ct(dicom.series(tmp_path, change=rescale)).volume()
     expected = [np.round((ramp()[z] + 2000 - z) / (z + 1)) * (z + 1) - 2000 + z for z in range(4)]
     np.testing.assert_array_equal(hu.hu_zyx, expected)
     assert hu.hu_zyx.dtype == np.int16
@@ -124,7 +124,7 @@ def test_a_fractional_rescale_gives_float32(tmp_path):
     def rescale(ds, z):
         ds.RescaleSlope = "0.5"
 
-    hu = read_hu(dicom.series(tmp_path, change=rescale))
+    hu = open_ct(dicom.series(tmp_path, change=rescale)).volume()
     assert hu.hu_zyx.dtype == np.float32
     np.testing.assert_array_equal(hu.hu_zyx, (ramp() + 1024) * 0.5 - 1024)
 
@@ -145,14 +145,14 @@ def test_only_the_stored_bits_count(tmp_path, bits, dtype, shift):
         ds.HighBit = bits - 1 + shift
         ds.RescaleIntercept = 0 if signed else -1024
 
-    same(read_hu(dicom.series(tmp_path, change=narrow)))
+    same(open_ct(dicom.series(tmp_path, change=narrow)).volume())
 
 
 def test_eight_bits_are_read(tmp_path):
     def narrow(ds, z):
         dicom.store(ds, (np.arange(30).reshape(5, 6) + z).astype(np.uint8))
 
-    hu = read_hu(dicom.series(tmp_path, change=narrow))
+    hu = open_ct(dicom.series(tmp_path, change=narrow)).volume()
     expected = np.arange(30).reshape(5, 6) + np.arange(4)[:, None, None] - 1024
     np.testing.assert_array_equal(hu.hu_zyx, expected)
 
@@ -170,7 +170,7 @@ def test_padding_becomes_air_and_is_counted(tmp_path, caplog, value, limit, stor
         if limit is not None:
             ds.PixelPaddingRangeLimit = limit
 
-    hu = read_hu(dicom.series(tmp_path, change=pad))
+    hu = open_ct(dicom.series(tmp_path, change=pad)).volume()
     expected = ramp()
     expected[:, 0, :2] = -1024
     np.testing.assert_array_equal(hu.hu_zyx, expected)
@@ -184,7 +184,7 @@ def test_signed_padding_beyond_the_stored_bits_becomes_air(tmp_path):
         dicom.store(ds, values, bits_stored=12)
         ds.RescaleIntercept, ds.PixelPaddingValue = 0, -2000
 
-    hu = read_hu(dicom.series(tmp_path, change=pad))
+    hu = open_ct(dicom.series(tmp_path, change=pad)).volume()
     assert (hu.hu_zyx[:, 4, 5] == -1024).all()
 
 
@@ -192,7 +192,7 @@ def test_monochrome1_has_the_same_ct_numbers(tmp_path):
     def invert(ds, z):
         ds.PhotometricInterpretation = "MONOCHROME1"
 
-    same(read_hu(dicom.series(tmp_path, change=invert)))
+    same(open_ct(dicom.series(tmp_path, change=invert)).volume())
 
 
 # Where the patient lies
@@ -221,7 +221,7 @@ def test_every_voxel_lies_where_its_image_says(tmp_path, name, multi_frame):
         direction=rows,
     )
     write = dicom.enhanced if multi_frame else dicom.series
-    same(read_hu(write(tmp_path / "ct", grid=grid)), grid=grid)
+    same(open_ct(write(tmp_path / "ct", grid=grid)).volume(), grid=grid)
 
 
 def test_slices_against_the_normal_are_turned_round(tmp_path):
@@ -231,7 +231,7 @@ def test_slices_against_the_normal_are_turned_round(tmp_path):
         spacing_xyz_mm=(1.0, 2.0, 3.0),
         direction=((1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, 1.0)),
     )
-    hu = read_hu(dicom.series(tmp_path, grid=grid))
+    hu = open_ct(dicom.series(tmp_path, grid=grid)).volume()
     np.testing.assert_array_equal(hu.hu_zyx, ramp()[::-1])
     corner = hu.grid.world_from_index @ [0, 0, 3, 1]
     np.testing.assert_allclose(corner[:3], (0, 0, 0), atol=1e-9)
@@ -259,12 +259,12 @@ def test_several_series_are_listed_and_chosen_by_number_or_uid(tmp_path):
         rf"2 series, choose one .*\(--series\): 4 'Ramp' \(4 images, {uids[0]}\); "
         rf"7 'Lung' \(4 images, {uids[1]}\)",
     )
-    same(read_hu(tmp_path, ReadOptions(series="4")))
+    same(open_ct(tmp_path, ReadOptions(series="4")).volume())
     for wanted in ("7", uids[1]):
-        hu = read_hu(tmp_path, ReadOptions(series=wanted))
+        hu = open_ct(tmp_path, ReadOptions(series=wanted)).volume()
         same(hu, ramp() + 5)
         assert "series 7 'Lung'" in hu.source
-        files = describe(tmp_path, ReadOptions(series=wanted)).files
+        files = open_ct(tmp_path, ReadOptions(series=wanted)).files
         assert {path.parent.name for path in files} == {"deep"}
     refused(tmp_path, "no series '8' among 4 'Ramp'", series="8")
 
@@ -273,7 +273,7 @@ def test_two_series_of_one_number_are_told_apart_by_uid(tmp_path):
     dicom.series(tmp_path / "a")
     dicom.series(tmp_path / "b", series=f"{dicom.SERIES}.9")
     refused(tmp_path, "2 series have the number 4, choose by UID", series="4")
-    same(read_hu(tmp_path, ReadOptions(series=f"{dicom.SERIES}.9")))
+    same(open_ct(tmp_path, ReadOptions(series=f"{dicom.SERIES}.9")).volume())
 
 
 def test_junk_localisers_and_reports_are_left_out_and_said(tmp_path, caplog):
@@ -291,7 +291,7 @@ def test_junk_localisers_and_reports_are_left_out_and_said(tmp_path, caplog):
     dicom.written(tmp_path / "scout", dicom.slices(change=scout)[:1])
     capture = dicom.slices(sop_class=SecondaryCaptureImageStorage)[:1]
     dicom.written(tmp_path / "capture", capture)
-    same(read_hu(tmp_path))
+    same(open_ct(tmp_path).volume())
     assert "left out: " in caplog.text
     for part in (
         "2 not DICOM",
@@ -340,10 +340,10 @@ def test_missing_slices_are_refused_with_their_places_or_interpolated(tmp_path, 
         r"2\.500 mm; volume\.gaps: interpolate fills them",
     )
     options = ReadOptions(gaps="interpolate")
-    same(read_hu(tmp_path, options), TALL, TALL_GRID)
+    same(open_ct(tmp_path, options).volume(), TALL, TALL_GRID)
     assert "2 gaps filled: interpolated onto 12 slices of 2.500 mm" in caplog.text
     np.testing.assert_array_equal(plane_by_plane(tmp_path, options), TALL)
-    part = [plane.copy() for plane in open_hu(tmp_path, options).read(6, 10)]
+    part = [plane.copy() for plane in open_ct(tmp_path, options).slices(6, 10)]
     np.testing.assert_array_equal(part, TALL[6:10])
 
 
@@ -382,7 +382,7 @@ def test_uneven_slices_are_resampled_linearly_and_said(tmp_path, caplog):
     places = np.array([0, 2.4, 5.1, 7.5, 10.2, 12.5])
     hu_zyx = np.rint(places[:, None, None] * 40 + np.zeros((1, 4, 5))).astype(np.int16)
     folder = dicom.series(tmp_path, hu_zyx, change=at(*places))
-    hu = read_hu(folder)
+    hu = open_ct(folder).volume()
     assert hu.grid.shape_zyx == (6, 4, 5)
     assert hu.grid.spacing_xyz_mm[2] == pytest.approx(2.5)
     expected = np.arange(6)[:, None, None] * 100 + np.zeros((1, 4, 5))
@@ -391,7 +391,9 @@ def test_uneven_slices_are_resampled_linearly_and_said(tmp_path, caplog):
 
 
 def test_rounded_positions_are_even(tmp_path, caplog):
-    hu = read_hu(dicom.series(tmp_path, TALL, change=at(*np.round(np.arange(12) * 0.625, 1))))
+    hu = open_ct(
+        dicom.series(tmp_path, TALL, change=at(*np.round(np.arange(12) * 0.625, 1)))
+    ).volume()
     np.testing.assert_array_equal(hu.hu_zyx, TALL)
     assert hu.grid.spacing_xyz_mm[2] == pytest.approx(0.625, abs=0.005)
     assert not caplog.records
@@ -424,7 +426,7 @@ def test_a_gantry_tilt_is_straightened(tmp_path, caplog, tilt_deg):
         ds.ImagePositionPatient = dicom.numbers(corner)
         ds.ImageOrientationPatient = dicom.numbers([row, column])
 
-    hu = read_hu(dicom.series(tmp_path, np.zeros((8, 2, 2), np.int16), change=lean))
+    hu = open_ct(dicom.series(tmp_path, np.zeros((8, 2, 2), np.int16), change=lean)).volume()
     assert f"gantry tilt of {abs(tilt_deg):.1f} degrees" in caplog.text
     assert "the positions count" not in caplog.text
     indices = np.array([*np.ndindex(hu.grid.shape_zyx)])[:, ::-1]
@@ -445,7 +447,7 @@ def test_a_tilt_that_is_named_but_not_there_is_said(tmp_path, caplog, named, sai
     def name(ds, z):
         ds.GantryDetectorTilt = named
 
-    same(read_hu(dicom.series(tmp_path, change=name)))
+    same(open_ct(dicom.series(tmp_path, change=name)).volume())
     line = "GantryDetectorTilt (0018,1120) says 15.0 degrees, the positions 0.0: the positions"
     assert (line in caplog.text) == said
 
@@ -460,7 +462,7 @@ def test_images_that_do_not_lie_on_a_line_are_refused(tmp_path):
 def test_the_same_image_twice_is_used_once(tmp_path, caplog):
     folder = dicom.series(tmp_path)
     shutil.copytree(folder, tmp_path / "copy")
-    same(read_hu(folder))
+    same(open_ct(folder).volume())
     assert "4 images that are there twice are used once" in caplog.text
 
 
@@ -477,7 +479,7 @@ def test_two_phases_are_refused_and_chosen_by_what_tells_them_apart(tmp_path):
         r"AcquisitionNumber: 1 \(4 images\), 2 \(4 images\); for example volume.select: "
         r"\{AcquisitionNumber: '1'\}",
     )
-    same(read_hu(tmp_path, ReadOptions(select={"AcquisitionNumber": "2"})), ramp() + 7)
+    same(open_ct(tmp_path, ReadOptions(select={"AcquisitionNumber": "2"})).volume(), ramp() + 7)
     refused(tmp_path, "no image of series .* there are", select={"AcquisitionNumber": "3"})
     refused(tmp_path, "must be one of .*AcquisitionNumber.*got 'Nose'", select={"Nose": "3"})
 
@@ -510,7 +512,7 @@ def test_images_of_several_makes_are_read_and_said(tmp_path, caplog):
         ds.KVP, ds.ConvolutionKernel = "120" if z < 3 else "80", "B30f"
         ds.LossyImageCompression = "01" if z == 2 else "00"
 
-    same(read_hu(dicom.series(tmp_path, change=make)))
+    same(open_ct(dicom.series(tmp_path, change=make)).volume())
     assert "the images differ in KVP: 120 (3 images), 80 (1 images)" in caplog.text
     assert "1 images have been compressed with loss" in caplog.text
     assert "Kernel" not in caplog.text
@@ -608,7 +610,7 @@ def test_each_frame_of_a_multi_frame_file_has_its_own_rescale(tmp_path):
         (values, "RescaleIntercept", lambda z: -2000 + z),
         (values, "RescaleType", lambda z: "HU"),
     )
-    hu = read_hu(dicom.enhanced(tmp_path / "a.dcm", change=change))
+    hu = open_ct(dicom.enhanced(tmp_path / "a.dcm", change=change)).volume()
     expected = [(ramp()[z] + 1024) * (z + 1) - 2000 + z for z in range(4)]
     np.testing.assert_array_equal(hu.hu_zyx, expected)
 
@@ -617,7 +619,7 @@ def test_localisers_within_a_multi_frame_file_are_left_out(tmp_path):
     kind = ("CTImageFrameTypeSequence", "FrameType")
     words = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
     change = in_groups((*kind, lambda z: words if z == 3 else [*words[:2], "VOLUME"]))
-    hu = read_hu(dicom.enhanced(tmp_path / "a.dcm", change=change))
+    hu = open_ct(dicom.enhanced(tmp_path / "a.dcm", change=change)).volume()
     np.testing.assert_array_equal(hu.hu_zyx, ramp()[:3])
 
 
@@ -630,7 +632,7 @@ def test_phases_of_a_multi_frame_file_are_chosen_by_their_index(tmp_path):
     both = np.concatenate([ramp(), ramp() + 7])
     path = dicom.enhanced(tmp_path / "a.dcm", both, change=change)
     refused(path, r"4 places hold several .* choose by TemporalPositionIndex: 1 .*, 2 ")
-    same(read_hu(path, ReadOptions(select={"TemporalPositionIndex": "2"})), ramp() + 7)
+    same(open_ct(path, ReadOptions(select={"TemporalPositionIndex": "2"})).volume(), ramp() + 7)
 
 
 @pytest.mark.parametrize(
@@ -679,7 +681,7 @@ def test_a_byte_that_makes_an_odd_number_of_pixels_even_does_no_harm(tmp_path):
         ds.PixelData += b"\0"
         ds.Rows, ds.Columns = 3, 5
 
-    hu = read_hu(dicom.series(tmp_path, change=narrow))
+    hu = open_ct(dicom.series(tmp_path, change=narrow)).volume()
     np.testing.assert_array_equal(hu.hu_zyx, odd.astype(int) - 1024)
 
 
@@ -687,7 +689,7 @@ def test_attributes_behind_the_pixels_do_no_harm(tmp_path):
     def pad(ds, z):
         ds.add_new(0xFFFCFFFC, "OB", b"\0" * 20)
 
-    same(read_hu(dicom.series(tmp_path, change=pad)))
+    same(open_ct(dicom.series(tmp_path, change=pad)).volume())
 
 
 def test_a_dcm_file_that_is_none_is_refused(tmp_path):
@@ -747,7 +749,7 @@ def test_a_damaged_slice_gives_a_whole_volume_or_one_line(whole_folder, changes,
         data[min(at, len(data) - 1)] = byte
     sorted(folder.iterdir())[0].write_bytes(data[: len(data) - cut])
     try:
-        hu = read_hu(folder)
+        hu = open_ct(folder).volume()
     except InputError as error:
         message = str(error)
     else:
@@ -768,7 +770,7 @@ def test_real_slices_have_the_ct_numbers_that_pydicom_reads(tmp_path):
             ds.ImagePositionPatient[2] = z * 5
             ds.SOPInstanceUID = f"1.2.3.{z}"
             ds.save_as(folder / f"{z}.dcm")
-        hu = read_hu(folder)
+        hu = open_ct(folder).volume()
         expected = ds.pixel_array.astype(float) * float(ds.RescaleSlope) + ds.RescaleIntercept
         if "PixelPaddingValue" in ds:
             expected[ds.pixel_array == ds.PixelPaddingValue] = -1024
@@ -777,7 +779,7 @@ def test_real_slices_have_the_ct_numbers_that_pydicom_reads(tmp_path):
 
 def test_the_log_is_quiet_for_a_plain_series(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
-        read_hu(dicom.series(tmp_path))
+        open_ct(dicom.series(tmp_path)).volume()
     assert not caplog.records
 
 
@@ -793,7 +795,7 @@ def test_one_process_decodes_a_whole_series(tmp_path, monkeypatch):
         return started[-1]
 
     monkeypatch.setattr(dicom_pixels.subprocess, "Popen", counted)
-    same(read_hu(folder), LARGE, LARGE_GRID)
+    same(open_ct(folder).volume(), LARGE, LARGE_GRID)
     assert len(started) == 1
     assert started[0].poll() is not None
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import app
-from fluoro.config import VolumeConfig
+from fluoro.config import ReadOptions, VolumeConfig
 from fluoro.errors import InputError
-from fluoro.volume.read_options import ReadOptions, read_options
-from fluoro.volume.readers import open_hu, read_hu
+from fluoro.volume.ct import Ct
+from fluoro.volume.open_ct import open_ct
 from tests import dicom_files as dicom
 from tests.dicom_files import VolumeGrid
 
@@ -33,9 +33,9 @@ def phase(hu, z_mm=0.0, shape=SHAPE, step_mm=STEP_MM, **attributes):
 def refusal(path, **options):
     """The line that refuses a folder, which is the same in both ways of reading."""
     lines = []
-    for read in (read_hu, open_hu):
+    for read in (Ct.volume, lambda ct: ct.planes):
         with pytest.raises(InputError) as caught:
-            read(path, ReadOptions(**options))
+            read(open_ct(path, ReadOptions(**options)))
         lines.append(str(caught.value))
     assert lines[0] == lines[1]
     assert "\n" not in lines[0]
@@ -44,7 +44,7 @@ def refusal(path, **options):
 
 def vessel(path, **options):
     """CT numbers along the vessel."""
-    return read_hu(path, ReadOptions(**options)).hu_zyx[:, 2, 2].tolist()
+    return open_ct(path, ReadOptions(**options)).volume().hu_zyx[:, 2, 2].tolist()
 
 
 @pytest.mark.parametrize("gaps", ["refuse", "interpolate"])
@@ -128,7 +128,7 @@ def test_many_time_points_are_listed_in_part(tmp_path):
     line = refusal(folder)
     assert "choose by TemporalPositionIdentifier: 10 (4 images)" in line
     assert "and 2 more values" in line
-    chosen = read_hu(folder, ReadOptions(select={"TemporalPositionIdentifier": "7"}))
+    chosen = open_ct(folder, ReadOptions(select={"TemporalPositionIdentifier": "7"})).volume()
     assert (chosen.hu_zyx == 6).all()
 
 
@@ -200,9 +200,8 @@ def test_several_values_may_be_taken_as_one_volume(tmp_path):
     images += phase(0, 0.5, AcquisitionNumber=3)
     folder = dicom.written(tmp_path, images)
     config = VolumeConfig(path=folder, select={"AcquisitionNumber": [1, 2.0]})
-    options = read_options(config)
-    assert options.select == {"AcquisitionNumber": ("1", "2.0")}
-    hu = read_hu(folder, options)
+    assert config.select == {"AcquisitionNumber": ("1", "2.0")}
+    hu = open_ct(folder, config).volume()
     assert hu.hu_zyx[:, 2, 2].tolist() == [VESSEL, ENHANCED] * 12
 
 
@@ -240,5 +239,5 @@ def test_the_commands_refuse_two_phases_and_read_the_chosen_one(tmp_path, monkey
 
 def test_the_log_is_quiet_for_one_set(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
-        read_hu(dicom.written(tmp_path, phase(VESSEL)))
+        open_ct(dicom.written(tmp_path, phase(VESSEL))).volume()
     assert not caplog.records

@@ -17,7 +17,7 @@ import pytest
 from fluoro.errors import InputError, OutputError
 from fluoro.volume import fetch as fetching
 from fluoro.volume.fetch import DATA_SETS, DataSet, fetch, fetched_path
-from fluoro.volume.readers import read_hu
+from fluoro.volume.open_ct import open_ct
 from tests.volume_files import ramp, saved
 
 NAME = "small-ct"
@@ -71,7 +71,7 @@ def test_a_data_set_comes_with_its_licence_and_can_be_read(index, cache):
     told = []
     path = fetch(NAME, lambda what, fraction: told.append((what, fraction)))
     assert path == cache / "data" / NAME / "ct.nii.gz"
-    np.testing.assert_array_equal(read_hu(path).hu_zyx, ramp())
+    np.testing.assert_array_equal(open_ct(path).volume().hu_zyx, ramp())
     assert sorted(p.name for p in path.parent.iterdir()) == ["LICENSE", "ct.nii.gz"]
     assert (path.parent / "LICENSE").read_text() == "as you like"
     assert told[0] == ("downloading smallct==1.0", 0.0)
@@ -92,7 +92,7 @@ def test_a_file_that_changed_since_is_refused_and_fetched_again(index, caplog):
         fetched_path(NAME)
     fetch(NAME)
     assert "is damaged and is fetched again" in caplog.text
-    np.testing.assert_array_equal(read_hu(path).hu_zyx, ramp())
+    np.testing.assert_array_equal(open_ct(path).volume().hu_zyx, ramp())
 
 
 def test_what_pip_says_on_the_side_does_no_harm(index, monkeypatch):

@@ -9,8 +9,8 @@ import pytest
 
 import app
 from fluoro.errors import InputError
-from fluoro.volume.dicom_series import scan
-from fluoro.volume.readers import read_hu
+from fluoro.volume.formats.dicom_series import scan
+from fluoro.volume.open_ct import open_ct
 from tests import dicom_files as dicom
 from tests.volume_files import ramp
 
@@ -65,7 +65,7 @@ def test_slices_behind_a_linked_folder_are_read(folder, store, tmp_path):
     for path in sorted(store.iterdir())[2:]:
         shutil.move(path, rest)
     (folder / "more").symlink_to(rest, target_is_directory=True)
-    np.testing.assert_array_equal(read_hu(folder).hu_zyx, ramp())
+    np.testing.assert_array_equal(open_ct(folder).volume().hu_zyx, ramp())
     assert left_out(folder) == {}
 
 
@@ -75,7 +75,7 @@ def test_a_linked_folder_is_followed_once_and_loops_end(folder, store, caplog):
     (folder / "patient").symlink_to(store)
     (folder / "up").symlink_to(folder.parent)
     (store / "back").symlink_to(folder)
-    np.testing.assert_array_equal(read_hu(folder).hu_zyx, ramp())
+    np.testing.assert_array_equal(open_ct(folder).volume().hu_zyx, ramp())
     kind = "linked to a folder that is read already"
     assert left_out(folder) == {kind: ["again/back", "here", "patient", "up"]}
     assert f"left out: 4 {kind} (again/back, here, patient, up)" in caplog.text

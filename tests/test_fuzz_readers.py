@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fluoro.volume import dicom as dicom_reader
+from fluoro.volume.formats import dicom as dicom_reader
 from tools import fuzz_readers as fuzz
 
 KINDS = list(fuzz.subjects(Path()))

@@ -119,9 +119,9 @@ def test_labels_are_materials_in_their_own_boxes(tmp_path):
     assert (titanium.material.name, soft.material.name) == ("titanium", "soft_tissue")
     assert titanium.share_zyx.sum() == 18
     assert titanium.share_zyx.shape == (4, 5, 5)
-    from fluoro.volume.readers import open_hu
+    from fluoro.volume.open_ct import open_ct
 
-    whole = open_hu(given.path).grid
+    whole = open_ct(given.path).planes.grid
     expected = whole.world_from_index @ [3.0, 2.0, 1.5, 1.0]
     np.testing.assert_allclose(middle_xyz_mm(titanium), expected[:3], atol=1e-9)
     np.testing.assert_allclose(

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from fluoro.config import VolumeConfig
+from fluoro.config import ArrayConfig, ReadOptions, VolumeConfig
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.rendering.cpu_device import CpuDevice
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.attenuation import mu_from_hu
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.load import load_volume
-from fluoro.volume.read_options import ArrayLayout, ReadOptions
-from fluoro.volume.readers import open_hu, read_hu
+from fluoro.volume.open_ct import open_ct
 from fluoro.volume.volumes import MuVolume
 from tests import dicom_files as dicom
 from tests.volume_files import nifti_bytes
@@ -154,7 +153,7 @@ def dicom_file(folder, grid, hu_zyx):
 
 def layout(grid, **more):
     return ReadOptions(
-        array=ArrayLayout(
+        array=ArrayConfig(
             spacing_xyz_mm=grid.spacing_xyz_mm,
             origin_xyz_mm=grid.origin_xyz_mm,
             direction=tuple(np.ravel(grid.direction).tolist()),
@@ -240,12 +239,12 @@ def test_one_patient_gives_one_picture_however_it_is_written(tmp_path, pictures,
     write, grid_of = WAYS[way]
     grid = grid_of()
     path, options = write(tmp_path, grid, sampled(grid, patient))
-    hu = read_hu(path, options)
+    hu = open_ct(path, options).volume()
     gate = OTHER_VOXELS if "oblique" in way else SAME_VOXELS
     found = pictures(attenuation(hu))
     for image, reference in zip(found, expected, strict=True):
         assert np.abs(image - reference).max() < gate * reference.max()
-    planes = open_hu(path, options)
+    planes = open_ct(path, options).planes
     lazily = np.stack([np.array(plane) for plane in planes.read(0, grid.shape_zyx[0])])
     np.testing.assert_array_equal(lazily, hu.hu_zyx)
     assert planes.grid == hu.grid
@@ -258,7 +257,7 @@ def test_a_ball_lands_at_the_pixel_of_the_closed_form_however_it_is_written(
     write, grid_of = WAYS[way]
     grid = grid_of()
     path, options = write(tmp_path, grid, sampled(grid, ball))
-    images = pictures(attenuation(read_hu(path, options)), BALL_POSES)
+    images = pictures(attenuation(open_ct(path, options).volume()), BALL_POSES)
     for image, pose in zip(images, BALL_POSES.values(), strict=True):
         rows, columns = np.indices(image.shape)
         seen = np.array([(columns + 0.5) * image, (rows + 0.5) * image]).sum(axis=(1, 2))

@@ -7,10 +7,17 @@ import pytest
 
 from fluoro.io.slice_picture import slice_picture
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.inspect import inspect_volume
+from fluoro.volume.inspect import report as report_of
+from fluoro.volume.open_ct import open_ct
 from fluoro.volume.orientation import in_words, orientation_code, tilt_deg, turned_to_lps
 from fluoro.volume.volumes import HuVolume
 from tests.volume_files import meta_bytes, ramp, saved, written
+
+
+def inspected(path):
+    ct = open_ct(path)
+    return report_of(ct, ct.volume())
+
 
 SIGNED_AXES = [
     (axes, signs)
@@ -79,7 +86,7 @@ def test_an_oblique_volume_is_named_after_the_nearest_axes():
 def test_a_report_tells_the_grid_the_range_and_the_padding(tmp_path):
     voxels = ramp() - 600  # -1100, -1090 ... 90
     path = written(tmp_path, "ct.mha", meta_bytes(voxels))
-    report = inspect_volume(path)
+    report = inspected(path)
     assert (report.hu_min, report.hu_max) == (-1100, 90)
     assert report.padding_voxels == np.count_nonzero(voxels < -1024)
     assert report.padding_hu == (-1100, -1030)
@@ -106,7 +113,7 @@ def test_a_report_tells_the_grid_the_range_and_the_padding(tmp_path):
 def test_float_volumes_are_counted_too(tmp_path):
     voxels = ramp("<f4") - np.float32(600.5)
     path = written(tmp_path, "ct.mha", meta_bytes(voxels, ElementType="MET_FLOAT"))
-    report = inspect_volume(path)
+    report = inspected(path)
     assert report.voxel_type == "float32"
     assert (report.hu_min, report.hu_max) == (-1100.5, 89.5)
     assert report.padding_voxels == np.count_nonzero(voxels < -1024)
@@ -114,21 +121,21 @@ def test_float_volumes_are_counted_too(tmp_path):
 
 def test_what_is_doubtful_is_noted(tmp_path):
     raw = meta_bytes(np.abs(ramp()), TransformMatrix=None)
-    notes = inspect_volume(written(tmp_path, "ct.mha", raw)).remarks()
+    notes = inspected(written(tmp_path, "ct.mha", raw)).remarks()
     assert len(notes) == 2
     assert "does not say how the patient lies" in notes[0]
     assert "are these CT numbers?" in notes[1]
 
 
 def test_a_volume_of_padding_alone_is_reported(tmp_path):
-    report = inspect_volume(written(tmp_path, "ct.mha", meta_bytes(ramp() * 0 - 2000)))
+    report = inspected(written(tmp_path, "ct.mha", meta_bytes(ramp() * 0 - 2000)))
     assert report.percentiles_hu == {}
     assert "120 voxels (100.0%) of -2000 HU" in "\n".join(report.lines())
 
 
 def test_a_tilt_is_told(tmp_path):
     path = saved(tmp_path, "ct.mha", direction=(0.8, -0.6, 0, 0.6, 0.8, 0, 0, 0, 1))
-    assert "tilted by 36.9 degrees" in "\n".join(inspect_volume(path).lines())
+    assert "tilted by 36.9 degrees" in "\n".join(inspected(path).lines())
 
 
 # The picture

@@ -11,13 +11,13 @@ from fluoro.errors import InputError
 from fluoro.volume.attenuation import mu_from_hu
 from fluoro.volume.fetch import fetched_path
 from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.open_ct import open_ct
 from fluoro.volume.phantom import make_thorax
 from fluoro.volume.phantom_bones import rib_curves
 from fluoro.volume.phantom_canvas import Canvas
 from fluoro.volume.phantom_shapes import hermite, smooth_noise
 from fluoro.volume.phantom_spine import VERTEBRAE
 from fluoro.volume.phantom_trunk import cage_point
-from fluoro.volume.readers import read_hu
 
 ENERGY_KEV = 70.0
 REGIONS_MM = {
@@ -241,7 +241,7 @@ def test_the_frontal_view_resembles_that_of_the_chest_ct(thorax):
         path = fetched_path("chest-ct")
     except InputError as missing:
         pytest.skip(f"needs the chest CT: {missing}")
-    ct = read_hu(path)
+    ct = open_ct(path).volume()
     _, _, real = frontal(ct)
     _, _, made = frontal(thorax)
     assert np.corrcoef(real.ravel(), made.ravel())[0, 1] >= NCC_LIMIT

@@ -12,10 +12,13 @@ import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fluoro.config import ReadOptions
 from fluoro.errors import InputError
-from fluoro.volume import itk_file, memory
-from fluoro.volume.read_options import ReadOptions
-from fluoro.volume.readers import describe, open_hu, read_header, read_hu, source_files
+from fluoro.volume import memory
+from fluoro.volume.ct import Ct
+from fluoro.volume.formats import itk_file
+from fluoro.volume.formats.nrrd import read_nrrd_header
+from fluoro.volume.open_ct import open_ct
 from tests.volume_files import (
     SHAPE_ZYX,
     meta_bytes,
@@ -34,7 +37,7 @@ OBLIQUE = (0.8, -0.6, 0, 0.6, 0.8, 0, 0, 0, 1)
 
 def refused(path, match):
     with pytest.raises(InputError, match=match) as caught:
-        read_hu(path)
+        open_ct(path).volume()
     message = str(caught.value)
     assert "\n" not in message
     assert message.startswith(str(path.parent))
@@ -43,7 +46,7 @@ def refused(path, match):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("compressed", [False, True])
 def test_every_format_gives_the_same_volume(tmp_path, name, compressed):
-    hu = read_hu(saved(tmp_path, name, compressed=compressed))
+    hu = open_ct(saved(tmp_path, name, compressed=compressed)).volume()
     np.testing.assert_array_equal(hu.hu_zyx, ramp())
     assert hu.hu_zyx.dtype == np.int16
     assert hu.grid.shape_zyx == SHAPE_ZYX
@@ -55,7 +58,7 @@ def test_every_format_gives_the_same_volume(tmp_path, name, compressed):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_direction_is_kept(tmp_path, name):
-    hu = read_hu(saved(tmp_path, name, direction=OBLIQUE))
+    hu = open_ct(saved(tmp_path, name, direction=OBLIQUE)).volume()
     np.testing.assert_allclose(np.ravel(hu.grid.direction), OBLIQUE, atol=1e-6)
     corner = hu.grid.world_from_index @ [5, 4, 3, 1]
     np.testing.assert_allclose(corner[:3], (10 + 4 - 4.8, 20 + 3 + 6.4, 30 + 9), atol=1e-5)
@@ -66,12 +69,12 @@ def test_the_last_dot_of_a_name_may_be_in_capitals(tmp_path, name):
     saved(tmp_path, name)
     upper = tmp_path / f"CT.{name.partition('.')[2].upper()}"
     shutil.copy(tmp_path / name, upper)
-    np.testing.assert_array_equal(read_hu(upper).hu_zyx, ramp())
+    np.testing.assert_array_equal(open_ct(upper).volume().hu_zyx, ramp())
 
 
 def test_nifti_is_turned_from_ras_to_lps(tmp_path):
     ras = (1, 0, 0, 7, 0, 2, 0, 8, 0, 0, 3, 9)
-    hu = read_hu(written(tmp_path, "ct.nii", nifti_bytes(srow=ras)))
+    hu = open_ct(written(tmp_path, "ct.nii", nifti_bytes(srow=ras))).volume()
     np.testing.assert_allclose(hu.grid.origin_xyz_mm, (-7, -8, 9))
     np.testing.assert_allclose(hu.grid.direction, np.diag([-1, -1, 1]))
 
@@ -82,21 +85,21 @@ def test_a_nifti_with_a_qform_only_lies_where_its_quaternion_says(tmp_path):
     raw = nifti_bytes(
         sform_code=0, qform_code=1, quatern=(0, 0, half, 1, 2, 3), pixdim=(-1, 1, 2, 3, 0, 0, 0, 0)
     )
-    hu = read_hu(written(tmp_path, "ct.nii", raw))
+    hu = open_ct(written(tmp_path, "ct.nii", raw)).volume()
     ras_columns = np.array([[0, -1, 0], [1, 0, 0], [0, 0, -1]])
     np.testing.assert_allclose(hu.grid.direction, np.diag([-1, -1, 1]) @ ras_columns, atol=1e-6)
     np.testing.assert_allclose(hu.grid.origin_xyz_mm, (-1, -2, 3), atol=1e-6)
 
 
 def test_a_nifti_of_the_other_byte_order_is_read(tmp_path):
-    hu = read_hu(written(tmp_path, "ct.nii.gz", nifti_bytes(order=">")))
+    hu = open_ct(written(tmp_path, "ct.nii.gz", nifti_bytes(order=">"))).volume()
     np.testing.assert_array_equal(hu.hu_zyx, ramp())
     np.testing.assert_allclose(hu.grid.origin_xyz_mm, (10, 20, 30))
 
 
 def test_nrrd_spaces_are_turned_to_lps(tmp_path):
     raw = nrrd_bytes(space="right-anterior-superior")
-    grid = read_hu(written(tmp_path, "ct.nrrd", raw)).grid
+    grid = open_ct(written(tmp_path, "ct.nrrd", raw)).volume().grid
     np.testing.assert_allclose(grid.direction, np.diag([-1, -1, 1]))
     np.testing.assert_allclose(grid.origin_xyz_mm, (-10, -20, 30))
 
@@ -114,7 +117,7 @@ def test_nrrd_spaces_are_turned_to_lps(tmp_path):
 )
 def test_each_nrrd_space_is_placed_by_its_definition(tmp_path, space, signs):
     directions = "(0,2,0) (0,0,3) (1,0,0)"
-    header = read_header(
+    header = read_nrrd_header(
         written(tmp_path, "ct.nrrd", nrrd_bytes(space=space, space_directions=directions))
     )
     index = np.array([5, 4, 3, 1])  # x, y, z run along the space's second, third and first axis
@@ -126,7 +129,7 @@ def test_each_nrrd_space_is_placed_by_its_definition(tmp_path, space, signs):
 def test_a_nrrd_without_a_space_starts_at_its_axis_mins(tmp_path, centers, shift):
     raw = nrrd_bytes(space=None, space_origin=None, space_directions=None, spacings="1 2 3",
                      axis_mins="10 20 30", centers=centers)  # fmt: skip
-    grid = read_hu(written(tmp_path, "ct.nrrd", raw)).grid
+    grid = open_ct(written(tmp_path, "ct.nrrd", raw)).volume().grid
     np.testing.assert_allclose(grid.origin_xyz_mm, (10 + shift, 20 + 2 * shift, 30 + 3 * shift))
 
 
@@ -144,20 +147,20 @@ def test_a_reader_that_places_a_volume_otherwise_is_refused(tmp_path, monkeypatc
         flip = np.diag([-1, -1, 1] if fault == "half a turn" else [1, 1, -1])
         return replace(info, direction=flip @ info.direction)
 
-    read_hu(path)
+    open_ct(path).volume()
     monkeypatch.setattr(itk_file, "_info", wrong)
-    for read in (read_hu, open_hu):
+    for read in (Ct.volume, lambda ct: ct.planes):
         with pytest.raises(
             InputError, match=rf"{name}: its header places .* mm from where SimpleI"
         ):
-            read(path)
+            read(open_ct(path))
 
 
 def test_a_gzipped_nifti_is_not_mixed_up_with_its_neighbour(tmp_path):
     """The NIfTI library takes the voxels of ct.nii when it is asked for ct.nii.gz."""
     written(tmp_path, "ct.nii", nifti_bytes(ramp() * 0))
     path = written(tmp_path, "ct.nii.gz", nifti_bytes())
-    np.testing.assert_array_equal(read_hu(path).hu_zyx, ramp())
+    np.testing.assert_array_equal(open_ct(path).volume().hu_zyx, ramp())
 
 
 def test_a_relative_path_and_a_link_are_read(tmp_path, monkeypatch):
@@ -165,7 +168,7 @@ def test_a_relative_path_and_a_link_are_read(tmp_path, monkeypatch):
     (tmp_path / "link.nii.gz").symlink_to("ct.nii.gz")
     monkeypatch.chdir(tmp_path)
     for name in ("ct.nii.gz", "link.nii.gz"):
-        np.testing.assert_array_equal(read_hu(type(tmp_path)(name)).hu_zyx, ramp())
+        np.testing.assert_array_equal(open_ct(type(tmp_path)(name)).volume().hu_zyx, ramp())
 
 
 def test_a_fourth_axis_of_one_is_dropped(tmp_path):
@@ -175,7 +178,7 @@ def test_a_fourth_axis_of_one_is_dropped(tmp_path):
     nrrd = nrrd_bytes(dimension="4", sizes="6 5 4 1", kinds="domain domain domain list",
                       space_directions="(1,0,0) (0,2,0) (0,0,3) none")  # fmt: skip
     for name, raw in {"a.nii": nifti, "a.mha": meta, "a.nrrd": nrrd}.items():
-        hu = read_hu(written(tmp_path, name, raw))
+        hu = open_ct(written(tmp_path, name, raw)).volume()
         np.testing.assert_array_equal(hu.hu_zyx, ramp())
         np.testing.assert_allclose(hu.grid.origin_xyz_mm, (10, 20, 30))
 
@@ -192,7 +195,7 @@ def test_a_fourth_axis_of_one_is_dropped(tmp_path):
 )
 def test_whole_numbers_are_held_as_int16_whatever_their_type(tmp_path, dtype, name, kept):
     voxels = np.arange(120).reshape(SHAPE_ZYX).astype(dtype)
-    hu = read_hu(written(tmp_path, "ct.mha", meta_bytes(voxels, ElementType=name)))
+    hu = open_ct(written(tmp_path, "ct.mha", meta_bytes(voxels, ElementType=name))).volume()
     assert hu.hu_zyx.dtype == kept
     np.testing.assert_array_equal(hu.hu_zyx, voxels)
 
@@ -201,7 +204,7 @@ def test_whole_numbers_are_held_as_int16_whatever_their_type(tmp_path, dtype, na
 def test_other_numbers_are_held_as_float32(tmp_path, value):
     voxels = ramp("<f8")
     voxels[3, 4, 5] = value
-    hu = read_hu(written(tmp_path, "ct.mha", meta_bytes(voxels, ElementType="MET_DOUBLE")))
+    hu = open_ct(written(tmp_path, "ct.mha", meta_bytes(voxels, ElementType="MET_DOUBLE"))).volume()
     assert hu.hu_zyx.dtype == np.float32
     np.testing.assert_array_equal(hu.hu_zyx, voxels.astype(np.float32))
 
@@ -209,23 +212,23 @@ def test_other_numbers_are_held_as_float32(tmp_path, value):
 def test_padding_is_left_as_it_is(tmp_path):
     voxels = ramp() - 1548
     path = written(tmp_path, "ct.mha", meta_bytes(voxels))
-    np.testing.assert_array_equal(read_hu(path).hu_zyx, voxels)
+    np.testing.assert_array_equal(open_ct(path).volume().hu_zyx, voxels)
 
 
 def test_a_rescale_is_applied_once(tmp_path):
-    hu = read_hu(written(tmp_path, "ct.nii", nifti_bytes(slope=2.0, inter=-1024.0)))
+    hu = open_ct(written(tmp_path, "ct.nii", nifti_bytes(slope=2.0, inter=-1024.0))).volume()
     np.testing.assert_array_equal(hu.hu_zyx, ramp() * 2 - 1024)
 
 
 @pytest.mark.parametrize("slope", [0.0, NAN])
 def test_a_slope_that_is_none_changes_nothing(tmp_path, slope):
-    hu = read_hu(written(tmp_path, "ct.nii", nifti_bytes(slope=slope)))
+    hu = open_ct(written(tmp_path, "ct.nii", nifti_bytes(slope=slope))).volume()
     np.testing.assert_array_equal(hu.hu_zyx, ramp())
 
 
 @pytest.mark.parametrize(("units", "factor"), [(0, 1), (1, 1000), (2, 1), (3, 0.001), (10, 1)])
 def test_lengths_are_in_millimetres_whatever_the_file_uses(tmp_path, units, factor):
-    grid = read_hu(written(tmp_path, "ct.nii", nifti_bytes(units=units))).grid
+    grid = open_ct(written(tmp_path, "ct.nii", nifti_bytes(units=units))).volume().grid
     np.testing.assert_allclose(grid.spacing_xyz_mm, np.multiply((1, 2, 3), factor))
     np.testing.assert_allclose(grid.origin_xyz_mm, np.multiply((10, 20, 30), factor))
 
@@ -238,7 +241,7 @@ def test_a_file_that_does_not_say_how_the_patient_lies_is_read_with_a_warning(tm
     }
     for name, raw in raws.items():
         with caplog.at_level(logging.WARNING):
-            read_hu(written(tmp_path, name, raw))
+            open_ct(written(tmp_path, name, raw)).volume()
         assert f"{name}: does not say how the patient lies" in caplog.messages[-1]
 
 
@@ -290,7 +293,7 @@ def test_a_truncated_file_is_refused_and_never_filled_with_zeros(
 @pytest.mark.parametrize("compressed", [False, True])
 def test_voxels_in_their_own_file_must_be_there_and_whole(tmp_path, name, compressed):
     path = saved(tmp_path, name, compressed=compressed)
-    header, data = source_files(path)
+    header, data = open_ct(path).files
     assert header == path
     raw = data.read_bytes()
     data.write_bytes(raw[:-1])
@@ -321,7 +324,7 @@ def test_a_wrong_size_of_a_compressed_stream_is_refused(tmp_path, old, new):
 def test_an_sform_is_read_alone_or_beside_the_same_qform(tmp_path, sform_code, qform_code):
     same = (0, 0, 1, -10, -20, 30)
     raw = nifti_bytes(sform_code=sform_code, qform_code=qform_code, quatern=same)
-    grid = read_hu(written(tmp_path, "ct.nii", raw)).grid
+    grid = open_ct(written(tmp_path, "ct.nii", raw)).volume().grid
     np.testing.assert_allclose(grid.origin_xyz_mm, (10, 20, 30))
     np.testing.assert_allclose(grid.direction, np.eye(3), atol=1e-6)
 
@@ -333,11 +336,11 @@ def test_an_sform_and_a_qform_that_disagree_are_a_choice(tmp_path, sform_code, q
     path = written(tmp_path, "ct.nii", raw)
     refused(path, "places the volume in two ways, .* mm apart .*choose with volume.nifti_transform")
     for transform in ("sform", "qform"):
-        assert describe(path, ReadOptions(nifti_transform=transform)).files == (path,)
-    by_sform = read_hu(path, ReadOptions(nifti_transform="sform")).grid
+        assert open_ct(path, ReadOptions(nifti_transform=transform)).files == (path,)
+    by_sform = open_ct(path, ReadOptions(nifti_transform="sform")).volume().grid
     np.testing.assert_allclose(by_sform.origin_xyz_mm, (10, 20, 30))
     np.testing.assert_allclose(by_sform.direction, np.eye(3), atol=1e-6)
-    by_qform = read_hu(path, ReadOptions(nifti_transform="qform")).grid
+    by_qform = open_ct(path, ReadOptions(nifti_transform="qform")).volume().grid
     np.testing.assert_allclose(by_qform.origin_xyz_mm, (-1, -2, 3))
     np.testing.assert_allclose(by_qform.direction, np.eye(3), atol=1e-6)
 
@@ -354,10 +357,10 @@ def test_the_refusal_of_a_bad_sform_names_the_key_that_takes_the_qform(tmp_path,
     raw = nifti_bytes(srow=BAD_SFORMS[fault], qform_code=1, quatern=(0, 0, 1, -1, -2, 3))
     path = written(tmp_path, "ct.nii", raw)
     refused(path, "sform.*; volume.nifti_transform: qform takes the qform$")
-    grid = read_hu(path, ReadOptions(nifti_transform="qform")).grid
+    grid = open_ct(path, ReadOptions(nifti_transform="qform")).volume().grid
     np.testing.assert_allclose(grid.origin_xyz_mm, (1, 2, 3))
     with pytest.raises(InputError) as caught:
-        read_hu(path, ReadOptions(nifti_transform="sform"))
+        open_ct(path, ReadOptions(nifti_transform="sform")).volume()
     assert "nifti_transform" not in str(caught.value)
 
 
@@ -366,7 +369,7 @@ def test_a_transform_that_is_not_there_cannot_be_chosen(tmp_path, transform):
     codes = {f"{other}_code": int(other != transform) for other in ("sform", "qform")}
     path = written(tmp_path, "ct.nii", nifti_bytes(**codes))
     with pytest.raises(InputError, match=rf"is {transform}, but the file has none \({transform}_c"):
-        read_hu(path, ReadOptions(nifti_transform=transform))
+        open_ct(path, ReadOptions(nifti_transform=transform)).volume()
 
 
 BROKEN = {
@@ -515,7 +518,7 @@ def test_the_memory_asked_for_is_that_of_all_copies(tmp_path, monkeypatch):
     path = written(tmp_path, "ct.mha", meta_bytes())
     needed = 120 * (2 + 2)
     monkeypatch.setattr(memory, "available_memory_bytes", lambda: needed)
-    read_hu(path)
+    open_ct(path).volume()
     monkeypatch.setattr(memory, "available_memory_bytes", lambda: needed - 1)
     refused(path, "does not fit in memory")
 
@@ -553,7 +556,7 @@ def test_without_meminfo_the_machines_memory_counts(tmp_path, monkeypatch):
 
 
 def test_voxels_that_two_readers_find_differently_are_refused(tmp_path, monkeypatch):
-    from fluoro.volume.itk_file import ItkFile
+    from fluoro.volume.formats.itk_file import ItkFile
 
     path = written(tmp_path, "ct.nrrd", nrrd_bytes())
     real = ItkFile.read
@@ -587,7 +590,7 @@ def test_damage_gives_a_valid_volume_or_one_line(tmp_path, suffix, changes, kept
     path = tmp_path / f"ct{suffix}"
     path.write_bytes(raw[:kept])
     try:
-        hu = read_hu(path)
+        hu = open_ct(path).volume()
     except InputError as error:
         message = str(error)
     else:
@@ -605,7 +608,7 @@ def test_noise_is_refused(tmp_path, suffix, raw):
     path = tmp_path / f"ct{suffix}"
     path.write_bytes(raw)
     with pytest.raises(InputError):
-        read_hu(path)
+        open_ct(path).volume()
 
 
 @pytest.mark.parametrize("suffix", ["nii", "nii.gz"])
@@ -618,4 +621,4 @@ def test_a_nifti_voxel_that_is_not_finite_is_refused_though_the_library_reads_0(
     path = tmp_path / f"ct.{suffix}"
     sitk.WriteImage(sitk.GetImageFromArray(voxels), str(path))
     with pytest.raises(InputError, match="1 of 24 voxels are not finite"):
-        read_hu(path)
+        open_ct(path).volume()

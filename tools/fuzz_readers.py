@@ -41,14 +41,13 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
-from fluoro.config import VolumeConfig
+from fluoro.config import ArrayConfig, ReadOptions, VolumeConfig
 from fluoro.errors import InputError
-from fluoro.volume import dicom as dicom_reader
-from fluoro.volume.dicom_pixels import FrameReader
+from fluoro.volume.formats import dicom as dicom_reader
+from fluoro.volume.formats.dicom_pixels import FrameReader
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.load import load_volume, preprocess_volume
-from fluoro.volume.read_options import ArrayLayout, ReadOptions
-from fluoro.volume.readers import open_hu, read_hu
+from fluoro.volume.open_ct import open_ct
 from tests import dicom_files as dicom
 from tests.volume_files import SHAPE_ZYX, meta_bytes, nifti_bytes, nrrd_bytes, ramp
 
@@ -62,8 +61,8 @@ PLACE = {
     "origin_xyz_mm": (0.0, 0.0, 0.0),
     "direction": (1, 0, 0, 0, 1, 0, 0, 0, 1),
 }
-LAYOUT = ReadOptions(array=ArrayLayout(**PLACE))
-RAW_LAYOUT = ReadOptions(array=ArrayLayout(**PLACE, shape_zyx=SHAPE_ZYX, dtype="int16"))
+LAYOUT = ReadOptions(array=ArrayConfig(**PLACE))
+RAW_LAYOUT = ReadOptions(array=ArrayConfig(**PLACE, shape_zyx=SHAPE_ZYX, dtype="int16"))
 LARGE = (np.arange(3 * 36 * 40).reshape(3, 36, 40) - 1000).astype(np.int16)
 LARGE_GRID = VolumeGrid(shape_zyx=LARGE.shape, spacing_xyz_mm=(1.0, 2.0, 3.0))
 
@@ -98,7 +97,7 @@ class Subject:
 
 
 def _read_ct(subject: Subject) -> Reading:
-    hu = read_hu(subject.place, subject.options)
+    hu = open_ct(subject.place, subject.options).volume()
     return hu.hu_zyx, hu.grid
 
 
@@ -262,7 +261,7 @@ def _same_place(grid: VolumeGrid, other: VolumeGrid) -> bool:
 
 def _plane_by_plane(subject: Subject, reading: Reading) -> str:
     """Raises where our own reader finds other voxels than the imaging library."""
-    planes = open_hu(subject.place, subject.options)
+    planes = open_ct(subject.place, subject.options).planes
     values = np.stack([plane.copy() for plane in planes.read(0, planes.grid.shape_zyx[0])])
     if planes.grid != reading[1] or np.abs(values - reading[0].astype(np.float32)).max() > 1e-6:
         raise ValueError(f"two readers, two volumes: {planes.grid}, {reading[1]}")

@@ -82,10 +82,10 @@ def load_nifti_hu(nifti_path: str | Path) -> CtVolume:
 
 def _ct(path: Path, series: str | None = None) -> CtVolume:
     try:
-        from fluoro.volume.read_options import ReadOptions
-        from fluoro.volume.readers import read_hu
+        from fluoro.config import ReadOptions
+        from fluoro.volume.open_ct import open_ct
 
-        return ct_volume(read_hu(path, ReadOptions(series=series)))
+        return ct_volume(open_ct(path, ReadOptions(series=series)).volume())
     except ModuleNotFoundError as error:
         raise ImportError(
             f"{error.name} is missing: reading CTs needs what fluoro's extra [dicom] brings"

@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from fluoro.config.renderer import RendererConfig
     from fluoro.config.section import FilePath, Section
     from fluoro.config.volume import (
+        ArrayConfig,
         BallInclusion,
         ContrastConfig,
         HuToMuConfig,
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
         LinearMap,
         MaterialsConfig,
         MotionConfig,
+        ReadOptions,
         RodInclusion,
         VolumeConfig,
     )
@@ -90,6 +92,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REGISTRATION_KEY",
+    "ArrayConfig",
     "BagPoses",
     "BallInclusion",
     "BowTieConfig",
@@ -134,6 +137,7 @@ __all__ = [
     "PoseSourceConfig",
     "PreprocessingSettings",
     "RandomWalkPoses",
+    "ReadOptions",
     "RealismSettings",
     "ReceivedPoses",
     "RecorderConfig",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, Strict, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, model_validator
 
 from fluoro.config.schema_rules import at, const, never, one_of, rules
 from fluoro.config.section import (
@@ -24,6 +24,7 @@ from fluoro.config.section import (
     require_order,
 )
 from fluoro.mistakes import KeyValueError, shown
+from fluoro.names import ByteOrder, MissingSlices, NiftiTransform, NumberType
 
 __all__ = [
     "ArrayConfig",
@@ -37,9 +38,13 @@ __all__ = [
     "MaterialsConfig",
     "MotionConfig",
     "PhysicalMap",
+    "ReadOptions",
     "RodInclusion",
     "VolumeConfig",
 ]
+
+
+Vector3 = tuple[float, float, float]
 
 
 class PhysicalMap(Section):
@@ -113,14 +118,18 @@ class ArrayConfig(Section):
     shape_zyx: Annotated[tuple[Count, Count, Count], Strict(False), list_of(3)] | None = Field(
         None, description="Voxels along z, y and x; for raw files."
     )
-    dtype: (
-        Literal["int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"] | None
-    ) = Field(None, description="Type of a voxel; for raw files.")
-    byte_order: Literal["little", "big"] = Field("little", description="Of raw files.")
+    dtype: NumberType | None = Field(None, description="Type of a voxel; for raw files.")
+    byte_order: ByteOrder = Field("little", description="Of raw files.")
     offset_bytes: Annotated[int, Field(ge=0)] = Field(
         0, description="Bytes before the first voxel of raw files."
     )
     name: str | None = Field(None, description="Of the array in a .npz that holds several.")
+
+    @property
+    def direction_rows(self) -> tuple[Vector3, Vector3, Vector3]:
+        """The three rows of the direction."""
+        a, b, c, d, e, f, g, h, i = self.direction
+        return (a, b, c), (d, e, f), (g, h, i)
 
 
 class MotionConfig(Section):
@@ -245,11 +254,15 @@ class MaterialsConfig(Section):
     )
 
 
+def _is_text_or_number(value: object) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
 def _selected(value: object) -> str | tuple[str, ...]:
     """Text of a value, or of several, that an attribute may have."""
     several = isinstance(value, list | tuple)
     values = value if isinstance(value, list | tuple) else [value]
-    if not values or not all(type(each) in (str, int, float) for each in values):
+    if not values or not all(map(_is_text_or_number, values)):
         raise ValueError(f"must be text, a number, or a list of these, got {shown(value)}")
     return tuple(map(str, values)) if several else str(value)
 
@@ -261,7 +274,46 @@ Selection = Annotated[
 ]
 
 
-class VolumeConfig(Section):
+class ReadOptions(Section):
+    """Choices where a CT file leaves one; each is refused where it has no effect."""
+
+    series: Annotated[str | Annotated[int, Field(ge=0)], AfterValidator(str)] | None = Field(
+        None, description="DICOM: SeriesNumber or SeriesInstanceUID; null: there is only one."
+    )
+    select: dict[str, Selection] = Field(
+        {},
+        description="DICOM: attributes that tell the wanted images of a series from others, such "
+        "as {AcquisitionNumber: 2}; a list takes the images of several values as one volume; '' "
+        "takes the images without the attribute.",
+    )
+    gaps: MissingSlices = Field("refuse", description="DICOM: what becomes of missing slices.")
+    nifti_transform: NiftiTransform | None = Field(
+        None, description="NIfTI: which transform places the volume; null: they must agree."
+    )
+    array: ArrayConfig | None = Field(
+        None, description="NumPy (.npy, .npz) and raw files: how their voxels lie."
+    )
+
+    def given(self) -> dict[str, Any]:
+        """Return the choices that differ from their defaults, by key, as JSON can hold them."""
+        fields = ReadOptions.model_fields
+        made = {key for key, field in fields.items() if getattr(self, key) != field.default}
+        return self.model_dump(mode="json", include=made)
+
+
+class _VolumeSource(Section):
+    """Where a volume comes from."""
+
+    phantom: Literal["thorax"] | None = Field(None, description="Phantom to make.")
+    path: FilePath | None = Field(
+        None,
+        description="CT: a folder with a DICOM series, a file (multi-frame DICOM, NIfTI, NRRD, "
+        "MHA, NumPy, raw), or a folder that `app.py preprocess` or fluorosim made, relative to the "
+        "YAML file; or `cache:chest-ct`, which `app.py fetch chest-ct` brings.",
+    )
+
+
+class VolumeConfig(ReadOptions, _VolumeSource):
     """What is in the beam: a phantom made in code, or a CT from a file."""
 
     model_config = rules(
@@ -275,31 +327,6 @@ class VolumeConfig(Section):
         never(at("path"), at("contrast")),
     )
 
-    phantom: Literal["thorax"] | None = Field(None, description="Phantom to make.")
-    path: FilePath | None = Field(
-        None,
-        description="CT: a folder with a DICOM series, a file (multi-frame DICOM, NIfTI, NRRD, "
-        "MHA, NumPy, raw), or a folder that `app.py preprocess` or fluorosim made, relative to the "
-        "YAML file; or `cache:chest-ct`, which `app.py fetch chest-ct` brings.",
-    )
-    series: str | Annotated[int, Field(ge=0)] | None = Field(
-        None, description="DICOM: SeriesNumber or SeriesInstanceUID; null: there is only one."
-    )
-    select: dict[str, Selection] = Field(
-        {},
-        description="DICOM: attributes that tell the wanted images of a series from others, such "
-        "as {AcquisitionNumber: 2}; a list takes the images of several values as one volume; '' "
-        "takes the images without the attribute.",
-    )
-    gaps: Literal["refuse", "interpolate"] = Field(
-        "refuse", description="DICOM: what becomes of missing slices."
-    )
-    nifti_transform: Literal["sform", "qform"] | None = Field(
-        None, description="NIfTI: which transform places the volume; null: they must agree."
-    )
-    array: ArrayConfig | None = Field(
-        None, description="NumPy (.npy, .npz) and raw files: how their voxels lie."
-    )
     patient_position: Literal["HFS", "HFP", "FFS", "FFP", "HFDL", "HFDR"] = Field(
         "HFS",
         description="How the patient lies on the table: head or feet first, supine, prone, or on "
@@ -354,9 +381,8 @@ class VolumeConfig(Section):
 
     @model_validator(mode="after")
     def _choices_of_reading_need_a_file(self) -> VolumeConfig:
-        for key in ("series", "select", "gaps", "nifti_transform", "array"):
-            if self.phantom and getattr(self, key) != type(self).model_fields[key].default:
-                raise KeyValueError(key, "has no effect on a phantom")
+        for key in self.given() if self.phantom else ():
+            raise KeyValueError(key, "has no effect on a phantom")
         return self
 
     @model_validator(mode="after")

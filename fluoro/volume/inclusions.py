@@ -16,7 +16,7 @@ from fluoro.errors import InputError
 from fluoro.physics.materials import Material, material
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.materials import MOST_LABELS, Inclusion, LabelledInclusion
-from fluoro.volume.readers import open_hu
+from fluoro.volume.open_ct import open_ct
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["displaced", "make_inclusions"]
@@ -92,8 +92,8 @@ class _Group:
 
 def _labels(config: LabelInclusion) -> list[AnyInclusion]:
     """Labels are marched together where that is cheaper; those of one material are then one."""
-    planes = open_hu(config.path)
-    labels = np.stack([np.array(plane) for plane in planes.read(0, planes.grid.shape_zyx[0])])
+    ct = open_ct(config.path)
+    labels = np.stack([np.array(plane) for plane in ct.slices(0, ct.grid.shape_zyx[0])])
     there = np.unique(labels)
     missing = sorted(set(config.materials) - set(there.tolist()))
     if missing:
@@ -103,7 +103,7 @@ def _labels(config: LabelInclusion) -> list[AnyInclusion]:
         _Group(labels=(label,), names=(name,), box=_box(labels == label))
         for label, name in config.materials.items()
     ]
-    return [_of_group(each, labels, config.materials, planes.grid) for each in _together(alone)]
+    return [_of_group(each, labels, config.materials, ct.grid) for each in _together(alone)]
 
 
 def _together(groups: list[_Group]) -> list[_Group]:

@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.volume.attenuation import HuToMu
-from fluoro.volume.dicom_series import is_dicom, scan
+from fluoro.volume.ct import Ct
 from fluoro.volume.figures import NO_AIR, NO_AIR_HU
+from fluoro.volume.formats.dicom_series import is_dicom, scan
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.orientation import in_words, orientation_code, tilt_deg
-from fluoro.volume.read_options import ReadOptions
-from fluoro.volume.readers import DEFAULTS, describe, read_hu
 from fluoro.volume.volumes import HuVolume, MuVolume
 
-__all__ = ["VolumeReport", "attenuation_lines", "inspect_volume", "report", "series_lines"]
+__all__ = ["VolumeReport", "attenuation_lines", "report", "series_lines"]
 
 AIR_HU = -1024
 """Lowest CT number that a scanner gives to something it measured."""
@@ -113,15 +112,6 @@ class VolumeReport:
         return f"{self.padding_voxels} voxels ({share:.1%}) of {value} HU, rendered as air"
 
 
-def inspect_volume(path: Path, options: ReadOptions = DEFAULTS) -> VolumeReport:
-    """Read a CT and report on it.
-
-    Raises:
-        InputError: As `read_hu`.
-    """
-    return report(path, read_hu(path, options), options)
-
-
 def series_lines(path: Path) -> list[str]:
     """The CT series that a DICOM folder holds and what else lies in it, one a line.
 
@@ -161,13 +151,12 @@ def attenuation_lines(volume: MuVolume) -> list[str]:
     return [f"{name + ':':<14}{fact}" for name, fact in facts.items()]
 
 
-def report(path: Path, hu: HuVolume, options: ReadOptions = DEFAULTS) -> VolumeReport:
-    """Report on a volume that has been read from `path`."""
-    ct = describe(path, options)
+def report(ct: Ct, hu: HuVolume) -> VolumeReport:
+    """Report on an opened CT and its voxels, `ct.volume()`."""
     values, counts = _distribution(hu.hu_zyx)
     padding = values < AIR_HU
     return VolumeReport(
-        file=str(path),
+        file=str(ct.path),
         kind=ct.kind,
         oriented=ct.oriented,
         grid=hu.grid,

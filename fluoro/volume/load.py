@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fluoro.config import HuToMuConfig, LinearMap, MaterialsConfig, VolumeConfig
+from fluoro.config import HuToMuConfig, LinearMap, MaterialsConfig, ReadOptions, VolumeConfig
 from fluoro.errors import InputError
 from fluoro.physics.tissues import tissue_map
 from fluoro.volume.attenuation import HuToMu, LinearCurve, PhysicalCurve
@@ -19,6 +20,7 @@ from fluoro.volume.figures import NO_AIR, VolumeFigures
 from fluoro.volume.inclusions import displaced, make_inclusions
 from fluoro.volume.materials import MaterialVolume
 from fluoro.volume.mu_planes import MuPlanes
+from fluoro.volume.open_ct import open_ct
 from fluoro.volume.planes import VolumePlanes, planes_of
 from fluoro.volume.preprocessed import (
     is_preprocessed,
@@ -29,8 +31,6 @@ from fluoro.volume.preprocessed import (
     require_new_folder,
     write_preprocessed,
 )
-from fluoro.volume.read_options import ReadOptions, read_options
-from fluoro.volume.readers import describe, open_hu
 from fluoro.volume.staging import content_sha256
 from fluoro.volume.volumes import HuVolume, MuVolume
 
@@ -52,7 +52,7 @@ CACHE_SCHEME = "cache:"
 PHANTOM_SPACING_MM = 1.4
 CT_KEYS = (
     *("hu_to_mu", "hu_clip_min", "hu_clip_max", "bone_multiplier"),
-    *("series", "select", "gaps", "nifti_transform", "array"),
+    *ReadOptions.model_fields,
 )
 """Of a volume's configuration; without effect on attenuation that is ready."""
 
@@ -64,9 +64,7 @@ class _Source:
     Attributes:
         name: For records and messages.
         identity: What identifies the content.
-        open: Gets CT numbers, or attenuation and what is known of it; says what is doubtful
-            about them in the log.
-        caution: What `open` would say.
+        open: Gets CT numbers, or attenuation and what is known of it.
         is_mu: Whether it is attenuation.
         verb: What `open` does.
     """
@@ -74,7 +72,6 @@ class _Source:
     name: str
     identity: dict[str, str | float]
     open: Callable[[], tuple[VolumePlanes, VolumeFigures | None]]
-    caution: str = ""
     is_mu: bool = False
     verb: str = "reading"
 
@@ -107,10 +104,7 @@ def load_volume(config: VolumeConfig, progress: Progress | None = None) -> MuVol
     source = _source(config, tell)
     key = CacheKey(source=source.identity, settings=_settings(config, source))
     cached = open_volume(key)
-    if cached is not None:
-        if source.caution:
-            log.warning(source.caution)
-    else:
+    if cached is None:
         planes = _mu_planes(config, source, tell)
         cached = store_volume(
             key,
@@ -213,7 +207,7 @@ def _source(config: VolumeConfig, tell: Progress) -> _Source:
     if is_preprocessed(config.path):
         _require_no_ct_keys(config)
         return _preprocessed(config.path, tell)
-    return _file(config.path, read_options(config), tell)
+    return _file(config.path, config, tell)
 
 
 def _settings(config: VolumeConfig, source: _Source) -> dict[str, Any]:
@@ -267,15 +261,18 @@ def _require_no_ct_keys(config: VolumeConfig) -> None:
 
 
 def _file(path: Path, options: ReadOptions, tell: Progress) -> _Source:
-    file = volume_path(path)
-    ct = describe(file, options)
+    ct = open_ct(volume_path(path), options)
     hashes = {f"sha256_{number}": _checked(part, tell) for number, part in enumerate(ct.files)}
     return _Source(
         name=str(path),
-        identity={"kind": ct.kind, **options.identity(), **hashes},
-        open=lambda: (open_hu(file, options), None),
-        caution="; ".join(ct.remarks),
+        identity={"kind": ct.kind, **_made_choices(options), **hashes},
+        open=lambda: (ct.planes, None),
     )
+
+
+def _made_choices(options: ReadOptions) -> dict[str, str]:
+    """What a cache key must hold of the options."""
+    return {key: json.dumps(value, sort_keys=True) for key, value in options.given().items()}
 
 
 def _checked(path: Path, tell: Progress) -> str:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
+from fluoro.volume.formats.header import CHUNK_BYTES, StoredNumbers, VoxelData, require_complete
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.header import CHUNK_BYTES, StoredNumbers, VoxelData, require_complete
 from fluoro.volume.memory import require_memory
 from fluoro.volume.volumes import HuVolume
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError, OutputError
-from fluoro.volume.array_file import mapped_array
 from fluoro.volume.figures import Tally, VolumeFigures
+from fluoro.volume.formats.array import mapped_array
 from fluoro.volume.grid import IDENTITY_DIRECTION, Vector3, VolumeGrid
 from fluoro.volume.mu_planes import MuPlanes
 from fluoro.volume.planes import VolumePlanes

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fluoro.errors import InputError
-from fluoro.volume.dicom_frame import Frame, frames_of
-from fluoro.volume.dicom_header import SELECTABLE, DicomFile, read_file
-from fluoro.volume.dicom_sets import canonical
 from fluoro.volume.folder_walk import FolderWalk, walk
+from fluoro.volume.formats.dicom_frame import Frame, frames_of
+from fluoro.volume.formats.dicom_header import SELECTABLE, DicomFile, read_file
+from fluoro.volume.formats.dicom_sets import canonical
 
 __all__ = ["DicomFolder", "Series", "choose_series", "is_dicom", "scan", "selected"]
 

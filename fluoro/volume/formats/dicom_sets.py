@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
-from fluoro.volume.dicom_frame import Frame
-from fluoro.volume.dicom_header import GEOMETRY, SELECTABLE
+from fluoro.volume.formats.dicom_frame import Frame
+from fluoro.volume.formats.dicom_header import GEOMETRY, SELECTABLE
 
 __all__ = ["GAP_RATIO", "SAME_PLACE_MM", "canonical", "counted", "differences", "require_one_set",
            "usual_step"]  # fmt: skip

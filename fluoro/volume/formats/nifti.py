@@ -1,4 +1,4 @@
-"""The header of a NIfTI file (version 1, one file), by its specification."""
+"""NIfTI (version 1, one file): its header, by its specification."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import gzip
 import math
 import zlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
-from fluoro.volume.header import (
+from fluoro.names import NiftiTransform
+from fluoro.volume.formats.header import (
     StoredNumbers,
     VolumeHeader,
     VoxelData,
     placement,
     require_spacing,
 )
+from fluoro.volume.formats.itk_ct import itk_format
 
-__all__ = ["read_nifti_header"]
+__all__ = ["NIFTI", "read_nifti_header"]
 
 HEADER = np.dtype({
     "names": ["size", "magic", "dim", "datatype", "pixdim", "vox_offset", "slope", "inter",
@@ -52,9 +54,7 @@ SHEAR_TOLERANCE = 1e-4
 """Cosine between two axes up to which they count as perpendicular, as for a VolumeGrid."""
 
 
-def read_nifti_header(
-    path: Path, transform: Literal["sform", "qform"] | None = None
-) -> VolumeHeader:
+def read_nifti_header(path: Path, transform: NiftiTransform | None = None) -> VolumeHeader:
     """Claims of a NIfTI header.
 
     Args:
@@ -69,7 +69,7 @@ def read_nifti_header(
         return _claims(path, transform)
 
 
-def _claims(path: Path, transform: Literal["sform", "qform"] | None) -> VolumeHeader:
+def _claims(path: Path, transform: NiftiTransform | None) -> VolumeHeader:
     compressed = path.name.lower().endswith(".gz")
     header = _parse(path, _first_bytes(path, compressed))
     shape = _shape(path, header["dim"])
@@ -167,7 +167,7 @@ def _is_scaled(path: Path, slope: float, inter: float) -> bool:
 
 
 def _world_from_index(
-    path: Path, header: Any, unit: float, transform: Literal["sform", "qform"] | None
+    path: Path, header: Any, unit: float, transform: NiftiTransform | None
 ) -> NDArray[np.float64]:
     """The chosen transform, or that of those that are there if they agree: patient LPS [mm].
 
@@ -252,3 +252,12 @@ def _qform(path: Path, header: Any, pixdim: tuple[float, ...]) -> NDArray[np.flo
 
 def _text(values: Any) -> str:
     return "(" + ", ".join(f"{value:g}" for value in values) + ")"
+
+
+NIFTI = itk_format(
+    name="NIfTI",
+    suffixes=(".nii", ".nii.gz"),
+    image_io="NiftiImageIO",
+    read_header=lambda path, options: read_nifti_header(path, options.nifti_transform),
+    options=frozenset({"nifti_transform"}),
+)

@@ -1,4 +1,4 @@
-"""The header of a NRRD file (.nrrd, .nhdr)."""
+"""NRRD (.nrrd, .nhdr): its header, by the definition of the format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
-from fluoro.volume.header import (
+from fluoro.volume.formats.header import (
     StoredNumbers,
     VolumeHeader,
     VoxelData,
@@ -19,8 +19,9 @@ from fluoro.volume.header import (
     placement,
     require_spacing,
 )
+from fluoro.volume.formats.itk_ct import itk_format
 
-__all__ = ["read_nrrd_header"]
+__all__ = ["NRRD", "read_nrrd_header"]
 
 HEADER_LIMIT_BYTES = 1 << 20
 """A header is a few hundred bytes; beyond this it is none."""
@@ -214,3 +215,11 @@ def _voxel_type(path: Path, fields: dict[str, str]) -> np.dtype[Any]:
         if re.fullmatch(pattern, name, re.IGNORECASE):
             return np.dtype(numpy_name)
     raise InputError(f"{path}: type must be a number, got {name!r}")
+
+
+NRRD = itk_format(
+    name="NRRD",
+    suffixes=(".nrrd", ".nhdr"),
+    image_io="NrrdImageIO",
+    read_header=lambda path, _options: read_nrrd_header(path),
+)

@@ -5,29 +5,38 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fluoro.config import ReadOptions
 from fluoro.errors import InputError
-from fluoro.volume.dicom_frame import Frame
-from fluoro.volume.dicom_pixels import AIR_HU, FrameReader
-from fluoro.volume.dicom_series import DicomFolder, Series, choose_series, scan, selected
-from fluoro.volume.dicom_sets import differences, require_one_set
-from fluoro.volume.dicom_stack import (
+from fluoro.volume.ct import Ct, CtFormat
+from fluoro.volume.formats.dicom_frame import Frame
+from fluoro.volume.formats.dicom_pixels import AIR_HU, FrameReader
+from fluoro.volume.formats.dicom_series import (
+    DicomFolder,
+    Series,
+    choose_series,
+    is_dicom,
+    scan,
+    selected,
+)
+from fluoro.volume.formats.dicom_sets import differences, require_one_set
+from fluoro.volume.formats.dicom_stack import (
     Stack,
     mixed,
     require_alike,
     same_places,
     stacked,
 )
+from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.memory import require_memory
 from fluoro.volume.planes import VolumePlanes
-from fluoro.volume.read_options import ReadOptions
-from fluoro.volume.volumes import HuVolume
 
-__all__ = ["describe_dicom", "open_dicom", "read_dicom"]
+__all__ = ["DICOM", "DicomCt"]
 
 log = logging.getLogger(__name__)
 
@@ -35,59 +44,27 @@ Plane = NDArray[np.float64]
 Voxels = NDArray[np.int16] | NDArray[np.float32]
 
 
-def describe_dicom(path: Path, options: ReadOptions) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-    """The files of the series that would be read, and what reading them would say.
+class DicomCt(Ct):
+    """One series on its grid, whose images are decoded as they are needed.
+
+    What is done beyond reading (left out, dropped, resampled) is in the remarks; the padding that
+    becomes air is logged once it is met.
+
+    Args:
+        path: A folder, or a multi-frame file.
+        options: Which series and images, and what becomes of missing slices.
 
     Raises:
-        InputError: As `read_dicom`, as far as the headers tell.
+        InputError: No series, several, images that do not form a stack, or damaged headers.
     """
-    series = _Reading(path, options)
-    return series.files, tuple(f"{path}: {remark}" for remark in series.remarks)
 
-
-def read_dicom(path: Path, options: ReadOptions) -> HuVolume:
-    """CT numbers of one series: int16 where they are whole numbers in its range, else float32.
-
-    What is done beyond reading (left out, dropped, resampled, padded) is said in the log.
-
-    Raises:
-        InputError: No series, several, images that do not form a stack, damaged or compressed in
-            an unknown way, or more than fits in memory.
-    """
-    series = _Reading(path, options)
-    shape_zyx = series.stack.grid.shape_zyx
-    dtype = np.int16 if series.is_whole else np.float32
-    require_memory(str(path), math.prod(shape_zyx) * np.dtype(dtype).itemsize)
-    series.say()
-    hu_zyx = _collected(series.planes(0, shape_zyx[0]), shape_zyx, dtype)
-    return HuVolume(hu_zyx=hu_zyx, grid=series.stack.grid, source=series.name)
-
-
-def open_dicom(path: Path, options: ReadOptions) -> VolumePlanes:
-    """CT numbers of one series, image by image as they are needed.
-
-    Raises:
-        InputError: As `read_dicom`; damaged pixels are found while planes are read.
-    """
-    series = _Reading(path, options)
-    series.say()
-    return VolumePlanes(grid=series.stack.grid, source=series.name, read=series.planes)
-
-
-class _Reading:
-    """One series on its grid, whose planes can be read.
-
-    Attributes:
-        name: For records and messages.
-        files: That it is made of.
-        stack: The images on their grid.
-        is_whole: Whether all CT numbers are whole numbers.
-        remarks: What was left out, dropped or resampled.
-    """
+    kind = "DICOM"
 
     def __init__(self, path: Path, options: ReadOptions) -> None:
+        super().__init__(path)
         folder = scan(path)
-        series = choose_series(folder, options.series)
+        wanted = None if options.series is None else str(options.series)
+        series = choose_series(folder, wanted)
         if path.is_file() and series.images == 1:
             raise InputError(f"{path}: is one slice; give the folder that holds its series")
         frames = selected(path, series, options.select)
@@ -96,25 +73,36 @@ class _Reading:
         require_one_set(path, frames, accepted=several)
         with FrameReader() as reader:
             single = _without_duplicates(path, frames, reader)
-        self.stack = stacked(path, single, options.gaps)
-        self.name = _name(path, series, folder)
+        self._stack = stacked(path, single, options.gaps)
+        self.source = _source(path, series, folder)
         self.files = tuple(dict.fromkeys(frame.path for frame in frames))
-        self.is_whole = all(f.slope.is_integer() and f.intercept.is_integer() for f in frames)
+        self._is_whole = all(f.slope.is_integer() and f.intercept.is_integer() for f in frames)
         left_out = f"left out: {folder.left_out_text()}" if folder.left_out else ""
         dropped = len(frames) - len(single)
         twice = f"{dropped} images that are there twice are used once" if dropped else ""
-        remarks = (left_out, twice, *mixed(single), *self.stack.remarks)
-        self.remarks = [text for text in remarks if text]
-        self._path = path
+        remarks = (left_out, twice, *mixed(single), *self._stack.remarks)
+        self.remarks = tuple(f"{path}: {text}" for text in remarks if text)
 
-    def say(self) -> None:
-        """Log the remarks."""
-        for remark in self.remarks:
-            log.warning("%s: %s", self._path, remark)
+    @property
+    def grid(self) -> VolumeGrid:
+        """Where the voxels lie in the patient."""
+        return self._stack.grid
 
-    def planes(self, start: int, stop: int) -> Iterator[Plane]:
+    @cached_property
+    def planes(self) -> VolumePlanes:
+        """CT numbers image by image."""
+        return VolumePlanes(grid=self.grid, source=self.source, read=self._planes)
+
+    def array(self) -> Voxels:
+        """Return the CT numbers [HU], shape (z, y, x)."""
+        shape_zyx = self.grid.shape_zyx
+        dtype = np.int16 if self._is_whole else np.float32
+        require_memory(str(self.path), math.prod(shape_zyx) * np.dtype(dtype).itemsize)
+        return _collected(self._planes(0, shape_zyx[0]), shape_zyx, dtype)
+
+    def _planes(self, start: int, stop: int) -> Iterator[Plane]:
         """CT numbers of the grid's planes from `start` to before `stop`, resampled if need be."""
-        stack, index = self.stack, None
+        stack, index = self._stack, None
         if stack.slice_index is not None:
             index = stack.slice_index[start:stop]
             start, stop = math.floor(index[0]), math.ceil(index[-1]) + 1
@@ -127,11 +115,11 @@ class _Reading:
                 planes = _interpolated(planes, index)
             resampled = stack.shift_px is not None or index is not None
             for plane in planes:
-                yield np.rint(plane) if resampled and self.is_whole else plane
-            _say_padding(self._path, stack, reader)
+                yield np.rint(plane) if resampled and self._is_whole else plane
+            _say_padding(self.path, stack, reader)
 
 
-def _name(path: Path, series: Series, folder: DicomFolder) -> str:
+def _source(path: Path, series: Series, folder: DicomFolder) -> str:
     return f"{path} series {series}" if len(folder.series) > 1 else str(path)
 
 
@@ -205,3 +193,11 @@ def _collected(
             voxels = voxels.astype(np.float32)
         voxels[z] = plane
     return voxels
+
+
+DICOM = CtFormat(
+    name="DICOM",
+    options=frozenset({"series", "select", "gaps"}),
+    open=DicomCt,
+    holds=lambda path: path.is_dir() or is_dicom(path),
+)

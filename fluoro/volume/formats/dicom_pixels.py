@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
-from fluoro.volume import dicom_decoder
-from fluoro.volume.dicom_frame import Frame, PixelFormat
+from fluoro.volume.formats import dicom_decoder
+from fluoro.volume.formats.dicom_frame import Frame, PixelFormat
 
 __all__ = ["AIR_HU", "FrameReader"]
 

@@ -7,23 +7,75 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fluoro.config import ArrayConfig, ReadOptions
 from fluoro.errors import InputError
+from fluoro.volume.ct import Ct, CtFormat, as_hu
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.memory import require_memory
-from fluoro.volume.read_options import ArrayLayout
+from fluoro.volume.planes import VolumePlanes, array_planes
 
-__all__ = ["ARRAY_SUFFIXES", "array_grid", "mapped_array", "read_array"]
-
-ARRAY_SUFFIXES = (".npy", ".npz", ".raw", ".bin")
+__all__ = ["NUMPY", "RAW", "ArrayCt", "mapped_array"]
 
 
-def read_array(path: Path, layout: ArrayLayout) -> NDArray[Any]:
+class ArrayCt(Ct):
+    """A plain array with the layout that the user gives.
+
+    Args:
+        path: The file.
+        kind: Name of its format.
+        layout: How its voxels lie.
+    """
+
+    def __init__(self, path: Path, kind: str, layout: ArrayConfig) -> None:
+        super().__init__(path)
+        self.kind = kind
+        self._layout = layout
+
+    @cached_property
+    def grid(self) -> VolumeGrid:
+        """Where the voxels lie in the patient, as the layout says."""
+        return _grid(self.path, self._voxels, self._layout)
+
+    @cached_property
+    def planes(self) -> VolumePlanes:
+        """CT numbers plane by plane; a .npz is in memory."""
+        return array_planes(self.path, self.grid, self._voxels)
+
+    def array(self) -> NDArray[np.int16] | NDArray[np.float32]:
+        """Return the CT numbers [HU], shape (z, y, x)."""
+        self.grid  # noqa: B018  (a layout that fits no volume is refused first)
+        require_memory(str(self.path), 4 * self._voxels.size)
+        return as_hu(self.path, np.ascontiguousarray(self._voxels))
+
+    @cached_property
+    def _voxels(self) -> NDArray[Any]:
+        return _read_array(self.path, self._layout)
+
+
+def _format(name: str, suffixes: tuple[str, ...]) -> CtFormat:
+    def opened(path: Path, options: ReadOptions) -> ArrayCt:
+        if options.array is None:
+            raise InputError(
+                f"{path}: volume.array is missing; a plain array does not say its spacing_xyz_mm, "
+                "origin_xyz_mm and direction"
+            )
+        return ArrayCt(path, name, options.array)
+
+    return CtFormat(name=name, suffixes=suffixes, options=frozenset({"array"}), open=opened)
+
+
+NUMPY = _format("NumPy", (".npy", ".npz"))
+RAW = _format("raw", (".raw", ".bin"))
+
+
+def _read_array(path: Path, layout: ArrayConfig) -> NDArray[Any]:
     """The voxels as they are stored, shape (z, y, x); a .npy or raw file is memory-mapped.
 
     Raises:
@@ -57,7 +109,7 @@ def mapped_array(path: Path) -> NDArray[Any]:
         return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
-def array_grid(path: Path, voxels: NDArray[Any], layout: ArrayLayout) -> VolumeGrid:
+def _grid(path: Path, voxels: NDArray[Any], layout: ArrayConfig) -> VolumeGrid:
     """Where the voxels lie.
 
     Raises:
@@ -75,7 +127,7 @@ def array_grid(path: Path, voxels: NDArray[Any], layout: ArrayLayout) -> VolumeG
         raise InputError(f"{path}: volume.array: {error}") from None
 
 
-def _raw(path: Path, layout: ArrayLayout) -> NDArray[Any]:
+def _raw(path: Path, layout: ArrayConfig) -> NDArray[Any]:
     if layout.shape_zyx is None or layout.dtype is None:
         missing = "shape_zyx" if layout.shape_zyx is None else "dtype"
         raise InputError(f"{path}: volume.array.{missing} is missing; a raw file does not say it")
@@ -89,7 +141,7 @@ def _raw(path: Path, layout: ArrayLayout) -> NDArray[Any]:
     return np.memmap(path, dtype, "r", layout.offset_bytes, layout.shape_zyx)
 
 
-def _npz(path: Path, layout: ArrayLayout) -> NDArray[Any]:
+def _npz(path: Path, layout: ArrayConfig) -> NDArray[Any]:
     with zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
         wanted = layout.name if layout.name is not None else names[0] if len(names) == 1 else None
@@ -122,7 +174,7 @@ def _require_room(path: Path, file: BinaryIO) -> None:
     require_memory(str(path), 2 * math.prod(shape) * dtype.itemsize)
 
 
-def _require_fit(path: Path, voxels: Any, layout: ArrayLayout) -> None:
+def _require_fit(path: Path, voxels: Any, layout: ArrayConfig) -> None:
     if not isinstance(voxels, np.ndarray) or voxels.ndim != 3 or voxels.size == 0:
         shape = getattr(voxels, "shape", "no array")
         raise InputError(f"{path}: must hold an array with 3 axes (z, y, x), got {shape}")

@@ -1,9 +1,9 @@
 """Stored values of DICOM images. Run as a program, it decodes for another process.
 
 The native decoders can be brought down by a damaged stream, or to run for ever, so compressed
-images are decoded in a process of its own (`fluoro.volume.dicom_pixels`). One request a line comes
-in on stdin: {"path": ..., "indices": [...]}. For each frame a line {"shape": ..., "dtype": ...} and
-the values' bytes go out, or a line {"error": ...}.
+images are decoded in a process of its own (`fluoro.volume.formats.dicom_pixels`). One request a
+line comes in on stdin: {"path": ..., "indices": [...]}. For each frame a line {"shape": ...,
+"dtype": ...} and the values' bytes go out, or a line {"error": ...}.
 
 This file imports nothing of fluoro, because it runs by itself.
 """

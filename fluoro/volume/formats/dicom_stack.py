@@ -10,15 +10,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
-from fluoro.volume.dicom_frame import Frame
-from fluoro.volume.dicom_header import ONE_PATIENT
-from fluoro.volume.dicom_sets import (
+from fluoro.names import MissingSlices
+from fluoro.volume.formats.dicom_frame import Frame
+from fluoro.volume.formats.dicom_header import ONE_PATIENT
+from fluoro.volume.formats.dicom_sets import (
     GAP_RATIO,
     SAME_PLACE_MM,
     counted,
@@ -147,7 +147,7 @@ def same_places(frames: Sequence[Frame]) -> list[list[Frame]]:
     return places
 
 
-def stacked(path: Path, frames: Sequence[Frame], gaps: Literal["refuse", "interpolate"]) -> Stack:
+def stacked(path: Path, frames: Sequence[Frame], gaps: MissingSlices) -> Stack:
     """The grid of images that lie at different places, in their order along the normal.
 
     Args:

@@ -1,4 +1,4 @@
-"""The header of a MetaImage file (.mha, .mhd)."""
+"""MetaImage (.mha, .mhd): its header, by the definition of the format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
-from fluoro.volume.header import (
+from fluoro.volume.formats.header import (
     StoredNumbers,
     VolumeHeader,
     VoxelData,
@@ -19,8 +19,9 @@ from fluoro.volume.header import (
     placement,
     require_spacing,
 )
+from fluoro.volume.formats.itk_ct import itk_format
 
-__all__ = ["read_meta_header"]
+__all__ = ["METAIMAGE", "read_meta_header"]
 
 HEADER_LIMIT_BYTES = 1 << 20
 """A header is a few hundred bytes; beyond this it is none."""
@@ -222,3 +223,11 @@ def _stored_bytes(path: Path, fields: dict[str, str]) -> int:
     if not text.isdecimal():
         raise InputError(f"{path}: CompressedDataSize must be a number of bytes, got {text!r}")
     return int(text)
+
+
+METAIMAGE = itk_format(
+    name="MetaImage",
+    suffixes=(".mha", ".mhd"),
+    image_io="MetaImageIO",
+    read_header=lambda path, _options: read_meta_header(path),
+)

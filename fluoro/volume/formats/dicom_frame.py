@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
-from fluoro.volume.dicom_header import NO_SLICES, SELECTABLE, DicomFile
-from fluoro.volume.dicom_tags import Tags
+from fluoro.volume.formats.dicom_header import NO_SLICES, SELECTABLE, DicomFile
+from fluoro.volume.formats.dicom_tags import Tags
 
 __all__ = ["Frame", "PixelFormat", "frames_of"]
 

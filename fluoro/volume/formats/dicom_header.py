@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fluoro.errors import InputError
-from fluoro.volume.dicom_tags import MACROS, Tags
+from fluoro.volume.formats.dicom_tags import MACROS, Tags
 
 __all__ = ["GEOMETRY", "NO_SLICES", "ONE_PATIENT", "SELECTABLE", "DicomFile", "read_file"]
 
