@@ -317,9 +317,9 @@ class CountingDevice(CpuDevice):
         self.to_gpu.append(np.size(values))
         return super().to_device(values)
 
-    def to_host(self, array):
+    def to_host(self, array, *, settled=False):
         self.to_cpu.append(array.size)
-        return super().to_host(array)
+        return super().to_host(array, settled=settled)
 
 
 def counting(keep_in_gpu):

@@ -81,7 +81,7 @@ class LaunchQueue(ComputeDevice):
     def to_host(self, array: Any, *, settled: bool = False) -> NDArray[Any]:
         if not settled:
             self.finish()
-        return self._device.to_host(array, settled=True)
+        return self._device.to_host(array, settled=settled)
 
     @override
     def owns(self, array: Any) -> bool:
