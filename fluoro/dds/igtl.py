@@ -89,8 +89,8 @@ class IgtlServer:
         self._isocenter_xyz_mm, self._on_transform = isocenter_xyz_mm, on_transform
         try:
             self._listener = socket.create_server((host, port))
-        except OSError as error:
-            why = (error.strerror or str(error)).partition(" (while")[0]
+        except (OSError, TypeError) as error:  # TypeError: a NUL in the host's name
+            why = (getattr(error, "strerror", None) or str(error)).partition(" (while")[0]
             raise DeviceError(f"igtl.port: cannot listen at {host}:{port}: {why}") from None
         if not is_loopback(host):
             log.warning(
