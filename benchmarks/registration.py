@@ -153,7 +153,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         bench = Bench(options, stack)
         wanted = jobs(bench)
         fill_in(bench, wanted, budget)
-        settings = RegistrationSettings(measure="ncc", projector="slab")  # as RegistrationOp has it
+        settings = RegistrationSettings(measure="local_fit", projector="slab")  # RegistrationOp's
         tracker = Registrar(bench.volume, bench.device, settings, center_xyz_mm=bench.center_xyz_mm)
         tracking = follow_sweep(tracker, bench.march, GEOMETRY)
         left_out = [job for job in wanted if not bench.rows.has(job[1], job[0])]

@@ -11,6 +11,7 @@ from tests.session_support import ROOT, Program, QuietReporter, record_of, run_s
 
 from fluoro.config import load_config
 from fluoro.errors import InputError
+from fluoro.registration.metrics import SUCCESS_MM
 
 SMALL = [
     "volume.spacing_mm=4",
@@ -55,6 +56,23 @@ def test_a_hidden_sweep_is_tracked_and_every_estimate_recorded(run):
         assert 0 <= row["residual"] < 0.5
     assert (outcome.folder / "tracking.png").is_file()
     assert outcome.summary["tracking"] == tracking
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["image_chain.scatter={}"],
+        ["image_chain.xray={}", "volume.materials={kind: tissues}", "image_chain.dose_ngy=20"],
+    ],
+    ids=["scatter", "spectrum"],
+)
+def test_what_the_default_measure_believes_is_right_under_scatter_and_a_spectrum(run, changes):
+    """Without scatter and at one energy the same pictures give about 0.1 mm."""
+    outcome = run("track_sweep.yaml", "registration.width_px=64", "run.frames=20", *changes)
+    rows = record_of(outcome.folder)["per_estimate"]
+    believed = [row["mtre_mm"] for row in rows if row["converged"]]
+    assert len(believed) >= 1
+    assert max(believed) < SUCCESS_MM
 
 
 def test_a_picture_without_a_patient_is_not_tracked_and_does_not_end_the_run(run):

@@ -50,8 +50,12 @@ class RegistrationConfig(Section):
     width_px: Annotated[int, Field(ge=32, le=1024)] = Field(
         128, description="Detector columns it works at; frames are binned to about that."
     )
-    measure: Literal["mse", "ncc", "local_ncc", "multiscale_ncc", "gradient_ncc"] = Field(
-        "ncc", description="Likeness of rendered image and frame."
+    measure: Literal["mse", "ncc", "local_ncc", "local_fit", "multiscale_ncc", "gradient_ncc"] = (
+        Field(
+            "local_fit",
+            description="Likeness of rendered image and frame; scatter and a spectrum do not bias "
+            "local_fit and local_ncc, and do bias the others, although they are believed.",
+        )
     )
     start: StartConfig = Field(StartConfig(), description="Where it believes the C-arm at first.")
     predict: bool = Field(True, description="Continue the motion at constant velocity.")
@@ -80,7 +84,13 @@ class OptimiserConfig(Section):
         128, description="Detector columns it works at; frames are binned to about that."
     )
     measure: Literal[
-        "mse", "ncc", "local_ncc", "multiscale_ncc", "gradient_ncc", "mutual_information"
+        "mse",
+        "ncc",
+        "local_ncc",
+        "local_fit",
+        "multiscale_ncc",
+        "gradient_ncc",
+        "mutual_information",
     ] = Field("ncc", description="The loss.")
     jacobian: bool = Field(
         False, description="Hand the optimiser the image's Jacobian, (6, height, width), too."

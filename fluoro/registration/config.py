@@ -25,7 +25,7 @@ from fluoro.config.schema_rules import NULL, absent_or, at, const, never, rules,
 from fluoro.errors import InputError
 from fluoro.mistakes import KeyValueError
 from fluoro.registration.prepare import Preparation
-from fluoro.registration.settings import MultiStart, RegistrationSettings
+from fluoro.registration.settings import MeasureName, MultiStart, RegistrationSettings
 from fluoro.yaml_text import read_mapping
 
 __all__ = [
@@ -158,9 +158,7 @@ class MethodConfig(Section):
         0.5,
         description="Voxels are joined up to so many pixels' width at the isocentre; 0: never.",
     )
-    measure: Literal[
-        "mse", "ncc", "local_ncc", "multiscale_ncc", "gradient_ncc", "mutual_information"
-    ] = Field("local_ncc", description="Likeness, on the last level.")
+    measure: MeasureName = Field("local_ncc", description="Likeness, on the last level.")
     optimiser: Literal["levenberg_marquardt", "adam", "lbfgs"] = Field(
         "levenberg_marquardt", description="On the last level."
     )

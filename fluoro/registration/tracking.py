@@ -23,7 +23,7 @@ from fluoro.registration.optimisers import Bounds, Trace, levenberg_marquardt
 from fluoro.registration.problem import LEVER_MM, Chart, PoseProblem, Renderer, ViewTask
 from fluoro.registration.pyramid import bin_image, bin_view
 from fluoro.registration.register import Registrar
-from fluoro.registration.settings import DEGREES_OF_FREEDOM, make_measure
+from fluoro.registration.settings import DEGREES_OF_FREEDOM, MeasureName, make_measure
 from fluoro.registration.target import Target
 from fluoro.registration.verdict import Verdict, judge
 
@@ -40,6 +40,8 @@ LONGEST_STEP_MM = 40.0
 LEVEL_ITERATIONS = 15
 COARSER = (4, 2, 1)
 """Binning of the pyramid's levels, relative to the width that is worked at."""
+COARSEST_MEASURE: MeasureName = "ncc"
+"""On the first level: it leads there from furthest away; what it is biased by, the others undo."""
 LEAST_WIDTH_PX = 16
 LONGEST_GAP = 3.0
 """The motion is continued over a gap of at most so many times that between the last two."""
@@ -286,13 +288,13 @@ class _Frame:
         turn_mm = np.radians(self._settings.turn_bound_deg) * LEVER_MM
         reach = np.array([turn_mm] * 3 + [self._settings.shift_bound_mm] * 3)[free]
         self._bounds = Bounds(lower=-reach, upper=reach)
-        self._tasks: dict[int, ViewTask] = {}
+        self._tasks: dict[tuple[int, MeasureName], ViewTask] = {}
 
     def followed(self, width_px: int) -> _Found:
         """Levenberg-Marquardt from the view down the pyramid."""
         point, renderings = np.zeros(int(self._chart.free.sum())), 0
         for share in COARSER:
-            task = self._task(width_px // share)
+            task = self._task(width_px, share)
             problem = PoseProblem([task], self._chart)
             trace = self._descend(problem, point, share)
             point, renderings = trace.point, renderings + problem.renderings
@@ -325,26 +327,27 @@ class _Frame:
         self, width_px: int, motion: Array
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
         """Rendered image, frame and mask at a motion of the view, at the working size."""
-        task = self._task(width_px)
+        task = self._task(width_px, COARSER[-1])
         rendered = task.renderer.render(moved_view(task.view, motion))
         measure = task.measure
         image = task.renderer.device.to_host(rendered)
         return image, np.asarray(measure.target, np.float32), measure.mask
 
-    def _task(self, width_px: int) -> ViewTask:
-        factor = _factor(self._view, width_px)
-        if factor not in self._tasks:
-            self._tasks[factor] = self._make_task(factor)
-        return self._tasks[factor]
+    def _task(self, width_px: int, share: int) -> ViewTask:
+        measure = COARSEST_MEASURE if share == COARSER[0] else self._settings.measure
+        key = _factor(self._view, width_px // share), measure
+        if key not in self._tasks:
+            self._tasks[key] = self._make_task(*key)
+        return self._tasks[key]
 
-    def _make_task(self, factor: int) -> ViewTask:
+    def _make_task(self, factor: int, measure: MeasureName) -> ViewTask:
         view = bin_view(self._view, factor)
         image, mask = bin_image(self._target.image, self._target.mask, factor)
         pixel_mm = _pixel_at_mm(view, self._registrar.center_xyz_mm)
         return ViewTask(
             renderer=_Remembering(self._registrar.renderer(pixel_mm)),
             view=view,
-            measure=make_measure(self._settings.measure, image, mask),
+            measure=make_measure(measure, image, mask),
         )
 
 
