@@ -47,7 +47,8 @@ from fluoro.config import ImageChainConfig
 from fluoro.errors import DeviceError, FluoroError
 from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.fir import mtf_taps
-from fluoro.physics.tissues import TissueMapName, tissue_map
+from fluoro.names import TissueMapName
+from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.cpu_device import CpuDevice
 from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.reference import clip_rays

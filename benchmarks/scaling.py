@@ -43,11 +43,11 @@ from benchmarks.harness.scene import load_ct, make_views, synthetic_volume
 from benchmarks.harness.stopwatch import timed
 from fluoro.errors import FluoroError
 from fluoro.geometry.projection import View
-from fluoro.physics.tissues import TissueMapName
+from fluoro.names import Projector, TissueMapName
 from fluoro.rendering.cells import bytes_of_cells
 from fluoro.rendering.choose import open_device
 from fluoro.rendering.cpu_device import available_cores
-from fluoro.rendering.renderer import DrrRenderer, Projector
+from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.memory import available_memory_bytes, in_gib
 from fluoro.volume.volumes import MuVolume
 

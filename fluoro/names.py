@@ -7,7 +7,39 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["ByteOrder", "MissingSlices", "NiftiTransform", "NumberType"]
+__all__ = [
+    "ByteOrder",
+    "DetectorKind",
+    "DeviceName",
+    "Encoding",
+    "FrameProtocol",
+    "JointKind",
+    "MaterialProjector",
+    "MissingSlices",
+    "NiftiTransform",
+    "NumberType",
+    "OnLimit",
+    "OnSilence",
+    "Orientation",
+    "Pacing",
+    "PatientPosition",
+    "Polarity",
+    "PoseMessage",
+    "PositionUnit",
+    "Projector",
+    "RecordingFormat",
+    "RosClock",
+    "ScatterQuality",
+    "Side",
+    "SpectrumName",
+    "TargetKind",
+    "TissueMapName",
+    "Trigger",
+    "Vessels",
+    "ViewName",
+]
+
+# The volume
 
 ByteOrder = Literal["little", "big"]
 """Of the numbers in a raw file."""
@@ -17,3 +49,68 @@ NiftiTransform = Literal["sform", "qform"]
 """The transform of a NIfTI file that places the volume."""
 NumberType = Literal["int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"]
 """Type of a voxel in a plain array, as NumPy names it."""
+PatientPosition = Literal["HFS", "HFP", "FFS", "FFP", "HFDL", "HFDR"]
+"""Head or feet first; supine, prone, or lying on the left or right side (DICOM (0018,5100))."""
+TissueMapName = Literal["tissues", "soft_and_bone", "schneider"]
+"""How CT numbers become materials."""
+Vessels = Literal["aorta", "pulmonary", "coronary"]
+"""Where the phantom's contrast agent is injected."""
+
+# The renderer
+
+DeviceName = Literal["auto", "cuda", "vulkan", "metal", "cpu", "llvmpipe"]
+"""What computes; `cuda:1` is the second NVIDIA GPU."""
+Projector = Literal["march", "joseph", "slab", "siddon"]
+"""How a ray is integrated."""
+MaterialProjector = Literal["march", "joseph"]
+"""The projectors that tell materials apart."""
+
+# The image chain
+
+DetectorKind = Literal["energy_integrating", "photon_counting"]
+"""An absorbed photon adds its energy, or counts as one."""
+Polarity = Literal["bone_dark", "bone_bright"]
+"""Of the image that is shown."""
+ScatterQuality = Literal["fast", "accurate"]
+"""How finely scatter is sampled."""
+Side = Literal["left", "right", "top", "bottom"]
+"""Of the image."""
+SpectrumName = Literal["60KV_AL35", "90KV_AL40", "120KV_AL43"]
+"""DeepDRR's spectra."""
+
+# The C-arm and its poses
+
+JointKind = Literal["revolute", "prismatic"]
+"""Turns, or slides."""
+OnLimit = Literal["error", "clamp"]
+"""What becomes of a pose beyond the C-arm's limits."""
+OnSilence = Literal["hold", "blank", "stop"]
+"""What happens when no pose comes any more."""
+Orientation = Literal["xyzw", "wxyz", "rpy_rad", "rpy_deg"]
+"""Quaternion, or turns about the fixed axes x, y, z one after the other."""
+PoseMessage = Literal["pose_stamped", "joint_state", "i4h"]
+"""What carries a pose over DDS."""
+PositionUnit = Literal["m", "mm"]
+"""Of a message's positions."""
+Trigger = Literal["pose", "clock", "lockstep"]
+"""What makes a frame: each pose, the frame rate, or each pose in turn."""
+ViewName = Literal["AP", "PA"]
+"""The peers' frontal views."""
+
+# The run and what it gives
+
+Encoding = Literal["mono8", "mono16", "32FC1"]
+"""Of the pixels of ROS 2's Image."""
+FrameProtocol = Literal["ros2", "holohub", "i4h"]
+"""The messages that carry frames over DDS."""
+Pacing = Literal["paced", "free_running"]
+"""Frames at a rate, or as fast as they are rendered."""
+RecordingFormat = Literal["mp4", "png", "npy", "npz"]
+"""Files that a recording leaves."""
+RosClock = Literal["system", "ros"]
+"""The clock of the stamps."""
+
+# Registration
+
+TargetKind = Literal["raw", "log", "display"]
+"""Detector intensity, line integrals, or what a screen shows."""

@@ -10,9 +10,10 @@ import numpy as np
 from fluoro.config import XrayConfig
 from fluoro.geometry.projection import View
 from fluoro.imaging.xray import Beams, beam_uniforms, transmission_stage
-from fluoro.physics.tissues import TissueMapName, tissue_map
+from fluoro.names import MaterialProjector, TissueMapName
+from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.devices import ComputeDevice
-from fluoro.rendering.material_renderer import MaterialProjector, MaterialRenderer
+from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.volume.materials import MaterialVolume
 from fluoro.volume.volumes import MuVolume
 

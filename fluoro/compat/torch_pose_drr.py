@@ -5,7 +5,7 @@ Pictures and upstream derivatives stay on the GPU where both PyTorch and the ren
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from fluoro.geometry.peers.diffdrr import DiffdrrPose, camera_axes
 from fluoro.geometry.peers.frames import LPS_FROM_RAS, angles_deg
 from fluoro.geometry.projection import View
 from fluoro.geometry.se3 import hat
+from fluoro.names import Projector, ViewName
 from fluoro.rendering.choose import open_device
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.renderer import DrrRenderer
@@ -111,9 +112,9 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         dely_mm: float | None = None,
         x0_mm: float = 0.0,
         y0_mm: float = 0.0,
-        orientation: Literal["AP", "PA"] | None = "AP",
+        orientation: ViewName | None = "AP",
         reverse_x_axis: bool = True,
-        projector: Literal["march", "joseph", "slab", "siddon"] = "joseph",
+        projector: Projector = "joseph",
         device: str | ComputeDevice = "auto",
     ) -> None:
         super().__init__()

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from fluoro.config.image_chain import ImageChainConfig
     from fluoro.config.loading import (
         REGISTRATION_KEY,
-        absolute_path,
         load_config,
         load_sections,
         volume_config,
@@ -162,7 +161,6 @@ __all__ = [
     "WindowConfig",
     "XrayConfig",
     "XrayPhysics",
-    "absolute_path",
     "load_config",
     "load_sections",
     "pulses_fit",

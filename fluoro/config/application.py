@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -23,6 +23,7 @@ from fluoro.config.schema_rules import GIVEN, at, const, never, rules, when
 from fluoro.config.section import FilePath, Section
 from fluoro.config.volume import LinearMap, VolumeConfig
 from fluoro.mistakes import KeyValueError
+from fluoro.names import Pacing
 
 __all__ = [
     "Config",
@@ -46,7 +47,7 @@ class RunConfig(Section):
         None, description="Stop after so many frames; null: run until stopped."
     )
     fps: Annotated[float, Field(ge=0.01, le=1000)] = Field(30.0, description="Frame rate [1/s].")
-    pacing: Literal["paced", "free_running"] = Field(
+    pacing: Pacing = Field(
         "paced", description="paced: one pose each 1/fps; free_running: as fast as it goes."
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = Field(

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fluoro.config.section import Length, MaterialName, Section, Sigma
+from fluoro.names import ScatterQuality, Side
 
 __all__ = [
     "BowTieConfig",
@@ -46,7 +47,7 @@ class ScatterConfig(Section):
     air_gap_mm: Annotated[float, Field(ge=100, le=300)] = Field(
         200.0, description="Between patient and detector [mm]."
     )
-    quality: Literal["fast", "accurate"] = Field(
+    quality: ScatterQuality = Field(
         "fast", description="Cells along the longer side: 32, or 128 for an eighth of the error."
     )
     grid_factor: Annotated[float, Field(gt=0, le=1)] = Field(
@@ -57,9 +58,7 @@ class ScatterConfig(Section):
 class WedgeConfig(Section):
     """A wedge filter that comes into the field from one side; lengths at the detector."""
 
-    side: Literal["left", "right", "top", "bottom"] = Field(
-        description="Side of the picture that it comes from."
-    )
+    side: Side = Field(description="Side of the picture that it comes from.")
     material: MaterialName = Field("aluminium", description="What it is made of.")
     thickness_mm: Annotated[float, Field(gt=0, le=100)] = Field(
         description="Where it is thickest [mm]."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,7 @@ from fluoro.config.schema_rules import at, const, never, rules
 from fluoro.config.section import FilePath, Length, PixelRange, Range, Reach, Section, Tilt, Vector
 from fluoro.errors import InputError
 from fluoro.mistakes import KeyValueError
+from fluoro.names import OnLimit
 from fluoro.presets import carm_preset, carm_presets
 
 __all__ = [
@@ -27,7 +28,7 @@ class LimitsConfig(Section):
     x_mm: Reach | None = Field(None, description="Reach of the translation towards the left.")
     y_mm: Reach | None = Field(None, description="Reach of the translation towards the back.")
     z_mm: Reach | None = Field(None, description="Reach of the translation towards the head.")
-    on_limit: Literal["error", "clamp"] = Field(
+    on_limit: OnLimit = Field(
         "error", description="error: a pose beyond ends the run; clamp: it is cut and counted."
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -25,6 +25,7 @@ from fluoro.config.schema_rules import NULL, absent_or, at, const, never, rules,
 from fluoro.config.section import Finite, NonNegative, Positive, Section, Sigma
 from fluoro.config.xray import BrightnessConfig, XrayConfig
 from fluoro.mistakes import KeyValueError
+from fluoro.names import Polarity, Side
 
 __all__ = [
     "ImageChainConfig",
@@ -92,7 +93,7 @@ class ImageChainConfig(Section):
     inverse_square: bool = Field(
         False, description="Distance and slant weaken the beam towards the detector's corners."
     )
-    heel_anode_side: Literal["left", "right", "top", "bottom"] | None = Field(
+    heel_anode_side: Side | None = Field(
         None, description="Side of the picture that the anode's heel darkens; null: no heel effect."
     )
     collimator: CollimatorConfig | None = Field(None, description="null: open.")
@@ -127,7 +128,7 @@ class ImageChainConfig(Section):
     dsa: DsaConfig | None = Field(None, description="null: no subtraction.")
     edge_enhancement: EdgeEnhancementConfig | None = Field(None, description="null: none.")
     window: WindowConfig = Field(WindowConfig(), description="Fixed display window.")
-    polarity: Literal["bone_dark", "bone_bright"] = Field(
+    polarity: Polarity = Field(
         "bone_dark", description="bone_dark: live fluoroscopy; bone_bright: radiograph."
     )
     lut: LutConfig | None = Field(None, description="Curve of the display; null: straight.")

@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from fluoro.config.application import Config
-from fluoro.config.poses import BagPoses, WaypointPoses
-from fluoro.config.section import Section
-from fluoro.config.volume import LabelInclusion, VolumeConfig
+from fluoro.config.section import Section, given_on_command_line, paths_relative_to
+from fluoro.config.volume import VolumeConfig
 from fluoro.errors import InputError
 from fluoro.mistakes import mistakes
 from fluoro.presets import carm_presets
@@ -22,7 +21,6 @@ __all__ = [
     "PRESET_KEYS",
     "REGISTRATION_KEY",
     "Whole",
-    "absolute_path",
     "load_config",
     "load_sections",
     "volume_config",
@@ -41,25 +39,20 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         InputError: Unreadable file, malformed YAML or override, or values that do not fit; the
             message has one line per mistake, each naming where it stands and the key.
     """
-    config, overridden = load_sections(Config, path, overrides)
-    return _with_absolute_paths(config, path, overridden)
+    return load_sections(Config, path, overrides)
 
 
 Whole = TypeVar("Whole", bound=Section)
 
 
-def load_sections(
-    model: type[Whole], path: Path, overrides: Sequence[str] = ()
-) -> tuple[Whole, list[str]]:
-    """Read, override and validate a YAML file of any kind; its paths stay as they are given.
+def load_sections(model: type[Whole], path: Path, overrides: Sequence[str] = ()) -> Whole:
+    """Read, override and validate a YAML file of any kind.
 
     Args:
         model: Of the whole file.
-        path: The YAML file.
-        overrides: `key.path=value` strings from the command line, the value in YAML.
-
-    Returns:
-        The configuration, and the keys that the command line has set.
+        path: The YAML file; paths inside it are taken relative to its folder.
+        overrides: `key.path=value` strings from the command line, the value in YAML; paths in
+            them are taken relative to the working folder.
 
     Raises:
         InputError: As `load_config`.
@@ -69,7 +62,7 @@ def load_sections(
         raise InputError(f"{path}: describes a registration: app.py register {path}")
     overridden = [_apply_override(document, override) for override in _preset_first(overrides)]
     try:
-        return model.model_validate(document), overridden
+        return model.model_validate(document, context=paths_relative_to(path.resolve().parent))
     except ValidationError as error:
         lines = [
             f"{_origin(key, overridden, path)}: {f'{key}: ' if key else ''}{text}"
@@ -80,20 +73,6 @@ def load_sections(
 
 REGISTRATION_KEY = "target"
 """A file with this section describes a registration (fluoro.registration.config)."""
-
-
-def absolute_path(key: str, given: Path, path: Path, overridden: Sequence[str]) -> Path:
-    """A file that a key names: relative to the YAML's folder, or to the working folder.
-
-    Args:
-        key: The key.
-        given: Its value.
-        path: The YAML file.
-        overridden: Keys that the command line has set.
-    """
-    on_command_line = _origin(key, overridden, path) == "command line"
-    folder = Path.cwd() if on_command_line else path.resolve().parent
-    return folder / given
 
 
 def volume_config(given: Mapping[str, Any], overrides: Sequence[str] = ()) -> VolumeConfig:
@@ -141,7 +120,7 @@ def _apply_override(document: dict[str, Any], override: str) -> str:
         section = section[part]
         if not isinstance(section, dict):
             raise InputError(f"--set {key}: {part} is not a section")
-    section[parts[-1]] = parse_yaml(text, f"--set {key}")
+    section[parts[-1]] = given_on_command_line(parse_yaml(text, f"--set {key}"))
     if key == PRESET_KEY and section["preset"] is not None:
         for filled_in in PRESET_KEYS:
             section.pop(filled_in, None)
@@ -152,41 +131,3 @@ def _origin(key: str, overridden: Sequence[str], path: Path) -> str:
     """Where a key was given: on the command line or in the file."""
     given_there = any(f"{key}.".startswith(f"{other}.") for other in overridden)
     return "command line" if given_there else str(path)
-
-
-def _with_absolute_paths(config: Config, path: Path, overridden: Sequence[str]) -> Config:
-    def absolute(key: str, given: Path) -> Path:
-        return absolute_path(key, given, path, overridden)
-
-    updates: dict[str, Section] = {}
-    volume, source, run = config.volume, config.pose_source, config.run
-    if volume.path and not str(volume.path).startswith("cache:"):
-        volume_path = absolute("volume.path", volume.path)
-        updates["volume"] = volume.model_copy(update={"path": volume_path})
-    if isinstance(source, WaypointPoses | BagPoses):
-        source_path = absolute("pose_source.path", source.path)
-        updates["pose_source"] = source.model_copy(update={"path": source_path})
-    if config.carm.flex:
-        flex = absolute("carm.flex", config.carm.flex)
-        updates["carm"] = config.carm.model_copy(update={"flex": flex})
-    if run.output_dir:
-        output_dir = absolute("run.output_dir", run.output_dir)
-        updates["run"] = run.model_copy(update={"output_dir": output_dir})
-    if volume.materials and volume.materials.inclusions:
-        placed = [
-            each.model_copy(
-                update={"path": absolute(f"volume.materials.inclusions.{n}.path", each.path)}
-            )
-            if isinstance(each, LabelInclusion)
-            else each
-            for n, each in enumerate(volume.materials.inclusions)
-        ]
-        materials = volume.materials.model_copy(update={"inclusions": tuple(placed)})
-        section = updates.get("volume", volume)
-        updates["volume"] = section.model_copy(update={"materials": materials})
-    xray = config.image_chain.xray
-    if xray and xray.spectrum_csv:
-        csv = absolute("image_chain.xray.spectrum_csv", xray.spectrum_csv)
-        chain = {"xray": xray.model_copy(update={"spectrum_csv": csv})}
-        updates["image_chain"] = config.image_chain.model_copy(update=chain)
-    return config.model_copy(update=updates)

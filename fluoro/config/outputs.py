@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
@@ -12,6 +12,7 @@ from fluoro.config.addresses import Peer
 from fluoro.config.schema_rules import absent_or, at, const, never, rules
 from fluoro.config.section import Section, Topic
 from fluoro.mistakes import KeyValueError, shown
+from fluoro.names import Encoding, FrameProtocol, RecordingFormat, RosClock
 
 __all__ = [
     "LARGEST_PICTURE_BYTES",
@@ -103,7 +104,7 @@ class RecorderConfig(Section):
     """What is written to output/<run>/."""
 
     enabled: bool = Field(True, description="Write anything but the summary on the terminal.")
-    formats: Annotated[tuple[Literal["mp4", "png", "npy", "npz"], ...], Strict(False)] = Field(
+    formats: Annotated[tuple[RecordingFormat, ...], Strict(False)] = Field(
         ("mp4", "png"), description="Of the frames: a film, 8-bit pictures, float32 arrays."
     )
     queue_frames: Annotated[int, Field(ge=1, le=100000)] = Field(
@@ -130,14 +131,14 @@ class DdsFramesConfig(Section):
         never(at("protocol", const("holohub", "i4h")), at("jpeg_quality")),
     )
 
-    protocol: Literal["ros2", "holohub", "i4h"] = Field(
+    protocol: FrameProtocol = Field(
         "ros2", description="ROS 2's Image and what belongs to it, HoloHub's VideoFrame, or i4h's."
     )
     prefix: Topic = Field("/fluoro", description="ROS 2: names in front of image_raw and others.")
     topic: Topic | None = Field(
         None, description="HoloHub and i4h: the topic; null: VideoFrame, topic_carm_camera_data."
     )
-    encoding: Literal["mono8", "mono16", "32FC1"] = Field("mono8", description="ROS 2's Image.")
+    encoding: Encoding = Field("mono8", description="ROS 2's Image.")
     jpeg_quality: Annotated[int, Field(ge=30, le=100)] | None = Field(
         None, description="ROS 2: CompressedImage beside the image; null: none."
     )
@@ -180,7 +181,7 @@ class DdsConfig(Section):
         ":PORT where it is needed.",
     )
     multicast: bool = Field(False, description="Find participants by multicast too.")
-    clock: Literal["system", "ros"] = Field(
+    clock: RosClock = Field(
         "system", description="Time of what goes out: this machine's, or that of the topic /clock."
     )
     frames: DdsFramesConfig | None = Field(None, description="Frames out; null: none.")

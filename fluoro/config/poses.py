@@ -20,6 +20,7 @@ from fluoro.config.section import (
     Vector,
 )
 from fluoro.mistakes import KeyValueError
+from fluoro.names import JointKind, OnSilence, Orientation, PoseMessage, PositionUnit, Trigger
 
 __all__ = [
     "CARM_JOINTS",
@@ -140,7 +141,7 @@ class JointConfig(Section):
     )
 
     name: str = Field(description="As the message names it.")
-    kind: Literal["revolute", "prismatic"] = Field(description="Turns [rad] or slides [m].")
+    kind: JointKind = Field(description="Turns [rad] or slides [m].")
     axis: Vector = Field(description="Direction in the frame of the joint before it.")
     offset_mm: Vector = Field((0.0, 0.0, 0.0), description="From the joint before it [mm].")
     zero: Finite = Field(0.0, description="Joint value at which the chain stands straight.")
@@ -175,7 +176,7 @@ class ReceivedPoses(Section):
         _DELAY_NEEDS_CLOCK,
     )
 
-    trigger: Literal["pose", "clock", "lockstep"] = Field(
+    trigger: Trigger = Field(
         "pose",
         description="pose: a frame for the newest pose as it comes; clock: run.fps sets the pace, "
         "the newest pose holds; lockstep: exactly one frame for each pose, in their order.",
@@ -188,7 +189,7 @@ class ReceivedPoses(Section):
     watchdog_ms: Annotated[float, Field(ge=20, le=600_000)] = Field(
         500.0, description="Without a good pose for so long, on_silence happens."
     )
-    on_silence: Literal["hold", "blank", "stop"] = Field(
+    on_silence: OnSilence = Field(
         "hold",
         description="hold: the last pose stays; blank: a black frame, none after it; "
         "stop: the run ends.",
@@ -220,14 +221,14 @@ class DdsPoses(ReceivedPoses):
     )
 
     kind: Literal["dds"]
-    message: Literal["pose_stamped", "joint_state", "i4h"] = Field(
+    message: PoseMessage = Field(
         "pose_stamped",
         description="geometry_msgs/PoseStamped of the frame carm in the frame patient, "
         "sensor_msgs/JointState, or i4h's position and orientation.",
     )
     topic: Topic = Field("/carm/pose", description="ROS 2's name; of i4h the name on the wire.")
-    position_unit: Literal["m", "mm"] = Field("m", description="Of i4h's position.")
-    orientation: Literal["xyzw", "wxyz", "rpy_rad", "rpy_deg"] = Field(
+    position_unit: PositionUnit = Field("m", description="Of i4h's position.")
+    orientation: Orientation = Field(
         "xyzw", description="Order of i4h's quaternion, or turns about the fixed x, y and z."
     )
     joints: Annotated[tuple[JointConfig, ...], Strict(False), Field(min_length=1)] = Field(

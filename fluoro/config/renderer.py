@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, get_args
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from fluoro.config.schema_rules import at, const, never, rules
 from fluoro.config.section import Section
 from fluoro.mistakes import KeyValueError, shown
+from fluoro.names import DeviceName, Projector
 
 __all__ = [
     "RendererConfig",
 ]
 
-DEVICE = "^(auto|cuda|cuda:[0-9]{1,2}|vulkan|metal|cpu|llvmpipe)$"
+DEVICES = get_args(DeviceName)
+DEVICE = f"^({'|'.join(DEVICES)}|cuda:[0-9]{{1,2}})$"
 
 
 def _checked(device: str) -> str:
     if not re.fullmatch(DEVICE, device):
         raise ValueError(
-            "must be 'auto', 'cuda', 'vulkan', 'metal', 'cpu', 'llvmpipe', or 'cuda:1' for the "
-            f"second NVIDIA GPU, got {shown(device)}"
+            f"must be {', '.join(map(repr, DEVICES))}, or 'cuda:1' for the second NVIDIA GPU, "
+            f"got {shown(device)}"
         )
     return device
 
@@ -41,7 +43,7 @@ class RendererConfig(Section):
         never(at("projector", const("slab")), at("fused", const(True))),
     )
 
-    projector: Literal["march", "joseph", "slab", "siddon"] = Field(
+    projector: Projector = Field(
         "march",
         description="How a ray is integrated; march uses step_mm. joseph is the faster on a CPU, "
         "slab the fastest: one sample for each two voxel planes, which can show as faint stripes "

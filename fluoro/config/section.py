@@ -6,16 +6,27 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, TypeGuard
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationInfo,
+)
 
 from fluoro.material_names import material_names
 from fluoro.mistakes import KeyValueError, shown
 
 __all__ = [
+    "CACHE_SCHEME",
     "Angle",
     "Attenuation",
+    "CommandLineText",
     "Corner",
     "Count",
+    "CtPath",
     "Duration",
     "Edge",
     "FilePath",
@@ -37,9 +48,14 @@ __all__ = [
     "Topic",
     "Turn",
     "Vector",
+    "given_on_command_line",
     "list_of",
+    "paths_relative_to",
     "require_order",
 ]
+
+CACHE_SCHEME = "cache:"
+"""Before the name of a CT that `app.py fetch` brings."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -65,8 +81,52 @@ def list_of(count: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _usable_path(path: Path) -> Path:
-    """The path with ~ as the user's home; refuses what no file can be called."""
+class CommandLineText(str):
+    """Text that the command line gave: a path in it is relative to the working folder."""
+
+    __slots__ = ()
+
+
+def given_on_command_line(value: Any) -> Any:
+    """Return a value of YAML whose texts are `CommandLineText`."""
+    if isinstance(value, str):
+        return CommandLineText(value)
+    if isinstance(value, list):
+        return [given_on_command_line(each) for each in value]
+    if isinstance(value, dict):
+        return {key: given_on_command_line(each) for key, each in value.items()}
+    return value
+
+
+def paths_relative_to(folder: Path) -> dict[str, Any]:
+    """Return the context of a validation whose paths are relative to a folder.
+
+    Without it paths stay as they are given. Those that the command line gave are relative to the
+    working folder.
+    """
+    return {"folder": folder}
+
+
+def _resolved(value: Any, info: ValidationInfo) -> Any:
+    """Return a path that stands for a file from everywhere, ~ being the user's home.
+
+    Raises:
+        ValueError: No file can be called so.
+    """
+    if not isinstance(value, str | Path):
+        return value
+    path = _usable(Path(value))
+    if info.context is None:
+        return path
+    return (Path.cwd() if isinstance(value, CommandLineText) else info.context["folder"]) / path
+
+
+def _resolved_ct(value: Any, info: ValidationInfo) -> Any:
+    named = isinstance(value, str | Path) and str(value).startswith(CACHE_SCHEME)
+    return Path(value) if named else _resolved(value, info)
+
+
+def _usable(path: Path) -> Path:
     try:
         usable = b"\0" not in os.fsencode(path)
         home = path.expanduser() if usable else path
@@ -139,7 +199,10 @@ MaterialName = Annotated[
     AfterValidator(_known_material),
     Field(json_schema_extra=lambda schema: schema.update(enum=list(material_names()))),
 ]
-FilePath = Annotated[Path, Strict(False), AfterValidator(_usable_path)]
+FilePath = Annotated[Path, Strict(False), BeforeValidator(_resolved)]
+"""A file or folder, relative to the YAML file's folder, or of --set to the working folder."""
+CtPath = Annotated[Path, Strict(False), BeforeValidator(_resolved_ct)]
+"""As `FilePath`, or the name of a CT that `app.py fetch` brings, such as `cache:chest-ct`."""
 
 
 class Section(BaseModel):

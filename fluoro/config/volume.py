@@ -12,6 +12,7 @@ from fluoro.config.section import (
     Attenuation,
     Corner,
     Count,
+    CtPath,
     FilePath,
     Finite,
     HounsfieldUnit,
@@ -24,7 +25,15 @@ from fluoro.config.section import (
     require_order,
 )
 from fluoro.mistakes import KeyValueError, shown
-from fluoro.names import ByteOrder, MissingSlices, NiftiTransform, NumberType
+from fluoro.names import (
+    ByteOrder,
+    MissingSlices,
+    NiftiTransform,
+    NumberType,
+    PatientPosition,
+    TissueMapName,
+    Vessels,
+)
 
 __all__ = [
     "ArrayConfig",
@@ -152,7 +161,7 @@ class MotionConfig(Section):
 class ContrastConfig(Section):
     """A bolus of iodine that runs through vessels of the phantom, by the frame's time."""
 
-    vessels: Literal["aorta", "pulmonary", "coronary"] = Field(
+    vessels: Vessels = Field(
         description="Injected at the aortic root, into the pulmonary trunk, into the left coronary "
         "artery."
     )
@@ -239,7 +248,7 @@ InclusionConfig = Annotated[
 class MaterialsConfig(Section):
     """What the voxels are made of, for a beam of many energies (image_chain.xray)."""
 
-    kind: Literal["tissues", "soft_and_bone", "schneider"] = Field(
+    kind: TissueMapName = Field(
         "tissues",
         description="By CT number: tissues is air, lung, fat, soft tissue and bone; soft_and_bone "
         "air, soft tissue and bone; schneider the tissues of Schneider et al. 2000.",
@@ -305,7 +314,7 @@ class _VolumeSource(Section):
     """Where a volume comes from."""
 
     phantom: Literal["thorax"] | None = Field(None, description="Phantom to make.")
-    path: FilePath | None = Field(
+    path: CtPath | None = Field(
         None,
         description="CT: a folder with a DICOM series, a file (multi-frame DICOM, NIfTI, NRRD, "
         "MHA, NumPy, raw), or a folder that `app.py preprocess` or fluorosim made, relative to the "
@@ -327,7 +336,7 @@ class VolumeConfig(ReadOptions, _VolumeSource):
         never(at("path"), at("contrast")),
     )
 
-    patient_position: Literal["HFS", "HFP", "FFS", "FFP", "HFDL", "HFDR"] = Field(
+    patient_position: PatientPosition = Field(
         "HFS",
         description="How the patient lies on the table: head or feet first, supine, prone, or on "
         "the left or right side. Angles keep their meaning for the patient.",

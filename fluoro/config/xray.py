@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, Strict, model_validator
 
@@ -11,6 +11,7 @@ from fluoro.config.display import Shares
 from fluoro.config.schema_rules import at, const, never, rules, when
 from fluoro.config.section import FilePath, Positive, Section, require_order
 from fluoro.mistakes import KeyValueError
+from fluoro.names import DetectorKind, SpectrumName
 
 __all__ = [
     "BrightnessConfig",
@@ -76,7 +77,7 @@ class BrightnessConfig(Section):
 class DetectorResponseConfig(Section):
     """What the detector makes of a photon; its converter is caesium iodide."""
 
-    kind: Literal["energy_integrating", "photon_counting"] = Field(
+    kind: DetectorKind = Field(
         "energy_integrating", description="An absorbed photon adds its energy, or counts as one."
     )
     csi_mm: Annotated[float, Field(gt=0, le=10)] = Field(0.6, description="Its thickness [mm].")
@@ -113,7 +114,7 @@ class XrayConfig(Section):
     copper_mm: Annotated[float, Field(ge=0, le=5)] = Field(
         0.0, description="Copper filter besides [mm]."
     )
-    spectrum: Literal["60KV_AL35", "90KV_AL40", "120KV_AL43"] | None = Field(
+    spectrum: SpectrumName | None = Field(
         None, description="A spectrum by DeepDRR's name, instead of voltage and filters."
     )
     spectrum_csv: FilePath | None = Field(

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from fluoro.config import (
     BagPoses,
@@ -26,10 +26,10 @@ from fluoro.config import (
 from fluoro.console.pedal import Pedal
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
+from fluoro.names import Polarity
 
-__all__ = ["CONTROL_KEYS", "ControlState", "Limit", "LiveControls", "Polarity", "pose_values"]
+__all__ = ["CONTROL_KEYS", "ControlState", "Limit", "LiveControls", "pose_values"]
 
-Polarity = Literal["bone_dark", "bone_bright"]
 
 POSE_KEYS = ("lao_deg", "cra_deg", "roll_deg", "table_x_mm", "table_y_mm", "table_z_mm")
 NUMBER_KEYS = (

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from fluoro.console.messages import packed
 from fluoro.geometry.patient_position import (
-    PatientPosition,
     room_from_patient,
     turned_surface,
     turned_view,
@@ -19,6 +18,7 @@ from fluoro.geometry.patient_position import (
 from fluoro.geometry.scene import carm_scene
 from fluoro.geometry.surface import Surface
 from fluoro.imaging.frame import FluoroFrame
+from fluoro.names import PatientPosition
 
 __all__ = ["SceneModel", "body_message", "carm_message"]
 

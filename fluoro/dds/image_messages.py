@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +15,10 @@ from fluoro.dds.ros_sensor import CameraInfo, CompressedImage, Image, RegionOfIn
 from fluoro.dds.stamps import header_of
 from fluoro.geometry.projection import View, camera_matrices
 from fluoro.imaging.frame import to_uint8
+from fluoro.names import Encoding
 
 __all__ = [
     "CAMERA_FRAME",
-    "Encoding",
     "camera_info_message",
     "compressed_message",
     "i4h_image",
@@ -33,8 +32,7 @@ CAMERA_FRAME = "carm_camera"
 MAX_SIDE_PX = 8192
 """Of a picture that comes in; a larger one is a mistake or an attack."""
 
-Encoding = Literal["mono8", "mono16", "32FC1"]
-DTYPES: dict[str, str] = {"mono8": "u1", "mono16": "u2", "32FC1": "f4"}
+DTYPES: dict[Encoding, str] = {"mono8": "u1", "mono16": "u2", "32FC1": "f4"}
 
 
 def image_message(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from fluoro.dds.refusals import FieldError
 from fluoro.dds.ros_sensor import JointState
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.se3 import so3_exp, translation
+from fluoro.names import JointKind
 
 __all__ = ["Joint", "joint_pose", "joint_values"]
 
@@ -40,7 +40,7 @@ class Joint:
     """
 
     name: str
-    kind: Literal["revolute", "prismatic"]
+    kind: JointKind
     axis: tuple[float, float, float]
     offset_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     zero: float = 0.0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,12 +19,11 @@ from fluoro.dds.ros_geometry import Point, Pose, PoseStamped, Quaternion
 from fluoro.dds.stamps import header_of
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.se3 import quaternion_rotation, quaternion_wxyz
+from fluoro.names import Orientation, PositionUnit
 
 __all__ = [
     "CARM_FRAME",
     "PATIENT_FRAME",
-    "Orientation",
-    "PositionUnit",
     "matrix_message",
     "matrix_of",
     "pose_message",
@@ -44,9 +42,6 @@ FARTHEST_MM = 100_000.0
 WIDEST_TURN = 36_000.0
 """Largest angle of an orientation [degrees or rad]; beyond it rounding eats the angle."""
 
-PositionUnit = Literal["m", "mm"]
-Orientation = Literal["xyzw", "wxyz", "rpy_rad", "rpy_deg"]
-"""Quaternion, or turns about the fixed axes x, y, z one after the other."""
 MM_PER_UNIT = {"m": MM_PER_M, "mm": 1.0}
 
 

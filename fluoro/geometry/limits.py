@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
+from fluoro.names import OnLimit
 
 __all__ = ["CarmLimits"]
 
@@ -44,7 +44,7 @@ class CarmLimits:
     x_mm: Range | None = None
     y_mm: Range | None = None
     z_mm: Range | None = None
-    on_limit: Literal["error", "clamp"] = "error"
+    on_limit: OnLimit = "error"
 
     def __post_init__(self) -> None:
         for name in (*ANGLES, *AXES):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from fluoro.errors import InputError
 from fluoro.geometry.projection import View
 from fluoro.geometry.surface import Surface
+from fluoro.names import PatientPosition
 
-__all__ = ["PatientPosition", "room_from_patient", "turned_surface", "turned_view"]
+__all__ = ["room_from_patient", "turned_surface", "turned_view"]
 
-PatientPosition = Literal["HFS", "HFP", "FFS", "FFP", "HFDL", "HFDR"]
-"""Head or feet first; supine, prone, or lying on the left or right side (DICOM (0018,5100))."""
 
 ROOM_AXES: Mapping[PatientPosition, str] = {
     "HFS": "LPS", "HFP": "RAS", "FFS": "RPI", "FFP": "LAI", "HFDL": "ALS", "HFDR": "PRS",

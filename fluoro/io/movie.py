@@ -14,7 +14,6 @@ from PIL import Image, ImageDraw
 from fluoro.errors import InputError, OutputError
 from fluoro.geometry.labels import angle_label, orientation_letters
 from fluoro.geometry.patient_position import (
-    PatientPosition,
     room_from_patient,
     turned_surface,
     turned_view,
@@ -26,6 +25,7 @@ from fluoro.io.lettering import draw_text
 from fluoro.io.sample import SampledFrame
 from fluoro.io.scene_picture import ScenePainter
 from fluoro.io.writing import writing
+from fluoro.names import PatientPosition
 
 __all__ = ["movie_pictures", "write_animation", "write_scene_movie"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fluoro.errors import InputError
+from fluoro.names import DetectorKind
 from fluoro.physics.materials import material
 
 __all__ = ["DetectorResponse", "csi_g_per_cm2"]
@@ -33,7 +33,7 @@ class DetectorResponse:
         InputError: A thickness or a factor out of range.
     """
 
-    kind: Literal["energy_integrating", "photon_counting"] = "energy_integrating"
+    kind: DetectorKind = "energy_integrating"
     converter: str | None = "caesium_iodide"
     thickness_g_per_cm2: float = 0.203
     swank_factor: float = 0.85

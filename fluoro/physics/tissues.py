@@ -12,17 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fluoro.errors import InputError
+from fluoro.names import TissueMapName
 from fluoro.physics.materials import ENERGY_RANGE_KEV, Material, material
 
-__all__ = ["TISSUE_MAPS", "TissueMap", "TissueMapName", "is_tissue", "tissue_map"]
+__all__ = ["TISSUE_MAPS", "TissueMap", "is_tissue", "tissue_map"]
 
-TissueMapName = Literal["tissues", "soft_and_bone", "schneider"]
 TISSUE_MAPS: dict[str, tuple[str, ...]] = {
     "tissues": ("air", "lung", "fat", "soft_tissue", "cortical_bone"),
     "soft_and_bone": ("air", "soft_tissue", "cortical_bone"),

@@ -18,12 +18,12 @@ from fluoro.config import (
     Section,
     StartConfig,
     VolumeConfig,
-    absolute_path,
     load_sections,
 )
 from fluoro.config.schema_rules import NULL, absent_or, at, const, never, rules, when
 from fluoro.errors import InputError
 from fluoro.mistakes import KeyValueError
+from fluoro.names import Polarity, TargetKind
 from fluoro.registration.prepare import Preparation
 from fluoro.registration.settings import MeasureName, MultiStart, RegistrationSettings
 from fluoro.yaml_text import read_mapping
@@ -66,7 +66,7 @@ class TargetConfig(Section):
         description="Where the C-arm stood: errors are measured from it. Of a file: null where "
         "it is not known.",
     )
-    kind: Literal["raw", "log", "display"] = Field(
+    kind: TargetKind = Field(
         "display",
         description="raw: intensity; log: line integrals; display: what a screen shows.",
     )
@@ -76,7 +76,7 @@ class TargetConfig(Section):
     saturation: NonNegative | None = Field(
         None, description="raw: pixels from here on are left out; null: the type's largest value."
     )
-    polarity: Literal["bone_dark", "bone_bright"] | None = Field(
+    polarity: Polarity | None = Field(
         None,
         description="display: null: of a rendered picture image_chain's; a file's bones are taken "
         "as bright.",
@@ -112,9 +112,7 @@ class TargetConfig(Section):
         _as_value_error(self.preparation)
         return self
 
-    def preparation(
-        self, rendered: Literal["bone_dark", "bone_bright"] | None = None
-    ) -> Preparation:
+    def preparation(self, rendered: Polarity | None = None) -> Preparation:
         """How the picture becomes a target.
 
         Args:
@@ -319,20 +317,4 @@ def load_register_config(path: Path, overrides: Sequence[str] = ()) -> RegisterC
     document = read_mapping(path)
     if REGISTRATION_KEY not in document and "pose_source" in document:
         raise InputError(f"{path}: describes a stream: app.py run {path}")
-    config, overridden = load_sections(RegisterConfig, path, overrides)
-
-    def absolute(section: Any, name: str, key: str) -> Any:
-        given = getattr(section, key)
-        if given is None or str(given).startswith("cache:"):
-            return section
-        found = absolute_path(f"{name}.{key}", given, path, overridden)
-        return section.model_copy(update={key: found})
-
-    return config.model_copy(
-        update={
-            "volume": absolute(config.volume, "volume", "path"),
-            "carm": absolute(config.carm, "carm", "flex"),
-            "target": absolute(config.target, "target", "path"),
-            "run": absolute(config.run, "run", "output_dir"),
-        }
-    )
+    return load_sections(RegisterConfig, path, overrides)

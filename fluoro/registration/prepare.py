@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from fluoro.errors import InputError
+from fluoro.names import Polarity, TargetKind
 from fluoro.registration.field import Crop, find_field
 from fluoro.registration.target import Target
 
-__all__ = ["Preparation", "TargetKind", "prepare"]
+__all__ = ["Preparation", "prepare"]
 
-TargetKind = Literal["raw", "log", "display"]
-Polarity = Literal["bone_dark", "bone_bright"]
 Image = NDArray[np.float64]
 
 OPEN_FIELD_PERCENTILE = 99.5

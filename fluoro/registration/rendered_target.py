@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.projection import View
 from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.frame import to_uint8
-from fluoro.registration.prepare import TargetKind
+from fluoro.names import Polarity, TargetKind
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.renderer import DrrRenderer
 
@@ -94,6 +94,6 @@ def _with(
     *,
     log: bool,
     window: WindowConfig,
-    polarity: Literal["bone_dark", "bone_bright"],
+    polarity: Polarity,
 ) -> ImageChainConfig:
     return chain.model_copy(update={"log": log, "window": window, "polarity": polarity})

@@ -8,9 +8,10 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from fluoro.errors import DeviceError, InputError
+from fluoro.names import DeviceName
 from fluoro.rendering.cpu_device import CpuDevice
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.load_slangpy import load_slangpy
@@ -30,7 +31,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-DEVICES = ("auto", "cuda", "vulkan", "metal", "cpu", "llvmpipe")
+DEVICES = get_args(DeviceName)
 """Names of devices; "cuda:1" is the second NVIDIA GPU."""
 NUMBERED = re.compile(r"cuda:(\d{1,2})")
 SOFTWARE_ADAPTERS = ("llvmpipe", "lavapipe", "swiftshader", "softpipe")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fluoro.errors import InputError
 from fluoro.geometry.motions import rigid_motions
 from fluoro.geometry.projection import View
+from fluoro.names import MaterialProjector
 from fluoro.rendering.cells import CellCopies
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.given import require_array, require_out
@@ -28,9 +29,8 @@ from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.materials import Inclusion, LabelledInclusion, MaterialVolume
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["MaterialProjector", "MaterialRenderer"]
+__all__ = ["MaterialRenderer"]
 
-MaterialProjector = Literal["march", "joseph"]
 RAMP_COUNTS = (1, 4, 6, 9)
 """For which shaders/drr_tissues.slang has entry points."""
 

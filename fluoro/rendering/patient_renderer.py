@@ -9,10 +9,11 @@ import numpy as np
 
 from fluoro.config import Config
 from fluoro.geometry.projection import View
+from fluoro.names import MaterialProjector
 from fluoro.physics.materials import Material, material
 from fluoro.rendering.contrast_renderer import ContrastFill, ContrastRenderer
 from fluoro.rendering.devices import ComputeDevice, Span, Ticket
-from fluoro.rendering.material_renderer import MaterialProjector, MaterialRenderer
+from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.moving_renderer import MovingRenderer
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.rendering.unrendered import UnrenderedIntegrals

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fluoro.errors import InputError
 from fluoro.geometry.motions import rigid_motions
 from fluoro.geometry.projection import View
+from fluoro.names import Projector
 from fluoro.rendering.cells import CellCopies, bytes_of_cells, fits_in_cells
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.given import require_out
@@ -24,15 +25,13 @@ from fluoro.volume.volumes import MuVolume
 __all__ = [
     "EXACT",
     "DrrRenderer",
-    "Projector",
     "check_volume",
     "common_size",
     "copies_serve_joseph",
     "readable_in_pairs",
 ]
 
-Projector = Literal["march", "joseph", "slab", "siddon"]
-PROJECTORS = ("march", "joseph", "slab", "siddon")
+PROJECTORS = get_args(Projector)
 SLAB_PLANES = {"joseph": 1, "slab": 2}
 """Voxel planes that one sample stands for."""
 MAX_VOXELS = 2**31 - 1

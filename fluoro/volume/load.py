@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fluoro.config import HuToMuConfig, LinearMap, MaterialsConfig, ReadOptions, VolumeConfig
+from fluoro.config.section import CACHE_SCHEME
 from fluoro.errors import InputError
 from fluoro.physics.tissues import tissue_map
 from fluoro.volume.attenuation import HuToMu, LinearCurve, PhysicalCurve
@@ -48,7 +49,6 @@ log = logging.getLogger(__name__)
 Progress = Callable[[str, float], None]
 """Told what is being done, and which fraction of it, 0 to 1."""
 
-CACHE_SCHEME = "cache:"
 PHANTOM_SPACING_MM = 1.4
 CT_KEYS = (
     *("hu_to_mu", "hu_clip_min", "hu_clip_max", "bone_multiplier"),

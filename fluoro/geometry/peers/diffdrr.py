@@ -10,7 +10,6 @@ rotation, "PA" by a reflection.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,6 +26,7 @@ from fluoro.geometry.peers.frames import (
 )
 from fluoro.geometry.peers.nanodrr import ras_parts, require_orientation, vector
 from fluoro.geometry.projection import View
+from fluoro.names import ViewName
 
 __all__ = ["DiffdrrPose", "camera_axes"]
 
@@ -64,7 +64,7 @@ class DiffdrrPose:
 
     rotation_deg: Vector3
     translation_mm: Vector3
-    orientation: Literal["AP", "PA"] | None = "AP"
+    orientation: ViewName | None = "AP"
     sdd_mm: float
     height_px: int
     width_px: int
@@ -102,7 +102,7 @@ class DiffdrrPose:
         cls,
         view: View,
         *,
-        orientation: Literal["AP", "PA"] | None = "PA",
+        orientation: ViewName | None = "PA",
         reverse_x_axis: bool = True,
         center_xyz_mm: ArrayLike = (0.0, 0.0, 0.0),
     ) -> DiffdrrPose:

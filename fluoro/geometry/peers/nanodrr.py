@@ -9,7 +9,6 @@ as seen from the source), for "PA" a reflection (as seen from the detector).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,6 +26,7 @@ from fluoro.geometry.peers.frames import (
     view_parts,
 )
 from fluoro.geometry.projection import View
+from fluoro.names import ViewName
 
 __all__ = ["NanodrrPose"]
 
@@ -63,7 +63,7 @@ class NanodrrPose:
 
     rotation_deg: Vector3
     translation_mm: Vector3
-    orientation: Literal["AP", "PA"] | None = "AP"
+    orientation: ViewName | None = "AP"
     sdd_mm: float
     height_px: int
     width_px: int
@@ -100,7 +100,7 @@ class NanodrrPose:
         cls,
         view: View,
         *,
-        orientation: Literal["AP", "PA"] | None = "PA",
+        orientation: ViewName | None = "PA",
         isocenter_xyz_mm: ArrayLike = (0.0, 0.0, 0.0),
     ) -> NanodrrPose:
         """A view in nanodrr's words; a C-arm's view is a "PA".

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from fluoro.errors import InputError
 
 __all__ = [
+    "OrderMark",
     "StoredNumbers",
     "VolumeHeader",
     "VoxelData",
@@ -30,6 +31,8 @@ __all__ = [
     "require_spacing",
 ]
 
+OrderMark = Literal["<", ">"]
+"""NumPy's mark of a byte order."""
 CHUNK_BYTES = 1 << 16
 """Read and inflated at a time; deflate makes at most 1000 times as many of them."""
 

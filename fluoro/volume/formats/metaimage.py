@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
 from fluoro.volume.formats.header import (
+    OrderMark,
     StoredNumbers,
     VolumeHeader,
     VoxelData,
@@ -188,7 +189,7 @@ def _numbers(path: Path, fields: dict[str, str]) -> StoredNumbers | None:
     big = {_is_true(path, fields, key) for key in ORDER_KEYS if key in fields} or {False}
     if len(big) > 1:
         raise InputError(f"{path}: {' and '.join(ORDER_KEYS)} contradict each other")
-    order: Literal["<", ">"] = ">" if True in big else "<"
+    order: OrderMark = ">" if True in big else "<"
     return StoredNumbers(dtype=_element_type(path, fields).newbyteorder(order).str)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fluoro.errors import InputError
 from fluoro.volume.formats.header import (
+    OrderMark,
     StoredNumbers,
     VolumeHeader,
     VoxelData,
@@ -40,7 +41,7 @@ TYPES = (
     (r"double", "f8"),
 )
 """Patterns of the type names of the format's definition, and NumPy's name of each."""
-BYTE_ORDERS: dict[str, Literal["<", ">"]] = {"little": "<", "big": ">"}
+BYTE_ORDERS: dict[str, OrderMark] = {"little": "<", "big": ">"}
 ENCODINGS: dict[str, Literal["raw", "gzip"]] = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}
 PATIENT_SPACES = re.compile(
     r"(left|right)-(anterior|posterior)-(superior|inferior)|[lr][ap][si]", re.IGNORECASE
