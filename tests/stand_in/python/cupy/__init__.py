@@ -200,6 +200,9 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
     def reshape(self, *shape):
         return ndarray(self._host.reshape(*shape), self._memory)
 
+    def astype(self, dtype):
+        return _copied(self._host.astype(dtype))
+
     def copy(self):
         return _copied(self._host)
 
