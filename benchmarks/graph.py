@@ -42,7 +42,8 @@ from fluoro.imaging.chain import ImageChain
 from fluoro.rendering.choose import open_device
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.load import load_volume
-from operators.session import isocenter_of, run_session
+from operators.assembly import isocenter_of
+from operators.session import run_session
 
 ROOT = Path(__file__).parents[1]
 FILES = {"cpu": "cpu", "cuda": "gpu"}

@@ -13,13 +13,15 @@ from fluoro.console.server import Console
 from fluoro.dds.node import DdsNode
 from fluoro.dds.remote_controls import RelayedControls, control_sender
 from fluoro.errors import DeviceError, InputError
-from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.setup import make_geometry
 from fluoro.io.run_record import RunRecord
 from fluoro.volume.load import load_volume
 from fluoro.volume.surface import bone_surface, skin_surface
+from operators.assembly import isocenter_of
+from operators.context import Reporter
 from operators.monitor import StreamMonitor
-from operators.session import Outcome, Reporter, isocenter_of
+from operators.session import Outcome
+from operators.sinks.console import ConsoleSink
 from operators.split import DisplayParts, SplitApp, SplitOptions
 from operators.stopping import StopSignals, run_app
 
@@ -56,32 +58,27 @@ def run_display(
     )
     with ExitStack() as stack:
         monitor, geometry = StreamMonitor(record, None, ELSEWHERE), make_geometry(config.carm)
-        console = Console(config.console, _controls(config, stack), scene=_scene(config, reporter))
+        controls = _controls(config, stack)
+        console = Console(config.console, controls, scene=_scene(config, reporter))
         url = console.start()
         stack.callback(console.close)
         reporter.started(console_url=url, device=ELSEWHERE, folder=None)
-        number = _shown(config, split, reporter, console, monitor, geometry)
+        sink = ConsoleSink(console, monitor, config.image_chain, controls, url)
+        parts = DisplayParts(sink=sink, geometry=geometry, monitor=monitor)
+        number = _shown(split, reporter, parts)
     dropped = {**monitor.dropped(), "link": monitor.missed()}
     stopped_by = f"signal {number}" if number else "the renderer's end"
     summary = record.summary(dropped=dropped, completed=number is None, stopped_by=stopped_by)
     return Outcome(summary=summary, folder=None, signal_number=number)
 
 
-def _shown(
-    config: Config,
-    split: SplitOptions,
-    reporter: Reporter,
-    console: Console,
-    monitor: StreamMonitor,
-    geometry: CarmGeometry,
-) -> int | None:
+def _shown(split: SplitOptions, reporter: Reporter, parts: DisplayParts) -> int | None:
     """Run the fragment to its end; the signal that ended it, or None."""
-    stop, failure = threading.Event(), []
-    parts = DisplayParts(console=console, geometry=geometry, monitor=monitor)
+    stop, failure, monitor = threading.Event(), [], parts.monitor
     with StopSignals(stop) as signals:
         if not _driver_is_there(split.address, reporter, stop):
             return next(iter(signals.caught), None)
-    app = SplitApp(config, split, parts)
+    app = SplitApp(split, parts)
     thread = threading.Thread(target=run_app, args=(app, failure), name="graph", daemon=True)
     with StopSignals(stop) as signals:
         thread.start()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from threading import Event
-from typing import TYPE_CHECKING
 
 import operators.runtime  # noqa: F401  (prepares the imports below)
 
@@ -14,43 +12,28 @@ from holoscan.core import Application, Fragment, Operator
 from holoscan.schedulers import EventBasedScheduler
 
 from fluoro.config import Config, ReceivedPoses
-from fluoro.console.controls import LiveControls
-from fluoro.console.server import Console
-from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.setup import make_limits
-from fluoro.geometry.trajectory import Trajectory
-from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.dose_meter import DoseMeter
-from fluoro.io.recorder import Recorder
 from fluoro.registration.servo import Servo
-from fluoro.rendering.devices import ComputeDevice
-from fluoro.rendering.patient_renderer import PatientRenderer
+from operators.assembly import Run
 from operators.bag_pictures import BagPicturesOp
-from operators.console import ConsoleOp
-from operators.dds import DdsParts
+from operators.context import RunContext
 from operators.drr_gradient import DrrGradientOp
 from operators.drr_renderer import DrrRendererOp
 from operators.estimates import EstimatesOp
-from operators.frame_publisher import FramePublisherOp, FrameReceiver
-from operators.holoviz import HolovizFeedOp, make_holoviz
 from operators.image_chain import ImageChainOp
 from operators.live_chain import LiveChain, lines_up
-from operators.monitor import StreamMonitor
 from operators.optimiser import OptimiserOp
 from operators.pace import Pace
 from operators.pose_source import PoseSourceOp
 from operators.pose_subscriber import PoseSubscriberOp
-from operators.recorder import RecorderOp
 from operators.registration import RegistrationOp
 from operators.registration_parts import AnyEvent, RegistrationParts
 from operators.servo import ServoOp
 from operators.stream_clock import StreamClock
 from operators.turns import Turns
 
-if TYPE_CHECKING:
-    from fluoro.dds.bag import BagPictures
-
-__all__ = ["PROGRAM", "FluoroApp", "Graph", "Parts", "make_scheduler"]
+__all__ = ["PROGRAM", "FluoroApp", "Graph", "make_scheduler"]
 
 PROGRAM = ("python", "fluoro")
 """Command line that Holoscan is given: it fails at words that are not UTF-8, as paths may be."""
@@ -66,26 +49,6 @@ DEADLOCK_TIMEOUT_MS = 200
 """With 0 Holoscan's schedulers stopped early in some runs."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Parts:
-    """What the operators work with; made before the graph, closed after it."""
-
-    device: ComputeDevice
-    renderer: PatientRenderer
-    chain: ImageChain
-    trajectory: Trajectory
-    geometry: CarmGeometry
-    isocenter_xyz_mm: tuple[float, float, float]
-    controls: LiveControls
-    monitor: StreamMonitor
-    stop: Event
-    console: Console | None = None
-    recorder: Recorder | None = None
-    dds: DdsParts | None = None
-    registration: RegistrationParts | None = None
-    pictures: BagPictures | None = None
-
-
 def make_scheduler(fragment: Fragment, threads: int = WORKER_THREADS) -> EventBasedScheduler:
     """The scheduler of a graph."""
     return EventBasedScheduler(
@@ -98,48 +61,60 @@ def make_scheduler(fragment: Fragment, threads: int = WORKER_THREADS) -> EventBa
 
 
 class Graph:
-    """The graph for a configuration and its parts; an application, or a fragment of one."""
+    """The graph of a run; an application, or a fragment of one."""
 
-    def _prepare(self, config: Config, parts: Parts) -> None:
-        self._config, self._parts = config, parts
+    def _prepare(self, run: Run) -> None:
+        self._run = run
+
+    @property
+    def _context(self) -> RunContext:
+        return self._run.context
+
+    @property
+    def _config(self) -> Config:
+        return self._context.config
 
     def compose(self) -> None:
-        """Make the operators and connect them."""
+        """Pose source -> renderer -> image chain -> sinks, and registration back to the source."""
         self._turn = self._turns()
-        tracker, displays = self._tracker(), self.displays()
-        if tracker:
-            displays[tracker] = "frame"
-        source, chain = self._frames(displays=bool(displays))
-        self.add_flow(chain, self._recorder(), {("record", "frame")})
-        if self._trigger == "lockstep":
-            self.add_flow(chain, self._frame_publisher(), {("record", "frame")})
-        if self._parts.dds and self._parts.dds.bag:
-            self.add_flow(
-                chain, self._sink("bag", self._parts.dds.bag, lossless=True), {("record", "frame")}
-            )
-        for display, port in displays.items():
-            self.add_flow(chain, display, {("view", port)})
-            pool = self.make_thread_pool(f"{display.name}_thread", 1)
-            pool.add(display, pin_operator=True)
-        if tracker:
-            self._close_loop(tracker, source)
-        if self._parts.registration and self._parts.registration.descent:
-            self._add_optimiser(self._parts.registration, chain)
+        source, chain = self._frames()
+        for sink in self._run.sinks:
+            self._connect(chain, sink.port, sink.operator(self, self._context.device))
+        if self._registration and self._registration.tracker:
+            self._add_tracker(source, chain)
+        if self._registration and self._registration.descent:
+            self._add_optimiser(chain)
 
-    def _frames(self, *, displays: bool) -> tuple[Operator, Operator]:
+    def _connect(self, chain: Operator, port: str, receiver: Operator) -> None:
+        """Connect the image chain with a sink; a display gets a thread of its own."""
+        self.add_flow(chain, receiver, {(port, "frame")})
+        if port == "view":
+            pool = self.make_thread_pool(f"{receiver.name}_thread", 1)
+            pool.add(receiver, pin_operator=True)
+
+    @property
+    def _registration(self) -> RegistrationParts | None:
+        return self._run.registration
+
+    @property
+    def _displays(self) -> bool:
+        """Whether anything takes the newest frame only."""
+        tracks = self._registration is not None and self._registration.tracker is not None
+        return tracks or any(sink.port == "view" for sink in self._run.sinks)
+
+    def _frames(self) -> tuple[Operator, Operator]:
         """Where the poses come from and where the frames; of a bag's pictures both are one."""
-        if self._parts.pictures:
-            pictures = self._bag_pictures(displays=displays)
+        if self._context.pictures:
+            pictures = self._bag_pictures()
             return pictures, pictures
-        live = LiveChain(self._parts.chain, self._config.image_chain, self._parts.controls)
-        source, renderer = self._pose_source(), self._renderer(live)
-        chain = self._image_chain(live, displays=displays)
+        live = LiveChain(self._context.chain, self._config.image_chain, self._context.controls)
+        source, renderer, chain = self._pose_source(), self._renderer(live), self._image_chain(live)
         self.add_flow(source, renderer, {("pose", "pose")})
         self.add_flow(renderer, chain, {("integrals", "integrals")})
         return source, chain
 
-    def _bag_pictures(self, *, displays: bool) -> Operator:
-        parts = self._parts
+    def _bag_pictures(self) -> Operator:
+        parts = self._context
         pace = self._pace()
         return BagPicturesOp(
             self,
@@ -148,7 +123,7 @@ class Graph:
             pictures=parts.pictures,
             geometry=parts.geometry,
             frames=self._config.run.frames,
-            displays=displays,
+            displays=self._displays,
             stop=parts.stop,
             name="bag_pictures",
         )
@@ -156,9 +131,9 @@ class Graph:
     def _pose_source(self) -> Operator:
         if isinstance(self._config.pose_source, ReceivedPoses):
             return self._pose_subscriber(self._config.pose_source)
-        run, parts = self._config.run, self._parts
-        if parts.registration and parts.registration.servo:
-            return self._servo(parts.registration.servo)
+        run, parts = self._config.run, self._context
+        if self._registration and self._registration.servo:
+            return self._servo(self._registration.servo)
         pace = self._pace()
         return PoseSourceOp(
             self,
@@ -182,8 +157,8 @@ class Graph:
 
         None where every pose waits for a frame anyhow.
         """
-        parts = self._parts
-        servo = parts.registration and parts.registration.servo
+        parts = self._context
+        servo = self._registration and self._registration.servo
         if parts.pictures or servo or self._trigger == "lockstep":
             return None
         return Turns(1 if self._trigger == "pose" else FRAMES_AHEAD)
@@ -191,13 +166,13 @@ class Graph:
     @property
     def _end_of_poses(self) -> Event | AnyEvent:
         """What ends the pose source: a signal, or a user's optimiser that is done."""
-        parts = self._parts
-        if parts.registration and parts.registration.descent:
-            return AnyEvent(parts.stop, parts.registration.done)
+        parts = self._context
+        if self._registration and self._registration.descent:
+            return AnyEvent(parts.stop, self._registration.done)
         return parts.stop
 
     def _servo(self, servo: Servo) -> Operator:
-        run, parts = self._config.run, self._parts
+        run, parts = self._config.run, self._context
         pace = self._pace()
         return ServoOp(
             self,
@@ -215,41 +190,31 @@ class Graph:
             name="servo",
         )
 
-    def _tracker(self) -> Operator | None:
-        parts = self._parts
-        if not (parts.registration and parts.registration.tracker):
-            return None
-        return RegistrationOp(
+    def _add_tracker(self, source: Operator, chain: Operator) -> None:
+        """Estimates of the newest frame, into the record, to the sinks, and back to a servo."""
+        context, registration = self._context, self._registration
+        tracker = RegistrationOp(
             self,
-            tracker=parts.registration.tracker,
-            device=parts.device,
+            tracker=registration.tracker,
+            device=context.device,
             config=self._config.image_chain,
-            controls=parts.controls,
-            monitor=parts.monitor,
+            controls=context.controls,
+            monitor=context.monitor,
             fps=self._config.run.fps,
-            feedback=parts.registration.servo is not None,
+            feedback=registration.servo is not None,
             name="registration",
         )
-
-    def _close_loop(self, tracker: Operator, source: Operator) -> None:
-        """Estimates into record and console, and back to the source where that is a servo."""
-        parts = self._parts
         estimates = EstimatesOp(
-            self,
-            record=parts.registration.record,
-            console=parts.console,
-            config=self._config.image_chain,
-            controls=parts.controls,
-            sinks=parts.dds.estimates if parts.dds else (),
-            name="estimates",
+            self, record=registration.record, sinks=self._run.sinks, name="estimates"
         )
+        self._connect(chain, "view", tracker)
         self.add_flow(tracker, estimates, {("estimate", "estimate")})
-        if parts.registration.servo:
+        if registration.servo:
             self.add_flow(tracker, source, {("feedback", "estimate")})
 
-    def _add_optimiser(self, registration: RegistrationParts, chain: Operator) -> None:
+    def _add_optimiser(self, chain: Operator) -> None:
         """The loop of a user's optimiser; each of its poses takes one frame of the chain."""
-        parts, wanted = self._parts, self._config.optimiser
+        parts, wanted, registration = self._context, self._config.optimiser, self._registration
         gradient = DrrGradientOp(
             self,
             loss=registration.loss,
@@ -272,50 +237,41 @@ class Graph:
         self.add_flow(gradient, optimiser, {("evaluation", "evaluation")})
 
     def _pose_subscriber(self, source: ReceivedPoses) -> Operator:
-        parts = self._parts
+        parts = self._context
         pace = self._pace() if source.trigger == "clock" else Pace(None)
         subscriber = PoseSubscriberOp(
             self,
             *pace.conditions(self),
             pace=pace,
-            feed=parts.dds.feed,
+            feed=parts.links.feed,
             clock=StreamClock(self._config),
             config=source,
             geometry=parts.geometry,
             controls=parts.controls,
             frames=self._config.run.frames,
             stop=parts.stop,
-            on_blank=parts.dds.sink.send_black if parts.dds.sink else None,
-            wire_clock=parts.dds.clock,
+            on_blank=self._blank,
+            wire_clock=parts.links.clock,
             turn=self._turn,
             name="pose_subscriber",
         )
         self.make_thread_pool("pose_subscriber_thread", 1).add(subscriber, pin_operator=True)
         return subscriber
 
+    def _blank(self) -> None:
+        for sink in self._run.sinks:
+            sink.blank()
+
     @property
     def _trigger(self) -> str | None:
         source = self._config.pose_source
         return source.trigger if isinstance(source, ReceivedPoses) else None
 
-    def _frame_publisher(self) -> Operator:
-        return self._sink("dds", self._parts.dds.sink, lossless=self._trigger == "lockstep")
-
-    def _sink(self, name: str, sink: FrameReceiver, *, lossless: bool) -> Operator:
-        return FramePublisherOp(
-            self,
-            device=self._parts.device,
-            sink=sink,
-            monitor=self._parts.monitor,
-            lossless=lossless,
-            name=name,
-        )
-
     def _pace(self) -> Pace:
         return Pace(None if self._config.run.pacing == "free_running" else self._config.run.fps)
 
     def _renderer(self, chain: LiveChain) -> Operator:
-        parts = self._parts
+        parts = self._context
         return DrrRendererOp(
             self,
             renderer=parts.renderer,
@@ -324,57 +280,21 @@ class Graph:
             name="renderer",
         )
 
-    def _image_chain(self, chain: LiveChain, *, displays: bool) -> Operator:
+    def _image_chain(self, chain: LiveChain) -> Operator:
         return ImageChainOp(
             self,
             chain=chain,
             meter=DoseMeter(),
-            displays=displays,
+            displays=self._displays,
             turn=self._turn,
             name="image_chain",
         )
-
-    def _recorder(self) -> Operator:
-        parts = self._parts
-        return RecorderOp(
-            self,
-            device=parts.device,
-            monitor=parts.monitor,
-            recorder=parts.recorder,
-            name="recorder",
-        )
-
-    def displays(self) -> dict[Operator, str]:
-        """Sinks that take the newest frame only, each with the name of its port."""
-        parts, displays = self._parts, {}
-        if parts.console:
-            console = ConsoleOp(
-                self,
-                device=parts.device,
-                console=parts.console,
-                monitor=parts.monitor,
-                name="console",
-            )
-            displays[console] = "frame"
-        if parts.dds and parts.dds.sink and self._trigger != "lockstep":
-            displays[self._frame_publisher()] = "frame"
-        if parts.dds and parts.dds.igtl:
-            displays[self._sink("igtl", parts.dds.igtl, lossless=False)] = "frame"
-        if self._config.holoviz.enabled:
-            displays[self._holoviz_feed()] = "frame"
-        return displays
-
-    def _holoviz_feed(self) -> Operator:
-        """What feeds Holoviz, connected to it."""
-        feed = HolovizFeedOp(self, device=self._parts.device, name="holoviz_feed")
-        self.add_flow(feed, make_holoviz(self, self._config.holoviz), {("view", "receivers")})
-        return feed
 
 
 class FluoroApp(Graph, Application):
     """The graph as an application of its own, on one machine."""
 
-    def __init__(self, config: Config, parts: Parts) -> None:
-        self._prepare(config, parts)
+    def __init__(self, run: Run) -> None:
+        self._prepare(run)
         super().__init__(list(PROGRAM))
         self.scheduler(make_scheduler(self))

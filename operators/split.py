@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from holoscan.core import Application, Fragment, Operator
+from holoscan.core import Application, Fragment
 
-from fluoro.config import Config
-from fluoro.console.server import Console
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
-from operators.console import ConsoleOp
-from operators.frame_link import FrameDownlinkOp, FrameUplinkOp
-from operators.graph import PROGRAM, Graph, Parts, make_scheduler
+from operators.assembly import Run
+from operators.frame_link import FrameDownlinkOp
+from operators.graph import PROGRAM, Graph, make_scheduler
 from operators.messages import Host
 from operators.monitor import StreamMonitor
+from operators.sinks.base import Sink
 
 __all__ = ["DisplayParts", "SplitApp", "SplitOptions"]
 
@@ -62,12 +61,12 @@ class DisplayParts:
     """What the display works with.
 
     Attributes:
-        console: Shows the frames.
+        sink: Shows the frames.
         geometry: The C-arm as configured.
         monitor: Told of each frame.
     """
 
-    console: Console
+    sink: Sink
     geometry: CarmGeometry
     monitor: StreamMonitor
 
@@ -75,31 +74,24 @@ class DisplayParts:
 class SplitApp(Application):
     """Both fragments and what joins them; only the one that runs here needs its parts."""
 
-    def __init__(self, config: Config, options: SplitOptions, parts: Parts | DisplayParts) -> None:
-        self._config, self._parts = config, parts
+    def __init__(self, options: SplitOptions, parts: Run | DisplayParts) -> None:
+        self._parts = parts
         super().__init__(options.arguments())
 
     def compose(self) -> None:
         """Connect the fragments; Holoscan composes those that run here."""
-        render = RenderFragment(self, self._config, self._parts)
+        render = RenderFragment(self, self._parts)
         display = DisplayFragment(self, self._parts)
         self.add_flow(render, display, {("uplink.packet", "downlink.packet")})
 
 
 class RenderFragment(Graph, Fragment):
-    """The whole graph, with a way out in the place of the console."""
+    """The whole graph, whose sinks have an uplink in the place of the console."""
 
-    def __init__(self, app: Application, config: Config, parts: Any) -> None:
-        self._prepare(config, parts)
+    def __init__(self, app: Application, run: Any) -> None:
+        self._prepare(run)
         super().__init__(app, name=RENDER)
         self.scheduler(make_scheduler(self))
-
-    def displays(self) -> dict[Operator, str]:
-        """The way out, beside what else there is."""
-        uplink = FrameUplinkOp(
-            self, device=self._parts.device, monitor=self._parts.monitor, name="uplink"
-        )
-        return {**super().displays(), uplink: "frame"}
 
 
 class DisplayFragment(Fragment):
@@ -116,7 +108,5 @@ class DisplayFragment(Fragment):
         downlink = FrameDownlinkOp(
             self, geometry=parts.geometry, monitor=parts.monitor, name="downlink"
         )
-        console = ConsoleOp(
-            self, device=Host(), console=parts.console, monitor=parts.monitor, name="console"
-        )
+        console = parts.sink.operator(self, Host())
         self.add_flow(downlink, console, {("view", "frame")})

@@ -362,7 +362,7 @@ def test_an_error_not_foreseen_is_one_line_too(yaml_file, capsys, monkeypatch):
     def broken(*_args):
         raise ZeroDivisionError("who\nknows")
 
-    monkeypatch.setattr("operators.session.make_trajectory", broken)
+    monkeypatch.setattr("operators.assembly.make_trajectory", broken)
     line = complaint(capsys, "run", yaml_file(), code=1)
     assert line == "ZeroDivisionError: who knows (--debug tells more)"
 
@@ -379,7 +379,7 @@ def test_ctrl_c_while_loading_is_130(yaml_file, capsys, monkeypatch):
     def interrupted(*_args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("operators.session.load_volume", interrupted)
+    monkeypatch.setattr("operators.assembly.load_volume", interrupted)
     code, _, err = run_main(capsys, "run", yaml_file())
     assert (code, err.splitlines()[-1]) == (130, "fluoro: interrupted")
 

@@ -588,14 +588,14 @@ def test_two_ctrl_c_at_once_end_a_stream_amid_its_launches(program_files):
 
 
 def test_ctrl_c_while_the_movie_is_drawn_ends_that(document, monkeypatch):
-    from operators import session
+    from operators.sinks import recorder
 
     def drawing(*_args, progress, **_kwargs):
         os.kill(os.getpid(), signal.SIGINT)
         progress(0.5)
         pytest.fail("the movie went on")
 
-    monkeypatch.setattr(session, "write_scene_movie", drawing)
+    monkeypatch.setattr(recorder, "write_scene_movie", drawing)
     outcome = run_small(document(recorder={"scene_movie": True}))
     assert outcome.signal_number == signal.SIGINT
     assert record_of(outcome.folder)["stopped_by"] == "SIGINT"

@@ -18,7 +18,7 @@ from tests.session_support import (
 import holoscan.operators
 from holoscan.core import Operator
 
-from operators import session
+from operators.sinks import holoviz
 
 MADE = []
 
@@ -45,7 +45,7 @@ class WindowOp(Operator):
 def window(tmp_path, monkeypatch):
     """Runs a small stream with the operator in Holoviz's place; returns outcome and operator."""
     use_cache(tmp_path, monkeypatch)
-    monkeypatch.setattr(session, "require_holoviz", lambda: None)
+    monkeypatch.setattr(holoviz, "require_holoviz", lambda: None)
     monkeypatch.setitem(holoscan.operators.__dict__, "HolovizOp", WindowOp)
     sections = {"holoviz": {"enabled": True, "headless": True}, "run": {"pacing": "paced"}}
     outcome = run_small(small_document(small_ct(tmp_path), tmp_path / "out", **sections))

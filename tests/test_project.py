@@ -77,7 +77,7 @@ def _imported_distributions() -> set[str]:
     """Others that fluoro, the operators and the application import, at top or inside."""
     known = packages_distributions()
     known.pop("fluoro", None)  # where `pip install .` was here
-    files = [*ROOT.glob("fluoro/**/*.py"), *ROOT.glob("operators/*.py"), ROOT / "app.py"]
+    files = [*ROOT.glob("fluoro/**/*.py"), *ROOT.glob("operators/**/*.py"), ROOT / "app.py"]
     nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}

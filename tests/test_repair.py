@@ -221,16 +221,16 @@ def test_a_folder_that_is_no_run_is_named(tmp_path, capsys):
 def test_a_frame_that_is_saved_without_a_recorder_has_its_pose_in_the_record(
     small_yaml, tmp_path, monkeypatch
 ):
-    from operators import session
+    from operators.sinks import console
 
     savers = []
 
-    class Console(session.Console):
+    class Console(console.Console):
         def __init__(self, *args, on_save, **kwargs):
             savers.append(on_save)
             super().__init__(*args, on_save=on_save, **kwargs)
 
-    monkeypatch.setattr(session, "Console", Console)
+    monkeypatch.setattr(console, "Console", Console)
     settings = yaml.safe_load(small_yaml(run={"frames": 20}).read_text())
     settings["recorder"], settings["console"] = {"enabled": False}, {"enabled": True, "port": 0}
 

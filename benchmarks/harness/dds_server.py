@@ -44,10 +44,10 @@ from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.limits import CarmLimits
 from fluoro.imaging.frame import FluoroFrame
 from fluoro.io.run_record import RunRecord
-from operators.frame_publisher import FramePublisherOp
 from operators.messages import Host, emit
 from operators.monitor import StreamMonitor
 from operators.pose_subscriber import PoseSubscriberOp
+from operators.sinks.dds import DdsSink
 from operators.stream_clock import StreamClock
 
 ORIGIN = (0.0, 0.0, 0.0)
@@ -168,14 +168,9 @@ class ReplayApp(Application):
         )
 
     def _publisher(self) -> Operator:
-        return FramePublisherOp(
-            self,
-            device=Host(),
-            sink=TimedSink(self._node, self._config.dds.frames, ORIGIN, time.time_ns),
-            monitor=StreamMonitor(RunRecord(config={}, device="", seed=0), None, ""),
-            lossless=False,
-            name="frame_publisher",
-        )
+        frames = TimedSink(self._node, self._config.dds.frames, ORIGIN, time.time_ns)
+        monitor = StreamMonitor(RunRecord(config={}, device="", seed=0), None, "")
+        return DdsSink(frames, None, monitor).operator(self, Host())
 
 
 def serve_graph(domain: int, size: int, run: Callable[[ReplayApp], None]) -> None:

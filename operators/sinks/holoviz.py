@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from holoscan.core import (
     ExecutionContext,
@@ -13,14 +13,18 @@ from holoscan.core import (
     OutputContext,
 )
 
-from fluoro.config import HolovizConfig
+from fluoro.config import Config, HolovizConfig
 from fluoro.errors import DeviceError
 from fluoro.rendering.choose import choose_device
 from fluoro.rendering.devices import ComputeDevice
 from operators.messages import as_array, header_of, host_image
+from operators.sinks.base import Sink
 from operators.threads import on_kept_thread
 
-__all__ = ["HolovizFeedOp", "make_holoviz", "require_holoviz"]
+if TYPE_CHECKING:
+    from operators.context import RunContext
+
+__all__ = ["HolovizFeedOp", "HolovizSink", "require_holoviz"]
 
 FIX = "leave it out (holoviz.enabled: false) and use the console"
 
@@ -43,6 +47,37 @@ def require_holoviz() -> None:
         raise DeviceError(
             f"holoviz.enabled: true needs libraries that do not load ({error}); {FIX}"
         ) from None
+
+
+class HolovizSink(Sink):
+    """Shows frames in a window of this machine.
+
+    Args:
+        config: How it is shown.
+    """
+
+    name = "holoviz"
+
+    def __init__(self, config: HolovizConfig) -> None:
+        self._config = config
+
+    @classmethod
+    def check(cls, config: Config) -> None:
+        """See whether Holoviz can run here, where it is wanted."""
+        if config.holoviz.enabled:
+            require_holoviz()
+
+    @classmethod
+    def from_config(cls, context: RunContext) -> HolovizSink | None:
+        """Return the sink; None where it is off."""
+        config = context.config.holoviz
+        return cls(config) if config.enabled else None
+
+    def operator(self, fragment: Any, device: ComputeDevice) -> Operator:
+        """Return the operator that feeds Holoviz, connected to it."""
+        feed = HolovizFeedOp(fragment, device=device, name="holoviz_feed")
+        fragment.add_flow(feed, _window(fragment, self._config), {("view", "receivers")})
+        return feed
 
 
 class HolovizFeedOp(Operator):
@@ -80,7 +115,7 @@ class HolovizFeedOp(Operator):
         output.emit({"view": image.reshape(*image.shape, 1)}, "view")
 
 
-def make_holoviz(fragment: Any, config: HolovizConfig) -> Any:
+def _window(fragment: Any, config: HolovizConfig) -> Any:
     """Holoscan's Holoviz operator, showing the picture as grey levels; see `require_holoviz`."""
     from holoscan.operators import HolovizOp
 

@@ -1,0 +1,244 @@
+"""A run is put together: everything that can fail does so here, before the stream starts."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import operators.runtime  # noqa: F401  (prepares the imports below)
+
+# isort: split
+
+from fluoro.config import BagPoses, CarmConfig, Config, ReceivedPoses
+from fluoro.console.controls import LiveControls
+from fluoro.geometry.carm import CarmGeometry, CarmPose
+from fluoro.geometry.setup import make_geometry, unmagnified_geometry
+from fluoro.geometry.trajectory import make_trajectory
+from fluoro.imaging.chain import ImageChain
+from fluoro.io.run_record import RunRecord
+from fluoro.registration.user_optimiser import Optimiser
+from fluoro.rendering.choose import on_first_device, open_device
+from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.patient_renderer import PatientRenderer, make_patient
+from fluoro.rendering.trial import trial_sections
+from fluoro.volume.load import load_volume
+from fluoro.volume.volumes import MuVolume
+from operators.context import Reporter, RunContext
+from operators.links import Links, bag_trajectory, open_pictures
+from operators.live_chain import lines_up, with_controls
+from operators.monitor import StreamMonitor
+from operators.registration_parts import RegistrationParts, make_registration, optimiser_of
+from operators.run_files import RunFiles
+from operators.sinks import SINKS
+from operators.sinks.base import Sink
+
+__all__ = ["Run", "assemble", "isocenter_of"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """A run that is ready to start.
+
+    Attributes:
+        context: What its parts share.
+        sinks: Where frames go.
+        registration: Tracker or optimiser; None: there is none.
+    """
+
+    context: RunContext
+    sinks: tuple[Sink, ...]
+    registration: RegistrationParts | None
+
+
+def assemble(
+    config: Config,
+    name: str,
+    reporter: Reporter,
+    started_ns: int,
+    stack: ExitStack,
+    *,
+    shown_elsewhere: bool,
+) -> Run:
+    """Return the run of a configuration, everything read, compiled and opened.
+
+    Args:
+        config: What to run.
+        name: Name of the run.
+        reporter: Told of progress.
+        started_ns: When the program started, Unix time [ns].
+        stack: Closes what is opened.
+        shown_elsewhere: Whether the display runs on another machine.
+
+    Raises:
+        FluoroError: Something cannot be read, prepared or opened.
+    """
+    for sink in SINKS:
+        sink.check(config)
+    optimiser = optimiser_of(config)
+    context = _context(config, name, reporter, started_ns, stack, shown_elsewhere)
+    registration = _registration(context, optimiser)
+    context.links.open_poses()
+    opened = [sink.from_config(context) for sink in SINKS]
+    context.links.start()
+    return Run(
+        context=context,
+        sinks=tuple(sink for sink in opened if sink is not None),
+        registration=registration,
+    )
+
+
+def isocenter_of(carm: CarmConfig, volume: MuVolume) -> tuple[float, float, float]:
+    """Isocentre of the untranslated C-arm, patient LPS [mm]."""
+    x, y, z = carm.isocenter_mm or volume.grid.center_xyz_mm.tolist()
+    return x, y, z
+
+
+def _context(
+    config: Config,
+    name: str,
+    reporter: Reporter,
+    started_ns: int,
+    stack: ExitStack,
+    shown_elsewhere: bool,
+) -> RunContext:
+    seed = secrets.randbits(63) if config.run.seed is None else config.run.seed
+    trajectory = make_trajectory(config.pose_source, seed)
+    volume = load_volume(config.volume, reporter.stage)
+    isocenter_xyz_mm = isocenter_of(config.carm, volume)
+    geometry = unmagnified_geometry(config.carm)
+    if isinstance(config.pose_source, BagPoses):
+        trajectory = bag_trajectory(config.pose_source, isocenter_xyz_mm)
+        if config.pose_source.pictures:  # the console has no part in them
+            geometry = make_geometry(config.carm)
+    pictures = open_pictures(config, isocenter_xyz_mm, geometry, stack)
+    controls = LiveControls.from_config(config)
+    preparation = _Preparation(
+        config=config,
+        reporter=reporter,
+        volume=volume,
+        geometry=geometry,
+        isocenter_xyz_mm=isocenter_xyz_mm,
+        start_pose=trajectory(0.0),
+        controls=controls,
+        seed=seed,
+    )
+    device, renderer, chain = preparation.on_device(stack)
+    record = RunRecord(
+        config=config.model_dump(mode="json", by_alias=True),
+        device=device.name,
+        seed=seed,
+        started_ns=started_ns,
+        isocenter_xyz_mm=isocenter_xyz_mm,
+    )
+    monitor = StreamMonitor(record, _target_fps(config), device.name)
+    return RunContext(
+        config=config,
+        reporter=reporter,
+        stack=stack,
+        stop=threading.Event(),
+        volume=volume,
+        geometry=geometry,
+        isocenter_xyz_mm=isocenter_xyz_mm,
+        trajectory=trajectory,
+        pictures=pictures,
+        controls=controls,
+        device=device,
+        renderer=renderer,
+        chain=chain,
+        monitor=monitor,
+        files=RunFiles(config, name, record, stack),
+        links=Links(config, isocenter_xyz_mm, monitor, controls, stack),
+        shown_elsewhere=shown_elsewhere,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Preparation:
+    """What renderer and image chain are prepared for."""
+
+    config: Config
+    reporter: Reporter
+    volume: MuVolume
+    geometry: CarmGeometry
+    isocenter_xyz_mm: tuple[float, float, float]
+    start_pose: CarmPose
+    controls: LiveControls
+    seed: int
+
+    def on_device(self, stack: ExitStack) -> tuple[ComputeDevice, PatientRenderer, ImageChain]:
+        """The device, and what is prepared on it; with `auto` the first on which that goes well."""
+        wanted = self.config.renderer
+
+        def prepare(device: ComputeDevice) -> tuple[PatientRenderer, ImageChain]:
+            with ExitStack() as queues:
+                prepared = self._prepared(device, queues)
+                kept = queues.pop_all()
+            stack.callback(device.close)
+            stack.push(kept)
+            return prepared
+
+        device, (renderer, chain) = on_first_device(
+            wanted.device, prepare, workers=wanted.workers, sections=trial_sections(self.config)
+        )
+        return device, renderer, chain
+
+    def _prepared(
+        self, device: ComputeDevice, stack: ExitStack
+    ) -> tuple[PatientRenderer, ImageChain]:
+        """Renderer and image chain, their kernels compiled: the first picture comes at once.
+
+        Each has a queue of launches, so that nobody waits between two of them and one picture is
+        finished while the next is rendered; both have one where all launches keep one order and
+        one thread makes them.
+        """
+        config, what = self.config, "preparing the kernels"
+        self.reporter.stage(what, 0.0)
+        of_renderer = device.queue()
+        share = device.one_order and lines_up(config.image_chain)
+        of_chain = of_renderer if share else device.queue()
+        for queue in (of_renderer, of_chain):
+            stack.callback(queue.close)
+        renderer = make_patient(config, self.volume, of_renderer)
+        chain = ImageChain(of_chain, self.seed, renderer.materials, fused=True)
+        geometry = self.geometry
+        view = geometry.view(self.start_pose, self.isocenter_xyz_mm)
+        injected_s = 0.0 if config.volume.contrast else None
+        integrals = renderer.render(view, 0.1, injected_s)
+        shown = with_controls(config.image_chain, self.controls.snapshot())
+        chain.prepare(integrals, shown, geometry.pixel_spacing_mm, geometry)
+        self.reporter.stage(what, 1.0)
+        return renderer, chain
+
+
+def _target_fps(config: Config) -> float | None:
+    source = config.pose_source
+    if isinstance(source, ReceivedPoses) and source.trigger != "clock":
+        return None
+    return config.run.fps if config.run.pacing == "paced" else None
+
+
+def _registration(context: RunContext, optimiser: Optimiser | None) -> RegistrationParts | None:
+    """Tracker or optimiser, on a device of its own: it renders while the stream does."""
+    config = context.config
+    if not (config.registration.enabled or config.optimiser):
+        return None
+    context.reporter.stage("preparing the registration", 0.0)
+    device = open_device(
+        config.renderer.device,
+        workers=config.renderer.workers,
+        sections=trial_sections(config),
+    )
+    context.stack.callback(device.close)
+    found = make_registration(
+        config,
+        context.volume,
+        device,
+        make_geometry(config.carm),
+        context.isocenter_xyz_mm,
+        context.trajectory(0.0),
+        optimiser,
+    )
+    context.reporter.stage("preparing the registration", 1.0)
+    return found

@@ -1,0 +1,99 @@
+"""What the parts of a run share."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from fluoro.config import Config, ReceivedPoses
+from fluoro.console.controls import LiveControls
+from fluoro.console.status import StreamStatus
+from fluoro.geometry.carm import CarmGeometry
+from fluoro.geometry.surface import Surface
+from fluoro.geometry.trajectory import Trajectory
+from fluoro.imaging.chain import ImageChain
+from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.patient_renderer import PatientRenderer
+from fluoro.volume.surface import bone_surface, skin_surface
+from fluoro.volume.volumes import MuVolume
+from operators.links import Links
+from operators.monitor import StreamMonitor
+from operators.run_files import RunFiles
+
+if TYPE_CHECKING:
+    from fluoro.dds.bag import BagPictures
+
+__all__ = ["Reporter", "RunContext"]
+
+
+class Reporter(Protocol):
+    """Told what goes on, in the main thread."""
+
+    def stage(self, what: str, fraction: float) -> None:
+        """Something that takes a while is done to a fraction, 0 to 1."""
+
+    def started(self, *, console_url: str | None, device: str, folder: Path | None) -> None:
+        """The stream is about to start."""
+
+    def streaming(self, frames: int, status: StreamStatus) -> None:
+        """So many frames are done."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunContext:
+    """What pose source, renderer, image chain and sinks of a run are made from.
+
+    Attributes:
+        config: What to run.
+        reporter: Told of progress.
+        stack: Closes what is opened, in reverse order.
+        stop: Ends the stream when set.
+        volume: The patient.
+        geometry: The C-arm's lengths and detector.
+        isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
+        trajectory: Pose by time [s].
+        pictures: Pictures of a bag that take the place of rendered ones; None: they are rendered.
+        controls: What a user sets while the stream runs.
+        device: Where frames are rendered; `renderer` and `chain` are prepared on it.
+        monitor: Counts frames and what was dropped.
+        files: Folder, journal and record of the run.
+        links: Connections to other programs.
+        shown_elsewhere: Whether the display runs on another machine.
+    """
+
+    config: Config
+    reporter: Reporter
+    stack: ExitStack
+    stop: threading.Event
+    volume: MuVolume
+    geometry: CarmGeometry
+    isocenter_xyz_mm: tuple[float, float, float]
+    trajectory: Trajectory
+    pictures: BagPictures | None
+    controls: LiveControls
+    device: ComputeDevice
+    renderer: PatientRenderer
+    chain: ImageChain
+    monitor: StreamMonitor
+    files: RunFiles
+    links: Links
+    shown_elsewhere: bool
+
+    @property
+    def lockstep(self) -> bool:
+        """Whether there is exactly one frame for each pose that is sent."""
+        source = self.config.pose_source
+        return isinstance(source, ReceivedPoses) and source.trigger == "lockstep"
+
+    @cached_property
+    def surfaces(self) -> tuple[Surface, Surface]:
+        """Skin and bone of the patient, made when the first sink asks for them."""
+        self.reporter.stage("shaping the patient", 0.0)
+        water = self.volume.water_mu_per_mm
+        surfaces = skin_surface(self.volume, water), bone_surface(self.volume, water)
+        self.reporter.stage("shaping the patient", 1.0)
+        return surfaces

@@ -1,0 +1,76 @@
+"""How the connections are doing, as DDS diagnostics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fluoro.dds.beacon import status_message
+from fluoro.dds.frame_sink import FrameSink
+from fluoro.dds.pose_feed import PoseFeed
+from fluoro.dds.refusals import Refusals
+from fluoro.dds.ros_diagnostic import DiagnosticStatus, Level
+from operators.monitor import StreamMonitor
+
+if TYPE_CHECKING:
+    from operators.links import Links
+
+__all__ = ["states"]
+
+
+def states(links: Links) -> list[DiagnosticStatus]:
+    """Return the states of the stream and of each connection."""
+    found = [_stream_state(links.monitor, links.isocenter_xyz_mm)]
+    if links.feed:
+        found.append(_pose_state(links.feed))
+    if links.frames:
+        found.append(_frame_state(links.frames, links.monitor))
+    found += [_refusing_state(name, refusals) for name, refusals in links.refusing.items()]
+    return found
+
+
+def _stream_state(monitor: StreamMonitor, isocenter_xyz_mm: Sequence[float]) -> DiagnosticStatus:
+    status = monitor.status()
+    values = {
+        "frames": monitor.frames,
+        "fps": f"{status.fps:.1f}",
+        "device": status.device,
+        "isocenter_m": " ".join(f"{value * 1e-3:.9g}" for value in isocenter_xyz_mm),
+    }
+    message = "streaming" if monitor.frames else "ready"
+    return status_message("simulator", Level.OK, message, values)
+
+
+def _pose_state(feed: PoseFeed) -> DiagnosticStatus:
+    values = {**feed.figures(), "last refusal": feed.refusals.last(), **_clock_values(feed)}
+    if feed.latest() is None:
+        return status_message("poses", Level.WARN, f"waiting: {feed.hint()}", values)
+    if feed.silent():
+        return status_message("poses", Level.ERROR, "watchdog: no pose comes", values)
+    if feed.sender_clock and feed.sender_clock.is_off():
+        return status_message("poses", Level.WARN, "poses come, the sender's clock is off", values)
+    return status_message("poses", Level.OK, "poses come", values)
+
+
+def _clock_values(feed: PoseFeed) -> dict[str, str]:
+    """By how much the sender's clock is ahead of ours; nothing where that is not known."""
+    offset_s = feed.sender_clock.offset_s() if feed.sender_clock else None
+    return {} if offset_s is None else {"sender's clock ahead [s]": f"{offset_s:.3f}"}
+
+
+def _refusing_state(name: str, refusals: Refusals) -> DiagnosticStatus:
+    """The state of a part that takes messages and refuses some."""
+    refused = {f"refused: {reason}": count for reason, count in refusals.counts().items()}
+    level, text = (Level.WARN, "some are refused") if refused else (Level.OK, "none is refused")
+    return status_message(name, level, text, {**refused, "last refusal": refusals.last()})
+
+
+def _frame_state(sink: FrameSink, monitor: StreamMonitor) -> DiagnosticStatus:
+    values = {
+        "sent": sink.sent,
+        "lost in the writer": sink.lost,
+        "readers": sink.readers(),
+        **{f"dropped by {name}": count for name, count in monitor.status().dropped.items()},
+    }
+    level = Level.WARN if sink.lost else Level.OK
+    return status_message("frames", level, "frames are lost" if sink.lost else "sent", values)

@@ -1,0 +1,96 @@
+"""The newest frame to the browser console."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fluoro.config import ImageChainConfig
+from fluoro.console.controls import LiveControls
+from fluoro.console.scene import SceneModel
+from fluoro.console.server import Console
+from fluoro.console.tracking import TrackingView
+from fluoro.imaging.frame import FluoroFrame, FrameHeader
+from fluoro.registration.frame_target import shown
+from fluoro.registration.track_record import ScoredEstimate, TrackedFrame
+from operators.live_chain import with_controls
+from operators.monitor import StreamMonitor
+from operators.sinks.base import Sink
+
+if TYPE_CHECKING:
+    from operators.context import RunContext
+
+__all__ = ["ConsoleSink"]
+
+
+class ConsoleSink(Sink):
+    """Shows frames and estimates; a frame that is overtaken by a newer one is counted.
+
+    Args:
+        console: Shows them.
+        monitor: Tells how the stream is doing, and counts what was dropped here.
+        config: Chain that made the frames, whose window the estimates' pictures take.
+        controls: Window and polarity of the moment.
+        url: Address of the console.
+    """
+
+    name = "console"
+
+    def __init__(
+        self,
+        console: Console,
+        monitor: StreamMonitor,
+        config: ImageChainConfig,
+        controls: LiveControls,
+        url: str,
+    ) -> None:
+        self._console, self._monitor = console, monitor
+        self._config, self._controls, self.url = config, controls, url
+
+    @classmethod
+    def from_config(cls, context: RunContext) -> ConsoleSink | None:
+        """Return the console, served; None where it is off or on another machine."""
+        config = context.config
+        if not config.console.enabled or context.shown_elsewhere:
+            return None
+        skin, bone = context.surfaces
+        scene = SceneModel(
+            isocenter_xyz_mm=context.isocenter_xyz_mm,
+            skin=skin,
+            bone=bone,
+            patient_position=config.volume.patient_position,
+        )
+        save = context.files.save_frame
+        console = Console(config.console, context.controls, scene=scene, on_save=save)
+        url = console.start()
+        context.stack.callback(console.close)
+        return cls(console, context.monitor, config.image_chain, context.controls, url)
+
+    def take(self, frame: FluoroFrame) -> None:
+        """Show one frame."""
+        self._monitor.count_shown(self.name, frame.number)
+        self._console.show(frame, self._monitor.status())
+
+    def take_estimate(
+        self, tracked: TrackedFrame, header: FrameHeader, scored: ScoredEstimate
+    ) -> None:
+        """Show one estimate beside its frame."""
+        del header
+        config = with_controls(self._config, self._controls.snapshot())
+        estimate = tracked.estimate
+        self._console.show_tracking(
+            TrackingView(
+                number=estimate.number,
+                pose=estimate.pose,
+                mtre_mm=scored.mtre_mm,
+                ncc=estimate.ncc,
+                converged=estimate.converged,
+                reason=estimate.reason,
+                seconds=estimate.seconds,
+                frame=tracked.picture,
+                rendered=shown(estimate.rendered, config),
+            )
+        )
+
+    def dropped(self) -> dict[str, int]:
+        """Return 0 for the console: the monitor counts what it misses."""
+        return {self.name: 0}

@@ -1,0 +1,120 @@
+"""Every frame into the run's record and, where one is wanted, to the recorder."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from fluoro.geometry.surface import Surface
+from fluoro.imaging.frame import FluoroFrame
+from fluoro.io.contact_sheet import write_contact_sheet
+from fluoro.io.movie import write_scene_movie
+from fluoro.io.recorder import Recorder
+from fluoro.io.sample import EvenSample
+from operators.monitor import StreamMonitor
+from operators.sinks.base import Sink
+
+if TYPE_CHECKING:
+    from operators.context import RunContext
+
+__all__ = ["RecorderSink"]
+
+MOVIE_FPS = 15.0
+
+
+class _EnoughError(Exception):
+    """A user does not want to wait for the movie's end."""
+
+
+class RecorderSink(Sink):
+    """Counts each frame and hands it to the recorder, which drops or holds back as it was told.
+
+    Args:
+        monitor: Counts every frame.
+        recording: Writes files, and the pictures of the whole run; None: frames are only counted.
+    """
+
+    name, port = "recorder", "record"
+
+    def __init__(self, monitor: StreamMonitor, recording: _Recording | None) -> None:
+        self._monitor, self._recording = monitor, recording
+
+    @classmethod
+    def from_config(cls, context: RunContext) -> RecorderSink:
+        """Return the recorder; without files where the configuration wants none."""
+        context.files.open()
+        enabled = context.config.recorder.enabled
+        return cls(context.monitor, _Recording(context) if enabled else None)
+
+    def take(self, frame: FluoroFrame) -> None:
+        """Count and record one frame."""
+        self._monitor.add(frame)
+        if self._recording and not self._recording.recorder.put(frame):
+            self._monitor.count_dropped(self.name)
+
+    def flush(self) -> None:
+        """Write what waits, and close the files."""
+        if self._recording:
+            self._recording.recorder.close()
+
+    def conclude(self, *, interrupted: bool) -> None:
+        """Draw the contact sheet, and the movie where there is time."""
+        if self._recording:
+            self._recording.draw(with_movie=not interrupted)
+
+    def dropped(self) -> dict[str, int]:
+        """Return 0 for the recorder: the monitor counts what it refuses."""
+        return {self.name: 0} if self._recording else {}
+
+
+class _Recording:
+    """The recorder, and the pictures that are drawn from the whole run.
+
+    Args:
+        context: The run, whose folder is made.
+    """
+
+    def __init__(self, context: RunContext) -> None:
+        self._context, config = context, context.config
+        self._sample = EvenSample(expected=config.run.frames)
+        shown = config.recorder.contact_sheet or config.recorder.scene_movie
+        self._surfaces = context.surfaces if config.recorder.scene_movie else None
+        self.recorder = Recorder(
+            context.files.folder,
+            config.recorder,
+            config.run.fps,
+            drop_when_full=config.run.pacing == "paced",
+            sample=self._sample if shown else None,
+            isocenter_xyz_mm=context.isocenter_xyz_mm,
+            journal=context.files.journal,
+        )
+        context.stack.callback(self.recorder.close)
+
+    def draw(self, *, with_movie: bool) -> None:
+        """Draw what the configuration asks for, where there are frames."""
+        frames, files = self._sample.frames, self._context.files
+        if not frames:
+            return
+        if self._context.config.recorder.contact_sheet:
+            write_contact_sheet(files.folder / "contact_sheet.png", frames, files.name)
+        if self._surfaces and with_movie:
+            with suppress(_EnoughError):
+                self._draw_movie(frames, *self._surfaces)
+
+    def _draw_movie(self, frames: list[FluoroFrame], skin: Surface, bone: Surface) -> None:
+        context = self._context
+        write_scene_movie(
+            context.files.folder / "carm_sweep.mp4",
+            frames,
+            skin,
+            bone,
+            context.isocenter_xyz_mm,
+            patient_position=context.config.volume.patient_position,
+            fps=MOVIE_FPS,
+            progress=self._movie_progress,
+        )
+
+    def _movie_progress(self, share: float) -> None:
+        self._context.reporter.stage("drawing carm_sweep.mp4", share)
+        if self._context.stop.is_set():
+            raise _EnoughError
