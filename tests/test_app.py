@@ -82,8 +82,8 @@ def test_name_of_no_configuration_is_refused_with_those_there_are(capsys):
 
 def test_file_counts_more_than_a_shipped_configuration_of_that_name(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "sweep").write_text("volume: 1\n")
-    assert complaint(capsys, "validate", "sweep").startswith("sweep: volume: ")
+    (tmp_path / "sweep").write_text("[]\n")
+    assert complaint(capsys, "validate", "sweep").startswith("sweep: must be a mapping of sections")
 
 
 def test_version_is_that_of_the_package(capsys):
