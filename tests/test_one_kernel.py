@@ -27,6 +27,10 @@ CHAINS = {
     "pulses": {"pulse_rate_hz": 15.0, "recursive_filter_weight": 0.4},
     "subtraction": {"dsa": {"mask_frames": 1, "first_frame": 1}},
 }
+ROUNDING = 2e-5
+"""Of the largest integral: the renderer's arithmetic is fast, that of the one kernel IEEE."""
+A_WEIGHT_OF_8_BITS = 1e-4
+"""The same where a sample's weight on NVIDIA's texture units falls on either side of a limit."""
 PITCH_MM = 4.0
 GEOMETRY = CarmGeometry(detector_width_px=38, detector_height_px=30, pixel_spacing_mm=PITCH_MM)
 VIEWS = [volumes.view(CarmPose(lao_deg=angle, cra_deg=5.0)) for angle in (0.0, 50.0, 90.0)]
@@ -81,7 +85,9 @@ def test_its_integrals_are_those_of_the_renderer_but_for_rounding(device, name):
         wanted = device.to_host(renderer.render(view))
         assert unrendered.shape == wanted.shape
         found = device.to_host(integrals_of(device, unrendered))
-        assert np.abs(found - wanted).max() < 2e-5 * wanted.max()
+        by_8_bits = name == "texture" and device.kind == "cuda"
+        limit = A_WEIGHT_OF_8_BITS if by_8_bits else ROUNDING
+        assert np.abs(found - wanted).max() < limit * wanted.max()
         assert np.array_equal(device.to_host(unrendered.render()), wanted)
 
 
