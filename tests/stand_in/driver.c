@@ -269,7 +269,7 @@ CALL(cuEventElapsedTime)(float *ms, void *from, void *to) { (void)from; (void)to
 typedef struct { size_t width, height, depth; int format; unsigned channels, flags; } ArrayShape;
 typedef struct { int width, height, depth, clamps[3], linear, normalised; float *values; } Texture;
 typedef struct {
-    size_t x, y, z, lod; int type; const void *host; Address device; Texture *array; void *unused; size_t pitch, height;
+    size_t x, y, z, level; int type; const void *host; Address device; Texture *array; void *unused; size_t pitch, height;
 } Side;
 typedef struct { Side from, to; size_t width, height, depth; } Copy3D;
 enum { HOST = 1, DEVICE = 2, ARRAY = 3 };
