@@ -26,6 +26,7 @@ from fluoro.config import ImageChainConfig, VolumeConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.imaging.chain import ImageChain
+from fluoro.imaging.stages.order import ORDER
 from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.cpu_device import CpuDevice
 from fluoro.rendering.material_renderer import MaterialRenderer
@@ -43,33 +44,16 @@ CARM = CarmGeometry(
     pixel_spacing_mm=PITCH_MM,
 )
 BARE: dict[str, Any] = {"poisson": False, "log": False}
+PLAIN = ImageChainConfig.model_validate(BARE)
 STAGES: dict[str, dict[str, Any]] = {
-    "focal spot": {"focal_spot_mm": 0.6},
-    "distance and heel": {"inverse_square": True, "heel_anode_side": "left"},
-    "collimator": {
-        "collimator": {"kind": "rectangle", "width_mm": 300.0, "height_mm": 300.0},
-    },
-    "wedge": {"wedge": {"side": "left", "thickness_mm": 2.0, "reach_mm": 100.0}},
-    "scatter": {"scatter": {"grid_factor": 0.2}},
-    "quantum noise": {"poisson": True},
-    "transfer": {"mtf": {"h_mm2": 0.5}},
-    "lag": {"lag": {}},
-    "electronic noise": {"electronic_noise_photons": 2.0},
-    "pixel gains": {"pixel_gain_spread": 0.02},
-    "digitiser": {"digitiser": {}},
-    "log": {"log": True},
-    "temporal filter": {"recursive_filter_weight": 0.4},
-    "edge enhancement": {"edge_enhancement": {"amount": 0.8, "sigma_mm": 1.0}},
-    "curve": {"lut": {"kind": "sigmoid"}},
-    "collimator and shutter": {
-        "collimator": {"kind": "rectangle", "width_mm": 300.0, "height_mm": 300.0},
-        "shutter": {},
-    },
-    "veiling glare": {"veiling_glare": {}},
-    "image intensifier": {"image_intensifier": {"diameter_mm": 340.0, "pin_cushion": 0.1}},
+    stage.keys[0]: {**stage.example} for stage in ORDER if not stage.is_on(PLAIN) and stage.example
 }
-INTENSIFIERS = ("veiling glare", "image intensifier")
-"""Of another detector than a flat panel, which "whole chain" is."""
+"""Each stage's own example: a new stage is measured by being in the order."""
+del STAGES["beer_lambert"]  # its example is a chain without photons
+OTHERS = {
+    *("veiling_glare", "image_intensifier", "blur_sigma_mm", "dsa", "pulse_rate_hz", "brightness"),
+}
+"""Not in "whole chain", which is a flat panel with a steady dose, live."""
 BASES = {
     "share_of_march": "march, three materials",
     "share_of_joseph": "joseph, three materials",
@@ -119,7 +103,7 @@ def chains() -> dict[str, Callable[[], Any]]:
     panel = {
         key: value
         for name, stage in STAGES.items()
-        if name not in INTENSIFIERS
+        if name not in OTHERS
         for key, value in stage.items()
     }
     configs = {"bare chain": {}, **STAGES, "whole chain": panel, BY_STAGE: panel}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fluoro.errors import DeviceError, InputError
 
-__all__ = ["application_dir", "cache_dir", "config_path", "output_dir", "shader_dir"]
+__all__ = ["application_dir", "cache_dir", "config_path", "output_dir", "shader_dir", "shader_dirs"]
 
 
 def cache_dir() -> Path:
@@ -39,6 +39,16 @@ def shader_dir() -> Path:
         if (folder / "drr.slang").is_file():
             return folder
     raise DeviceError(f"the Slang sources are missing: looked in {package} and {package.parent}")
+
+
+def shader_dirs() -> list[Path]:
+    """Return the folder of the Slang sources and those in it; names are unique among them all.
+
+    Raises:
+        DeviceError: They are missing.
+    """
+    root = shader_dir()
+    return [root, *sorted(path for path in root.iterdir() if path.is_dir())]
 
 
 def application_dir() -> Path:

@@ -7,8 +7,8 @@ import pytest
 
 from fluoro.config import Config, ImageChainConfig
 from fluoro.imaging.chain import ImageChain
-from fluoro.imaging.curve import curve_table
-from fluoro.imaging.dsa import series_turn
+from fluoro.imaging.stages.dsa import series_turn
+from fluoro.imaging.stages.lookup import curve_table
 from fluoro.rendering.cpu_device import CpuDevice
 
 SHAPE = (120, 128)

@@ -8,8 +8,9 @@ import pytest
 from fluoro.config import ImageChainConfig, WindowConfig
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.motions import moved, rigid_motions
-from fluoro.imaging import gradients, linear_stages
-from fluoro.imaging.chain import ImageChain, blur_weights
+from fluoro.imaging import gradients, linear_maps
+from fluoro.imaging.chain import ImageChain
+from fluoro.imaging.stages.blur import blur_weights
 from fluoro.rendering import reference
 from fluoro.rendering.cpu_device import CpuDevice
 from fluoro.rendering.renderer import DrrRenderer
@@ -82,8 +83,8 @@ def test_blur_transpose_is_the_transpose():
     rng = np.random.default_rng(2)
     x, y = rng.standard_normal((2, 9, 12))
     weights = blur_weights(1.4)
-    forward = (linear_stages.blur(x, weights) * y).sum()
-    assert (x * linear_stages.blur_transpose(y, weights)).sum() == pytest.approx(forward, rel=1e-12)
+    forward = (linear_maps.blur(x, weights) * y).sum()
+    assert (x * linear_maps.blur_transpose(y, weights)).sum() == pytest.approx(forward, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", list(CONFIGS))

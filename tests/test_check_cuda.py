@@ -10,7 +10,7 @@ from fluoro.paths import shader_dir
 from tools import check_cuda
 
 ROOT = Path(__file__).parents[1]
-SHADERS = sorted(shader_dir().glob("*.slang"))
+SHADERS = sorted(shader_dir().rglob("*.slang"))
 
 
 def test_all_entry_points_are_compiled():

@@ -8,12 +8,15 @@ import pytest
 from fluoro.config import Config, ImageChainConfig, WindowConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
-from fluoro.imaging import field_reference, gradients, memory_reference
+from fluoro.imaging import gradients
 from fluoro.imaging.chain import ImageChain
-from fluoro.imaging.lag import lag_shares
 from fluoro.imaging.reference import ReferenceChain
+from fluoro.imaging.stage import FactorStage, FrameContext
+from fluoro.imaging.stages.lag import lag_shares
+from fluoro.imaging.stages.order import ORDER
 from fluoro.physics.dose import open_field_photons
 from fluoro.rendering.cpu_device import CpuDevice
+from tests import frame_sums
 
 SEED = 987654321987
 SHAPE = (96, 110)
@@ -213,11 +216,18 @@ def test_an_image_intensifier_is_round_and_darker_at_its_rim(device):
     np.testing.assert_allclose(found[inner], 1 - 0.3 * (r_mm[inner] / 130) ** 2, atol=1e-5)
 
 
+def field_of(config, shape, geometry):
+    """What the place of each pixel multiplies the beam by, shape (height, width)."""
+    frame = FrameContext(config=config, shape=shape, pixel_spacing_mm=3.0, geometry=geometry)
+    stages = [each for each in ORDER if isinstance(each, FactorStage) and each.is_on(config)]
+    return np.prod([stage.factor(frame) for stage in stages], axis=0)
+
+
 def test_fields_keep_their_place_when_the_detector_is_binned():
     binned = GEOMETRY.binned(2)
     config = chain_config({"inverse_square": True, "heel_anode_side": "top", "collimator": IRIS})
-    fine = field_reference.field(SHAPE, config, GEOMETRY)
-    coarse = field_reference.field((SHAPE[0] // 2, SHAPE[1] // 2), config, binned)
+    fine = field_of(config, SHAPE, GEOMETRY)
+    coarse = field_of(config, (SHAPE[0] // 2, SHAPE[1] // 2), binned)
     means = fine.reshape(SHAPE[0] // 2, 2, SHAPE[1] // 2, 2).mean(axis=(1, 3))
     assert np.quantile(np.abs(means - coarse), 0.9) < 1e-3
 
@@ -243,8 +253,38 @@ def test_running_means_are_the_sum_over_earlier_frames():
     shares = lag_shares(config)
     assert shares["direct"] == pytest.approx(0.98528, abs=1e-5)
     assert shares["direct"] + shares["share"].sum() == pytest.approx(1, abs=1e-6)
-    forever = memory_reference.lag(config, [np.ones((1, 1))] * 5000)
+    forever = frame_sums.lag(config, [np.ones((1, 1))] * 5000)
     assert forever[0, 0] == pytest.approx(1, abs=1e-6)
+
+
+REMEMBER = {
+    "lag": {"lag": {}},
+    "temporal filter": {"recursive_filter_weight": 0.3},
+    "mask": {"dsa": {"mask_frames": 2}},
+    "moved mask": {"dsa": {"mask_frames": 1, "pixel_shift": [1.25, -0.5]}},
+    "roadmap": {"dsa": {"mask_frames": 1, "roadmap": {"frames": 1}}},
+}
+
+
+@pytest.mark.parametrize("name", REMEMBER)
+def test_the_references_memory_gives_the_sum_over_all_frames(frames, name):
+    wide = {"level": 0.0, "width": 20.0}
+    changes = {**REMEMBER[name], "log": name != "lag", "window": wide}
+    if "dsa" in changes:
+        changes["dsa"] = {**changes["dsa"], "window": wide}
+    config = chain_config(changes)
+    oracle = ReferenceChain(config, SEED, GEOMETRY.pixel_spacing_mm, GEOMETRY)
+    images = [oracle.apply(frame, number) for number, frame in enumerate(frames)]
+    series = [np.exp(-frame.astype(float)) if name == "lag" else frame for frame in frames]
+    if name == "lag":
+        expected = frame_sums.lag(config.lag, series)
+    elif name == "temporal filter":
+        expected = frame_sums.recursive_filter(config.recursive_filter_weight, series)
+    else:
+        expected = frame_sums.subtracted(config.dsa, series)
+    shown = 20 * (images[-1].astype(float) - 0.5)
+    shown = shown if config.polarity == "bone_bright" or name == "lag" else -shown
+    np.testing.assert_allclose(shown, expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("weight", [0.2, 0.5])

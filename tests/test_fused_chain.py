@@ -14,7 +14,7 @@ from fluoro.console.controls import LiveControls
 from fluoro.errors import DeviceError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.chain import ImageChain
-from fluoro.imaging.fused import FUSED_ENTRY, PIXEL_STAGES, fused_kernel
+from fluoro.imaging.fused import FUSED_ENTRY, StageRunner, fused_kernel
 from fluoro.paths import shader_dir
 from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.cpu_device import CpuDevice
@@ -115,12 +115,29 @@ def test_fused_stages_give_the_same_bits_on_other_devices(other, name):
     np.testing.assert_array_equal(single, fused)
 
 
-def test_the_stages_that_can_be_put_together_are_those_with_a_struct_of_their_own():
+def test_every_stage_with_a_struct_can_be_put_together_and_no_other_is(monkeypatch):
+    """Kernels that stages run as those of single pixels have a struct of their own."""
     runs_alone = re.compile(r"^RUNS_ALONE\((\w+), (\w+)\)$", re.MULTILINE)
-    texts = {file.stem: file.read_text() for file in shader_dir().glob("*.slang")}
+    texts = {file.stem: file.read_text() for file in shader_dir().rglob("*.slang")}
     found = {stem: runs_alone.search(text) for stem, text in texts.items()}
-    assert {match[1] for match in found.values() if match} == PIXEL_STAGES
     assert all(stem == match[1] for stem, match in found.items() if match)
+    launched = {True: set(), False: set()}
+    for name, together in (("run", True), ("run_alone", False)):
+        run = getattr(StageRunner, name)
+
+        def spied(runner, kernel, *rest, run=run, together=together):
+            launched[together].add(kernel)
+            return run(runner, kernel, *rest)
+
+        monkeypatch.setattr(StageRunner, name, spied)
+    for name in CONFIGS:
+        pictures(CpuDevice(), config_of(name), fused=True)
+    structs = {match[1] for match in found.values() if match}
+    assert launched[True] <= structs
+    assert not launched[False] & structs
+    elsewhere = {"pixel_pattern", "poisson_weighted", "beer_lambert", "transmit"}
+    rays = {stem for stem in structs if stem.startswith("line_integral")}
+    assert structs - launched[True] <= elsewhere | rays
 
 
 def test_a_kernel_that_does_not_compile_is_told_in_one_line(other):

@@ -58,6 +58,9 @@ CASES = {name: (stages, ()) for name, stages in ONE_ENERGY.items()} | {
 }
 
 
+REMEMBERED = ("lag", "recursive_filter", "dsa_mask")
+
+
 @pytest.fixture(scope="module")
 def device():
     return CpuDevice()
@@ -84,7 +87,7 @@ def before_the_last(device, name):
     chain, config = ImageChain(device, SEED, CASES[name][1]), given(name)
     for number in range(FRAMES - 1):
         chain.apply(frame(number, CASES[name][1]), config, number, PITCH_MM, GEOMETRY)
-    return chain, chain.state(config, FRAMES - 1, SHAPE)
+    return chain, chain.state(FRAMES - 1, SHAPE)
 
 
 def expected(integrals, name, beams, state):
@@ -119,16 +122,18 @@ def test_a_state_is_not_moved_by_being_asked_for(device):
     """Nor are its pictures by the frames that follow."""
     name = "all of them"
     chain, state = before_the_last(device, name)
-    kept = state.trapped.copy(), state.smoothed.copy(), dict(state.numbers)
-    again = chain.state(given(name), FRAMES - 1, SHAPE)
+    kept = {each: state.memory.stored(each).copy() for each in REMEMBERED}
+    numbers = dict(state.memory.numbers)
+    again = chain.state(FRAMES - 1, SHAPE)
+    expected(frame(9, ()), name, Beams(()), state)
     shown = chain.apply(frame(9, ()), given(name), FRAMES - 1, PITCH_MM, GEOMETRY)
     fresh = before_the_last(device, name)[0]
     alone = fresh.apply(frame(9, ()), given(name), FRAMES - 1, PITCH_MM, GEOMETRY)
     np.testing.assert_array_equal(shown, alone)
     for one in (state, again):
-        np.testing.assert_array_equal(one.trapped, kept[0])
-        np.testing.assert_array_equal(one.smoothed, kept[1])
-        assert one.numbers == kept[2]
+        for each, images in kept.items():
+            np.testing.assert_array_equal(one.memory.stored(each), images)
+        assert one.memory.numbers == numbers
 
 
 def test_without_a_state_it_is_the_first_frame_of_a_run(device, beams):
@@ -142,6 +147,6 @@ def test_without_a_state_it_is_the_first_frame_of_a_run(device, beams):
 
 def test_a_frame_that_begins_another_run_finds_no_state(device):
     chain, _ = before_the_last(device, "lag")
-    assert chain.state(given("lag"), 1, SHAPE).trapped is None
-    assert chain.state(given("lag"), FRAMES, (SHAPE[0], 3)).trapped is None
-    assert chain.state(given("temporal filter"), FRAMES, SHAPE).smoothed is None
+    assert chain.state(1, SHAPE).memory.stored("lag") is None
+    assert chain.state(FRAMES, (SHAPE[0], 3)).memory.stored("lag") is None
+    assert chain.state(FRAMES, SHAPE).memory.stored("recursive_filter") is None

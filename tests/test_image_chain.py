@@ -7,7 +7,10 @@ import pytest
 
 from fluoro.config import ImageChainConfig, WindowConfig
 from fluoro.imaging import reference
-from fluoro.imaging.chain import ImageChain, blur_weights
+from fluoro.imaging.chain import ImageChain
+from fluoro.imaging.stages.beer_lambert import expected_photons
+from fluoro.imaging.stages.blur import blur_weights
+from fluoro.imaging.stages.poisson import poisson
 from fluoro.physics.dose import open_field_photons
 from fluoro.rendering.cpu_device import CpuDevice
 
@@ -76,7 +79,7 @@ def test_counts_agree_with_the_oracle_but_for_a_ten_thousandth(device, dose_ngy)
     open_field = open_field_photons(dose_ngy, PITCH_MM)
     config = ImageChainConfig(**{**PLAIN, "poisson": True}, dose_ngy=dose_ngy)
     counts = np.rint(run(device, integrals, config) * open_field)
-    oracle = reference.poisson(reference.expected_photons(integrals, open_field), SEED, 7)
+    oracle = poisson(expected_photons(integrals, open_field), SEED, 7)
     inside = oracle < open_field  # the window clips what is brighter than the open field
     off = np.abs(counts - oracle)[inside]
     assert off.max() <= 1

@@ -11,7 +11,8 @@ from fluoro.config import ImageChainConfig, WindowConfig, XrayConfig, load_confi
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.chain import ImageChain
-from fluoro.imaging.reference import ReferenceChain, polychromatic
+from fluoro.imaging.reference import ReferenceChain
+from fluoro.imaging.stages.beer_lambert import polychromatic
 from fluoro.imaging.xray import Beams, open_field_of, response_of, spectrum_of
 from fluoro.physics.materials import material
 from fluoro.physics.quadrature import fit_quadrature, thicknesses

@@ -8,9 +8,14 @@ import pytest
 from fluoro.config import ImageChainConfig, ScatterConfig, WindowConfig
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.motions import moved, rigid_motions
-from fluoro.imaging import gradients, linear_stages, scatter_reference
+from fluoro.imaging import gradients, linear_maps
+from fluoro.imaging.cells import cell_grid
 from fluoro.imaging.chain import ImageChain
+from fluoro.imaging.stage import FrameContext
+from fluoro.imaging.stages.order import ORDER
+from fluoro.imaging.stages.scatter import most_cells, scatter_map, scatter_source
 from fluoro.imaging.xray import Beams
+from fluoro.physics.scatter import INTEGRAL_STEP, amplitude_table, scatter_kernel
 from fluoro.rendering.cpu_device import CpuDevice
 from fluoro.rendering.material_reference import tissue_march_twin
 from fluoro.rendering.material_renderer import MaterialRenderer
@@ -123,35 +128,76 @@ def test_image_jacobian_of_a_signal_is_one_march(device, volume, beams):
     np.testing.assert_allclose(by_rows, renderer.render_vjp(at, center, pulled), rtol=2e-3)
 
 
-def every_stage(given, shape):
-    parts = (given, shape, PITCH_MM, volumes.DETECTOR)
-    return [
-        *linear_stages.beam_stages(*parts),
-        *linear_stages.scatter_stages(given, given.scatter, *parts[1:]),
-        *linear_stages.scatter_stages(given, ScatterConfig(), *parts[1:]),
-        *linear_stages.detector_stages(*parts[:3]),
-        linear_stages.moved_mask(shape, 1.25, -3.5),
-    ]
+LINEAR = {
+    *("focal_spot_mm", "heel_anode_side", "wedge", "mtf", "image_intensifier", "veiling_glare"),
+    *("edge_enhancement", "lag", "pixel_gain_spread", "gain", "blur_sigma_mm", "collimator"),
+}
+"""Stages that are linear in the image."""
+
+
+def linear_stages(shape):
+    """The result and the transpose of every linear stage, and of the linear maps in others."""
+    more = {
+        "blur_sigma_mm": 11.0,
+        "collimator": {"kind": "iris", "diameter_mm": 150.0, "focal_spot_mm": 9.0},
+    }
+    everything = {**CONFIGS["everything"], **more, "xray": None}
+    frame = FrameContext(
+        config=ImageChainConfig.model_validate(everything),
+        shape=shape,
+        pixel_spacing_mm=PITCH_MM,
+        geometry=volumes.DETECTOR,
+    )
+    stages = [each for each in ORDER if each.keys[0] in LINEAR and each.is_on(frame.config)]
+    assert len(stages) == len(LINEAR)
+    for stage in stages:
+        yield (
+            lambda x, stage=stage: stage.reference(x, frame)[0],
+            stage.reference(np.zeros(shape), frame)[1],
+        )
+    for quality in ("fast", "accurate"):
+        yield scatter_map(ScatterConfig(quality=quality), shape, PITCH_MM)
+    yield linear_maps.moved(shape, 1.25, -3.5)
 
 
 @pytest.mark.parametrize("shape", [(21, 26), (70, 45), (1, 40)])
 def test_every_linear_stage_has_its_transpose(shape):
     rng = np.random.default_rng(3)
-    for stage in every_stage(config("everything"), shape):
+    for apply, transpose in linear_stages(shape):
         x, y = rng.standard_normal((2, *shape))
-        forward = (stage.apply(x) * y).sum()
-        assert (x * stage.transpose(y)).sum() == pytest.approx(forward, rel=1e-9)
+        forward = (apply(x) * y).sum()
+        assert (x * transpose(y)).sum() == pytest.approx(forward, rel=1e-9)
 
 
-def test_scatter_of_the_steps_is_that_of_the_oracle():
+def sums_over_cells(source, config):
+    """Scatter by sums over cells, Gaussians between them, and straight lines back to pixels."""
+    block, (rows, columns) = cell_grid(source.shape, most_cells(config))
+    padded = np.zeros((rows * block, columns * block))
+    padded[: source.shape[0], : source.shape[1]] = source
+    cells = padded.reshape(rows, block, columns, block).sum(axis=(1, 3)) * PITCH_MM**2
+    kernel, received = scatter_kernel(config.air_gap_mm), np.zeros(cells.shape)
+    for width_mm, height in ((kernel.s1_mm, 1.0), (kernel.s2_mm, kernel.b)):
+        down, across = (
+            np.exp(-0.5 * (np.subtract.outer(n, n) * block * PITCH_MM / width_mm) ** 2)
+            for n in map(np.arange, cells.shape)
+        )
+        received += height * (down @ cells @ across) * config.grid_factor
+    for axis, count in enumerate(source.shape):
+        at = (np.arange(count) + 0.5) / block - 0.5
+        held = np.arange(received.shape[axis])
+        received = np.apply_along_axis(lambda line: np.interp(at, held, line), axis, received)  # noqa: B023
+    return received
+
+
+def test_scatter_of_the_reference_is_the_sum_over_cells():
     shape = (70, 45)
     rng = np.random.default_rng(4)
-    source, field = rng.random((2, *shape)) * 2
+    integrals, field = rng.random((2, *shape)) * 2
     for quality in ("fast", "accurate"):
         given = ScatterConfig(air_gap_mm=170.0, grid_factor=0.3, quality=quality)
-        *_, spread = linear_stages.scatter_stages(
-            ImageChainConfig(), given, shape, PITCH_MM, volumes.DETECTOR
-        )
-        amplitudes = scatter_reference.amplitudes_per_mm2(source, given.air_gap_mm)
-        expected = scatter_reference.scatter(source, field, given, PITCH_MM)
-        np.testing.assert_allclose(spread.apply(amplitudes * field), expected, rtol=1e-12)
+        table = amplitude_table(given.air_gap_mm)
+        source = np.interp(integrals, np.arange(len(table)) * INTEGRAL_STEP, table)
+        found = scatter_source(integrals, given, None, ())[0]
+        np.testing.assert_allclose(found, source, rtol=1e-12)
+        received = scatter_map(given, shape, PITCH_MM).apply(found * field)
+        np.testing.assert_allclose(received, sums_over_cells(source * field, given), rtol=1e-12)

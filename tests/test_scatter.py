@@ -10,9 +10,9 @@ import pytest
 from fluoro.config import ImageChainConfig, ScatterConfig, WindowConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
-from fluoro.imaging import scatter_reference
+from fluoro.imaging.cells import cell_grid
 from fluoro.imaging.chain import ImageChain
-from fluoro.imaging.scatter import cell_grid
+from fluoro.imaging.stages.scatter import scatter_map, scatter_source
 from fluoro.physics.scatter import INTEGRAL_STEP, amplitude_table, scatter_kernel
 from fluoro.physics.spectrum import tube_spectrum
 from fluoro.rendering.cpu_device import CpuDevice
@@ -90,15 +90,36 @@ def test_a_square_field_has_the_closed_form_of_two_gaussians(field_mm):
     assert scatter_to_primary(200, field_mm, air_gap_mm=200) == pytest.approx(expected, rel=0.01)
 
 
+def scatter_on_cells(integrals, config):
+    """Scatter relative to the open field, shape (height, width), as the kernels compute it."""
+    source = scatter_source(integrals, config, None, ())[0]
+    return scatter_map(config, integrals.shape, PITCH_MM).apply(source)
+
+
+def scatter_pixel_by_pixel(integrals, config):
+    """The superposition that the cells stand for: every pixel from every pixel."""
+    table = amplitude_table(config.air_gap_mm)
+    source = np.interp(integrals, np.arange(len(table)) * INTEGRAL_STEP, table) * PITCH_MM**2
+    kernel, total = scatter_kernel(config.air_gap_mm), np.zeros(source.shape)
+    for width_mm, height in ((kernel.s1_mm, 1.0), (kernel.s2_mm, kernel.b)):
+        down, across = (gaussian(count, width_mm / PITCH_MM) for count in source.shape)
+        total += height * (down @ source @ across)
+    return total * config.grid_factor
+
+
+def gaussian(count, width):
+    apart = np.subtract.outer(np.arange(count), np.arange(count))
+    return np.exp(-0.5 * (apart / width) ** 2)
+
+
 def test_cells_stand_for_the_superposition_of_all_pixels():
     rng = np.random.default_rng(0)
     blocks = rng.random((20, 18)) * 5
     integrals = np.kron(blocks, np.ones((11, 11))) + 0.5
     config = ScatterConfig()
     assert cell_grid(integrals.shape)[0] == 7
-    ones = np.ones(integrals.shape)
-    on_cells = scatter_reference.scatter(integrals, ones, config, PITCH_MM)
-    exact = scatter_reference.scatter_pixel_by_pixel(integrals, ones, config, PITCH_MM)
+    on_cells = scatter_on_cells(integrals, config)
+    exact = scatter_pixel_by_pixel(integrals, config)
     inside = np.s_[8:-8, 8:-8]
     assert np.abs(on_cells / exact - 1)[inside].max() < 0.01
     assert np.abs(on_cells / exact - 1).max() < 0.05  # half a cell at the border is flat
@@ -106,14 +127,14 @@ def test_cells_stand_for_the_superposition_of_all_pixels():
 
 def test_accurate_cells_are_closer_to_the_superposition_of_all_pixels():
     """256 pixels a side: cells of 8 pixels, or of 2."""
-    rng, size = np.random.default_rng(2), 256
+    rng = np.random.default_rng(2)
     smooth = np.kron(rng.random((8, 8)), np.ones((32, 32))) * 4
-    ones, inside = np.ones((size, size)), np.s_[16:-16, 16:-16]
+    inside = np.s_[16:-16, 16:-16]
     off = {}
     for quality in ("fast", "accurate"):
         config = ScatterConfig(quality=quality)
-        exact = scatter_reference.scatter_pixel_by_pixel(smooth, ones, config, PITCH_MM)
-        cells = scatter_reference.scatter(smooth, ones, config, PITCH_MM)
+        exact = scatter_pixel_by_pixel(smooth, config)
+        cells = scatter_on_cells(smooth, config)
         off[quality] = np.abs(cells / exact - 1)[inside].max()
     assert off["fast"] < 0.02
     assert off["accurate"] < 0.2 * off["fast"]

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import slangpy
 
 from fluoro.imaging.fused import FUSED_ENTRY, fused_kernel
-from fluoro.paths import shader_dir
+from fluoro.paths import shader_dir, shader_dirs
 from fluoro.rendering.nvrtc import find_nvrtc, serve_nvrtc
 from fluoro.rendering.slang_device import DEFINES
 
@@ -63,7 +63,7 @@ class Kernel(NamedTuple):
 
 def kernels() -> Iterator[Kernel]:
     """All entry points of shaders/, and some kernels that are put together."""
-    for path in sorted(shader_dir().glob("*.slang")):
+    for path in sorted(shader_dir().rglob("*.slang")):
         text, exact = path.read_text(), not path.stem.startswith(FAST_MODULES)
         alone = re.findall(r"^RUNS_ALONE\((\w+),", text, re.MULTILINE)
         for entry in alone + re.findall(r"^void (\w+)\(uint3 thread: SV", text, re.MULTILINE):
@@ -91,7 +91,8 @@ class Translator:
         mode = PRECISE if kernel.exact else FAST
         self._call("SetTargetFloatingPointMode", request, target, mode)
         self._call("SetOptimizationLevel", request, MAXIMAL)
-        self._call("AddSearchPath", request, str(shader_dir()))
+        for folder in shader_dirs():
+            self._call("AddSearchPath", request, str(folder))
         for name, value in DEFINES.items():
             self._call("AddPreprocessorDefine", request, name, value)
         unit = self._call("AddTranslationUnit", request, SLANG, "kernel")

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from fluoro.config import Config
+from fluoro.imaging.stages.order import ORDER
 from fluoro.registration.config import RegisterConfig
 
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
@@ -36,12 +37,30 @@ REGISTER_HEAD = """## A registration's file
 """
 
 
+STAGES_HEAD = """## Stages of the image chain
+
+In the order in which they run (`fluoro/imaging/stages/order.py`). Neighbours that look at no other
+pixel run as one kernel. A derivative is exact; it holds what earlier frames have left.
+"""
+
+
+def _stages() -> str:
+    """The table of the image chain's stages."""
+    rows = ["| keys | what | other pixels | earlier frames | derivative |", "|---|---|---|---|---|"]
+    for stage in ORDER:
+        keys = ", ".join(f"`{key}`" for key in stage.keys)
+        marks = (stage.mixes_pixels, stage.remembers, not stage.no_derivative)
+        yes = " | ".join("yes" if mark else "no" for mark in marks)
+        rows.append(f"| {keys} | {stage.text} | {yes} |")
+    return "\n".join(rows) + "\n"
+
+
 def make() -> str:
     """The page."""
     parts = [HEAD]
     for name, field in Config.model_fields.items():
         parts.append(_section(name, field.annotation, required=field.is_required()))
-    parts.append(REGISTER_HEAD)
+    parts += [STAGES_HEAD, _stages(), REGISTER_HEAD]
     for name in ("target", "registration", "run"):
         field = RegisterConfig.model_fields[name]
         parts.append(_section(name, field.annotation, required=field.is_required(), depth=3))

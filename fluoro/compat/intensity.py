@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from fluoro.compat.settings import RealismSettings
-from fluoro.imaging.chain import blur_weights
 from fluoro.imaging.fused import StageRunner
+from fluoro.imaging.stage import words
+from fluoro.imaging.stages.blur import blur_weights
 from fluoro.rendering.devices import ComputeDevice
 
 __all__ = ["Intensity"]
@@ -53,7 +52,7 @@ class Intensity:
             seed: Of the noise, whatever `settings.seed` says.
             frame_idx: Selects the noise.
         """
-        draw = {"seed": _words(seed), "frame": _words(frame_idx)}
+        draw = {"seed": words(seed), "frame": words(frame_idx)}
         if (settings.gain, settings.bias) != (1, 0):
             self._scale(settings.gain, settings.bias)
         if settings.poisson_photons > 0:
@@ -80,9 +79,3 @@ class Intensity:
             self._stage("window", lower=0.0, width=1.0, inverted=int(invert))
         elif invert:
             self._scale(-1.0, self._open_field)
-
-
-def _words(number: int) -> tuple[int, int, int]:
-    """Low and high 32-bit word, as signed integers."""
-    low, high = np.array([number & 0xFFFFFFFF, number >> 32], np.uint32).view(np.int32).tolist()
-    return low, high, 0

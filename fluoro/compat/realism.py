@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from fluoro.compat.settings import RealismSettings
 from fluoro.errors import InputError
-from fluoro.imaging import reference
+from fluoro.imaging.linear_maps import blur
+from fluoro.imaging.stages.blur import blur_weights
+from fluoro.imaging.stages.electronic_noise import electronic_noise
+from fluoro.imaging.stages.poisson import poisson
 
 __all__ = ["RealismConfig", "apply_realism", "drawn_seed"]
 
@@ -81,11 +84,11 @@ def apply_realism(
     image = np.asarray(img, np.float32) * np.float32(cfg.gain) + np.float32(cfg.bias)
     if cfg.poisson_photons > 0:
         photons = np.float32(cfg.poisson_photons)
-        image = reference.poisson(image * photons, seed, frame_idx) / photons
+        image = poisson(image * photons, seed, frame_idx) / photons
     if cfg.gaussian_sigma > 0:
-        image = reference.electronic_noise(image, cfg.gaussian_sigma, seed, frame_idx)
+        image = electronic_noise(image, cfg.gaussian_sigma, seed, frame_idx)
     if cfg.blur_sigma_px > 0:
-        image = reference.blur(image, cfg.blur_sigma_px)
+        image = np.asarray(blur(image, blur_weights(cfg.blur_sigma_px)), np.float32)
     return np.clip(image, 0, 1) if cfg.normalize_output else image
 
 

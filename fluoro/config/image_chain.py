@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from annotated_types import Ge
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
 
 from fluoro.config.beam import BowTieConfig, CollimatorConfig, ScatterConfig, WedgeConfig
 from fluoro.config.detector import (
@@ -21,7 +25,7 @@ from fluoro.config.display import (
     ShutterConfig,
     WindowConfig,
 )
-from fluoro.config.schema_rules import NULL, absent_or, at, const, never, rules, when
+from fluoro.config.schema_rules import NULL, Rule, absent_or, at, const, never, when
 from fluoro.config.section import Finite, NonNegative, Positive, Section, Sigma
 from fluoro.config.xray import BrightnessConfig, XrayConfig
 from fluoro.mistakes import KeyValueError
@@ -29,36 +33,21 @@ from fluoro.names import Polarity, Side
 
 __all__ = [
     "ImageChainConfig",
+    "keys_that_need_signal",
 ]
 
 
-_NEED_SIGNAL = (
-    *(absent_or(key, const(True)) for key in ("poisson", "log")),
-    *(
-        at(key, {"exclusiveMinimum": 0})
-        for key in (
-            *("blur_sigma_mm", "electronic_noise_photons", "focal_spot_mm", "pixel_gain_spread"),
-            "dead_pixel_fraction",
-        )
-    ),
-    at("gain", {"not": const(1)}),
-    at("bias", {"not": const(0)}),
-    at("inverse_square", const(True)),
-    *(
-        at(key)
-        for key in (
-            *("brightness", "xray", "heel_anode_side", "collimator", "wedge", "bow_tie", "mtf"),
-            *("veiling_glare", "scatter", "image_intensifier", "lag", "digitiser"),
-        )
-    ),
-)
-"""Stages that need a signal, in the words of the schema."""
+@dataclass(frozen=True)
+class _NeedsSignal:
+    """Marks a key that has no effect on line integrals: without `beer_lambert` it must be off."""
 
 
-class ImageChainConfig(Section):
-    """From line integrals to the picture: counts, noise, blur, log, window, polarity."""
+_SIGNAL = _NeedsSignal()
 
-    model_config = rules(
+
+def _rules(schema: dict[str, Any]) -> None:
+    """Add to the JSON Schema what the validators say about several keys together."""
+    schema["allOf"] = [
         when(
             at("brightness.tube_steps", {"minItems": 1}),
             then={
@@ -72,13 +61,40 @@ class ImageChainConfig(Section):
         never(at("dsa"), absent_or("beer_lambert", const(True)), at("log", const(False))),
         when(at("shutter"), then=at("collimator")),
         never(at("xray.tube_current_ma"), at("xray.pulse_width_ms"), at("dose_ngy", {})),
-        *(never(at("beer_lambert", const(False)), stage) for stage in _NEED_SIGNAL),
-    )
+        *(
+            never(at("beer_lambert", const(False)), _is_on(key, field))
+            for key, field in _signal_fields().items()
+        ),
+    ]
+
+
+def _is_on(key: str, field: FieldInfo) -> Rule:
+    """Return the schema of sections in which a key is on."""
+    if field.default is True:
+        return absent_or(key, const(True))
+    if field.default is False:
+        return at(key, const(True))
+    if field.default is None:
+        return at(key)
+    if Ge(ge=field.default) in field.metadata:
+        return at(key, {"exclusiveMinimum": field.default})
+    return at(key, {"not": const(field.default)})
+
+
+def _signal_fields() -> dict[str, FieldInfo]:
+    fields = ImageChainConfig.model_fields
+    return {key: field for key, field in fields.items() if _SIGNAL in field.metadata}
+
+
+class ImageChainConfig(Section):
+    """From line integrals to the picture: counts, noise, blur, log, window, polarity."""
+
+    model_config = ConfigDict(json_schema_extra=_rules)
 
     dose_ngy: Positive = Field(
         20.0, description="Air kerma per frame at the detector behind 20 cm of water [nGy]."
     )
-    brightness: BrightnessConfig | None = Field(
+    brightness: Annotated[BrightnessConfig | None, _SIGNAL] = Field(
         None, description="Moves dose_ngy from frame to frame; null: it stays."
     )
     pulse_rate_hz: Annotated[float, Field(ge=0.5, le=60)] | None = Field(
@@ -86,42 +102,60 @@ class ImageChainConfig(Section):
         description="Pulses per second, at most run.fps, usually 3.75, 7.5, 15 or 30; between them "
         "the last picture is held. null: a pulse for every frame.",
     )
-    xray: XrayConfig | None = Field(
+    xray: Annotated[XrayConfig | None, _SIGNAL] = Field(
         None, description="Tube and detector; null: photons of one energy, hu_to_mu.energy_kev."
     )
     beer_lambert: bool = Field(True, description="Off: line integrals go straight to the window.")
-    inverse_square: bool = Field(
+    inverse_square: Annotated[bool, _SIGNAL] = Field(
         False, description="Distance and slant weaken the beam towards the detector's corners."
     )
-    heel_anode_side: Side | None = Field(
+    heel_anode_side: Annotated[Side | None, _SIGNAL] = Field(
         None, description="Side of the picture that the anode's heel darkens; null: no heel effect."
     )
-    collimator: CollimatorConfig | None = Field(None, description="null: open.")
-    wedge: WedgeConfig | None = Field(None, description="null: none.")
-    bow_tie: BowTieConfig | None = Field(None, description="null: none.")
-    focal_spot_mm: Annotated[float, Field(ge=0, le=10)] = Field(
+    collimator: Annotated[CollimatorConfig | None, _SIGNAL] = Field(None, description="null: open.")
+    wedge: Annotated[WedgeConfig | None, _SIGNAL] = Field(None, description="null: none.")
+    bow_tie: Annotated[BowTieConfig | None, _SIGNAL] = Field(None, description="null: none.")
+    focal_spot_mm: Annotated[float, Field(ge=0, le=10), _SIGNAL] = Field(
         0.0, description="It blurs the patient as at the isocentre [mm]; 0: a point."
     )
-    scatter: ScatterConfig | None = Field(None, description="null: primary only.")
-    poisson: bool = Field(True, description="Quantum noise.")
-    blur_sigma_mm: Sigma = Field(0.0, description="Detector blur, Gaussian sigma [mm].")
-    mtf: MtfConfig | None = Field(None, description="Detector blur by its transfer; null: none.")
-    veiling_glare: VeilingGlareConfig | None = Field(None, description="null: none.")
-    image_intensifier: ImageIntensifierConfig | None = Field(None, description="null: flat panel.")
-    lag: LagConfig | None = Field(None, description="Memory of earlier frames; {}: a flat panel's.")
-    electronic_noise_photons: NonNegative = Field(
+    scatter: Annotated[ScatterConfig | None, _SIGNAL] = Field(
+        None, description="null: primary only."
+    )
+    poisson: Annotated[bool, _SIGNAL] = Field(True, description="Quantum noise.")
+    blur_sigma_mm: Annotated[Sigma, _SIGNAL] = Field(
+        0.0, description="Detector blur, Gaussian sigma [mm]."
+    )
+    mtf: Annotated[MtfConfig | None, _SIGNAL] = Field(
+        None, description="Detector blur by its transfer; null: none."
+    )
+    veiling_glare: Annotated[VeilingGlareConfig | None, _SIGNAL] = Field(
+        None, description="null: none."
+    )
+    image_intensifier: Annotated[ImageIntensifierConfig | None, _SIGNAL] = Field(
+        None, description="null: flat panel."
+    )
+    lag: Annotated[LagConfig | None, _SIGNAL] = Field(
+        None, description="Memory of earlier frames; {}: a flat panel's."
+    )
+    electronic_noise_photons: Annotated[NonNegative, _SIGNAL] = Field(
         0.0, description="Standard deviation of the read-out noise, in photons per pixel."
     )
-    pixel_gain_spread: Annotated[float, Field(ge=0, le=0.5)] = Field(
+    pixel_gain_spread: Annotated[float, Field(ge=0, le=0.5), _SIGNAL] = Field(
         0.0, description="Standard deviation of a pixel's gain, the same in every frame."
     )
-    dead_pixel_fraction: Annotated[float, Field(ge=0, le=0.5)] = Field(
+    dead_pixel_fraction: Annotated[float, Field(ge=0, le=0.5), _SIGNAL] = Field(
         0.0, description="Of the pixels, those that never answer."
     )
-    gain: Positive = Field(1.0, description="Multiplies the signal relative to the open field.")
-    bias: Finite = Field(0.0, description="Added after the gain, relative to the open field.")
-    digitiser: DigitiserConfig | None = Field(None, description="null: neither steps nor end.")
-    log: bool = Field(True, description="-ln(signal) before the window.")
+    gain: Annotated[Positive, _SIGNAL] = Field(
+        1.0, description="Multiplies the signal relative to the open field."
+    )
+    bias: Annotated[Finite, _SIGNAL] = Field(
+        0.0, description="Added after the gain, relative to the open field."
+    )
+    digitiser: Annotated[DigitiserConfig | None, _SIGNAL] = Field(
+        None, description="null: neither steps nor end."
+    )
+    log: Annotated[bool, _SIGNAL] = Field(True, description="-ln(signal) before the window.")
     recursive_filter_weight: Annotated[float, Field(ge=0.01, le=1)] = Field(
         1.0, description="Of the newest frame in the mean that is shown; 1: no temporal filter."
     )
@@ -169,34 +203,17 @@ class ImageChainConfig(Section):
     def _needs_beer_lambert(self) -> ImageChainConfig:
         if self.beer_lambert:
             return self
-        wants = [
-            name
-            for name, on in {
-                "brightness": self.brightness,
-                "xray": self.xray,
-                "poisson": self.poisson,
-                "log": self.log,
-                "blur_sigma_mm": self.blur_sigma_mm > 0,
-                "electronic_noise_photons": self.electronic_noise_photons > 0,
-                "gain": self.gain != 1,
-                "bias": self.bias != 0,
-                "inverse_square": self.inverse_square,
-                "heel_anode_side": self.heel_anode_side,
-                "collimator": self.collimator,
-                "wedge": self.wedge,
-                "bow_tie": self.bow_tie,
-                "focal_spot_mm": self.focal_spot_mm > 0,
-                "mtf": self.mtf,
-                "veiling_glare": self.veiling_glare,
-                "scatter": self.scatter,
-                "image_intensifier": self.image_intensifier,
-                "lag": self.lag,
-                "pixel_gain_spread": self.pixel_gain_spread > 0,
-                "dead_pixel_fraction": self.dead_pixel_fraction > 0,
-                "digitiser": self.digitiser,
-            }.items()
-            if on
-        ]
+        wants = []
+        for key, field in _signal_fields().items():
+            off = False if isinstance(field.default, bool) else field.default
+            if getattr(self, key) != off:
+                wants.append(key)
         if wants:
             raise KeyValueError("beer_lambert", f"false leaves no signal for {', '.join(wants)}")
         return self
+
+
+@cache
+def keys_that_need_signal() -> frozenset[str]:
+    """Return the keys of `image_chain` that have no effect without `beer_lambert`."""
+    return frozenset(_signal_fields())

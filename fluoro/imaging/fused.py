@@ -14,49 +14,10 @@ from typing import Any
 
 from fluoro.rendering.devices import ComputeDevice, KernelText
 
-__all__ = ["FUSED_ENTRY", "PIXEL_STAGES", "StageRunner", "fused_kernel"]
+__all__ = ["FUSED_ENTRY", "StageRunner", "fused_kernel"]
 
 FUSED_ENTRY = "pixel_stages"
 """Entry point of every kernel that is put together here."""
-
-PIXEL_STAGES = frozenset(
-    {
-        "attenuate",
-        "beer_lambert",
-        "collimator",
-        "copy_integrals",
-        "digitise",
-        "electronic_noise",
-        "gain_bias",
-        "heel",
-        "image_intensifier",
-        "inverse_square",
-        "keep",
-        "lag",
-        "line_integral_joseph",
-        "line_integral_march",
-        "line_integral_siddon",
-        "line_integral_texture",
-        "logarithm",
-        "lookup",
-        "pixel_gains",
-        "pixel_pattern",
-        "poisson",
-        "poisson_weighted",
-        "recursive_filter",
-        "scatter_add",
-        "scatter_source",
-        "sharpen",
-        "shutter",
-        "transmit",
-        "veiling_glare",
-        "window",
-    }
-)
-"""Stages that look at no other pixel of the picture. That others of its size are read at the same
-pixel, or a small one of cells, or the volume along the pixel's ray, is no hindrance: they are
-complete before."""
-
 
 Uniforms = Mapping[str, Any]
 Size = tuple[int, int, int]
@@ -79,15 +40,23 @@ class StageRunner:
         self._size = (0, 0, 1)
 
     def run(self, name: str, image: Any, size: Size, uniforms: Uniforms) -> None:
-        """A stage whose threads have a pixel each."""
-        if not (self._fused and name in PIXEL_STAGES):
-            self.finish()
-            self._launch(name, name, size, image, size, uniforms)
+        """A stage that looks at no other pixel of the image: a struct in shaders/<name>.slang.
+
+        That others of its size are read at the same pixel, or a small one of cells, or the volume
+        along the pixel's ray, is no hindrance: they are complete before.
+        """
+        if not self._fused:
+            self.run_alone(name, image, size, uniforms)
             return
         if image is not self._image:
             self.finish()
             self._image, self._size = image, size
         self._waiting.append((name, uniforms))
+
+    def run_alone(self, name: str, image: Any, size: Size, uniforms: Uniforms) -> None:
+        """A stage whose threads have a pixel each, by itself."""
+        self.finish()
+        self._launch(name, name, size, image, size, uniforms)
 
     def run_packets(
         self, module: str, entry: str, image: Any, size: Size, uniforms: Uniforms
@@ -146,7 +115,7 @@ def _member_names(stage: int, names: tuple[str, ...]) -> tuple[str, ...]:
 
 @cache
 def fused_kernel(stages: tuple[str, ...]) -> KernelText:
-    """The kernel, entry point `FUSED_ENTRY`, that runs some of `PIXEL_STAGES` in order."""
+    """The kernel, entry point `FUSED_ENTRY`, that runs stages of single pixels in order."""
     files = [f'#include "{name}.slang"' for name in dict.fromkeys(stages)]
     uniforms = [f"uniform {_struct(name)} stage_{i};" for i, name in enumerate(stages)]
     runs = [f"    run(stage_{i}, packet, value);" for i in range(len(stages))]

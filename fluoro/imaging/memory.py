@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.config import ImageChainConfig
 from fluoro.rendering.devices import ComputeDevice
 
 __all__ = ["FrameMemory", "KeptNumbers"]
@@ -25,14 +26,17 @@ class KeptNumbers(dict[str, float]):
 
 
 class FrameMemory:
-    """Buffers of the stages that look back, on the device.
+    """Images of the stages that look back, on a device or in NumPy.
 
-    They start afresh where the frame number does not rise (another run) and where the picture's
+    They start afresh where the frame number does not rise (another run) and where the image's
     size changes, and each of them where its stage was off in between: a run is replayed frame by
     frame from its first.
+
+    Args:
+        device: Where kernels keep images by `layers`; None: NumPy keeps them by `store`.
     """
 
-    def __init__(self, device: ComputeDevice) -> None:
+    def __init__(self, device: ComputeDevice | None = None) -> None:
         self._device = device
         self._buffers: dict[str, Any] = {}
         self._counts: dict[str, int] = {}
@@ -41,20 +45,20 @@ class FrameMemory:
         self._shape: tuple[int, int] | None = None
         self._number = -1
 
-    def begin(self, shape: tuple[int, int], number: int, config: ImageChainConfig) -> None:
-        """Forget what does not belong to this frame."""
+    def begin(self, shape: tuple[int, int], number: int, unused: Iterable[str]) -> None:
+        """Forget what does not belong to this frame.
+
+        Args:
+            shape: Of the frame's image (height, width).
+            number: Of the frame.
+            unused: Stages that are off.
+        """
         if not self.continues(shape, number):
             self._buffers.clear()
             self._counts.clear()
             self.numbers.clear()
-        if not config.lag:
-            self.forget("lag")
-        if config.recursive_filter_weight >= 1:
-            self.forget("recursive_filter")
-        if not config.dsa:
-            self.forget("dsa")
-        if not config.brightness:
-            self.forget("brightness")
+        for stage in unused:
+            self.forget(stage)
         self._shape, self._number = shape, number
 
     def continues(self, shape: tuple[int, int], number: int) -> bool:
@@ -78,10 +82,6 @@ class FrameMemory:
         self._counts[name] = before + 1
         return before
 
-    def counted(self, name: str, first: int) -> int:
-        """How often a name was counted, or the number that a stage goes by; changes nothing."""
-        return self._counts.get(name, first)
-
     def changed(self, name: str, value: int) -> bool:
         """Whether a number that a stage goes by is another than before; the first time: no."""
         return self._counts.setdefault(name, value) != value
@@ -91,13 +91,28 @@ class FrameMemory:
         return stage in self._buffers
 
     def layers(self, stage: str, count: int) -> tuple[Any, int]:
-        """A stage's pictures, shape (count, height, width), and 1 where they hold nothing yet."""
+        """A stage's images, shape (count, height, width), and 1 where they hold nothing yet."""
         fresh = stage not in self._buffers
-        if fresh and self._shape:
+        if fresh and self._shape and self._device:
             self._buffers[stage] = self._device.empty((count, *self._shape))
         return self._buffers[stage], int(fresh)
 
-    def copy(self, stage: str) -> NDArray[Any] | None:
-        """A stage's pictures on the host, shape (count, height, width); None: there are none."""
-        kept = self._buffers.get(stage)
-        return None if kept is None else self._device.to_host(kept).copy()
+    def stored(self, stage: str) -> NDArray[Any] | None:
+        """Return a stage's images in NumPy; None where there are none."""
+        return self._buffers.get(stage)
+
+    def store(self, stage: str, images: NDArray[Any]) -> None:
+        """Keep a stage's images in NumPy, shape (count, height, width)."""
+        self._buffers[stage] = images
+
+    def copy(self) -> Self:
+        """Return the memory in NumPy, images in float64; later frames change neither."""
+        copied = type(self)()
+        copied._counts, copied.numbers = dict(self._counts), KeptNumbers(self.numbers)
+        copied._shape, copied._number = self._shape, self._number
+        copied._buffers = {name: self._on_host(kept) for name, kept in self._buffers.items()}
+        return copied
+
+    def _on_host(self, images: Any) -> NDArray[np.float64]:
+        """An image that `store` has kept is never changed in place, so it is not copied."""
+        return np.array(self._device.to_host(images), float) if self._device else images

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from fluoro.imaging.field import Stage
 from fluoro.rendering.devices import ComputeDevice
 
 __all__ = ["Tables"]
@@ -34,7 +32,7 @@ class Tables:
         """What `make` returns for the arguments; not to be changed.
 
         Args:
-            make: A pure function that returns arrays, stages, or lists or dictionaries of them.
+            make: A pure function that returns arrays, or lists or dictionaries of them.
             arguments: Compared by ==, so no arrays.
         """
         kept = self._kept.setdefault(make, [])
@@ -48,8 +46,6 @@ class Tables:
     def _on_device(self, made: Any) -> Any:
         if isinstance(made, np.ndarray):
             return self._device.to_device(made)
-        if isinstance(made, Stage):
-            return replace(made, uniforms=self._on_device(made.uniforms))
         if isinstance(made, dict):
             return {name: self._on_device(value) for name, value in made.items()}
         if isinstance(made, list):

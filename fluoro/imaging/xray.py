@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fluoro.config import DetectorResponseConfig, XrayConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
-from fluoro.imaging.field import Stage
-from fluoro.imaging.filters import BeamFilter
 from fluoro.physics.beam import Beam, make_beam
 from fluoro.physics.detector import DetectorResponse, csi_g_per_cm2
 from fluoro.physics.dose import PATIENT_MM, detector_photons, open_field_photons
@@ -22,21 +18,14 @@ from fluoro.physics.tissues import is_tissue
 
 __all__ = [
     "Beams",
-    "beam_uniforms",
     "detector_signal_of",
-    "filter_mu",
     "open_field_of",
     "response_of",
-    "scatter_integral_uniforms",
     "spectrum_of",
-    "transmission_stage",
 ]
 
 FEW, MANY = 5, 8
 """Energies that stand for a spectrum behind tissues, and behind metal or contrast agents."""
-
-SCATTER_KEV = 70.0
-"""At which the scatter stage takes line integrals as so much water."""
 
 
 def spectrum_of(config: XrayConfig) -> Spectrum:
@@ -120,49 +109,3 @@ def detector_signal_of(beam: Beam | None, kerma_ngy: float, pixel_spacing_mm: fl
         return detector_photons(kerma_ngy, pixel_spacing_mm)
     left = beam.transmission(material("water"), np.array([PATIENT_MM]))
     return float(beam.quanta_at_dose(kerma_ngy) * left[0]) * pixel_spacing_mm**2
-
-
-def beam_uniforms(beam: Beam, filters: Sequence[BeamFilter], open_field: float) -> dict[str, Any]:
-    """What a transmission takes of the beam and of filters in it: all that frames do not bring."""
-    uniforms: dict[str, Any] = {
-        "material_count": beam.mu_per_mm.shape[1],
-        "mu_per_mm": beam.mu_per_mm.astype(np.float32),
-        "weights": (open_field * beam.quadrature.weights).astype(np.float32),
-        "noise_weights": (open_field * beam.noise_weights).astype(np.float32),
-        "energy_count": len(beam.mu_per_mm),
-        "filter_count": len(filters),
-    }
-    if filters:
-        uniforms["filters"] = np.stack([each for _, each in filters])
-        uniforms["filter_mu"] = filter_mu(beam, filters).astype(np.float32)
-    return uniforms
-
-
-def transmission_stage(
-    uniforms: dict[str, Any], thicknesses: Any, gain: Any, *, moments: bool
-) -> Stage:
-    """Expected signal behind the materials, and with `moments` what a quantum is worth there.
-
-    Args:
-        uniforms: As `beam_uniforms` gives them.
-        thicknesses: Of the materials [mm], shape (materials, height, width).
-        gain: Of a quantum, written with `moments` alone, shape (height, width).
-        moments: Whether `gain` is wanted.
-    """
-    unused = {"filters": gain, "filter_mu": gain}
-    return Stage(
-        "polychromatic_moments" if moments else "polychromatic",
-        {**unused, **uniforms, "thicknesses": thicknesses, "gain": gain},
-    )
-
-
-def filter_mu(beam: Beam, filters: Sequence[BeamFilter]) -> NDArray[np.float64]:
-    """Attenuation [1/mm] of filters at the beam's energies, shape (energies, filters)."""
-    energies = beam.quadrature.energies_kev
-    return np.stack([each.mu_per_mm(energies) for each, _ in filters], axis=1)
-
-
-def scatter_integral_uniforms(materials: Sequence[Material]) -> dict[str, Any]:
-    """What sums thicknesses up to the line integral that scatter takes as so much water."""
-    mu = np.array([each.mu_per_mm(SCATTER_KEV) for each in materials], np.float32)
-    return {"material_count": len(mu), "mu_per_mm": mu}

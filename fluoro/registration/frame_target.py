@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 
 from fluoro.config import ImageChainConfig
 from fluoro.geometry.carm import CarmGeometry
-from fluoro.imaging import field_reference
-from fluoro.imaging.chain import NO_PHOTON
-from fluoro.imaging.filters import FILTER_KEV, beam_filters
+from fluoro.imaging.stage import FactorStage, FrameContext
+from fluoro.imaging.stages.logarithm import NO_PHOTON
+from fluoro.imaging.stages.order import ORDER
+from fluoro.imaging.stages.window import is_inverted
 from fluoro.physics.dose import open_field_photons
 from fluoro.registration.target import Target
 
 __all__ = ["shown", "target_from_frame"]
 
 Image = NDArray[np.float32]
-SHADING = (
-    *("inverse_square", "heel_anode_side", "collimator", "wedge", "bow_tie"),
-    *("image_intensifier", "gain"),
-)
+SHADERS = [each for each in ORDER if isinstance(each, FactorStage) and each.needs_signal]
+"""Stages by which a pixel's share of the signal is known beforehand."""
+SHADING = (*(key for stage in SHADERS for key in stage.keys), "gain")
 """Keys of the image chain by which a pixel's share of the signal is known beforehand."""
 LEAST_SHARE = 0.05
 """A pixel that gets less than this share of the open field's signal is masked."""
@@ -49,7 +49,7 @@ def target_from_frame(
         InputError: A picture that is clipped or constant all over.
     """
     kept = (image > 0) & (image < 1)
-    rising = np.float32(1) - image if _inverted(config) else image
+    rising = np.float32(1) - image if is_inverted(config) else image
     window = config.window
     values = np.float32(window.level - window.width / 2) + np.float32(window.width) * rising
     share = _share(_shading(config), image.shape, pixel_spacing_mm, geometry)
@@ -78,12 +78,13 @@ def _share(
     """Signal of each pixel without a patient, relative to the open central ray; None: 1."""
     if config == ImageChainConfig():
         return None
-    share = config.gain * field_reference.field(shape, config, geometry)
-    for each, thickness in beam_filters(config.wedge, config.bow_tie, shape, pixel_spacing_mm):
-        share = share * np.exp(-each.mu_per_mm(FILTER_KEV) * thickness)
-    intensifier = config.image_intensifier
-    if intensifier:
-        share = share * field_reference.image_intensifier(intensifier, shape, pixel_spacing_mm)
+    frame = FrameContext(
+        config=config, shape=shape, pixel_spacing_mm=pixel_spacing_mm, geometry=geometry
+    )
+    share = np.full(shape, float(config.gain))
+    for stage in SHADERS:
+        if stage.is_on(config):
+            share = share * stage.factor(frame)
     return np.asarray(share, np.float32)
 
 
@@ -92,10 +93,4 @@ def shown(integrals: Image, config: ImageChainConfig) -> Image:
     values = np.exp(-integrals) if config.beer_lambert and not config.log else integrals
     lower = config.window.level - config.window.width / 2
     grey = np.clip((values - np.float32(lower)) / np.float32(config.window.width), 0, 1)
-    return np.asarray(1 - grey if _inverted(config) else grey, np.float32)
-
-
-def _inverted(config: ImageChainConfig) -> bool:
-    """Whether the largest value before the window is shown black."""
-    large_behind_bone = config.log or not config.beer_lambert
-    return (config.polarity == "bone_bright") != large_behind_bone
+    return np.asarray(1 - grey if is_inverted(config) else grey, np.float32)

@@ -29,7 +29,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from fluoro.errors import DeviceError, OutputError
-from fluoro.paths import cache_dir, shader_dir
+from fluoro.paths import cache_dir, shader_dir, shader_dirs
 from fluoro.rendering.cpu_threads import DISPATCHER, ThreadLibrary, open_thread_library
 from fluoro.rendering.devices import KernelText
 from fluoro.rendering.load_slangpy import load_slangpy
@@ -241,7 +241,7 @@ def _compiler_version(compiler: str) -> str:
 
 def _key(module: str | KernelText, entry: str, compiler: str, flags: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
-    for source in sorted(shader_dir().glob("*.slang")):
+    for source in sorted(shader_dir().rglob("*.slang")):
         digest.update(source.name.encode() + source.read_bytes())
     source_of = module.slang if isinstance(module, KernelText) else module
     parts = (
@@ -332,7 +332,7 @@ def _translate(
         type=spy.DeviceType.cpu,
         enable_hot_reload=False,
         compiler_options={
-            "include_paths": [shader_dir(), scratch],
+            "include_paths": [*shader_dirs(), scratch],
             "defines": _defines(module),
             "debug_info": spy.SlangDebugInfoLevel.none,
             "optimization": spy.SlangOptimizationLevel.maximal,

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from typing_extensions import override
 
 from fluoro.errors import DeviceError, InputError
-from fluoro.paths import shader_dir
+from fluoro.paths import shader_dirs
 from fluoro.rendering.devices import ComputeDevice, KernelText, Launch, Span, Uniform
 from fluoro.rendering.launch_queue import LaunchQueue
 from fluoro.rendering.uniforms import UniformBlock, uniform_places
@@ -178,7 +178,7 @@ class SlangDevice(ComputeDevice):
 
         mode = spy.SlangFloatingPointMode.precise if exact else spy.SlangFloatingPointMode.fast
         options = {
-            "include_paths": [shader_dir()],
+            "include_paths": shader_dirs(),
             "defines": DEFINES,
             "floating_point_mode": mode,
             "optimization": spy.SlangOptimizationLevel.maximal,

@@ -1,0 +1,93 @@
+"""A frame before its first stage: the stages that are on, its pulse, its photons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fluoro.config import ImageChainConfig
+from fluoro.errors import InputError
+from fluoro.geometry.carm import CarmGeometry
+from fluoro.imaging.exposure import pulse_of
+from fluoro.imaging.memory import FrameMemory
+from fluoro.imaging.stage import FrameContext
+from fluoro.imaging.stages.order import HOLD, ORDER
+from fluoro.imaging.xray import Beams, detector_signal_of, open_field_of
+
+__all__ = ["begin_frame"]
+
+
+def begin_frame(
+    integrals: Any,
+    config: ImageChainConfig,
+    number: int,
+    pixel_spacing_mm: float,
+    geometry: CarmGeometry | None,
+    *,
+    memory: FrameMemory,
+    beams: Beams,
+    seed: int,
+    pulse: bool = True,
+    noise: bool = True,
+) -> FrameContext:
+    """Return the frame's context; what its memory holds for other frames is forgotten.
+
+    Args:
+        integrals: Line integrals, shape (height, width), or thicknesses [mm] with `xray`.
+        config: Which stages, with which numbers.
+        number: Of the frame.
+        pixel_spacing_mm: Pixel pitch [mm].
+        geometry: The detector and its distance; None: not given.
+        memory: Of the run.
+        beams: Of the materials.
+        seed: Of the noise.
+        pulse: Whether there are X-rays.
+        noise: Whether noise is drawn.
+
+    Raises:
+        InputError: Integrals of another kind than the configuration's, or no geometry.
+    """
+    shape = (integrals.shape[-2], integrals.shape[-1])
+    off = [stage.remembers for stage in ORDER if stage.remembers and not stage.is_on(config)]
+    memory.begin(shape, number, off)
+    exposure, config = pulse_of(config, memory.numbers, geometry)
+    beam = beams.beam(config.xray) if config.xray else None
+    _require_planes(integrals.shape, len(beams.materials) if beam else 0)
+    stages = [stage for stage in ORDER if stage.is_on(config)]
+    frame = FrameContext(
+        config=config,
+        shape=shape,
+        pixel_spacing_mm=pixel_spacing_mm,
+        geometry=geometry,
+        seed=seed,
+        number=number,
+        memory=memory,
+        integrals=integrals,
+        beam=beam,
+        materials=beams.materials,
+        stages=stages,
+        exposure=exposure,
+        noise=noise,
+    )
+    frame.holds = not pulse and memory.has(HOLD.remembers)
+    if not frame.holds:
+        _set_photons(frame)
+    return frame
+
+
+def _set_photons(frame: FrameContext) -> None:
+    """The photons of the open field, and those that the signal is relative to."""
+    config, pitch_mm = frame.config, frame.pixel_spacing_mm
+    dose_ngy = frame.exposure.dose_ngy
+    opened = open_field_of(config.xray, frame.beam, dose_ngy, pitch_mm, frame.geometry)
+    frame.open_field_photons = frame.reference_photons = opened
+    if config.brightness:
+        frame.photons_per_ngy = detector_signal_of(frame.beam, 1.0, pitch_mm)
+        frame.reference_photons = frame.photons_per_ngy * config.brightness.target_ngy
+
+
+def _require_planes(shape: tuple[int, ...], materials: int) -> None:
+    """Refuse thicknesses without a beam, and a beam without them."""
+    wanted = 3 if materials else 2
+    if len(shape) != wanted or (materials and shape[0] != materials):
+        kind = f"{materials} materials' thicknesses" if materials else "line integrals"
+        raise InputError(f"integrals must be a picture of {kind}, got shape {shape}")

@@ -1,0 +1,66 @@
+"""The order of the stages: the one place that knows it."""
+
+from __future__ import annotations
+
+from fluoro.imaging.stage import Stage
+from fluoro.imaging.stages.attenuate import Attenuate
+from fluoro.imaging.stages.beer_lambert import BeerLambert, Integrals
+from fluoro.imaging.stages.blur import Blur
+from fluoro.imaging.stages.brightness import Brightness
+from fluoro.imaging.stages.collimator import Collimator
+from fluoro.imaging.stages.digitise import Digitise
+from fluoro.imaging.stages.dsa import Dsa
+from fluoro.imaging.stages.edge_enhancement import EdgeEnhancement
+from fluoro.imaging.stages.electronic_noise import ElectronicNoise
+from fluoro.imaging.stages.focal_spot import FocalSpot
+from fluoro.imaging.stages.gain_bias import GainBias
+from fluoro.imaging.stages.heel import Heel
+from fluoro.imaging.stages.hold import Hold
+from fluoro.imaging.stages.image_intensifier import ImageIntensifier
+from fluoro.imaging.stages.inverse_square import InverseSquare
+from fluoro.imaging.stages.lag import Lag
+from fluoro.imaging.stages.logarithm import Logarithm
+from fluoro.imaging.stages.lookup import Lookup
+from fluoro.imaging.stages.mtf import Mtf
+from fluoro.imaging.stages.pixel_pattern import PixelPattern
+from fluoro.imaging.stages.poisson import Poisson
+from fluoro.imaging.stages.recursive_filter import RecursiveFilter
+from fluoro.imaging.stages.scatter import Scatter
+from fluoro.imaging.stages.shutter import Shutter
+from fluoro.imaging.stages.veiling_glare import VeilingGlare
+from fluoro.imaging.stages.window import Window
+
+__all__ = ["HOLD", "ORDER"]
+
+HOLD = Hold()
+
+ORDER: tuple[Stage, ...] = (
+    Integrals(),
+    BeerLambert(),
+    FocalSpot(),
+    InverseSquare(),
+    Heel(),
+    Collimator(),
+    Attenuate(),
+    Scatter(),
+    Poisson(),
+    Blur(),
+    Mtf(),
+    ImageIntensifier(),
+    VeilingGlare(),
+    Lag(),
+    Brightness(),
+    ElectronicNoise(),
+    PixelPattern(),
+    GainBias(),
+    Digitise(),
+    Logarithm(),
+    RecursiveFilter(),
+    Dsa(),
+    EdgeEnhancement(),
+    HOLD,
+    Window(),
+    Lookup(),
+    Shutter(),
+)
+"""From line integrals to display values. Stages before `HOLD` run with a pulse alone."""

@@ -1,0 +1,60 @@
+"""Veiling glare: a share of every pixel's light strays far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fluoro.config import VeilingGlareConfig
+from fluoro.imaging.cells import MOST_CELLS, block_sums, cell_grid, line_matrices, two_sided
+from fluoro.imaging.kernel_run import KernelRun
+from fluoro.imaging.stage import FrameContext, Image, Stage, Step, present, settings
+
+__all__ = ["VeilingGlare"]
+
+
+class VeilingGlare(Stage):
+    """A Gaussian, on cells of many pixels."""
+
+    keys = ("veiling_glare",)
+    example = settings(veiling_glare={})
+    text = "A share of the light strays far, by a wide Gaussian."
+    mixes_pixels = True
+
+    def run(self, frame: FrameContext, kernels: KernelRun) -> None:
+        """Spread a share of the image."""
+        given = _given(frame)
+        block, cells = cell_grid(frame.shape)
+        kernel = kernels.tables.of(_glare_kernel, given, block, frame.pixel_spacing_mm)
+        source = block_sums(kernels, block, cells)
+        kernels.pixels(
+            "veiling_glare",
+            cells=kernels.on_cells("scatter_spread", cells, source=source, **kernel),
+            cells_size=(cells[1], cells[0], 1),
+            block=float(block),
+            fraction=float(given.fraction),
+        )
+
+    def reference(self, x: Image, frame: FrameContext) -> Step:
+        """Return the image with its glare."""
+        given = _given(frame)
+        block, _ = cell_grid(frame.shape)
+        weights = _glare_kernel(given, block, frame.pixel_spacing_mm)["narrow"].astype(float)
+        down, across = line_matrices(frame.shape, MOST_CELLS, weights)
+        return two_sided([(given.fraction * down, across)], 1 - given.fraction).at(x)
+
+
+def _given(frame: FrameContext) -> VeilingGlareConfig:
+    return present(frame.config.veiling_glare)
+
+
+def _glare_kernel(
+    config: VeilingGlareConfig, block: int, pixel_spacing_mm: float
+) -> dict[str, Any]:
+    """Weights of a normalised Gaussian by distance in cells, for sums over cells."""
+    apart = np.arange(MOST_CELLS) * block * pixel_spacing_mm / config.sigma_mm
+    bell = np.exp(-0.5 * apart**2)
+    area_px = (bell[0] + 2 * bell[1:].sum()) * block
+    weights = np.asarray(bell / area_px, np.float32)
+    return {"narrow": weights, "wide": np.zeros_like(weights), "wide_height": 0.0}
