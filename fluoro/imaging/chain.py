@@ -1,9 +1,9 @@
 """The image chain: line integrals become photons, counts, a signal and at last an image.
 
 The stages and their order are in `fluoro.imaging.stages.order.ORDER`; each one is a module with its
-kernels in shaders/ and its reference in NumPy. `fluoro.imaging.fused` makes one kernel of several.
-Noise is a pure function of (seed, frame number, pixel). Stages that look back remember earlier
-frames in `fluoro.imaging.memory`.
+kernels in shaders/stages/ and its reference in NumPy. `fluoro.imaging.fused` makes one kernel of
+several. Noise is a pure function of (seed, frame number, pixel). Stages that look back remember
+earlier frames in `fluoro.imaging.memory`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Stages of single pixels put together: one kernel that runs them one after the other.
 
-A stage that looks at no other pixel is a struct in shaders/<stage>.slang, its uniforms the members.
-Alone it has an entry point there; here the structs of several stages become one kernel's text. The
-values are those of the stages one by one, bit for bit.
+A stage that looks at no other pixel is a struct in shaders/stages/<stage>.slang, its uniforms the
+members. Alone it has an entry point there; here the structs of several stages become one kernel's
+text. The values are those of the stages one by one, bit for bit.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class StageRunner:
         self._size = (0, 0, 1)
 
     def run(self, name: str, image: Any, size: Size, uniforms: Uniforms) -> None:
-        """A stage that looks at no other pixel of the image: a struct in shaders/<name>.slang.
+        """A stage that looks at no other pixel of the image: a struct with RUNS_ALONE.
 
         That others of its size are read at the same pixel, or a small one of cells, or the volume
         along the pixel's ray, is no hindrance: they are complete before.

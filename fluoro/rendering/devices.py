@@ -138,7 +138,7 @@ class ComputeDevice(ABC):
         """Run an entry point and return when its results can be read; a `LaunchQueue` lines it up.
 
         Args:
-            module: Slang file in shaders/, without suffix; or the kernel's text.
+            module: Slang file in shaders/ or a folder in it, without suffix; or the kernel's text.
             entry: Compute entry point in it.
             threads: Number of threads along columns, rows and layers.
             uniforms: Value of every uniform by name; of a member of a struct by `struct.member`,

@@ -14,7 +14,7 @@ class UnrenderedIntegrals:
     """What the image chain takes for line integrals, to integrate each pixel's ray itself.
 
     Attributes:
-        stage: The chain's stage that does so (shaders/<stage>.slang).
+        stage: Kernel that does so (shaders/<stage>.slang).
         uniforms: What it takes.
         shape: Of the picture (height, width).
         render: The line integrals, for who needs them as a picture.

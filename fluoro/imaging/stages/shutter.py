@@ -16,7 +16,8 @@ class Shutter(FactorStage):
 
     keys = ("shutter",)
     example = settings(
-        collimator={"kind": "rectangle", "width_mm": 300.0, "height_mm": 300.0}, shutter={}
+        collimator={"kind": "rectangle", "width_mm": 300.0, "height_mm": 300.0},
+        shutter={"margin_mm": -60.0},
     )
     text = "Blanks what the collimator covers."
 
