@@ -35,7 +35,15 @@ class Dsa(Stage):
     """ln(mask) - ln(live), and a roadmap of the vessels."""
 
     keys = ("dsa",)
-    example = settings(log=True, dsa={"mask_frames": 1, "roadmap": {"frames": 1}})
+    example = settings(
+        log=True,
+        dsa={
+            "mask_frames": 1,
+            "pixel_shift": [1.25, -0.5],
+            "roadmap": {"frames": 1},
+            "window": {"level": 0.0, "width": 6.0},
+        },
+    )
     text = "Subtraction of a mask, and a roadmap of the vessels."
     remembers = "dsa"
     mixes_pixels = True  # a moved mask, while the frame enters it
