@@ -14,7 +14,7 @@ from typing import Any
 from fluoro.config import ImageChainConfig
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.dose_meter import Pulse
-from fluoro.imaging.frame_setup import begin_frame
+from fluoro.imaging.frame_setup import StageSelection, begin_frame
 from fluoro.imaging.frame_state import FrameState
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.memory import FrameMemory
@@ -49,7 +49,7 @@ class ImageChain:
     ) -> None:
         self.device, self._fused = device, fused
         self._beams, self._tables = Beams(materials), Tables(device)
-        self._seed = seed
+        self._seed, self._selection = seed, StageSelection()
         self._memory = FrameMemory(device)
         self.pulse = Pulse(dose_ngy=0.0)
         """What the last picture was made with."""
@@ -115,6 +115,7 @@ class ImageChain:
             frame_number,
             pixel_spacing_mm,
             geometry,
+            selection=self._selection,
             memory=self._memory,
             beams=self._beams,
             seed=self._seed,

@@ -9,11 +9,28 @@ from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.exposure import pulse_of
 from fluoro.imaging.memory import FrameMemory
-from fluoro.imaging.stage import FrameContext
+from fluoro.imaging.stage import FrameContext, Stage
 from fluoro.imaging.stages.order import HOLD, ORDER
 from fluoro.imaging.xray import Beams, detector_signal_of, open_field_of
 
-__all__ = ["begin_frame"]
+__all__ = ["StageSelection", "begin_frame"]
+
+
+class StageSelection:
+    """The stages that a configuration switches on; the last answer is kept."""
+
+    def __init__(self) -> None:
+        self._config: ImageChainConfig | None = None
+        self._on: list[Stage] = []
+        self._forgotten: list[str] = []
+
+    def of(self, config: ImageChainConfig) -> tuple[list[Stage], list[str]]:
+        """Return the stages that are on, in order, and what the others would remember."""
+        if config is not self._config:
+            self._on = [stage for stage in ORDER if stage.is_on(config)]
+            off = [stage.remembers for stage in ORDER if stage not in self._on]
+            self._config, self._forgotten = config, [name for name in off if name]
+        return self._on, self._forgotten
 
 
 def begin_frame(
@@ -23,6 +40,7 @@ def begin_frame(
     pixel_spacing_mm: float,
     geometry: CarmGeometry | None,
     *,
+    selection: StageSelection,
     memory: FrameMemory,
     beams: Beams,
     seed: int,
@@ -37,6 +55,7 @@ def begin_frame(
         number: Of the frame.
         pixel_spacing_mm: Pixel pitch [mm].
         geometry: The detector and its distance; None: not given.
+        selection: Of the chain.
         memory: Of the run.
         beams: Of the materials.
         seed: Of the noise.
@@ -47,12 +66,11 @@ def begin_frame(
         InputError: Integrals of another kind than the configuration's, or no geometry.
     """
     shape = (integrals.shape[-2], integrals.shape[-1])
-    off = [stage.remembers for stage in ORDER if stage.remembers and not stage.is_on(config)]
-    memory.begin(shape, number, off)
+    stages, forgotten = selection.of(config)
+    memory.begin(shape, number, forgotten)
     exposure, config = pulse_of(config, memory.numbers, geometry)
     beam = beams.beam(config.xray) if config.xray else None
     _require_planes(integrals.shape, len(beams.materials) if beam else 0)
-    stages = [stage for stage in ORDER if stage.is_on(config)]
     frame = FrameContext(
         config=config,
         shape=shape,

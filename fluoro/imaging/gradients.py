@@ -15,7 +15,7 @@ import numpy as np
 from fluoro.config import ImageChainConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
-from fluoro.imaging.frame_setup import begin_frame
+from fluoro.imaging.frame_setup import StageSelection, begin_frame
 from fluoro.imaging.frame_state import FrameState
 from fluoro.imaging.reference import through_stages
 from fluoro.imaging.stage import Image, Step
@@ -117,6 +117,7 @@ def _run(
         held.number,
         pixel_spacing_mm,
         geometry,
+        selection=StageSelection(),
         memory=held.memory.copy(),
         beams=materials if isinstance(materials, Beams) else Beams(materials),
         seed=held.seed,

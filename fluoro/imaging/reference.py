@@ -8,7 +8,7 @@ import numpy as np
 
 from fluoro.config import ImageChainConfig
 from fluoro.geometry.carm import CarmGeometry
-from fluoro.imaging.frame_setup import begin_frame
+from fluoro.imaging.frame_setup import StageSelection, begin_frame
 from fluoro.imaging.memory import FrameMemory
 from fluoro.imaging.stage import FrameContext, Image, Step
 from fluoro.imaging.stages.order import HOLD
@@ -67,6 +67,7 @@ class ReferenceChain:
         self._config, self._seed = config, seed
         self._pitch_mm, self._geometry = pixel_spacing_mm, geometry
         self._beams, self._memory = Beams(materials), FrameMemory()
+        self._selection = StageSelection()
 
     def apply(self, integrals: Image, frame: int, *, pulse: bool = True) -> Image:
         """Return the next frame's image, float32, shape (height, width)."""
@@ -76,6 +77,7 @@ class ReferenceChain:
             frame,
             self._pitch_mm,
             self._geometry,
+            selection=self._selection,
             memory=self._memory,
             beams=self._beams,
             seed=self._seed,
