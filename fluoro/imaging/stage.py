@@ -7,6 +7,7 @@ NumPy together with its adjoint.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -121,7 +122,7 @@ class FrameContext:
         return {"seed": words(self.seed), "frame": words(self.number)}
 
 
-class Stage:
+class Stage(ABC):
     """A step of the image chain.
 
     Attributes:
@@ -154,13 +155,13 @@ class Stage:
             return False
         return any(getattr(config, key) for key in self.keys)
 
+    @abstractmethod
     def run(self, frame: FrameContext, kernels: KernelRun) -> None:
         """Run the stage's kernels on `kernels.image`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reference(self, x: Image, frame: FrameContext) -> Step:
         """Return the stage's result in NumPy, shape (height, width), and its adjoint."""
-        raise NotImplementedError
 
     def rehearsed(self, config: ImageChainConfig) -> tuple[ImageChainConfig, Sequence[bool]]:
         """Return a configuration and its frames that need every kernel of the stage.
@@ -173,9 +174,9 @@ class Stage:
 class FactorStage(Stage):
     """A stage that multiplies each pixel by what its place alone decides."""
 
+    @abstractmethod
     def factor(self, frame: FrameContext) -> Image:
         """Return the factor of each pixel, float64, shape (height, width)."""
-        raise NotImplementedError
 
     def reference(self, x: Image, frame: FrameContext) -> Step:
         """Return the product, and the product with a derivative."""
@@ -188,7 +189,11 @@ def settings(**values: Any) -> Mapping[str, Any]:
 
 
 def present(value: T | None) -> T:
-    """Return a setting or an image that a stage which is on always has."""
+    """Return a setting or an image that a stage which is on always has.
+
+    Raises:
+        LookupError: There is none: the stage is off.
+    """
     if value is None:
         raise LookupError("the stage is off")
     return value

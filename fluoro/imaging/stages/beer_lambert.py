@@ -97,7 +97,7 @@ def _weighs_energy(config: ImageChainConfig) -> bool:
 
 
 def _no_way_back(y: Image) -> Image:
-    raise NotImplementedError("a drawn image has no derivative")
+    raise LookupError("a drawn image has no derivative")
 
 
 def _spectrum(
