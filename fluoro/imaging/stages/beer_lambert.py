@@ -82,22 +82,17 @@ class BeerLambert(Stage):
         filters = beam_filters(
             frame.config.wedge, frame.config.bow_tie, frame.shape, frame.pixel_spacing_mm
         )
-        if frame.noise:
-            counted, quantum = polychromatic(
-                np.asarray(x, np.float32), frame.beam, photons, filters
-            )
-            frame.quantum = quantum if _weighs_energy(frame.config) else None
-            return counted, _no_way_back
         light, slope = _transmitted(x, frame.beam, filters)
-        return photons * light, lambda y: np.asarray(photons * slope * y)
+        counted = np.asarray(photons * light)
+        if frame.noise:
+            given = np.asarray(x, np.float32)
+            counted, quantum = polychromatic(given, frame.beam, photons, filters)
+            frame.quantum = quantum if _weighs_energy(frame.config) else None
+        return counted, lambda y: np.asarray(photons * slope * y)
 
 
 def _weighs_energy(config: ImageChainConfig) -> bool:
     return config.xray is not None and config.xray.detector.kind == "energy_integrating"
-
-
-def _no_way_back(y: Image) -> Image:
-    raise LookupError("a drawn image has no derivative")
 
 
 def _spectrum(
