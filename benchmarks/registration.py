@@ -43,10 +43,10 @@ from benchmarks.harness.registration_rows import Rows, register_ours, register_p
 from benchmarks.harness.report import put_into_document, write_json
 from benchmarks.harness.scene import load_ct
 from benchmarks.harness.tracking_rate import follow_sweep
+from fluoro.config import RegistrationSettings
 from fluoro.errors import FluoroError, OutputError
 from fluoro.registration.pyramid import coarser_volume
 from fluoro.registration.register import Registrar
-from fluoro.registration.settings import RegistrationSettings
 from fluoro.rendering.choose import open_device
 from fluoro.rendering.cpu_device import available_cores
 from fluoro.rendering.renderer import DrrRenderer

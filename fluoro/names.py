@@ -5,21 +5,26 @@ This module imports nothing but `typing`: the configuration loads it without Num
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 __all__ = [
+    "DEGREES_OF_FREEDOM",
     "ByteOrder",
     "DetectorKind",
     "DeviceName",
     "Encoding",
     "FrameProtocol",
+    "Freedom",
     "JointKind",
+    "LossName",
     "MaterialProjector",
+    "MeasureName",
     "MissingSlices",
     "NiftiTransform",
     "NumberType",
     "OnLimit",
     "OnSilence",
+    "OptimiserName",
     "Orientation",
     "Pacing",
     "PatientPosition",
@@ -28,6 +33,7 @@ __all__ = [
     "PositionUnit",
     "Projector",
     "RecordingFormat",
+    "RegistrationProjector",
     "RosClock",
     "ScatterQuality",
     "Side",
@@ -112,5 +118,27 @@ RosClock = Literal["system", "ros"]
 
 # Registration
 
+Freedom = Literal[
+    "turn_columns", "turn_rows", "turn_beam", "shift_columns", "shift_rows", "shift_beam"
+]
+"""A turn about, or a shift along, the first view's columns, rows or beam, as it starts."""
+DEGREES_OF_FREEDOM: tuple[Freedom, ...] = get_args(Freedom)
+"""All six, in the order of a twist's components."""
+LossName = Literal["squares", "huber", "tukey"]
+"""How much large residuals count."""
+MeasureName = Literal[
+    "mse",
+    "ncc",
+    "local_ncc",
+    "local_fit",
+    "multiscale_ncc",
+    "gradient_ncc",
+    "mutual_information",
+]
+"""What compares a rendered image with a target."""
+OptimiserName = Literal["levenberg_marquardt", "adam", "lbfgs"]
+"""What lessens a measure."""
+RegistrationProjector = Literal["march", "joseph", "slab"]
+"""The projectors with derivatives."""
 TargetKind = Literal["raw", "log", "display"]
 """Detector intensity, line integrals, or what a screen shows."""

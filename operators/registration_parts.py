@@ -13,12 +13,13 @@ import numpy as np
 from fluoro.config import Config, OptimiserConfig, PoseConfig, ServoPoses, StartConfig
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.io.tracking_plot import write_descent_plot, write_tracking_plot
+from fluoro.names import MeasureName, RegistrationProjector
 from fluoro.registration.descent import Descent
 from fluoro.registration.motion import motion_about
 from fluoro.registration.pose_loss import PoseLoss
 from fluoro.registration.register import Registrar
 from fluoro.registration.servo import Servo
-from fluoro.registration.settings import MultiStart, RegistrationSettings
+from fluoro.registration.spectral import at_energy
 from fluoro.registration.starts import twist_at_mtre
 from fluoro.registration.track_record import TrackRecord
 from fluoro.registration.tracking import PoseTracker
@@ -29,6 +30,12 @@ from fluoro.volume.volumes import MuVolume
 __all__ = ["AnyEvent", "RegistrationParts", "make_registration", "optimiser_of"]
 
 Position = Sequence[float]
+
+STREAM_MEASURE: MeasureName = "local_fit"
+"""Where `registration.measure` leaves it open: as exact as local_ncc in half the time, and blind
+to scatter and hardening as well (docs/registration.md)."""
+STREAM_PROJECTOR: RegistrationProjector = "slab"
+"""Where `registration.projector` leaves it open: the fastest with derivatives."""
 
 
 class AnyEvent:
@@ -168,23 +175,18 @@ def _tracker(
     true_start: CarmPose,
 ) -> PoseTracker:
     wanted = config.registration
-    width = wanted.width_px
-    settings = RegistrationSettings(
-        widths_px=(max(16, width // 4), max(24, width // 2), width),
-        measure=wanted.measure,
-        turn_bound_deg=wanted.turn_bound_deg,
-        shift_bound_mm=wanted.shift_bound_mm,
-        least_agreement=wanted.least_agreement,
-        multi_start=MultiStart(starts=max(1, wanted.search_starts)),
-        projector="slab",  # the fastest with derivatives
+    settings = wanted.model_copy(
+        update={
+            "measure": wanted.measure or STREAM_MEASURE,
+            "projector": wanted.projector or STREAM_PROJECTOR,
+        }
     )
+    shown = at_energy(volume, wanted.tissues_at_kev) if wanted.tissues_at_kev else volume
     return PoseTracker(
-        Registrar(volume, device, settings, center_xyz_mm=isocenter_xyz_mm),
+        Registrar(shown, device, settings, center_xyz_mm=isocenter_xyz_mm),
         _start(wanted.start, true_start, isocenter_xyz_mm),
         isocenter_xyz_mm,
-        width_px=width,
         predict=wanted.predict,
-        search=wanted.search_starts > 0,
     )
 
 

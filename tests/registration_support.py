@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from fluoro.config import MultiStart, RegistrationSettings
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.projection import View
 from fluoro.registration.metrics import cube_corners_xyz_mm, mtre_mm
 from fluoro.registration.motion import motion_about, moved_view
 from fluoro.registration.register import Registrar
 from fluoro.registration.result import RegistrationResult
-from fluoro.registration.settings import MultiStart, RegistrationSettings
 from fluoro.registration.starts import twist_at_mtre
 from fluoro.registration.target import Target
 from fluoro.rendering.cpu_device import CpuDevice
@@ -24,6 +24,13 @@ from fluoro.volume.phantom import make_thorax
 from fluoro.volume.volumes import MuVolume
 
 DETECTOR = CarmGeometry(detector_width_px=96, detector_height_px=96, pixel_spacing_mm=4.0)
+
+
+def changed(settings, **values):
+    """Settings with other values, which are checked."""
+    return RegistrationSettings(**(dict(settings) | values))
+
+
 QUICK = RegistrationSettings(
     widths_px=(24, 48, 96), multi_start=MultiStart(starts=24), attempts=1, max_iterations=15
 )

@@ -145,7 +145,12 @@ def test_a_recorded_run_is_the_target_of_registration(tmp_path, monkeypatch):
     off = ["registration.enabled=false", "dds.bag=true", "run.name=first"]
     first = run_session(load_config(track, [*common, *off]), "first", QuietReporter())
     source = f"{{kind: bag, path: {first.folder / 'bag'}, pictures: /fluoro/image_raw}}"
-    again = [f"pose_source={source}", "registration.width_px=64", "run.fps=1", "run.name=again"]
+    again = [
+        f"pose_source={source}",
+        "registration.widths_px=[16, 32, 64]",
+        "run.fps=1",
+        "run.name=again",
+    ]
     outcome = run_session(load_config(track, [*common, *again]), "again", QuietReporter())
     tracking = record_of(outcome.folder)["tracking"]
     assert tracking["estimates"] >= 3

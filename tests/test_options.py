@@ -12,9 +12,10 @@ import yaml
 from pydantic import Field
 
 from fluoro import names
-from fluoro.config import FilePath, Section, load_sections
+from fluoro.config import Config, FilePath, RegistrationConfig, Section, load_sections
 from fluoro.config.section import CtPath
 from fluoro.errors import InputError
+from fluoro.registration.config import RegisterConfig
 
 ROOT = Path(__file__).parent.parent
 NOT_OPTIONS = {("fluoro/volume/formats/dicom_decoder.py", ("little", "big"))}
@@ -25,8 +26,6 @@ def literals():
     """Places of every Literal that offers a choice, by its words."""
     places = defaultdict(list)
     for path in sorted(p for top in ("fluoro", "operators") for p in (ROOT / top).rglob("*.py")):
-        if "registration" in str(path):
-            continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Literal":
                 words = ast.literal_eval(node.slice)
@@ -41,7 +40,6 @@ def test_the_words_of_an_option_stand_in_one_place():
 
 
 def test_every_list_of_words_has_one_name():
-    assert names.__all__ == sorted(names.__all__)
     words = [frozenset(get_args(getattr(names, name))) for name in names.__all__]
     assert len(set(words)) == len(words)
 
@@ -49,6 +47,12 @@ def test_every_list_of_words_has_one_name():
 def test_names_are_there_without_numpy():
     code = "import sys, fluoro.names; sys.exit('numpy' in sys.modules or 'pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_a_stream_and_a_registration_have_the_same_section():
+    sections = [model.model_fields["registration"] for model in (Config, RegisterConfig)]
+    assert sections[0].annotation is sections[1].annotation is RegistrationConfig
+    assert sections[0].default == sections[1].default == RegistrationConfig()
 
 
 class Reader(Section):

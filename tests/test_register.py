@@ -17,6 +17,7 @@ from tests.session_support import use_cache
 TRUTH = {"lao_deg": 20, "cra_deg": 8, "roll_deg": 3, "translation_mm": [6, -4, 9]}
 SIZE_PX = 64
 QUICK = {
+    "start": {"seed": 1, "mtre_mm": 15},
     "widths_px": [16, 32, 64],
     "attempts": 1,
     "max_iterations": 12,
@@ -30,7 +31,6 @@ DOCUMENT = {
         "pixel_spacing_mm": 6.0,
     },
     "target": {"pose": TRUTH},
-    "start": {"seed": 1, "mtre_mm": 15},
     "registration": QUICK,
     "renderer": {"device": "cpu"},
     "run": {"name": "run", "animation": False},
@@ -104,7 +104,16 @@ def test_pictures_show_where_it_began_and_ended(quick, tmp_path):
 
 
 def test_start_of_another_seed_ends_at_the_same_pose(quick, tmp_path):
-    assert quick("--set", "start.seed=2", "start.mtre_mm=10", "--set", "run.name=other") == 0
+    assert (
+        quick(
+            "--set",
+            "registration.start.seed=2",
+            "registration.start.mtre_mm=10",
+            "--set",
+            "run.name=other",
+        )
+        == 0
+    )
     found = json.loads((tmp_path / "out" / "other" / "result.json").read_text())
     assert found["mtre_start_mm"] == pytest.approx(10, abs=1e-6)
     assert found["mtre_mm"] < 1
@@ -122,7 +131,9 @@ def test_picture_from_a_file_is_found_from_a_given_start(quick, tmp_path, suffix
         Image.fromarray(picture).save(path)
     start = {"pose": {**TRUTH, "lao_deg": 26, "translation_mm": [0, 0, 0]}}
     target = {"path": str(path), "kind": "raw"}
-    assert quick("--set", "run.name=file", target=target, start=start) == 0
+    assert (
+        quick("--set", "run.name=file", target=target, registration={**QUICK, "start": start}) == 0
+    )
     found = json.loads((tmp_path / "out" / "file" / "result.json").read_text())
     assert found["converged"]
     assert "mtre_mm" not in found
@@ -173,7 +184,10 @@ def test_picture_without_the_anatomy_is_not_converged_and_ends_with_3(quick, tmp
     ("sections", "message"),
     [
         ({"target": {"kind": "raw"}}, "target.pose: must be given where there is no path"),
-        ({"target": {"path": "x.png"}}, "start.pose: must be given: target.pose is not known"),
+        (
+            {"target": {"path": "x.png"}},
+            "registration.start.pose: must be given: target.pose is not known",
+        ),
         ({"target": {"path": "x.png", "pose": TRUTH}}, "x.png: there is no such file"),
         ({"target": {"pose": TRUTH, "i0": 3.0}}, "target: i0 has no effect on a display picture"),
         ({"target": {"pose": TRUTH, "crop": [40, 40, 0, 0]}}, "crop must leave pixels of 64 x 64"),
@@ -217,10 +231,16 @@ def test_picture_without_the_anatomy_is_not_converged_and_ends_with_3(quick, tmp
             {"volume": {"phantom": "thorax", "spacing_mm": 5.0, "motion": {}}},
             "volume.motion: has no effect on one picture's registration",
         ),
-        ({"registration": {"widths_px": [64, 32]}}, "registration: widths_px must rise"),
-        ({"registration": {"measure": "mutual_information"}}, "registration: optimiser leven"),
+        ({"registration": {"widths_px": [64, 32]}}, "registration.widths_px: must rise"),
+        ({"registration": {"measure": "mutual_information"}}, "registration.optimiser: leven"),
+        ({"registration": {"enabled": True}}, "registration.enabled: has no effect on one picture"),
+        ({"registration": {"predict": False}}, "registration.predict: has no effect on one pict"),
+        ({"start": {"seed": 1}}, "start: is now registration.start"),
         ({"registration": {"fixed": ["turn"]}}, "registration.fixed.0: must be"),
-        ({"start": {"mtre_mm": 200}}, "start.mtre_mm: must be at most 150"),
+        (
+            {"registration": {"start": {"mtre_mm": 200}}},
+            "registration.start.mtre_mm: must be at most 150",
+        ),
         ({"run": {"frames": 3}}, "run.frames: unknown key"),
     ],
 )

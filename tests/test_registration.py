@@ -4,19 +4,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
+from fluoro.config import MultiStart, RegistrationSettings
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
+from fluoro.names import DEGREES_OF_FREEDOM
 from fluoro.registration.metrics import mrpe_mm
 from fluoro.registration.motion import moved_view
 from fluoro.registration.register import Registrar, register
-from fluoro.registration.settings import DEGREES_OF_FREEDOM, MultiStart, RegistrationSettings
 from fluoro.registration.verdict import agreement
 from tests.registration_support import (
     POSE,
     QUICK,
     blobs,
     center,
+    changed,
     counted,
     device,
     displacement,
@@ -28,7 +31,7 @@ from tests.registration_support import (
     view_at,
 )
 
-ONE_START = replace(QUICK, multi_start=MultiStart(starts=1))
+ONE_START = changed(QUICK, multi_start=MultiStart(starts=1))
 
 
 def _seen(pose=POSE):
@@ -61,18 +64,18 @@ def test_same_input_gives_the_same_pose_bit_for_bit():
 @pytest.mark.parametrize(
     "settings",
     [
-        replace(ONE_START, measure="ncc"),
-        replace(ONE_START, measure="local_ncc"),
-        replace(ONE_START, measure="gradient_ncc"),
-        replace(ONE_START, measure="mse"),
-        replace(ONE_START, measure="mutual_information", optimiser="lbfgs", max_iterations=60),
-        replace(ONE_START, measure="ncc", optimiser="adam", max_iterations=60, step_mm=0.02),
-        replace(ONE_START, measure="gradient_ncc", optimiser="lbfgs", max_iterations=60),
-        replace(ONE_START, loss="squares"),
-        replace(ONE_START, loss="tukey"),
-        replace(ONE_START, projector="march"),
-        replace(ONE_START, voxels_per_pixel=0.0),
-        replace(ONE_START, widths_px=(96,)),
+        changed(ONE_START, measure="ncc"),
+        changed(ONE_START, measure="local_ncc"),
+        changed(ONE_START, measure="gradient_ncc"),
+        changed(ONE_START, measure="mse"),
+        changed(ONE_START, measure="mutual_information", optimiser="lbfgs", max_iterations=60),
+        changed(ONE_START, measure="ncc", optimiser="adam", max_iterations=60, step_mm=0.02),
+        changed(ONE_START, measure="gradient_ncc", optimiser="lbfgs", max_iterations=60),
+        changed(ONE_START, loss="squares"),
+        changed(ONE_START, loss="tukey"),
+        changed(ONE_START, projector="march"),
+        changed(ONE_START, voxels_per_pixel=0.0),
+        changed(ONE_START, widths_px=(96,)),
     ],
     ids=lambda s: f"{s.measure} {s.optimiser} {s.loss} {s.projector} {len(s.widths_px)}",
 )
@@ -85,7 +88,7 @@ def test_every_measure_and_optimiser_ends_at_the_pose(settings):
 def test_mutual_information_finds_the_pose_under_another_law_of_grey_levels():
     law = np.cos(rendered(view_at()) * 1.2)  # neither rising nor falling
     displaced = displacement(3, 5.0)
-    settings = replace(
+    settings = changed(
         ONE_START, measure="mutual_information", optimiser="lbfgs", max_iterations=80
     )
     assert error_mm(find(law, displaced, settings), displaced) < 1.0
@@ -131,7 +134,7 @@ def test_covariance_is_the_scatter_of_repeated_registrations():
     displaced = displacement(9, 2.0)
     for seed in range(12):
         image = counted(rendered(view_at()), seed, photons=2e4)
-        settings = replace(ONE_START, measure="ncc", widths_px=(96,), projector="march")
+        settings = changed(ONE_START, measure="ncc", widths_px=(96,), projector="march")
         result = find(image, displaced, settings)
         error = result.motion @ displaced
         errors.append(error[:3, 3] + error[:3, :3] @ center() - center())
@@ -145,7 +148,7 @@ def test_covariance_is_the_scatter_of_repeated_registrations():
 def test_fixed_degrees_of_freedom_stay_and_are_certain():
     fixed = frozenset({"shift_beam", "turn_columns", "turn_rows"})
     start = view_at()
-    registrar = Registrar(thorax(), device(), replace(ONE_START, fixed=fixed))
+    registrar = Registrar(thorax(), device(), changed(ONE_START, fixed=fixed))
     seen = _seen(replace(POSE, roll_deg=6.0))
     result = registrar.register([target(seen)], [start])
     assert result.axis_sigma[0] == pytest.approx(0, abs=1e-12)
@@ -208,7 +211,7 @@ def test_view_far_outside_the_volume_is_not_converged():
 
 
 def test_pose_beyond_the_bounds_is_not_converged():
-    settings = replace(ONE_START, shift_bound_mm=3.0)
+    settings = changed(ONE_START, shift_bound_mm=3.0)
     start = view_at(replace(POSE, translation_mm=(16.0, -4.0, 9.0)))
     result = register(thorax(), device(), [target(_seen())], [start], settings)
     assert not result.converged
@@ -217,13 +220,13 @@ def test_pose_beyond_the_bounds_is_not_converged():
 
 
 def test_too_few_iterations_are_said():
-    result = find(_seen(), displacement(1, 15.0), replace(ONE_START, max_iterations=2))
+    result = find(_seen(), displacement(1, 15.0), changed(ONE_START, max_iterations=2))
     assert not result.converged
     assert "still moving after 2 iterations" in result.reason
 
 
 def test_second_attempt_starts_wider_and_only_where_the_first_failed():
-    settings = replace(QUICK, attempts=2, multi_start=MultiStart(starts=8))
+    settings = changed(QUICK, attempts=2, multi_start=MultiStart(starts=8))
     wider = settings.multi_start.wider(1)
     assert (wider.starts, wider.turn_sigma_deg, wider.seed) == (16, 15.0, 1)
     once = find(_seen(), displacement(1, 5.0), settings)
@@ -254,7 +257,7 @@ def test_agreement_counts_only_tiles_in_the_mask():
 def test_mask_too_small_to_judge_is_said():
     mask = np.zeros((96, 96), bool)
     mask[40:58, 40:58] = True
-    registrar = Registrar(thorax(), device(), replace(ONE_START, widths_px=(96,)))
+    registrar = Registrar(thorax(), device(), changed(ONE_START, widths_px=(96,)))
     result = registrar.register([target(_seen(), mask)], [view_at()])
     assert not result.converged
     assert "too little structure" in result.reason
@@ -290,10 +293,10 @@ def test_useless_target_is_refused(image, mask, words):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"measure": "likeness"}, "measure must be one of"),
-        ({"optimiser": "newton"}, "optimiser must be one of"),
-        ({"loss": "cauchy"}, "loss must be one of"),
-        ({"projector": "siddon"}, "projector must be one of"),
+        ({"measure": "likeness"}, "measure"),
+        ({"optimiser": "newton"}, "optimiser"),
+        ({"loss": "cauchy"}, "loss"),
+        ({"projector": "siddon"}, "projector"),
         ({"measure": "mutual_information"}, "use lbfgs or adam"),
         ({"widths_px": ()}, "widths_px"),
         ({"widths_px": (64, 32)}, "widths_px"),
@@ -304,16 +307,16 @@ def test_useless_target_is_refused(image, mask, words):
         ({"turn_bound_deg": 200.0}, "turn_bound_deg"),
         ({"least_agreement": 1.5}, "least_agreement"),
         ({"voxels_per_pixel": -1.0}, "voxels_per_pixel"),
-        ({"fixed": frozenset({"depth"})}, "'depth'"),
-        ({"fixed": frozenset(DEGREES_OF_FREEDOM)}, "at least one"),
+        ({"fixed": ("depth",)}, "'depth'"),
+        ({"fixed": DEGREES_OF_FREEDOM}, "at least one"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(values, words):
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(ValidationError, match=words):
         RegistrationSettings(**values)
 
 
 @pytest.mark.parametrize("values", [{"starts": 0}, {"turn_sigma_deg": -1.0}])
 def test_multi_start_that_cannot_be_is_refused(values):
-    with pytest.raises(InputError, match=next(iter(values))):
+    with pytest.raises(ValidationError, match=next(iter(values))):
         MultiStart(**values)

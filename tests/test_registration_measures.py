@@ -6,9 +6,9 @@ from scipy.ndimage import sobel as scipy_sobel
 
 from fluoro.errors import InputError
 from fluoro.registration.local_fit import LocalFit
+from fluoro.registration.measures import MEASURES, make_measure
 from fluoro.registration.mutual_information import MutualInformation
 from fluoro.registration.robust import Weighting, weighting_for
-from fluoro.registration.settings import MEASURES, make_measure
 from fluoro.registration.similarity import (
     GradientNcc,
     LeastSquaresMeasure,

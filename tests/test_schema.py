@@ -42,7 +42,7 @@ EXCEPTIONS = {
         r"|must be left, top, right, bottom|must be at least 0\.01 mm away"
     ),
     "values of a list are compared": (
-        r"must have ascending voltages|must ascend from 0 to 1|widths_px must rise"
+        r"must have ascending voltages|must ascend from 0 to 1|widths_px: must rise"
         r"|trap more than there is|at least one degree of freedom"
     ),
     "a whole number written with a point, which JSON Schema takes for an integer": (

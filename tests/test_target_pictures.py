@@ -266,8 +266,7 @@ def test_register_takes_a_target_as_a_viewer_shows_it_or_says_why_not(
         "carm": {"detector_width_px": 32, "detector_height_px": 24, "pixel_spacing_mm": 2.0},
         "renderer": {"device": "cpu"},
         "target": {"kind": "raw"},
-        "start": {"pose": {}},
-        "registration": {"attempts": 1, "multi_start": {"starts": 1}},
+        "registration": {"start": {"pose": {}}, "attempts": 1, "multi_start": {"starts": 1}},
         "run": {"name": "found", "animation": False},
     }
     for name, code, words in (("two", 2, "must hold one picture, got 2"), ("turned", 3, "")):

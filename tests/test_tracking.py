@@ -7,7 +7,15 @@ from functools import cache
 import numpy as np
 import pytest
 
-from fluoro.config import Config, ImageChainConfig, StartConfig, SweepPoses, WindowConfig
+from fluoro.config import (
+    Config,
+    ImageChainConfig,
+    MultiStart,
+    RegistrationSettings,
+    StartConfig,
+    SweepPoses,
+    WindowConfig,
+)
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.trajectory import make_trajectory
@@ -20,7 +28,6 @@ from fluoro.registration.motion import motion_about
 from fluoro.registration.pose_loss import PoseGradient, PoseLoss
 from fluoro.registration.register import Registrar
 from fluoro.registration.servo import Servo
-from fluoro.registration.settings import MultiStart, RegistrationSettings
 from fluoro.registration.track_record import TrackedFrame, TrackRecord
 from fluoro.registration.tracking import PoseTracker
 from fluoro.registration.user_optimiser import checked_step, load_optimiser
@@ -29,6 +36,7 @@ from tests.registration_support import (
     DETECTOR,
     blobs,
     center,
+    changed,
     device,
     displacement,
     rendered,
@@ -51,8 +59,9 @@ def frame_target(pose, number):
     return target_from_frame(device().to_host(image), CHAIN, DETECTOR.pixel_spacing_mm)
 
 
-def registrar(starts=32):
-    return Registrar(thorax(), device(), settings(starts), center_xyz_mm=center())
+def registrar(starts=32, **changes):
+    wanted = changed(settings(starts), **changes)
+    return Registrar(thorax(), device(), wanted, center_xyz_mm=center())
 
 
 @cache
@@ -67,8 +76,8 @@ def displaced(pose, seed, distance_mm):
     return CarmPose.from_world_from_carm(matrix, center())
 
 
-def tracker(start, **options):
-    return PoseTracker(registrar(), start, center(), width_px=96, **options)
+def tracker(start, starts=32):
+    return PoseTracker(registrar(starts), start, center())
 
 
 def track(found, pose, number):
@@ -114,14 +123,14 @@ def test_motion_is_continued_at_constant_velocity():
     expected = CarmPose.from_world_from_carm(found.predicted(6 / FPS), center())
     assert expected.lao_deg == pytest.approx(11.0, abs=0.2)
     assert expected.translation_mm[2] == pytest.approx(9.0, abs=0.5)
-    held = PoseTracker(registrar(), first, center(), width_px=96, predict=False)
+    held = PoseTracker(registrar(), first, center(), predict=False)
     for number, pose in ((0, first), (4, second)):
         last = track(held, pose, number)
     np.testing.assert_array_equal(held.predicted(6 / FPS), last.world_from_carm)
 
 
 def test_a_picture_of_something_else_loses_the_pose_and_the_next_frame_finds_it(caplog):
-    found = tracker(SWEEP(0), search=False)
+    found = tracker(SWEEP(0), starts=1)
     assert track(found, SWEEP(0), 0).converged
     with caplog.at_level(logging.WARNING):
         for number in (4, 8):
@@ -138,10 +147,10 @@ def test_a_picture_of_something_else_loses_the_pose_and_the_next_frame_finds_it(
 def test_a_jump_that_following_does_not_bridge_is_searched_for():
     start = CarmPose(lao_deg=20)
     jumped = displaced(start, 2, 80.0)
-    without = tracker(start, search=False)
+    without = tracker(start, starts=1)
     assert track(without, start, 0).converged
     assert not track(without, jumped, 4).converged
-    found = PoseTracker(registrar(128), start, center(), width_px=96)
+    found = PoseTracker(registrar(128), start, center())
     assert track(found, start, 0).converged
     estimate = track(found, jumped, 4)
     assert (estimate.way, estimate.converged) == ("search", True)
@@ -162,8 +171,8 @@ def test_a_target_that_does_not_fit_the_detector_is_refused():
 
 
 def test_a_tracker_that_cannot_work_is_refused():
-    with pytest.raises(InputError, match="width_px must be at least 16, got 8"):
-        PoseTracker(registrar(), SWEEP(0), center(), width_px=8)
+    with pytest.raises(InputError, match=r"widths_px must end with at least 16 .*, got \[8\]"):
+        PoseTracker(registrar(widths_px=(8,)), SWEEP(0), center())
     information = RegistrationSettings(measure="mutual_information", optimiser="lbfgs")
     with pytest.raises(InputError, match="mutual_information"):
         PoseTracker(Registrar(thorax(), device(), information), SWEEP(0), center())
@@ -410,6 +419,13 @@ def test_the_picture_beside_an_estimate_has_its_size():
         ({"optimiser": {"class": "a:B"}}, "after how many frames a loop gives up"),
         ({"optimiser": {"class": "a:B"}, "registration": {"enabled": True}}, "cannot run beside"),
         ({"optimiser": {"class": "nonsense"}}, "class"),
+        (
+            {"registration": {"measure": "mutual_information", "optimiser": "lbfgs"}},
+            "mutual_information cannot track a stream",
+        ),
+        ({"registration": {"optimiser": "adam"}}, "adam cannot track a stream"),
+        ({"registration": {"width_px": 64}}, r"is now registration\.widths_px, the columns of"),
+        ({"registration": {"search_starts": 0}}, r"is now registration\.multi_start\.starts; 1:"),
     ],
 )
 def test_a_loop_that_lacks_a_part_is_refused(sections, message):

@@ -39,7 +39,7 @@ def run(tmp_path, monkeypatch):
 
 
 def test_a_hidden_sweep_is_tracked_and_every_estimate_recorded(run):
-    outcome = run("track_sweep.yaml", "registration.width_px=64", "run.frames=30")
+    outcome = run("track_sweep.yaml", "registration.widths_px=[16, 32, 64]", "run.frames=30")
     record = record_of(outcome.folder)
     assert (record["completed"], record["frames"], outcome.failure) == (True, 30, None)
     tracking, rows = record["tracking"], record["per_estimate"]
@@ -68,7 +68,9 @@ def test_a_hidden_sweep_is_tracked_and_every_estimate_recorded(run):
 )
 def test_what_the_default_measure_believes_is_right_under_scatter_and_a_spectrum(run, changes):
     """Without scatter and at one energy the same pictures give about 0.1 mm."""
-    outcome = run("track_sweep.yaml", "registration.width_px=64", "run.frames=20", *changes)
+    outcome = run(
+        "track_sweep.yaml", "registration.widths_px=[16, 32, 64]", "run.frames=20", *changes
+    )
     rows = record_of(outcome.folder)["per_estimate"]
     believed = [row["mtre_mm"] for row in rows if row["converged"]]
     assert len(believed) >= 1
@@ -78,8 +80,8 @@ def test_what_the_default_measure_believes_is_right_under_scatter_and_a_spectrum
 def test_a_picture_without_a_patient_is_not_tracked_and_does_not_end_the_run(run):
     outcome = run(
         "track_sweep.yaml",
-        "registration.width_px=64",
-        "registration.search_starts=0",
+        "registration.widths_px=[16, 32, 64]",
+        "registration.multi_start.starts=1",
         "pose_source={kind: static, translation_mm: [3000, 0, 0]}",
         "run.frames=4",
     )
@@ -88,7 +90,7 @@ def test_a_picture_without_a_patient_is_not_tracked_and_does_not_end_the_run(run
 
 
 def test_the_servo_reaches_the_wanted_view(run):
-    outcome = run("servo.yaml", "registration.width_px=64")
+    outcome = run("servo.yaml", "registration.widths_px=[16, 32, 64]")
     record = record_of(outcome.folder)
     servo = record["servo"]
     assert outcome.failure is None
@@ -103,7 +105,12 @@ def test_the_servo_reaches_the_wanted_view(run):
 
 
 def test_a_servo_that_does_not_get_there_in_time_leaves_with_an_error(tmp_path):
-    options = [*SMALL, "registration.width_px=64", "console.enabled=false", "run.frames=3"]
+    options = [
+        *SMALL,
+        "registration.widths_px=[16, 32, 64]",
+        "console.enabled=false",
+        "run.frames=3",
+    ]
     arguments = [part for option in options for part in ("--set", option)]
     output = {"FLUORO_OUTPUT_DIR": str(tmp_path)}
     code, _, err = Program("run", "configs/servo.yaml", "--name", "far", *arguments, **output).end()

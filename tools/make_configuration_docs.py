@@ -31,8 +31,8 @@ impossible values are refused, each in one line that begins with the key's path.
 
 REGISTER_HEAD = """## A registration's file
 
-`app.py register FILE` takes a file with `volume`, `carm`, `image_chain`, `renderer` (all as above),
-`start` (as `registration.start`), and with these sections. A section `target` makes it one
+`app.py register FILE` takes a file with `volume`, `carm`, `image_chain`, `renderer`, `registration`
+(all as above), and with these sections. A section `target` makes it one
 (docs/registration.md).
 """
 
@@ -61,7 +61,7 @@ def make() -> str:
     for name, field in Config.model_fields.items():
         parts.append(_section(name, field.annotation, required=field.is_required()))
     parts += [STAGES_HEAD, _stages(), REGISTER_HEAD]
-    for name in ("target", "registration", "run"):
+    for name in ("target", "run"):
         field = RegisterConfig.model_fields[name]
         parts.append(_section(name, field.annotation, required=field.is_required(), depth=3))
     return "\n".join(parts)

@@ -70,7 +70,13 @@ if TYPE_CHECKING:
         SweepPoses,
         WaypointPoses,
     )
-    from fluoro.config.registration import OptimiserConfig, RegistrationConfig, StartConfig
+    from fluoro.config.registration import (
+        MultiStart,
+        OptimiserConfig,
+        RegistrationConfig,
+        RegistrationSettings,
+        StartConfig,
+    )
     from fluoro.config.renderer import RendererConfig
     from fluoro.config.section import FilePath, Section
     from fluoro.config.volume import (
@@ -129,6 +135,7 @@ __all__ = [
     "MetricsSettings",
     "MotionConfig",
     "MtfConfig",
+    "MultiStart",
     "OptimiserConfig",
     "OrbitPoses",
     "OutputSettings",
@@ -142,6 +149,7 @@ __all__ = [
     "RecorderConfig",
     "RectangleCollimator",
     "RegistrationConfig",
+    "RegistrationSettings",
     "RendererConfig",
     "RodInclusion",
     "RunConfig",

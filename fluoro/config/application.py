@@ -84,6 +84,8 @@ class Config(Section):
         never(at("dds.bag", const(True)), at("recorder.enabled", const(False))),
         when(_SERVO, then=_REGISTRATION),
         never(_REGISTRATION, at("optimiser")),
+        never(at("registration.measure", const("mutual_information"))),
+        never(at("registration.optimiser", const("adam", "lbfgs"))),
         when({"anyOf": [_SERVO, at("optimiser")]}, then=at("run.frames")),
         *(
             never({"anyOf": [_REGISTRATION, at("optimiser")]}, at(f"image_chain.{key}", schema))
@@ -232,6 +234,14 @@ class Config(Section):
             raise KeyValueError("optimiser", "cannot run beside registration.enabled: true")
         if (servo or self.optimiser) and self.run.frames is None:
             raise KeyValueError("run.frames", "must say after how many frames a loop gives up")
+        return self
+
+    @model_validator(mode="after")
+    def _tracking_takes_squares(self) -> Config:
+        for key, value in (("measure", "mutual_information"), ("optimiser", "levenberg_marquardt")):
+            found = getattr(self.registration, key)
+            if (found == value) == (key == "measure"):
+                raise KeyValueError(f"registration.{key}", f"{found} cannot track a stream")
         return self
 
     @model_validator(mode="after")

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from itertools import pairwise
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, Strict, model_validator
 
 from fluoro.config.poses import PoseConfig
-from fluoro.config.schema_rules import at, never, rules
+from fluoro.config.schema_rules import absent_or, at, const, never, rules
 from fluoro.config.section import Section
 from fluoro.mistakes import KeyValueError
+from fluoro.names import (
+    DEGREES_OF_FREEDOM,
+    Freedom,
+    LossName,
+    MeasureName,
+    OptimiserName,
+    RegistrationProjector,
+)
 
 __all__ = [
+    "MultiStart",
     "OptimiserConfig",
     "RegistrationConfig",
+    "RegistrationSettings",
     "StartConfig",
 ]
+
+MOVED = {
+    "width_px": "registration.widths_px, the columns of every level, such as [32, 64, 128]",
+    "search_starts": "registration.multi_start.starts; 1: the pose is not searched for",
+}
+"""Keys that a stream's section had, and where they are."""
 
 
 class StartConfig(Section):
@@ -43,24 +60,82 @@ class StartConfig(Section):
         return self
 
 
-class RegistrationConfig(Section):
-    """Estimates the pose of the stream's newest frame from its picture alone."""
+class MultiStart(Section):
+    """Many starts on the coarsest level, about the expected pose, of which ever fewer go on."""
 
-    enabled: bool = Field(False, description="Run it.")
-    width_px: Annotated[int, Field(ge=32, le=1024)] = Field(
-        128, description="Detector columns it works at; frames are binned to about that."
+    starts: Annotated[int, Field(ge=1, le=4096)] = Field(
+        64,
+        description="Poses tried, the expected one included; 1: only that, so that a stream's pose "
+        "is not searched for where it is lost.",
     )
-    measure: Literal["mse", "ncc", "local_ncc", "local_fit", "multiscale_ncc", "gradient_ncc"] = (
-        Field(
-            "local_fit",
-            description="Likeness of rendered image and frame; scatter and a spectrum do not bias "
-            "local_fit and local_ncc, and do bias the others, although they are believed.",
+    turn_sigma_deg: Annotated[float, Field(ge=0, le=90)] = Field(
+        10.0, description="Spread about each axis [degrees]."
+    )
+    shift_sigma_mm: Annotated[float, Field(ge=0, le=500)] = Field(
+        20.0, description="Spread along columns and rows [mm]."
+    )
+    depth_sigma_mm: Annotated[float, Field(ge=0, le=500)] = Field(
+        20.0, description="Spread along the beam [mm]."
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="Of the spread.")
+
+    def wider(self, attempt: int) -> MultiStart:
+        """For attempt 1, 2 ... twice as many starts as before, spread half as far again."""
+        factor = 1.5**attempt
+        return self.model_copy(
+            update={
+                "starts": self.starts * 2**attempt,
+                "turn_sigma_deg": self.turn_sigma_deg * factor,
+                "shift_sigma_mm": self.shift_sigma_mm * factor,
+                "depth_sigma_mm": self.depth_sigma_mm * factor,
+                "seed": self.seed + attempt,
+            }
+        )
+
+
+class RegistrationSettings(Section):
+    """How a pose is sought: by `app.py register`, in a stream, and by a `Registrar`."""
+
+    model_config = rules(
+        never(
+            at("measure", const("mutual_information")),
+            absent_or("optimiser", const("levenberg_marquardt")),
         )
     )
-    start: StartConfig = Field(StartConfig(), description="Where it believes the C-arm at first.")
-    predict: bool = Field(True, description="Continue the motion at constant velocity.")
-    search_starts: Annotated[int, Field(ge=0, le=4096)] = Field(
-        64, description="Poses tried where the pose is lost; 0: it is not searched for."
+
+    widths_px: Annotated[
+        tuple[Annotated[int, Field(ge=8, le=4096)], ...], Strict(False), Field(min_length=1)
+    ] = Field(
+        (32, 64, 128),
+        description="Detector columns of each level, rising; images are binned to about that.",
+    )
+    voxels_per_pixel: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = Field(
+        0.5,
+        description="Voxels are joined up to so many pixels' width at the isocentre; 0: never.",
+    )
+    measure: MeasureName | None = Field(
+        None,
+        description="Likeness of rendered image and target, on the last level; in a stream on all "
+        "but the first. null: local_ncc for one picture, local_fit in a stream, where it is as "
+        "exact in half the time. Scatter and a spectrum do not bias these two; they do bias the "
+        "others, although the poses are believed. A stream does not take mutual_information.",
+    )
+    optimiser: OptimiserName = Field(
+        "levenberg_marquardt", description="On the last level; a stream takes no other."
+    )
+    loss: LossName = Field(
+        "huber", description="Weight of large residuals with levenberg_marquardt."
+    )
+    max_iterations: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        25, description="On each level; to follow a pose in a stream at most 15."
+    )
+    step_mm: Annotated[float, Field(gt=0, le=10)] = Field(
+        0.005,
+        description="A shorter step ends the last level; to follow a pose in a stream at least "
+        "0.2 [mm].",
+    )
+    fixed: Annotated[tuple[Freedom, ...], Strict(False)] = Field(
+        (), description="Turns about and shifts along the starting view's axes that are held."
     )
     turn_bound_deg: Annotated[float, Field(gt=0, le=175)] = Field(
         60.0, description="Largest turn from the expected pose about each axis [degrees]."
@@ -71,6 +146,62 @@ class RegistrationConfig(Section):
     least_agreement: Annotated[float, Field(ge=0, le=1)] = Field(
         0.7, description="Least correlation of fine structure at which a pose is believed."
     )
+    multi_start: MultiStart = Field(
+        MultiStart(), description="Where the expected pose is not believed."
+    )
+    attempts: Annotated[int, Field(ge=1, le=8)] = Field(
+        2,
+        description="Rounds of ever wider starts, while the pose that the expected one leads to is "
+        "not believed; without effect where multi_start has a single start.",
+    )
+    projector: RegistrationProjector | None = Field(
+        None,
+        description="Of the images that are held against the target. null: joseph for one picture; "
+        "slab, the fastest, in a stream.",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> RegistrationSettings:
+        if not all(a < b for a, b in pairwise(self.widths_px)):
+            raise KeyValueError("widths_px", f"must rise, got {list(self.widths_px)}")
+        if set(self.fixed) == set(DEGREES_OF_FREEDOM):
+            raise KeyValueError("fixed", "must leave at least one degree of freedom, got all six")
+        if self.optimiser == "levenberg_marquardt" and self.measure == "mutual_information":
+            raise KeyValueError(
+                "optimiser",
+                "levenberg_marquardt needs a sum of squares, which mutual_information is not: use "
+                "lbfgs or adam",
+            )
+        return self
+
+
+class _RegistrationTask(Section):
+    """What is asked for, beside how it is done."""
+
+    enabled: bool = Field(False, description="Run it; in a stream only.")
+    start: StartConfig = Field(
+        StartConfig(), description="Where the search starts; in a stream: before its first frame."
+    )
+    predict: bool = Field(
+        True, description="Continue the motion at constant velocity; in a stream only."
+    )
+    tissues_at_kev: Annotated[float, Field(ge=20, le=150)] | None = Field(
+        None,
+        description="Attenuation of air, lung, fat, soft tissue and bone at this energy, for "
+        "pictures of many: about the mean of the open beam [keV]; null: as `volume` has it.",
+    )
+
+
+class RegistrationConfig(RegistrationSettings, _RegistrationTask):
+    """Finds the pose of one picture, or tracks that of a stream's newest frame, by images alone."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_have_moved(cls, values: object) -> object:
+        for old, new in MOVED.items():
+            if isinstance(values, dict) and old in values:
+                raise KeyValueError(old, f"is now {new}")
+        return values
 
 
 class OptimiserConfig(Section):
@@ -83,15 +214,7 @@ class OptimiserConfig(Section):
     width_px: Annotated[int, Field(ge=16, le=1024)] = Field(
         128, description="Detector columns it works at; frames are binned to about that."
     )
-    measure: Literal[
-        "mse",
-        "ncc",
-        "local_ncc",
-        "local_fit",
-        "multiscale_ncc",
-        "gradient_ncc",
-        "mutual_information",
-    ] = Field("ncc", description="The loss.")
+    measure: MeasureName = Field("ncc", description="The loss.")
     jacobian: bool = Field(
         False, description="Hand the optimiser the image's Jacobian, (6, height, width), too."
     )

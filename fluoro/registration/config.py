@@ -14,35 +14,28 @@ from fluoro.config import (
     FilePath,
     ImageChainConfig,
     PoseConfig,
+    RegistrationConfig,
     RendererConfig,
     Section,
-    StartConfig,
     VolumeConfig,
     load_sections,
 )
 from fluoro.config.schema_rules import NULL, absent_or, at, const, never, rules, when
+from fluoro.config.section import NonNegative, Positive
 from fluoro.errors import InputError
 from fluoro.mistakes import KeyValueError
 from fluoro.names import Polarity, TargetKind
 from fluoro.registration.prepare import Preparation
-from fluoro.registration.settings import MeasureName, MultiStart, RegistrationSettings
 from fluoro.yaml_text import read_mapping
 
 __all__ = [
-    "MethodConfig",
     "RegisterConfig",
-    "SpreadConfig",
     "TargetConfig",
     "is_register_file",
     "load_register_config",
 ]
 
 Pixels = Annotated[int, Field(ge=0, le=8192)]
-Freedom = Literal[
-    "turn_columns", "turn_rows", "turn_beam", "shift_columns", "shift_rows", "shift_beam"
-]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def _as_value_error(make: Any) -> None:
@@ -128,86 +121,6 @@ class TargetConfig(Section):
         )
 
 
-class SpreadConfig(Section):
-    """Many starts on the coarsest level, about the given one."""
-
-    starts: Annotated[int, Field(ge=1, le=4096)] = Field(
-        64, description="Poses tried, the given one included; 1: only that."
-    )
-    turn_sigma_deg: Annotated[float, Field(ge=0, le=90)] = Field(
-        10.0, description="Spread about each axis [degrees]."
-    )
-    shift_sigma_mm: Annotated[float, Field(ge=0, le=500)] = Field(
-        20.0, description="Spread along columns and rows [mm]."
-    )
-    depth_sigma_mm: Annotated[float, Field(ge=0, le=500)] = Field(
-        20.0, description="Spread along the beam [mm]."
-    )
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="Of the spread.")
-
-
-class MethodConfig(Section):
-    """How the pose is sought."""
-
-    widths_px: Annotated[
-        tuple[Annotated[int, Field(ge=8, le=4096)], ...], Strict(False), Field(min_length=1)
-    ] = Field((32, 64, 128), description="Detector columns of each level, rising.")
-    voxels_per_pixel: Annotated[float, Field(ge=0, le=100)] = Field(
-        0.5,
-        description="Voxels are joined up to so many pixels' width at the isocentre; 0: never.",
-    )
-    measure: MeasureName = Field("local_ncc", description="Likeness, on the last level.")
-    optimiser: Literal["levenberg_marquardt", "adam", "lbfgs"] = Field(
-        "levenberg_marquardt", description="On the last level."
-    )
-    loss: Literal["squares", "huber", "tukey"] = Field(
-        "huber", description="Weight of large residuals with levenberg_marquardt."
-    )
-    max_iterations: Annotated[int, Field(ge=1, le=10_000)] = Field(25, description="On each level.")
-    step_mm: Annotated[float, Field(gt=0, le=10)] = Field(
-        0.005, description="A shorter step ends the last level [mm]."
-    )
-    fixed: Annotated[tuple[Freedom, ...], Strict(False)] = Field(
-        (), description="Turns about and shifts along the starting view's axes that are held."
-    )
-    turn_bound_deg: Annotated[float, Field(gt=0, le=175)] = Field(
-        60.0, description="Largest turn from the start about each axis [degrees]."
-    )
-    shift_bound_mm: Annotated[float, Field(gt=0, le=1000)] = Field(
-        200.0, description="Largest shift from the start along each axis [mm]."
-    )
-    least_agreement: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.7, description="Least correlation of fine structure at which a pose is believed."
-    )
-    multi_start: SpreadConfig = SpreadConfig()
-    attempts: Annotated[int, Field(ge=1, le=8)] = Field(
-        2,
-        description="Rounds of ever wider starts, while the pose that the given start leads to is "
-        "not believed.",
-    )
-    projector: Literal["march", "joseph", "slab"] = Field(
-        "joseph",
-        description="Of the pictures that are held against the target; slab is the fastest.",
-    )
-    tissues_at_kev: Annotated[float, Field(ge=20, le=150)] | None = Field(
-        None,
-        description="Attenuation of air, lung, fat, soft tissue and bone at this energy, for "
-        "pictures of many: about the mean of the open beam [keV]; null: as `volume` has it.",
-    )
-
-    @model_validator(mode="after")
-    def _fits(self) -> MethodConfig:
-        _as_value_error(self.settings)
-        return self
-
-    def settings(self) -> RegistrationSettings:
-        """For a `Registrar`."""
-        plain = self.model_dump(exclude={"tissues_at_kev"})
-        plain["multi_start"] = MultiStart(**plain["multi_start"])
-        plain["fixed"] = frozenset(plain["fixed"])
-        return RegistrationSettings(**plain)
-
-
 class RegisterRunConfig(Section):
     """Where the files go."""
 
@@ -227,6 +140,8 @@ class RegisterRunConfig(Section):
     )
 
 
+STREAM_KEYS = ("enabled", "predict")
+"""Of the section `registration`: without effect on one picture."""
 _RENDERED = absent_or("target.path", NULL)
 
 
@@ -237,8 +152,7 @@ class RegisterConfig(Section):
     carm: CarmConfig = CarmConfig()
     target: TargetConfig
     image_chain: ImageChainConfig = ImageChainConfig()
-    start: StartConfig = StartConfig()
-    registration: MethodConfig = MethodConfig()
+    registration: RegistrationConfig = RegistrationConfig()
     renderer: RendererConfig = RendererConfig()
     run: RegisterRunConfig = RegisterRunConfig()
 
@@ -250,7 +164,8 @@ class RegisterConfig(Section):
         never(
             _RENDERED, at("target.kind", const("raw")), at("image_chain.beer_lambert", const(False))
         ),
-        when(at("target.path"), absent_or("target.pose", NULL), then=at("start.pose")),
+        when(at("target.path"), absent_or("target.pose", NULL), then=at("registration.start.pose")),
+        *(never(at(f"registration.{key}", {})) for key in STREAM_KEYS),
         never(at("target.path"), at("image_chain", {"minProperties": 1})),
         *(
             never(at("target.path"), at(f"renderer.{key}", {}))
@@ -258,8 +173,17 @@ class RegisterConfig(Section):
         ),
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _start_has_moved(cls, values: object) -> object:
+        if isinstance(values, dict) and "start" in values:
+            raise KeyValueError("start", "is now registration.start")
+        return values
+
     @model_validator(mode="after")
     def _keys_have_effect(self) -> RegisterConfig:
+        for key in sorted(self.registration.model_fields_set & set(STREAM_KEYS)):
+            raise KeyValueError(f"registration.{key}", "has no effect on one picture")
         if self.target.path is not None:
             self._of_a_file()
         elif self.target.kind == "raw" and not self.image_chain.beer_lambert:
@@ -281,8 +205,10 @@ class RegisterConfig(Section):
         return self
 
     def _of_a_file(self) -> None:
-        if self.target.pose is None and self.start.pose is None:
-            raise KeyValueError("start.pose", "must be given: target.pose is not known")
+        if self.target.pose is None and self.registration.start.pose is None:
+            raise KeyValueError(
+                "registration.start.pose", "must be given: target.pose is not known"
+            )
         if self.image_chain.model_fields_set:
             raise KeyValueError(
                 "image_chain",

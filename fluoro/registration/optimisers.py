@@ -9,8 +9,9 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fluoro.names import LossName
 from fluoro.registration.problem import Linearisation
-from fluoro.registration.robust import Loss, weighting_for
+from fluoro.registration.robust import weighting_for
 
 __all__ = ["Bounds", "Progress", "Stop", "Trace", "adam", "lbfgs", "levenberg_marquardt"]
 
@@ -90,7 +91,7 @@ def levenberg_marquardt(
     max_iterations: int = 20,
     step_mm: float = 1e-3,
     longest_step_mm: float = np.inf,
-    loss: Loss = "squares",
+    loss: LossName = "squares",
     progress: Progress = _silent,
 ) -> Trace:
     """Gauss-Newton steps with Marquardt's damping; robust losses by reweighting.
@@ -132,7 +133,7 @@ class _Marquardt:
         problem: _LeastSquares,
         start: Array,
         bounds: Bounds,
-        loss: Loss,
+        loss: LossName,
         longest_step_mm: float,
     ) -> None:
         self._problem, self._bounds, self._loss = problem, bounds, loss

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
+from fluoro.names import MeasureName
+from fluoro.registration.measures import make_measure
 from fluoro.registration.pyramid import bin_image, bin_view
-from fluoro.registration.settings import MeasureName, make_measure
 from fluoro.registration.target import Target
 from fluoro.rendering.renderer import DrrRenderer
 

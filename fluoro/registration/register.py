@@ -9,19 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fluoro.config import RegistrationSettings
 from fluoro.errors import InputError
 from fluoro.geometry.projection import View
+from fluoro.names import DEGREES_OF_FREEDOM, MeasureName, RegistrationProjector
+from fluoro.registration.measures import make_measure
 from fluoro.registration.motion import moved_view, view_axes
 from fluoro.registration.optimisers import Bounds, Trace, adam, lbfgs, levenberg_marquardt
 from fluoro.registration.problem import LEVER_MM, Chart, PoseProblem, ViewTask
 from fluoro.registration.pyramid import bin_image, bin_view, coarser_volume
 from fluoro.registration.result import RegistrationResult, Step
-from fluoro.registration.settings import (
-    DEGREES_OF_FREEDOM,
-    MeasureName,
-    RegistrationSettings,
-    make_measure,
-)
 from fluoro.registration.similarity import LeastSquaresMeasure
 from fluoro.registration.starts import spread_twists
 from fluoro.registration.target import Target
@@ -36,6 +33,10 @@ __all__ = ["Registrar", "register"]
 Array = NDArray[np.float64]
 Watcher = Callable[[Step], None]
 
+MEASURE: MeasureName = "local_ncc"
+"""Of one picture, where the settings leave it open."""
+PROJECTOR: RegistrationProjector = "joseph"
+"""Of one picture, where the settings leave it open."""
 GIVEN_START = -1
 """The attempt before those with many starts: where it is believed, that is all."""
 FIRST_ROUND, SECOND_ROUND = 12, 3
@@ -106,6 +107,11 @@ class Registrar:
         device: Where to render.
         settings: How; None: the defaults.
         center_xyz_mm: About which the views turn, world LPS [mm]; None: the volume's centre.
+
+    Attributes:
+        settings: How.
+        measure: On the last level. The levels before use "multiscale_ncc", or "ncc" on the first,
+            unless it is "mutual_information", which serves on all.
     """
 
     def __init__(
@@ -117,6 +123,8 @@ class Registrar:
         center_xyz_mm: ArrayLike | None = None,
     ) -> None:
         self.settings = settings or RegistrationSettings()
+        self.measure: MeasureName = self.settings.measure or MEASURE
+        self._projector = self.settings.projector or PROJECTOR
         center = volume.grid.center_xyz_mm if center_xyz_mm is None else center_xyz_mm
         self.center_xyz_mm = np.asarray(center, float)
         self._volume, self._device = volume, device
@@ -148,9 +156,7 @@ class Registrar:
         coarse = coarser_volume_shape(self._volume, edge_mm)
         if coarse not in self._renderers:
             volume = coarser_volume(self._volume, edge_mm)
-            self._renderers[coarse] = DrrRenderer(
-                volume, self._device, projector=self.settings.projector
-            )
+            self._renderers[coarse] = DrrRenderer(volume, self._device, projector=self._projector)
         return self._renderers[coarse]
 
 
@@ -223,13 +229,13 @@ class _Search:
             )
             if least_agreement(problem, candidates[0].point) < HOPELESS_AGREEMENT:
                 iterations = min(iterations, HOPELESS_ITERATIONS)
-        problem = self._problem(widths[-1], self._settings.measure)
+        problem = self._problem(widths[-1], self._registrar.measure)
         trace = self._last(problem, widths[-1], candidates[0], iterations)
         verdict = judge(problem, trace, self._bounds, self._settings.least_agreement)
         return _Judged(problem=problem, trace=trace, verdict=verdict)
 
     def _problem(self, width_px: int, measure: MeasureName) -> PoseProblem:
-        if self._settings.measure == "mutual_information":
+        if self._registrar.measure == "mutual_information":
             measure = "mutual_information"
         tasks = [
             self._task(target, view, width_px, measure)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fluoro.geometry.carm import CarmPose
+from fluoro.names import DEGREES_OF_FREEDOM
 from fluoro.registration.metrics import cube_corners_xyz_mm, geodesic_distance, mtre_mm
 from fluoro.registration.result import RegistrationResult
-from fluoro.registration.settings import DEGREES_OF_FREEDOM
 
 __all__ = ["result_facts", "result_lines"]
 

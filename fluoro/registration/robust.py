@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Loss", "Weighting", "weighting_for"]
+from fluoro.names import LossName
+
+__all__ = ["Weighting", "weighting_for"]
 
 Array = NDArray[np.float64]
-Loss = Literal["squares", "huber", "tukey"]
 
 MAD_TO_SIGMA = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
@@ -28,7 +28,7 @@ class Weighting:
         sigma: Scale of the residuals.
     """
 
-    loss: Loss = "squares"
+    loss: LossName = "squares"
     sigma: float = 1.0
 
     def of(self, residuals: Array) -> tuple[float, Array, Array | None]:
@@ -54,7 +54,7 @@ class Weighting:
         return float(loss.sum()), weight * r, weight
 
 
-def weighting_for(loss: Loss, residuals: Array) -> Weighting:
+def weighting_for(loss: LossName, residuals: Array) -> Weighting:
     """The loss with the residuals' robust standard deviation, 1.4826 x median |r|, as scale."""
     sigma = MAD_TO_SIGMA * float(np.median(np.abs(residuals))) if loss != "squares" else 1.0
     return Weighting(loss=loss, sigma=max(sigma, 1e-12))

@@ -120,7 +120,7 @@ def run_register(config: RegisterConfig, name: str, reporter: RegisterReporter) 
     )
     with closing(device):
         picture, target = _target(config, task, device)
-        settings = config.registration.settings()
+        settings = config.registration
         energy_kev = config.registration.tissues_at_kev
         volume = at_energy(task.volume, energy_kev) if energy_kev else task.volume
         registrar = Registrar(volume, device, settings, center_xyz_mm=task.center_xyz_mm)
@@ -154,10 +154,10 @@ def _start(
     config: RegisterConfig, truth: CarmPose | None, center: tuple[float, float, float]
 ) -> CarmPose:
     """The given pose, or the truth displaced at random."""
-    if config.start.pose or truth is None:
-        return _pose(config.start.pose or PoseConfig())
-    random = np.random.default_rng(config.start.seed)
-    motion = motion_about(twist_at_mtre(random, config.start.mtre_mm, center), center)
+    if config.registration.start.pose or truth is None:
+        return _pose(config.registration.start.pose or PoseConfig())
+    random = np.random.default_rng(config.registration.start.seed)
+    motion = motion_about(twist_at_mtre(random, config.registration.start.mtre_mm, center), center)
     return CarmPose.from_world_from_carm(motion @ truth.world_from_carm(center), center)
 
 

@@ -18,12 +18,13 @@ from numpy.typing import ArrayLike, NDArray
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.projection import View
+from fluoro.names import DEGREES_OF_FREEDOM, MeasureName
+from fluoro.registration.measures import make_measure
 from fluoro.registration.motion import motion_about, moved_view, twist_about, view_axes
 from fluoro.registration.optimisers import Bounds, Trace, levenberg_marquardt
 from fluoro.registration.problem import LEVER_MM, Chart, PoseProblem, Renderer, ViewTask
 from fluoro.registration.pyramid import bin_image, bin_view
 from fluoro.registration.register import Registrar
-from fluoro.registration.settings import DEGREES_OF_FREEDOM, MeasureName, make_measure
 from fluoro.registration.target import Target
 from fluoro.registration.verdict import Verdict, judge
 
@@ -38,10 +39,8 @@ STEP_MM = 0.2
 """A step shorter than this ends a level: the next one would be far shorter still."""
 LONGEST_STEP_MM = 40.0
 LEVEL_ITERATIONS = 15
-COARSER = (4, 2, 1)
-"""Binning of the pyramid's levels, relative to the width that is worked at."""
 COARSEST_MEASURE: MeasureName = "ncc"
-"""On the first level: it leads there from furthest away; what it is biased by, the others undo."""
+"""On the first of several levels: it leads there from furthest away; the others undo its bias."""
 LEAST_WIDTH_PX = 16
 LONGEST_GAP = 3.0
 """The motion is continued over a gap of at most so many times that between the last two."""
@@ -111,12 +110,10 @@ class PoseTracker:
         registrar: Volume, renderers, bounds, degrees of freedom, and how to search when lost.
         start: Where the C-arm is believed to stand at first.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
-        width_px: Detector columns to work at; a frame is binned to about that.
         predict: Continue the motion between the last two estimates at constant velocity.
-        search: Whether to search widely where the pose is lost.
 
     Raises:
-        InputError: A measure that is no sum of squares, or a width below 16.
+        InputError: A measure that is no sum of squares, or a last level below 16 columns.
     """
 
     def __init__(
@@ -125,16 +122,18 @@ class PoseTracker:
         start: CarmPose,
         isocenter_xyz_mm: Sequence[float],
         *,
-        width_px: int = 128,
         predict: bool = True,
-        search: bool = True,
     ) -> None:
-        if registrar.settings.measure == "mutual_information":
+        if registrar.measure == "mutual_information":
             raise InputError("measure mutual_information is no sum of squares and cannot track")
-        if width_px < LEAST_WIDTH_PX:
-            raise InputError(f"width_px must be at least {LEAST_WIDTH_PX}, got {width_px}")
+        self._widths_px = registrar.settings.widths_px
+        if self._widths_px[-1] < LEAST_WIDTH_PX:
+            raise InputError(
+                f"registration.widths_px must end with at least {LEAST_WIDTH_PX} to track, "
+                f"got {list(self._widths_px)}"
+            )
         self._registrar, self._isocenter = registrar, isocenter_xyz_mm
-        self._width_px, self._predict, self._search = width_px, predict, search
+        self._predict, self._search = predict, registrar.settings.multi_start.starts > 1
         self._start = start.world_from_carm(isocenter_xyz_mm)
         self._fixes: tuple[_Fix, ...] = ()
         self._lost = False
@@ -142,8 +141,8 @@ class PoseTracker:
     def prepare(self, geometry: CarmGeometry) -> None:
         """Compile kernels and make coarser volumes, so that the first frame does not wait."""
         view = geometry.view(CarmPose(), self._isocenter)
-        for share in COARSER:
-            binned = bin_view(view, _factor(view, self._width_px // share))
+        for width_px in self._widths_px:
+            binned = bin_view(view, _factor(view, width_px))
             pixel_mm = _pixel_at_mm(binned, self._registrar.center_xyz_mm)
             renderer = self._registrar.renderer(pixel_mm)
             renderer.render_jacobian(binned, self._registrar.center_xyz_mm)
@@ -209,7 +208,7 @@ class PoseTracker:
         expected = self.predicted(time_s)
         pose = CarmPose.from_world_from_carm(expected, self._isocenter)
         view = geometry.view(pose, self._isocenter)
-        binned = bin_view(view, _factor(view, self._width_px))
+        binned = bin_view(view, _factor(view, self._widths_px[-1]))
         pixel_mm = _pixel_at_mm(binned, self._registrar.center_xyz_mm)
         renderer = self._registrar.renderer(pixel_mm)
         rendered = renderer.device.to_host(renderer.render(binned))
@@ -232,7 +231,7 @@ class PoseTracker:
 
     def _explain(self, frame: _Frame) -> _Found:
         """From the expected pose; where that is not believed, from many."""
-        found = frame.followed(self._width_px)
+        found = frame.followed()
         if self._search and not found.verdict.converged:
             found = frame.searched()
         return found
@@ -249,7 +248,7 @@ class PoseTracker:
     def _estimate(
         self, frame: _Frame, found: _Found, matrix: Array, number: int, started: float
     ) -> PoseEstimate:
-        rendered, seen, mask = frame.compared(self._width_px, found.motion)
+        rendered, seen, mask = frame.compared(found.motion)
         ncc, residual = _likeness(rendered[mask].astype(float), seen[mask].astype(float))
         return PoseEstimate(
             number=number,
@@ -290,25 +289,25 @@ class _Frame:
         self._bounds = Bounds(lower=-reach, upper=reach)
         self._tasks: dict[tuple[int, MeasureName], ViewTask] = {}
 
-    def followed(self, width_px: int) -> _Found:
+    def followed(self) -> _Found:
         """Levenberg-Marquardt from the view down the pyramid."""
         point, renderings = np.zeros(int(self._chart.free.sum())), 0
-        for share in COARSER:
-            task = self._task(width_px, share)
-            problem = PoseProblem([task], self._chart)
-            trace = self._descend(problem, point, share)
+        for width_px in self._settings.widths_px:
+            problem = PoseProblem([self._task(width_px)], self._chart)
+            trace = self._descend(problem, point, width_px)
             point, renderings = trace.point, renderings + problem.renderings
         verdict = judge(problem, trace, self._bounds, self._settings.least_agreement)
         motion = self._chart.motion(point)
         return _Found(way="follow", motion=motion, verdict=verdict, iterations=renderings)
 
-    def _descend(self, problem: PoseProblem, point: Array, share: int) -> Trace:
+    def _descend(self, problem: PoseProblem, point: Array, width_px: int) -> Trace:
+        binning = self._settings.widths_px[-1] / width_px
         return levenberg_marquardt(
             problem,
             point,
             self._bounds,
-            max_iterations=LEVEL_ITERATIONS,
-            step_mm=STEP_MM * share,
+            max_iterations=min(LEVEL_ITERATIONS, self._settings.max_iterations),
+            step_mm=max(STEP_MM, self._settings.step_mm) * binning,
             longest_step_mm=LONGEST_STEP_MM,
             loss=self._settings.loss,
         )
@@ -324,18 +323,21 @@ class _Frame:
         )
 
     def compared(
-        self, width_px: int, motion: Array
+        self, motion: Array
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
         """Rendered image, frame and mask at a motion of the view, at the working size."""
-        task = self._task(width_px, COARSER[-1])
+        task = self._task(self._settings.widths_px[-1])
         rendered = task.renderer.render(moved_view(task.view, motion))
         measure = task.measure
         image = task.renderer.device.to_host(rendered)
         return image, np.asarray(measure.target, np.float32), measure.mask
 
-    def _task(self, width_px: int, share: int) -> ViewTask:
-        measure = COARSEST_MEASURE if share == COARSER[0] else self._settings.measure
-        key = _factor(self._view, width_px // share), measure
+    def _task(self, width_px: int) -> ViewTask:
+        is_first_of_several = width_px < self._settings.widths_px[-1] and (
+            width_px == self._settings.widths_px[0]
+        )
+        measure = COARSEST_MEASURE if is_first_of_several else self._registrar.measure
+        key = _factor(self._view, width_px), measure
         if key not in self._tasks:
             self._tasks[key] = self._make_task(*key)
         return self._tasks[key]

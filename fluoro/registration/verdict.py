@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from fluoro.names import DEGREES_OF_FREEDOM
 from fluoro.registration.motion import moved_view
 from fluoro.registration.optimisers import Bounds, Trace
 from fluoro.registration.problem import PoseProblem, ViewTask
-from fluoro.registration.settings import DEGREES_OF_FREEDOM
 from fluoro.registration.standard_score import Standardiser, Tiles
 
 __all__ = ["Verdict", "agreement", "judge", "least_agreement"]
