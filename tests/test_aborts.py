@@ -116,7 +116,7 @@ def test_interface_that_is_no_ipv4_address_of_this_machine_is_named(interface):
 
 # -- names that are not UTF-8 ------------------------------------------------------------------
 
-LATIN = os.fsdecode(b"caf\xe9")
+LATIN = os.fsdecode(b"r\xe9gion")
 """A folder's name in Latin-1, which is no UTF-8."""
 
 
@@ -127,7 +127,7 @@ def test_configuration_file_whose_name_is_not_utf_8_is_run(yaml_file, tmp_path, 
     code, _, err = Program("run", path, *options, **environment).end()
     assert code == 0, err
     (folder,) = (tmp_path / "out").iterdir()
-    assert os.fsencode(folder.name).startswith(b"caf\xe9-")
+    assert os.fsencode(folder.name).startswith(b"r\xe9gion-")
     assert record_of(folder)["frames"] == 3
 
 

@@ -151,7 +151,7 @@ def test_a_reader_that_places_a_volume_otherwise_is_refused(tmp_path, monkeypatc
     monkeypatch.setattr(itk_file, "_info", wrong)
     for read in (Ct.volume, lambda ct: ct.planes):
         with pytest.raises(
-            InputError, match=rf"{name}: its header places .* mm from where SimpleI"
+            InputError, match=rf"{name}: its header places .* mm from where SimpleITK"
         ):
             read(open_ct(path))
 
