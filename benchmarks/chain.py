@@ -54,6 +54,13 @@ OTHERS = {
     *("veiling_glare", "image_intensifier", "blur_sigma_mm", "dsa", "pulse_rate_hz", "brightness"),
 }
 """Not in "whole chain", which is a flat panel with a steady dose, live."""
+PANEL = {
+    key: value
+    for name, stage in STAGES.items()
+    if name not in OTHERS
+    for key, value in stage.items()
+}
+"""A flat panel with every stage that it has: "whole chain"."""
 BASES = {
     "share_of_march": "march, three materials",
     "share_of_joseph": "joseph, three materials",
@@ -100,13 +107,7 @@ def marches() -> dict[str, Callable[[], Any]]:
 
 def chains() -> dict[str, Callable[[], Any]]:
     """The bare chain of many energies, the same with each stage, and all of a flat panel."""
-    panel = {
-        key: value
-        for name, stage in STAGES.items()
-        if name not in OTHERS
-        for key, value in stage.items()
-    }
-    configs = {"bare chain": {}, **STAGES, "whole chain": panel, BY_STAGE: panel}
+    configs = {"bare chain": {}, **STAGES, "whole chain": PANEL, BY_STAGE: PANEL}
     thicknesses = marches()["march, three materials"]()
     materials = tissue_map("soft_and_bone").materials
     shared = {**BARE, "xray": {}}

@@ -25,7 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.chain import INTENSIFIERS, STAGES
+from benchmarks.chain import PANEL
 from benchmarks.harness.command_line import count
 from benchmarks.harness.machine import describe_machine, load_average
 from benchmarks.harness.report import publish
@@ -49,12 +49,6 @@ SIZES = (512, 1024)
 FIELD_MM = 400.0
 ON_THEIR_WAY = 2
 TURNS = 3
-PANEL = {
-    key: value
-    for name, stage in STAGES.items()
-    if name not in INTENSIFIERS
-    for key, value in stage.items()
-}
 CHAINS: dict[str, dict[str, Any]] = {
     "noise and window": {"dose_ngy": 5, "window": {"level": 3.1, "width": 4.4}},
     "panel without scatter": {key: value for key, value in PANEL.items() if key != "scatter"},
