@@ -9,12 +9,12 @@ import pytest
 
 from fluoro.config import BrightnessConfig, Config, ImageChainConfig
 from fluoro.geometry.carm import CarmGeometry, CarmPose
-from fluoro.imaging.brightness import next_dose_ngy, roi_box
 from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.dose_meter import DoseMeter, Pulse, field_area_cm2
 from fluoro.imaging.frame import FrameHeader
 from fluoro.imaging.pulses import PulseClock, is_pulse
 from fluoro.imaging.reference import ReferenceChain
+from fluoro.imaging.stages.brightness import next_dose_ngy, roi_box
 from fluoro.physics.dose import MU_WATER_70_KEV_PER_MM, open_kerma_ngy, reference_distance_mm
 from fluoro.physics.materials import material
 from fluoro.physics.spectrum import tube_spectrum

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from fluoro.config import BrightnessConfig
-from fluoro.imaging.brightness import next_dose_ngy, roi_box
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.stage import FrameContext, Image, Stage, Step, present, settings
 
-__all__ = ["Brightness"]
+__all__ = ["Brightness", "next_dose_ngy", "roi_box"]
 
 
 class Brightness(Stage):
@@ -57,3 +58,38 @@ def _settle(frame: FrameContext, photons: float) -> None:
     if dsa is None or frame.number < dsa.first_frame:
         dose_ngy = next_dose_ngy(given, dose_ngy, measured_ngy)
     frame.memory.numbers.keep("brightness", dose_ngy)
+
+
+def roi_box(roi: Sequence[float], shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the first column and row of what is measured, and those after its last; at least one pixel.
+
+    Args:
+        roi: Left, top, right, bottom as shares of the picture.
+        shape: The picture's rows and columns.
+    """
+    left, right = _span(roi[0], roi[2], shape[1])
+    top, bottom = _span(roi[1], roi[3], shape[0])
+    return left, top, right, bottom
+
+
+def _span(low: float, high: float, count: int) -> tuple[int, int]:
+    first = min(math.floor(low * count), count - 1)
+    return first, max(math.ceil(high * count), first + 1)
+
+
+def next_dose_ngy(config: BrightnessConfig, dose_ngy: float, measured_ngy: float) -> float:
+    """Return the dose of the next pulse [nGy].
+
+    Args:
+        config: Target, limits, slew and dead band.
+        dose_ngy: Of this pulse [nGy].
+        measured_ngy: What reached the detector in it, mean over the region [nGy].
+
+    Returns:
+        dose x target / measured, by at most the slew in either direction, within the limits;
+        the same dose where the error lies in the dead band.
+    """
+    wanted = config.target_ngy / max(measured_ngy, config.target_ngy * 1e-9)
+    if abs(wanted - 1) > config.dead_band:
+        dose_ngy *= min(max(wanted, 1 / config.slew), config.slew)
+    return min(max(dose_ngy, config.least_dose_ngy), config.most_dose_ngy)
