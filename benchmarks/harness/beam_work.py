@@ -7,9 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from fluoro.config import XrayConfig
+from fluoro.config import ImageChainConfig, XrayConfig
 from fluoro.geometry.projection import View
-from fluoro.imaging.xray import Beams, beam_uniforms, transmission_stage
+from fluoro.imaging.kernel_run import KernelRun
+from fluoro.imaging.stage import FrameContext
+from fluoro.imaging.stages.beer_lambert import BeerLambert
+from fluoro.imaging.tables import Tables
+from fluoro.imaging.xray import Beams
 from fluoro.names import MaterialProjector, TissueMapName
 from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.devices import ComputeDevice
@@ -35,21 +39,25 @@ def energies_call(device: ComputeDevice, size_px: int, energies: int) -> Callabl
         energies: How many stand for the spectrum, 3 to 12.
     """
     materials = tissue_map(ENERGY_TISSUES).materials
-    beam = Beams(materials).beam(XrayConfig(energies=energies))
+    xray = XrayConfig(energies=energies)
+    beam = Beams(materials).beam(xray)
     ramp = np.linspace(0.0, 100.0, len(materials) * size_px**2, dtype=np.float32)
     thicknesses = device.to_device(ramp.reshape(-1, size_px, size_px))
-    image = device.empty((size_px, size_px))
-    stage = transmission_stage(
-        beam_uniforms(beam, [], OPEN_FIELD), thicknesses, image, moments=False
+    shape = (size_px, size_px)
+    frame = FrameContext(
+        config=ImageChainConfig(xray=xray, poisson=False),
+        shape=shape,
+        pixel_spacing_mm=1.0,
+        integrals=thicknesses,
+        beam=beam,
+        materials=materials,
+        open_field_photons=OPEN_FIELD,
     )
-    uniforms: dict[str, Any] = {"image": image, "image_size": (size_px, size_px, 1)}
-    for name, value in stage.uniforms.items():
-        uniforms[name] = device.to_device(value) if isinstance(value, np.ndarray) else value
-    threads = (-(-size_px // device.rays_per_thread), size_px, 1)
+    stage, kernels = BeerLambert(), KernelRun(device, Tables(device), shape, fused=False)
 
     def call() -> Any:
-        device.launch("polychromatic", stage.name, threads, uniforms, exact=True)
-        return device.to_host(image)
+        stage.run(frame, kernels)
+        return device.to_host(kernels.image)
 
     return call
 

@@ -61,7 +61,7 @@ def _settle(frame: FrameContext, photons: float) -> None:
 
 
 def roi_box(roi: Sequence[float], shape: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return the first column and row of what is measured, and those after its last; at least one pixel.
+    """Return first column and row of what is measured, and those after its last; not empty.
 
     Args:
         roi: Left, top, right, bottom as shares of the picture.
