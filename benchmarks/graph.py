@@ -37,7 +37,6 @@ from benchmarks.harness.report import put_into_document, write_json
 from fluoro.config import Config
 from fluoro.errors import FluoroError
 from fluoro.geometry.setup import make_geometry
-from fluoro.geometry.trajectory import make_trajectory
 from fluoro.imaging.chain import ImageChain
 from fluoro.rendering.choose import open_device
 from fluoro.rendering.renderer import DrrRenderer
@@ -135,7 +134,7 @@ def run_plain(config: Config, frames: int) -> dict[str, list[float]]:
     device = open_device(config.renderer.device, workers=config.renderer.workers)
     renderer = DrrRenderer(volume, device, projector=config.renderer.projector)
     chain, center = ImageChain(device, 0, fused=True), isocenter_of(config.carm, volume)
-    trajectory = make_trajectory(config.pose_source, 0)
+    trajectory = config.pose_source.trajectory()
     found: dict[str, list[float]] = {"render": [], "chain": [], "cpu": []}
     for number in range(frames + 1):
         cpu, start = time.process_time(), time.perf_counter()

@@ -11,13 +11,13 @@ import operators.runtime  # noqa: F401  (prepares the imports below)
 
 # isort: split
 
-from fluoro.config import BagPoses, CarmConfig, Config, ReceivedPoses
+from fluoro.config import CarmConfig, Config
 from fluoro.console.controls import LiveControls
 from fluoro.geometry.carm import CarmGeometry, CarmPose
-from fluoro.geometry.setup import make_geometry, unmagnified_geometry
-from fluoro.geometry.trajectory import make_trajectory
+from fluoro.geometry.setup import make_geometry, make_limits, unmagnified_geometry
 from fluoro.imaging.chain import ImageChain
 from fluoro.io.run_record import RunRecord
+from fluoro.poses.base import PoseSetup
 from fluoro.registration.user_optimiser import Optimiser
 from fluoro.rendering.choose import on_first_device, open_device
 from fluoro.rendering.devices import ComputeDevice
@@ -26,9 +26,10 @@ from fluoro.rendering.trial import trial_sections
 from fluoro.volume.load import load_volume
 from fluoro.volume.volumes import MuVolume
 from operators.context import Reporter, RunContext
-from operators.links import Links, bag_trajectory, open_pictures
+from operators.links import Links
 from operators.live_chain import lines_up, with_controls
 from operators.monitor import StreamMonitor
+from operators.pace import pace_fps
 from operators.registration_parts import RegistrationParts, make_registration, optimiser_of
 from operators.run_files import RunFiles
 from operators.sinks import SINKS
@@ -74,12 +75,14 @@ def assemble(
     Raises:
         FluoroError: Something cannot be read, prepared or opened.
     """
+    config.pose_source.check()
     for sink in SINKS:
         sink.check(config)
     optimiser = optimiser_of(config)
     context = _context(config, name, reporter, started_ns, stack, shown_elsewhere)
     registration = _registration(context, optimiser)
-    context.links.open_poses()
+    context.poses.open(context.links)
+    stack.callback(context.poses.close)
     opened = [sink.from_config(context) for sink in SINKS]
     context.links.start()
     return Run(
@@ -104,15 +107,15 @@ def _context(
     shown_elsewhere: bool,
 ) -> RunContext:
     seed = secrets.randbits(63) if config.run.seed is None else config.run.seed
-    trajectory = make_trajectory(config.pose_source, seed)
     volume = load_volume(config.volume, reporter.stage)
     isocenter_xyz_mm = isocenter_of(config.carm, volume)
-    geometry = unmagnified_geometry(config.carm)
-    if isinstance(config.pose_source, BagPoses):
-        trajectory = bag_trajectory(config.pose_source, isocenter_xyz_mm)
-        if config.pose_source.pictures:  # the console has no part in them
-            geometry = make_geometry(config.carm)
-    pictures = open_pictures(config, isocenter_xyz_mm, geometry, stack)
+    setup = PoseSetup(seed=seed, isocenter_xyz_mm=isocenter_xyz_mm, limits=make_limits(config.carm))
+    poses = config.pose_source.make(setup)
+    pictures = config.pose_source.open_pictures(setup, lambda: make_geometry(config.carm))
+    if pictures:
+        stack.callback(pictures.close)
+    # pictures that come ready are of the C-arm as configured: the console has no part in them
+    geometry = (make_geometry if pictures else unmagnified_geometry)(config.carm)
     controls = LiveControls.from_config(config)
     preparation = _Preparation(
         config=config,
@@ -120,7 +123,7 @@ def _context(
         volume=volume,
         geometry=geometry,
         isocenter_xyz_mm=isocenter_xyz_mm,
-        start_pose=trajectory(0.0),
+        start_pose=poses.start_pose(),
         controls=controls,
         seed=seed,
     )
@@ -132,7 +135,7 @@ def _context(
         started_ns=started_ns,
         isocenter_xyz_mm=isocenter_xyz_mm,
     )
-    monitor = StreamMonitor(record, _target_fps(config), device.name)
+    monitor = StreamMonitor(record, pace_fps(config), device.name)
     return RunContext(
         config=config,
         reporter=reporter,
@@ -141,7 +144,7 @@ def _context(
         volume=volume,
         geometry=geometry,
         isocenter_xyz_mm=isocenter_xyz_mm,
-        trajectory=trajectory,
+        poses=poses,
         pictures=pictures,
         controls=controls,
         device=device,
@@ -212,13 +215,6 @@ class _Preparation:
         return renderer, chain
 
 
-def _target_fps(config: Config) -> float | None:
-    source = config.pose_source
-    if isinstance(source, ReceivedPoses) and source.trigger != "clock":
-        return None
-    return config.run.fps if config.run.pacing == "paced" else None
-
-
 def _registration(context: RunContext, optimiser: Optimiser | None) -> RegistrationParts | None:
     """Tracker or optimiser, on a device of its own: it renders while the stream does."""
     config = context.config
@@ -237,7 +233,7 @@ def _registration(context: RunContext, optimiser: Optimiser | None) -> Registrat
         device,
         make_geometry(config.carm),
         context.isocenter_xyz_mm,
-        context.trajectory(0.0),
+        context.poses.start_pose(),
         optimiser,
     )
     context.reporter.stage("preparing the registration", 1.0)

@@ -7,15 +7,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from fluoro.config import Config, ReceivedPoses
+from fluoro.config import Config
 from fluoro.console.controls import LiveControls
 from fluoro.console.status import StreamStatus
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.surface import Surface
-from fluoro.geometry.trajectory import Trajectory
 from fluoro.imaging.chain import ImageChain
+from fluoro.poses.base import PosePictures, PoseSource
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.patient_renderer import PatientRenderer
 from fluoro.volume.surface import bone_surface, skin_surface
@@ -23,9 +23,6 @@ from fluoro.volume.volumes import MuVolume
 from operators.links import Links
 from operators.monitor import StreamMonitor
 from operators.run_files import RunFiles
-
-if TYPE_CHECKING:
-    from fluoro.dds.bag import BagPictures
 
 __all__ = ["Reporter", "RunContext"]
 
@@ -55,8 +52,8 @@ class RunContext:
         volume: The patient.
         geometry: The C-arm's lengths and detector.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
-        trajectory: Pose by time [s].
-        pictures: Pictures of a bag that take the place of rendered ones; None: they are rendered.
+        poses: Where the C-arm stands from frame to frame.
+        pictures: Pictures that come with their poses; None: they are rendered.
         controls: What a user sets while the stream runs.
         device: Where frames are rendered; `renderer` and `chain` are prepared on it.
         monitor: Counts frames and what was dropped.
@@ -72,8 +69,8 @@ class RunContext:
     volume: MuVolume
     geometry: CarmGeometry
     isocenter_xyz_mm: tuple[float, float, float]
-    trajectory: Trajectory
-    pictures: BagPictures | None
+    poses: PoseSource
+    pictures: PosePictures | None
     controls: LiveControls
     device: ComputeDevice
     renderer: PatientRenderer
@@ -82,12 +79,6 @@ class RunContext:
     files: RunFiles
     links: Links
     shown_elsewhere: bool
-
-    @property
-    def lockstep(self) -> bool:
-        """Whether there is exactly one frame for each pose that is sent."""
-        source = self.config.pose_source
-        return isinstance(source, ReceivedPoses) and source.trigger == "lockstep"
 
     @cached_property
     def surfaces(self) -> tuple[Surface, Surface]:

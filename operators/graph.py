@@ -11,10 +11,9 @@ import operators.runtime  # noqa: F401  (prepares the imports below)
 from holoscan.core import Application, Fragment, Operator
 from holoscan.schedulers import EventBasedScheduler
 
-from fluoro.config import Config, ReceivedPoses
+from fluoro.config import Config
 from fluoro.geometry.setup import make_limits
 from fluoro.imaging.dose_meter import DoseMeter
-from fluoro.registration.servo import Servo
 from operators.assembly import Run
 from operators.bag_pictures import BagPicturesOp
 from operators.context import RunContext
@@ -24,12 +23,10 @@ from operators.estimates import EstimatesOp
 from operators.image_chain import ImageChainOp
 from operators.live_chain import LiveChain, lines_up
 from operators.optimiser import OptimiserOp
-from operators.pace import Pace
+from operators.pace import Pace, pace_fps
 from operators.pose_source import PoseSourceOp
-from operators.pose_subscriber import PoseSubscriberOp
 from operators.registration import RegistrationOp
 from operators.registration_parts import AnyEvent, RegistrationParts
-from operators.servo import ServoOp
 from operators.stream_clock import StreamClock
 from operators.turns import Turns
 
@@ -40,10 +37,6 @@ PROGRAM = ("python", "fluoro")
 
 WORKER_THREADS = 7
 """One for each operator, so that the next frame renders while the last one is finished."""
-
-FRAMES_AHEAD = 2
-"""Frames between their pose and the end of their rendering: one is rendered, one waits, so that
-the renderer is never idle, and no pose is older than it must be."""
 
 DEADLOCK_TIMEOUT_MS = 200
 """With 0 Holoscan's schedulers stopped early in some runs."""
@@ -129,39 +122,36 @@ class Graph:
         )
 
     def _pose_source(self) -> Operator:
-        if isinstance(self._config.pose_source, ReceivedPoses):
-            return self._pose_subscriber(self._config.pose_source)
-        run, parts = self._config.run, self._context
-        if self._registration and self._registration.servo:
-            return self._servo(self._registration.servo)
+        context, config = self._context, self._config
         pace = self._pace()
-        return PoseSourceOp(
+        source = PoseSourceOp(
             self,
             *pace.conditions(self),
             pace=pace,
-            trajectory=parts.trajectory,
-            fps=run.fps,
-            clock=StreamClock(self._config),
-            geometry=parts.geometry,
-            controls=parts.controls,
-            limits=make_limits(self._config.carm),
-            monitor=parts.monitor,
-            frames=run.frames,
+            source=context.poses,
+            config=config.pose_source,
+            fps=config.run.fps,
+            clock=StreamClock(config),
+            geometry=context.geometry,
+            controls=context.controls,
+            limits=make_limits(config.carm),
+            monitor=context.monitor,
+            frames=config.run.frames,
             stop=self._end_of_poses,
             turn=self._turn,
             name="pose_source",
         )
+        if config.pose_source.sent:  # it waits for poses
+            self.make_thread_pool("pose_source_thread", 1).add(source, pin_operator=True)
+        return source
 
     def _turns(self) -> Turns | None:
         """What a source takes for a pose, and the image chain gives back when it is rendered.
 
         None where every pose waits for a frame anyhow.
         """
-        parts = self._context
-        servo = self._registration and self._registration.servo
-        if parts.pictures or servo or self._trigger == "lockstep":
-            return None
-        return Turns(1 if self._trigger == "pose" else FRAMES_AHEAD)
+        ahead = self._config.pose_source.frames_ahead
+        return None if self._context.pictures or ahead is None else Turns(ahead)
 
     @property
     def _end_of_poses(self) -> Event | AnyEvent:
@@ -170,25 +160,6 @@ class Graph:
         if self._registration and self._registration.descent:
             return AnyEvent(parts.stop, self._registration.done)
         return parts.stop
-
-    def _servo(self, servo: Servo) -> Operator:
-        run, parts = self._config.run, self._context
-        pace = self._pace()
-        return ServoOp(
-            self,
-            *pace.conditions(self),
-            pace=pace,
-            servo=servo,
-            clock=StreamClock(self._config),
-            start=parts.trajectory(0.0),
-            geometry=parts.geometry,
-            controls=parts.controls,
-            limits=make_limits(self._config.carm),
-            monitor=parts.monitor,
-            frames=run.frames,
-            stop=parts.stop,
-            name="servo",
-        )
 
     def _add_tracker(self, source: Operator, chain: Operator) -> None:
         """Estimates of the newest frame, into the record, to the sinks, and back to a servo."""
@@ -201,7 +172,7 @@ class Graph:
             controls=context.controls,
             monitor=context.monitor,
             fps=self._config.run.fps,
-            feedback=registration.servo is not None,
+            feedback=context.poses.feedback,
             name="registration",
         )
         estimates = EstimatesOp(
@@ -209,7 +180,7 @@ class Graph:
         )
         self._connect(chain, "view", tracker)
         self.add_flow(tracker, estimates, {("estimate", "estimate")})
-        if registration.servo:
+        if context.poses.feedback:
             self.add_flow(tracker, source, {("feedback", "estimate")})
 
     def _add_optimiser(self, chain: Operator) -> None:
@@ -236,39 +207,8 @@ class Graph:
         self.add_flow(optimiser, gradient, {("pose", "pose")})
         self.add_flow(gradient, optimiser, {("evaluation", "evaluation")})
 
-    def _pose_subscriber(self, source: ReceivedPoses) -> Operator:
-        parts = self._context
-        pace = self._pace() if source.trigger == "clock" else Pace(None)
-        subscriber = PoseSubscriberOp(
-            self,
-            *pace.conditions(self),
-            pace=pace,
-            feed=parts.links.feed,
-            clock=StreamClock(self._config),
-            config=source,
-            geometry=parts.geometry,
-            controls=parts.controls,
-            frames=self._config.run.frames,
-            stop=parts.stop,
-            on_blank=self._blank,
-            wire_clock=parts.links.clock,
-            turn=self._turn,
-            name="pose_subscriber",
-        )
-        self.make_thread_pool("pose_subscriber_thread", 1).add(subscriber, pin_operator=True)
-        return subscriber
-
-    def _blank(self) -> None:
-        for sink in self._run.sinks:
-            sink.blank()
-
-    @property
-    def _trigger(self) -> str | None:
-        source = self._config.pose_source
-        return source.trigger if isinstance(source, ReceivedPoses) else None
-
     def _pace(self) -> Pace:
-        return Pace(None if self._config.run.pacing == "free_running" else self._config.run.fps)
+        return Pace(pace_fps(self._config))
 
     def _renderer(self, chain: LiveChain) -> Operator:
         parts = self._context

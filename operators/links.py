@@ -7,23 +7,19 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from fluoro.config import BagPoses, Config, DdsPoses, IgtlPoses
-from fluoro.console.controls import LiveControls
+from fluoro.config import Config
+from fluoro.console.controls import ControlState, LiveControls
 from fluoro.dds.installed import require_cyclonedds
 from fluoro.dds.refusals import Refusals
-from fluoro.geometry.carm import CarmGeometry
-from fluoro.geometry.setup import make_limits
-from fluoro.geometry.trajectory import Trajectory, waypoint_trajectory
 from operators.monitor import StreamMonitor
 
 if TYPE_CHECKING:
-    from fluoro.dds.bag import BagPictures
     from fluoro.dds.frame_sink import FrameSink
     from fluoro.dds.igtl_poses import Transform
     from fluoro.dds.node import DdsNode
     from fluoro.dds.pose_feed import PoseFeed
 
-__all__ = ["Links", "bag_trajectory", "open_pictures"]
+__all__ = ["Links"]
 
 
 class Links:
@@ -40,6 +36,7 @@ class Links:
         feed: Takes poses that are sent; None: the poses come from elsewhere.
         frames: Sends frames over DDS; None: none are sent.
         take_transform: Takes what OpenIGTLink's clients send; None: it is thrown away.
+        on_blank: Called when poses stop and the picture is to be black.
         refusing: Refusals of what takes messages that are no poses, by its name.
         clock: Time of frames that show no sender's pose [ns since 1970]; a simulation's time where
             DDS has one.
@@ -58,6 +55,8 @@ class Links:
         self.feed: PoseFeed | None = None
         self.frames: FrameSink | None = None
         self.take_transform: Callable[[int, Transform], None] | None = None
+        self.on_blank: list[Callable[[], None]] = []
+        self._before_blank: ControlState | None = None
         self.refusing: dict[str, Refusals] = {}
         self.clock: Callable[[], int] = time.time_ns
         self._node: DdsNode | None = None
@@ -84,26 +83,20 @@ class Links:
                 self.refusing["clock"] = self.clock.refusals
         return self._node
 
-    def open_poses(self) -> None:
-        """Take the poses of a sender, where the configuration names one.
+    def blank(self) -> None:
+        """End the beam and show a black frame, since poses have stopped."""
+        state = self._controls.snapshot()
+        if state.beam_on:
+            self._before_blank = state
+            self._controls.update(beam_on=False, last_image_hold=False)
+            for show_black in self.on_blank:
+                show_black()
 
-        Raises:
-            InputError: An interface that is not there.
-            DeviceError: DDS does not start, or its package is not installed.
-        """
-        source, limits = self.config.pose_source, make_limits(self.config.carm)
-        if isinstance(source, DdsPoses):
-            node = self.dds("pose_source.kind: dds")
-            from fluoro.dds.dds_pose_feed import DdsPoseFeed
-
-            self.feed = DdsPoseFeed(node, source, self.isocenter_xyz_mm, limits)
-        if isinstance(source, IgtlPoses):
-            from fluoro.dds.igtl_poses import IgtlPoseFeed
-
-            feed = self.feed = IgtlPoseFeed(source, self.isocenter_xyz_mm, limits)
-            self.take_transform = feed.take
-        if self.feed:
-            self._stack.callback(self.feed.close)
+    def unblank(self) -> None:
+        """Undo `blank`, where it has had an effect."""
+        before, self._before_blank = self._before_blank, None
+        if before:
+            self._controls.update(beam_on=True, last_image_hold=before.last_image_hold)
 
     def start(self) -> None:
         """Take what the control topic says, and tell over DDS how the stream is doing.
@@ -139,38 +132,3 @@ class Links:
             for reason, count in refusals.counts().items()
         }
         return poses | refused
-
-
-def open_pictures(
-    config: Config, isocenter_xyz_mm: Sequence[float], geometry: CarmGeometry, stack: ExitStack
-) -> BagPictures | None:
-    """The pictures that take the place of rendered ones; None: they are rendered.
-
-    Raises:
-        InputError: A bag that cannot be used, or pictures of another size than the detector's.
-        DeviceError: The package cyclonedds is not installed.
-    """
-    source = config.pose_source
-    if not (isinstance(source, BagPoses) and source.pictures):
-        return None
-    require_cyclonedds("pose_source.kind: bag")
-    from fluoro.dds.bag import BagPictures
-
-    size = (geometry.detector_height_px, geometry.detector_width_px)
-    pictures = BagPictures(source.path, source.pictures, source.topic, isocenter_xyz_mm, size)
-    stack.callback(pictures.close)
-    return pictures
-
-
-def bag_trajectory(source: BagPoses, isocenter_xyz_mm: Sequence[float]) -> Trajectory:
-    """The poses of a bag over time, interpolated between their stamps.
-
-    Raises:
-        InputError: A bag that cannot be used.
-        DeviceError: The package cyclonedds is not installed.
-    """
-    require_cyclonedds("pose_source.kind: bag")
-    from fluoro.dds.bag import read_poses
-
-    times_s, poses = read_poses(source.path, source.topic, isocenter_xyz_mm)
-    return waypoint_trajectory(times_s, poses, repeat=source.repeat)

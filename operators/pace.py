@@ -8,10 +8,18 @@ from typing import Any
 
 from holoscan.conditions import PeriodicCondition, PeriodicConditionPolicy
 
-__all__ = ["Pace"]
+from fluoro.config import Config
+
+__all__ = ["Pace", "pace_fps"]
 
 LONGEST_STEP_NS = 200_000_000
 """A source looks at least so often whether the stream is to end."""
+
+
+def pace_fps(config: Config) -> float | None:
+    """Return the frame rate that a run keeps [1/s]; None: frames come as fast as they can."""
+    paced = config.run.pacing == "paced" and config.pose_source.by_clock
+    return config.run.fps if paced else None
 
 
 class Pace:

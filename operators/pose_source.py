@@ -1,22 +1,32 @@
-"""Where poses come from: a trajectory, or the console's sliders while a user holds them."""
+"""Where poses come from: the pose source, or the console's sliders while a user holds them."""
 
 from __future__ import annotations
 
-import threading
 import time
+from threading import Event
 from typing import Any
 
 from holoscan.conditions import BooleanCondition
-from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec, OutputContext
+from holoscan.core import (
+    ConditionType,
+    ExecutionContext,
+    InputContext,
+    IOSpec,
+    Operator,
+    OperatorSpec,
+    OutputContext,
+)
 
 from fluoro.console.controls import ControlState, LiveControls
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.limits import CarmLimits
-from fluoro.geometry.trajectory import Trajectory
 from fluoro.imaging.frame import FrameHeader
+from fluoro.poses.base import IssuedPose, PoseSource, PoseSourceSection
 from fluoro.steady_clock import steady_ns
+from operators.messages import header_of
 from operators.monitor import StreamMonitor
 from operators.pace import Pace
+from operators.registration_parts import AnyEvent
 from operators.stream_clock import StreamClock, with_lengths
 from operators.threads import on_kept_thread
 from operators.turns import Turns
@@ -25,20 +35,22 @@ __all__ = ["PoseSourceOp"]
 
 IDLE_S = 0.01
 """Pause between looks at the controls while the beam is off and nothing else sets the pace."""
-TURN_S = 0.1
-"""How long a tick waits for its turn before it looks whether the stream is to end."""
 
 
 class PoseSourceOp(Operator):
-    """Issues one pose a tick until `frames` are issued or `stop` is set.
+    """Issues one pose a tick until `frames` are issued, the source ends or `stop` is set.
 
     Ports:
-        pose (out): `FrameHeader`, number counting from 0, stamp `pose`.
+        estimate (in): `TrackedFrame`, the frame's header as metadata, of a source that waits for
+            estimates; none at first.
+        pose (out): `FrameHeader`, number counting from 0, stamp `pose`; of a pose that was sent the
+            stamp `received` too, and the sender's stamp and number as `origin`.
 
     Args:
         pace: Tells which ticks are a frame's.
-        trajectory: Pose by time; the time of frame n is n / fps, whatever the clock says, so that
+        source: Gives the poses; the time of frame n is n / fps, whatever the clock says, so that
             a run is the same each time.
+        config: What is known of the source before it runs.
         fps: Frames per second of that time.
         clock: Time, pulses and injection.
         geometry: The C-arm's lengths; the console may change source to detector and the field.
@@ -47,8 +59,11 @@ class PoseSourceOp(Operator):
         monitor: Counts the poses that a limit cut short.
         frames: How many; None: until stopped.
         stop: Ends the stream when set.
-        turn: Taken for each pose and given back when it is rendered; None: poses wait before the
-            renderer.
+        turn: Taken for each pose and given back when it is rendered, so that a pose is the newest
+            when its turn comes; None: poses wait before the renderer.
+
+    Raises:
+        DeviceError: Poses have stopped, and the run is to end then.
     """
 
     def __init__(
@@ -56,7 +71,8 @@ class PoseSourceOp(Operator):
         fragment: Any,
         *conditions: Any,
         pace: Pace,
-        trajectory: Trajectory,
+        source: PoseSource,
+        config: PoseSourceSection,
         fps: float,
         clock: StreamClock,
         geometry: CarmGeometry,
@@ -64,11 +80,11 @@ class PoseSourceOp(Operator):
         limits: CarmLimits,
         monitor: StreamMonitor,
         frames: int | None,
-        stop: threading.Event,
+        stop: Event | AnyEvent,
         turn: Turns | None = None,
         **kwargs: Any,
     ) -> None:
-        self._trajectory, self._fps, self._geometry = trajectory, fps, geometry
+        self._source, self._config, self._fps, self._geometry = source, config, fps, geometry
         self._controls, self._frames, self._stop = controls, frames, stop
         self._limits, self._monitor, self._clock = limits, monitor, clock
         self._turn = turn
@@ -78,54 +94,83 @@ class PoseSourceOp(Operator):
         super().__init__(fragment, self._going, *conditions, **kwargs)
 
     def setup(self, spec: OperatorSpec) -> None:
-        """Declare the port."""
+        """Declare the ports; a loop must not wait for an estimate before its first pose."""
+        if self._source.feedback:
+            port = spec.input("estimate", size=1, policy=IOSpec.QueuePolicy.POP)
+            port.condition(ConditionType.NONE)
         spec.output("pose")
 
     @on_kept_thread
     def compute(
-        self, _input: InputContext, output: OutputContext, _context: ExecutionContext
+        self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:
-        """Issue the next pose."""
-        if self._stop.is_set():
+        """Issue the next pose, if there is one."""
+        if self._stop.is_set() or not self._goes_on(input_):
             return self._going.disable_tick()
+        self._source.watch()
+        if not self._source.ready():
+            return time.sleep(IDLE_S)
         if not self._pace.is_due():
             return None
         if not self._controls.snapshot().beam_on:
             self._clock.pause()
             return time.sleep(IDLE_S)
-        state = self._state_in_turn()
-        if state is None:
+        issued = self._issued_in_turn()
+        if issued is None:
             return None
-        output.emit(self._header(state), "pose")
+        if self._source.feedback:
+            self.metadata.clear()
+        output.emit(self._header(*issued), "pose")
         self._number += 1
-        if self._number == self._frames:
+        if self._number == self._frames and not self._source.feedback:
             self._going.disable_tick()
         return None
 
-    def _state_in_turn(self) -> ControlState | None:
-        """The controls when the turn comes; None: it has not come, or the beam is off by then."""
+    def _goes_on(self, input_: InputContext) -> bool:
+        """Take the estimate, if one has come; whether another pose follows."""
+        tracked = input_.receive("estimate") if self._source.feedback else None
+        if tracked is None:
+            return True
+        follows = self._source.take_estimate(tracked.estimate, header_of(self).pose)
+        return follows and self._number != self._frames
+
+    def _issued_in_turn(self) -> tuple[IssuedPose, ControlState] | None:
+        """The pose and the controls when the turn comes; None: no pose, or the beam is off."""
         if self._turn is None:
-            return self._controls.snapshot()
-        if not self._turn.take(TURN_S):
+            return self._issued()
+        if not self._turn.take(self._source.patience_s):
             return None
+        issued = self._issued()
+        if issued is None:
+            self._turn.give()
+        return issued
+
+    def _issued(self) -> tuple[IssuedPose, ControlState] | None:
         state = self._controls.snapshot()
         if not state.beam_on:
             self._clock.pause()
-            self._turn.give()
             return None
-        return state
+        source = self._source
+        issued = source.next(self._number, self._number / self._fps, source.patience_s)
+        return (issued, self._controls.snapshot()) if issued else None
 
-    def _header(self, state: ControlState) -> FrameHeader:
+    def _header(self, issued: IssuedPose, state: ControlState) -> FrameHeader:
+        received_ns = issued.received_ns
+        received = {} if received_ns is None else {"received": received_ns}
         return self._clock.header(
             state,
             number=self._number,
-            pose=self._pose(state),
+            pose=self._pose(issued, state),
             geometry=with_lengths(self._geometry, state),
-            stamps_ns={"pose": steady_ns()},
+            stamps_ns={**received, "pose": steady_ns()},
+            origin=issued.origin,
         )
 
-    def _pose(self, state: ControlState) -> CarmPose:
-        wanted = state.pose if state.manual_pose else self._trajectory(self._number / self._fps)
+    def _pose(self, issued: IssuedPose, state: ControlState) -> CarmPose:
+        by_hand = state.manual_pose and self._config.obeys_hand
+        wanted = state.pose if by_hand else issued.pose
+        if self._config.limited:
+            return wanted
         pose, clamped = self._limits.applied(wanted)
         if clamped:
             self._monitor.count_clamped(clamped)

@@ -1,4 +1,4 @@
-"""What a graph needs to estimate poses: tracker, servo, a user's optimiser, and their records."""
+"""What a graph needs to estimate poses: tracker, a user's optimiser, and their records."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fluoro.config import Config, OptimiserConfig, PoseConfig, ServoPoses, StartConfig
+from fluoro.config import Config, OptimiserConfig, StartConfig
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.io.tracking_plot import write_descent_plot, write_tracking_plot
 from fluoro.names import MeasureName, RegistrationProjector
@@ -18,7 +18,6 @@ from fluoro.registration.descent import Descent
 from fluoro.registration.motion import motion_about
 from fluoro.registration.pose_loss import PoseLoss
 from fluoro.registration.register import Registrar
-from fluoro.registration.servo import Servo
 from fluoro.registration.spectral import at_energy
 from fluoro.registration.starts import twist_at_mtre
 from fluoro.registration.track_record import TrackRecord
@@ -51,12 +50,11 @@ class AnyEvent:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RegistrationParts:
-    """Tracker and record, and what closes the loop; or a user's optimiser and its loss.
+    """Tracker and record, or a user's optimiser and its loss.
 
     Attributes:
         tracker: Estimates; None: nothing is tracked.
         record: Of the estimates.
-        servo: Decides the moves; None: the C-arm is not driven.
         loss: For the optimiser.
         descent: The user's optimiser; None: there is none.
         done: Set when the optimiser's loop has ended.
@@ -64,7 +62,6 @@ class RegistrationParts:
 
     record: TrackRecord
     tracker: PoseTracker | None = None
-    servo: Servo | None = None
     loss: PoseLoss | None = None
     descent: Descent | None = None
     done: threading.Event = field(default_factory=threading.Event)
@@ -72,15 +69,13 @@ class RegistrationParts:
     @property
     def loops(self) -> bool:
         """Whether a loop decides when the run ends."""
-        return bool(self.servo or self.descent)
+        return self.descent is not None
 
     def sections(self) -> dict[str, Any]:
         """What run.json says of them, by key."""
         found: dict[str, Any] = {}
         if self.tracker:
             found["tracking"] = self.record.summary()
-        if self.servo:
-            found["servo"] = self.servo.facts()
         if self.descent:
             found["optimiser"] = self.descent.facts()
         return found
@@ -92,9 +87,6 @@ class RegistrationParts:
 
     def failure(self) -> str | None:
         """Why the run has not done what it was for, in one line."""
-        if self.servo and not self.servo.reached:
-            facts = self.servo.facts()
-            return f"servo: the wanted view was not reached: {_lengths(facts)}"
         if self.descent and not self.descent.stopped:
             return f"optimiser: it had not stopped after {len(self.descent.rows())} iterations"
         return None
@@ -109,15 +101,6 @@ class RegistrationParts:
             write_tracking_plot(folder / "tracking.png", self.record.estimates)
         if self.descent and self.descent.rows():
             write_descent_plot(folder / "descent.png", self.descent.rows())
-
-
-def _lengths(facts: dict[str, Any]) -> str:
-    if facts["mtre_mm"] is None:
-        return "there was no estimate"
-    return (
-        f"{facts['mtre_mm']:.2f} mm away after {facts['frames']} frames "
-        f"(estimated {facts['estimated_mtre_mm']:.2f}, tolerance {facts['tolerance_mm']:g})"
-    )
 
 
 def optimiser_of(config: Config) -> Optimiser | None:
@@ -162,9 +145,7 @@ def make_registration(
         return None
     tracker = _tracker(config, volume, device, isocenter_xyz_mm, true_start)
     tracker.prepare(geometry)
-    source = config.pose_source
-    servo = _servo(source, isocenter_xyz_mm) if isinstance(source, ServoPoses) else None
-    return RegistrationParts(record=record, tracker=tracker, servo=servo)
+    return RegistrationParts(record=record, tracker=tracker)
 
 
 def _tracker(
@@ -190,15 +171,6 @@ def _tracker(
     )
 
 
-def _servo(source: ServoPoses, isocenter_xyz_mm: Position) -> Servo:
-    return Servo(
-        _pose(source.wanted),
-        isocenter_xyz_mm,
-        tolerance_mm=source.tolerance_mm,
-        step_mm=source.step_mm,
-    )
-
-
 def _pose_loss(
     wanted: OptimiserConfig,
     volume: MuVolume,
@@ -219,17 +191,8 @@ def _pose_loss(
 def _start(start: StartConfig, true_start: CarmPose, isocenter_xyz_mm: Position) -> CarmPose:
     """The given pose, or the truth displaced at random."""
     if start.pose:
-        return _pose(start.pose)
+        return start.pose.carm_pose()
     random = np.random.default_rng(start.seed)
     motion = motion_about(twist_at_mtre(random, start.mtre_mm, isocenter_xyz_mm), isocenter_xyz_mm)
     displaced = motion @ true_start.world_from_carm(isocenter_xyz_mm)
     return CarmPose.from_world_from_carm(displaced, isocenter_xyz_mm)
-
-
-def _pose(config: PoseConfig) -> CarmPose:
-    return CarmPose(
-        lao_deg=config.lao_deg,
-        cra_deg=config.cra_deg,
-        roll_deg=config.roll_deg,
-        translation_mm=config.translation_mm,
-    )

@@ -92,9 +92,14 @@ class _Session:
                 raise
             number = next(iter(self._signals.caught), None)
             summary = self._write_record(signal.Signals(number).name if number else FRAMES_DONE)
-        registration, folder = self._run.registration, self._context.files.folder
-        failure = registration.failure() if registration and not number else None
+        folder, failure = self._context.files.folder, None if number else self._failure()
         return Outcome(summary=summary, folder=folder, signal_number=number, failure=failure)
+
+    def _failure(self) -> str | None:
+        """Why a loop did not get where it was to, in one line."""
+        registration = self._run.registration
+        failure = self._context.poses.failure()
+        return failure or (registration.failure() if registration else None)
 
     def _stream_to_files(self) -> None:
         self._stream()
@@ -113,7 +118,10 @@ class _Session:
         """Refuse a stream that ended by itself before its last frame."""
         registration, frames = self._run.registration, self._context.monitor.frames
         wanted = self._frames_wanted()
-        if frames == wanted or (registration and registration.loops):
+        ends_itself = self._context.config.pose_source.loops or (
+            registration and registration.loops
+        )
+        if frames == wanted or ends_itself:
             return
         why = "; is the display's machine gone?" if self._split else ""
         raise DeviceError(f"the graph ended after {frames} of {wanted or 'unlimited'} frames{why}")
@@ -155,6 +163,7 @@ class _Session:
         lost = [sink.dropped() for sink in self._run.sinks]
         dropped = {name: count for sink in lost for name, count in sink.items()}
         dropped |= context.monitor.dropped() | context.links.dropped()
+        context.files.record.attach(context.poses.facts(), {})
         if registration:
             context.files.record.attach(registration.sections(), registration.tables())
         return context.files.write_record(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fluoro.config import Config, ReceivedPoses, pulses_fit
+from fluoro.config import Config, pulses_fit
 from fluoro.console.controls import ControlState
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.frame import FrameHeader, PoseOrigin
@@ -32,7 +32,7 @@ class StreamClock:
         self._injected_s = contrast.start_s if contrast else None
         self._injections = 0
         self._pulses = PulseClock(self._fps) if pulses_fit(config) else None
-        self._keeps_pace = _keeps_pace(config)
+        self._keeps_pace = config.pose_source.keeps_pace(paced=config.run.pacing == "paced")
         self._first_pose_ns: int | None = None
         self._first_frame_ns: int | None = None
         self._last_shown_s: float | None = None
@@ -94,13 +94,6 @@ class StreamClock:
         step_s = 0.0 if last_s is None else shown_s - last_s
         self._beam_s += step_s if step_s > 0 else 1 / self._fps
         return self._beam_s
-
-
-def _keeps_pace(config: Config) -> bool:
-    """Whether frames come by a clock, the run's or that of a robot, and not by each other."""
-    if isinstance(config.pose_source, ReceivedPoses):
-        return config.pose_source.trigger != "lockstep"
-    return config.run.pacing == "paced"
 
 
 def with_lengths(geometry: CarmGeometry, state: ControlState) -> CarmGeometry:

@@ -11,7 +11,6 @@ import sys
 import time
 
 from fluoro.config import DdsConfig
-from fluoro.config.poses import CARM_JOINTS
 from fluoro.dds import qos
 from fluoro.dds.node import DdsNode, ros_topic
 from fluoro.dds.pose_messages import pose_message
@@ -21,6 +20,7 @@ from fluoro.dds.ros_sensor import Image, JointState
 from fluoro.dds.ros_std import Clock, Header, Time
 from fluoro.dds.stamps import stamp_of
 from fluoro.geometry.carm import CarmPose
+from fluoro.poses.dds import CARM_JOINTS
 
 PERIOD_S = 0.01
 

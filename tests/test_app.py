@@ -362,7 +362,7 @@ def test_an_error_not_foreseen_is_one_line_too(yaml_file, capsys, monkeypatch):
     def broken(*_args):
         raise ZeroDivisionError("who\nknows")
 
-    monkeypatch.setattr("operators.assembly.make_trajectory", broken)
+    monkeypatch.setattr("operators.assembly.load_volume", broken)
     line = complaint(capsys, "run", yaml_file(), code=1)
     assert line == "ZeroDivisionError: who knows (--debug tells more)"
 

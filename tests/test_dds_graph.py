@@ -147,7 +147,7 @@ def test_lockstep_without_frames_out_is_refused(tmp_path):
 
 
 def test_waiting_without_a_sender_gives_a_hint_and_can_be_stopped(tmp_path, caplog, monkeypatch):
-    import operators.pose_subscriber as module
+    import fluoro.poses.received as module
 
     monkeypatch.setattr(module, "HINT_AFTER_S", 0.2)
     settings = document(tmp_path)

@@ -34,12 +34,12 @@ from fluoro.console.server import Console
 from fluoro.errors import DeviceError, OutputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.setup import make_geometry
-from fluoro.geometry.trajectory import make_trajectory
 from fluoro.imaging.chain import ImageChain
 from fluoro.io.arrays import NpyStream
 from fluoro.io.run_record import RunRecord
+from fluoro.poses.base import FRAMES_AHEAD
 from fluoro.rendering.renderer import DrrRenderer
-from operators.graph import FRAMES_AHEAD, FluoroApp
+from operators.graph import FluoroApp
 from operators.monitor import StreamMonitor
 from operators.pose_source import PoseSourceOp
 from tests.console_support import make_frame, wait_until
@@ -88,7 +88,7 @@ def test_frames_arrive_in_order_each_with_the_pose_of_its_number(document, pacin
     outcome = run_small(settings)
     frames = record_of(outcome.folder)["per_frame"]
     assert [frame["number"] for frame in frames] == list(range(20))
-    pose_at = make_trajectory(Config.model_validate(settings).pose_source)
+    pose_at = Config.model_validate(settings).pose_source.trajectory()
     for frame in frames:
         pose = pose_at(frame["number"] / 200)
         assert frame["pose"]["lao_deg"] == pose.lao_deg

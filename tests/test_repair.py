@@ -28,7 +28,6 @@ from fluoro.dds.bag import read_poses
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.setup import make_geometry
-from fluoro.geometry.trajectory import make_trajectory
 
 JOURNAL_NAME, NPZ_NAME = "frames-recording.jsonl", "frames.npz"
 IMAGES_NAME = "frames-recording.npy"
@@ -87,7 +86,7 @@ def test_a_killed_run_keeps_the_pose_of_each_picture_and_is_repaired(small_yaml,
     assert record["dose"]["pulses"] == len(entries)
     assert record["latency_ms"].keys() == {"queue", "render", "image_chain", "pose_to_frame"}
     assert record["per_frame"] == entries
-    pose_at = make_trajectory(load_config(path).pose_source)
+    pose_at = load_config(path).pose_source.trajectory()
     for row in record["per_frame"]:
         assert row["pose"]["lao_deg"] == pose_at(row["number"] / 60).lao_deg
     check_npz(folder, record, npz_line)

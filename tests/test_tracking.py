@@ -18,7 +18,6 @@ from fluoro.config import (
 )
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
-from fluoro.geometry.trajectory import make_trajectory
 from fluoro.imaging.chain import ImageChain
 from fluoro.io.tracking_plot import write_descent_plot, write_tracking_plot
 from fluoro.registration.descent import Descent
@@ -46,7 +45,7 @@ from tests.registration_support import (
 )
 
 CHAIN = ImageChainConfig(dose_ngy=5.0, window=WindowConfig(level=3.1, width=4.4))
-SWEEP = make_trajectory(SweepPoses(kind="sweep", period_s=20.0))
+SWEEP = SweepPoses(kind="sweep", period_s=20.0).trajectory()
 FPS = 15.0
 STRIDE = 4
 """Frames between two estimates: what a tracker sees that is slower than the stream."""

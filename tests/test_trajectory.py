@@ -13,14 +13,14 @@ from scipy.spatial.transform import Rotation, Slerp
 from fluoro.config import PoseSourceConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
-from fluoro.geometry.trajectory import make_trajectory, read_waypoints
+from fluoro.poses.waypoints import read_waypoints
 
 FRAME_S = 1 / 30
 ADAPTER = TypeAdapter(PoseSourceConfig)
 
 
 def trajectory(seed=0, **source):
-    return make_trajectory(ADAPTER.validate_python(source), seed)
+    return ADAPTER.validate_python(source).trajectory(seed)
 
 
 def angles(pose_at, times_s):

@@ -17,7 +17,6 @@ from PIL import Image
 
 from fluoro.config import load_config
 from fluoro.geometry.setup import make_geometry
-from fluoro.geometry.trajectory import make_trajectory
 from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.frame import to_uint8
 from fluoro.imaging.pulses import is_pulse
@@ -45,7 +44,7 @@ def frame_of(name: str, last: int) -> NDArray[np.uint8]:
     device, volume = open_device("cpu"), load_volume(config.volume)
     patient, geometry = make_patient(config, volume, device), make_geometry(config.carm)
     chain = ImageChain(device, 0, patient.materials)
-    trajectory = make_trajectory(config.pose_source, 0)
+    trajectory = config.pose_source.trajectory()
     isocenter = config.carm.isocenter_mm or volume.grid.center_xyz_mm.tolist()
     contrast, given = config.volume.contrast, config.image_chain
     injected_s = contrast.start_s if contrast else None

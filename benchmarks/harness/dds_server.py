@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,6 @@ from holoscan.schedulers import EventBasedScheduler
 from fluoro.config import Config, DdsConfig
 from fluoro.console.controls import LiveControls
 from fluoro.dds import qos
-from fluoro.dds.dds_pose_feed import DdsPoseFeed
 from fluoro.dds.frame_sink import FrameSink
 from fluoro.dds.image_messages import image_message
 from fluoro.dds.node import DdsNode, ros_topic
@@ -44,9 +44,12 @@ from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.limits import CarmLimits
 from fluoro.imaging.frame import FluoroFrame
 from fluoro.io.run_record import RunRecord
+from fluoro.poses.base import PoseSetup
+from operators.links import Links
 from operators.messages import Host, emit
 from operators.monitor import StreamMonitor
-from operators.pose_subscriber import PoseSubscriberOp
+from operators.pace import Pace
+from operators.pose_source import PoseSourceOp
 from operators.sinks.dds import DdsSink
 from operators.stream_clock import StreamClock
 
@@ -103,7 +106,7 @@ class ReplayOp(Operator):
         emit(self, output, "view", self._images[header.number % PICTURES], header)
 
 
-class TimedSubscriberOp(PoseSubscriberOp):
+class TimedSourceOp(PoseSourceOp):
     """Notes when the tick began that issued a pose: there Holoscan's Tracker begins."""
 
     def compute(self, *ports: Any) -> None:
@@ -112,6 +115,20 @@ class TimedSubscriberOp(PoseSubscriberOp):
         super().compute(*ports)
         if self._number > number:
             STARTED_NS[number] = start_ns
+
+
+class ServerLinks(Links):
+    """Connections of a server that has its participant already."""
+
+    def __init__(
+        self, config: Config, node: DdsNode, monitor: StreamMonitor, controls: LiveControls
+    ) -> None:
+        super().__init__(config, ORIGIN, monitor, controls, ExitStack())
+        self._node = node
+
+
+def _monitor() -> StreamMonitor:
+    return StreamMonitor(RunRecord(config={}, device="", seed=0), None, "")
 
 
 class TimedSink(FrameSink):
@@ -153,24 +170,29 @@ class ReplayApp(Application):
             pool.add(operator, pin_operator=True)
 
     def _subscriber(self) -> Operator:
-        source = self._config.pose_source
-        return TimedSubscriberOp(
+        config, monitor = self._config, _monitor()
+        setup = PoseSetup(seed=0, isocenter_xyz_mm=ORIGIN, limits=CarmLimits())
+        controls, source = LiveControls.from_config(config), config.pose_source.make(setup)
+        source.open(ServerLinks(config, self._node, monitor, controls))
+        return TimedSourceOp(
             self,
-            feed=DdsPoseFeed(self._node, source, ORIGIN, CarmLimits()),
-            config=source,
-            clock=StreamClock(self._config),
+            pace=Pace(None),
+            source=source,
+            config=config.pose_source,
+            fps=config.run.fps,
+            clock=StreamClock(config),
             geometry=CarmGeometry(detector_width_px=self._size, detector_height_px=self._size),
-            controls=LiveControls.from_config(self._config),
+            controls=controls,
+            limits=CarmLimits(),
+            monitor=monitor,
             frames=None,
             stop=self._stop,
-            on_blank=None,
-            name="pose_subscriber",
+            name="pose_source",
         )
 
     def _publisher(self) -> Operator:
         frames = TimedSink(self._node, self._config.dds.frames, ORIGIN, time.time_ns)
-        monitor = StreamMonitor(RunRecord(config={}, device="", seed=0), None, "")
-        return DdsSink(frames, None, monitor).operator(self, Host())
+        return DdsSink(frames, None, _monitor()).operator(self, Host())
 
 
 def serve_graph(domain: int, size: int, run: Callable[[ReplayApp], None]) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 from benchmarks.harness.stopwatch import timed
 from fluoro.config import ImageChainConfig, SweepPoses
 from fluoro.geometry.carm import CarmGeometry
-from fluoro.geometry.trajectory import make_trajectory
 from fluoro.imaging.chain import ImageChain
 from fluoro.registration.frame_target import target_from_frame
 from fluoro.registration.metrics import cube_corners_xyz_mm, mtre_mm
@@ -38,7 +37,7 @@ def follow_sweep(
         frames: How many, at 15 a second; frame 0 compiles and is not counted.
     """
     x, y, z = registrar.center_xyz_mm.tolist()
-    trajectory, corners = make_trajectory(SWEEP), cube_corners_xyz_mm(registrar.center_xyz_mm)
+    trajectory, corners = SWEEP.trajectory(), cube_corners_xyz_mm(registrar.center_xyz_mm)
     tracker = PoseTracker(registrar, trajectory(0.0), (x, y, z))
     chain, device = ImageChain(renderer.device, 0), renderer.device
     rows = []

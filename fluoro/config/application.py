@@ -16,7 +16,7 @@ from fluoro.config.outputs import (
     IgtlConfig,
     RecorderConfig,
 )
-from fluoro.config.poses import DdsPoses, IgtlPoses, PoseSourceConfig
+from fluoro.config.poses import POSE_SOURCES, PoseSourceConfig
 from fluoro.config.registration import OptimiserConfig, RegistrationConfig
 from fluoro.config.renderer import RendererConfig
 from fluoro.config.schema_rules import GIVEN, at, const, never, rules, when
@@ -55,7 +55,7 @@ class RunConfig(Section):
     )
 
 
-_SERVO = at("pose_source.kind", const("servo"))
+_NOT_BY_TIME = [source.word() for source in POSE_SOURCES if not source.by_time]
 _NOT_FUSED = ("image_chain.xray", "image_chain.scatter", "volume.motion", "volume.contrast")
 _REGISTRATION = at("registration.enabled", const(True))
 
@@ -64,12 +64,12 @@ class Config(Section):
     """A whole application."""
 
     model_config = rules(
-        never(at("pose_source.kind", const("console")), at("console.enabled", const(False))),
+        *(rule for source in POSE_SOURCES for rule in source.file_rules),
         never(at("volume.motion"), at("renderer.projector", {"not": const("march")})),
         never(at("renderer.texture", const(True)), at("volume.motion")),
         never(at("renderer.texture", const(True)), at("image_chain.xray")),
         *(never(at("renderer.fused", const(True)), at(key)) for key in _NOT_FUSED),
-        never(at("image_chain.pulse_rate_hz"), at("pose_source.kind", const("dds", "servo"))),
+        never(at("image_chain.pulse_rate_hz"), at("pose_source.kind", const(*_NOT_BY_TIME))),
         never(at("image_chain.pulse_rate_hz"), at("optimiser")),
         when(at("volume.materials"), then=at("image_chain.xray")),
         never(at("image_chain.xray"), at("renderer.projector", const("siddon", "slab"))),
@@ -82,11 +82,10 @@ class Config(Section):
             for key, value in (("hu_min", -1000), ("mu_min_per_mm", 0))
         ),
         never(at("dds.bag", const(True)), at("recorder.enabled", const(False))),
-        when(_SERVO, then=_REGISTRATION),
         never(_REGISTRATION, at("optimiser")),
         never(at("registration.measure", const("mutual_information"))),
         never(at("registration.optimiser", const("adam", "lbfgs"))),
-        when({"anyOf": [_SERVO, at("optimiser")]}, then=at("run.frames")),
+        when(at("optimiser"), then=at("run.frames")),
         *(
             never({"anyOf": [_REGISTRATION, at("optimiser")]}, at(f"image_chain.{key}", schema))
             for key, schema in (
@@ -95,12 +94,6 @@ class Config(Section):
                 ("lut", GIVEN),
                 ("image_intensifier.pin_cushion", {"not": const(0)}),
             )
-        ),
-        when(at("pose_source.kind", const("igtl")), then=at("igtl.enabled", const(True))),
-        when(
-            at("pose_source.kind", const("dds")),
-            at("pose_source.trigger", const("lockstep")),
-            then=at("dds.frames"),
         ),
     )
 
@@ -119,9 +112,8 @@ class Config(Section):
     run: RunConfig = RunConfig()
 
     @model_validator(mode="after")
-    def _console_poses_need_the_console(self) -> Config:
-        if self.pose_source.kind == "console" and not self.console.enabled:
-            raise KeyValueError("pose_source.kind", "console needs console.enabled: true")
+    def _poses_have_what_they_need(self) -> Config:
+        self.pose_source.check_file(self)
         return self
 
     @model_validator(mode="after")
@@ -227,12 +219,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _loops_need_their_parts(self) -> Config:
-        servo = self.pose_source.kind == "servo"
-        if servo and not self.registration.enabled:
-            raise KeyValueError("pose_source.kind", "servo needs registration.enabled: true")
         if self.registration.enabled and self.optimiser:
             raise KeyValueError("optimiser", "cannot run beside registration.enabled: true")
-        if (servo or self.optimiser) and self.run.frames is None:
+        if self.optimiser and self.run.frames is None:
             raise KeyValueError("run.frames", "must say after how many frames a loop gives up")
         return self
 
@@ -260,16 +249,7 @@ class Config(Section):
             )
         return self
 
-    @model_validator(mode="after")
-    def _senders_need_their_way(self) -> Config:
-        source = self.pose_source
-        if isinstance(source, IgtlPoses) and not self.igtl.enabled:
-            raise KeyValueError("pose_source.kind", "igtl needs igtl.enabled: true")
-        if isinstance(source, DdsPoses) and source.trigger == "lockstep" and not self.dds.frames:
-            raise KeyValueError("pose_source.trigger", "lockstep needs dds.frames")
-        return self
-
 
 def pulses_fit(config: Config) -> bool:
     """Whether poses come by time, so that frames may be held between pulses."""
-    return config.pose_source.kind not in ("dds", "servo") and config.optimiser is None
+    return config.pose_source.by_time and config.optimiser is None

@@ -13,14 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fluoro.config import (
-    BagPoses,
     Config,
     ImageChainConfig,
     LimitsConfig,
-    PoseConfig,
-    RandomWalkPoses,
-    ReceivedPoses,
-    WaypointPoses,
     pulses_fit,
 )
 from fluoro.console.pedal import Pedal
@@ -150,8 +145,8 @@ class LiveControls:
         window = chain.dsa.window if chain.dsa else chain.window
         shift = chain.dsa.pixel_shift if chain.dsa else (0.0, 0.0)
         state = ControlState(
-            pose=_initial_pose(config),
-            manual_pose=source.kind == "console",
+            pose=source.shown_pose().carm_pose(),
+            manual_pose=source.by_hand,
             source_to_detector_mm=config.carm.source_to_detector_mm,
             window_level=window.level,
             window_width=window.width,
@@ -165,7 +160,7 @@ class LiveControls:
         return cls(
             state,
             limits=_limits(config, state),
-            follows_stream=source.kind != "console",
+            follows_stream=not source.by_hand,
             dose_has_effect=_dose_has_effect(chain),
             features=_features(config),
         )
@@ -322,23 +317,6 @@ def _in_limits(name: str, value: object, limit: Limit) -> float:
     if not limit.low <= number <= limit.high:
         raise InputError(f"{name} must be {limit.low:g} to {limit.high:g}, got {number:g}")
     return number
-
-
-def _initial_pose(config: Config) -> CarmPose:
-    """The configured pose; of a moving source what does not move of it."""
-    source = config.pose_source
-    if isinstance(source, WaypointPoses | ReceivedPoses | BagPoses):
-        return CarmPose()
-    start = source.center if isinstance(source, RandomWalkPoses) else source
-    lao_deg, cra_deg = (
-        (start.lao_deg, start.cra_deg) if isinstance(start, PoseConfig) else (0.0, 0.0)
-    )
-    return CarmPose(
-        lao_deg=lao_deg,
-        cra_deg=cra_deg,
-        roll_deg=start.roll_deg,
-        translation_mm=start.translation_mm,
-    )
 
 
 def _limits(config: Config, state: ControlState) -> dict[str, Limit]:

@@ -72,9 +72,6 @@ class Sink(Protocol):
             scored: The estimate, compared with the true pose.
         """
 
-    def blank(self) -> None:
-        """Show that poses have stopped, in place of the last frame."""
-
     def operator(self, fragment: Any, device: ComputeDevice) -> Operator:
         """Return the operator that feeds the sink, whose input is `frame`.
 

@@ -66,13 +66,10 @@ class DdsSink(MessageSink):
 
         frames = FrameSink(node, config, context.isocenter_xyz_mm, links.clock)
         links.frames = frames
+        links.on_blank.append(frames.send_black)
         sink = cls(frames, estimates_to(node, config, context, links.clock), context.monitor)
-        sink.port = "record" if context.lockstep else "view"
+        sink.port = "record" if context.config.pose_source.lockstep else "view"
         return sink
-
-    def blank(self) -> None:
-        """Send a black frame in place of the last one."""
-        self._frames.send_black()
 
     def dropped(self) -> dict[str, int]:
         """Return how many frames readers were too slow for."""

@@ -1,0 +1,1 @@
+"""Where the C-arm stands from frame to frame: one pose source a module."""

@@ -1,0 +1,68 @@
+"""Poses of a ROS 2 bag, and its pictures too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from fluoro.config.schema_rules import at, const, never, rules
+from fluoro.config.section import FilePath, Topic
+from fluoro.mistakes import KeyValueError
+from fluoro.poses.base import PathSource, PosePictures, PoseSetup, PoseSource, PoseSourceSection
+
+if TYPE_CHECKING:
+    from fluoro.geometry.carm import CarmGeometry
+
+__all__ = ["BagPoses"]
+
+
+class BagPoses(PoseSourceSection):
+    """Poses of a ROS 2 bag by their stamps, interpolated between them; or its pictures too."""
+
+    model_config = rules(
+        never(at("pictures"), at("repeat", const(True))),
+    )
+
+    kind: Literal["bag"]
+    path: FilePath = Field(description="The bag, a folder, relative to the YAML file.")
+    topic: Topic = Field("/fluoro/carm_pose", description="Topic of PoseStamped.")
+    pictures: Topic | None = Field(
+        None,
+        description="Topic of Image: its pictures, each with the pose of its stamp, take the place "
+        "of rendered ones; null: none do.",
+    )
+    repeat: bool = Field(False, description="Start again after the last one; else hold it.")
+
+    @model_validator(mode="after")
+    def _pictures_come_once(self) -> BagPoses:
+        if self.pictures and self.repeat:
+            raise KeyValueError("repeat", "has no effect with pictures")
+        return self
+
+    def check(self) -> None:
+        """See whether the messages' package is there."""
+        from fluoro.dds.installed import require_cyclonedds
+
+        require_cyclonedds("pose_source.kind: bag")
+
+    def make(self, setup: PoseSetup) -> PoseSource:
+        """Return the poses over time, interpolated between their stamps."""
+        from fluoro.dds.bag import read_poses
+        from fluoro.geometry.trajectory import waypoint_trajectory
+
+        times_s, poses = read_poses(self.path, self.topic, setup.isocenter_xyz_mm)
+        return PathSource(waypoint_trajectory(times_s, poses, repeat=self.repeat))
+
+    def open_pictures(
+        self, setup: PoseSetup, geometry: Callable[[], CarmGeometry]
+    ) -> PosePictures | None:
+        """Return the bag's pictures, where they are wanted."""
+        if self.pictures is None:
+            return None
+        from fluoro.dds.bag import BagPictures
+
+        detector = geometry()
+        size = (detector.detector_height_px, detector.detector_width_px)
+        return BagPictures(self.path, self.pictures, self.topic, setup.isocenter_xyz_mm, size)

@@ -1,0 +1,30 @@
+"""The console's sliders as the pose source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from fluoro.config.schema_rules import Rule, at, const, never
+from fluoro.mistakes import KeyValueError
+from fluoro.poses.base import PoseConfig, PoseSourceSection
+
+if TYPE_CHECKING:
+    from fluoro.config import Config
+
+__all__ = ["ConsolePoses"]
+
+
+class ConsolePoses(PoseConfig, PoseSourceSection):
+    """The console's sliders set the pose, starting from this one; needs the console enabled."""
+
+    by_hand: ClassVar[bool] = True
+    file_rules: ClassVar[tuple[Rule, ...]] = (
+        never(at("pose_source.kind", const("console")), at("console.enabled", const(False))),
+    )
+
+    kind: Literal["console"]
+
+    def check_file(self, config: Config) -> None:
+        """Check that the console is there."""
+        if not config.console.enabled:
+            raise KeyValueError("pose_source.kind", "console needs console.enabled: true")

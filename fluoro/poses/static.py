@@ -1,0 +1,15 @@
+"""The same pose for every frame."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fluoro.poses.base import PoseConfig, PoseSourceSection
+
+__all__ = ["StaticPoses"]
+
+
+class StaticPoses(PoseConfig, PoseSourceSection):  # type: ignore[misc]  # pydantic's plugin
+    """The same pose for every frame."""
+
+    kind: Literal["static"]
