@@ -55,6 +55,7 @@ class RunConfig(Section):
     )
 
 
+_LOOPS = at("pose_source.kind", const(*(s.word() for s in POSE_SOURCES if s.loops)))
 _NOT_BY_TIME = [source.word() for source in POSE_SOURCES if not source.by_time]
 _NOT_FUSED = ("image_chain.xray", "image_chain.scatter", "volume.motion", "volume.contrast")
 _REGISTRATION = at("registration.enabled", const(True))
@@ -85,7 +86,7 @@ class Config(Section):
         never(_REGISTRATION, at("optimiser")),
         never(at("registration.measure", const("mutual_information"))),
         never(at("registration.optimiser", const("adam", "lbfgs"))),
-        when(at("optimiser"), then=at("run.frames")),
+        when({"anyOf": [_LOOPS, at("optimiser")]}, then=at("run.frames")),
         *(
             never({"anyOf": [_REGISTRATION, at("optimiser")]}, at(f"image_chain.{key}", schema))
             for key, schema in (
@@ -221,7 +222,7 @@ class Config(Section):
     def _loops_need_their_parts(self) -> Config:
         if self.registration.enabled and self.optimiser:
             raise KeyValueError("optimiser", "cannot run beside registration.enabled: true")
-        if self.optimiser and self.run.frames is None:
+        if (self.pose_source.loops or self.optimiser) and self.run.frames is None:
             raise KeyValueError("run.frames", "must say after how many frames a loop gives up")
         return self
 

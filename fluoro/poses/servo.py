@@ -31,7 +31,6 @@ class ServoPoses(PoseConfig, PoseSourceSection):
     loops: ClassVar[bool] = True
     file_rules: ClassVar[tuple[Rule, ...]] = (
         when(_SERVO, then=at("registration.enabled", const(True))),
-        when(_SERVO, then=at("run.frames")),
     )
 
     kind: Literal["servo"]
@@ -54,11 +53,9 @@ class ServoPoses(PoseConfig, PoseSourceSection):
         return False
 
     def check_file(self, config: Config) -> None:
-        """Check that frames are registered, and that the loop gives up some time."""
+        """Check that frames are registered."""
         if not config.registration.enabled:
             raise KeyValueError("pose_source.kind", "servo needs registration.enabled: true")
-        if config.run.frames is None:
-            raise KeyValueError("run.frames", "must say after how many frames a loop gives up")
 
     def make(self, setup: PoseSetup) -> PoseSource:
         """Return the loop that drives the C-arm."""
