@@ -169,7 +169,7 @@ class PoseSourceOp(Operator):
     def _pose(self, issued: IssuedPose, state: ControlState) -> CarmPose:
         by_hand = state.manual_pose and self._config.obeys_hand
         wanted = state.pose if by_hand else issued.pose
-        if self._config.limited:
+        if self._config.sent:
             return wanted
         pose, clamped = self._limits.applied(wanted)
         if clamped:

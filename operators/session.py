@@ -118,7 +118,7 @@ class _Session:
         """Refuse a stream that ended by itself before its last frame."""
         registration, frames = self._run.registration, self._context.monitor.frames
         wanted = self._frames_wanted()
-        ends_itself = self._context.config.pose_source.loops or (
+        ends_itself = self._context.config.pose_source.loops() or (
             registration and registration.loops
         )
         if frames == wanted or ends_itself:

@@ -55,8 +55,8 @@ class RunConfig(Section):
     )
 
 
-_LOOPS = at("pose_source.kind", const(*(s.word() for s in POSE_SOURCES if s.loops)))
-_NOT_BY_TIME = [source.word() for source in POSE_SOURCES if not source.by_time]
+_LOOPS = at("pose_source.kind", const(*(s.word() for s in POSE_SOURCES if s.loops())))
+_NOT_BY_TIME = [source.word() for source in POSE_SOURCES if not source.by_time()]
 _NOT_FUSED = ("image_chain.xray", "image_chain.scatter", "volume.motion", "volume.contrast")
 _REGISTRATION = at("registration.enabled", const(True))
 
@@ -65,7 +65,7 @@ class Config(Section):
     """A whole application."""
 
     model_config = rules(
-        *(rule for source in POSE_SOURCES for rule in source.file_rules),
+        *(rule for source in POSE_SOURCES for rule in source.file_rules()),
         never(at("volume.motion"), at("renderer.projector", {"not": const("march")})),
         never(at("renderer.texture", const(True)), at("volume.motion")),
         never(at("renderer.texture", const(True)), at("image_chain.xray")),
@@ -222,7 +222,7 @@ class Config(Section):
     def _loops_need_their_parts(self) -> Config:
         if self.registration.enabled and self.optimiser:
             raise KeyValueError("optimiser", "cannot run beside registration.enabled: true")
-        if (self.pose_source.loops or self.optimiser) and self.run.frames is None:
+        if (self.pose_source.loops() or self.optimiser) and self.run.frames is None:
             raise KeyValueError("run.frames", "must say after how many frames a loop gives up")
         return self
 
@@ -253,4 +253,4 @@ class Config(Section):
 
 def pulses_fit(config: Config) -> bool:
     """Whether poses come by time, so that frames may be held between pulses."""
-    return config.pose_source.by_time and config.optimiser is None
+    return config.pose_source.by_time() and config.optimiser is None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from pydantic import Field
 
@@ -195,27 +195,40 @@ class PathSource(PoseSource):
 class PoseSourceSection(Section):
     """A section `pose_source`; a subclass overrides what it has need of.
 
-    Attributes:
-        by_time: Whether every frame has a pose by its time, so that pulses are possible.
-        by_hand: Whether the console's sliders are the only source.
-        sent: Whether another program sends the poses.
-        loops: Whether the source decides when the run ends.
-        limited: Whether its poses are within the C-arm's limits already.
-        file_rules: Rules of the whole file's JSON Schema.
+    What is known of a source before it runs are methods and properties: a class variable has an
+    annotation, which pydantic reads again for each subclass.
     """
 
-    by_time: ClassVar[bool] = True
-    by_hand: ClassVar[bool] = False
-    sent: ClassVar[bool] = False
-    loops: ClassVar[bool] = False
-    limited: ClassVar[bool] = False
-    file_rules: ClassVar[tuple[Rule, ...]] = ()
+    @classmethod
+    def by_time(cls) -> bool:
+        """Return whether every frame has a pose by its time, so that pulses are possible."""
+        return True
+
+    @classmethod
+    def loops(cls) -> bool:
+        """Return whether the source decides when the run ends."""
+        return False
+
+    @classmethod
+    def file_rules(cls) -> tuple[Rule, ...]:
+        """Return rules of the whole file's JSON Schema, as `check_file` checks them."""
+        return ()
 
     @classmethod
     def word(cls) -> str:
         """Return the word by which `pose_source.kind` names the source."""
         (word,) = get_args(cls.model_fields["kind"].annotation)
         return str(word)
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether the console's sliders are the only source."""
+        return False
+
+    @property
+    def sent(self) -> bool:
+        """Whether another program sends the poses, within the C-arm's limits already."""
+        return False
 
     @property
     def lockstep(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from fluoro.config.schema_rules import Rule, at, const, never
 from fluoro.mistakes import KeyValueError
@@ -17,12 +17,18 @@ __all__ = ["ConsolePoses"]
 class ConsolePoses(PoseConfig, PoseSourceSection):
     """The console's sliders set the pose, starting from this one; needs the console enabled."""
 
-    by_hand: ClassVar[bool] = True
-    file_rules: ClassVar[tuple[Rule, ...]] = (
-        never(at("pose_source.kind", const("console")), at("console.enabled", const(False))),
-    )
-
     kind: Literal["console"]
+
+    @classmethod
+    def file_rules(cls) -> tuple[Rule, ...]:
+        """Return the rule that the console is enabled."""
+        off = at("console.enabled", const(False))
+        return (never(at("pose_source.kind", const("console")), off),)
+
+    @property
+    def by_hand(self) -> bool:
+        """Return True: nothing else moves the C-arm."""
+        return True
 
     def check_file(self, config: Config) -> None:
         """Check that the console is there."""

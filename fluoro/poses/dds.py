@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, Strict, model_validator
 
@@ -61,15 +61,6 @@ class DdsPoses(ReceivedPoses):
         never(absent_or("message", {"not": const("joint_state")}), at("joints", {})),
     )
 
-    by_time: ClassVar[bool] = False
-    file_rules: ClassVar[tuple[Rule, ...]] = (
-        when(
-            at("pose_source.kind", const("dds")),
-            at("pose_source.trigger", const("lockstep")),
-            then=at("dds.frames"),
-        ),
-    )
-
     kind: Literal["dds"]
     message: PoseMessage = Field(
         "pose_stamped",
@@ -96,6 +87,18 @@ class DdsPoses(ReceivedPoses):
             if not belongs[key]:
                 raise KeyValueError(key, f"has no effect with message: {self.message}")
         return self
+
+    @classmethod
+    def by_time(cls) -> bool:
+        """Return False: a frame has the pose that was sent."""
+        return False
+
+    @classmethod
+    def file_rules(cls) -> tuple[Rule, ...]:
+        """Return the rule that the frames of lockstep are sent."""
+        kind, lockstep = const("dds"), const("lockstep")
+        source = at("pose_source.kind", kind), at("pose_source.trigger", lockstep)
+        return (when(*source, then=at("dds.frames")),)
 
     def check_file(self, config: Config) -> None:
         """Check that the frames of lockstep are sent."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -26,10 +26,6 @@ class IgtlPoses(ReceivedPoses):
         never(at("trigger", const("lockstep"))),
     )
 
-    file_rules: ClassVar[tuple[Rule, ...]] = (
-        when(at("pose_source.kind", const("igtl")), then=at("igtl.enabled", const(True))),
-    )
-
     kind: Literal["igtl"]
     device: Annotated[str, Field(min_length=1, max_length=20)] = Field(
         "CarmToPatient", description="Device name of the messages; others are left alone."
@@ -40,6 +36,12 @@ class IgtlPoses(ReceivedPoses):
         if self.trigger == "lockstep":
             raise KeyValueError("trigger", "lockstep needs kind: dds")
         return self
+
+    @classmethod
+    def file_rules(cls) -> tuple[Rule, ...]:
+        """Return the rule that the server is enabled."""
+        kind = at("pose_source.kind", const("igtl"))
+        return (when(kind, then=at("igtl.enabled", const(True))),)
 
     def check_file(self, config: Config) -> None:
         """Check that the server is there."""

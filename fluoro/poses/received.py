@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from fluoro.geometry.carm import CarmPose
 
 __all__ = ["DELAY_NEEDS_CLOCK", "ReceivedPoses", "ReceivedSource"]
-
-log = logging.getLogger(__name__)
 
 WAIT_S = 0.02
 """How long a wait for a pose lasts before the watchdog is looked at."""
@@ -41,9 +38,6 @@ class ReceivedPoses(PoseSourceSection):
     model_config = rules(
         DELAY_NEEDS_CLOCK,
     )
-
-    sent: ClassVar[bool] = True
-    limited: ClassVar[bool] = True
 
     trigger: Trigger = Field(
         "pose",
@@ -77,6 +71,11 @@ class ReceivedPoses(PoseSourceSection):
                 "interpolation_delay_ms", f"has no effect with trigger: {self.trigger}"
             )
         return self
+
+    @property
+    def sent(self) -> bool:
+        """Return True: another program sends the poses."""
+        return True
 
     @property
     def lockstep(self) -> bool:
@@ -167,12 +166,12 @@ class ReceivedSource(PoseSource):
         text = f"no pose on {self._feed.topic} for {self._config.watchdog_ms:g} ms (watchdog_ms)"
         if what == "stop":
             raise DeviceError(f"pose_source: {text}, and on_silence is stop")
-        log.warning("%s: %s", text, what)
+        _warn("%s: %s", text, what)
         if what == "blank":
             self._links.blank()
 
     def _come_back(self) -> None:
-        log.warning("poses are back on %s", self._feed.topic)
+        _warn("poses are back on %s", self._feed.topic)
         self._links.unblank()
 
     def _hint(self) -> None:
@@ -180,4 +179,10 @@ class ReceivedSource(PoseSource):
             return
         self._hint_at_s = None
         if hint := self._feed.hint():
-            log.warning("no pose yet: %s", hint)
+            _warn("no pose yet: %s", hint)
+
+
+def _warn(text: str, *values: object) -> None:
+    import logging  # the configuration loads without it
+
+    logging.getLogger(__name__).warning(text, *values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ServoPoses", "ServoSource"]
 
-_SERVO = at("pose_source.kind", const("servo"))
-
 
 class ServoPoses(PoseConfig, PoseSourceSection):
     """Drives the C-arm from this pose to a wanted view, by what its pictures tell.
@@ -26,12 +24,6 @@ class ServoPoses(PoseConfig, PoseSourceSection):
     The C-arm does not know this pose: `registration` estimates where it stands, picture by
     picture, and each estimate decides the next step.
     """
-
-    by_time: ClassVar[bool] = False
-    loops: ClassVar[bool] = True
-    file_rules: ClassVar[tuple[Rule, ...]] = (
-        when(_SERVO, then=at("registration.enabled", const(True))),
-    )
 
     kind: Literal["servo"]
     wanted: PoseConfig = Field(description="View to drive to.")
@@ -41,6 +33,22 @@ class ServoPoses(PoseConfig, PoseSourceSection):
     step_mm: Annotated[float, Field(gt=0, le=1000)] = Field(
         15.0, description="Longest move from frame to frame, in the mTRE's sense [mm]."
     )
+
+    @classmethod
+    def by_time(cls) -> bool:
+        """Return False: the last frame decides the next pose."""
+        return False
+
+    @classmethod
+    def loops(cls) -> bool:
+        """Return True: the run ends at the wanted view."""
+        return True
+
+    @classmethod
+    def file_rules(cls) -> tuple[Rule, ...]:
+        """Return the rule that frames are registered."""
+        kind = at("pose_source.kind", const("servo"))
+        return (when(kind, then=at("registration.enabled", const(True))),)
 
     @property
     def frames_ahead(self) -> int | None:
