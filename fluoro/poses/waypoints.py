@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -76,6 +75,8 @@ def read_waypoints(path: Path) -> tuple[NDArray[np.float64], list[CarmPose]]:
 
 
 def _read_rows(path: Path) -> list[Mapping[str, Any]]:
+    import json
+
     parsers: dict[str, Callable[[str], Any]] = {".csv": _csv_rows, ".json": json.loads}
     parse = parsers.get(path.suffix.lower())
     if parse is None:
