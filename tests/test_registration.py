@@ -77,7 +77,10 @@ def test_same_input_gives_the_same_pose_bit_for_bit():
         changed(ONE_START, voxels_per_pixel=0.0),
         changed(ONE_START, widths_px=(96,)),
     ],
-    ids=lambda s: f"{s.measure} {s.optimiser} {s.loss} {s.projector} {len(s.widths_px)}",
+    ids=lambda s: (
+        f"{s.measure or 'local_ncc'} {s.optimiser} {s.loss} {s.projector or 'joseph'} "
+        f"{len(s.widths_px)}"
+    ),
 )
 def test_every_measure_and_optimiser_ends_at_the_pose(settings):
     displaced = displacement(2, 6.0)
