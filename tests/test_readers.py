@@ -302,6 +302,12 @@ def test_voxels_in_their_own_file_must_be_there_and_whole(tmp_path, name, compre
     refused(path, f"{data.name}: there is no such file")
 
 
+@pytest.mark.parametrize("name", ["Müller.nhdr", "Müller.mhd", "患者.nhdr", "患者.mhd"])
+def test_a_voxel_file_may_have_a_name_in_utf_8(tmp_path, name):
+    hu = open_ct(saved(tmp_path, name, compressed=False)).volume()
+    np.testing.assert_array_equal(hu.hu_zyx, ramp())
+
+
 @pytest.mark.parametrize("name", ["ct.nii.gz", "ct.nrrd", "ct.mha"])
 def test_a_flipped_bit_in_a_compressed_file_is_refused(tmp_path, name):
     path = saved(tmp_path, name, compressed=True)

@@ -25,6 +25,7 @@ __all__ = [
     "StoredNumbers",
     "VolumeHeader",
     "VoxelData",
+    "data_file_name",
     "finite_numbers",
     "placement",
     "require_complete",
@@ -123,6 +124,14 @@ def require_spacing(path: Path, key: str, spacing: Sequence[float]) -> tuple[flo
         values = ", ".join(f"{value:g}" for value in spacing)
         raise InputError(f"{path}: {key} must be positive lengths, got ({values})")
     return tuple(float(value) for value in spacing)
+
+
+def data_file_name(text: str) -> str:
+    """Return the name of a voxel file from a header that was decoded as Latin-1.
+
+    A header's bytes are the file name's own, UTF-8 as a rule; other bytes are kept as they are.
+    """
+    return text.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 def finite_numbers(path: Path, key: str, text: str, *, marks: str = ",()[]") -> tuple[float, ...]:

@@ -16,6 +16,7 @@ from fluoro.volume.formats.header import (
     StoredNumbers,
     VolumeHeader,
     VoxelData,
+    data_file_name,
     finite_numbers,
     placement,
     require_spacing,
@@ -203,7 +204,7 @@ def _data(path: Path, fields: dict[str, str], end: int, needed_bytes: int) -> Vo
     compressed = _is_true(path, fields, "CompressedData")
     skipped = fields.get("HeaderSize", "0") != "0"
     return VoxelData(
-        path=path if local else path.parent / name,
+        path=path if local else path.parent / data_file_name(name),
         offset=end if local else 0,
         encoding="other" if skipped else "zlib" if compressed else "raw",
         needed_bytes=needed_bytes,

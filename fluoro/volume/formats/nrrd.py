@@ -16,6 +16,7 @@ from fluoro.volume.formats.header import (
     StoredNumbers,
     VolumeHeader,
     VoxelData,
+    data_file_name,
     finite_numbers,
     placement,
     require_spacing,
@@ -85,7 +86,7 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
     if STRAY.search(head):
         raise InputError(f"{path}: is not a NRRD file: its header holds bytes that are no text")
     fields: dict[str, str] = {}
-    for line in head.decode("latin-1").splitlines()[1:]:
+    for line in re.split(r"\r\n|\r|\n", head.decode("latin-1"))[1:]:
         key, colon, value = line.partition(": ")
         if colon and not line.startswith("#"):
             fields[key.strip().lower().replace("datafile", "data file")] = value.strip()
@@ -195,7 +196,7 @@ def _data(
     skipped = any(key in fields for key in ("byte skip", "byteskip", "line skip", "lineskip"))
     encoding = ENCODINGS.get(_field(path, fields, "encoding").lower())
     return VoxelData(
-        path=path if name is None else path.parent / name,
+        path=path if name is None else path.parent / data_file_name(name),
         offset=end if name is None else 0,
         encoding="other" if skipped or encoding is None else encoding,
         needed_bytes=needed_bytes,
