@@ -545,3 +545,12 @@ def test_cine_is_saved_by_number(simulator, tmp_path):
         cine.save_all(tmp_path, format=".png")
     with pytest.raises(InputError, match="frame_idx must differ between frames, got 0 twice"):
         twice.save_all(tmp_path)
+
+
+@pytest.mark.parametrize(("lowest", "warnings"), [(-1000, 0), (0, 1)])
+def test_numbers_without_air_are_doubted_in_one_line(caplog, lowest, warnings):
+    hu = np.full((3, 4, 5), 40.0)
+    hu[0] = lowest
+    VolumePreprocessor.from_numpy(hu).preprocess()
+    doubts = [each for each in caplog.messages if "no voxel is below -500 HU" in each]
+    assert len(doubts) == len(caplog.messages) == warnings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,11 @@ from fluoro.compat.volume import (
     three,
 )
 from fluoro.volume.attenuation import HuToMu, LinearCurve
+from fluoro.volume.figures import NO_AIR, NO_AIR_HU
 
 __all__ = ["VolumePreprocessor"]
+
+log = logging.getLogger(__name__)
 
 Vector3 = tuple[float, float, float]
 
@@ -158,10 +162,15 @@ class VolumePreprocessor:
     def preprocess(self, output_dir: str | Path | None = None) -> PreprocessedVolume:
         """Clip, map to attenuation and, where `output_dir` is given, save.
 
+        A warning is logged where no voxel is as thin as air: such numbers are often not HU.
+
         Raises:
             InputError: An energy of the settings for which there is no attenuation.
             OutputError: `output_dir` cannot be written.
         """
+        hu_range = self._metadata.hu_range
+        if hu_range and hu_range[0] > NO_AIR_HU:
+            log.warning("%s: %s", self._metadata.source or "hu_volume", NO_AIR)
         to_mu = _hu_to_mu(self._settings)
         mu = np.empty(self.shape, np.float32)
         for plane, hu in zip(mu, self._hu, strict=True):
