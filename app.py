@@ -412,6 +412,7 @@ def _fetch_options(command: argparse.ArgumentParser) -> None:
 def _schema_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "of",
+        metavar="{stream,registration}",
         nargs="?",
         choices=("stream", "registration"),
         default="stream",
