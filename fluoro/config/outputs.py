@@ -6,7 +6,7 @@ import re
 from ipaddress import ip_address
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, Strict, model_validator
+from pydantic import AfterValidator, Field, Strict, WithJsonSchema, model_validator
 
 from fluoro.config.addresses import Peer
 from fluoro.config.schema_rules import absent_or, at, const, never, rules
@@ -63,6 +63,18 @@ def checked_token(token: str) -> str:
     return token
 
 
+def _matches(pattern: str) -> WithJsonSchema:
+    """Return what names a text's pattern in the JSON Schema."""
+    return WithJsonSchema({"type": "string", "pattern": f"^(?:{pattern})$"})
+
+
+HostName = Annotated[
+    str, AfterValidator(_host_name), _matches(rf"\[?[0-9A-Fa-f:.]+\]?|{HOST_NAME.pattern}")
+]
+PublicUrl = Annotated[str, AfterValidator(_public_url), _matches(PUBLIC_URL.pattern)]
+Token = Annotated[str, AfterValidator(checked_token), _matches(TOKEN.pattern)]
+
+
 class ConsoleConfig(Section):
     """The browser console; SECURITY.md says who may use it."""
 
@@ -78,19 +90,17 @@ class ConsoleConfig(Section):
         "the next free one.",
     )
     jpeg_quality: Annotated[int, Field(ge=30, le=100)] = Field(90, description="Of the live image.")
-    allowed_hosts: Annotated[
-        tuple[Annotated[str, AfterValidator(_host_name)], ...], Strict(False)
-    ] = Field(
+    allowed_hosts: Annotated[tuple[HostName, ...], Strict(False)] = Field(
         (),
         description="Names by which browsers may reach it, besides IP addresses, localhost and "
         "this machine's own name.",
     )
-    public_url: Annotated[str, AfterValidator(_public_url)] | None = Field(
+    public_url: PublicUrl | None = Field(
         None,
         description="Address in the browser where a reverse proxy stands before the console, such "
         "as https://carm.example.org/; browsers need a token then. null: no proxy.",
     )
-    token: Annotated[str, AfterValidator(checked_token)] | None = Field(
+    token: Token | None = Field(
         None,
         exclude=True,
         repr=False,
