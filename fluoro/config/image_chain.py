@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
 
-from annotated_types import Ge
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
@@ -76,7 +75,7 @@ def _is_on(key: str, field: FieldInfo) -> Rule:
         return at(key, const(True))
     if field.default is None:
         return at(key)
-    if Ge(ge=field.default) in field.metadata:
+    if any(getattr(mark, "ge", None) == field.default for mark in field.metadata):
         return at(key, {"exclusiveMinimum": field.default})
     return at(key, {"not": const(field.default)})
 
