@@ -31,6 +31,10 @@ class ConsolePoses(PoseConfig, PoseSourceSection):
         return True
 
     def check_file(self, config: Config) -> None:
-        """Check that the console is there."""
+        """Check that the console is there.
+
+        Raises:
+            KeyValueError: `console.enabled` is false.
+        """
         if not config.console.enabled:
             raise KeyValueError("pose_source.kind", "console needs console.enabled: true")

@@ -101,7 +101,11 @@ class DdsPoses(ReceivedPoses):
         return (when(*source, then=at("dds.frames")),)
 
     def check_file(self, config: Config) -> None:
-        """Check that the frames of lockstep are sent."""
+        """Check that the frames of lockstep are sent.
+
+        Raises:
+            KeyValueError: `dds.frames` is not given.
+        """
         if self.lockstep and not config.dds.frames:
             raise KeyValueError("pose_source.trigger", "lockstep needs dds.frames")
 

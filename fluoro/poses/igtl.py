@@ -44,7 +44,11 @@ class IgtlPoses(ReceivedPoses):
         return (when(kind, then=at("igtl.enabled", const(True))),)
 
     def check_file(self, config: Config) -> None:
-        """Check that the server is there."""
+        """Check that the server is there.
+
+        Raises:
+            KeyValueError: `igtl.enabled` is false.
+        """
         if not config.igtl.enabled:
             raise KeyValueError("pose_source.kind", "igtl needs igtl.enabled: true")
 

@@ -61,7 +61,11 @@ class ServoPoses(PoseConfig, PoseSourceSection):
         return False
 
     def check_file(self, config: Config) -> None:
-        """Check that frames are registered."""
+        """Check that frames are registered.
+
+        Raises:
+            KeyValueError: `registration.enabled` is false.
+        """
         if not config.registration.enabled:
             raise KeyValueError("pose_source.kind", "servo needs registration.enabled: true")
 
