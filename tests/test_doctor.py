@@ -77,6 +77,7 @@ def test_the_table_has_a_line_for_each_row_with_its_fix():
     assert table == ["cpu: integrals  ok      found", "x               FAILED  gone; mend"]
 
 
+@pytest.mark.slow
 def test_doctor_ends_with_its_advice_and_writes_its_table(tmp_path):
     report = tmp_path / "doctor.json"
     program = Program("doctor", "--report", report)

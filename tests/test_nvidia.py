@@ -133,6 +133,7 @@ def opened(stand_in, requested, limit_s=120, **settings):
     return stand_in(OPEN, requested, str(limit_s), **settings).splitlines()
 
 
+@pytest.mark.slow
 def test_auto_takes_a_gpu_that_renders_as_it_should(stand_in):
     assert opened(stand_in, "auto") == ["Stand-in GPU 0"]
 
@@ -199,6 +200,7 @@ def test_gpus_that_are_hidden_are_told_with_the_variable(stand_in, monkeypatch):
     assert "CUDA_VISIBLE_DEVICES='' hides every NVIDIA GPU: unset it" in line
 
 
+@pytest.mark.slow
 def test_the_second_gpu_has_the_arrays_and_the_launches(stand_in):
     code = """
         import numpy as np

@@ -183,6 +183,7 @@ def test_a_disk_too_full_for_run_json_leaves_what_it_is_made_from(small_yaml, tm
     assert line == f"run.json: {record_of(folder)['frames']} frames"
 
 
+@pytest.mark.slow
 def test_a_bag_on_a_full_disk_is_repaired(small_yaml, tmp_path, capsys):
     path = small_yaml(recorder={"formats": []}, dds={"bag": True}, run={"pacing": "free_running"})
     folder = tmp_path / "out" / "run"

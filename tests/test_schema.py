@@ -32,7 +32,7 @@ DOCUMENTS = [
     ("registration" if is_register_file(path) else "stream", read_mapping(path)) for path in FILES
 ] + [("stream", FULL)]
 
-EXAMPLES = int(os.environ.get("FLUORO_EXAMPLES", "400"))
+EXAMPLES = int(os.environ.get("FLUORO_EXAMPLES", "250"))
 """Changed files that are tried; tools/check/all.sh tries more."""
 
 EXCEPTIONS = {
