@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from fluoro.config import BallInclusion, LabelInclusion, RodInclusion, load_config
+from fluoro.config.scene import SCENE_OBJECTS
 from fluoro.errors import InputError
 from fluoro.physics.materials import material
 from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.cpu_device import CpuDevice
 from fluoro.rendering.material_renderer import MaterialRenderer
+from fluoro.scene.assemble import displaced
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.inclusions import displaced, make_inclusions
 from fluoro.volume.materials import MaterialVolume
 from fluoro.volume.volumes import MuVolume
 from tests import volumes
@@ -45,13 +46,13 @@ def middle_xyz_mm(inclusion):
 
 
 def test_a_ball_has_its_volume_and_place():
-    (ball,) = make_inclusions(BALL)
+    (ball,) = BALL.solids()
     assert amount_mm3(ball) == pytest.approx(4 / 3 * np.pi * 10**3, rel=0.02)
     np.testing.assert_allclose(middle_xyz_mm(ball), BALL.center_mm, atol=1e-6)
 
 
 def test_a_rod_has_its_volume_place_and_direction():
-    (rod,) = make_inclusions(ROD)
+    (rod,) = ROD.solids()
     length = np.linalg.norm(np.subtract(ROD.to_mm, ROD.from_mm))
     assert amount_mm3(rod) == pytest.approx(np.pi * 16 * length, rel=0.01)
     np.testing.assert_allclose(middle_xyz_mm(rod), np.add(ROD.from_mm, ROD.to_mm) / 2, atol=1e-6)
@@ -61,7 +62,7 @@ def test_a_rod_has_its_volume_place_and_direction():
 
 def test_density_may_be_given():
     thin = RodInclusion(**{**ROD.model_dump(), "material": "iodine", "density_g_per_cm3": 0.02})
-    (rod,) = make_inclusions(thin)
+    (rod,) = thin.solids()
     assert rod.material.density_g_per_cm3 == 0.02
     ratio = rod.material.mu_per_mm(60.0) / material("iodine").mu_per_mm(60.0)
     assert ratio == pytest.approx(0.02 / 4.93)
@@ -69,7 +70,7 @@ def test_density_may_be_given():
 
 def test_tissue_makes_room(tmp_path):
     volume = volumes.constant()
-    (ball,) = make_inclusions(BALL)
+    (ball,) = BALL.solids()
     left = displaced(volume, [ball])
     gone = (volume.mu_zyx - left.mu_zyx).sum(dtype=float) / 0.02
     gone_mm3 = gone * np.prod(volume.grid.spacing_xyz_mm)
@@ -82,11 +83,11 @@ def test_tissue_makes_room(tmp_path):
 def test_an_inclusion_outside_the_volume_displaces_nothing():
     far = BallInclusion(**{**BALL.model_dump(), "center_mm": (900.0, 0.0, 0.0)})
     volume = volumes.constant()
-    np.testing.assert_array_equal(displaced(volume, make_inclusions(far)).mu_zyx, volume.mu_zyx)
+    np.testing.assert_array_equal(displaced(volume, far.solids()).mu_zyx, volume.mu_zyx)
 
 
 def test_the_ball_shows_where_geometry_says_and_as_thick_as_it_is():
-    (ball,) = make_inclusions(BALL)
+    (ball,) = BALL.solids()
     body = MaterialVolume(
         volume=displaced(volumes.constant(), [ball]),
         tissues=tissue_map("tissues"),
@@ -115,7 +116,7 @@ def test_labels_are_materials_in_their_own_boxes(tmp_path):
     given = LabelInclusion(
         kind="labels", path=labels_file(tmp_path), materials={7: "titanium", 9: "soft_tissue"}
     )
-    titanium, soft = make_inclusions(given)
+    titanium, soft = given.solids()
     assert (titanium.material.name, soft.material.name) == ("titanium", "soft_tissue")
     assert titanium.share_zyx.sum() == 18
     assert titanium.share_zyx.shape == (4, 5, 5)
@@ -132,7 +133,7 @@ def test_labels_are_materials_in_their_own_boxes(tmp_path):
 def test_a_label_that_is_not_there_is_named(tmp_path):
     given = LabelInclusion(kind="labels", path=labels_file(tmp_path), materials={3: "steel"})
     with pytest.raises(InputError, match=r"labels\.mha: must have voxels of label 3, has only"):
-        make_inclusions(given)
+        given.solids()
 
 
 @pytest.mark.parametrize(
@@ -186,3 +187,51 @@ def test_grids_of_inclusions_need_not_be_the_volumes():
     assert left[4, 4, 4] == pytest.approx(0.5)
     assert left[0, 0, 0] == 1
     assert (1 - left).sum() == pytest.approx(0.5 * 8 * 8, rel=1e-5)
+
+
+def _rod_through_the_ball(priority):
+    """A rod along the axis of the ball's middle; the part inside the ball is 20 mm long."""
+    ends = {"from_mm": (50.0, 40.0, 40.0), "to_mm": (50.0, 40.0, 80.0)}
+    return RodInclusion(**{**ROD.model_dump(), **ends, "priority": priority})
+
+
+def test_of_overlapping_objects_the_one_of_higher_priority_stays():
+    from fluoro.scene.assemble import scene_solids
+
+    (_, ball), (_, rod) = scene_solids([BALL, _rod_through_the_ball(1)])
+    assert amount_mm3(rod) == pytest.approx(np.pi * 16 * 40, rel=0.01)
+    lost = 4 / 3 * np.pi * (10**3 - (10**2 - 4**2) ** 1.5)  # a drilled ball
+    alone = amount_mm3(BALL.solids()[0])
+    assert alone - amount_mm3(ball) == pytest.approx(lost, rel=0.08)
+
+
+def test_objects_of_equal_priority_both_count():
+    from fluoro.scene.assemble import scene_solids
+
+    (_, ball), (_, rod) = scene_solids([BALL, _rod_through_the_ball(0)])
+    assert amount_mm3(ball) == amount_mm3(BALL.solids()[0])
+    assert amount_mm3(rod) == pytest.approx(np.pi * 16 * 40, rel=0.01)
+
+
+def test_labels_lose_voxels_of_which_others_take_half(tmp_path):
+    given = LabelInclusion(kind="labels", path=labels_file(tmp_path), materials={7: "titanium"})
+    (solid,) = given.solids()
+    taken = np.zeros(solid.grid.shape_zyx, np.float32)
+    taken[1] = 0.5
+    assert solid.without(taken).filled_zyx().sum() == 9
+
+
+@pytest.mark.parametrize("section", SCENE_OBJECTS, ids=lambda each: each.__name__)
+def test_every_kind_of_object_makes_solids_that_the_renderer_takes(section, tmp_path):
+    examples = {
+        "labels": {"path": labels_file(tmp_path), "materials": {7: "titanium"}},
+        "rod": ROD.model_dump(),
+        "ball": BALL.model_dump(),
+    }
+    (kind,) = section.model_fields["kind"].annotation.__args__
+    for solid in section(**{**examples[kind], "kind": kind}).solids():
+        part = solid.layer()
+        assert part.samples_zyx.shape == solid.grid.shape_zyx
+        assert part.mix.shape == (len(solid.materials), len(part.ramps))
+        filled = solid.filled_zyx()
+        assert 0 <= filled.min() < filled.max() <= 1

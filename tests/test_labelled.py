@@ -14,8 +14,8 @@ from fluoro.rendering.cpu_device import CpuDevice
 from fluoro.rendering.material_reference import label_joseph_twin, label_march_twin
 from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.reference import march_steps
+from fluoro.scene.assemble import displaced
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.inclusions import displaced, make_inclusions
 from fluoro.volume.materials import Inclusion, LabelledInclusion, MaterialVolume
 from fluoro.volume.volumes import MuVolume
 from tests import volumes
@@ -136,7 +136,7 @@ def made(folder, voxels, materials):
     path = folder / "labels.mha"
     size = " ".join(str(count) for count in voxels.shape[::-1])
     path.write_bytes(meta_bytes(voxels.astype("<i2"), DimSize=size))
-    return make_inclusions(LabelInclusion(kind="labels", path=path, materials=materials))
+    return LabelInclusion(kind="labels", path=path, materials=materials).solids()
 
 
 def test_labels_whose_boxes_overlap_take_one_march(tmp_path):

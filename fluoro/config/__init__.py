@@ -78,19 +78,16 @@ if TYPE_CHECKING:
         StartConfig,
     )
     from fluoro.config.renderer import RendererConfig
+    from fluoro.config.scene import BallInclusion, InclusionConfig, LabelInclusion, RodInclusion
     from fluoro.config.section import FilePath, Section
     from fluoro.config.volume import (
         ArrayConfig,
-        BallInclusion,
         ContrastConfig,
         HuToMuConfig,
-        InclusionConfig,
-        LabelInclusion,
         LinearMap,
         MaterialsConfig,
         MotionConfig,
         ReadOptions,
-        RodInclusion,
         VolumeConfig,
     )
     from fluoro.config.xray import BrightnessConfig, DetectorResponseConfig, TubeStep, XrayConfig
@@ -176,7 +173,7 @@ __all__ = [
 ]
 
 _MODULES = (
-    *("section", "volume", "renderer", "carm", "poses", "outputs", "registration"),
+    *("section", "scene", "volume", "renderer", "carm", "poses", "outputs", "registration"),
     *("beam", "detector", "display", "xray", "image_chain", "application", "loading"),
 )
 """Where the names are, those first that a program without a YAML file needs."""

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, model_validator
 
+from fluoro.config.scene import InclusionConfig
 from fluoro.config.schema_rules import at, const, never, one_of, rules
 from fluoro.config.section import (
     Attenuation,
     Corner,
     Count,
     CtPath,
-    FilePath,
     Finite,
     HounsfieldUnit,
     Length,
-    MaterialName,
     Section,
     Spacing,
     Vector,
@@ -37,18 +35,14 @@ from fluoro.names import (
 
 __all__ = [
     "ArrayConfig",
-    "BallInclusion",
     "ContrastConfig",
     "CropConfig",
     "HuToMuConfig",
-    "InclusionConfig",
-    "LabelInclusion",
     "LinearMap",
     "MaterialsConfig",
     "MotionConfig",
     "PhysicalMap",
     "ReadOptions",
-    "RodInclusion",
     "VolumeConfig",
 ]
 
@@ -186,63 +180,6 @@ class ContrastConfig(Section):
     spacing_mm: Annotated[float, Field(ge=0.4, le=10)] = Field(
         1.2, description="Edge of the voxels that the vessels are drawn with [mm]."
     )
-
-
-class _InclusionConfig(Section):
-    """Base of what is put into a patient."""
-
-    displaces: bool = Field(
-        True, description="Takes the tissue's place; off: it adds to it, as a contrast agent does."
-    )
-
-
-class LabelInclusion(_InclusionConfig):
-    """Materials by the labels of a segmentation: implants, vessels, or tissues by hand."""
-
-    kind: Literal["labels"]
-    path: FilePath = Field(
-        description="Volume of whole numbers, in any format that a CT may have, relative to the "
-        "YAML file; its grid may be another than the CT's."
-    )
-    materials: Annotated[dict[int, MaterialName], Field(min_length=1, max_length=32)] = Field(
-        description="Material by label, such as {3: titanium}."
-    )
-
-
-class RodInclusion(_InclusionConfig):
-    """A straight rod: a needle, a nail, a catheter's piece, a vessel."""
-
-    kind: Literal["rod"]
-    from_mm: Vector = Field(description="One end of its axis, patient LPS [mm].")
-    to_mm: Vector = Field(description="The other end.")
-    diameter_mm: Annotated[float, Field(ge=0.05, le=500)] = Field(description="[mm]")
-    material: MaterialName = Field(description="What it is made of.")
-    density_g_per_cm3: Annotated[float, Field(gt=0, le=30)] | None = Field(
-        None, description="null: the material's own; iodine at 20 mg/ml is 0.02."
-    )
-
-    @model_validator(mode="after")
-    def _has_length(self) -> RodInclusion:
-        if math.dist(self.from_mm, self.to_mm) < 0.01:
-            raise KeyValueError("to_mm", "must be at least 0.01 mm away from from_mm")
-        return self
-
-
-class BallInclusion(_InclusionConfig):
-    """A ball: a marker, a calibration bead."""
-
-    kind: Literal["ball"]
-    center_mm: Vector = Field(description="Patient LPS [mm].")
-    diameter_mm: Annotated[float, Field(ge=0.05, le=500)] = Field(description="[mm]")
-    material: MaterialName = Field(description="What it is made of.")
-    density_g_per_cm3: Annotated[float, Field(gt=0, le=30)] | None = Field(
-        None, description="null: the material's own."
-    )
-
-
-InclusionConfig = Annotated[
-    LabelInclusion | RodInclusion | BallInclusion, Field(discriminator="kind")
-]
 
 
 class MaterialsConfig(Section):

@@ -26,7 +26,7 @@ from fluoro.rendering.renderer import (
     readable_in_pairs,
 )
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.materials import Inclusion, LabelledInclusion, MaterialVolume
+from fluoro.volume.materials import MaterialVolume, Solid
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["MaterialRenderer"]
@@ -36,9 +36,6 @@ RAMP_COUNTS = (1, 4, 6, 9)
 
 LABEL_COUNTS = (2, 4, 8)
 """The same for labels."""
-
-INCLUSION_RAMP, INCLUSION_MIX = np.array([[1.0, 0.0]]), np.array([[1.0]])
-"""An inclusion's share is its ramp: clamp(share, 0, 1)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -366,18 +363,11 @@ def _layers(volume: MaterialVolume, device: ComputeDevice, step_mm: float | None
 
 
 def _inclusion_layer(
-    device: ComputeDevice,
-    inclusion: Inclusion | LabelledInclusion,
-    first_plane: int,
-    step_mm: float | None,
+    device: ComputeDevice, solid: Solid, first_plane: int, step_mm: float | None
 ) -> _Layer:
-    if isinstance(inclusion, Inclusion):
-        parts = (inclusion.share_zyx, inclusion.grid, INCLUSION_RAMP, INCLUSION_MIX)
-        return _layer(device, *parts, first_plane, step_mm)
-    count = len(inclusion.materials)
-    samples = inclusion.label_zyx.astype(np.float32)
-    parts = (samples, inclusion.grid, np.zeros((count, 2)), np.eye(count))
-    return _layer(device, *parts, first_plane, step_mm, labels=True)
+    part = solid.layer()
+    arrays = (part.samples_zyx, solid.grid, part.ramps, part.mix)
+    return _layer(device, *arrays, first_plane, step_mm, labels=part.labels)
 
 
 def _layer(

@@ -17,10 +17,10 @@ from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.moving_renderer import MovingRenderer
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.rendering.unrendered import UnrenderedIntegrals
+from fluoro.scene.assemble import material_volume
 from fluoro.steady_clock import steady_ns
 from fluoro.volume.bolus import Bolus, make_bolus
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.load import material_volume
 from fluoro.volume.materials import Inclusion, MaterialVolume
 from fluoro.volume.motion import ThoraxMotion
 from fluoro.volume.volumes import MuVolume

@@ -10,16 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fluoro.config import HuToMuConfig, LinearMap, MaterialsConfig, ReadOptions, VolumeConfig
+from fluoro.config import HuToMuConfig, LinearMap, ReadOptions, VolumeConfig
 from fluoro.config.section import CACHE_SCHEME
 from fluoro.errors import InputError
-from fluoro.physics.tissues import tissue_map
 from fluoro.volume.attenuation import HuToMu, LinearCurve, PhysicalCurve
 from fluoro.volume.cache import CacheKey, open_volume, store_volume
 from fluoro.volume.fetch import fetched_path
 from fluoro.volume.figures import NO_AIR, VolumeFigures
-from fluoro.volume.inclusions import displaced, make_inclusions
-from fluoro.volume.materials import MaterialVolume
 from fluoro.volume.mu_planes import MuPlanes
 from fluoro.volume.open_ct import open_ct
 from fluoro.volume.planes import VolumePlanes, planes_of
@@ -39,7 +36,6 @@ __all__ = [
     "Progress",
     "hu_to_mu",
     "load_volume",
-    "material_volume",
     "preprocess_volume",
     "volume_path",
 ]
@@ -149,28 +145,6 @@ def preprocess_volume(
     )
     _say_what_is_doubtful(source.name, volume, config)
     return volume
-
-
-def material_volume(config: VolumeConfig, volume: MuVolume) -> MaterialVolume:
-    """The configured volume as materials, and what is put into it.
-
-    Args:
-        config: The section; without `materials` its defaults.
-        volume: As `load_volume` gives it.
-
-    Raises:
-        InputError: Labels that cannot be read, or are not there.
-
-    """
-    wanted = config.materials or MaterialsConfig()
-    made = [(each.displaces, make_inclusions(each)) for each in wanted.inclusions]
-    inclusions = [each for _, several in made for each in several]
-    solid = [each for displaces, several in made if displaces for each in several]
-    return MaterialVolume(
-        volume=displaced(volume, solid),
-        tissues=tissue_map(wanted.kind, wanted.ct_energy_kev),
-        inclusions=tuple(inclusions),
-    )
 
 
 def volume_path(path: Path) -> Path:

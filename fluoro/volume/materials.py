@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,64 @@ from fluoro.physics.tissues import TissueMap
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["MOST_LABELS", "Inclusion", "LabelledInclusion", "MaterialVolume"]
+__all__ = [
+    "MOST_LABELS",
+    "Inclusion",
+    "LabelledInclusion",
+    "Layer",
+    "MaterialVolume",
+    "Solid",
+]
 
 MOST_LABELS = 8
 """Materials of one labelled inclusion: what one march sums side by side."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layer:
+    """What a kernel reads of a solid, to add a plane of thicknesses a material.
+
+    Attributes:
+        samples_zyx: Attenuation, shares or labels, shape (z, y, x), float32.
+        ramps: Scale and shift of each ramp, clamp(scale sample + shift, 0, 1), shape (R, 2).
+        mix: Thickness of each material for one of each ramp's integral, shape (materials, R).
+        labels: Whether samples are labels 1, 2, ...: each has a ramp of its own, 1 where it is.
+    """
+
+    samples_zyx: NDArray[np.float32]
+    ramps: NDArray[np.float64]
+    mix: NDArray[np.float64]
+    labels: bool = False
+
+
+class Solid(Protocol):
+    """Matter in the beam besides the tissues: where it is, and what it is made of."""
+
+    @property
+    def materials(self) -> tuple[Material, ...]:
+        """Return what it is made of: a plane of the renderer's picture each."""
+        ...
+
+    @property
+    def grid(self) -> VolumeGrid:
+        """Return where its voxels lie in the patient."""
+        ...
+
+    def layer(self) -> Layer:
+        """Return what the renderer's kernel reads."""
+        ...
+
+    def filled_zyx(self) -> NDArray[np.float32]:
+        """Return the share of each voxel that it fills, 0 to 1, shape (z, y, x)."""
+        ...
+
+    def without(self, taken_zyx: NDArray[np.float32]) -> Solid:
+        """Return the solid without what others take of it.
+
+        Args:
+            taken_zyx: Share of each voxel that others fill, 0 to 1, shape (z, y, x).
+        """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,9 +108,19 @@ class Inclusion:
         """The one material."""
         return (self.material,)
 
+    def layer(self) -> Layer:
+        """Return the shares, whose ramp is themselves."""
+        return Layer(
+            samples_zyx=self.share_zyx, ramps=np.array([[1.0, 0.0]]), mix=np.array([[1.0]])
+        )
+
     def filled_zyx(self) -> NDArray[np.float32]:
         """Share of each voxel that is filled, 0 to 1, shape (z, y, x)."""
         return self.share_zyx
+
+    def without(self, taken_zyx: NDArray[np.float32]) -> Inclusion:
+        """Return the inclusion without the share of each voxel that others take, (z, y, x)."""
+        return replace(self, share_zyx=self.share_zyx * (1 - taken_zyx))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,9 +156,23 @@ class LabelledInclusion:
                 f"label_zyx must lie in [0, {count}], as materials do, got {labels.max()}"
             )
 
+    def layer(self) -> Layer:
+        """Return the labels."""
+        count = len(self.materials)
+        samples = self.label_zyx.astype(np.float32)
+        return Layer(
+            samples_zyx=samples, ramps=np.zeros((count, 2)), mix=np.eye(count), labels=True
+        )
+
     def filled_zyx(self) -> NDArray[np.float32]:
         """Share of each voxel that is filled, 0 or 1, shape (z, y, x)."""
         return (self.label_zyx > 0).astype(np.float32)
+
+    def without(self, taken_zyx: NDArray[np.float32]) -> LabelledInclusion:
+        """Return the inclusion without the voxels of which others take half or more, (z, y, x)."""
+        return replace(
+            self, label_zyx=np.where(taken_zyx < 0.5, self.label_zyx, 0).astype(np.uint8)
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,7 +187,7 @@ class MaterialVolume:
 
     volume: MuVolume
     tissues: TissueMap
-    inclusions: tuple[Inclusion | LabelledInclusion, ...] = ()
+    inclusions: tuple[Solid, ...] = ()
 
     @property
     def materials(self) -> tuple[Material, ...]:

@@ -1,0 +1,1 @@
+"""What is in the beam besides the patient: one kind of object a module."""

@@ -1,0 +1,93 @@
+"""The scene of a run: the patient as materials, and what was put into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.config import MaterialsConfig, VolumeConfig
+from fluoro.physics.tissues import tissue_map
+from fluoro.scene.base import SceneSection
+from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.materials import MaterialVolume, Solid
+from fluoro.volume.volumes import MuVolume
+
+__all__ = ["displaced", "material_volume", "scene_solids"]
+
+
+def material_volume(config: VolumeConfig, volume: MuVolume) -> MaterialVolume:
+    """Return the configured volume as materials, and what is put into it.
+
+    Args:
+        config: The section; without `materials` its defaults.
+        volume: As `fluoro.volume.load.load_volume` gives it.
+
+    Raises:
+        InputError: A file of an object that cannot be used.
+    """
+    wanted = config.materials or MaterialsConfig()
+    made = scene_solids(wanted.inclusions)
+    solid = [each for section, each in made if section.displaces]
+    return MaterialVolume(
+        volume=displaced(volume, solid),
+        tissues=tissue_map(wanted.kind, wanted.ct_energy_kev),
+        inclusions=tuple(each for _, each in made),
+    )
+
+
+def scene_solids(sections: Iterable[SceneSection]) -> list[tuple[SceneSection, Solid]]:
+    """Return the solids of a scene with their sections, without what others displace of them.
+
+    Raises:
+        InputError: A file of an object that cannot be used.
+    """
+    made = [(section, solid) for section in sections for solid in section.solids()]
+    return [(section, _left_of(section, solid, made)) for section, solid in made]
+
+
+def displaced(volume: MuVolume, solids: Sequence[Solid]) -> MuVolume:
+    """Return the volume without what solids take the place of; a copy in memory.
+
+    Each voxel keeps the share that no solid fills, sampled at its centre.
+    """
+    if not solids:
+        return volume
+    mu = np.array(volume.mu_zyx)
+    for each in solids:
+        _take_out(mu, volume.grid, each)
+    return replace(volume, mu_zyx=mu)
+
+
+def _left_of(
+    section: SceneSection, solid: Solid, made: Sequence[tuple[SceneSection, Solid]]
+) -> Solid:
+    """What those of higher priority leave of a solid."""
+    above = [other for each, other in made if each.displaces and each.priority > section.priority]
+    if not above:
+        return solid
+    left = np.ones(solid.grid.shape_zyx, np.float32)
+    for other in above:
+        _take_out(left, solid.grid, other)
+    return solid.without(1 - left)
+
+
+def _take_out(mu: NDArray[np.float32], grid: VolumeGrid, each: Solid) -> None:
+    """Scale the voxels within the box of a solid by what it leaves of them."""
+    from scipy.ndimage import map_coordinates
+
+    corners = np.array(np.meshgrid(*([-0.5, n - 0.5] for n in each.grid.shape_xyz))).reshape(3, -1)
+    placed = each.grid.world_from_index @ np.vstack([corners, np.ones(8)])
+    index = (grid.index_from_world @ placed)[:3]
+    low = np.clip(np.floor(index.min(axis=1)).astype(int), 0, grid.shape_xyz)
+    high = np.clip(np.ceil(index.max(axis=1)).astype(int) + 1, 0, grid.shape_xyz)
+    if np.any(high <= low):
+        return
+    box = tuple(slice(a, b) for a, b in zip(low[::-1], high[::-1], strict=True))
+    z, y, x = np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij")
+    here = np.stack([x.ravel(), y.ravel(), z.ravel(), np.ones(x.size)])
+    there = (each.grid.index_from_world @ grid.world_from_index @ here)[2::-1]
+    share = map_coordinates(each.filled_zyx(), there, order=1, mode="constant", cval=0.0)
+    mu[box] *= 1 - share.reshape(x.shape).astype(np.float32)
