@@ -40,7 +40,7 @@ make_root() {
     rm -rf "$root"
     mkdir -p "$root"
     from=$(mirror)
-    debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "${from:-}" >"$root.debootstrap.log" 2>&1 ||
+    debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" ${from:+"$from"} >"$root.debootstrap.log" 2>&1 ||
         fail "debootstrap failed, see $root.debootstrap.log: it needs a Debian mirror that it can reach"
     cp /etc/resolv.conf "$root/etc/resolv.conf"
     cp -r /etc/apt/apt.conf.d/. "$root/etc/apt/apt.conf.d/"
@@ -110,7 +110,7 @@ docker_steps() {
     local root=$roots/$suite-docker address="" answer=""
     step "the Dockerfile's steps"
     make_root "$root"
-    python3 tools/check/dockerfile_steps.py Dockerfile /home/user/fluoro >"$root/steps.sh"
+    { echo 'echo $$ >/steps.pid'; python3 tools/check/dockerfile_steps.py Dockerfile /home/user/fluoro; } >"$root/steps.sh"
     enter "$root" bash /steps.sh >"$root.docker.log" 2>&1 &
     local job=$!
     for _ in $(seq 1800); do
@@ -121,7 +121,7 @@ docker_steps() {
     [ -n "$address" ] || fail "the container's command printed no address, see $root.docker.log"
     answer=$(curl --silent --location --cookie-jar /dev/null --output /dev/null --write-out '%{http_code}' "$address" || true)
     sleep 5
-    pkill -INT -f "python3 app.py run configs/live.yaml" || true
+    kill "$(cat "$root/steps.pid")" || true # as `docker stop` does; the command has replaced the script
     wait "$job" || true
     tail -n 12 "$root.docker.log"
     echo "$address answered: $answer"
