@@ -13,14 +13,16 @@ from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import CubicSpline
-from scipy.optimize import brentq
 
 from fluoro.errors import InputError
 from fluoro.physics.materials import ENERGY_RANGE_KEV, material
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicSpline
 
 __all__ = ["NAMED_SPECTRA", "Spectrum", "named_spectrum", "read_spectrum", "tube_spectrum"]
 
@@ -124,6 +126,8 @@ class Spectrum:
 
     def half_value_layers_mm(self, material_name: str = "aluminium") -> tuple[float, float]:
         """Thickness that halves the air kerma, and what halves it once more [mm]."""
+        from scipy.optimize import brentq
+
         mu = material(material_name).mu_per_mm(self.energies_kev)
         weight = self.photons_per_mm2 * self.energies_kev
         weight = weight * _air_absorption_cm2_per_g(self.energies_kev)
@@ -236,6 +240,8 @@ def _tube_table() -> tuple[list[int], Energies, Energies]:
 
 @cache
 def _air_spline() -> CubicSpline:
+    from scipy.interpolate import CubicSpline
+
     text = (files("fluoro.physics") / "data" / "mu_en_air.csv").read_text("utf-8")
     x, y = np.log(np.loadtxt(text.splitlines(), delimiter=",", skiprows=2)).T
     return CubicSpline(x, y)

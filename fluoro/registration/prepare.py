@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from fluoro.errors import InputError
 from fluoro.names import Polarity, TargetKind
@@ -234,6 +233,8 @@ def _without(
 
 
 def _smoothed(image: Image, kept: NDArray[np.bool_], sigma_px: float) -> Image:
+    from scipy.ndimage import gaussian_filter
+
     weight = gaussian_filter(kept.astype(float), sigma_px)
     total = gaussian_filter(np.where(kept, image, 0.0), sigma_px)
     return np.asarray(total / np.maximum(weight, 1e-6))

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
-from scipy.special import ndtri
-from scipy.stats import qmc
 
 from fluoro.errors import InputError
 from fluoro.registration.metrics import cube_corners_xyz_mm
@@ -37,6 +34,8 @@ def twist_at_mtre(
     Raises:
         InputError: A distance outside that range.
     """
+    from scipy.optimize import brentq
+
     if not 0 <= mtre_mm <= 150:
         raise InputError(f"mtre_mm must lie in [0, 150], got {mtre_mm}")
     direction = random.normal(size=6)
@@ -70,6 +69,9 @@ def spread_twists(count: int, sigmas: ArrayLike, seed: int) -> Array:
         sigmas: Standard deviation of each component [rad, mm], shape (6,).
         seed: Of the scrambling.
     """
+    from scipy.special import ndtri
+    from scipy.stats import qmc  # imports for longer than a stream takes to start
+
     power = int(np.ceil(np.log2(max(count, 2))))
     points = qmc.Sobol(6, scramble=True, rng=seed).random_base2(power)[: max(count - 1, 0)]
     normal = ndtri(np.clip(points, 1e-6, 1 - 1e-6))

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from fluoro.names import DEGREES_OF_FREEDOM
 from fluoro.registration.motion import moved_view
@@ -145,6 +144,8 @@ def agreement(
 
 def _band(image: Array, mask: NDArray[np.bool_]) -> Array:
     """Difference of two Gaussian means over the pixels that count; 0 elsewhere."""
+    from scipy.ndimage import gaussian_filter
+
     weight = mask.astype(float)
     fine, coarse = (
         gaussian_filter(image * weight, sigma) / np.maximum(gaussian_filter(weight, sigma), 1e-6)

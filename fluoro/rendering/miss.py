@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from fluoro.geometry.projection import View, camera_matrices
 from fluoro.volume.grid import VolumeGrid
@@ -115,6 +114,8 @@ def _box(grid: VolumeGrid) -> Array:
 
 def _distance(a: Array, b: Array) -> float:
     """Between two convex hulls: least squares over their points' barycentric weights."""
+    from scipy.optimize import nnls
+
     middle = (a.mean(axis=0) + b.mean(axis=0)) / 2
     scale = max(np.abs(a - middle).max(), np.abs(b - middle).max())
     columns = np.concatenate([a - middle, middle - b]).T / scale

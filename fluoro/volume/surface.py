@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from skimage.measure import marching_cubes
 
 from fluoro.errors import InputError
 from fluoro.geometry.surface import Surface
@@ -105,6 +103,8 @@ def _envelope(mu: Array, level: float) -> Array:
 
     Values next to the skin stay as they are, so that it is contoured as smoothly as before.
     """
+    from scipy import ndimage
+
     body = _largest_piece(mu >= level)
     filled = np.stack([ndimage.binary_fill_holes(axial) for axial in body])
     cavities = np.where(body, mu, 2 * level)
@@ -113,6 +113,8 @@ def _envelope(mu: Array, level: float) -> Array:
 
 def _largest_piece(above: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The largest piece, without thin sheets that touch it, such as the couch and its pad."""
+    from scipy import ndimage
+
     thick = ndimage.binary_opening(above, iterations=SHEET_BLOCKS)
     labels, count = ndimage.label(thick if thick.any() else above)
     if count == 0:
@@ -122,6 +124,8 @@ def _largest_piece(above: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _contour(mu: Array, level: float) -> tuple[Array, NDArray[np.int32]]:
+    from skimage.measure import marching_cubes
+
     closed = np.pad(mu, 1)
     if not closed.max() > level:
         return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32)
