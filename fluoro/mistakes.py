@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -82,11 +83,17 @@ def _mistake(item: Any, model: type[BaseModel]) -> tuple[str, str]:
     if sentence:
         key, text = sentence(item["input"], context)
         return ".".join(filter(None, (where, key))), text
-    if item["type"] in MUST_BE:
+    kind = "finite_number" if _is_nan(item["input"]) else item["type"]
+    if kind in MUST_BE:
         bounds = {name: _plain(value) for name, value in context.items()}
-        wanted = MUST_BE[item["type"]].format(**bounds)
+        wanted = MUST_BE[kind].format(**bounds)
         return where, f"must be {wanted}, got {shown(item['input'])}"
     return where, item["msg"]
+
+
+def _is_nan(value: object) -> bool:
+    """Whether it is what no bound holds for."""
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _plain(value: object) -> object:

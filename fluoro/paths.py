@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 
 from fluoro.errors import DeviceError, InputError
@@ -81,5 +82,7 @@ def config_path(given: Path) -> Path:
     for path in shipped:
         if path.stem == str(given):
             return path
-    names = ", ".join(path.stem for path in shipped)
-    raise InputError(f"{given}: must be a YAML file or one of {names}")
+    names = [path.stem for path in shipped]
+    close = get_close_matches(str(given), names, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise InputError(f"{given}: must be a YAML file or one of {', '.join(names)}{hint}")

@@ -140,6 +140,7 @@ def test_full_document_is_valid(tmp_path):
         ("renderer.step_mm", True, "renderer.step_mm: must be a number, got true"),
         ("renderer.step_mm", 0, "renderer.step_mm: must be at least 0.001, got 0"),
         ("renderer.step_mm", math.nan, "renderer.step_mm: must be a finite number, got nan"),
+        ("run.fps", math.nan, "run.fps: must be a finite number, got nan"),
         ("renderer.device", "gpu", "renderer.device: must be 'auto', 'cuda', 'vulkan', 'metal', "),
         ("renderer.workers", -1, "renderer.workers: must be at least 0, got -1"),
         ("carm.detector_width_px", 25.5, "carm.detector_width_px: must be a whole number, "),
