@@ -1,19 +1,25 @@
 """Tests marked `gpu` are skipped by that reason where no NVIDIA GPU is; `make gpu` fails there."""
 
+from __future__ import annotations
+
 import ctypes
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from fluoro.rendering.choose import open_device
 from fluoro.rendering.devices import ComputeDevice
-from tests.support import CHROMIUM, require_program, require_vulkan
+from tests.support import CHROMIUM, CHROMIUM_FLAGS, require_program, require_vulkan
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parent.parent
 REQUIRE_GPU = "FLUORO_REQUIRE_GPU"
@@ -24,6 +30,34 @@ REQUIRE_GPU = "FLUORO_REQUIRE_GPU"
 def chromium() -> str:
     """Path of Chromium; without it the test is skipped by its name, and fails in CI."""
     return require_program(*CHROMIUM)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """Headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[[str], Page]]:
+    """Opens the console at an address, in a browser context of its own; waits for its status."""
+    contexts = []
+
+    def open_at(url: str) -> Page:
+        contexts.append(browser.new_context(viewport={"width": 1000, "height": 1200}))
+        page = contexts[-1].new_page()
+        page.goto(url)
+        page.wait_for_selector("#rate:not(:empty)")
+        return page
+
+    yield open_at
+    for context in contexts:
+        context.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,13 @@
 """What the console's tests share: small configurations, frames, a scene, consoles that close."""
 
+import io
 import json
 import socket
 import struct
 import time
 
 import numpy as np
+from PIL import Image
 from websockets.sync.client import connect
 
 from fluoro.config import Config, ConsoleConfig
@@ -70,6 +72,19 @@ def wait_until(holds, what, timeout_s=20.0):
     while not holds():
         assert time.monotonic() < end, f"{what} did not happen within {timeout_s} s"
         time.sleep(0.01)
+
+
+def pixels(page, selector):
+    """What the user sees of an element, grey, display values 0 to 1."""
+    shot = Image.open(io.BytesIO(page.locator(selector).screenshot())).convert("L")
+    return np.asarray(shot, float) / 255
+
+
+def grey(page):
+    """Mean of the picture's middle, where nothing is written on it."""
+    image = pixels(page, "#image")
+    height, width = image.shape
+    return image[height // 4 : height // 3, width // 4 : 3 * width // 4].mean()
 
 
 class Consoles:

@@ -9,6 +9,15 @@ REQUIRE_PROGRAMS = "FLUORO_REQUIRE_SYSTEM_PROGRAMS"
 """Environment variable; at 1 (continuous integration) a missing program fails the test."""
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 """Names under which distributions install the browser."""
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-unsafe-swiftshader",  # WebGL without a GPU
+]
 
 
 def require_program(*names: str) -> str:

@@ -1,6 +1,5 @@
 """The console's page in a real browser: headless Chromium, driven as a user would."""
 
-import io
 import os
 import re
 import signal
@@ -10,7 +9,6 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from PIL import Image
 from playwright import sync_api
 
 from fluoro.console.status import StreamStatus
@@ -20,33 +18,19 @@ from fluoro.imaging.tube import TubeSetting
 from tests.console_support import (
     STATUS,
     Consoles,
+    grey,
     make_controls,
     make_frame,
     make_scene,
+    pixels,
     wait_until,
 )
+from tests.support import CHROMIUM_FLAGS
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-unsafe-swiftshader",  # WebGL without a GPU
-]
 GREY_TOLERANCE = 0.02
 """Display values by which JPEG, scaling and the screenshot may change a picture's mean."""
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -54,35 +38,6 @@ def start_console():
     consoles = Consoles()
     yield consoles.start
     consoles.close()
-
-
-@pytest.fixture
-def open_page(browser):
-    contexts = []
-
-    def open_at(url):
-        contexts.append(browser.new_context(viewport={"width": 1000, "height": 700}))
-        page = contexts[-1].new_page()
-        page.goto(url)
-        page.wait_for_selector("#rate:not(:empty)")
-        return page
-
-    yield open_at
-    for context in contexts:
-        context.close()
-
-
-def pixels(page, selector):
-    """What the user sees of an element, grey, display values 0 to 1."""
-    shot = Image.open(io.BytesIO(page.locator(selector).screenshot())).convert("L")
-    return np.asarray(shot, float) / 255
-
-
-def grey(page):
-    """Mean of the picture's middle, where nothing is written on it."""
-    image = pixels(page, "#image")
-    height, width = image.shape
-    return image[height // 4 : height // 3, width // 4 : 3 * width // 4].mean()
 
 
 def show_and_wait(console, page, frame):

@@ -7,20 +7,11 @@ from playwright import sync_api
 
 from tests.console_support import STATUS, Consoles, make_controls, make_frame, wait_until
 from tests.tcp_proxy import TcpProxy
-from tests.test_console_page import CHROMIUM_FLAGS
 
 pytestmark = pytest.mark.browser
 
 HELD_MS = 300
 """After so long a wrong press would have reached the graph."""
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -40,22 +31,6 @@ def console(controls):
     console.url = url
     yield console
     consoles.close()
-
-
-@pytest.fixture
-def open_page(browser):
-    contexts = []
-
-    def open_at(url):
-        contexts.append(browser.new_context(viewport={"width": 1000, "height": 1200}))
-        page = contexts[-1].new_page()
-        page.goto(url)
-        sync_api.expect(page.locator("#number")).to_have_text("frame 1")
-        return page
-
-    yield open_at
-    for context in contexts:
-        context.close()
 
 
 @pytest.fixture

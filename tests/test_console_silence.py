@@ -13,27 +13,19 @@ from playwright import sync_api
 from tests.console_support import (
     STATUS,
     Consoles,
+    grey,
     large_body,
     make_controls,
     make_frame,
     wait_until,
 )
 from tests.tcp_proxy import TcpProxy
-from tests.test_console_page import CHROMIUM_FLAGS, grey
 
 SLOW_BYTES_PER_S = 50_000
 SILENT_S = 1.5
 """From then on the page says that there is no signal."""
 LOOK_S = 0.5
 """How late it may be with that: its timer, and a loaded machine."""
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from fluoro.console.status import StreamStatus, slowdown_reason
 from fluoro.console.tracking import POINTS, TrackingView, Trail
 from fluoro.geometry.carm import CarmPose
 from tests.console_support import STATUS, Consoles, make_frame
-from tests.test_console_page import CHROMIUM_FLAGS
 
 HALVES = np.zeros((64, 64), np.float32)
 HALVES[:, 32:] = 1.0
@@ -57,14 +56,6 @@ def test_the_message_has_the_figures_the_curve_and_both_pictures():
 def test_what_the_registration_skips_is_not_called_slow():
     status = StreamStatus(fps=30, target_fps=30, dropped={"registration": 9, "console": 1})
     assert slowdown_reason(status, {"registration": 1, "console": 1}) == ""
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
