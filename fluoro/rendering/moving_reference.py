@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.geometry.projection import View
-from fluoro.rendering.reference import clip_rays, march_steps, trilinear
+from fluoro.rendering.reference import clip_rays, trilinear
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["moved_integrals", "moved_points"]
+__all__ = ["moved_integrals", "moved_points", "moved_sums"]
 
 Array = NDArray[np.float64]
 
@@ -41,25 +44,54 @@ def moved_integrals(
         step_mm: Longest step [mm].
         displacements_mm: At the nodes [mm], shape (z, y, x, 3).
         nodes: Where they lie.
-        knot_steps: 0: the field is looked up at every sample; else at every so-manieth step and
+        knot_steps: 0: the field is looked up at every sample; else once in so many steps, and
             linear in between, as the kernel does it.
     """
-    rays, count = clip_rays(view, volume.grid), march_steps(volume, view, step_mm)
+    return moved_sums(
+        lambda points: trilinear(volume.mu_zyx, points),
+        volume.grid,
+        view,
+        step_mm,
+        (displacements_mm, nodes),
+        knot_steps,
+    )
+
+
+def moved_sums(
+    sample: Callable[[Array], Array],
+    grid: VolumeGrid,
+    view: View,
+    step_mm: float,
+    moved: tuple[NDArray[np.float32], VolumeGrid],
+    knot_steps: int = 0,
+) -> Array:
+    """Integrals [mm times the sample's unit] along displaced rays, shape (..., height, width).
+
+    Args:
+        sample: Values (R, ...) at points (R, 3) of the volume at rest, voxel index.
+        grid: Of the volume.
+        view: One view.
+        step_mm: Longest step [mm].
+        moved: Displacements at the nodes [mm], shape (z, y, x, 3), and the nodes' grid.
+        knot_steps: As for `moved_integrals`.
+    """
+    rays = clip_rays(view, grid)
+    count = np.ceil(rays.length_mm / step_mm).astype(int)
     share = 1 / np.maximum(count, 1)
 
     def point(along: float) -> Array:
         return np.asarray(rays.start + (along * share)[:, None] * rays.extent)
 
     def displaced(along: float) -> Array:
-        return moved_points(point(along), volume.grid, displacements_mm, nodes) - point(along)
+        return moved_points(point(along), grid, *moved) - point(along)
 
-    total = np.zeros(len(count))
+    total: Any = 0.0
     for n in range(int(count.max(initial=0))):
         if knot_steps:
             knot, part = n // knot_steps * knot_steps, (n % knot_steps + 0.5) / knot_steps
             d = (1 - part) * displaced(knot) + part * displaced(knot + knot_steps)
         else:
             d = displaced(n + 0.5)
-        values = trilinear(volume.mu_zyx, point(n + 0.5) + d)
-        total += np.where(n < count, values, 0.0)
-    return np.asarray((total * rays.length_mm * share).reshape(view.height_px, view.width_px))
+        total = total + np.where(n < count, sample(point(n + 0.5) + d).T, 0.0)
+    sums = total * rays.length_mm * share
+    return np.asarray(sums.reshape(*np.shape(sums)[:-1], view.height_px, view.width_px))

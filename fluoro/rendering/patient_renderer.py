@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fluoro.config import Config
+from fluoro.config import Config, VolumeConfig
 from fluoro.geometry.projection import View
 from fluoro.names import MaterialProjector
 from fluoro.physics.materials import Material, material
@@ -25,7 +25,7 @@ from fluoro.volume.materials import Inclusion, MaterialVolume
 from fluoro.volume.motion import ThoraxMotion
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["PatientRenderer", "Rendering", "make_patient"]
+__all__ = ["PatientRenderer", "Rendering", "iodine_per_mm", "make_patient"]
 
 IODINE_KEV = 70.0
 """Photon energy of iodine's attenuation where the volume's own map has none [keV]."""
@@ -178,13 +178,25 @@ class _Materials(PatientRenderer):
         return self._renderer.render(view)
 
 
-def make_patient(config: Config, volume: MuVolume, device: ComputeDevice) -> PatientRenderer:
+def iodine_per_mm(config: VolumeConfig) -> float:
+    """Return iodine's attenuation at the energy of the volume's own [1/mm]."""
+    energy_kev = float(getattr(config.hu_to_mu, "energy_kev", IODINE_KEV))
+    return float(material("iodine").mu_per_mm(energy_kev))
+
+
+def make_patient(
+    config: Config,
+    volume: MuVolume,
+    device: ComputeDevice,
+    materials: MaterialVolume | None = None,
+) -> PatientRenderer:
     """The configured patient on a device.
 
     Args:
         config: Volume, renderer, and whether the beam has many energies.
         volume: The configured volume.
         device: Where to render.
+        materials: What a beam of many energies goes through; None: as configured.
     """
     given, wanted = config.volume, config.renderer
     motion = ThoraxMotion(given.motion) if given.motion else None
@@ -197,12 +209,11 @@ def make_patient(config: Config, volume: MuVolume, device: ComputeDevice) -> Pat
             step_mm=wanted.step_mm,
             texture=wanted.texture,
         )
-        energy_kev = float(getattr(given.hu_to_mu, "energy_kev", IODINE_KEV))
-        iodine_per_mm = float(material("iodine").mu_per_mm(energy_kev))
-        return _OneEnergy(renderer, volume, motion, bolus, iodine_per_mm, fused=wanted.fused)
+        iodine = iodine_per_mm(given)
+        return _OneEnergy(renderer, volume, motion, bolus, iodine, fused=wanted.fused)
     projector: MaterialProjector = "joseph" if wanted.projector == "joseph" else "march"
-    materials = _with_iodine(material_volume(given, volume), bolus)
-    of_materials = MaterialRenderer(materials, device, projector=projector, step_mm=wanted.step_mm)
+    filled = _with_iodine(materials or material_volume(given, volume), bolus)
+    of_materials = MaterialRenderer(filled, device, projector=projector, step_mm=wanted.step_mm)
     return _Materials(of_materials, motion, bolus)
 
 

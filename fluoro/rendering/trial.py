@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 LIMIT_S = 120.0
 """A device that takes longer has stopped; a first compilation takes a tenth of it."""
 
+PACKAGE = Path(__file__).parents[1]
 NVIDIA_PACKAGES = ("cupy-cuda12x", "cupy-cuda13x", "nvidia-cuda-nvrtc-cu12", "nvidia-cuda-nvrtc")
 SURROUNDINGS = ("CUDA_VISIBLE_DEVICES", "CUDA_PATH", "LD_LIBRARY_PATH", "VK_ICD_FILENAMES")
 """Environment variables that decide which device and which libraries are found."""
@@ -59,6 +60,7 @@ def trial_sections(config: Config) -> dict[str, Any]:
         mode="json",
         by_alias=True,
         include={
+            "volume": {"motion", "contrast", "materials", "hu_to_mu"},
             "renderer": {"projector", "step_mm", "texture", "fused"},
             "image_chain": True,
             "carm": {"source_to_detector_mm", "source_to_isocenter_mm"},
@@ -72,8 +74,7 @@ def try_device(choice: Mapping[str, Any], sections: Mapping[str, Any]) -> Verdic
 
     Args:
         choice: `kind`, `adapter` and `index` of the device.
-        sections: Of a configuration: `renderer`, `image_chain` and `carm`; missing ones have their
-            defaults.
+        sections: Of a configuration: see `fluoro.device_trial.Trial`.
     """
     path = _folder() / f"{_key(choice, sections)}.json"
     known = _read(path)
@@ -94,8 +95,7 @@ def forget_verdicts() -> None:
 
 def _ask(choice: Mapping[str, Any], sections: Mapping[str, Any]) -> Verdict:
     """What a process says that opens the device."""
-    package = Path(__file__).parents[2]
-    path = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH"))))
+    path = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "fluoro.device_trial"],
@@ -152,7 +152,7 @@ def _key(choice: Mapping[str, Any], sections: Mapping[str, Any]) -> str:
     facts = [dict(choice), dict(sections), sys.version, _drivers(choice)]
     facts += [{name: os.environ.get(name) for name in SURROUNDINGS}, _versions()]
     known = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
-    for source in sorted((*shader_dir().glob("*.slang"), *Path(__file__).parent.glob("*.py"))):
+    for source in sorted((*shader_dir().rglob("*.slang"), *PACKAGE.rglob("*.py"))):
         known.update(source.read_bytes())
     return known.hexdigest()[:24]
 
