@@ -229,7 +229,12 @@ def test_the_second_gpu_has_the_arrays_and_the_launches(stand_in):
 
 
 @pytest.mark.slow
-def test_a_gpu_with_too_little_memory_is_left_for_the_next_device(stand_in):
+@pytest.mark.parametrize(
+    ("memory", "wanted"),
+    [(1 << 27, "0.2 GiB more are wanted, 0.1 of 0.1 GiB"), (3 << 27, "0.5 GiB more are wanted")],
+    ids=["for slangpy", "for the volume"],
+)
+def test_a_gpu_with_too_little_memory_is_left_for_the_next_device(stand_in, memory, wanted):
     code = """
         import logging, sys
         from fluoro.rendering import trial
@@ -239,8 +244,8 @@ def test_a_gpu_with_too_little_memory_is_left_for_the_next_device(stand_in):
         device, _ = on_first_device("auto", lambda device: device.empty((1 << 27,)))
         print(device.kind)
     """
-    warning, kind = stand_in(code, memory=str(1 << 28)).splitlines()
-    assert "Stand-in GPU 0 has too little memory: 0.5 GiB more are wanted" in warning
+    warning, kind = stand_in(code, memory=str(memory)).splitlines()
+    assert f"Stand-in GPU 0 has too little memory: {wanted}" in warning
     assert "volume.spacing_mm" in warning
     assert kind == "cpu"
 

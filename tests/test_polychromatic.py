@@ -163,6 +163,14 @@ def test_eight_energies_stand_for_metal_and_contrast(name, gate):
     assert independent_error(kev, signal, found, at_mm, materials) < 2 * gate
 
 
+def test_many_inclusions_of_one_material_have_the_energies_of_one():
+    """Each once more would multiply the thicknesses that are fitted by five."""
+    titanium, xray = material("titanium"), XrayConfig(tube_voltage_kv=80)
+    one, many = (Beams([*TISSUES, *[titanium] * count]).beam(xray) for count in (1, 20))
+    np.testing.assert_array_equal(one.quadrature.energies_kev, many.quadrature.energies_kev)
+    assert many.mu_per_mm.shape[1] == len(TISSUES) + 20
+
+
 def test_a_spectrum_of_fewer_lines_than_asked_for_is_taken_as_it_is():
     kev, signal = np.array([30.0, 60.0]), np.array([1.0, 3.0])
     found = fit_quadrature(kev, signal, TISSUES, np.zeros((1, 5)), 5)

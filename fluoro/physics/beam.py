@@ -72,8 +72,9 @@ def make_beam(
     absorbed = spectrum.photons_per_mm2 * response.absorbed(kev)
     signal = absorbed * response.per_photon(kev)
     square = absorbed * response.mean_square(kev)
-    at_mm = thicknesses([each.name for each in found], found)
-    quadrature = fit_quadrature(kev, signal, found, at_mm, energies)
+    several = {each.name: each for each in found}  # inclusions may be of one material
+    at_mm = thicknesses(list(several), list(several.values()))
+    quadrature = fit_quadrature(kev, signal, list(several.values()), at_mm, energies)
     nodes = quadrature.energies_kev
     noise = quadrature.weights * response.mean_square(nodes) / response.per_photon(nodes)
     return Beam(

@@ -25,6 +25,9 @@ __all__ = ["CudaDevice"]
 MOST_PINNED_BYTES = 1 << 26
 """Larger results are volumes, for which pages that cannot be swapped out would be too many."""
 
+RESERVED_BYTES = 1 << 28
+"""slangpy takes so much for itself when it launches first; without it nothing is rendered."""
+
 GIB = 1 << 30
 
 
@@ -58,6 +61,8 @@ class CudaDevice(SlangDevice):
                 cupy.zeros(1)  # makes CuPy's context current, for slangpy to join
                 self._copies = cupy.cuda.Stream(non_blocking=True)
                 super().__init__(_open(_kernel_folder(driver, gpu, nvrtc)))
+                if self._gpu().mem_info[0] <= RESERVED_BYTES:
+                    raise self._too_little_memory(RESERVED_BYTES)
         except MemoryError:
             raise self._too_little_memory(0) from None
         except (RuntimeError, ImportError) as error:

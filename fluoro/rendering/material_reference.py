@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.geometry.projection import View
-from fluoro.rendering.moving_reference import moved_sums
 from fluoro.rendering.reference import (
     clip_rays,
     joseph_samples,
@@ -15,17 +16,16 @@ from fluoro.rendering.reference import (
     march_twin,
     trilinear,
 )
-from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.materials import Inclusion, LabelledInclusion, MaterialVolume
+from fluoro.volume.materials import LabelledInclusion, Layer, MaterialVolume
 from fluoro.volume.volumes import MuVolume
 
 __all__ = [
     "label_joseph_twin",
     "label_march_twin",
-    "share_volumes",
+    "layer_sample",
     "tissue_joseph_twin",
     "tissue_march_twin",
-    "tissue_moved_twin",
+    "tissue_sample",
 ]
 
 Array = NDArray[np.float64]
@@ -60,37 +60,39 @@ def tissue_joseph_twin(volume: MaterialVolume, view: View) -> Array:
     return np.asarray(total.T.reshape(-1, view.height_px, view.width_px))
 
 
-def tissue_moved_twin(
-    volume: MaterialVolume,
-    view: View,
-    step_mm: float,
-    moved: tuple[NDArray[np.float32], VolumeGrid],
-    knot_steps: int,
-) -> Array:
-    """The same of a volume that has moved; `moved` and `knot_steps` are as for `moved_sums`."""
+def tissue_sample(volume: MaterialVolume) -> Callable[[Array], Array]:
+    """Return what gives the share of each tissue (R, tissues) at points (R, 3), voxel index."""
+    return lambda points: _shares(volume, points)
 
-    def sample(points: Array) -> Array:
-        return _shares(volume, points)
 
-    return moved_sums(sample, volume.volume.grid, view, step_mm, moved, knot_steps)
+def layer_sample(layer: Layer) -> Callable[[Array], Array]:
+    """Return what gives the share of each material (R, materials) at points (R, 3), voxel index."""
+    count = len(layer.ramps)
+    inside = [(layer.samples_zyx == n + 1).astype(float) for n in range(count * layer.labels)]
+
+    def ramps(points: Array) -> Array:
+        if layer.labels:
+            return np.stack([trilinear(each, points) for each in inside], axis=-1)
+        values = trilinear(layer.samples_zyx, points)[:, None]
+        return np.clip(values * layer.ramps[:, 0] + layer.ramps[:, 1], 0, 1)
+
+    return lambda points: ramps(points) @ layer.mix.T
 
 
 def label_march_twin(
     inclusion: LabelledInclusion, view: View, step_mm: float, steps: NDArray[np.int_] | None = None
 ) -> Array:
     """Thickness of each label's material [mm], shape (materials, height, width): one by one."""
-    return np.stack([march_twin(each, view, step_mm, steps) for each in share_volumes(inclusion)])
+    return np.stack([march_twin(each, view, step_mm, steps) for each in _where(inclusion)])
 
 
 def label_joseph_twin(inclusion: LabelledInclusion, view: View) -> Array:
     """The same with one sample a voxel plane."""
-    return np.stack([joseph_twin(each, view) for each in share_volumes(inclusion)])
+    return np.stack([joseph_twin(each, view) for each in _where(inclusion)])
 
 
-def share_volumes(inclusion: Inclusion | LabelledInclusion) -> list[MuVolume]:
-    """Return the share that each of an inclusion's materials has of every voxel."""
-    if isinstance(inclusion, Inclusion):
-        return [MuVolume(mu_zyx=inclusion.share_zyx, grid=inclusion.grid)]
+def _where(inclusion: LabelledInclusion) -> list[MuVolume]:
+    """Volumes that are 1 where a label is, and 0 elsewhere."""
     return [
         MuVolume(mu_zyx=(inclusion.label_zyx == n).astype(np.float32), grid=inclusion.grid)
         for n in range(1, len(inclusion.materials) + 1)

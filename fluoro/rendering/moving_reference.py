@@ -62,7 +62,7 @@ def moved_sums(
     grid: VolumeGrid,
     view: View,
     step_mm: float,
-    moved: tuple[NDArray[np.float32], VolumeGrid],
+    moved: tuple[NDArray[np.float32], VolumeGrid] | None,
     knot_steps: int = 0,
 ) -> Array:
     """Integrals [mm times the sample's unit] along displaced rays, shape (..., height, width).
@@ -72,7 +72,8 @@ def moved_sums(
         grid: Of the volume.
         view: One view.
         step_mm: Longest step [mm].
-        moved: Displacements at the nodes [mm], shape (z, y, x, 3), and the nodes' grid.
+        moved: Displacements at the nodes [mm], shape (z, y, x, 3), and the nodes' grid; None: rays
+            are straight.
         knot_steps: As for `moved_integrals`.
     """
     rays = clip_rays(view, grid)
@@ -83,6 +84,8 @@ def moved_sums(
         return np.asarray(rays.start + (along * share)[:, None] * rays.extent)
 
     def displaced(along: float) -> Array:
+        if moved is None:
+            return np.zeros(3)
         return moved_points(point(along), grid, *moved) - point(along)
 
     total: Any = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,19 +10,21 @@ from numpy.typing import NDArray
 
 from fluoro.config import Config
 from fluoro.geometry.projection import View
-from fluoro.rendering.material_reference import (
-    share_volumes,
-    tissue_joseph_twin,
-    tissue_march_twin,
-    tissue_moved_twin,
-)
-from fluoro.rendering.moving_reference import moved_integrals
+from fluoro.rendering.material_reference import layer_sample, tissue_sample
+from fluoro.rendering.moving_reference import moved_sums
 from fluoro.rendering.moving_renderer import knot_steps
 from fluoro.rendering.patient_renderer import iodine_per_mm
-from fluoro.rendering.reference import joseph_twin, march_twin, siddon_twin, slab_twin
+from fluoro.rendering.reference import (
+    clip_rays,
+    joseph_samples,
+    joseph_twin,
+    siddon_twin,
+    slab_twin,
+    trilinear,
+)
+from fluoro.scene.assemble import material_volume
 from fluoro.volume.bolus import make_bolus
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.load import material_volume
 from fluoro.volume.materials import MaterialVolume
 from fluoro.volume.motion import ThoraxMotion
 from fluoro.volume.volumes import MuVolume
@@ -62,9 +65,10 @@ def patient_reference(
             integrals += iodine_per_mm(config.volume) * rays.marched(iodine, step_mm)
         return integrals
     filled = materials or material_volume(config.volume, volume)
-    shares = [each for inclusion in filled.inclusions for each in share_volumes(inclusion)]
-    shares += [iodine] if iodine else []
-    return np.concatenate([rays.tissues(filled), *(rays.integrals(each)[None] for each in shares)])
+    planes = [rays.thicknesses(tissue_sample(filled), volume.grid)]
+    planes += [rays.thicknesses(layer_sample(s.layer()), s.grid) for s in filled.inclusions]
+    planes += [rays.integrals(iodine)[None]] if iodine else []
+    return np.concatenate(planes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,18 +98,18 @@ class _Rays:
 
     def marched(self, volume: MuVolume, step_mm: float) -> Array:
         """By march, with a step of its own [mm]."""
-        if self.moved is None:
-            return march_twin(volume, self.view, step_mm)
-        return moved_integrals(volume, self.view, step_mm, *self.moved, knot_steps(step_mm))
+        return self._sums(lambda points: trilinear(volume.mu_zyx, points), volume.grid, step_mm)
 
-    def tissues(self, materials: MaterialVolume) -> Array:
-        """Thickness of each tissue [mm]."""
-        if self.projector == "joseph":
-            return tissue_joseph_twin(materials, self.view)
-        step_mm = self._step_mm(materials.volume.grid)
-        if self.moved is None:
-            return tissue_march_twin(materials, self.view, step_mm)
-        return tissue_moved_twin(materials, self.view, step_mm, self.moved, knot_steps(step_mm))
+    def thicknesses(self, sample: Callable[[Array], Array], grid: VolumeGrid) -> Array:
+        """Of materials [mm] whose shares `sample` gives, shape (materials, height, width)."""
+        if self.projector != "joseph":
+            return self._sums(sample, grid, self._step_mm(grid))
+        rays = clip_rays(self.view, grid)
+        sums = sum(mm[:, None] * sample(points) for points, mm in joseph_samples(rays, grid))
+        return np.asarray(sums).T.reshape(-1, self.view.height_px, self.view.width_px)
+
+    def _sums(self, sample: Callable[[Array], Array], grid: VolumeGrid, step_mm: float) -> Array:
+        return moved_sums(sample, grid, self.view, step_mm, self.moved, knot_steps(step_mm))
 
     def _step_mm(self, grid: VolumeGrid) -> float:
         return self.step_mm or min(grid.spacing_xyz_mm) / 2

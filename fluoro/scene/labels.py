@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, Strict
 
 from fluoro.config.section import FilePath, MaterialName
 from fluoro.scene.base import SceneSection
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from fluoro.volume.materials import Solid
 
 __all__ = ["LabelInclusion"]
+
+Label = Annotated[int, Strict(False)]
+"""A whole number; JSON has keys of text alone."""
 
 
 class LabelInclusion(SceneSection):
@@ -23,7 +26,7 @@ class LabelInclusion(SceneSection):
         description="Volume of whole numbers, in any format that a CT may have, relative to the "
         "YAML file; its grid may be another than the CT's."
     )
-    materials: Annotated[dict[int, MaterialName], Field(min_length=1, max_length=255)] = Field(
+    materials: Annotated[dict[Label, MaterialName], Field(min_length=1, max_length=255)] = Field(
         description="Material by label, such as {3: titanium}."
     )
 
