@@ -231,7 +231,7 @@ def test_the_second_gpu_has_the_arrays_and_the_launches(stand_in):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("memory", "wanted"),
-    [(1 << 27, "0.2 GiB more are wanted, 0.1 of 0.1 GiB"), (3 << 27, "0.5 GiB more are wanted")],
+    [(1 << 27, "0.2 GiB more are wanted, 0.1 of 0.1 GiB"), (5 << 27, "0.5 GiB more are wanted")],
     ids=["for slangpy", "for the volume"],
 )
 def test_a_gpu_with_too_little_memory_is_left_for_the_next_device(stand_in, memory, wanted):

@@ -26,7 +26,7 @@ MOST_PINNED_BYTES = 1 << 26
 """Larger results are volumes, for which pages that cannot be swapped out would be too many."""
 
 RESERVED_BYTES = 1 << 28
-"""slangpy takes so much for itself when it launches first; without it nothing is rendered."""
+"""slangpy keeps so much for its own buffers; a launch without it silently renders nothing."""
 
 GIB = 1 << 30
 
@@ -61,8 +61,7 @@ class CudaDevice(SlangDevice):
                 cupy.zeros(1)  # makes CuPy's context current, for slangpy to join
                 self._copies = cupy.cuda.Stream(non_blocking=True)
                 super().__init__(_open(_kernel_folder(driver, gpu, nvrtc)))
-                if self._gpu().mem_info[0] <= RESERVED_BYTES:
-                    raise self._too_little_memory(RESERVED_BYTES)
+                self._reserve()
         except MemoryError:
             raise self._too_little_memory(0) from None
         except (RuntimeError, ImportError) as error:
@@ -70,6 +69,14 @@ class CudaDevice(SlangDevice):
             raise DeviceError(
                 f"{gpu.name} does not open: {first}; `app.py doctor` looks for the reason"
             ) from None
+
+    def _reserve(self) -> None:
+        """Have slangpy take its memory now, before a volume takes all that is left."""
+        import slangpy as spy
+
+        if self._gpu().mem_info[0] <= RESERVED_BYTES:
+            raise self._too_little_memory(RESERVED_BYTES)
+        self._first = self._device.create_buffer(size=16, usage=spy.BufferUsage.shader_resource)
 
     @override
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Any:
