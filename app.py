@@ -8,7 +8,7 @@ app.py schema [registration]             JSON Schema of the YAML, for editors
 app.py presets                           C-arms that carm.preset may name
 app.py fetch chest-ct                    bring a public CT
 app.py doctor                            whether all that is needed works here, and on which device
-app.py inspect CT.nii.gz                 what is in a file, with a picture of its slices
+app.py inspect CT.nii.gz                 what is in a CT or an X-ray file, with a picture
 app.py preprocess --nifti CT.nii.gz      attenuation as a folder that `run --ct` takes
 app.py repair output/sweep-1             record and bag of a run that was killed
 """
@@ -42,6 +42,8 @@ from fluoro.presets import PRESET_SOURCE, carm_presets
 from fluoro.steady_clock import steady_ns
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from fluoro.registration.config import RegisterConfig
     from operators.split import SplitOptions
 
@@ -243,15 +245,19 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 
 def inspect(arguments: argparse.Namespace) -> int:
-    """Tell what is in a CT file and save a picture of its slices."""
+    """Tell what is in a CT or an X-ray file and save a picture of it."""
     from fluoro.io.slice_picture import slice_picture
-    from fluoro.io.writing import writing
     from fluoro.volume.inspect import attenuation_lines, report, series_lines
     from fluoro.volume.load import load_volume, volume_path
     from fluoro.volume.open_ct import open_ct
     from fluoro.volume.preprocessed import is_preprocessed
+    from fluoro.xray_files.header import is_xray_file
 
     path = volume_path(arguments.path)
+    if is_xray_file(path):
+        return _inspect_xray(path, arguments)
+    if arguments.frame is not None:
+        raise InputError(f"--frame is of an X-ray file, which {path} is not")
     given = {"path": path, "series": arguments.series}
     config = volume_config(given, arguments.set)
     if is_preprocessed(path):
@@ -260,24 +266,57 @@ def inspect(arguments: argparse.Namespace) -> int:
         return 0
     for line in series_lines(path):
         print(line)
-    picture = arguments.picture or output_dir() / f"{path.name.split('.')[0]}_slices.png"
-    if picture.suffix.lower() != ".png":
-        raise InputError(f"--picture must end in .png, got {picture}")
+    picture = _picture_path(arguments, f"{path.name.split('.')[0]}_slices.png")
     ct = open_ct(path, config)
     hu = ct.volume()
     for line in report(ct, hu).lines():
         print(line)
-    unfinished = picture.with_name(f".{os.getpid()}-{picture.name}")
-    with writing(picture):
-        if not arguments.picture:
-            picture.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            slice_picture(hu).save(unfinished)
-            unfinished.replace(picture)
-        finally:
-            unfinished.unlink(missing_ok=True)
+    _save_picture(picture, slice_picture(hu))
     print(f"slices: {picture}")
     return 0
+
+
+def _inspect_xray(path: Path, arguments: argparse.Namespace) -> int:
+    """Tell what is in an X-ray file and save a picture of one frame."""
+    from fluoro.io.xray_picture import xray_picture
+    from fluoro.xray_files.report import report_lines
+    from fluoro.xray_files.xray_file import XrayFile
+
+    if arguments.series is not None or arguments.set:
+        raise InputError(f"--series and --set are of a CT, which {path} is not")
+    file, number = XrayFile(path), arguments.frame or 1
+    picture = _picture_path(arguments, f"{path.name.split('.')[0]}_frame_{number}.png")
+    frame = file.frame(number)
+    for line in report_lines(file, frame):
+        print(line)
+    _save_picture(picture, xray_picture(file, number, frame))
+    print(f"picture: {picture}")
+    return 0
+
+
+def _picture_path(arguments: argparse.Namespace, name: str) -> Path:
+    picture = arguments.picture or output_dir() / name
+    if picture.suffix.lower() != ".png":
+        raise InputError(f"--picture must end in .png, got {picture}")
+    if not arguments.picture:
+        from fluoro.io.writing import writing
+
+        with writing(picture):
+            picture.parent.mkdir(parents=True, exist_ok=True)
+    return picture
+
+
+def _save_picture(path: Path, picture: Image.Image) -> None:
+    """Write a PNG whole, or nothing."""
+    from fluoro.io.writing import writing
+
+    unfinished = path.with_name(f".{os.getpid()}-{path.name}")
+    with writing(path):
+        try:
+            picture.save(unfinished)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
 
 
 def preprocess(arguments: argparse.Namespace) -> int:
@@ -375,7 +414,7 @@ def parser() -> argparse.ArgumentParser:
     _doctor_options(
         _add_command(commands, "doctor", doctor, "whether this machine works, and on which device")
     )
-    _inspect_options(_add_command(commands, "inspect", inspect, "what is in a CT file"))
+    _inspect_options(_add_command(commands, "inspect", inspect, "what is in a CT or an X-ray file"))
     _preprocess_options(
         _add_command(commands, "preprocess", preprocess, "CT to a folder of attenuation")
     )
@@ -430,7 +469,11 @@ def _inspect_options(command: argparse.ArgumentParser) -> None:
         "--picture",
         type=Path,
         metavar="PNG",
-        help="where to save the slices; default: NAME_slices.png in FLUORO_OUTPUT_DIR or ./output",
+        help="where to save the picture; default: NAME_slices.png, or NAME_frame_N.png of an X-ray "
+        "file, in FLUORO_OUTPUT_DIR or ./output",
+    )
+    command.add_argument(
+        "--frame", type=int, metavar="N", help="of an X-ray file, counted from 1; default: 1"
     )
     _add_series(command)
     _add_set(command)

@@ -20,12 +20,19 @@ CHROMIUM_FLAGS = [
 ]
 
 
-def require_program(*names: str) -> str:
-    """Path of the first of `names` on PATH; else the test skips, naming it, or fails in CI."""
+def require_program(*names: str, package: str | None = None) -> str:
+    """Path of the first of `names` on PATH; else the test skips, naming it, or fails in CI.
+
+    Args:
+        names: Of the program.
+        package: Debian's package that has it; None: named like the program.
+    """
     for name in names:
         if path := shutil.which(name):
             return path
-    reason = f"needs the program {names[0]}, which is not on PATH: apt install {names[0]}"
+    reason = (
+        f"needs the program {names[0]}, which is not on PATH: apt install {package or names[0]}"
+    )
     if os.environ.get(REQUIRE_PROGRAMS) == "1":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

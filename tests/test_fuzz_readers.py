@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fluoro.volume.formats import dicom as dicom_reader
+from fluoro.xray_files import xray_file
 from tools import fuzz_readers as fuzz
 
 KINDS = list(fuzz.subjects(Path()))
@@ -18,7 +19,8 @@ KINDS = list(fuzz.subjects(Path()))
 def _one_decoder(tmp_path_factory):
     """One decoding process for all cases, and a cache of their own."""
     with pytest.MonkeyPatch.context() as patch, fuzz.SharedReader() as shared:
-        patch.setattr(dicom_reader, "FrameReader", lambda: shared)
+        for reader in (dicom_reader, xray_file):
+            patch.setattr(reader, "FrameReader", lambda: shared)
         patch.setenv("FLUORO_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         yield
         shared.close()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Damages CT files at random and counts what the readers make of them.
+"""Damages CT and X-ray files at random and counts what the readers make of them.
 
     python tools/fuzz_readers.py                      10,000 of each kind
     python tools/fuzz_readers.py --kind nii --count 500 --seed 7
@@ -48,7 +48,11 @@ from fluoro.volume.formats.dicom_pixels import FrameReader
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.load import load_volume, preprocess_volume
 from fluoro.volume.open_ct import open_ct
+from fluoro.xray_files import xray_file
+from fluoro.xray_files.report import report_lines
+from fluoro.xray_files.xray_file import XrayFile
 from tests import dicom_files as dicom
+from tests import xray_dicom
 from tests.volume_files import SHAPE_ZYX, meta_bytes, nifti_bytes, nrrd_bytes, ramp
 
 PATIENCE_S = 30
@@ -63,6 +67,8 @@ PLACE = {
 }
 LAYOUT = ReadOptions(array=ArrayConfig(**PLACE))
 RAW_LAYOUT = ReadOptions(array=ArrayConfig(**PLACE, shape_zyx=SHAPE_ZYX, dtype="int16"))
+MOST_FRAMES = 64
+"""Of an X-ray file that is read whole."""
 LARGE = (np.arange(3 * 36 * 40).reshape(3, 36, 40) - 1000).astype(np.int16)
 LARGE_GRID = VolumeGrid(shape_zyx=LARGE.shape, spacing_xyz_mm=(1.0, 2.0, 3.0))
 
@@ -136,6 +142,9 @@ def subjects(folder: Path) -> dict[str, Callable[[], Subject]]:
         "jpeg-ls": lambda: _compressed(folder / "jls", JPEGLSLossless),
         "jpeg-2000": lambda: _compressed(folder / "j2k", JPEG2000Lossless),
         "rle": lambda: _compressed(folder / "rle", RLELossless),
+        "xa": lambda: _xray(folder / "xa.dcm", xray_dicom.rotating()),
+        "enhanced-xa": lambda: _xray(folder / "exa.dcm", xray_dicom.full_pose()),
+        "xa-jpeg-ls": lambda: _xray(folder / "jls.dcm", xray_dicom.rotating(), JPEGLSLossless),
     }
 
 
@@ -208,6 +217,27 @@ def _compressed(folder: Path, syntax: Any) -> Subject:
     damaged = sorted(folder.iterdir())[1]
     dicom.compressed(damaged, syntax)
     return Subject(place=folder, damaged=damaged, header_share=0.2)
+
+
+def _xray(path: Path, dataset: Any, syntax: Any = None) -> Subject:
+    """An X-ray file."""
+    xray_dicom.saved(path.parent, dataset, path.name)
+    if syntax:
+        dicom.compressed(path, syntax)
+    return Subject(place=path, damaged=path, header_share=0.9, read=_read_xray)
+
+
+def _read_xray(subject: Subject) -> Reading:
+    """Every frame, its report with it; the grid says no more than their shape."""
+    file = XrayFile(subject.place)
+    if file.count > MOST_FRAMES:  # a count that damage has raised: the pixels are missing
+        file.frame(file.count)
+    frames = list(file.read(1, file.count))
+    lines = report_lines(file, frames[0])
+    if any("\n" in line for line in lines):
+        raise ValueError(f"a line of the report is none: {lines}")
+    values = np.stack([frame.values for frame in frames])
+    return values, VolumeGrid(shape_zyx=values.shape, spacing_xyz_mm=(1.0, 1.0, 1.0))
 
 
 def damaged(raw: bytes, rng: random.Random, header_share: float) -> bytes:
@@ -392,6 +422,7 @@ def main() -> int:
         signal.signal(number, _hang)
     shared = SharedReader()
     dicom_reader.FrameReader = lambda: shared  # type: ignore[misc, assignment]
+    xray_file.FrameReader = lambda: shared  # type: ignore[misc, assignment]
     failed = False
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FLUORO_CACHE_DIR"] = f"{folder}/cache"

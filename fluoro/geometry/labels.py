@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.projection import View
 
-__all__ = ["angle_label", "orientation_letters"]
+__all__ = ["LETTERS_BY_AXIS", "angle_label", "orientation_letters"]
 
 SECOND_LETTER_MIN = 0.38
 """Direction cosine from which an axis earns its letter: about sin(22.5 deg), halfway to 45 deg."""

@@ -52,7 +52,13 @@ class TargetConfig(Section):
     path: FilePath | None = Field(
         None,
         description="PNG, TIFF, JPEG or NPY, relative to the YAML file, of the size of the "
-        "detector in `carm`; null: rendered at `pose`.",
+        "detector in `carm`; or an X-ray image in DICOM, which brings what `carm`, "
+        "`registration.start.pose`, `kind` and `polarity` do not say; null: rendered at `pose`.",
+    )
+    frame: Annotated[int, Field(ge=1, le=10**6)] | None = Field(
+        None,
+        description="Of a DICOM file, counted from 1 as viewers do; null: its only one. A file "
+        "whose name does not end in .dcm, .dicom or .ima is taken for DICOM where this is given.",
     )
     pose: PoseConfig | None = Field(
         None,
@@ -88,6 +94,7 @@ class TargetConfig(Section):
     model_config = rules(
         when(absent_or("path", NULL), then=at("pose")),
         never(absent_or("path", NULL), at("polarity")),
+        never(absent_or("path", NULL), at("frame")),
         never(at("kind", const("log", "display")), at("crop", const("auto"))),
         never(absent_or("kind", const("display")), at("i0")),
         never(absent_or("kind", const("display")), at("saturation")),
@@ -102,8 +109,17 @@ class TargetConfig(Section):
             raise KeyValueError("pose", "must be given where there is no path")
         if self.path is None and self.polarity:
             raise KeyValueError("polarity", "of a rendered picture is image_chain.polarity")
+        if self.path is None and self.frame is not None:
+            raise KeyValueError("frame", "has no effect without path")
         _as_value_error(self.preparation)
         return self
+
+    @property
+    def is_dicom(self) -> bool:
+        """Whether the picture is a frame of an X-ray file, which knows its geometry."""
+        return self.path is not None and (
+            self.frame is not None or self.path.suffix.lower() in XRAY_SUFFIXES
+        )
 
     def preparation(self, rendered: Polarity | None = None) -> Preparation:
         """How the picture becomes a target.
@@ -140,6 +156,10 @@ class RegisterRunConfig(Section):
     )
 
 
+XRAY_SUFFIXES = (".dcm", ".dicom", ".ima")
+"""By which a path is taken for an X-ray file in DICOM before the file is opened."""
+DICOM_PATH = {"type": "string", "pattern": r"\.([dD][cC][mM]|[dD][iI][cC][oO][mM]|[iI][mM][aA])$"}
+"""Of a path that is taken for DICOM by its name, in the JSON Schema."""
 STREAM_KEYS = ("enabled", "predict")
 """Of the section `registration`: without effect on one picture."""
 _RENDERED = absent_or("target.path", NULL)
@@ -164,7 +184,12 @@ class RegisterConfig(Section):
         never(
             _RENDERED, at("target.kind", const("raw")), at("image_chain.beer_lambert", const(False))
         ),
-        when(at("target.path"), absent_or("target.pose", NULL), then=at("registration.start.pose")),
+        when(
+            at("target.path", {"not": DICOM_PATH}),
+            absent_or("target.frame", NULL),
+            absent_or("target.pose", NULL),
+            then=at("registration.start.pose"),
+        ),
         *(never(at(f"registration.{key}", {})) for key in STREAM_KEYS),
         never(at("target.path"), at("image_chain", {"minProperties": 1})),
         *(
@@ -205,7 +230,8 @@ class RegisterConfig(Section):
         return self
 
     def _of_a_file(self) -> None:
-        if self.target.pose is None and self.registration.start.pose is None:
+        given = self.target.pose is not None or self.registration.start.pose is not None
+        if not (self.target.is_dicom or given):
             raise KeyValueError(
                 "registration.start.pose", "must be given: target.pose is not known"
             )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
+from fluoro.volume.formats.dicom_series import is_dicom
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -71,6 +72,8 @@ def _read_image(path: Path) -> NDArray[Any]:
     except InputError:
         raise
     except UnidentifiedImageError:
+        if is_dicom(path):
+            raise InputError(f"{path}: is a DICOM file: give target.frame, 1 or more") from None
         raise InputError(
             f"{path}: must be a PNG, TIFF or JPEG picture of a kind that docs/registration.md lists"
         ) from None

@@ -37,6 +37,7 @@ from fluoro.registration.result import RegistrationResult, Step
 from fluoro.registration.spectral import at_energy
 from fluoro.registration.starts import twist_at_mtre
 from fluoro.registration.target import Target
+from fluoro.registration.xray_target import XrayTarget, read_xray_target
 from fluoro.rendering.choose import open_device
 from fluoro.rendering.devices import ComputeDevice
 from fluoro.rendering.renderer import DrrRenderer
@@ -111,6 +112,8 @@ def run_register(config: RegisterConfig, name: str, reporter: RegisterReporter) 
     Raises:
         FluoroError: Something cannot be read, rendered or written, or does not fit.
     """
+    xray = read_xray_target(config)
+    config = xray.config if xray else config
     task = _task(config, load_volume(config.volume, reporter.stage))
     wanted = config.renderer
     device = open_device(
@@ -119,7 +122,7 @@ def run_register(config: RegisterConfig, name: str, reporter: RegisterReporter) 
         sections={"renderer": {"projector": wanted.projector}},
     )
     with closing(device):
-        picture, target = _target(config, task, device)
+        picture, target = _target(config, task, device, xray)
         settings = config.registration
         energy_kev = config.registration.tissues_at_kev
         volume = at_energy(task.volume, energy_kev) if energy_kev else task.volume
@@ -128,7 +131,7 @@ def run_register(config: RegisterConfig, name: str, reporter: RegisterReporter) 
         run_name = config.run.name or f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
         folder = make_run_folder(config.run.output_dir or output_dir(), run_name)
         facts = result_facts(result, task.start, task.center_xyz_mm, task.truth)
-        facts["target_notes"] = list(target.notes)
+        facts["target_notes"] = [*(xray.notes if xray else ()), *target.notes]
         stations = _journey(task, result).stations(result.history)
         _write_record(folder / "result.json", facts, config, device.name, stations)
         _write_picture(folder, picture)
@@ -166,20 +169,20 @@ def _pose(config: PoseConfig) -> CarmPose:
 
 
 def _target(
-    config: RegisterConfig, task: _Task, device: ComputeDevice
+    config: RegisterConfig, task: _Task, device: ComputeDevice, xray: XrayTarget | None
 ) -> tuple[NDArray[Any], Target]:
     """The picture as it is, and what the registration is held to."""
-    if config.target.path is not None:
-        picture = read_picture(config.target.path)
-        size = (task.geometry.detector_height_px, task.geometry.detector_width_px)
-        if picture.shape != size:
-            raise InputError(
-                f"{config.target.path}: must have carm's detector size, {size[1]} x {size[0]}, "
-                f"got {picture.shape[1]} x {picture.shape[0]}"
-            )
-        return picture, prepare(picture, config.target.preparation())
-    picture = _rendered(config, task, device)
-    return picture, prepare(picture, config.target.preparation(config.image_chain.polarity))
+    if config.target.path is None:
+        picture = _rendered(config, task, device)
+        return picture, prepare(picture, config.target.preparation(config.image_chain.polarity))
+    picture = xray.picture if xray else read_picture(config.target.path)
+    size = (task.geometry.detector_height_px, task.geometry.detector_width_px)
+    if picture.shape != size:
+        raise InputError(
+            f"{config.target.path}: must have carm's detector size, {size[1]} x {size[0]}, "
+            f"got {picture.shape[1]} x {picture.shape[0]}"
+        )
+    return picture, xray.target() if xray else prepare(picture, config.target.preparation())
 
 
 def _rendered(config: RegisterConfig, task: _Task, device: ComputeDevice) -> NDArray[Any]:

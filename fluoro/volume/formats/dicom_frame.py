@@ -13,7 +13,7 @@ from fluoro.errors import InputError
 from fluoro.volume.formats.dicom_header import NO_SLICES, SELECTABLE, DicomFile
 from fluoro.volume.formats.dicom_tags import Tags
 
-__all__ = ["Frame", "PixelFormat", "frames_of"]
+__all__ = ["Frame", "PixelFormat", "frames_of", "pixel_format"]
 
 UNIT_TOLERANCE = 1e-3
 """How far direction cosines may be from unit length and right angles: they are rounded text."""
@@ -142,7 +142,7 @@ def _frame(file: DicomFile, index: int, tags: Tags) -> Frame:
         frame_of_reference=tags.text("FrameOfReferenceUID"),
         slope=slope,
         intercept=intercept,
-        pixels=_pixel_format(tags),
+        pixels=pixel_format(tags),
         compressed=file.compressed,
         facts={keyword: text for keyword, text in facts.items() if text},
         lossy=tags.text("LossyImageCompression") == "01",
@@ -173,7 +173,12 @@ def _rescale(tags: Tags) -> tuple[float, float]:
     return slope, intercept
 
 
-def _pixel_format(tags: Tags) -> PixelFormat:
+def pixel_format(tags: Tags) -> PixelFormat:
+    """How the stored values of an image are to be read.
+
+    Raises:
+        InputError: A colour image, or attributes that contradict each other.
+    """
     if tags.text("SamplesPerPixel") and tags.number("SamplesPerPixel") != 1:
         raise tags.wrong("SamplesPerPixel", "1 (no colour)")
     if tags.text("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):

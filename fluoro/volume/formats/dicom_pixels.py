@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from fluoro.errors import InputError
 from fluoro.volume.formats import dicom_decoder
 from fluoro.volume.formats.dicom_frame import Frame, PixelFormat
 
-__all__ = ["AIR_HU", "FrameReader"]
+__all__ = ["AIR_HU", "FrameReader", "StoredImage", "is_padding", "significant"]
 
 AIR_HU = -1024
 """Given to what the scanner did not measure: the lowest CT number of the 12 bits."""
@@ -33,6 +33,30 @@ PATIENCE_S = 60.0
 
 class _RefusedError(Exception):
     """The decoding process says why it cannot decode."""
+
+
+class StoredImage(Protocol):
+    """Where an image is stored, and how large it must be; `Frame` is one."""
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+
+    @property
+    def index(self) -> int:
+        """Which image of the file, from 0."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+
+    @property
+    def columns(self) -> int:
+        """Number of columns."""
+
+    @property
+    def compressed(self) -> bool:
+        """Whether the file's pixels need a decoder."""
 
 
 class FrameReader:
@@ -63,18 +87,27 @@ class FrameReader:
         Raises:
             InputError: An image that is truncated or damaged.
         """
-        for path, group in itertools.groupby(frames, key=lambda frame: frame.path):
+        for frame, stored in zip(frames, self.stored(frames), strict=False):
+            yield self._hu(frame, stored)
+
+    def stored(self, images: Sequence[StoredImage]) -> Iterator[NDArray[Any]]:
+        """Whole numbers of each image as they are stored, shape (rows, columns).
+
+        Raises:
+            InputError: An image that is truncated or damaged.
+        """
+        for path, group in itertools.groupby(images, key=lambda image: image.path):
             run = list(group)
-            stored = self._stored(path, [frame.index for frame in run], run[0].compressed)
-            for frame in run:
-                yield self._hu(frame, self._next(frame, stored))
+            stored = self._stored(path, [image.index for image in run], run[0].compressed)
+            for image in run:
+                yield self._next(image, stored)
 
     def _stored(self, path: Path, indices: list[int], compressed: bool) -> Iterator[NDArray[Any]]:
         if compressed:
             return self._decoded(path, indices)
         return dicom_decoder.stored_frames(str(path), indices)
 
-    def _next(self, frame: Frame, stored: Iterator[NDArray[Any]]) -> NDArray[Any]:
+    def _next(self, frame: StoredImage, stored: Iterator[NDArray[Any]]) -> NDArray[Any]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -92,9 +125,9 @@ class FrameReader:
         return values
 
     def _hu(self, frame: Frame, stored: NDArray[Any]) -> NDArray[np.float64]:
-        values = _significant(stored, frame.pixels)
+        values = significant(stored, frame.pixels)
         hu = np.asarray(values * frame.slope + frame.intercept, np.float64)
-        padding = _is_padding(stored, values, frame.pixels)
+        padding = is_padding(stored, values, frame.pixels)
         if padding is not None:
             hu[padding] = AIR_HU
             self.padded += int(np.count_nonzero(padding))
@@ -197,7 +230,7 @@ class _Pipe:
         return piece
 
 
-def _significant(stored: NDArray[Any], pixels: PixelFormat) -> NDArray[np.int64]:
+def significant(stored: NDArray[Any], pixels: PixelFormat) -> NDArray[np.int64]:
     """The stored bits alone, with their sign: whatever lies in the others is no part of it."""
     shifted = stored.astype(np.int64) >> (pixels.high_bit + 1 - pixels.bits_stored)
     values = shifted & ((1 << pixels.bits_stored) - 1)
@@ -207,7 +240,7 @@ def _significant(stored: NDArray[Any], pixels: PixelFormat) -> NDArray[np.int64]
     return np.asarray(values, np.int64)
 
 
-def _is_padding(
+def is_padding(
     stored: NDArray[Any], values: NDArray[np.int64], pixels: PixelFormat
 ) -> NDArray[np.bool_] | None:
     """Where the padding value stands, also where it does not fit into the stored bits."""

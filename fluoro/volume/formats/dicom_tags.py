@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fluoro.errors import InputError
 
-__all__ = ["MACROS", "Tags"]
+__all__ = ["MACROS", "Tags", "named"]
 
 MACROS = {
     "ImagePositionPatient": "PlanePositionSequence",
@@ -39,15 +39,28 @@ MACROS = {
 
 
 class Tags:
-    """Attributes of one image: in its own functional groups, the shared ones, or at the top."""
+    """Attributes of one image: in its own functional groups, the shared ones, or at the top.
 
-    def __init__(self, path: Path, datasets: Sequence[Any], where: str = "") -> None:
-        self._path, self._datasets, self._where = path, datasets, where
+    Args:
+        path: The file, for messages.
+        datasets: Where to look, in this order.
+        where: What to put in front of an attribute's name in messages.
+        macros: Sequence in which a multi-frame file keeps an attribute, by keyword.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        datasets: Sequence[Any],
+        where: str = "",
+        macros: Mapping[str, str] = MACROS,
+    ) -> None:
+        self._path, self._datasets, self._where, self._macros = path, datasets, where, macros
 
     def get(self, keyword: str) -> Any:
         """The value as pydicom has it; None if there is none or it is empty."""
         for dataset in self._datasets:
-            macro = MACROS.get(keyword)
+            macro = self._macros.get(keyword)
             inner = dataset.get(macro) if macro else None
             for source in (inner[0] if inner else None, dataset):
                 value = None if source is None else source.get(keyword)
@@ -107,13 +120,13 @@ class Tags:
 
     def missing(self, keyword: str) -> InputError:
         """What to raise of an attribute that is not there."""
-        return InputError(f"{self._path}: {self._where}{_named(keyword)} is missing")
+        return InputError(f"{self._path}: {self._where}{named(keyword)} is missing")
 
     def wrong(self, keyword: str, expected: str) -> InputError:
         """What to raise of an attribute with another value than expected."""
         got = self.text(keyword)
         return InputError(
-            f"{self._path}: {self._where}{_named(keyword)} must be {expected}, got {got[:80]!r}"
+            f"{self._path}: {self._where}{named(keyword)} must be {expected}, got {got[:80]!r}"
         )
 
     def _value(self, keyword: str) -> Any:
@@ -124,11 +137,12 @@ class Tags:
         except Exception as error:  # noqa: BLE001  (pydicom converts values when asked for them)
             text = " ".join(str(error).split())
             raise InputError(
-                f"{self._path}: {self._where}{_named(keyword)} cannot be read: {text}"
+                f"{self._path}: {self._where}{named(keyword)} cannot be read: {text}"
             ) from None
 
 
-def _named(keyword: str) -> str:
+def named(keyword: str) -> str:
+    """An attribute's keyword with its tag, as messages name it."""
     from pydicom.datadict import tag_for_keyword
 
     tag = tag_for_keyword(keyword) or 0
