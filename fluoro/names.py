@@ -105,7 +105,7 @@ ViewName = Literal["AP", "PA"]
 
 # The run and what it gives
 
-Encoding = Literal["mono8", "mono16", "32FC1"]
+Encoding = Literal["mono8", "mono16", "8UC1", "16UC1", "32FC1"]
 """Of the pixels of ROS 2's Image."""
 FrameProtocol = Literal["ros2", "holohub", "i4h"]
 """The messages that carry frames over DDS."""

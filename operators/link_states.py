@@ -66,11 +66,14 @@ def _refusing_state(name: str, refusals: Refusals) -> DiagnosticStatus:
 
 
 def _frame_state(sink: FrameSink, monitor: StreamMonitor) -> DiagnosticStatus:
+    hint = sink.hint()
     values = {
         "sent": sink.sent,
         "lost in the writer": sink.lost,
         "readers": sink.readers(),
+        "hint": hint,
         **{f"dropped by {name}": count for name, count in monitor.status().dropped.items()},
     }
-    level = Level.WARN if sink.lost else Level.OK
-    return status_message("frames", level, "frames are lost" if sink.lost else "sent", values)
+    text = "frames are lost" if sink.lost else hint or "sent"
+    level = Level.OK if text == "sent" else Level.WARN
+    return status_message("frames", level, text, values)

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -30,9 +32,17 @@ def require_program(*names: str, package: str | None = None) -> str:
     for name in names:
         if path := shutil.which(name):
             return path
-    reason = (
-        f"needs the program {names[0]}, which is not on PATH: apt install {package or names[0]}"
-    )
+    apt = package or names[0]
+    _lacks(f"needs the program {names[0]}, which is not on PATH: apt install {apt}")
+
+
+def require_library(header: str, package: str) -> None:
+    """Skip, or fail in CI, where a C++ library's header is not below /usr/include."""
+    if not Path("/usr/include", header).is_file():
+        _lacks(f"needs {header}: apt install {package}")
+
+
+def _lacks(reason: str) -> NoReturn:
     if os.environ.get(REQUIRE_PROGRAMS) == "1":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
@@ -46,6 +56,4 @@ def require_vulkan() -> None:
     try:
         choose_device("llvmpipe")
     except DeviceError as error:
-        if os.environ.get(REQUIRE_PROGRAMS) == "1":
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
+        _lacks(str(error))

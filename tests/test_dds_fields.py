@@ -104,7 +104,12 @@ HUGE = 2**32 - 1
         (read_probe, {"orientation": [0.0] * 4}, "orientation", "unit quaternion, got length 0"),
         (read_clock, {"sec": -1}, "clock.sec", "got -1"),
         (read_clock, {"nanosec": HUGE}, "clock.nanosec", "must be below 1000000000"),
-        (read_image, {"encoding": "rgb8"}, "encoding", "must be mono8, mono16, 32FC1, got 'rgb8'"),
+        (
+            read_image,
+            {"encoding": "rgb8"},
+            "encoding",
+            "16UC1, 32FC1, got 'rgb8'",
+        ),
         (read_image, {"width": 0}, "width", "must be 1 to 8192 pixels, got 0"),
         (read_image, {"height": HUGE}, "height", "got 4294967295"),
         (read_image, {"is_bigendian": 7}, "is_bigendian", "must be 0 or 1, got 7"),

@@ -270,7 +270,7 @@ def test_hint_says_that_nobody_is_in_the_domain(node):
 def test_writer_that_offers_less_than_lockstep_asks_for_is_named(node):
     feed = make_feed(node, trigger="lockstep")
     writer = node.writer("rt/carm/pose", PoseStamped, qos.sensor_data())
-    wait_until(lambda: "best effort" in feed.hint())
+    wait_until(lambda: "offers less reliability than the reader asks for" in feed.hint())
     assert writer.readers() == 0
 
 

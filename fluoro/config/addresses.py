@@ -9,7 +9,7 @@ from pydantic import AfterValidator, WithJsonSchema
 
 from fluoro.mistakes import shown
 
-__all__ = ["Peer"]
+__all__ = ["Peer", "TcpAddress", "host_and_port"]
 
 _OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = rf"(2[0-3][0-9]|1[0-9][0-9]|[1-9][0-9]?)(\.{_OCTET}){{3}}"
@@ -29,3 +29,28 @@ def _is_peer(peer: str) -> str:
 
 
 Peer = Annotated[str, AfterValidator(_is_peer), WithJsonSchema({"type": "string", "pattern": PEER})]
+
+_IPV6 = r"\[[0-9A-Fa-f:.]{2,45}\]"
+TCP_ADDRESS = rf"^({_IPV6}|{_LABEL}(\.{_LABEL}){{0,9}}):{_PORT}$"
+
+
+def _is_tcp_address(address: str) -> str:
+    if not re.fullmatch(TCP_ADDRESS, address):
+        raise ValueError(
+            "must be HOST:PORT, with a port up to 65535, such as localhost:18944 or [::1]:18944, "
+            f"got {shown(address)}"
+        )
+    return address
+
+
+TcpAddress = Annotated[
+    str,
+    AfterValidator(_is_tcp_address),
+    WithJsonSchema({"type": "string", "pattern": TCP_ADDRESS}),
+]
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Return the host, an IPv6 address without brackets, and the port of a `TcpAddress`."""
+    host, _, port = address.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, Strict, WithJsonSchema, model_validator
 
-from fluoro.config.addresses import Peer
+from fluoro.config.addresses import Peer, TcpAddress
 from fluoro.config.schema_rules import absent_or, at, const, never, rules
 from fluoro.config.section import Section, Topic
 from fluoro.mistakes import KeyValueError, shown
@@ -148,7 +148,11 @@ class DdsFramesConfig(Section):
     topic: Topic | None = Field(
         None, description="HoloHub and i4h: the topic; null: VideoFrame, topic_carm_camera_data."
     )
-    encoding: Encoding = Field("mono8", description="ROS 2's Image.")
+    encoding: Encoding = Field(
+        "mono8",
+        description="ROS 2's Image: display values as 8 bits, 16 bits or float32; 8UC1 and 16UC1 "
+        "are OpenCV's names for the same integers.",
+    )
     jpeg_quality: Annotated[int, Field(ge=30, le=100)] | None = Field(
         None, description="ROS 2: CompressedImage beside the image; null: none."
     )
@@ -172,7 +176,9 @@ LARGEST_SAMPLE_BYTES = 64 * 2**20
 """Largest message that is sent or taken over DDS."""
 LARGEST_PICTURE_BYTES = LARGEST_SAMPLE_BYTES - 2**10
 """Largest picture in such a message, beside its header."""
-PIXEL_BYTES = {"mono8": 1, "mono16": 2, "32FC1": 4, "holohub": 4, "i4h": 1}
+PIXEL_BYTES = {
+    "mono8": 1, "8UC1": 1, "mono16": 2, "16UC1": 2, "32FC1": 4, "holohub": 4, "i4h": 1,
+}  # fmt: skip
 """Bytes of a pixel by encoding, or by protocol where that has one encoding only."""
 
 
@@ -209,7 +215,15 @@ class IgtlConfig(Section):
     """Frames to 3D Slicer and others by OpenIGTLink."""
 
     enabled: bool = Field(False, description="Serve them.")
-    host: str = Field("127.0.0.1", description="Address to bind; 127.0.0.1: this machine only.")
+    host: str = Field(
+        "127.0.0.1",
+        description="Name or address to bind, IPv4 or IPv6; 127.0.0.1 or ::1: this machine only.",
+    )
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
         18944, description="TCP port; 0: any free one."
+    )
+    servers: Annotated[tuple[TcpAddress, ...], Strict(False)] = Field(
+        (),
+        description="HOST:PORT of OpenIGTLink servers, such as a tracker's (PLUS), to connect to "
+        "as a client as well.",
     )

@@ -35,12 +35,13 @@ from fluoro.steady_clock import steady_ns
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
 
-__all__ = ["BagNode", "BagPicture", "BagPictures", "BagWriter", "read_poses"]
+__all__ = ["BAG_VERSION", "BagNode", "BagPicture", "BagPictures", "BagWriter", "read_poses"]
 
 log = logging.getLogger(__name__)
 
 Sample = TypeVar("Sample", bound=IdlStruct)
-BAG_VERSION: Final = 9
+BAG_VERSION: Final = 8
+"""Newest version of the metadata that rosbag2 of Humble and Iron reads; Jazzy reads it too."""
 FLUSH_NS = 200_000_000
 """How long messages may wait for the disk [ns], which is what a kill can cost."""
 POSE_TYPE, IMAGE_TYPE = "geometry_msgs/msg/PoseStamped", "sensor_msgs/msg/Image"

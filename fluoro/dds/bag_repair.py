@@ -10,6 +10,7 @@ from typing import BinaryIO
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from fluoro.dds.bag import BAG_VERSION
 from fluoro.errors import InputError
 from fluoro.io.writing import writing
 
@@ -58,7 +59,7 @@ def _copy(messages: Path, folder: Path) -> int:
     try:
         with (
             Reader(messages) as reader,
-            Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as bag,
+            Writer(folder, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP) as bag,
         ):
             known = {
                 topic.id: bag.add_connection(topic.topic, topic.msgtype, typestore=types)

@@ -8,6 +8,7 @@ from typing import Any
 
 from fluoro.config import DdsPoses
 from fluoro.dds import qos
+from fluoro.dds.discovery import domains_on_this_machine
 from fluoro.dds.door import SentPose
 from fluoro.dds.i4h import ProbeInfo
 from fluoro.dds.joints import Joint, joint_pose, joint_values
@@ -51,6 +52,7 @@ class DdsPoseFeed(PoseFeed):
         where = ros_topic(config.topic) if ros else config.topic
         super().__init__(config, limits, where, wall_clock=node.config.clock == "system")
         self._node, self._config, self._isocenter_xyz_mm = node, config, isocenter_xyz_mm
+        self._where = f"{where} in domain {node.config.domain}"
         self._joints = [Joint(**joint.model_dump()) for joint in config.joints]
         # a best-effort reader hears writers of either kind; in lockstep nothing may be lost
         quality = qos.reliable(LOCKSTEP_QUEUE) if self._lockstep else qos.sensor_data(BURST)
@@ -66,18 +68,35 @@ class DdsPoseFeed(PoseFeed):
 
     def hint(self) -> str:
         """Why no pose comes, as far as can be seen; empty while they come."""
-        where = f"{self.topic} in domain {self._node.config.domain}"
-        if self._listener.mismatched():
-            return f"a writer of {where} offers best effort, lockstep asks for a reliable one"
+        if self.latest():
+            return ""
         if self._listener.writers():
-            return "" if self.latest() else f"a writer of {where} is there, no good pose came yet"
-        others = self._node.others()
-        if others:
-            return f"{others} participants in the domain, none writes {where} with our type"
+            last = self.refusals.last() or "none has come"
+            return f"a writer of {self._where} is there, but no good pose yet: {last}"
+        if policy := self._listener.mismatch():
+            asked = "reliable, as lockstep is" if self._lockstep else "best effort"
+            return (
+                f"a writer of {self._where} offers less {policy} than the reader asks for "
+                f"({asked}; volatile)"
+            )
+        return self._no_writer()
+
+    def _no_writer(self) -> str:
+        """Return why no writer of the topic is found."""
+        discovery, config = self._node.discovery, self._node.config
+        if types := discovery.types_written(self.topic):
+            wanted = TYPES[self._config.message].__idl_typename__
+            return f"a writer of {self._where} has the type {', '.join(types)}, must be {wanted}"
+        if others := discovery.participants():
+            return (
+                f"{others} other participants in domain {config.domain}, none writes {self.topic}"
+            )
+        elsewhere = [str(n) for n in domains_on_this_machine() if n != config.domain]
+        there = f"; UDP ports here look like domain {', '.join(elsewhere)}" if elsewhere else ""
+        peers = ", ".join(config.peers) or "us"
         return (
-            f"nobody else is in domain {self._node.config.domain} on "
-            f"{self._node.config.interface}: is the sender in another domain (ROS_DOMAIN_ID), "
-            f"or without {', '.join(self._node.config.peers) or 'us'} among its peers?"
+            f"nobody else is in domain {config.domain} on {config.interface}: is the sender in "
+            f"another domain (ROS_DOMAIN_ID){there}, or without {peers} among its peers?"
         )
 
     def _on_sample(self, sample: Any, writer: int) -> None:

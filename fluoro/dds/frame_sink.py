@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from fluoro.config import DdsFramesConfig
+from fluoro.dds.discovery import best_effort_bytes
 from fluoro.dds.node import DdsNode
 from fluoro.dds.plain_frames import HolohubFrames, I4hFrames
 from fluoro.dds.ros_frames import RosFrames
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from fluoro.dds.bag import BagNode
 
 __all__ = ["FrameSink"]
+
+log = logging.getLogger(__name__)
 
 
 class _Frames(Protocol):
@@ -48,8 +52,9 @@ class FrameSink:
         isocenter_xyz_mm: Sequence[float],
         clock: Callable[[], int],
     ) -> None:
-        self._clock = clock
+        self._node, self._config, self._clock = node, config, clock
         self._frames = _frames(node, config, isocenter_xyz_mm)
+        self._hint = ""
         self._last: FluoroFrame | None = None
         self.sent = 0
         self.lost = 0
@@ -73,6 +78,37 @@ class FrameSink:
     def readers(self) -> int:
         """Receivers of the picture that listen now."""
         return int(self._frames.images.readers())
+
+    def hint(self) -> str:
+        """Return why readers do not get all images, as far as can be seen; log a new reason."""
+        node = self._node
+        hint = self._mismatch_hint() or self._loss_hint(node) if isinstance(node, DdsNode) else ""
+        if hint and hint != self._hint:
+            log.warning("dds.frames: %s", hint)
+        self._hint = hint
+        return hint
+
+    def _mismatch_hint(self) -> str:
+        policy = self._frames.images.mismatch()
+        return (
+            f"a reader asks for more than is offered: {policy} (reliable, volatile)"
+            if policy
+            else ""
+        )
+
+    def _loss_hint(self, node: DdsNode) -> str:
+        """Return that best-effort readers lose images that exceed their socket's buffer."""
+        if self._last is None:
+            return ""
+        size, most = self._last.image.size * self._config.pixel_bytes, best_effort_bytes()
+        count = node.discovery.best_effort_readers(self._frames.images.topic)
+        if not count or size <= most:
+            return ""
+        return (
+            f"{count} best-effort readers of images of {size} bytes lose some above {most} bytes: "
+            f"raise net.core.rmem_max and rmem_default to {4 * size} where they run, or read "
+            "reliably, or read the JPEG (dds.frames.jpeg_quality)"
+        )
 
 
 def _frames(

@@ -22,7 +22,7 @@ from fluoro.dds.stamps import SECOND_NS, SECONDS_END
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.limits import CarmLimits
 
-__all__ = ["RAS_FROM_LPS", "IgtlPoseFeed", "Transform", "read_transforms", "transform_pose"]
+__all__ = ["RAS_FROM_LPS", "IgtlPoseFeed", "Transform", "read_messages", "transform_pose"]
 
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 HEADER = struct.Struct("> H 12s 20s I I Q Q")
@@ -74,8 +74,8 @@ class Transform:
         version, *_, crc = HEADER.unpack(self.header)
         if version not in VERSIONS:
             raise FieldError("version", f"must be 1 or 2, got {version}")
-        if CRC64(self.body) != crc:
-            raise FieldError("crc", "must be the checksum of the body, and is not")
+        if (own := CRC64(self.body)) != crc:
+            raise FieldError("crc", f"must be the body's checksum, {own:016x}, got {crc:016x}")
         fields = {"header_version": version, "message_type": "TRANSFORM", "device_name": ""}
         message = TransformMessage()
         try:
@@ -135,8 +135,7 @@ def transform_pose(
     if not np.isfinite(ras_from_carm).all():
         raise FieldError("matrix", "must hold finite values")
     turn, shift = ras_from_carm[:3, :3], ras_from_carm[:3, 3]
-    if np.abs(turn @ turn.T - np.eye(3)).max() > TURN_SLACK or np.linalg.det(turn) < 0:
-        raise FieldError("matrix", "must be a rotation and a shift")
+    _require_rotation(turn)
     if np.abs(shift).max() > FARTHEST_MM:
         raise FieldError("matrix", f"must be within {FARTHEST_MM:g} mm, got {shift.tolist()}")
     world_from_carm = RAS_FROM_LPS @ ras_from_carm @ RAS_FROM_LPS
@@ -145,14 +144,30 @@ def transform_pose(
     return CarmPose.from_world_from_carm(world_from_carm, isocenter_xyz_mm)
 
 
-def read_transforms(
-    client: socket.socket, on_transform: Callable[[Transform], None], ended: Callable[[], bool]
+def _require_rotation(turn: NDArray[np.float64]) -> None:
+    """Raise a FieldError that names what a 3x3 matrix is where it is no rotation."""
+    lengths = np.linalg.norm(turn, axis=0)
+    if np.abs(turn @ turn.T - np.eye(3)).max() > TURN_SLACK:
+        scaled = np.abs(lengths - 1).max() > TURN_SLACK
+        columns = ", ".join(f"{length:.4g}" for length in lengths)
+        got = f"a scale: columns of length {columns}" if scaled else "a shear"
+        raise FieldError("matrix", f"must be a rotation and a shift, got {got}")
+    if np.linalg.det(turn) < 0:
+        raise FieldError("matrix", "must be a rotation and a shift, got a mirror (determinant -1)")
+
+
+def read_messages(
+    client: socket.socket,
+    on_transform: Callable[[Transform], None],
+    on_query: Callable[[str], None],
+    ended: Callable[[], bool],
 ) -> None:
-    """Read a client's messages until it goes; whatever is no TRANSFORM is passed over.
+    """Read a client's messages until it goes; those of other kinds are passed over.
 
     Args:
         client: With a timeout, at which `ended` is asked.
-        on_transform: Told of each.
+        on_transform: Told of each TRANSFORM.
+        on_query: Told of the kind of each message that asks for something, such as "GET_STATUS".
         ended: Whether to stop.
 
     Raises:
@@ -167,6 +182,8 @@ def read_transforms(
             raise FieldError("body size", f"must be at most {largest} bytes, got {size}")
         if not is_transform:
             _skip(client, size, ended)
+            if kind.startswith(b"GET_"):
+                on_query(kind.rstrip(b"\0").decode("ascii", "replace"))
             continue
         body = _exactly(client, size, ended)
         if body is None:

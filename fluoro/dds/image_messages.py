@@ -32,7 +32,9 @@ CAMERA_FRAME = "carm_camera"
 MAX_SIDE_PX = 8192
 """Of a picture that comes in; a larger one is a mistake or an attack."""
 
-DTYPES: dict[Encoding, str] = {"mono8": "u1", "mono16": "u2", "32FC1": "f4"}
+DTYPES: dict[Encoding, str] = {
+    "mono8": "u1", "8UC1": "u1", "mono16": "u2", "16UC1": "u2", "32FC1": "f4",
+}  # fmt: skip
 
 
 def image_message(
@@ -40,7 +42,7 @@ def image_message(
 ) -> Image:
     """Display values [0, 1], shape (height, width), as sensor_msgs/Image.
 
-    mono8 and mono16 round to the nearest of their grey levels, 32FC1 is as it is.
+    Integers round to the nearest of their grey levels, 32FC1 is as it is.
     """
     pixels = np.ascontiguousarray(_quantised(image, encoding))
     height, width = pixels.shape
@@ -56,9 +58,9 @@ def image_message(
 
 
 def _quantised(image: NDArray[np.float32], encoding: Encoding) -> NDArray[np.generic]:
-    if encoding == "mono8":
+    if DTYPES[encoding] == "u1":
         return to_uint8(image)
-    if encoding == "mono16":
+    if DTYPES[encoding] == "u2":
         return np.asarray(np.clip(image, 0, 1) * 65535 + 0.5).astype("<u2")
     return np.asarray(image).astype("<f4", copy=False)
 

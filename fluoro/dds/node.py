@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from cyclonedds.builtin import BuiltinDataReader, BuiltinTopicDcpsParticipant
 from cyclonedds.core import (
     DDSException,
     InstanceState,
@@ -24,6 +23,7 @@ from cyclonedds.topic import Topic
 from cyclonedds.util import duration
 
 from fluoro.config import DdsConfig
+from fluoro.dds.discovery import Discovery, policy_name
 from fluoro.dds.network import cyclone_xml, warn_if_wide
 from fluoro.dds.refusals import Refusals, RefusedError
 from fluoro.errors import DeviceError
@@ -46,6 +46,10 @@ class DdsNode:
     Args:
         config: Domain, interface, peers.
 
+    Attributes:
+        config: As it was given.
+        discovery: Knows the other participants.
+
     Raises:
         InputError: An interface that is not there.
         DeviceError: Cyclone DDS does not start; the message has a hint.
@@ -63,13 +67,14 @@ class DdsNode:
                 f"dds: no participant in domain {config.domain} on {config.interface} ({error}); "
                 "is the domain open in this process already, or are its ports taken?"
             ) from None
-        self._participants = BuiltinDataReader(self._participant, BuiltinTopicDcpsParticipant)
+        self.discovery = Discovery(self._participant)
         self._listeners: list[Listener[Any]] = []
-        self._open: list[Any] = [self._domain, self._participant, self._participants]
+        self._open: list[Any] = [self._domain, self._participant, *self.discovery.readers]
 
     def writer(self, topic: str, kind: type[Sample], qos: Qos) -> Writer[Sample]:
         """A writer of a topic, by its name on the wire."""
-        return Writer(DataWriter(self._participant, Topic(self._participant, topic, kind), qos))
+        writer = DataWriter(self._participant, Topic(self._participant, topic, kind), qos)
+        return Writer(writer, topic)
 
     def listen(
         self,
@@ -84,13 +89,6 @@ class DdsNode:
         self._listeners.append(listener)
         return listener
 
-    def others(self) -> int:
-        """Participants of other processes seen in this domain."""
-        condition = ReadCondition(
-            self._participants, ViewState.Any | InstanceState.Alive | SampleState.Any
-        )
-        return max(0, len(self._participants.read(N=100, condition=condition)) - 1)
-
     def close(self) -> None:
         """End the threads and leave the domain; may be called again."""
         for listener in self._listeners:
@@ -103,8 +101,8 @@ class DdsNode:
 class Writer(Generic[Sample]):
     """Writes without waiting; what did not go out is counted in `lost`."""
 
-    def __init__(self, writer: Any) -> None:
-        self._writer = writer
+    def __init__(self, writer: Any, topic: str) -> None:
+        self._writer, self.topic = writer, topic
         self.written = 0
         self.lost = 0
 
@@ -127,6 +125,11 @@ class Writer(Generic[Sample]):
     def readers(self) -> int:
         """Readers that listen now."""
         return int(self._writer.get_publication_matched_status().current_count)
+
+    def mismatch(self) -> str:
+        """Return the policy in which a reader asks for more than is offered; empty: none."""
+        status = self._writer.get_offered_incompatible_qos_status()
+        return policy_name(status.last_policy_id) if status.total_count else ""
 
 
 class Listener(Generic[Sample]):
@@ -156,9 +159,10 @@ class Listener(Generic[Sample]):
         """Writers that are heard now."""
         return int(self._reader.get_subscription_matched_status().current_count)
 
-    def mismatched(self) -> bool:
-        """Whether a writer of the topic offers another quality of service than is asked for."""
-        return bool(self._reader.get_requested_incompatible_qos_status().total_count)
+    def mismatch(self) -> str:
+        """Return the policy in which a writer offers less than is asked for; empty: none."""
+        status = self._reader.get_requested_incompatible_qos_status()
+        return policy_name(status.last_policy_id) if status.total_count else ""
 
     def close(self) -> None:
         """End the thread."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from fluoro.config import ReceivedPoses
 from fluoro.dds.door import PoseDoor, SentPose
+from fluoro.dds.flood_watch import FloodWatch
 from fluoro.dds.refusals import Refusals, RefusedError
 from fluoro.dds.sender_clock import SenderClock
 from fluoro.errors import InputError
@@ -64,6 +65,7 @@ class PoseFeed:
     ) -> None:
         self.topic = where
         self.refusals = Refusals(f"a pose on {where}")
+        self._flood = FloodWatch(f"poses on {where}")
         self.sender_clock = SenderClock(where) if wall_clock else None
         self._lockstep = config.trigger == "lockstep"
         self._watchdog_ns = round(config.watchdog_ms * 1e6)
@@ -100,8 +102,13 @@ class PoseFeed:
         self, sender: int, read: Callable[[], SentPose], received_ns: int, now_ns: int
     ) -> SentPose:
         sequence, self._sequence = self._sequence, self._sequence + 1
+        self._flood.note(now_ns)
         if not self._belongs(sender, now_ns):
-            raise RefusedError("second writer", "another sender leads until it falls silent")
+            raise RefusedError(
+                "second writer",
+                "two senders send poses; the first is heard until it is silent for "
+                f"{self._watchdog_ns / 1e6:g} ms (watchdog_ms)",
+            )
         if len(self._waiting) >= LOCKSTEP_QUEUE:
             raise RefusedError("too far ahead", f"{LOCKSTEP_QUEUE} poses wait for their frames")
         if sender != self._writer:
@@ -159,7 +166,8 @@ class PoseFeed:
         with self._changed:
             cut = {f"clamped: {name}": n for name, n in self._door.clamped.items()}
             counts = {"received": self._sequence, "superseded": self._superseded}
-            return {**counts, **refused, **cut}
+            flooded = {"flooded seconds": self._flood.seconds} if self._flood.seconds else {}
+            return {**counts, **flooded, **refused, **cut}
 
     def _belongs(self, writer: int, now_ns: int) -> bool:
         """Whether this writer leads: the first one does until it falls silent."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fluoro.config.addresses import host_and_port
 from fluoro.imaging.frame import FluoroFrame
 from operators.monitor import StreamMonitor
 from operators.sinks.base import Sink
@@ -40,8 +41,13 @@ class IgtlSink(Sink):
             return None
         from fluoro.dds.igtl import IgtlServer
 
-        isocenter = context.isocenter_xyz_mm
-        server = IgtlServer(config.host, config.port, isocenter, links.take_transform)
+        server = IgtlServer(
+            config.host,
+            config.port,
+            context.isocenter_xyz_mm,
+            links.take_transform,
+            [host_and_port(address) for address in config.servers],
+        )
         context.stack.callback(server.close)
         links.refusing["igtl"] = server.refusals
         return cls(server, context.monitor)
