@@ -5,6 +5,7 @@ import errno
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
+from ruamel.yaml import YAML
 
 from tests.session_support import (
     ROOT,
@@ -23,6 +24,7 @@ from tests.test_tracking_graph import SMALL
 
 from fluoro.config import Config, load_config
 from fluoro.dds.bag import BagPictures, read_poses
+from fluoro.dds.bag_repair import repair_bag
 from fluoro.errors import InputError, OutputError
 
 FRAMES = 6
@@ -59,6 +61,47 @@ def test_bag_holds_every_frame_in_ros_2s_own_types(tmp_path):
         seen = image.data.reshape(image.height, image.width) / 255
         np.testing.assert_allclose(seen, picture, atol=0.5 / 255 + 1e-6)
     assert outcome.summary["dropped"]["bag"] == 0
+
+
+def metadata_as_read(folder, *, version_9_qos):
+    """The topics' durability, read as rosbag2's metadata_io.cpp and qos.cpp read it, or an error.
+
+    Humble and Iron take `offered_qos_profiles` for a string of YAML with numbers of policies; Jazzy
+    does so up to version 8, and takes a list with names from version 9 on.
+    """
+    text = (folder / "metadata.yaml").read_text()
+    info = YAML(typ="safe").load(text)["rosbag2_bagfile_information"]
+    for key, kind in (("version", int), ("storage_identifier", str), ("message_count", int)):
+        assert type(info[key]) is kind
+    for key in ("compression_format", "compression_mode", "ros_distro"):
+        assert type(info[key]) is str
+    assert type(info["starting_time"]["nanoseconds_since_epoch"]) is int
+    found = {}
+    for entry in info["topics_with_message_count"]:
+        topic = entry["topic_metadata"]
+        offered = topic["offered_qos_profiles"]
+        assert type(offered) is (list if version_9_qos and info["version"] >= 9 else str)
+        (profile,) = YAML(typ="safe").load(offered)
+        assert all(type(profile[key]) is int for key in ("history", "reliability", "durability"))
+        assert {*profile["deadline"], *profile["lifespan"]} == {"sec", "nsec"}
+        found[topic["name"]] = profile["durability"]
+    return found
+
+
+VOLATILE, TRANSIENT_LOCAL = 2, 1
+
+
+@pytest.mark.parametrize("version_9_qos", [False, True], ids=["Humble and Iron", "Jazzy"])
+def test_metadata_is_read_by_each_distribution(tmp_path, version_9_qos):
+    dds = {"bag": True, "frames": {"transforms": True, "camera": True}}
+    folder = recorded(tmp_path / "a", dds=dds).folder / "bag"
+    found = metadata_as_read(folder, version_9_qos=version_9_qos)
+    assert found["/tf_static"] == TRANSIENT_LOCAL
+    assert set(found.values()) == {VOLATILE, TRANSIENT_LOCAL}
+    assert "/fluoro/camera/image_raw" in found
+    (folder / "metadata.yaml").unlink()
+    assert repair_bag(folder) > 0
+    assert metadata_as_read(folder, version_9_qos=version_9_qos) == found
 
 
 def test_poses_of_a_bag_are_those_of_the_run(tmp_path):

@@ -163,7 +163,8 @@ def test_joints_that_are_no_pose_are_refused(message, expected):
 
 
 @pytest.mark.parametrize(
-    ("encoding", "step"), [("mono8", 0.5 / 255), ("mono16", 1e-5), ("32FC1", 0)]
+    ("encoding", "step"),
+    [("mono8", 0.5 / 255), ("8UC1", 0.5 / 255), ("mono16", 1e-5), ("16UC1", 1e-5), ("32FC1", 0)],
 )
 def test_picture_comes_back_unmirrored_in_each_encoding(encoding, step):
     image = mirror_shower()

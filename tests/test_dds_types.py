@@ -39,6 +39,8 @@ SAMPLES = [
     ),
     image_message(PIXELS.reshape(3, 4) / np.float32(255), "mono16", 5),
     image_message(PIXELS.reshape(3, 4) / np.float32(255), "32FC1", 6),
+    image_message(PIXELS.reshape(3, 4) / np.float32(255), "8UC1", 7),
+    image_message(PIXELS.reshape(3, 4) / np.float32(255), "16UC1", 8),
     ros_sensor.CompressedImage(header=HEADER, format="jpeg", data=b"\xff\xd8\xff"),
     ros_sensor.CameraInfo(
         header=HEADER,
@@ -55,6 +57,19 @@ SAMPLES = [
     ),
     ros_sensor.JointState(
         header=HEADER, name=["lao", "cränial"], position=[0.1, -2.0], velocity=[], effort=[3.0]
+    ),
+    ros_geometry.TFMessage(
+        transforms=[
+            ros_geometry.TransformStamped(
+                header=HEADER,
+                child_frame_id=child,
+                transform=ros_geometry.Transform(
+                    translation=ros_geometry.Vector3(x=0.1, y=-0.2, z=1e-9),
+                    rotation=ros_geometry.Quaternion(x=0.5, y=-0.5, z=0.5, w=0.5),
+                ),
+            )
+            for child in ("carm", "table")
+        ]
     ),
     ros_diagnostic.KeyValue(key="dose_ngy", value="40"),
     ros_diagnostic.DiagnosticArray(

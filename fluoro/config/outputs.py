@@ -139,6 +139,8 @@ class DdsFramesConfig(Section):
         never(at("protocol", const("holohub", "i4h")), at("prefix")),
         never(at("protocol", const("holohub", "i4h")), at("encoding")),
         never(at("protocol", const("holohub", "i4h")), at("jpeg_quality")),
+        never(at("protocol", const("holohub", "i4h")), at("camera")),
+        never(at("protocol", const("holohub", "i4h")), at("transforms")),
     )
 
     protocol: FrameProtocol = Field(
@@ -156,6 +158,16 @@ class DdsFramesConfig(Section):
     jpeg_quality: Annotated[int, Field(ge=30, le=100)] | None = Field(
         None, description="ROS 2: CompressedImage beside the image; null: none."
     )
+    camera: bool = Field(
+        False,
+        description="ROS 2: camera/image_raw and camera/camera_info as well, the image as a camera "
+        "at the source sees it: mirrored, with fx > 0, for image_geometry and RViz.",
+    )
+    transforms: bool = Field(
+        False,
+        description="ROS 2: /tf and /tf_static as well, from patient to table, C-arm, detector "
+        "and camera.",
+    )
 
     @property
     def pixel_bytes(self) -> int:
@@ -165,7 +177,8 @@ class DdsFramesConfig(Section):
     @model_validator(mode="after")
     def _keys_have_effect(self) -> DdsFramesConfig:
         ros = self.protocol == "ros2"
-        belongs = {"prefix": ros, "encoding": ros, "jpeg_quality": ros, "topic": not ros}
+        ros_only = ("prefix", "encoding", "jpeg_quality", "camera", "transforms")
+        belongs = dict.fromkeys(ros_only, ros) | {"topic": not ros}
         for key in sorted(self.model_fields_set & belongs.keys()):
             if not belongs[key] and getattr(self, key) is not None:
                 raise KeyValueError(key, f"has no effect with protocol: {self.protocol}")

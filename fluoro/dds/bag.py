@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import numpy as np
 from cyclonedds.idl import IdlStruct
-from cyclonedds.qos import Qos
+from cyclonedds.qos import Policy, Qos
 from numpy.typing import NDArray
+from rosbags.interfaces import Qos as RosQos
+from rosbags.interfaces import QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import Reader, StoragePlugin
 from rosbags.rosbag2 import Writer as BagFile
 from rosbags.rosbag2.storage_mcap import McapWriter
@@ -42,6 +44,8 @@ log = logging.getLogger(__name__)
 Sample = TypeVar("Sample", bound=IdlStruct)
 BAG_VERSION: Final = 8
 """Newest version of the metadata that rosbag2 of Humble and Iron reads; Jazzy reads it too."""
+FOREVER = QosTime(9223372036, 854775807)
+"""RMW_DURATION_INFINITE, as `ros2 bag record` writes it."""
 FLUSH_NS = 200_000_000
 """How long messages may wait for the disk [ns], which is what a kill can cost."""
 POSE_TYPE, IMAGE_TYPE = "geometry_msgs/msg/PoseStamped", "sensor_msgs/msg/Image"
@@ -65,12 +69,15 @@ class BagNode:
             self._file.open()
             self._flush()
 
-    def writer(self, topic: str, kind: type[Sample], _qos: Qos) -> BagWriter[Sample]:
+    def writer(self, topic: str, kind: type[Sample], qos: Qos) -> BagWriter[Sample]:
         """A writer of one of ROS 2's topics, by its name on the wire."""
         name = kind.__idl_typename__.replace("::dds_::", "/").replace("::", "/").rstrip("_")
         with writing(self._folder):
             connection = self._file.add_connection(
-                topic.removeprefix("rt"), name, typestore=get_typestore(Stores.ROS2_JAZZY)
+                topic.removeprefix("rt"),
+                name,
+                typestore=get_typestore(Stores.ROS2_JAZZY),
+                offered_qos_profiles=[_offered(qos)],
             )
         return BagWriter(self, connection)
 
@@ -107,6 +114,23 @@ class BagNode:
             finally:
                 with suppress(OSError):
                     self._file.abort()
+
+
+def _offered(qos: Qos) -> RosQos:
+    """Return a writer's quality of service as a bag keeps it; the bag is played with the same."""
+    transient = qos[Policy.Durability] == Policy.Durability.TransientLocal
+    best_effort = qos[Policy.Reliability] == Policy.Reliability.BestEffort
+    return RosQos(
+        history=QosHistory.KEEP_LAST,
+        depth=qos[Policy.History].depth,
+        reliability=QosReliability.BEST_EFFORT if best_effort else QosReliability.RELIABLE,
+        durability=QosDurability.TRANSIENT_LOCAL if transient else QosDurability.VOLATILE,
+        deadline=FOREVER,
+        lifespan=FOREVER,
+        liveliness=QosLiveliness.AUTOMATIC,
+        liveliness_lease_duration=FOREVER,
+        avoid_ros_namespace_conventions=False,
+    )
 
 
 class BagWriter(Generic[Sample]):

@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
+from rosbags.interfaces import Connection, ConnectionExtRosbag2
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -55,16 +56,13 @@ def repair_bag(folder: Path) -> int | None:
 
 def _copy(messages: Path, folder: Path) -> int:
     """Copy the messages of a file into a new bag; their number."""
-    types, count = get_typestore(Stores.ROS2_JAZZY), 0
+    count = 0
     try:
         with (
             Reader(messages) as reader,
             Writer(folder, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP) as bag,
         ):
-            known = {
-                topic.id: bag.add_connection(topic.topic, topic.msgtype, typestore=types)
-                for topic in reader.connections
-            }
+            known = {topic.id: _add(bag, topic) for topic in reader.connections}
             for topic, time_ns, data in reader.messages(reader.connections):
                 bag.write(known[topic.id], time_ns, data)
                 count += 1
@@ -73,6 +71,17 @@ def _copy(messages: Path, folder: Path) -> int:
     except Exception as error:  # noqa: BLE001  (rosbags raises all kinds)
         raise InputError(f"{messages}: cannot be read: {' '.join(str(error).split())}") from None
     return count
+
+
+def _add(bag: Writer, topic: Connection) -> Connection:
+    """Add a topic of another bag to a bag."""
+    assert isinstance(topic.ext, ConnectionExtRosbag2)
+    return bag.add_connection(
+        topic.topic,
+        topic.msgtype,
+        typestore=get_typestore(Stores.ROS2_JAZZY),
+        offered_qos_profiles=topic.ext.offered_qos_profiles,
+    )
 
 
 def _close_file(path: Path) -> None:

@@ -16,6 +16,7 @@ from fluoro.dds.plain_frames import HolohubFrames, I4hFrames
 from fluoro.dds.ros_frames import RosFrames
 from fluoro.errors import InputError
 from fluoro.imaging.frame import FluoroFrame
+from fluoro.names import PatientPosition
 
 if TYPE_CHECKING:
     from fluoro.dds.bag import BagNode
@@ -39,6 +40,7 @@ class FrameSink:
         config: Protocol and names.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
         clock: Time [ns] of frames that show no sender's pose.
+        patient_position: How the patient lies on the table.
 
     Attributes:
         sent: Frames that went out.
@@ -51,9 +53,14 @@ class FrameSink:
         config: DdsFramesConfig,
         isocenter_xyz_mm: Sequence[float],
         clock: Callable[[], int],
+        patient_position: PatientPosition = "HFS",
     ) -> None:
         self._node, self._config, self._clock = node, config, clock
-        self._frames = _frames(node, config, isocenter_xyz_mm)
+        self._frames: _Frames = (
+            RosFrames(node, config, isocenter_xyz_mm, patient_position, clock())
+            if config.protocol == "ros2"
+            else _plain_frames(node, config)
+        )
         self._hint = ""
         self._last: FluoroFrame | None = None
         self.sent = 0
@@ -111,11 +118,7 @@ class FrameSink:
         )
 
 
-def _frames(
-    node: DdsNode | BagNode, config: DdsFramesConfig, isocenter_xyz_mm: Sequence[float]
-) -> _Frames:
-    if config.protocol == "ros2":
-        return RosFrames(node, config, isocenter_xyz_mm)
+def _plain_frames(node: DdsNode | BagNode, config: DdsFramesConfig) -> HolohubFrames | I4hFrames:
     if not isinstance(node, DdsNode):
         raise InputError(f"a bag takes the frames of ros2, got protocol {config.protocol}")
     return HolohubFrames(node, config) if config.protocol == "holohub" else I4hFrames(node, config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cyclonedds.qos import Policy, Qos
 
-__all__ = ["frames", "reliable", "sensor_data"]
+__all__ = ["frames", "latched", "reliable", "sensor_data"]
 
 NO_WAIT_NS = 0
 """A writer never waits for a slow or frozen reader: what does not fit is lost and counted."""
@@ -25,6 +25,15 @@ def sensor_data(depth: int = 5) -> Qos:
         Policy.Reliability.BestEffort,
         Policy.Durability.Volatile,
         Policy.History.KeepLast(depth),
+    )
+
+
+def latched() -> Qos:
+    """Of /tf_static: reliable, and the last sample is sent to readers that come later too."""
+    return Qos(
+        Policy.Reliability.Reliable(NO_WAIT_NS),
+        Policy.Durability.TransientLocal,
+        Policy.History.KeepLast(1),
     )
 
 

@@ -16,9 +16,11 @@ from fluoro.dds.pose_messages import PATIENT_FRAME, matrix_message, pose_message
 from fluoro.dds.ros_diagnostic import DiagnosticArray, DiagnosticStatus, KeyValue, Level
 from fluoro.dds.ros_geometry import PoseStamped
 from fluoro.dds.ros_sensor import CameraInfo, CompressedImage, Image
+from fluoro.dds.ros_transforms import RosTransforms
 from fluoro.dds.stamps import header_of
-from fluoro.geometry.projection import camera_matrices
+from fluoro.geometry.projection import View, camera_matrices
 from fluoro.imaging.frame import FluoroFrame
+from fluoro.names import Encoding, PatientPosition
 
 if TYPE_CHECKING:
     from fluoro.dds.bag import BagNode, BagWriter
@@ -33,6 +35,8 @@ class RosFrames:
         node: The participant, or a bag.
         config: Names and encoding.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
+        patient_position: How the patient lies on the table.
+        time_ns: Stamp of the transforms that stay.
     """
 
     def __init__(
@@ -40,6 +44,8 @@ class RosFrames:
         node: DdsNode | BagNode,
         config: DdsFramesConfig,
         isocenter_xyz_mm: Sequence[float],
+        patient_position: PatientPosition,
+        time_ns: int,
     ) -> None:
         self._config, self._isocenter_xyz_mm = config, isocenter_xyz_mm
 
@@ -58,6 +64,12 @@ class RosFrames:
             if config.jpeg_quality
             else None
         )
+        self._as_camera = _CameraImages(node, f"{config.prefix}/camera") if config.camera else None
+        self._transforms = (
+            RosTransforms(node, isocenter_xyz_mm, patient_position, time_ns)
+            if config.transforms
+            else None
+        )
 
     def send(self, frame: FluoroFrame, time_ns: int) -> bool:
         """Write one frame, the image first; False where the image was lost here."""
@@ -72,7 +84,29 @@ class RosFrames:
         self._carm.write(pose_message(frame.pose, self._isocenter_xyz_mm, time_ns))
         self._camera.write(matrix_message(world_from_camera, time_ns, PATIENT_FRAME))
         self._frame_info.write(frame_info_message(frame, time_ns))
+        if self._as_camera:
+            self._as_camera.send(frame, view, self._config.encoding, time_ns)
+        if self._transforms:
+            self._transforms.send(frame.pose, view, time_ns)
         return sent
+
+
+class _CameraImages:
+    """Writes the image as a camera at the source would see it, unmirrored: fx is positive.
+
+    Args:
+        node: The participant, or a bag.
+        prefix: ROS 2's names in front of image_raw and camera_info.
+    """
+
+    def __init__(self, node: DdsNode | BagNode, prefix: str) -> None:
+        self._images = node.writer(ros_topic(f"{prefix}/image_raw"), Image, qos.frames())
+        self._infos = node.writer(ros_topic(f"{prefix}/camera_info"), CameraInfo, qos.reliable())
+
+    def send(self, frame: FluoroFrame, view: View, encoding: Encoding, time_ns: int) -> None:
+        """Write one frame."""
+        self._images.write(image_message(frame.image[:, ::-1], encoding, time_ns))
+        self._infos.write(camera_info_message(view.mirrored(), time_ns))
 
 
 def frame_info_message(frame: FluoroFrame, time_ns: int) -> DiagnosticArray:

@@ -1,15 +1,24 @@
-"""ROS 2 wire types: geometry_msgs."""
+"""ROS 2 wire types: geometry_msgs, tf2_msgs."""
 
 from dataclasses import dataclass
 
 from cyclonedds.idl import IdlStruct
 from cyclonedds.idl.annotations import final
-from cyclonedds.idl.types import float64
+from cyclonedds.idl.types import float64, sequence
 
 from fluoro.dds.flat import use_flat_codec
 from fluoro.dds.ros_std import Header
 
-__all__ = ["Point", "Pose", "PoseStamped", "Quaternion"]
+__all__ = [
+    "Point",
+    "Pose",
+    "PoseStamped",
+    "Quaternion",
+    "TFMessage",
+    "Transform",
+    "TransformStamped",
+    "Vector3",
+]
 
 
 @dataclass
@@ -49,6 +58,43 @@ class PoseStamped(IdlStruct, typename="geometry_msgs::msg::dds_::PoseStamped_"):
 
     header: Header
     pose: Pose
+
+
+@dataclass
+@final
+class Vector3(IdlStruct, typename="geometry_msgs::msg::dds_::Vector3_"):
+    """Displacement [m]."""
+
+    x: float64
+    y: float64
+    z: float64
+
+
+@dataclass
+@final
+class Transform(IdlStruct, typename="geometry_msgs::msg::dds_::Transform_"):
+    """Displacement and turn."""
+
+    translation: Vector3
+    rotation: Quaternion
+
+
+@dataclass
+@final
+class TransformStamped(IdlStruct, typename="geometry_msgs::msg::dds_::TransformStamped_"):
+    """Where the frame `child_frame_id` stands in the header's frame, at a time."""
+
+    header: Header
+    child_frame_id: str
+    transform: Transform
+
+
+@dataclass
+@final
+class TFMessage(IdlStruct, typename="tf2_msgs::msg::dds_::TFMessage_"):
+    """Transforms of a tree."""
+
+    transforms: sequence[TransformStamped]
 
 
 use_flat_codec(PoseStamped)

@@ -8,6 +8,7 @@ from pydantic import Field, Strict, model_validator
 
 from fluoro.config.schema_rules import Rule, absent_or, at, const, never, rules, when
 from fluoro.config.section import Finite, Section, Topic, Vector
+from fluoro.geometry.carm_joints import CARM_CHAIN
 from fluoro.mistakes import KeyValueError
 from fluoro.names import JointKind, Orientation, PoseMessage, PositionUnit
 from fluoro.poses.base import PoseLinks, PoseSetup, PoseSource
@@ -40,15 +41,8 @@ class JointConfig(Section):
         return self
 
 
-CARM_JOINTS = (
-    JointConfig(name="carm_x", kind="prismatic", axis=(1.0, 0.0, 0.0)),
-    JointConfig(name="carm_y", kind="prismatic", axis=(0.0, 1.0, 0.0)),
-    JointConfig(name="carm_z", kind="prismatic", axis=(0.0, 0.0, 1.0)),
-    JointConfig(name="carm_lao", kind="revolute", axis=(0.0, 0.0, 1.0)),
-    JointConfig(name="carm_cra", kind="revolute", axis=(-1.0, 0.0, 0.0)),
-    JointConfig(name="carm_roll", kind="revolute", axis=(0.0, 1.0, 0.0)),
-)
-"""The C-arm's own chain: `world_from_carm` of docs/conventions.md, joint by joint."""
+CARM_JOINTS = tuple(JointConfig(name=name, kind=kind, axis=axis) for name, kind, axis in CARM_CHAIN)
+"""The C-arm's own chain, joint by joint."""
 
 
 class DdsPoses(ReceivedPoses):

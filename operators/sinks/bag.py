@@ -42,5 +42,6 @@ class BagSink(MessageSink):
             raise InputError(f"dds.bag needs dds.frames.protocol: ros2, got {config.protocol}")
         node = BagNode(folder / "bag")
         context.stack.callback(node.close)
-        frames = FrameSink(node, config, context.isocenter_xyz_mm, time.time_ns)
+        position = context.config.volume.patient_position
+        frames = FrameSink(node, config, context.isocenter_xyz_mm, time.time_ns, position)
         return cls(frames, estimates_to(node, config, context, time.time_ns), context.monitor)

@@ -64,7 +64,8 @@ class DdsSink(MessageSink):
         node = links.dds("dds.frames")
         from fluoro.dds.frame_sink import FrameSink
 
-        frames = FrameSink(node, config, context.isocenter_xyz_mm, links.clock)
+        position = context.config.volume.patient_position
+        frames = FrameSink(node, config, context.isocenter_xyz_mm, links.clock, position)
         links.frames = frames
         links.on_blank.append(frames.send_black)
         sink = cls(frames, estimates_to(node, config, context, links.clock), context.monitor)

@@ -23,8 +23,9 @@ declare -A checks=(
     [peers]="make peers"
     [arm-wheels]="$python tools/check/arm_wheels.py"
     [package]="tools/check/package.sh"
+    [ros2]="$python -m pytest -q -rs tests/test_ros2_nodes.py tests/test_igtl_library.py"
 )
-order=(debian12 debian13 library schema slow-tests faults cuda-compile stand-in peers arm-wheels package)
+order=(debian12 debian13 library schema slow-tests faults cuda-compile stand-in peers arm-wheels package ros2)
 
 run() {
     local name=$1 begun=$SECONDS result=passed
