@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from fluoro.names import JointKind
 
 __all__ = ["CARM_CHAIN"]
 
-CARM_CHAIN: tuple[tuple[str, Literal["revolute", "prismatic"], tuple[float, float, float]], ...] = (
+CARM_CHAIN: tuple[tuple[str, JointKind, tuple[float, float, float]], ...] = (
     ("carm_x", "prismatic", (1.0, 0.0, 0.0)),
     ("carm_y", "prismatic", (0.0, 1.0, 0.0)),
     ("carm_z", "prismatic", (0.0, 0.0, 1.0)),
