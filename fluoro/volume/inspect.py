@@ -13,10 +13,12 @@ from fluoro.volume.ct import Ct
 from fluoro.volume.figures import NO_AIR, NO_AIR_HU
 from fluoro.volume.formats.dicom_series import is_dicom, scan
 from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.labels.label_volume import LabelVolume
+from fluoro.volume.labels.structures import Structure
 from fluoro.volume.orientation import in_words, orientation_code, tilt_deg
 from fluoro.volume.volumes import HuVolume, MuVolume
 
-__all__ = ["VolumeReport", "attenuation_lines", "report", "series_lines"]
+__all__ = ["VolumeReport", "attenuation_lines", "label_lines", "report", "series_lines"]
 
 AIR_HU = -1024
 """Lowest CT number that a scanner gives to something it measured."""
@@ -149,6 +151,27 @@ def attenuation_lines(volume: MuVolume) -> list[str]:
         facts["attenuation"] = f"{low:.5g} to {high:.5g} /mm, water {volume.water_mu_per_mm:.5g}"
         facts["out of range"] = figures.remark() or "none"
     return [f"{name + ':':<14}{fact}" for name, fact in facts.items()]
+
+
+def label_lines(labels: LabelVolume) -> list[str]:
+    """The structures of a volume, one a line: number, name, volume [ml], box (patient LPS) [mm]."""
+    head = f"{'labels:':<13}{len(labels.structures)} structures of {labels.source}"
+    rows = zip(labels.structures, labels.volumes_mm3(), labels.boxes(), strict=True)
+    return [head, *(_label_line(labels.grid, *row) for row in rows)]
+
+
+def _label_line(
+    grid: VolumeGrid, each: Structure, volume_mm3: float, box: tuple[slice, slice, slice] | None
+) -> str:
+    line = f"{each.number:>5}  {each.name:<30} {volume_mm3 / 1000:>9.1f} ml"
+    if box is None:
+        return line
+    z, y, x = box
+    ends = [(s.start - 0.5, s.stop - 0.5) for s in (x, y, z)]
+    corners = np.array(np.meshgrid(*ends)).reshape(3, -1)
+    placed = (grid.world_from_index @ np.vstack([corners, np.ones(8)]))[:3]
+    low, high = placed.min(axis=1).round(1), placed.max(axis=1).round(1)
+    return f"{line}  {_vector(low)} to {_vector(high)} mm"
 
 
 def report(ct: Ct, hu: HuVolume) -> VolumeReport:

@@ -36,6 +36,8 @@ __all__ = [
     "Progress",
     "hu_to_mu",
     "load_volume",
+    "phantom_code",
+    "phantom_spacing_mm",
     "preprocess_volume",
     "volume_path",
 ]
@@ -87,13 +89,27 @@ def load_volume(config: VolumeConfig, progress: Progress | None = None) -> MuVol
 
     A first load reads the CT or makes the phantom, which takes seconds; `progress` is told. The
     result is kept in the cache; a preprocessed folder is mapped where it lies, unless it is to be
-    cropped or resampled.
+    cropped or resampled. Where labels change it, it is a copy in memory.
 
     Raises:
         InputError: The CT cannot be used, or has not been fetched.
         OutputError: The cache's folder is full or cannot be written.
     """
     tell: Progress = progress or (lambda _what, _fraction: None)
+    volume = _loaded(config, tell)
+    if config.labels is None:
+        return volume
+    from fluoro.volume.labels.load import shaped_by_labels
+
+    return shaped_by_labels(volume, config)
+
+
+def phantom_spacing_mm(config: VolumeConfig) -> float:
+    """Edge of the voxels that a phantom is made with [mm]."""
+    return min(config.spacing_mm or [PHANTOM_SPACING_MM])
+
+
+def _loaded(config: VolumeConfig, tell: Progress) -> MuVolume:
     if config.path and is_preprocessed(config.path) and _is_used_as_it_is(config):
         _require_no_ct_keys(config)
         return open_preprocessed(config.path)
@@ -177,7 +193,7 @@ def _curve(config: HuToMuConfig) -> PhysicalCurve | LinearCurve:
 
 def _source(config: VolumeConfig, tell: Progress) -> _Source:
     if config.path is None:
-        return _phantom(min(config.spacing_mm or [PHANTOM_SPACING_MM]), tell)
+        return _phantom(phantom_spacing_mm(config), tell)
     if is_preprocessed(config.path):
         _require_no_ct_keys(config)
         return _preprocessed(config.path, tell)
@@ -271,7 +287,7 @@ def _phantom(spacing_mm: float, tell: Progress) -> _Source:
 
     return _Source(
         name=name,
-        identity={"kind": "thorax", "spacing_mm": spacing_mm, "code_sha256": _phantom_code()},
+        identity={"kind": "thorax", "spacing_mm": spacing_mm, "code_sha256": phantom_code()},
         open=lambda: (planes_of(_phantom_hu(spacing_mm, painted)), None),
         verb="making",
     )
@@ -284,7 +300,7 @@ def _phantom_hu(spacing_mm: float, painted: Callable[[float], None]) -> HuVolume
     return make_thorax(spacing_mm, painted)
 
 
-def _phantom_code() -> str:
+def phantom_code() -> str:
     """SHA-256 of the phantom's own source files: another phantom is another cache entry."""
     hasher = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("phantom*.py")):

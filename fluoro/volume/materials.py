@@ -21,6 +21,7 @@ __all__ = [
     "Layer",
     "MaterialVolume",
     "Solid",
+    "TissueInclusion",
 ]
 
 MOST_LABELS = 8
@@ -121,6 +122,21 @@ class Inclusion:
     def without(self, taken_zyx: NDArray[np.float32]) -> Inclusion:
         """Return the inclusion without the share of each voxel that others take, (z, y, x)."""
         return replace(self, share_zyx=self.share_zyx * (1 - taken_zyx))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TissueInclusion(Inclusion):
+    """A structure whose density varies: its shares are of the density that is its material's.
+
+    Attributes:
+        inside_zyx: Whether each voxel is the structure's, and no other tissue's, shape (z, y, x).
+    """
+
+    inside_zyx: NDArray[np.bool_]
+
+    def filled_zyx(self) -> NDArray[np.float32]:
+        """Share of each voxel that is the structure's, 0 or 1, shape (z, y, x)."""
+        return self.inside_zyx.astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

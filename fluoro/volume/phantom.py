@@ -8,21 +8,28 @@ its sizes come from and how closely its radiograph resembles that of a chest CT.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fluoro.errors import InputError
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.phantom_bones import paint_girdle, paint_ribs, paint_sternum
+from fluoro.volume.phantom_bones import CLAVICLE, paint_girdle, paint_ribs, paint_sternum
 from fluoro.volume.phantom_canvas import Canvas
-from fluoro.volume.phantom_heart import paint_airways, paint_great_vessels, paint_heart
+from fluoro.volume.phantom_heart import (
+    AIRWAYS,
+    GREAT_VESSELS,
+    paint_airways,
+    paint_great_vessels,
+    paint_heart,
+)
 from fluoro.volume.phantom_lungs import paint_lung_trees
-from fluoro.volume.phantom_spine import paint_spine
+from fluoro.volume.phantom_spine import VERTEBRAE, paint_spine
 from fluoro.volume.phantom_trunk import paint_belly, paint_body, paint_lungs
 from fluoro.volume.volumes import HuVolume
 
-__all__ = ["make_thorax"]
+__all__ = ["make_thorax", "thorax_landmarks", "thorax_parts"]
 
 BOX_XYZ_MM = (392.0, 364.0, 378.0)
 """Edges of the volume: 280 x 260 x 270 voxels of 1.4 mm."""
@@ -64,12 +71,58 @@ def make_thorax(
     low, high = SPACING_RANGE_MM
     if not (math.isfinite(spacing_mm) and low <= spacing_mm <= high):
         raise InputError(f"spacing_mm must lie in [{low}, {high}], got {spacing_mm}")
-    canvas = Canvas(_grid(spacing_mm))
-    for number, paint in enumerate(PAINTERS, start=1):
-        paint(canvas)
-        progress(number / len(PAINTERS))
+    canvas = _painted(Canvas(_grid(spacing_mm)), progress)
     hu = np.clip(np.rint(canvas.hu_zyx), -1000, 3000).astype(np.int16)
     return HuVolume(hu_zyx=hu, grid=canvas.grid, source=f"thorax phantom, {spacing_mm:g} mm")
+
+
+def thorax_parts(spacing_mm: float = 1.4) -> tuple[list[str], NDArray[np.uint8], VolumeGrid]:
+    """Return the phantom's parts: their names, and which is where.
+
+    A part has the voxels whose centres lie within its shape; what is painted later lies over what
+    came before. Names are TotalSegmentator's where it has one; each lung is one part.
+
+    Args:
+        spacing_mm: As for `make_thorax`.
+
+    Returns:
+        Names of the parts 1, 2, ...; number of the part of each voxel, 0: none, shape (z, y, x),
+        uint8; where the voxels lie.
+    """
+    canvas = _painted(Canvas(_grid(spacing_mm), note_parts=True), lambda _: None)
+    assert canvas.part_zyx is not None
+    return canvas.parts, canvas.part_zyx, canvas.grid
+
+
+def thorax_landmarks() -> dict[str, tuple[float, float, float]]:
+    """Return named points of the phantom, patient LPS [mm].
+
+    Middles of the vertebral bodies, the carina, the aortic root and the top of its arch, the ends
+    of the collar bones at the breastbone.
+    """
+    points = {f"{each.name} body": each.center_xyz_mm for each in VERTEBRAE}
+    aorta = GREAT_VESSELS["aorta"]
+    x, y, z = (float(value) for value in max(aorta, key=lambda point: point[2])[:3])
+    points["aortic root"] = _point(aorta[0])
+    points["aortic arch"] = (x, y, z)
+    points["carina"] = _point(AIRWAYS[0][-1])
+    for name, side in (("left", 1.0), ("right", -1.0)):
+        x, y, z = _point(CLAVICLE[0])
+        points[f"sternal end of {name} clavicle"] = (side * x, y, z)
+    return points
+
+
+def _point(values: Sequence[float]) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in values[:3])
+    return x, y, z
+
+
+def _painted(canvas: Canvas, progress: Callable[[float], None]) -> Canvas:
+    for number, paint in enumerate(PAINTERS, start=1):
+        canvas.part = ""
+        paint(canvas)
+        progress(number / len(PAINTERS))
+    return canvas
 
 
 def _grid(spacing_mm: float) -> VolumeGrid:

@@ -95,6 +95,7 @@ def _outward(points: Points, number: int) -> Points:
 def paint_ribs(canvas: Canvas) -> None:
     """Costal cartilages, then the ribs: a cortical shell around marrow."""
     curves = rib_curves()
+    canvas.part = "costal_cartilages"
     for curve in curves:
         if curve.number <= 10:
             _paint_cartilage(canvas, curve)
@@ -104,7 +105,12 @@ def paint_ribs(canvas: Canvas) -> None:
         growth = np.minimum(np.linspace(0.65, 1.55, len(curve.points_xyz_mm)), 1.1)
         half = growth[:, None] * (3.6, height)
         bone.ribbon(curve.points_xyz_mm, curve.outward, half)
+        canvas.part = f"rib_{_side(curve.side)}_{curve.number}"
         bone.fill((0.0, CORTICAL_HU), (1.4, MARROW_HU))
+
+
+def _side(side: int) -> str:
+    return "left" if side > 0 else "right"
 
 
 def _paint_cartilage(canvas: Canvas, curve: RibCurve) -> None:
@@ -128,13 +134,14 @@ def _paint_cartilage(canvas: Canvas, curve: RibCurve) -> None:
 def paint_sternum(canvas: Canvas) -> None:
     """Manubrium, body and xiphoid process."""
     path = smooth_path(_STERNUM, RIB_STEP_MM)
+    canvas.part = "sternum"
     bone = canvas.union_around(path, 30.0)
     forward = np.tile((0.0, -1.0, -0.2), (len(path), 1))
     bone.ribbon(path[:, :3], forward, path[:, 3:])
     bone.fill((0.0, 600.0), (1.2, 120.0))
 
 
-_CLAVICLE = (
+CLAVICLE = (
     (19, -57, 121, 9), (36, -64, 122, 7.5), (62, -62, 126, 6.5), (90, -40, 133, 6.5),
     (116, -8, 142, 7), (138, 24, 150, 7.5),
 )  # fmt: skip
@@ -156,9 +163,12 @@ _HUMERUS = ((154, 20, 140, 22.0), (158, 18, 150, 22.0), (168, 12, 176, 13.0), (1
 def paint_girdle(canvas: Canvas) -> None:
     """Collar bones, shoulder blades and the raised upper arms, both sides."""
     for side in (-1, 1):
-        _paint_tubes(canvas, (_CLAVICLE,), side, (2.0, 320.0))
+        canvas.part = f"clavicula_{_side(side)}"
+        _paint_tubes(canvas, (CLAVICLE,), side, (2.0, 320.0))
+        canvas.part = f"scapula_{_side(side)}"
         _paint_blade(canvas, side)
         _paint_tubes(canvas, (*_BORDERS, _SOCKET), side, (1.3, 230.0))
+        canvas.part = f"humerus_{_side(side)}"
         _paint_tubes(canvas, (_HUMERUS,), side, (2.4, 120.0))
 
 

@@ -56,10 +56,18 @@ class Canvas:
     """CT numbers under construction.
 
     Every edge is a ramp one voxel wide, as the partial volume of a scanner would make it.
+
+    Attributes:
+        part: Name of what is painted next; empty: nothing with a name.
+        part_zyx: Number of the part that covers half of each voxel or more, from 1 in the order of
+            `parts`; 0: none. None: parts are not noted.
     """
 
-    def __init__(self, grid: VolumeGrid) -> None:
+    def __init__(self, grid: VolumeGrid, *, note_parts: bool = False) -> None:
         """Air everywhere."""
+        self.part = ""
+        self.parts: list[str] = []
+        self.part_zyx = np.zeros(grid.shape_zyx, np.uint8) if note_parts else None
         self.grid = grid
         self.edge_mm = np.float32(max(grid.spacing_xyz_mm))
         self.hu_zyx: Field = np.full(grid.shape_zyx, AIR_HU, np.float32)
@@ -88,6 +96,14 @@ class Canvas:
         """Lays a shape with CT number `hu` (a value or a field) over what is there."""
         view = self.hu_zyx[block.slices]
         view += self.coverage(distance) * (hu - view)
+        if self.part_zyx is not None:
+            self.part_zyx[block.slices][distance <= 0] = self.number_of_part()
+
+    def number_of_part(self) -> int:
+        """Number of the part that is painted."""
+        if self.part and self.part not in self.parts:
+            self.parts.append(self.part)
+        return self.parts.index(self.part) + 1 if self.part else 0
 
     def union(self, low: ArrayLike, high: ArrayLike) -> Union:
         """An empty shape inside a box, to be drawn with strokes."""
@@ -155,6 +171,13 @@ class Union:
         for depth, value in layers:
             hu += self.canvas.coverage(distance + np.float32(depth)) * (np.float32(value) - hu)
         view[near] = hu
+        self.note()
+
+    def note(self) -> None:
+        """Notes that the shape is of the canvas' part."""
+        if self.canvas.part_zyx is not None:
+            inside = self.distance <= 0
+            self.canvas.part_zyx[self.block.slices][inside] = self.canvas.number_of_part()
 
 
 def _whole(grid: VolumeGrid) -> Block:

@@ -10,6 +10,7 @@ from fluoro.volume.phantom_shapes import Axes, Field, ellipsoid, smooth_max, smo
 from fluoro.volume.phantom_trunk import dome_distance
 
 __all__ = [
+    "AIRWAYS",
     "CHAMBERS",
     "GREAT_VESSELS",
     "heart_distance",
@@ -62,6 +63,19 @@ GREAT_VESSELS = {
 }  # fmt: skip
 """Course (x, y, z) and radius [mm]."""
 
+VESSEL_PARTS = {
+    "superior_vena_cava": ("superior vena cava",),
+    "inferior_vena_cava": ("inferior vena cava",),
+    "brachiocephalic_vein_left": ("left brachiocephalic vein",),
+    "brachiocephalic_trunk": ("brachiocephalic trunk",),
+    "common_carotid_artery_left": ("left carotid artery",),
+    "subclavian_artery_left": ("left subclavian artery",),
+    "subclavian_artery_right": ("right subclavian artery",),
+    "pulmonary_vein": ("right lower pulmonary vein", "left lower pulmonary vein"),
+    "aorta": ("aorta",),
+}
+"""Courses by the name that TotalSegmentator has for the vessel; later ones lie over earlier."""
+
 GULLET = ((2, -4, 195, 7), (2, 4, 140, 7), (4, 28, 86, 8), (4, 34, 40, 8), (6, 30, -10, 8),
           (16, 8, -50, 8), (34, -8, -62, 8))  # fmt: skip
 AIRWAYS = (
@@ -94,12 +108,14 @@ def paint_heart(canvas: Canvas) -> None:
     block = canvas.block((-80, -95, -65), (112, 50, 75))
     distance = heart_distance(block.axes)
     canvas.paint(block, distance - 3.0, EPICARDIAL_HU)
+    canvas.part = "heart"
     canvas.paint(block, distance, BLOOD_HU)
 
 
 def paint_great_vessels(canvas: Canvas) -> None:
     """Aorta with its arch, pulmonary arteries, caval veins, vessels of the neck; the gullet."""
     low, high = (-90, -80, -200), (90, 60, 200)
+    canvas.part = "esophagus"
     gullet = canvas.union((-10, -30, -75), (50, 50, 200))
     gullet.tube(np.array(GULLET)[:, :3], np.array(GULLET)[:, 3])
     gullet.fill((0.0, GULLET_HU))
@@ -107,11 +123,27 @@ def paint_great_vessels(canvas: Canvas) -> None:
     for course in GREAT_VESSELS.values():
         points = np.array(course, float)
         vessels.tube(points[:, :3], points[:, 3])
+    canvas.part = ""
     vessels.fill((0.0, BLOOD_HU))
+    _note_vessels(canvas)
+
+
+def _note_vessels(canvas: Canvas) -> None:
+    """Notes which vessel is where; they are painted as one, without seams."""
+    if canvas.part_zyx is None:
+        return
+    for name, courses in VESSEL_PARTS.items():
+        canvas.part = name
+        drawn = canvas.union((-90, -80, -200), (90, 60, 200))
+        for course in courses:
+            points = np.array(GREAT_VESSELS[course], float)
+            drawn.tube(points[:, :3], points[:, 3])
+        drawn.note()
 
 
 def paint_airways(canvas: Canvas) -> None:
     """Windpipe and main bronchi: a wall around air."""
+    canvas.part = "trachea"
     airways = canvas.union((-50, -50, 10), (50, 50, 200))
     for course in AIRWAYS:
         points = np.array(course, float)

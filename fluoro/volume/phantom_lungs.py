@@ -15,7 +15,7 @@ import numpy as np
 
 from fluoro.volume.phantom_canvas import Canvas, Union
 from fluoro.volume.phantom_shapes import Points
-from fluoro.volume.phantom_trunk import lung_box, lung_distance
+from fluoro.volume.phantom_trunk import lung_box, lung_distance, lung_part
 
 __all__ = ["ARTERIES", "Tree", "paint_lung_trees", "tree_branches"]
 
@@ -69,8 +69,10 @@ BRONCHI = (
 def paint_lung_trees(canvas: Canvas) -> None:
     """Pulmonary arteries and veins, then bronchi with their walls."""
     for tree in ARTERIES + VEINS:
+        canvas.part = lung_part(tree.side)
         _draw(canvas, tree).fill((0.0, VESSEL_HU))
     for tree in BRONCHI:
+        canvas.part = lung_part(tree.side)
         _draw(canvas, tree).fill((0.0, WALL_HU), (1.0, AIR_HU))
 
 

@@ -104,12 +104,15 @@ VERTEBRAE = _vertebrae()
 def paint_spine(canvas: Canvas) -> None:
     """Canal first, then discs, bodies and arches over it."""
     centers = np.array([v.at(0, v.half_depth_mm + 8.5, 0) for v in VERTEBRAE])
+    canvas.part = "spinal_cord"
     canal = canvas.union_around(centers, 14.0)
     canal.tube(centers, 8.5)
     canal.fill((0.0, 0.0), (2.0, CORD_HU))
+    canvas.part = ""
     for vertebra in VERTEBRAE:
         _paint_disc(canvas, vertebra)
     for vertebra in VERTEBRAE:
+        canvas.part = f"vertebrae_{vertebra.name}"
         _paint_body(canvas, vertebra)
         _paint_arch(canvas, vertebra)
 

@@ -28,6 +28,7 @@ __all__ = [
     "dome_distance",
     "lung_box",
     "lung_distance",
+    "lung_part",
     "paint_belly",
     "paint_body",
     "paint_lungs",
@@ -148,7 +149,8 @@ def paint_belly(canvas: Canvas) -> None:
     gut = np.asarray(np.clip(smooth_noise(block.axes, 17.0, seed=2) * 90, -75, 45))
     belly += DIAPHRAGM_MM
     canvas.paint(block, belly, gut)
-    for _, center, radii, hu in VISCERA:
+    for name, center, radii, hu in VISCERA:
+        canvas.part = VISCERA_PARTS[name]
         _paint_organ(canvas, block, belly, (center, radii), hu)
 
 
@@ -177,6 +179,21 @@ VISCERA = (
     ("hepatic flexure gas", (-84, -72, -168), (18, 10, 11), -950.0),
 )
 """Organs below the diaphragm in painting order: name, centre, radii [mm], CT number."""
+
+VISCERA_PARTS = {
+    "right liver": "liver",
+    "left liver": "liver",
+    "spleen": "spleen",
+    "stomach": "stomach",
+    "stomach bubble": "stomach",
+    "left kidney": "kidney_left",
+    "right kidney": "kidney_right",
+    "colon": "colon",
+    "colon gas": "colon",
+    "hepatic flexure": "colon",
+    "hepatic flexure gas": "colon",
+}
+"""Names that TotalSegmentator has for them."""
 
 
 def lung_distance(axes: Axes, side: int) -> Field:
@@ -217,6 +234,11 @@ def lung_box(side: int) -> tuple[Points, Points]:
     return low, high
 
 
+def lung_part(side: int) -> str:
+    """Name of the left (side +1) or right (-1) lung."""
+    return "lung_left" if side > 0 else "lung_right"
+
+
 def paint_lungs(canvas: Canvas) -> None:
     """Both lungs: denser towards the back, where blood gathers in the supine, and mottled."""
     for side in (-1, 1):
@@ -226,4 +248,5 @@ def paint_lungs(canvas: Canvas) -> None:
             block.axes, 22.0, seed=5
         )
         gravity = np.float32(0.25) * block.axes[1]
+        canvas.part = lung_part(side)
         canvas.paint(block, distance, LUNG_HU + gravity + mottle)

@@ -1,0 +1,212 @@
+"""The labels that a configuration names, on the grid of its volume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.config import LabelsConfig, ReadOptions, VolumeConfig
+from fluoro.config.section import CACHE_SCHEME
+from fluoro.errors import InputError
+from fluoro.volume.fetch import fetched_labels
+from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.labels.label_volume import LabelVolume, nearest_on_grid
+from fluoro.volume.labels.structures import (
+    MOST_STRUCTURES,
+    Structure,
+    named,
+    read_names,
+    selected,
+    totalsegmentator,
+)
+from fluoro.volume.open_ct import open_ct
+from fluoro.volume.volumes import MuVolume
+
+__all__ = ["load_labels", "read_label_file", "shaped_by_labels"]
+
+KEY = "volume.labels"
+Numbers = NDArray[np.uint16]
+
+
+def load_labels(config: VolumeConfig, grid: VolumeGrid) -> LabelVolume | None:
+    """Return the configured labels on a volume's grid; None where there are none.
+
+    A voxel has the label of the nearest voxel of the file.
+
+    Args:
+        config: The section `volume`.
+        grid: Where the volume's voxels lie.
+
+    Raises:
+        InputError: A file that cannot be used, that does not overlap with the volume, or whose
+            numbers have no names; a structure that is unknown or has no voxel; more than 255.
+    """
+    wanted = config.labels
+    if wanted is None:
+        return None
+    numbers, at, known, source = _opened(config, wanted)
+    _require_overlap(source, at, grid)
+    chosen = _chosen(wanted, numbers, known, source)
+    packed = np.zeros(int(numbers.max()) + 1, np.uint8)
+    for label, structure in enumerate(chosen, start=1):
+        if structure.number < len(packed):
+            packed[structure.number] = label
+    found = LabelVolume(
+        structures=tuple(chosen),
+        label_zyx=nearest_on_grid(packed[numbers], at, grid),
+        grid=grid,
+        source=source,
+    )
+    _require_voxels(found, explicit=wanted.structures is not None)
+    return found
+
+
+def shaped_by_labels(volume: MuVolume, config: VolumeConfig) -> MuVolume:
+    """Return the volume as its labels change it: structures alone, or bone that attenuates more.
+
+    The volume itself where they do not; else a copy in memory.
+
+    Raises:
+        InputError: As `load_labels`.
+    """
+    wanted = config.labels
+    if wanted is None or (wanted.render is None and wanted.bone_attenuation_multiplier == 1):
+        return volume
+    labels = load_labels(config, volume.grid)
+    assert labels is not None
+    mu = np.array(volume.mu_zyx)
+    if wanted.bone_attenuation_multiplier != 1:
+        bones = labels.labels_of(["bone"], f"{KEY}.bone_attenuation_multiplier")
+        mu[labels.inside(bones)] *= np.float32(wanted.bone_attenuation_multiplier)
+    if wanted.render is not None:
+        mu[~labels.inside(labels.labels_of(wanted.render, f"{KEY}.render"))] = 0
+    return replace(volume, mu_zyx=mu)
+
+
+def read_label_file(path: Path, options: ReadOptions) -> tuple[Numbers, VolumeGrid]:
+    """Return the label of each voxel, shape (z, y, x), and where the voxels lie.
+
+    Raises:
+        InputError: As `fluoro.volume.open_ct.open_ct`; values that are no labels.
+    """
+    ct = open_ct(path, ReadOptions(**{key: getattr(options, key) for key in options.given()}))
+    numbers = np.empty(ct.grid.shape_zyx, np.uint16)
+    for z, plane in enumerate(ct.slices(0, len(numbers))):
+        rounded = np.rint(plane)
+        wrong = plane[(rounded != plane) | (plane < 0) | (plane > 65535)]
+        if wrong.size:
+            raise InputError(
+                f"{path}: labels must be whole numbers from 0 to 65535, got {wrong.flat[0]:g}"
+            )
+        numbers[z] = rounded
+    return numbers, ct.grid
+
+
+def _opened(
+    config: VolumeConfig, wanted: LabelsConfig
+) -> tuple[Numbers, VolumeGrid, Mapping[int, Structure], str]:
+    """Numbers, their grid, their names, and what they were read from."""
+    if wanted.path is None:
+        return _of_phantom(config, wanted)
+    if wanted.path == "auto":
+        from fluoro.volume.labels.segment import segmented_path
+
+        path, own = segmented_path(config), totalsegmentator()
+    elif str(wanted.path).startswith(CACHE_SCHEME):
+        path, names = fetched_labels(str(wanted.path).removeprefix(CACHE_SCHEME))
+        own = read_names(names)
+    else:
+        path, own = Path(wanted.path), {}
+    numbers, grid = read_label_file(path, wanted)
+    return numbers, grid, _names(wanted, own, path), str(wanted.path)
+
+
+def _of_phantom(
+    config: VolumeConfig, wanted: LabelsConfig
+) -> tuple[Numbers, VolumeGrid, Mapping[int, Structure], str]:
+    if config.phantom is None:
+        raise InputError(f"{KEY}.path: must name a file, null stands for the parts of a phantom")
+    if wanted.names is not None:
+        raise InputError(f"{KEY}.names: has no effect on a phantom, whose parts have names")
+    from fluoro.volume.labels.of_phantom import thorax_labels
+    from fluoro.volume.load import phantom_code, phantom_spacing_mm
+
+    numbers, grid, parts = thorax_labels(phantom_spacing_mm(config), phantom_code())
+    return numbers, grid, parts, "thorax phantom"
+
+
+def _names(
+    wanted: LabelsConfig, own: Mapping[int, Structure], path: Path
+) -> Mapping[int, Structure]:
+    if wanted.names == "totalsegmentator":
+        return totalsegmentator()
+    if isinstance(wanted.names, dict):
+        return named(wanted.names)
+    if wanted.names is not None:
+        return read_names(Path(wanted.names))
+    if not own:
+        raise InputError(
+            f"{KEY}.names: must say what the numbers of {path} mean: totalsegmentator (version 2), "
+            "{number: name}, or a YAML or CSV file"
+        )
+    return own
+
+
+def _require_overlap(source: str, at: VolumeGrid, grid: VolumeGrid) -> None:
+    low, high = _extent(at)
+    volume_low, volume_high = _extent(grid)
+    if np.any(high <= volume_low) or np.any(volume_high <= low):
+        raise InputError(
+            f"{KEY}.path: {source} does not overlap with the volume: it lies from {_text(low)} to "
+            f"{_text(high)} mm, the volume from {_text(volume_low)} to {_text(volume_high)} mm "
+            "(patient LPS)"
+        )
+
+
+def _extent(grid: VolumeGrid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    ends = [(-0.5, count - 0.5) for count in grid.shape_xyz]
+    corners = np.array(np.meshgrid(*ends)).reshape(3, -1)
+    placed = (grid.world_from_index @ np.vstack([corners, np.ones(8)]))[:3]
+    return placed.min(axis=1), placed.max(axis=1)
+
+
+def _text(point: NDArray[np.float64]) -> str:
+    return "(" + ", ".join(f"{value:.1f}" for value in point) + ")"
+
+
+def _chosen(
+    wanted: LabelsConfig, numbers: Numbers, known: Mapping[int, Structure], source: str
+) -> list[Structure]:
+    """The structures of the labels, in the order of their numbers."""
+    counts = np.bincount(numbers.ravel())
+    there = [int(number) for number in np.flatnonzero(counts) if number]
+    if wanted.structures is not None:
+        chosen = selected(wanted.structures, known, f"{KEY}.structures")
+    else:
+        unnamed = [number for number in there if number not in known]
+        chosen = [
+            known.get(number) or named({number: f"label_{number}"})[number] for number in there
+        ]
+        if len(unnamed) == len(there):
+            raise InputError(f"{KEY}.names: none of the labels of {source} has a name")
+    if len(chosen) > MOST_STRUCTURES:
+        raise InputError(
+            f"{KEY}.structures: must be at most {MOST_STRUCTURES} of the {len(chosen)} of {source}"
+        )
+    return sorted(chosen, key=lambda each: each.number)
+
+
+def _require_voxels(found: LabelVolume, *, explicit: bool) -> None:
+    counts: NDArray[Any] = found.counts()
+    if not counts.any():
+        raise InputError(f"{KEY}: no voxel of the volume has a label of {found.source}")
+    if explicit and not counts.all():
+        empty = found.structures[int(np.argmin(counts))]
+        raise InputError(
+            f"{KEY}.structures: {empty.name} (label {empty.number}) has no voxel in the volume"
+        )
