@@ -38,12 +38,12 @@ RUN export DEBIAN_FRONTEND=noninteractive \
 WORKDIR /opt/fluoro
 COPY ${APP_SOURCE}/requirements.txt ./
 COPY ${APP_SOURCE}/requirements/ requirements/
-COPY ${APP_SOURCE}/tools/bootstrap.sh tools/
+COPY ${APP_SOURCE}/tools/env/bootstrap.sh tools/
 RUN requirements=requirements.txt \
     && if [ "${CUDA_MAJOR}" = 13 ]; then requirements=requirements/cu13.txt; fi \
     && if [ -n "${BASE_SDK_VERSION}" ]; then \
        sed -i "s/^\(holoscan-cu1[23]\)==[0-9.]*/\1==${BASE_SDK_VERSION}/" requirements.txt requirements/*.txt; fi \
-    && tools/bootstrap.sh /opt/fluoro/venv "${requirements}" \
+    && tools/env/bootstrap.sh /opt/fluoro/venv "${requirements}" \
     && rm -rf /root/.cache
 
 # `python3` is that environment's, also for HoloHub's modes. The image's own SDK stays out of it, but

@@ -55,7 +55,7 @@ hil-servo: env
 	$(PY) examples/robot_servo.py --with-simulator configs/robot_servo.yaml $(ARGS)
 
 soak: env
-	$(PY) tools/soak.py $(ARGS)
+	$(PY) tools/check/soak.py $(ARGS)
 
 test: env-dev
 	$(PY) -m pytest -n 2 --dist loadfile -m "not slow and not gpu" $(ARGS)
@@ -81,23 +81,23 @@ bench-quick: env-dev
 
 peers: env-dev
 	$(PY) -c "from benchmarks.harness.peers import make_environment; make_environment()"
-	FLUORO_REQUIRE_PEERS=1 $(PY) -m pytest -m peers tests/test_converters.py $(ARGS)
+	FLUORO_REQUIRE_PEERS=1 $(PY) -m pytest -m peers tests/geometry/test_converters.py $(ARGS)
 
 cuda-check: env
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements/cuda_check.txt
-	$(PY) tools/check_cuda.py
+	$(PY) tools/check/check_cuda.py
 
 gpu: env-dev
 	$(PY) benchmarks/gpu.py $(ARGS)
 
 env:
-	@tools/bootstrap.sh $(VENV) $(REQUIREMENTS)
+	@tools/env/bootstrap.sh $(VENV) $(REQUIREMENTS)
 
 env-dev:
-	@tools/bootstrap.sh $(VENV) $(REQUIREMENTS) requirements/dev.txt
+	@tools/env/bootstrap.sh $(VENV) $(REQUIREMENTS) requirements/dev.txt
 
 lock: env
-	$(PY) tools/lock.py
+	$(PY) tools/env/lock.py
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -33,20 +33,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from rich.logging import RichHandler
 
 from fluoro import __version__
+from fluoro.command_line.standard_streams import guard_standard_streams, silence_output
+from fluoro.command_line.terminal import make_reporter, terminal
 from fluoro.config import Config, load_config, volume_config
-from fluoro.dds.installed import require_cyclonedds
+from fluoro.config.carm_presets import PRESET_SOURCE, carm_presets
 from fluoro.errors import FluoroError, InputError
-from fluoro.io.standard_streams import guard_standard_streams, silence_output
-from fluoro.io.terminal import make_reporter, terminal
+from fluoro.interop.dds.installed import require_cyclonedds
 from fluoro.paths import config_path, output_dir
-from fluoro.presets import PRESET_SOURCE, carm_presets
 from fluoro.steady_clock import steady_ns
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from fluoro.registration.config import RegisterConfig
-    from operators.split import SplitOptions
+    from operators.distributed_app import SplitOptions
 
 STARTED_NS = steady_ns()
 
@@ -69,7 +69,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(arguments: argparse.Namespace) -> int:
     """Stream what a YAML file describes."""
-    from fluoro.io.run_record import summary_lines
+    from fluoro.recording.run_record import summary_lines
     from operators.session import run_session
 
     split = _split(arguments)
@@ -104,7 +104,7 @@ def _tell(*lines: str) -> None:
 
 def _split(arguments: argparse.Namespace) -> SplitOptions | None:
     """The part of this process where the graph runs over two machines; None: it runs here."""
-    from operators.split import SplitOptions
+    from operators.distributed_app import SplitOptions
 
     if not (arguments.driver or arguments.worker):
         for name in ("fragments", "address", "worker_address"):
@@ -143,7 +143,7 @@ def _overrides(arguments: argparse.Namespace) -> list[str]:
 def register(arguments: argparse.Namespace) -> int:
     """Find the C-arm's pose from a picture."""
     from fluoro.registration.config import load_register_config
-    from fluoro.registration.report import result_lines
+    from fluoro.registration.report.report import result_lines
     from fluoro.registration.session import run_register
 
     config_file = config_path(arguments.config)
@@ -179,7 +179,7 @@ def validate(arguments: argparse.Namespace) -> int:
 
 def _missing(config: Config | RegisterConfig) -> list[str]:
     """What a valid configuration names and this machine does not have."""
-    from fluoro.dds.network import unresolved_peers
+    from fluoro.interop.dds.network import unresolved_peers
 
     ct = config.volume.path
     found = [f"{ct} is not there"] if ct is not None and not _is_there(ct) else []
@@ -217,7 +217,7 @@ def presets(_arguments: argparse.Namespace) -> int:
 
 def fetch(arguments: argparse.Namespace) -> int:
     """Bring a public data set into the cache."""
-    from fluoro.volume.fetch import fetch as fetch_data
+    from fluoro.volume.store.fetch import fetch as fetch_data
 
     reporter = make_reporter()
     try:
@@ -231,7 +231,7 @@ def fetch(arguments: argparse.Namespace) -> int:
 
 def doctor(arguments: argparse.Namespace) -> int:
     """Examine this machine and its devices, and say on which one to render."""
-    from fluoro.io.writing import writing
+    from fluoro.files.atomic_write import writing
     from operators.doctor import advice, examine, report_lines, write_report
 
     rows = list(examine())
@@ -247,12 +247,12 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 def inspect(arguments: argparse.Namespace) -> int:
     """Tell what is in a CT or an X-ray file and save a picture of it."""
-    from fluoro.io.slice_picture import slice_picture
+    from fluoro.plot.slice_image import slice_picture
     from fluoro.volume.inspect import attenuation_lines, label_lines, report, series_lines
     from fluoro.volume.labels.load import load_labels
     from fluoro.volume.load import load_volume, volume_path
     from fluoro.volume.open_ct import open_ct
-    from fluoro.volume.preprocessed import is_preprocessed
+    from fluoro.volume.store.preprocessed_folder import is_preprocessed
     from fluoro.xray_files.header import is_xray_file
 
     path = volume_path(arguments.path)
@@ -285,7 +285,7 @@ def inspect(arguments: argparse.Namespace) -> int:
 
 def _inspect_xray(path: Path, arguments: argparse.Namespace) -> int:
     """Tell what is in an X-ray file and save a picture of one frame."""
-    from fluoro.io.xray_picture import xray_picture
+    from fluoro.plot.xray_image import xray_picture
     from fluoro.xray_files.report import report_lines
     from fluoro.xray_files.xray_file import XrayFile
 
@@ -306,7 +306,7 @@ def _picture_path(arguments: argparse.Namespace, name: str) -> Path:
     if picture.suffix.lower() != ".png":
         raise InputError(f"--picture must end in .png, got {picture}")
     if not arguments.picture:
-        from fluoro.io.writing import writing
+        from fluoro.files.atomic_write import writing
 
         with writing(picture):
             picture.parent.mkdir(parents=True, exist_ok=True)
@@ -315,7 +315,7 @@ def _picture_path(arguments: argparse.Namespace, name: str) -> Path:
 
 def _save_picture(path: Path, picture: Image.Image) -> None:
     """Write a PNG whole, or nothing."""
-    from fluoro.io.writing import writing
+    from fluoro.files.atomic_write import writing
 
     unfinished = path.with_name(f".{os.getpid()}-{path.name}")
     with writing(path):
@@ -381,12 +381,12 @@ def _source_of(arguments: argparse.Namespace) -> dict[str, str]:
 
 def repair(arguments: argparse.Namespace) -> int:
     """Make what is missing of a run that was killed or whose disk was full."""
-    from fluoro.io.repair import repair_run
+    from fluoro.recording.run_repair import repair_run
 
     made = repair_run(arguments.folder)
     bag = arguments.folder / "bag"
     if bag.is_dir():
-        from fluoro.dds.bag_repair import repair_bag
+        from fluoro.interop.bag.bag_repair import repair_bag
 
         count = repair_bag(bag)
         made += [] if count is None else [f"bag: {count} messages"]

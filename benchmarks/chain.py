@@ -28,11 +28,11 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.stages.order import ORDER
 from fluoro.physics.tissues import tissue_map
-from fluoro.rendering.cpu_device import CpuDevice
+from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.load import load_volume
-from fluoro.volume.materials import MaterialVolume
+from fluoro.volume.material_volume import MaterialVolume
 
 RESULTS = Path(__file__).parent / "results" / "chain_cpu.json"
 PIXELS, PITCH_MM = 512, 0.7

@@ -37,11 +37,11 @@ from fluoro.geometry.projection import View
 from fluoro.imaging.chain import ImageChain
 from fluoro.physics.materials import Material
 from fluoro.physics.tissues import tissue_map
-from fluoro.rendering.choose import open_device
-from fluoro.rendering.devices import ComputeDevice, Ticket
+from fluoro.rendering.devices.base import ComputeDevice, Ticket
+from fluoro.rendering.devices.selection import open_device
 from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.renderer import DrrRenderer
-from fluoro.volume.materials import MaterialVolume
+from fluoro.volume.material_volume import MaterialVolume
 from fluoro.volume.volumes import MuVolume
 
 FILES = {"cuda": "gpu", "llvmpipe": "llvmpipe"}

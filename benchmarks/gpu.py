@@ -37,7 +37,7 @@ from benchmarks.harness.report import write_json
 from benchmarks.harness.scene import make_views, synthetic_volume
 from fluoro.config import ImageChainConfig
 from fluoro.imaging.chain import ImageChain
-from fluoro.rendering.choose import open_device
+from fluoro.rendering.devices.selection import open_device
 from fluoro.rendering.renderer import DrrRenderer
 
 ROOT = Path(__file__).parents[1]

@@ -36,9 +36,9 @@ from benchmarks.harness.machine import describe_machine, load_average
 from benchmarks.harness.report import put_into_document, write_json
 from fluoro.config import Config
 from fluoro.errors import FluoroError
-from fluoro.geometry.setup import make_geometry
+from fluoro.geometry.from_config import make_geometry
 from fluoro.imaging.chain import ImageChain
-from fluoro.rendering.choose import open_device
+from fluoro.rendering.devices.selection import open_device
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.load import load_volume
 from operators.assembly import isocenter_of

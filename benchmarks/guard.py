@@ -13,7 +13,7 @@ is much the same on a busy machine. It differs between vector units, so it is st
 where none is stored, march and Joseph must at least not be slower than the plain march.
 
 Four kernels of the image chain stand for all of it, the last, "fused", for stages that run as one.
-What keeps pixels side by side there (INLINE_ALL and KEEP_LANES in fluoro/rendering/cpu_compiler.py)
+What keeps pixels side by side there (INLINE_ALL and KEEP_LANES in fluoro/rendering/devices/cpu/compiler.py)
 is lost as easily as a projector's vectors: without the one the noise takes twice as long, without
 the other the blur.
 """
@@ -46,14 +46,14 @@ from benchmarks.harness.scene import make_views, synthetic_volume
 from fluoro.config import ImageChainConfig
 from fluoro.errors import DeviceError, FluoroError
 from fluoro.imaging.chain import ImageChain
-from fluoro.imaging.fir import mtf_taps
+from fluoro.imaging.mtf_kernels import mtf_taps
 from fluoro.names import TissueMapName
 from fluoro.physics.tissues import tissue_map
-from fluoro.rendering.cpu_device import CpuDevice
+from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.reference import clip_rays
 from fluoro.rendering.renderer import DrrRenderer
-from fluoro.volume.materials import MaterialVolume
+from fluoro.volume.material_volume import MaterialVolume
 
 ROOT = Path(__file__).parents[1]
 STORED = ROOT / "benchmarks" / "results" / "guard.json"

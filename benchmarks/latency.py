@@ -32,20 +32,20 @@ sys.path.insert(0, str(ROOT))  # runs from a checkout, from any folder
 
 from benchmarks.harness.command_line import count  # noqa: E402
 from fluoro.config import DdsConfig  # noqa: E402
-from fluoro.dds import qos  # noqa: E402
-from fluoro.dds.latency import (  # noqa: E402
+from fluoro.geometry.carm import CarmPose  # noqa: E402
+from fluoro.interop.dds import qos  # noqa: E402
+from fluoro.interop.dds.node import DdsNode, Writer, ros_topic  # noqa: E402
+from fluoro.interop.dds.pose_messages import pose_message  # noqa: E402
+from fluoro.interop.dds.ros_geometry import PoseStamped  # noqa: E402
+from fluoro.interop.dds.ros_sensor import Image  # noqa: E402
+from fluoro.interop.dds.timestamps import stamp_ns  # noqa: E402
+from fluoro.interop.latency import (  # noqa: E402
     FrameLog,
     LatencyRow,
     median_row,
     table_lines,
     write_rows,
 )
-from fluoro.dds.node import DdsNode, Writer, ros_topic  # noqa: E402
-from fluoro.dds.pose_messages import pose_message  # noqa: E402
-from fluoro.dds.ros_geometry import PoseStamped  # noqa: E402
-from fluoro.dds.ros_sensor import Image  # noqa: E402
-from fluoro.dds.stamps import stamp_ns  # noqa: E402
-from fluoro.geometry.carm import CarmPose  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "latency.json"
 SERVER = ROOT / "benchmarks" / "harness" / "dds_server.py"

@@ -30,8 +30,8 @@ from benchmarks.harness.scene import load_ct, make_views
 from benchmarks.harness.stopwatch import timed
 from fluoro.errors import FluoroError
 from fluoro.geometry.projection import View
-from fluoro.rendering.choose import open_device
-from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.devices.base import ComputeDevice
+from fluoro.rendering.devices.selection import open_device
 from fluoro.rendering.reference import clip_rays, march_steps
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.grid import VolumeGrid

@@ -45,10 +45,10 @@ from benchmarks.harness.scene import load_ct
 from benchmarks.harness.tracking_rate import follow_sweep
 from fluoro.config import RegistrationSettings
 from fluoro.errors import FluoroError, OutputError
-from fluoro.registration.pyramid import coarser_volume
 from fluoro.registration.register import Registrar
-from fluoro.rendering.choose import open_device
-from fluoro.rendering.cpu_device import available_cores
+from fluoro.registration.search.pyramid import coarser_volume
+from fluoro.rendering.devices.cpu.device import available_cores
+from fluoro.rendering.devices.selection import open_device
 from fluoro.rendering.renderer import DrrRenderer
 
 ROOT = Path(__file__).parents[1]

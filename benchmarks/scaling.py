@@ -44,11 +44,11 @@ from benchmarks.harness.stopwatch import timed
 from fluoro.errors import FluoroError
 from fluoro.geometry.projection import View
 from fluoro.names import Projector, TissueMapName
-from fluoro.rendering.cells import bytes_of_cells
-from fluoro.rendering.choose import open_device
-from fluoro.rendering.cpu_device import available_cores
+from fluoro.rendering.devices.cpu.device import available_cores
+from fluoro.rendering.devices.selection import open_device
+from fluoro.rendering.packed_volume import bytes_of_cells
 from fluoro.rendering.renderer import DrrRenderer
-from fluoro.volume.memory import available_memory_bytes, in_gib
+from fluoro.volume.host_memory import available_memory_bytes, in_gib
 from fluoro.volume.volumes import MuVolume
 
 ROOT = Path(__file__).parents[1]

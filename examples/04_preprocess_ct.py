@@ -16,7 +16,7 @@ def example_ct(path: Path) -> Path:
     """The phantom as a CT file."""
     import SimpleITK as sitk
 
-    from fluoro.volume.phantom import make_thorax
+    from fluoro.volume.phantom.thorax import make_thorax
 
     hu = make_thorax(spacing_mm=4.0)
     image = sitk.GetImageFromArray(hu.hu_zyx)

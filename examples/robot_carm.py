@@ -29,15 +29,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # runs from a checkout, from any folder
 
 from fluoro.config import DdsConfig  # noqa: E402
-from fluoro.dds import qos  # noqa: E402
-from fluoro.dds.latency import FrameLog, table_lines, write_rows  # noqa: E402
-from fluoro.dds.node import DdsNode, ros_topic  # noqa: E402
-from fluoro.dds.pose_messages import pose_message  # noqa: E402
-from fluoro.dds.ros_diagnostic import DiagnosticArray  # noqa: E402
-from fluoro.dds.ros_geometry import PoseStamped  # noqa: E402
-from fluoro.dds.ros_sensor import Image, JointState  # noqa: E402
-from fluoro.dds.stamps import header_of, stamp_ns  # noqa: E402
 from fluoro.geometry.carm import CarmPose  # noqa: E402
+from fluoro.interop.dds import qos  # noqa: E402
+from fluoro.interop.dds.node import DdsNode, ros_topic  # noqa: E402
+from fluoro.interop.dds.pose_messages import pose_message  # noqa: E402
+from fluoro.interop.dds.ros_diagnostic import DiagnosticArray  # noqa: E402
+from fluoro.interop.dds.ros_geometry import PoseStamped  # noqa: E402
+from fluoro.interop.dds.ros_sensor import Image, JointState  # noqa: E402
+from fluoro.interop.dds.timestamps import header_of, stamp_ns  # noqa: E402
+from fluoro.interop.latency import FrameLog, table_lines, write_rows  # noqa: E402
 
 TOUR = (
     CarmPose(),

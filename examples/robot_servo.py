@@ -32,14 +32,14 @@ from examples.robot_carm import (  # noqa: E402
     common_options,
     with_simulator,
 )
-from fluoro.dds import qos  # noqa: E402
-from fluoro.dds.node import ros_topic  # noqa: E402
-from fluoro.dds.pose_messages import PATIENT_FRAME, matrix_of  # noqa: E402
-from fluoro.dds.ros_geometry import PoseStamped  # noqa: E402
-from fluoro.dds.stamps import stamp_ns  # noqa: E402
 from fluoro.geometry.carm import CarmPose  # noqa: E402
-from fluoro.registration.metrics import cube_corners_xyz_mm, mtre_mm  # noqa: E402
-from fluoro.registration.servo import Servo  # noqa: E402
+from fluoro.interop.dds import qos  # noqa: E402
+from fluoro.interop.dds.node import ros_topic  # noqa: E402
+from fluoro.interop.dds.pose_messages import PATIENT_FRAME, matrix_of  # noqa: E402
+from fluoro.interop.dds.ros_geometry import PoseStamped  # noqa: E402
+from fluoro.interop.dds.timestamps import stamp_ns  # noqa: E402
+from fluoro.registration.measures.metrics import cube_corners_xyz_mm, mtre_mm  # noqa: E402
+from fluoro.registration.tracking.servo_loop import Servo  # noqa: E402
 
 START = CarmPose(lao_deg=-12.0, cra_deg=4.0)
 """Where the robot stands by its encoders; configs/robot_servo.yaml has the tracker start there."""

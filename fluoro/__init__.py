@@ -13,12 +13,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fluoro.compat.lazy import lazy_names
+from fluoro.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from fluoro.cine import CineSequence, Frame, Pose
-    from fluoro.compat.preprocessor import VolumePreprocessor
-    from fluoro.compat.settings import (
+    from fluoro.fluorosim.cine import CineSequence, Frame, Pose
+    from fluoro.fluorosim.config import (
         CarmGeometry,
         HuToMuCalibration,
         HuToMuMapping,
@@ -29,8 +28,9 @@ if TYPE_CHECKING:
         SimulatorConfig,
         XrayPhysics,
     )
-    from fluoro.compat.volume import PreprocessedVolume, VolumeMetadata
-    from fluoro.simulator import FluoroSimulator, SimulatorMetrics
+    from fluoro.fluorosim.preprocessor import VolumePreprocessor
+    from fluoro.fluorosim.simulator import FluoroSimulator, SimulatorMetrics
+    from fluoro.fluorosim.volume import PreprocessedVolume, VolumeMetadata
 
 __version__ = "0.1.0"
 
@@ -64,11 +64,11 @@ if not TYPE_CHECKING:  # a type checker is to miss a name that is not there
     __getattr__ = lazy_names(
         __name__,
         {
-            **dict.fromkeys(_SETTINGS, "fluoro.compat.settings"),
-            **dict.fromkeys(("CineSequence", "Frame", "Pose"), "fluoro.cine"),
-            **dict.fromkeys(("FluoroSimulator", "SimulatorMetrics"), "fluoro.simulator"),
-            **dict.fromkeys(("PreprocessedVolume", "VolumeMetadata"), "fluoro.compat.volume"),
-            "VolumePreprocessor": "fluoro.compat.preprocessor",
+            **dict.fromkeys(_SETTINGS, "fluoro.fluorosim.config"),
+            **dict.fromkeys(("CineSequence", "Frame", "Pose"), "fluoro.fluorosim.cine"),
+            **dict.fromkeys(("FluoroSimulator", "SimulatorMetrics"), "fluoro.fluorosim.simulator"),
+            **dict.fromkeys(("PreprocessedVolume", "VolumeMetadata"), "fluoro.fluorosim.volume"),
+            "VolumePreprocessor": "fluoro.fluorosim.preprocessor",
         },
     )
 

@@ -14,15 +14,15 @@ import operators.runtime  # noqa: F401  (prepares the imports below)
 from fluoro.config import CarmConfig, Config
 from fluoro.console.controls import LiveControls
 from fluoro.geometry.carm import CarmGeometry, CarmPose
-from fluoro.geometry.setup import make_geometry, make_limits, unmagnified_geometry
+from fluoro.geometry.from_config import make_geometry, make_limits, unmagnified_geometry
 from fluoro.imaging.chain import ImageChain
-from fluoro.io.run_record import RunRecord
 from fluoro.poses.base import PoseSetup
-from fluoro.registration.user_optimiser import Optimiser
-from fluoro.rendering.choose import on_first_device, open_device
-from fluoro.rendering.devices import ComputeDevice
+from fluoro.recording.run_record import RunRecord
+from fluoro.registration.tracking.user_optimiser import Optimiser
+from fluoro.rendering.devices.base import ComputeDevice
+from fluoro.rendering.devices.selection import on_first_device, open_device
+from fluoro.rendering.devices.trial import trial_sections
 from fluoro.rendering.patient_renderer import PatientRenderer, make_patient
-from fluoro.rendering.trial import trial_sections
 from fluoro.volume.load import load_volume
 from fluoro.volume.volumes import MuVolume
 from operators.context import Reporter, RunContext
@@ -30,10 +30,10 @@ from operators.links import Links
 from operators.live_chain import lines_up, with_controls
 from operators.monitor import StreamMonitor
 from operators.pace import pace_fps
-from operators.registration_parts import RegistrationParts, make_registration, optimiser_of
 from operators.run_files import RunFiles
 from operators.sinks import SINKS
 from operators.sinks.base import Sink
+from operators.tracking_setup import RegistrationParts, make_registration, optimiser_of
 
 __all__ = ["Run", "assemble", "isocenter_of"]
 

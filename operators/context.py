@@ -11,14 +11,14 @@ from typing import Protocol
 
 from fluoro.config import Config
 from fluoro.console.controls import LiveControls
-from fluoro.console.status import StreamStatus
+from fluoro.console.stream_status import StreamStatus
 from fluoro.geometry.carm import CarmGeometry
-from fluoro.geometry.surface import Surface
+from fluoro.geometry.triangles import Surface
 from fluoro.imaging.chain import ImageChain
 from fluoro.poses.base import PosePictures, PoseSource
-from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.patient_renderer import PatientRenderer
-from fluoro.volume.surface import bone_surface, skin_surface
+from fluoro.volume.patient_surface import bone_surface, skin_surface
 from fluoro.volume.volumes import MuVolume
 from operators.links import Links
 from operators.monitor import StreamMonitor

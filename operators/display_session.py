@@ -8,22 +8,22 @@ import time
 from contextlib import ExitStack, suppress
 
 from fluoro.config import Config
-from fluoro.console.scene import SceneModel
+from fluoro.console.scene_view import SceneModel
 from fluoro.console.server import Console
-from fluoro.dds.node import DdsNode
-from fluoro.dds.remote_controls import RelayedControls, control_sender
 from fluoro.errors import DeviceError, InputError
-from fluoro.geometry.setup import make_geometry
-from fluoro.io.run_record import RunRecord
+from fluoro.geometry.from_config import make_geometry
+from fluoro.interop.dds.node import DdsNode
+from fluoro.interop.dds.remote_controls import RelayedControls, control_sender
+from fluoro.recording.run_record import RunRecord
 from fluoro.volume.load import load_volume
-from fluoro.volume.surface import bone_surface, skin_surface
+from fluoro.volume.patient_surface import bone_surface, skin_surface
 from operators.assembly import isocenter_of
 from operators.context import Reporter
+from operators.distributed_app import DisplayParts, SplitApp, SplitOptions
 from operators.monitor import StreamMonitor
 from operators.session import Outcome
+from operators.shutdown import StopSignals, run_app
 from operators.sinks.console import ConsoleSink
-from operators.split import DisplayParts, SplitApp, SplitOptions
-from operators.stopping import StopSignals, run_app
 
 __all__ = ["run_display"]
 

@@ -21,9 +21,9 @@ from typing import Any
 
 from fluoro.errors import DeviceError
 from fluoro.paths import cache_dir
-from fluoro.rendering.choose import DeviceChoice, examined_devices
-from fluoro.rendering.nvidia_driver import has_driver
-from fluoro.rendering.trial import forget_verdicts
+from fluoro.rendering.devices.nvidia_driver import has_driver
+from fluoro.rendering.devices.selection import DeviceChoice, examined_devices
+from fluoro.rendering.devices.trial import forget_verdicts
 
 __all__ = ["Advice", "Row", "advice", "examine", "report_lines"]
 
@@ -157,9 +157,9 @@ def _check(name: str, device: str = "") -> Row:
 
 
 def _parity(choice: DeviceChoice) -> list[Row]:
-    """What fluoro/device_parity.py finds on a device."""
+    """What fluoro/diagnostics/device_parity.py finds on a device."""
     parts = {"kind": choice.kind, "adapter": choice.adapter, "index": choice.index}
-    lines, reason = _child(["fluoro.device_parity"], json.dumps(parts))
+    lines, reason = _child(["fluoro.diagnostics.device_parity"], json.dumps(parts))
     rows = [_row(json.loads(line), choice.name) for line in lines if line.startswith("{")]
     if reason is not None:
         rows.append(Row(name="process", state="FAILED", text=reason, device=choice.name))
@@ -203,7 +203,7 @@ def _child(arguments: list[str], given: str) -> tuple[list[str], str | None]:
 
 
 def _compiler() -> Row:
-    from fluoro.rendering.cpu_compiler import find_compiler
+    from fluoro.rendering.devices.cpu.compiler import find_compiler
 
     try:
         return Row(name="compiler", state="ok", text=find_compiler())

@@ -27,7 +27,7 @@ def libraries(_device: str) -> None:
     from importlib import import_module
     from importlib.metadata import version
 
-    from fluoro.rendering.load_slangpy import load_slangpy
+    from fluoro.rendering.devices.load_slangpy import load_slangpy
 
     load_slangpy()
     for module in ("SimpleITK", "av", "PIL", "pydicom", "scipy", "websockets"):
@@ -48,7 +48,7 @@ def holoscan(_device: str) -> None:
 
 def driver(_device: str) -> None:
     """Ask the NVIDIA driver for its version and GPUs."""
-    from fluoro.rendering.nvidia_driver import read_driver
+    from fluoro.rendering.devices.nvidia_driver import read_driver
 
     found = read_driver()
     gpus = ", ".join(
@@ -61,8 +61,8 @@ def driver(_device: str) -> None:
 
 def nvrtc(_device: str) -> None:
     """Look for an NVRTC that goes with the driver, and load it as slangpy and Slang do."""
-    from fluoro.rendering.nvidia_driver import read_driver
-    from fluoro.rendering.nvrtc import find_nvrtc, serve_nvrtc
+    from fluoro.rendering.devices.nvidia_driver import read_driver
+    from fluoro.rendering.devices.nvrtc import find_nvrtc, serve_nvrtc
 
     found = find_nvrtc(read_driver().version)
     with serve_nvrtc(found):
@@ -115,10 +115,10 @@ def holoviz(device: str) -> None:
 def dds(_device: str) -> None:
     """A participant that stays on this machine."""
     from fluoro.config import DdsConfig
-    from fluoro.dds.installed import require_cyclonedds
+    from fluoro.interop.dds.installed import require_cyclonedds
 
     require_cyclonedds("doctor")
-    from fluoro.dds.node import DdsNode
+    from fluoro.interop.dds.node import DdsNode
 
     DdsNode(DdsConfig(domain=DDS_DOMAIN)).close()
     say("a participant opened on this machine's own interface")

@@ -8,12 +8,12 @@ from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec
 
 from fluoro.config import ImageChainConfig
 from fluoro.console.controls import LiveControls
-from fluoro.registration.frame_target import target_from_frame
 from fluoro.registration.pose_loss import PoseLoss
-from fluoro.rendering.devices import ComputeDevice
+from fluoro.registration.targets.frame_target import target_from_frame
+from fluoro.rendering.devices.base import ComputeDevice
+from operators.gil_state import on_kept_thread
 from operators.live_chain import with_controls
 from operators.messages import Picture, emit, host_image
-from operators.threads import on_kept_thread
 
 __all__ = ["DrrGradientOp"]
 

@@ -8,15 +8,15 @@ from typing import Any
 
 from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec, OutputContext
 
-from fluoro.geometry.labels import angle_label
 from fluoro.geometry.projection import View
+from fluoro.geometry.view_text import angle_label
 from fluoro.imaging.frame import FrameHeader
-from fluoro.rendering.miss import explain_miss
+from fluoro.rendering.empty_image import explain_miss
 from fluoro.rendering.patient_renderer import PatientRenderer, Rendering
 from fluoro.steady_clock import steady_ns
+from operators.gil_state import on_kept_thread
 from operators.live_chain import BegunPicture, LiveChain
 from operators.messages import Picture
-from operators.threads import on_kept_thread
 
 __all__ = ["DrrRendererOp"]
 

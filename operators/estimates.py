@@ -7,10 +7,10 @@ from typing import Any
 
 from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec, OutputContext
 
-from fluoro.registration.track_record import TrackedFrame, TrackRecord
+from fluoro.registration.tracking.track_record import TrackedFrame, TrackRecord
+from operators.gil_state import on_kept_thread
 from operators.messages import header_of
 from operators.sinks.base import Sink
-from operators.threads import on_kept_thread
 
 __all__ = ["EstimatesOp"]
 

@@ -12,23 +12,23 @@ from holoscan.core import Application, Fragment, Operator
 from holoscan.schedulers import EventBasedScheduler
 
 from fluoro.config import Config
-from fluoro.geometry.setup import make_limits
-from fluoro.imaging.dose_meter import DoseMeter
+from fluoro.geometry.from_config import make_limits
+from fluoro.imaging.exposure.dose_meter import DoseMeter
 from operators.assembly import Run
-from operators.bag_pictures import BagPicturesOp
+from operators.bag_frames import BagPicturesOp
 from operators.context import RunContext
 from operators.drr_gradient import DrrGradientOp
 from operators.drr_renderer import DrrRendererOp
 from operators.estimates import EstimatesOp
+from operators.frame_credits import Turns
 from operators.image_chain import ImageChainOp
 from operators.live_chain import LiveChain, lines_up
 from operators.optimiser import OptimiserOp
 from operators.pace import Pace, pace_fps
 from operators.pose_source import PoseSourceOp
 from operators.registration import RegistrationOp
-from operators.registration_parts import AnyEvent, RegistrationParts
 from operators.stream_clock import StreamClock
-from operators.turns import Turns
+from operators.tracking_setup import AnyEvent, RegistrationParts
 
 __all__ = ["PROGRAM", "FluoroApp", "Graph", "make_scheduler"]
 

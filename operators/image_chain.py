@@ -13,12 +13,12 @@ from holoscan.core import (
     OutputContext,
 )
 
-from fluoro.imaging.dose_meter import DoseMeter
+from fluoro.imaging.exposure.dose_meter import DoseMeter
 from fluoro.steady_clock import steady_ns
+from operators.frame_credits import Turns
+from operators.gil_state import on_kept_thread
 from operators.live_chain import LiveChain
 from operators.messages import Picture, emit
-from operators.threads import on_kept_thread
-from operators.turns import Turns
 
 __all__ = ["ImageChainOp"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fluoro.dds.beacon import status_message
-from fluoro.dds.frame_sink import FrameSink
-from fluoro.dds.pose_feed import PoseFeed
-from fluoro.dds.refusals import Refusals
-from fluoro.dds.ros_diagnostic import DiagnosticStatus, Level
+from fluoro.interop.dds.diagnostics_publisher import status_message
+from fluoro.interop.dds.ros_diagnostic import DiagnosticStatus, Level
+from fluoro.interop.frame_publisher import FrameSink
+from fluoro.interop.pose_feed import PoseFeed
+from fluoro.interop.refusals import Refusals
 from operators.monitor import StreamMonitor
 
 if TYPE_CHECKING:

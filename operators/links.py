@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from fluoro.config import Config
 from fluoro.console.controls import ControlState, LiveControls
-from fluoro.dds.installed import require_cyclonedds
-from fluoro.dds.refusals import Refusals
+from fluoro.interop.dds.installed import require_cyclonedds
+from fluoro.interop.refusals import Refusals
 from operators.monitor import StreamMonitor
 
 if TYPE_CHECKING:
-    from fluoro.dds.frame_sink import FrameSink
-    from fluoro.dds.igtl_poses import Transform
-    from fluoro.dds.node import DdsNode
-    from fluoro.dds.pose_feed import PoseFeed
+    from fluoro.interop.dds.node import DdsNode
+    from fluoro.interop.frame_publisher import FrameSink
+    from fluoro.interop.igtl.igtl_poses import Transform
+    from fluoro.interop.pose_feed import PoseFeed
 
 __all__ = ["Links"]
 
@@ -73,8 +73,8 @@ class Links:
         """
         if self._node is None:
             require_cyclonedds(key)
-            from fluoro.dds.clock import RosClock, make_clock
-            from fluoro.dds.node import DdsNode
+            from fluoro.interop.dds.node import DdsNode
+            from fluoro.interop.dds.outgoing_clock import RosClock, make_clock
 
             self._node = DdsNode(self.config.dds)
             self._stack.callback(self._node.close)
@@ -109,8 +109,8 @@ class Links:
         node = self.dds("dds.control_topic") if topic else self._node
         if node is None:
             return
-        from fluoro.dds.beacon import StatusBeacon
-        from fluoro.dds.remote_controls import RemoteControls
+        from fluoro.interop.dds.diagnostics_publisher import StatusBeacon
+        from fluoro.interop.dds.remote_controls import RemoteControls
         from operators.link_states import states
 
         if topic:

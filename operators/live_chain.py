@@ -8,9 +8,9 @@ from typing import Any
 from fluoro.config import ImageChainConfig, WindowConfig
 from fluoro.console.controls import ControlState, LiveControls
 from fluoro.imaging.chain import ImageChain
-from fluoro.imaging.dose_meter import Pulse
+from fluoro.imaging.exposure.dose_meter import Pulse
 from fluoro.imaging.frame import FrameHeader
-from fluoro.rendering.devices import Ticket
+from fluoro.rendering.devices.base import Ticket
 from fluoro.steady_clock import steady_ns
 
 __all__ = ["BegunPicture", "LiveChain", "lines_up", "with_controls"]

@@ -23,8 +23,8 @@ import numpy as np
 from holoscan.core import Operator, OutputContext
 
 from fluoro.imaging.frame import FluoroFrame, FrameHeader
-from fluoro.rendering.devices import ComputeDevice
-from fluoro.rendering.graphics_device import DeviceArray
+from fluoro.rendering.devices.base import ComputeDevice
+from fluoro.rendering.devices.graphics import DeviceArray
 from fluoro.rendering.patient_renderer import Rendering
 from operators.live_chain import BegunPicture
 

@@ -7,10 +7,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable
 
-from fluoro.console.status import StreamStatus
+from fluoro.console.stream_status import StreamStatus
 from fluoro.geometry.carm import CarmPose
 from fluoro.imaging.frame import FluoroFrame
-from fluoro.io.run_record import RunRecord
+from fluoro.recording.run_record import RunRecord
 
 __all__ = ["StreamMonitor"]
 

@@ -16,9 +16,9 @@ from holoscan.core import (
     OutputContext,
 )
 
-from fluoro.registration.descent import Descent
+from fluoro.registration.tracking.optimiser_loop import Descent
+from operators.gil_state import on_kept_thread
 from operators.messages import header_of
-from operators.threads import on_kept_thread
 
 __all__ = ["OptimiserOp"]
 

@@ -23,13 +23,13 @@ from fluoro.geometry.limits import CarmLimits
 from fluoro.imaging.frame import FrameHeader
 from fluoro.poses.base import IssuedPose, PoseSource, PoseSourceSection
 from fluoro.steady_clock import steady_ns
+from operators.frame_credits import Turns
+from operators.gil_state import on_kept_thread
 from operators.messages import header_of
 from operators.monitor import StreamMonitor
 from operators.pace import Pace
-from operators.registration_parts import AnyEvent
 from operators.stream_clock import StreamClock, with_lengths
-from operators.threads import on_kept_thread
-from operators.turns import Turns
+from operators.tracking_setup import AnyEvent
 
 __all__ = ["PoseSourceOp"]
 

@@ -20,14 +20,14 @@ from fluoro.config import ImageChainConfig
 from fluoro.console.controls import LiveControls
 from fluoro.errors import InputError
 from fluoro.imaging.frame import FrameHeader
-from fluoro.registration.frame_target import target_from_frame
-from fluoro.registration.track_record import TrackedFrame
-from fluoro.registration.tracking import PoseEstimate, PoseTracker
-from fluoro.rendering.devices import ComputeDevice
+from fluoro.registration.targets.frame_target import target_from_frame
+from fluoro.registration.tracking.track_record import TrackedFrame
+from fluoro.registration.tracking.tracker import PoseEstimate, PoseTracker
+from fluoro.rendering.devices.base import ComputeDevice
+from operators.gil_state import on_kept_thread
 from operators.live_chain import with_controls
 from operators.messages import as_array, emit, header_of, host_image
 from operators.monitor import StreamMonitor
-from operators.threads import on_kept_thread
 
 __all__ = ["RegistrationOp"]
 

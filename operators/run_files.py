@@ -11,12 +11,12 @@ from PIL import Image
 
 from fluoro.config import Config
 from fluoro.errors import OutputError
+from fluoro.files.atomic_write import writing
 from fluoro.imaging.frame import FluoroFrame, to_uint8
-from fluoro.io.journal import FrameJournal
-from fluoro.io.run_folder import make_run_folder
-from fluoro.io.run_record import RunRecord
-from fluoro.io.writing import writing
 from fluoro.paths import output_dir
+from fluoro.recording.journal import FrameJournal
+from fluoro.recording.run_folder import make_run_folder
+from fluoro.recording.run_record import RunRecord
 
 __all__ = ["RunFiles"]
 

@@ -15,9 +15,9 @@ from fluoro.errors import DeviceError, OutputError
 from fluoro.steady_clock import steady_ns
 from operators.assembly import Run, assemble
 from operators.context import Reporter
+from operators.distributed_app import SplitApp, SplitOptions
 from operators.graph import FluoroApp
-from operators.split import SplitApp, SplitOptions
-from operators.stopping import StopSignals, run_app
+from operators.shutdown import StopSignals, run_app
 
 __all__ = ["Outcome", "run_session"]
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fluoro.rendering.choose import open_device
-from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.devices.base import ComputeDevice
+from fluoro.rendering.devices.selection import open_device
 from tests.support import CHROMIUM, CHROMIUM_FLAGS, require_program, require_vulkan
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from websockets.sync.client import connect
 
 from fluoro.config import Config, ConsoleConfig
 from fluoro.console.controls import LiveControls
-from fluoro.console.scene import SceneModel
+from fluoro.console.scene_view import SceneModel
 from fluoro.console.server import Console
-from fluoro.console.status import StreamStatus
+from fluoro.console.stream_status import StreamStatus
 from fluoro.geometry.carm import CarmGeometry, CarmPose
-from fluoro.geometry.surface import Surface, box
+from fluoro.geometry.triangles import Surface, box
 from fluoro.imaging.frame import FluoroFrame
 
 ISOCENTER = (10.0, -20.0, 30.0)

@@ -11,15 +11,15 @@ import sys
 import time
 
 from fluoro.config import DdsConfig
-from fluoro.dds import qos
-from fluoro.dds.node import DdsNode, ros_topic
-from fluoro.dds.pose_messages import pose_message
-from fluoro.dds.ros_diagnostic import DiagnosticArray, KeyValue
-from fluoro.dds.ros_geometry import PoseStamped
-from fluoro.dds.ros_sensor import Image, JointState
-from fluoro.dds.ros_std import Clock, Header, Time
-from fluoro.dds.stamps import stamp_of
 from fluoro.geometry.carm import CarmPose
+from fluoro.interop.dds import qos
+from fluoro.interop.dds.node import DdsNode, ros_topic
+from fluoro.interop.dds.pose_messages import pose_message
+from fluoro.interop.dds.ros_diagnostic import DiagnosticArray, KeyValue
+from fluoro.interop.dds.ros_geometry import PoseStamped
+from fluoro.interop.dds.ros_sensor import Image, JointState
+from fluoro.interop.dds.ros_std import Clock, Header, Time
+from fluoro.interop.dds.timestamps import stamp_of
 from fluoro.poses.dds import CARM_JOINTS
 
 PERIOD_S = 0.01

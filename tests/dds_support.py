@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from fluoro.dds import qos
+from fluoro.interop.dds import qos
 
 ROOT = Path(__file__).parent.parent
 ROBOT = ROOT / "examples" / "robot_carm.py"

@@ -11,16 +11,16 @@ from scipy.ndimage import gaussian_filter
 from fluoro.config import MultiStart, RegistrationSettings
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.projection import View
-from fluoro.registration.metrics import cube_corners_xyz_mm, mtre_mm
-from fluoro.registration.motion import motion_about, moved_view
+from fluoro.registration.measures.metrics import cube_corners_xyz_mm, mtre_mm
 from fluoro.registration.register import Registrar
-from fluoro.registration.result import RegistrationResult
-from fluoro.registration.starts import twist_at_mtre
-from fluoro.registration.target import Target
-from fluoro.rendering.cpu_device import CpuDevice
+from fluoro.registration.report.result import RegistrationResult
+from fluoro.registration.rigid_motion import motion_about, moved_view
+from fluoro.registration.search.starts import twist_at_mtre
+from fluoro.registration.targets.target import Target
+from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.renderer import DrrRenderer
-from fluoro.volume.attenuation import mu_from_hu
-from fluoro.volume.phantom import make_thorax
+from fluoro.volume.hu_to_mu import mu_from_hu
+from fluoro.volume.phantom.thorax import make_thorax
 from fluoro.volume.volumes import MuVolume
 
 DETECTOR = CarmGeometry(detector_width_px=96, detector_height_px=96, pixel_spacing_mm=4.0)

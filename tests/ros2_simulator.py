@@ -16,13 +16,13 @@ from itertools import count
 import numpy as np
 
 from fluoro.config import CarmConfig, DdsConfig, DdsPoses
-from fluoro.dds.dds_pose_feed import DdsPoseFeed
-from fluoro.dds.frame_sink import FrameSink
-from fluoro.dds.image_messages import image_message
-from fluoro.dds.node import DdsNode
 from fluoro.geometry.carm import CarmGeometry, CarmPose
-from fluoro.geometry.setup import make_limits
+from fluoro.geometry.from_config import make_limits
 from fluoro.imaging.frame import FluoroFrame
+from fluoro.interop.dds.dds_pose_feed import DdsPoseFeed
+from fluoro.interop.dds.image_messages import image_message
+from fluoro.interop.dds.node import DdsNode
+from fluoro.interop.frame_publisher import FrameSink
 
 ORIGIN = (0.0, 0.0, 0.0)
 

@@ -51,7 +51,7 @@ def _lacks(reason: str) -> NoReturn:
 def require_vulkan() -> None:
     """Skip, or fail in CI, where Vulkan has no software adapter new enough for Slang."""
     from fluoro.errors import DeviceError
-    from fluoro.rendering.choose import choose_device
+    from fluoro.rendering.devices.selection import choose_device
 
     try:
         choose_device("llvmpipe")

@@ -9,16 +9,16 @@ import numpy as np
 
 from fluoro.config import ImageChainConfig, XrayConfig
 from fluoro.geometry.projection import View
+from fluoro.imaging.configured_beam import Beams
+from fluoro.imaging.device_tables import Tables
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.stage import FrameContext
 from fluoro.imaging.stages.beer_lambert import BeerLambert
-from fluoro.imaging.tables import Tables
-from fluoro.imaging.xray import Beams
 from fluoro.names import MaterialProjector, TissueMapName
 from fluoro.physics.tissues import tissue_map
-from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.material_renderer import MaterialRenderer
-from fluoro.volume.materials import MaterialVolume
+from fluoro.volume.material_volume import MaterialVolume
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["ENERGY_TISSUES", "MATERIAL_PROJECTORS", "energies_call", "material_calls"]

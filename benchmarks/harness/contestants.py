@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.harness.oracle import gradient_every
 from benchmarks.harness.stopwatch import timed
 from fluoro.geometry.projection import View
-from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.volumes import MuVolume
 

@@ -34,17 +34,17 @@ from holoscan.schedulers import EventBasedScheduler
 
 from fluoro.config import Config, DdsConfig
 from fluoro.console.controls import LiveControls
-from fluoro.dds import qos
-from fluoro.dds.frame_sink import FrameSink
-from fluoro.dds.image_messages import image_message
-from fluoro.dds.node import DdsNode, ros_topic
-from fluoro.dds.ros_geometry import PoseStamped
-from fluoro.dds.ros_sensor import Image
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.limits import CarmLimits
 from fluoro.imaging.frame import FluoroFrame
-from fluoro.io.run_record import RunRecord
+from fluoro.interop.dds import qos
+from fluoro.interop.dds.image_messages import image_message
+from fluoro.interop.dds.node import DdsNode, ros_topic
+from fluoro.interop.dds.ros_geometry import PoseStamped
+from fluoro.interop.dds.ros_sensor import Image
+from fluoro.interop.frame_publisher import FrameSink
 from fluoro.poses.base import PoseSetup
+from fluoro.recording.run_record import RunRecord
 from operators.links import Links
 from operators.messages import Host, emit
 from operators.monitor import StreamMonitor

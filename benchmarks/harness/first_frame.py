@@ -94,7 +94,7 @@ def write_volume(path: Path, shape_zyx: tuple[int, int, int], budget: Budget) ->
 def _first_frame(path: str, kind: str, projector: str, started: float) -> dict[str, float]:
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from benchmarks.harness.scene import make_views
-    from fluoro.rendering.choose import open_device
+    from fluoro.rendering.devices.selection import open_device
     from fluoro.rendering.renderer import DrrRenderer
     from fluoro.volume.grid import VolumeGrid
     from fluoro.volume.volumes import MuVolume

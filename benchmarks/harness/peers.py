@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from benchmarks.harness.contestants import FORWARD, GRADIENT, Call, Contestant
 from benchmarks.harness.oracle import gradient_every
 from fluoro.errors import OutputError
-from fluoro.geometry.peers import DiffdrrPose, NanodrrPose, RtkPose
-from fluoro.geometry.peers.frames import turn
+from fluoro.geometry.converters import DiffdrrPose, NanodrrPose, RtkPose
+from fluoro.geometry.converters.patient_frames import turn
 from fluoro.geometry.projection import View
 from fluoro.geometry.se3 import translation
 from fluoro.volume.grid import VolumeGrid

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from fluoro.config import ImageChainConfig
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.projection import View
-from fluoro.registration.motion import motion_about, moved_view
-from fluoro.registration.prepare import Preparation, prepare
-from fluoro.registration.rendered_target import pictured
-from fluoro.registration.starts import twist_at_mtre
-from fluoro.registration.target import Target
+from fluoro.registration.rigid_motion import motion_about, moved_view
+from fluoro.registration.search.starts import twist_at_mtre
+from fluoro.registration.targets.rendered_target import pictured
+from fluoro.registration.targets.target import Target
+from fluoro.registration.targets.target_preprocessing import Preparation, prepare
 from fluoro.rendering.renderer import DrrRenderer
 
 __all__ = ["GEOMETRY", "KINDS", "RECIPE", "STRATA", "Case", "Targets", "make_cases"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness.registration_cases import KINDS, STRATA, STRATUM_MM
-from fluoro.registration.metrics import SUCCESS_MM, capture_range_mm, strata
+from fluoro.registration.measures.metrics import SUCCESS_MM, capture_range_mm, strata
 
 __all__ = ["compare_with_peer", "stratum_table", "summarise_registration", "target_table"]
 

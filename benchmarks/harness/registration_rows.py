@@ -18,10 +18,10 @@ from benchmarks.harness.peers import PeerProcess
 from benchmarks.harness.registration_cases import RECIPE, Case
 from benchmarks.harness.stopwatch import timed
 from fluoro.geometry.projection import View
-from fluoro.registration.metrics import cube_corners_xyz_mm, mrpe_mm
-from fluoro.registration.motion import moved_view
+from fluoro.registration.measures.metrics import cube_corners_xyz_mm, mrpe_mm
 from fluoro.registration.register import Registrar
-from fluoro.registration.target import Target
+from fluoro.registration.rigid_motion import moved_view
+from fluoro.registration.targets.target import Target
 
 __all__ = ["Rows", "register_ours", "register_peer"]
 

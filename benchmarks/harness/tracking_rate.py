@@ -10,10 +10,10 @@ from benchmarks.harness.stopwatch import timed
 from fluoro.config import ImageChainConfig, SweepPoses
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.chain import ImageChain
-from fluoro.registration.frame_target import target_from_frame
-from fluoro.registration.metrics import cube_corners_xyz_mm, mtre_mm
+from fluoro.registration.measures.metrics import cube_corners_xyz_mm, mtre_mm
 from fluoro.registration.register import Registrar
-from fluoro.registration.tracking import PoseTracker
+from fluoro.registration.targets.frame_target import target_from_frame
+from fluoro.registration.tracking.tracker import PoseTracker
 from fluoro.rendering.renderer import DrrRenderer
 
 __all__ = ["follow_sweep"]

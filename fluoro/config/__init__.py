@@ -11,17 +11,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fluoro.compat.settings import (
-        CarmGeometry,
-        HuToMuCalibration,
-        HuToMuMapping,
-        MetricsSettings,
-        OutputSettings,
-        PreprocessingSettings,
-        RealismSettings,
-        SimulatorConfig,
-        XrayPhysics,
-    )
     from fluoro.config.application import Config, RunConfig, pulses_fit
     from fluoro.config.beam import BowTieConfig, RectangleCollimator, ScatterConfig, WedgeConfig
     from fluoro.config.carm import CarmConfig, LimitsConfig
@@ -91,6 +80,17 @@ if TYPE_CHECKING:
         VolumeConfig,
     )
     from fluoro.config.xray import BrightnessConfig, DetectorResponseConfig, TubeStep, XrayConfig
+    from fluoro.fluorosim.config import (
+        CarmGeometry,
+        HuToMuCalibration,
+        HuToMuMapping,
+        MetricsSettings,
+        OutputSettings,
+        PreprocessingSettings,
+        RealismSettings,
+        SimulatorConfig,
+        XrayPhysics,
+    )
 
 __all__ = [
     "REGISTRATION_KEY",
@@ -198,7 +198,7 @@ if not TYPE_CHECKING:  # mypy is to miss a name that is not there
         if name in _MODULES:
             return importlib.import_module(f"{__name__}.{name}")
         modules = (f"{__name__}.{module}" for module in _MODULES)
-        for path in (*modules, "fluoro.compat.settings") if name in __all__ else ():
+        for path in (*modules, "fluoro.fluorosim.config") if name in __all__ else ():
             module = importlib.import_module(path)
             if name in module.__all__:
                 return globals().setdefault(name, getattr(module, name))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, WithJsonSchema
 
-from fluoro.mistakes import shown
+from fluoro.config.validation_errors import shown
 
 __all__ = ["Peer", "TcpAddress", "host_and_port"]
 

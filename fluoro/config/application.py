@@ -21,8 +21,8 @@ from fluoro.config.registration import OptimiserConfig, RegistrationConfig
 from fluoro.config.renderer import RendererConfig
 from fluoro.config.schema_rules import GIVEN, at, const, never, rules, when
 from fluoro.config.section import FilePath, Section
+from fluoro.config.validation_errors import KeyValueError
 from fluoro.config.volume import LinearMap, VolumeConfig
-from fluoro.mistakes import KeyValueError
 from fluoro.names import Pacing
 
 __all__ = [

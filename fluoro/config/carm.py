@@ -6,12 +6,12 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from fluoro.config.carm_presets import carm_preset, carm_presets
 from fluoro.config.schema_rules import at, const, never, rules
 from fluoro.config.section import FilePath, Length, PixelRange, Range, Reach, Section, Tilt, Vector
+from fluoro.config.validation_errors import KeyValueError
 from fluoro.errors import InputError
-from fluoro.mistakes import KeyValueError
 from fluoro.names import OnLimit
-from fluoro.presets import carm_preset, carm_presets
 
 __all__ = [
     "CarmConfig",

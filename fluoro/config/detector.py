@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, Strict, model_validator
 
 from fluoro.config.section import Length, Positive, Rate, Section, list_of
-from fluoro.mistakes import KeyValueError
+from fluoro.config.validation_errors import KeyValueError
 
 __all__ = [
     "DigitiserConfig",

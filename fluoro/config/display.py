@@ -9,7 +9,7 @@ from pydantic import Field, Strict, model_validator
 
 from fluoro.config.detector import Share
 from fluoro.config.section import Finite, Positive, Section, list_of
-from fluoro.mistakes import KeyValueError
+from fluoro.config.validation_errors import KeyValueError
 
 __all__ = [
     "DsaConfig",

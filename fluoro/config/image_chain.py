@@ -26,8 +26,8 @@ from fluoro.config.display import (
 )
 from fluoro.config.schema_rules import NULL, Rule, absent_or, at, const, never, when
 from fluoro.config.section import Finite, NonNegative, Positive, Section, Sigma
+from fluoro.config.validation_errors import KeyValueError
 from fluoro.config.xray import BrightnessConfig, XrayConfig
-from fluoro.mistakes import KeyValueError
 from fluoro.names import Polarity, Side
 
 __all__ = [

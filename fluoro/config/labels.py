@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, Strict, model_validator
 from fluoro.config.reading import ReadOptions
 from fluoro.config.schema_rules import at, const, rules, when
 from fluoro.config.section import CtPath, FilePath, MaterialName
-from fluoro.mistakes import KeyValueError
+from fluoro.config.validation_errors import KeyValueError
 
 __all__ = ["LabelsConfig", "LabelsPath", "StructureName", "labels_section"]
 

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from fluoro.config.application import Config
+from fluoro.config.carm_presets import carm_presets
 from fluoro.config.section import Section, given_on_command_line, paths_relative_to
+from fluoro.config.validation_errors import mistakes
 from fluoro.config.volume import VolumeConfig
+from fluoro.config.yaml_text import parse_yaml, read_mapping
 from fluoro.errors import InputError
-from fluoro.mistakes import mistakes
-from fluoro.presets import carm_presets
-from fluoro.yaml_text import parse_yaml, read_mapping
 
 __all__ = [
     "PRESET_KEY",

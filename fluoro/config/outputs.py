@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, Strict, WithJsonSchema, model_valida
 from fluoro.config.addresses import Peer, TcpAddress
 from fluoro.config.schema_rules import absent_or, at, const, never, rules
 from fluoro.config.section import Section, Topic
-from fluoro.mistakes import KeyValueError, shown
+from fluoro.config.validation_errors import KeyValueError, shown
 from fluoro.names import Encoding, FrameProtocol, RecordingFormat, RosClock
 
 __all__ = [

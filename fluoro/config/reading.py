@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from fluoro.config.section import Count, Finite, Length, Section, Vector, list_of
-from fluoro.mistakes import shown
+from fluoro.config.validation_errors import shown
 from fluoro.names import ByteOrder, MissingSlices, NiftiTransform, NumberType
 
 __all__ = ["ArrayConfig", "ReadOptions"]

@@ -10,7 +10,7 @@ from pydantic import Field, Strict, model_validator
 from fluoro.config.poses import PoseConfig
 from fluoro.config.schema_rules import absent_or, at, const, never, rules
 from fluoro.config.section import Section
-from fluoro.mistakes import KeyValueError
+from fluoro.config.validation_errors import KeyValueError
 from fluoro.names import (
     DEGREES_OF_FREEDOM,
     Freedom,

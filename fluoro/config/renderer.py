@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from fluoro.config.schema_rules import at, const, never, rules
 from fluoro.config.section import Section
-from fluoro.mistakes import KeyValueError, shown
+from fluoro.config.validation_errors import KeyValueError, shown
 from fluoro.names import DeviceName, Projector
 
 __all__ = [

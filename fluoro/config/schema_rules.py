@@ -1,7 +1,7 @@
 """What sections ask of several keys at once, in JSON Schema's words.
 
 A section's validator decides; these rules repeat for editors what JSON Schema can say of it. They
-stand in the section's `model_config`. tests/test_schema.py compares both over changed files.
+stand in the section's `model_config`. tests/config/test_schema.py compares both over changed files.
 """
 
 from __future__ import annotations

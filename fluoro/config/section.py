@@ -16,8 +16,8 @@ from pydantic import (
     ValidationInfo,
 )
 
-from fluoro.material_names import material_names
-from fluoro.mistakes import KeyValueError, shown
+from fluoro.config.material_names import material_names
+from fluoro.config.validation_errors import KeyValueError, shown
 
 __all__ = [
     "CACHE_SCHEME",

@@ -19,7 +19,7 @@ from fluoro.config.section import (
     Spacing,
     require_order,
 )
-from fluoro.mistakes import KeyValueError
+from fluoro.config.validation_errors import KeyValueError
 from fluoro.names import (
     PatientPosition,
     TissueMapName,

@@ -10,7 +10,7 @@ from pydantic import Field, Strict, model_validator
 from fluoro.config.display import Shares
 from fluoro.config.schema_rules import at, const, never, rules, when
 from fluoro.config.section import FilePath, Positive, Section, require_order
-from fluoro.mistakes import KeyValueError
+from fluoro.config.validation_errors import KeyValueError
 from fluoro.names import DetectorKind, SpectrumName
 
 __all__ = [

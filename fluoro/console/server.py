@@ -29,7 +29,7 @@ from fluoro.config import ConsoleConfig
 from fluoro.console.access import Access
 from fluoro.console.browser import LATE_S, Browser
 from fluoro.console.controls import ControlState, LiveControls
-from fluoro.console.messages import (
+from fluoro.console.page_messages import (
     controls_message,
     frame_message,
     hello_message,
@@ -39,9 +39,9 @@ from fluoro.console.messages import (
     text,
 )
 from fluoro.console.pages import Pages, listen, url_of
-from fluoro.console.scene import SceneModel, body_message, carm_message
-from fluoro.console.status import StreamStatus, slowdown_reason
-from fluoro.console.tracking import TrackingView, Trail
+from fluoro.console.scene_view import SceneModel, body_message, carm_message
+from fluoro.console.stream_status import StreamStatus, slowdown_reason
+from fluoro.console.tracking_view import TrackingView, Trail
 from fluoro.errors import FluoroError
 from fluoro.imaging.frame import FluoroFrame
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fluoro.errors import InputError
 from fluoro.geometry.projection import View
-from fluoro.geometry.surface import Surface
+from fluoro.geometry.triangles import Surface
 from fluoro.names import PatientPosition
 
 __all__ = ["room_from_patient", "turned_surface", "turned_view"]

@@ -3,7 +3,7 @@
 The stages and their order are in `fluoro.imaging.stages.order.ORDER`; each one is a module with its
 kernels in shaders/stages/ and its reference in NumPy. `fluoro.imaging.fused` makes one kernel of
 several. Noise is a pure function of (seed, frame number, pixel). Stages that look back remember
-earlier frames in `fluoro.imaging.memory`.
+earlier frames in `fluoro.imaging.frame_history`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any
 
 from fluoro.config import ImageChainConfig
 from fluoro.geometry.carm import CarmGeometry
-from fluoro.imaging.dose_meter import Pulse
+from fluoro.imaging.configured_beam import Beams
+from fluoro.imaging.device_tables import Tables
+from fluoro.imaging.exposure.dose_meter import Pulse
+from fluoro.imaging.frame_history import FrameMemory
 from fluoro.imaging.frame_setup import StageSelection, begin_frame
 from fluoro.imaging.frame_state import FrameState
 from fluoro.imaging.kernel_run import KernelRun
-from fluoro.imaging.memory import FrameMemory
 from fluoro.imaging.stages.order import HOLD, ORDER
-from fluoro.imaging.tables import Tables
-from fluoro.imaging.xray import Beams
 from fluoro.physics.materials import Material
-from fluoro.rendering.devices import ComputeDevice
-from fluoro.rendering.unrendered import UnrenderedIntegrals
+from fluoro.rendering.deferred_integrals import UnrenderedIntegrals
+from fluoro.rendering.devices.base import ComputeDevice
 
 __all__ = ["ImageChain"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.geometry.carm import CarmGeometry, CarmPose
-from fluoro.imaging.dose_meter import Exposure
+from fluoro.imaging.exposure.dose_meter import Exposure
 
 __all__ = ["FluoroFrame", "FrameHeader", "PoseOrigin", "to_uint8"]
 

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
-from fluoro.imaging.dose_meter import Exposure
+from fluoro.imaging.exposure.dose_meter import Exposure
 from fluoro.imaging.frame import FrameHeader, PoseOrigin
 
 __all__ = ["pack_header", "unpack_header"]

@@ -7,11 +7,11 @@ from typing import Any
 from fluoro.config import ImageChainConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
-from fluoro.imaging.exposure import pulse_of
-from fluoro.imaging.memory import FrameMemory
+from fluoro.imaging.configured_beam import Beams, detector_signal_of, open_field_of
+from fluoro.imaging.exposure.pulse_exposure import pulse_of
+from fluoro.imaging.frame_history import FrameMemory
 from fluoro.imaging.stage import FrameContext, Stage
 from fluoro.imaging.stages.order import HOLD, ORDER
-from fluoro.imaging.xray import Beams, detector_signal_of, open_field_of
 
 __all__ = ["StageSelection", "begin_frame"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fluoro.imaging.memory import FrameMemory
+from fluoro.imaging.frame_history import FrameMemory
 
 __all__ = ["FrameState"]
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from fluoro.rendering.devices import ComputeDevice, KernelText
+from fluoro.rendering.devices.base import ComputeDevice, KernelText
 
 __all__ = ["FUSED_ENTRY", "StageRunner", "fused_kernel"]
 

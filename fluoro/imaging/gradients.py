@@ -15,12 +15,12 @@ import numpy as np
 from fluoro.config import ImageChainConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
+from fluoro.imaging.configured_beam import Beams
 from fluoro.imaging.frame_setup import StageSelection, begin_frame
 from fluoro.imaging.frame_state import FrameState
 from fluoro.imaging.reference import through_stages
 from fluoro.imaging.stage import Image, Step
 from fluoro.imaging.stages.order import ORDER
-from fluoro.imaging.xray import Beams
 from fluoro.physics.materials import Material
 
 __all__ = ["chain_slope", "expected_picture", "pull_back"]

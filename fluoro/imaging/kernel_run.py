@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from fluoro.imaging.device_tables import Tables
 from fluoro.imaging.fused import StageRunner
 from fluoro.imaging.stage import Shape
-from fluoro.imaging.tables import Tables
-from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.devices.base import ComputeDevice
 
 __all__ = ["KernelRun"]
 

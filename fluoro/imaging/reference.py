@@ -8,11 +8,11 @@ import numpy as np
 
 from fluoro.config import ImageChainConfig
 from fluoro.geometry.carm import CarmGeometry
+from fluoro.imaging.configured_beam import Beams
+from fluoro.imaging.frame_history import FrameMemory
 from fluoro.imaging.frame_setup import StageSelection, begin_frame
-from fluoro.imaging.memory import FrameMemory
 from fluoro.imaging.stage import FrameContext, Image, Step
 from fluoro.imaging.stages.order import HOLD
-from fluoro.imaging.xray import Beams
 from fluoro.physics.materials import Material
 
 __all__ = ["ReferenceChain", "apply_chain", "through_stages"]

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from fluoro.config.image_chain import ImageChainConfig, keys_that_need_signal
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
-from fluoro.imaging.dose_meter import Pulse
-from fluoro.imaging.memory import FrameMemory
+from fluoro.imaging.exposure.dose_meter import Pulse
+from fluoro.imaging.frame_history import FrameMemory
 from fluoro.physics.beam import Beam
 from fluoro.physics.materials import Material
 

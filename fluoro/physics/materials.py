@@ -1,6 +1,6 @@
 """What materials attenuate at which energy: elements by their cross sections, mixtures by mass.
 
-Tables: `data/elements.npz` (Elam, Ravel and Sieber 2002, baked by tools/bake_attenuation.py) and
+Tables: `data/elements.npz` (Elam, Ravel and Sieber 2002, baked by tools/data/bake_attenuation.py) and
 `data/materials.csv` (densities and mass fractions).
 """
 

@@ -1,6 +1,6 @@
 """The X-ray spectrum: what leaves the tube, what its filters leave of it, and its measures.
 
-Tube spectra: `data/spectra.npz`, baked from SpekPy by tools/bake_spectra.py (tungsten, 12 degree
+Tube spectra: `data/spectra.npz`, baked from SpekPy by tools/data/bake_spectra.py (tungsten, 12 degree
 anode, 40 to 150 kV); filters by the attenuation of `fluoro.physics.materials`.
 """
 

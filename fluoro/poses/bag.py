@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from fluoro.config.schema_rules import at, const, never, rules
 from fluoro.config.section import FilePath, Topic
-from fluoro.mistakes import KeyValueError
+from fluoro.config.validation_errors import KeyValueError
 from fluoro.poses.base import PathSource, PosePictures, PoseSetup, PoseSource, PoseSourceSection
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ class BagPoses(PoseSourceSection):
 
     def check(self) -> None:
         """See whether the messages' package is there."""
-        from fluoro.dds.installed import require_cyclonedds
+        from fluoro.interop.dds.installed import require_cyclonedds
 
         require_cyclonedds("pose_source.kind: bag")
 
     def make(self, setup: PoseSetup) -> PoseSource:
         """Return the poses over time, interpolated between their stamps."""
-        from fluoro.dds.bag import read_poses
         from fluoro.geometry.trajectory import waypoint_trajectory
+        from fluoro.interop.bag.mcap_bag import read_poses
 
         times_s, poses = read_poses(self.path, self.topic, setup.isocenter_xyz_mm)
         return PathSource(waypoint_trajectory(times_s, poses, repeat=self.repeat))
@@ -61,7 +61,7 @@ class BagPoses(PoseSourceSection):
         """Return the bag's pictures, where they are wanted."""
         if self.pictures is None:
             return None
-        from fluoro.dds.bag import BagPictures
+        from fluoro.interop.bag.mcap_bag import BagPictures
 
         detector = geometry()
         size = (detector.detector_height_px, detector.detector_width_px)

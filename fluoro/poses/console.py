@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from fluoro.config.schema_rules import Rule, at, const, never
-from fluoro.mistakes import KeyValueError
+from fluoro.config.validation_errors import KeyValueError
 from fluoro.poses.base import PoseConfig, PoseSourceSection
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ from pydantic import Field, Strict, model_validator
 
 from fluoro.config.schema_rules import Rule, absent_or, at, const, never, rules, when
 from fluoro.config.section import Finite, Section, Topic, Vector
+from fluoro.config.validation_errors import KeyValueError
 from fluoro.geometry.carm_joints import CARM_CHAIN
-from fluoro.mistakes import KeyValueError
 from fluoro.names import JointKind, Orientation, PoseMessage, PositionUnit
 from fluoro.poses.base import PoseLinks, PoseSetup, PoseSource
 from fluoro.poses.received import DELAY_NEEDS_CLOCK, ReceivedPoses, ReceivedSource
 
 if TYPE_CHECKING:
     from fluoro.config import Config
-    from fluoro.dds.pose_feed import PoseFeed
+    from fluoro.interop.pose_feed import PoseFeed
 
 __all__ = ["CARM_JOINTS", "DdsPoses", "JointConfig"]
 
@@ -108,7 +108,7 @@ class DdsPoses(ReceivedPoses):
 
         def open_feed(links: PoseLinks) -> PoseFeed:
             node = links.dds("pose_source.kind: dds")
-            from fluoro.dds.dds_pose_feed import DdsPoseFeed
+            from fluoro.interop.dds.dds_pose_feed import DdsPoseFeed
 
             return DdsPoseFeed(node, self, setup.isocenter_xyz_mm, setup.limits)
 

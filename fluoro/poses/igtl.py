@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from fluoro.config.schema_rules import Rule, at, const, never, rules, when
-from fluoro.mistakes import KeyValueError
+from fluoro.config.validation_errors import KeyValueError
 from fluoro.poses.base import PoseLinks, PoseSetup, PoseSource
 from fluoro.poses.received import DELAY_NEEDS_CLOCK, ReceivedPoses, ReceivedSource
 
 if TYPE_CHECKING:
     from fluoro.config import Config
-    from fluoro.dds.pose_feed import PoseFeed
+    from fluoro.interop.pose_feed import PoseFeed
 
 __all__ = ["IgtlPoses"]
 
@@ -56,7 +56,7 @@ class IgtlPoses(ReceivedPoses):
         """Return the poses that clients send."""
 
         def open_feed(links: PoseLinks) -> PoseFeed:
-            from fluoro.dds.igtl_poses import IgtlPoseFeed
+            from fluoro.interop.igtl.igtl_poses import IgtlPoseFeed
 
             feed = IgtlPoseFeed(self, setup.isocenter_xyz_mm, setup.limits)
             links.take_transform = feed.take

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, model_validator
 
 from fluoro.config.schema_rules import absent_or, at, const, never, rules
+from fluoro.config.validation_errors import KeyValueError
 from fluoro.errors import DeviceError
-from fluoro.mistakes import KeyValueError
 from fluoro.names import OnSilence, Trigger
 from fluoro.poses.base import IssuedPose, PoseLinks, PoseSource, PoseSourceSection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fluoro.dds.pose_feed import PoseFeed, ReceivedPose
     from fluoro.geometry.carm import CarmPose
+    from fluoro.interop.pose_feed import PoseFeed, ReceivedPose
 
 __all__ = ["DELAY_NEEDS_CLOCK", "ReceivedPoses", "ReceivedSource"]
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from fluoro.config.schema_rules import Rule, at, const, when
-from fluoro.mistakes import KeyValueError
+from fluoro.config.validation_errors import KeyValueError
 from fluoro.poses.base import IssuedPose, PoseConfig, PoseSetup, PoseSource, PoseSourceSection
 
 if TYPE_CHECKING:
     from fluoro.config import Config
     from fluoro.geometry.carm import CarmPose
-    from fluoro.registration.servo import Servo
+    from fluoro.registration.tracking.servo_loop import Servo
 
 __all__ = ["ServoPoses", "ServoSource"]
 
@@ -71,7 +71,7 @@ class ServoPoses(PoseConfig, PoseSourceSection):
 
     def make(self, setup: PoseSetup) -> PoseSource:
         """Return the loop that drives the C-arm."""
-        from fluoro.registration.servo import Servo
+        from fluoro.registration.tracking.servo_loop import Servo
 
         servo = Servo(
             self.wanted.carm_pose(),

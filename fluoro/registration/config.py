@@ -22,11 +22,11 @@ from fluoro.config import (
 )
 from fluoro.config.schema_rules import NULL, absent_or, at, const, never, rules, when
 from fluoro.config.section import NonNegative, Positive
+from fluoro.config.validation_errors import KeyValueError
+from fluoro.config.yaml_text import read_mapping
 from fluoro.errors import InputError
-from fluoro.mistakes import KeyValueError
 from fluoro.names import Polarity, TargetKind
-from fluoro.registration.prepare import Preparation
-from fluoro.yaml_text import read_mapping
+from fluoro.registration.targets.target_preprocessing import Preparation
 
 __all__ = [
     "RegisterConfig",

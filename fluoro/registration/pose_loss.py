@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.names import MeasureName
-from fluoro.registration.measures import make_measure
-from fluoro.registration.pyramid import bin_image, bin_view
-from fluoro.registration.target import Target
+from fluoro.registration.measures.choice import make_measure
+from fluoro.registration.search.pyramid import bin_image, bin_view
+from fluoro.registration.targets.target import Target
 from fluoro.rendering.renderer import DrrRenderer
 
 __all__ = ["PoseGradient", "PoseLoss"]

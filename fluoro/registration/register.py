@@ -13,18 +13,18 @@ from fluoro.config import RegistrationSettings
 from fluoro.errors import InputError
 from fluoro.geometry.projection import View
 from fluoro.names import DEGREES_OF_FREEDOM, MeasureName, RegistrationProjector
-from fluoro.registration.measures import make_measure
-from fluoro.registration.motion import moved_view, view_axes
-from fluoro.registration.optimisers import Bounds, Trace, adam, lbfgs, levenberg_marquardt
-from fluoro.registration.problem import LEVER_MM, Chart, PoseProblem, ViewTask
-from fluoro.registration.pyramid import bin_image, bin_view, coarser_volume
-from fluoro.registration.result import RegistrationResult, Step
-from fluoro.registration.similarity import LeastSquaresMeasure
-from fluoro.registration.starts import spread_twists
-from fluoro.registration.target import Target
-from fluoro.registration.uncertainty import axis_sigma, pose_covariance
-from fluoro.registration.verdict import Verdict, judge, least_agreement
-from fluoro.rendering.devices import ComputeDevice
+from fluoro.registration.measures.choice import make_measure
+from fluoro.registration.measures.similarity import LeastSquaresMeasure
+from fluoro.registration.report.acceptance import Verdict, judge, least_agreement
+from fluoro.registration.report.result import RegistrationResult, Step
+from fluoro.registration.rigid_motion import moved_view, view_axes
+from fluoro.registration.search.optimisers import Bounds, Trace, adam, lbfgs, levenberg_marquardt
+from fluoro.registration.search.pose_problem import LEVER_MM, Chart, PoseProblem, ViewTask
+from fluoro.registration.search.pyramid import bin_image, bin_view, coarser_volume
+from fluoro.registration.search.starts import spread_twists
+from fluoro.registration.search.uncertainty import axis_sigma, pose_covariance
+from fluoro.registration.targets.target import Target
+from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.volumes import MuVolume
 

@@ -16,30 +16,34 @@ from PIL import Image
 
 from fluoro.config import PoseConfig
 from fluoro.errors import InputError
+from fluoro.files.atomic_write import replacing, writing
 from fluoro.geometry.carm import CarmGeometry, CarmPose
+from fluoro.geometry.from_config import make_geometry
 from fluoro.geometry.projection import View
-from fluoro.geometry.setup import make_geometry
-from fluoro.io.registration_pictures import write_comparison, write_convergence, write_error_plot
-from fluoro.io.run_folder import make_run_folder
-from fluoro.io.run_record import versions
-from fluoro.io.writing import replacing, writing
 from fluoro.paths import output_dir
+from fluoro.recording.run_folder import make_run_folder
+from fluoro.recording.run_record import versions
 from fluoro.registration.config import RegisterConfig
-from fluoro.registration.journey import Journey, Station, leading
-from fluoro.registration.motion import motion_about, moved_view
-from fluoro.registration.pictures import read_picture
-from fluoro.registration.prepare import prepare
-from fluoro.registration.pyramid import bin_image, bin_view
+from fluoro.registration.measures.spectral import at_energy
 from fluoro.registration.register import Registrar
-from fluoro.registration.rendered_target import rendered_picture
-from fluoro.registration.report import result_facts
-from fluoro.registration.result import RegistrationResult, Step
-from fluoro.registration.spectral import at_energy
-from fluoro.registration.starts import twist_at_mtre
-from fluoro.registration.target import Target
+from fluoro.registration.report.convergence import Journey, Station, leading
+from fluoro.registration.report.registration_images import (
+    write_comparison,
+    write_convergence,
+    write_error_plot,
+)
+from fluoro.registration.report.report import result_facts
+from fluoro.registration.report.result import RegistrationResult, Step
+from fluoro.registration.rigid_motion import motion_about, moved_view
+from fluoro.registration.search.pyramid import bin_image, bin_view
+from fluoro.registration.search.starts import twist_at_mtre
+from fluoro.registration.targets.rendered_target import rendered_picture
+from fluoro.registration.targets.target import Target
+from fluoro.registration.targets.target_files import read_picture
+from fluoro.registration.targets.target_preprocessing import prepare
 from fluoro.registration.xray_target import XrayTarget, read_xray_target
-from fluoro.rendering.choose import open_device
-from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.devices.base import ComputeDevice
+from fluoro.rendering.devices.selection import open_device
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.load import load_volume
 from fluoro.volume.volumes import MuVolume

@@ -8,10 +8,10 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from fluoro.compat.lazy import lazy_names
+from fluoro.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from fluoro.rendering.diffdrr_slang_renderer import (
+    from fluoro.fluorosim.rendering.diffdrr_slang_renderer import (
         SlangDiffDRRConfig,
         SlangDiffDRRFunction,
         SlangDiffDRRRenderer,
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         create_slang_diffdrr_optimizer,
         render_diffdrr_slang,
     )
-    from fluoro.rendering.realism import RealismConfig, apply_realism
+    from fluoro.fluorosim.rendering.realism import RealismConfig, apply_realism
 
 __all__ = [
     "RealismConfig",
@@ -38,7 +38,11 @@ if not TYPE_CHECKING:  # a type checker is to miss a name that is not there
     __getattr__ = lazy_names(
         __name__,
         {
-            **dict.fromkeys(_RENDERER + _PYTORCHS, "fluoro.rendering.diffdrr_slang_renderer"),
-            **dict.fromkeys(("RealismConfig", "apply_realism"), "fluoro.rendering.realism"),
+            **dict.fromkeys(
+                _RENDERER + _PYTORCHS, "fluoro.fluorosim.rendering.diffdrr_slang_renderer"
+            ),
+            **dict.fromkeys(
+                ("RealismConfig", "apply_realism"), "fluoro.fluorosim.rendering.realism"
+            ),
         },
     )

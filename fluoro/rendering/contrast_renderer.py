@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.geometry.projection import View
-from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.moving_renderer import MovingRenderer
-from fluoro.volume.bolus import CURVE_STEPS_PER_S, Bolus, concentration_table
 from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.phantom.bolus import CURVE_STEPS_PER_S, Bolus, concentration_table
 
 __all__ = ["ContrastFill", "ContrastRenderer"]
 

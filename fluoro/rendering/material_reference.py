@@ -16,7 +16,7 @@ from fluoro.rendering.reference import (
     march_twin,
     trilinear,
 )
-from fluoro.volume.materials import LabelledInclusion, Layer, MaterialVolume
+from fluoro.volume.material_volume import LabelledInclusion, Layer, MaterialVolume
 from fluoro.volume.volumes import MuVolume
 
 __all__ = [

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fluoro.errors import InputError
-from fluoro.geometry.motions import rigid_motions
 from fluoro.geometry.projection import View
+from fluoro.geometry.view_derivatives import rigid_motions
 from fluoro.names import MaterialProjector
-from fluoro.rendering.cells import CellCopies
-from fluoro.rendering.devices import ComputeDevice
-from fluoro.rendering.given import require_array, require_out
+from fluoro.rendering.array_checks import require_array, require_out
+from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.moving_renderer import knot_steps, node_uniforms
+from fluoro.rendering.packed_volume import CellCopies
 from fluoro.rendering.packing import pack_motions, pack_views, x_never_leads
 from fluoro.rendering.renderer import (
     EXACT,
@@ -26,7 +26,7 @@ from fluoro.rendering.renderer import (
     readable_in_pairs,
 )
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.materials import MaterialVolume, Solid
+from fluoro.volume.material_volume import MaterialVolume, Solid
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["MaterialRenderer"]
@@ -190,7 +190,7 @@ class MaterialRenderer:
 
         Args:
             view: Where the parameters are 0.
-            motions: What each of K parameters does (fluoro.geometry.motions), shape (K, 4, 3).
+            motions: What each of K parameters does (fluoro.geometry.view_derivatives), shape (K, 4, 3).
             weights: What a millimetre of each material is worth in each pixel, shape (materials,
                 height, width); such as a signal's derivative by the thicknesses. They are held.
 

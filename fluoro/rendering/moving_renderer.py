@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.geometry.projection import View
-from fluoro.rendering.devices import ComputeDevice
-from fluoro.rendering.given import require_out
+from fluoro.rendering.array_checks import require_out
+from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.packing import pack_views
 from fluoro.rendering.renderer import readable_in_pairs
 from fluoro.volume.grid import VolumeGrid

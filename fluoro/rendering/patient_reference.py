@@ -23,10 +23,10 @@ from fluoro.rendering.reference import (
     trilinear,
 )
 from fluoro.scene.assemble import material_volume
-from fluoro.volume.bolus import make_bolus
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.materials import MaterialVolume
-from fluoro.volume.motion import ThoraxMotion
+from fluoro.volume.material_volume import MaterialVolume
+from fluoro.volume.phantom.bolus import make_bolus
+from fluoro.volume.phantom.phantom_motion import ThoraxMotion
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["patient_reference"]

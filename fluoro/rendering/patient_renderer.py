@@ -12,17 +12,17 @@ from fluoro.geometry.projection import View
 from fluoro.names import MaterialProjector
 from fluoro.physics.materials import Material, material
 from fluoro.rendering.contrast_renderer import ContrastFill, ContrastRenderer
-from fluoro.rendering.devices import ComputeDevice, Span, Ticket
+from fluoro.rendering.deferred_integrals import UnrenderedIntegrals
+from fluoro.rendering.devices.base import ComputeDevice, Span, Ticket
 from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.moving_renderer import MovingRenderer
 from fluoro.rendering.renderer import DrrRenderer
-from fluoro.rendering.unrendered import UnrenderedIntegrals
 from fluoro.scene.assemble import material_volume
 from fluoro.steady_clock import steady_ns
-from fluoro.volume.bolus import Bolus, make_bolus
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.materials import Inclusion, MaterialVolume
-from fluoro.volume.motion import ThoraxMotion
+from fluoro.volume.material_volume import Inclusion, MaterialVolume
+from fluoro.volume.phantom.bolus import Bolus, make_bolus
+from fluoro.volume.phantom.phantom_motion import ThoraxMotion
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["PatientRenderer", "Rendering", "iodine_per_mm", "make_patient"]

@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fluoro.errors import InputError
-from fluoro.geometry.motions import rigid_motions
 from fluoro.geometry.projection import View
+from fluoro.geometry.view_derivatives import rigid_motions
 from fluoro.names import Projector
-from fluoro.rendering.cells import CellCopies, bytes_of_cells, fits_in_cells
-from fluoro.rendering.devices import ComputeDevice
-from fluoro.rendering.given import require_out
+from fluoro.rendering.array_checks import require_out
+from fluoro.rendering.deferred_integrals import UnrenderedIntegrals
+from fluoro.rendering.devices.base import ComputeDevice
+from fluoro.rendering.packed_volume import CellCopies, bytes_of_cells, fits_in_cells
 from fluoro.rendering.packing import pack_motions, pack_views, x_never_leads
-from fluoro.rendering.unrendered import UnrenderedIntegrals
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.memory import available_memory_bytes
+from fluoro.volume.host_memory import available_memory_bytes
 from fluoro.volume.volumes import MuVolume
 
 __all__ = [
@@ -37,7 +37,7 @@ SLAB_PLANES = {"joseph": 1, "slab": 2}
 MAX_VOXELS = 2**31 - 1
 """Kernels index voxels with 32-bit integers."""
 ROOTS, EXACT = False, True
-"""Kinds of copies: of 16 bits a voxel, and of the voxels themselves (fluoro.rendering.cells)."""
+"""Kinds of copies: of 16 bits a voxel, and of the voxels themselves (fluoro.rendering.packed_volume)."""
 
 Size = tuple[int, int, int]
 """Columns, rows and views of a batch of pictures."""
@@ -175,7 +175,7 @@ class DrrRenderer:
 
         Args:
             view: Where the parameters are 0.
-            motions: What each of K parameters does (fluoro.geometry.motions), shape (K, 4, 3).
+            motions: What each of K parameters does (fluoro.geometry.view_derivatives), shape (K, 4, 3).
 
         Returns:
             Line integrals, shape (height, width), and derivatives per unit of each parameter,

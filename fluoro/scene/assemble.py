@@ -14,7 +14,7 @@ from fluoro.scene.base import SceneSection
 from fluoro.scene.structures import structure_solids
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.labels.load import load_labels
-from fluoro.volume.materials import MaterialVolume, Solid
+from fluoro.volume.material_volume import MaterialVolume, Solid
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["displaced", "material_volume", "scene_solids"]

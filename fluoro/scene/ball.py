@@ -10,7 +10,7 @@ from fluoro.config.section import Vector
 from fluoro.scene.base import ShapeSection
 
 if TYPE_CHECKING:
-    from fluoro.volume.materials import Solid
+    from fluoro.volume.material_volume import Solid
 
 __all__ = ["BallInclusion"]
 
@@ -30,7 +30,7 @@ class BallInclusion(ShapeSection):
         import numpy as np
 
         from fluoro.volume.grid import VolumeGrid
-        from fluoro.volume.materials import Inclusion
+        from fluoro.volume.material_volume import Inclusion
 
         edge = self.diameter_mm / VOXELS_ACROSS
         count = VOXELS_ACROSS + 4

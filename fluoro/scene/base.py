@@ -15,7 +15,7 @@ from fluoro.config.section import MaterialName, Section
 
 if TYPE_CHECKING:
     from fluoro.physics.materials import Material
-    from fluoro.volume.materials import Solid
+    from fluoro.volume.material_volume import Solid
 
 __all__ = ["SceneSection", "ShapeSection"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fluoro.physics.materials import material
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.materials import MOST_LABELS, Inclusion, LabelledInclusion, Solid
+from fluoro.volume.material_volume import MOST_LABELS, Inclusion, LabelledInclusion, Solid
 
 __all__ = ["grouped"]
 

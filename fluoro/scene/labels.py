@@ -10,7 +10,7 @@ from fluoro.config.section import FilePath, MaterialName
 from fluoro.scene.base import SceneSection
 
 if TYPE_CHECKING:
-    from fluoro.volume.materials import Solid
+    from fluoro.volume.material_volume import Solid
 
 __all__ = ["LabelInclusion"]
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from fluoro.config.section import Vector
-from fluoro.mistakes import KeyValueError
+from fluoro.config.validation_errors import KeyValueError
 from fluoro.scene.base import ShapeSection
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fluoro.volume.materials import Solid
+    from fluoro.volume.material_volume import Solid
 
 __all__ = ["RodInclusion"]
 
@@ -44,7 +44,7 @@ class RodInclusion(ShapeSection):
         import numpy as np
 
         from fluoro.volume.grid import VolumeGrid
-        from fluoro.volume.materials import Inclusion
+        from fluoro.volume.material_volume import Inclusion
 
         start, end = np.array(self.from_mm), np.array(self.to_mm)
         length = float(np.linalg.norm(end - start))

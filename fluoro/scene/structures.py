@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fluoro.config import LabelsConfig
 from fluoro.physics.materials import material
 from fluoro.volume.labels.label_volume import LabelVolume
-from fluoro.volume.materials import TissueInclusion
+from fluoro.volume.material_volume import TissueInclusion
 from fluoro.volume.resample import cropped_grid
 from fluoro.volume.volumes import MuVolume
 

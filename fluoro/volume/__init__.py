@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fluoro.compat.lazy import lazy_names
+from fluoro.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from fluoro.compat.volume import PreprocessedVolume, VolumeMetadata
+    from fluoro.fluorosim.volume import PreprocessedVolume, VolumeMetadata
 
 __all__ = ["PreprocessedVolume", "VolumeMetadata"]
 
 if not TYPE_CHECKING:  # a type checker is to miss a name that is not there
-    __getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "fluoro.compat.volume"))
+    __getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "fluoro.fluorosim.volume"))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fluoro.config import ReadOptions
 from fluoro.errors import InputError
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.planes import VolumePlanes
+from fluoro.volume.slice_reader import VolumePlanes
 from fluoro.volume.volumes import HuVolume
 
 __all__ = ["Ct", "CtFormat", "as_hu"]

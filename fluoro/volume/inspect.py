@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.volume.attenuation import HuToMu
 from fluoro.volume.ct import Ct
-from fluoro.volume.figures import NO_AIR, NO_AIR_HU
-from fluoro.volume.formats.dicom_series import is_dicom, scan
+from fluoro.volume.formats.dicom.series import is_dicom, scan
 from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.hu_to_mu import HuToMu
 from fluoro.volume.labels.label_volume import LabelVolume
 from fluoro.volume.labels.structures import Structure
 from fluoro.volume.orientation import in_words, orientation_code, tilt_deg
+from fluoro.volume.value_statistics import NO_AIR, NO_AIR_HU
 from fluoro.volume.volumes import HuVolume, MuVolume
 
 __all__ = ["VolumeReport", "attenuation_lines", "label_lines", "report", "series_lines"]

@@ -13,14 +13,13 @@ from typing import Any
 from fluoro.config import HuToMuConfig, LinearMap, ReadOptions, VolumeConfig
 from fluoro.config.section import CACHE_SCHEME
 from fluoro.errors import InputError
-from fluoro.volume.attenuation import HuToMu, LinearCurve, PhysicalCurve
-from fluoro.volume.cache import CacheKey, open_volume, store_volume
-from fluoro.volume.fetch import fetched_path
-from fluoro.volume.figures import NO_AIR, VolumeFigures
-from fluoro.volume.mu_planes import MuPlanes
+from fluoro.volume.attenuation_slices import MuPlanes
+from fluoro.volume.hu_to_mu import HuToMu, LinearCurve, PhysicalCurve
 from fluoro.volume.open_ct import open_ct
-from fluoro.volume.planes import VolumePlanes, planes_of
-from fluoro.volume.preprocessed import (
+from fluoro.volume.slice_reader import VolumePlanes, planes_of
+from fluoro.volume.store.atomic_folder import content_sha256
+from fluoro.volume.store.fetch import fetched_path
+from fluoro.volume.store.preprocessed_folder import (
     is_preprocessed,
     is_ready,
     open_preprocessed,
@@ -29,7 +28,8 @@ from fluoro.volume.preprocessed import (
     require_new_folder,
     write_preprocessed,
 )
-from fluoro.volume.staging import content_sha256
+from fluoro.volume.store.volume_cache import CacheKey, open_volume, store_volume
+from fluoro.volume.value_statistics import NO_AIR, VolumeFigures
 from fluoro.volume.volumes import HuVolume, MuVolume
 
 __all__ = [
@@ -295,7 +295,7 @@ def _phantom(spacing_mm: float, tell: Progress) -> _Source:
 
 def _phantom_hu(spacing_mm: float, painted: Callable[[float], None]) -> HuVolume:
     # Imported here, because a cached phantom needs none of its code.
-    from fluoro.volume.phantom import make_thorax
+    from fluoro.volume.phantom.thorax import make_thorax
 
     return make_thorax(spacing_mm, painted)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from fluoro.config import ReadOptions
 from fluoro.errors import InputError
 from fluoro.volume.ct import Ct, CtFormat
-from fluoro.volume.formats import array, dicom, metaimage, nifti, nrrd
+from fluoro.volume.formats import array, metaimage, nifti, nrrd
+from fluoro.volume.formats.dicom import dicom_ct
 
 __all__ = ["FORMATS", "open_ct"]
 
@@ -21,7 +22,7 @@ FORMATS: tuple[CtFormat, ...] = (
     metaimage.METAIMAGE,
     array.NUMPY,
     array.RAW,
-    dicom.DICOM,
+    dicom_ct.DICOM,
 )
 """All formats that are read: a new one is a module and a line here."""
 DEFAULTS = ReadOptions()

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
-from fluoro.volume.attenuation import mu_water_per_mm
-from fluoro.volume.figures import VolumeFigures
 from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.hu_to_mu import mu_water_per_mm
+from fluoro.volume.value_statistics import VolumeFigures
 
 __all__ = ["HuVolume", "MuVolume"]
 

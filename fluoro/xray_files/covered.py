@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
-from fluoro.volume.formats.dicom_tags import Tags
+from fluoro.volume.formats.dicom.tags import Tags
 
 __all__ = ["open_pixels"]
 

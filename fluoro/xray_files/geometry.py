@@ -18,7 +18,7 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.patient_position import ROOM_AXES, room_from_patient
 from fluoro.geometry.se3 import rotation_x, rotation_y, rotation_z
 from fluoro.names import PatientPosition
-from fluoro.volume.formats.dicom_tags import Tags, named
+from fluoro.volume.formats.dicom.tags import Tags, named
 from fluoro.xray_files.header import XrayHeader
 from fluoro.xray_files.notes import Notes
 from fluoro.xray_files.private import PrivateGeometry

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from fluoro.errors import InputError
-from fluoro.volume.formats.dicom_decoder import DECODED
-from fluoro.volume.formats.dicom_tags import Tags
+from fluoro.volume.formats.dicom.pixel_decoder import DECODED
+from fluoro.volume.formats.dicom.tags import Tags
 
 __all__ = ["CLASSES", "XrayHeader", "is_xray_file", "one_line", "read_header"]
 
@@ -134,7 +134,7 @@ def is_xray_file(path: Path) -> bool:
     Raises:
         InputError: It cannot be read.
     """
-    from fluoro.volume.formats.dicom_series import is_dicom
+    from fluoro.volume.formats.dicom.series import is_dicom
 
     if not path.is_file() or not is_dicom(path):
         return False
@@ -149,7 +149,7 @@ def read_header(path: Path) -> XrayHeader:
         InputError: No DICOM file, one that is damaged, that is no X-ray image, or whose pixels
             are a video.
     """
-    from fluoro.volume.formats.dicom_series import is_dicom
+    from fluoro.volume.formats.dicom.series import is_dicom
 
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fluoro.errors import InputError
 from fluoro.names import Polarity, TargetKind
-from fluoro.volume.formats.dicom_tags import Tags
+from fluoro.volume.formats.dicom.tags import Tags
 from fluoro.xray_files.header import XrayHeader
 from fluoro.xray_files.notes import Notes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from fluoro.volume.formats.dicom_tags import named
+from fluoro.volume.formats.dicom.tags import named
 
 __all__ = ["NoteKind", "Notes"]
 

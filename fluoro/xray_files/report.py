@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fluoro.geometry.carm import CarmPose
-from fluoro.geometry.labels import angle_label
-from fluoro.volume.formats.dicom_tags import Tags
+from fluoro.geometry.view_text import angle_label
+from fluoro.volume.formats.dicom.tags import Tags
 from fluoro.xray_files.geometry import FrameGeometry
 from fluoro.xray_files.xray_file import XrayFile, XrayFrame
 

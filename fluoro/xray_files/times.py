@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from fluoro.errors import InputError
-from fluoro.volume.formats.dicom_tags import Tags
+from fluoro.volume.formats.dicom.tags import Tags
 from fluoro.xray_files.header import XrayHeader
 from fluoro.xray_files.notes import Notes
 

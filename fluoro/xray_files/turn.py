@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.geometry.labels import LETTERS_BY_AXIS
+from fluoro.geometry.view_text import LETTERS_BY_AXIS
 
 __all__ = ["ImageTurn", "direction_of", "turn_towards"]
 

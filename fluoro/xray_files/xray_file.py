@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
-from fluoro.volume.formats.dicom_frame import PixelFormat, pixel_format
-from fluoro.volume.formats.dicom_pixels import FrameReader, is_padding, significant
+from fluoro.volume.formats.dicom.images import PixelFormat, pixel_format
+from fluoro.volume.formats.dicom.pixels import FrameReader, is_padding, significant
 from fluoro.xray_files.covered import open_pixels
 from fluoro.xray_files.geometry import FrameGeometry, GeometryReader
 from fluoro.xray_files.header import XrayHeader, one_line, read_header

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from fluoro.config import DdsFramesConfig
-from fluoro.dds.installed import require_cyclonedds
 from fluoro.errors import InputError
+from fluoro.interop.dds.installed import require_cyclonedds
 from operators.sinks.dds import MessageSink, estimates_to
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ class BagSink(MessageSink):
         if not (dds.bag and folder):
             return None
         require_cyclonedds("dds.bag")
-        from fluoro.dds.bag import BagNode
-        from fluoro.dds.frame_sink import FrameSink
+        from fluoro.interop.bag.mcap_bag import BagNode
+        from fluoro.interop.frame_publisher import FrameSink
 
         config = dds.frames or DdsFramesConfig()
         if config.protocol != "ros2":

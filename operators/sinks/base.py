@@ -16,10 +16,10 @@ from holoscan.core import (
 
 from fluoro.config import Config
 from fluoro.imaging.frame import FluoroFrame, FrameHeader
-from fluoro.registration.track_record import ScoredEstimate, TrackedFrame
-from fluoro.rendering.devices import ComputeDevice
+from fluoro.registration.tracking.track_record import ScoredEstimate, TrackedFrame
+from fluoro.rendering.devices.base import ComputeDevice
+from operators.gil_state import on_kept_thread
 from operators.messages import as_frame
-from operators.threads import on_kept_thread
 
 if TYPE_CHECKING:
     from operators.context import RunContext

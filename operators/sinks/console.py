@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from fluoro.config import ImageChainConfig
 from fluoro.console.controls import LiveControls
-from fluoro.console.scene import SceneModel
+from fluoro.console.scene_view import SceneModel
 from fluoro.console.server import Console
-from fluoro.console.tracking import TrackingView
+from fluoro.console.tracking_view import TrackingView
 from fluoro.imaging.frame import FluoroFrame, FrameHeader
-from fluoro.registration.frame_target import shown
-from fluoro.registration.track_record import ScoredEstimate, TrackedFrame
+from fluoro.registration.targets.frame_target import shown
+from fluoro.registration.tracking.track_record import ScoredEstimate, TrackedFrame
 from operators.live_chain import with_controls
 from operators.monitor import StreamMonitor
 from operators.sinks.base import Sink

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from fluoro.config import DdsFramesConfig
 from fluoro.imaging.frame import FluoroFrame, FrameHeader
-from fluoro.registration.track_record import ScoredEstimate, TrackedFrame
+from fluoro.registration.tracking.track_record import ScoredEstimate, TrackedFrame
 from operators.monitor import StreamMonitor
 from operators.sinks.base import Sink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fluoro.dds.bag import BagNode
-    from fluoro.dds.estimate_sink import EstimateSink
-    from fluoro.dds.frame_sink import FrameSink
-    from fluoro.dds.node import DdsNode
+    from fluoro.interop.bag.mcap_bag import BagNode
+    from fluoro.interop.dds.node import DdsNode
+    from fluoro.interop.estimate_publisher import EstimateSink
+    from fluoro.interop.frame_publisher import FrameSink
     from operators.context import RunContext
 
 __all__ = ["DdsSink", "MessageSink", "estimates_to"]
@@ -62,7 +62,7 @@ class DdsSink(MessageSink):
         if config is None:
             return None
         node = links.dds("dds.frames")
-        from fluoro.dds.frame_sink import FrameSink
+        from fluoro.interop.frame_publisher import FrameSink
 
         position = context.config.volume.patient_position
         frames = FrameSink(node, config, context.isocenter_xyz_mm, links.clock, position)
@@ -86,6 +86,6 @@ def estimates_to(
     """Return what sends estimates; None where there are none or the protocol has no poses."""
     if not context.config.registration.enabled or config.protocol != "ros2":
         return None
-    from fluoro.dds.estimate_sink import EstimateSink
+    from fluoro.interop.estimate_publisher import EstimateSink
 
     return EstimateSink(node, config, context.isocenter_xyz_mm, clock)

@@ -15,11 +15,11 @@ from holoscan.core import (
 
 from fluoro.config import Config, HolovizConfig
 from fluoro.errors import DeviceError
-from fluoro.rendering.choose import choose_device
-from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.devices.base import ComputeDevice
+from fluoro.rendering.devices.selection import choose_device
+from operators.gil_state import on_kept_thread
 from operators.messages import as_array, header_of, host_image
 from operators.sinks.base import Sink
-from operators.threads import on_kept_thread
 
 if TYPE_CHECKING:
     from operators.context import RunContext

@@ -10,7 +10,7 @@ from operators.monitor import StreamMonitor
 from operators.sinks.base import Sink
 
 if TYPE_CHECKING:
-    from fluoro.dds.igtl import IgtlServer
+    from fluoro.interop.igtl.igtl_server import IgtlServer
     from operators.context import RunContext
 
 __all__ = ["IgtlSink"]
@@ -39,7 +39,7 @@ class IgtlSink(Sink):
         config, links = context.config.igtl, context.links
         if not config.enabled:
             return None
-        from fluoro.dds.igtl import IgtlServer
+        from fluoro.interop.igtl.igtl_server import IgtlServer
 
         server = IgtlServer(
             config.host,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from fluoro.geometry.surface import Surface
+from fluoro.geometry.triangles import Surface
 from fluoro.imaging.frame import FluoroFrame
-from fluoro.io.contact_sheet import write_contact_sheet
-from fluoro.io.movie import write_scene_movie
-from fluoro.io.recorder import Recorder
-from fluoro.io.sample import EvenSample
+from fluoro.plot.contact_sheet import write_contact_sheet
+from fluoro.plot.scene_movie import write_scene_movie
+from fluoro.recording.frame_sampler import EvenSample
+from fluoro.recording.recorder import Recorder
 from operators.monitor import StreamMonitor
 from operators.sinks.base import Sink
 

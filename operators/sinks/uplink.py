@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from holoscan.core import Operator
 
-from fluoro.rendering.devices import ComputeDevice
-from operators.frame_link import FrameUplinkOp
+from fluoro.rendering.devices.base import ComputeDevice
+from operators.frame_transfer import FrameUplinkOp
 from operators.monitor import StreamMonitor
 from operators.sinks.base import Sink
 

@@ -57,7 +57,7 @@ def build() -> Path:
     nvrtc = real_nvrtc()
     if nvrtc is None:
         raise SystemExit("stand-in: NVRTC is not installed: pip install -r requirements.txt")
-    from fluoro.rendering.nvrtc import headers_of
+    from fluoro.rendering.devices.nvrtc import headers_of
 
     link = toolkit / "include"
     link.unlink(missing_ok=True)

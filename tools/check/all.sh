@@ -15,7 +15,7 @@ declare -A checks=(
     [debian12]="tools/check/minimal_root.sh bookworm"
     [debian13]="tools/check/minimal_root.sh trixie"
     [library]="tools/check/minimal_root.sh sid library"
-    [schema]="env FLUORO_EXAMPLES=20000 $python -m pytest -q --timeout 3600 tests/test_schema.py"
+    [schema]="env FLUORO_EXAMPLES=20000 $python -m pytest -q --timeout 3600 tests/config/test_schema.py"
     [slow-tests]="make test-all"
     [faults]="tools/check/faults_at.sh 1c687ac"
     [cuda-compile]="make cuda-check"
@@ -23,7 +23,7 @@ declare -A checks=(
     [peers]="make peers"
     [arm-wheels]="$python tools/check/arm_wheels.py"
     [package]="tools/check/package.sh"
-    [ros2]="$python -m pytest -q -rs tests/test_ros2_nodes.py tests/test_igtl_library.py"
+    [ros2]="$python -m pytest -q -rs tests/interop/test_ros2_nodes.py tests/interop/test_igtl_library.py"
 )
 order=(debian12 debian13 library schema slow-tests faults cuda-compile stand-in peers arm-wheels package ros2)
 

@@ -3,7 +3,7 @@
 #
 # usage: tools/check/faults_at.sh REV [ITEM]        (from the root of the project, with its environment)
 #
-# The tests of today (tests/test_faults.py lists them by item) run against the sources of REV, in a work
+# The tests of today (tests/project/test_faults.py lists them by item) run against the sources of REV, in a work
 # tree under output/. An item is "seen" when at least one of its tests fails there. Exit code 1 when an
 # item passes.
 set -euo pipefail
@@ -36,7 +36,7 @@ while IFS=$'\t' read -r name tests; do
         passed=1
     fi
 done < <(PYTHONPATH=. "$python" - <<'PYTHON'
-from tests.test_faults import ITEMS
+from tests.project.test_faults import ITEMS
 
 for name, tests in ITEMS.items():
     print(name, " ".join(f"tests/{test}" for test in tests), sep="\t")

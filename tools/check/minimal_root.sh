@@ -136,7 +136,7 @@ library() {
         fail "apt failed, see $root.apt.log: it needs a mirror that it can reach"
     step "the library alone: $(chroot "$root" python3 --version)"
     as_user "$root" "python3 -m venv /home/user/venv && /home/user/venv/bin/python -m pip install --quiet . pytest pytest-timeout hypothesis mpmath pillow"
-    as_user "$root" "/home/user/venv/bin/python -m pytest -q tests/test_geometry.py tests/test_projectors.py tests/test_image_chain.py" 2>&1 | tail -n 15
+    as_user "$root" "/home/user/venv/bin/python -m pytest -q tests/geometry/test_geometry.py tests/rendering/test_projectors.py tests/imaging/test_image_chain.py" 2>&1 | tail -n 15
 }
 
 main() {

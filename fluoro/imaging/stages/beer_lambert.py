@@ -13,7 +13,7 @@ from fluoro.imaging.random_reference import exp_portable
 from fluoro.imaging.stage import FrameContext, Image, Shape, Stage, Step, settings
 from fluoro.imaging.stages.attenuate import BeamFilter, beam_filters, filter_mu
 from fluoro.physics.beam import Beam
-from fluoro.rendering.unrendered import UnrenderedIntegrals
+from fluoro.rendering.deferred_integrals import UnrenderedIntegrals
 
 __all__ = ["BeerLambert", "Integrals", "expected_photons", "polychromatic"]
 

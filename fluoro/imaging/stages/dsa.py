@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fluoro.config import DsaConfig, ImageChainConfig
+from fluoro.imaging.frame_history import FrameMemory
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.linear_maps import moved
-from fluoro.imaging.memory import FrameMemory
 from fluoro.imaging.stage import FrameContext, Image, Stage, Step, present, settings
 
 __all__ = ["Dsa", "DsaTurn", "series_turn"]

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.geometry.carm import CarmGeometry
-from fluoro.imaging.fir import focal_spot_taps, focal_spot_width_mm
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.linear_maps import separable
+from fluoro.imaging.mtf_kernels import focal_spot_taps, focal_spot_width_mm
 from fluoro.imaging.stage import FrameContext, Image, Stage, Step, settings
 from fluoro.imaging.stages.blur import run_blur, separable_uniforms
 

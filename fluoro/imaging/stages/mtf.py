@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fluoro.config import MtfConfig
-from fluoro.imaging.fir import taps_of
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.linear_maps import convolution
+from fluoro.imaging.mtf_kernels import taps_of
 from fluoro.imaging.stage import FrameContext, Image, Stage, Step, present, settings
 
 __all__ = ["Mtf"]

@@ -9,7 +9,7 @@ import numpy as np
 from fluoro.imaging import random_reference as draws
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.stage import FrameContext, Image, Shape, Stage, Step, Words, affine, settings
-from fluoro.rendering.devices import ComputeDevice
+from fluoro.rendering.devices.base import ComputeDevice
 
 __all__ = ["PixelPattern"]
 

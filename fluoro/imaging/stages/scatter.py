@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fluoro.config import ScatterConfig
-from fluoro.imaging.cells import (
+from fluoro.imaging.block_sums import (
     ACCURATE_CELLS,
     MOST_CELLS,
     block_sums,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fluoro.config import VeilingGlareConfig
-from fluoro.imaging.cells import MOST_CELLS, block_sums, cell_grid, line_matrices, two_sided
+from fluoro.imaging.block_sums import MOST_CELLS, block_sums, cell_grid, line_matrices, two_sided
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.stage import FrameContext, Image, Stage, Step, present, settings
 

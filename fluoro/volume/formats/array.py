@@ -18,8 +18,8 @@ from fluoro.config import ArrayConfig, ReadOptions
 from fluoro.errors import InputError
 from fluoro.volume.ct import Ct, CtFormat, as_hu
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.memory import require_memory
-from fluoro.volume.planes import VolumePlanes, array_planes
+from fluoro.volume.host_memory import require_memory
+from fluoro.volume.slice_reader import VolumePlanes, array_planes
 
 __all__ = ["NUMPY", "RAW", "ArrayCt", "mapped_array"]
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from fluoro.config import ReadOptions
 from fluoro.errors import InputError
 from fluoro.volume.ct import Ct, CtFormat, as_hu
-from fluoro.volume.formats.header import VolumeHeader, VoxelData, require_complete
 from fluoro.volume.formats.itk_file import ImageInfo, ItkFile, itk_version
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.memory import require_memory
-from fluoro.volume.planes import VolumePlanes, complete_file_planes, file_planes, planes_of
+from fluoro.volume.host_memory import require_memory
+from fluoro.volume.slice_reader import VolumePlanes, complete_file_planes, file_planes, planes_of
+from fluoro.volume.volume_header import VolumeHeader, VoxelData, require_complete
 
 __all__ = ["ItkCt", "itk_format"]
 

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from fluoro.errors import InputError
 from fluoro.names import NiftiTransform
-from fluoro.volume.formats.header import (
+from fluoro.volume.formats.itk_ct import itk_format
+from fluoro.volume.volume_header import (
     StoredNumbers,
     VolumeHeader,
     VoxelData,
     placement,
     require_spacing,
 )
-from fluoro.volume.formats.itk_ct import itk_format
 
 __all__ = ["NIFTI", "read_nifti_header"]
 

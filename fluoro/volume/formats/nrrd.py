@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
-from fluoro.volume.formats.header import (
+from fluoro.volume.formats.itk_ct import itk_format
+from fluoro.volume.volume_header import (
     OrderMark,
     StoredNumbers,
     VolumeHeader,
@@ -21,7 +22,6 @@ from fluoro.volume.formats.header import (
     placement,
     require_spacing,
 )
-from fluoro.volume.formats.itk_ct import itk_format
 
 __all__ = ["NRRD", "read_nrrd_header"]
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from fluoro.config import LabelsConfig, ReadOptions, VolumeConfig
 from fluoro.config.section import CACHE_SCHEME
 from fluoro.errors import InputError
-from fluoro.volume.fetch import fetched_labels
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.labels.label_volume import LabelVolume, nearest_on_grid
 from fluoro.volume.labels.structures import (
@@ -25,6 +24,7 @@ from fluoro.volume.labels.structures import (
     totalsegmentator,
 )
 from fluoro.volume.open_ct import open_ct
+from fluoro.volume.store.fetch import fetched_labels
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["load_labels", "read_label_file", "shaped_by_labels"]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from fluoro.paths import cache_dir
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.labels.structures import Structure, named, totalsegmentator
-from fluoro.volume.phantom import thorax_parts
-from fluoro.volume.staging import staged_folder
+from fluoro.volume.phantom.thorax import thorax_parts
+from fluoro.volume.store.atomic_folder import staged_folder
 
 __all__ = ["thorax_labels"]
 

@@ -21,7 +21,7 @@ from fluoro.volume.labels.load import read_label_file
 from fluoro.volume.labels.structures import totalsegmentator
 from fluoro.volume.load import volume_path
 from fluoro.volume.open_ct import open_ct
-from fluoro.volume.staging import content_sha256, staged_folder
+from fluoro.volume.store.atomic_folder import content_sha256, staged_folder
 
 __all__ = ["SEGMENTERS", "segment", "segmented_path"]
 

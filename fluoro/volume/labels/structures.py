@@ -12,8 +12,8 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from fluoro.config.yaml_text import read_mapping
 from fluoro.errors import InputError
-from fluoro.yaml_text import read_mapping
 
 __all__ = ["MOST_STRUCTURES", "Structure", "named", "read_names", "selected", "totalsegmentator"]
 

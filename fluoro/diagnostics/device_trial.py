@@ -1,0 +1,308 @@
+"""A small scene on a device, held to the float64 reference; in a process of its own where asked.
+
+`python -m fluoro.diagnostics.device_trial` reads JSON, the device and a configuration's sections, and prints
+one line of JSON, the verdict. A device that ends or stops this process has answered as well
+(fluoro/rendering/devices/trial.py).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.config import (
+    Config,
+    MaterialsConfig,
+    MotionConfig,
+    VolumeConfig,
+)
+from fluoro.errors import DeviceMemoryError, FluoroError, InputError, NoDeviceError, OutputError
+from fluoro.geometry.carm import CarmGeometry, CarmPose
+from fluoro.geometry.projection import View
+from fluoro.imaging.chain import ImageChain
+from fluoro.imaging.reference import ReferenceChain
+from fluoro.physics.materials import Material, material
+from fluoro.physics.tissues import tissue_map
+from fluoro.rendering.devices.base import ComputeDevice
+from fluoro.rendering.devices.selection import DeviceChoice, open_choice
+from fluoro.rendering.devices.trial import Verdict
+from fluoro.rendering.patient_reference import patient_reference
+from fluoro.rendering.patient_renderer import PatientRenderer, make_patient
+from fluoro.scene.assemble import scene_solids
+from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.hu_to_mu import mu_from_hu
+from fluoro.volume.material_volume import Inclusion, LabelledInclusion, MaterialVolume, Solid
+from fluoro.volume.phantom.bolus import make_bolus
+from fluoro.volume.phantom.phantom_motion import beat, breath
+from fluoro.volume.volumes import MuVolume
+
+__all__ = ["Trial", "small_volume"]
+
+SEED = 2026
+FRAMES = 3
+SHORTEST_STEP_MM = 1.0
+"""A finer step would take the reference minutes."""
+VESSEL_VOXEL_MM = 8.0
+"""Of the vessels; finer ones would take the reference longer."""
+INCLUSION_MM, INCLUSION_VOXELS = 64.0, 8
+"""An inclusion's edge, seen by many pixels, and its voxels along it."""
+MOST_OFF = 0.02
+"""Share of pixels that may differ: where a count of photons falls on the other side of a limit.
+
+Contrast and inclusions cover 5 % of the pixels at least."""
+INTEGRAL_OFF = 2e-3
+"""Of the largest integral: NVIDIA's texture units have weights of 8 bits."""
+SHOWN_OFF = 0.02
+"""Of the display's range."""
+
+
+def small_volume(edge_mm: float = 16.0) -> MuVolume:
+    """Return attenuation of a body with a lung and a bone, alike in no two directions."""
+    shape = tuple(round(length / edge_mm) for length in (320, 288, 384))
+    z, y, x = np.meshgrid(*(np.linspace(-1, 1, count) for count in shape), indexing="ij")
+    hu = np.where(x**2 + y**2 < 0.9, 40 + 25 * np.sin(3 * x + 2 * y + z), -1000)
+    hu[(x - 0.4) ** 2 + (y + 0.1) ** 2 + (z - 0.2) ** 2 < 0.12] = -750
+    hu[(x + 0.3) ** 2 + (y - 0.4) ** 2 < 0.04] = 700
+    nz, ny, nx = shape
+    left, front, low = ((1 - count) / 2 * edge_mm for count in (nx, ny, nz))
+    grid = VolumeGrid(
+        shape_zyx=(nz, ny, nx),
+        spacing_xyz_mm=(edge_mm,) * 3,
+        origin_xyz_mm=(left, front, low),  # its middle is the phantom's
+    )
+    return MuVolume(mu_zyx=mu_from_hu(hu.astype(np.float32), 70.0), grid=grid)
+
+
+class Trial:
+    """A small scene with a configuration's projector, image chain and patient.
+
+    The patient moves, has contrast and holds inclusions where the configuration's does. The
+    vessels are coarse and filled at the defaults' concentration; inclusions are blocks in the
+    middle, one for each kernel that the configured inclusions need.
+
+    Args:
+        sections: `renderer` and `image_chain` as in a YAML file, of `volume` the keys `motion`,
+            `contrast`, `materials` and `hu_to_mu`, and of `carm` the keys `source_to_detector_mm`
+            and `source_to_isocenter_mm`; what is missing has its default.
+        volume: What is rendered.
+        geometry: Of the detector.
+    """
+
+    def __init__(
+        self,
+        sections: Mapping[str, Any],
+        volume: MuVolume | None = None,
+        geometry: CarmGeometry | None = None,
+    ) -> None:
+        self.volume = volume or small_volume()
+        self.config = _small_scene(sections, min(self.volume.grid.spacing_xyz_mm))
+        self.chain = self.config.image_chain
+        self.geometry = geometry or _small_geometry(self.config)
+        pose = CarmPose(lao_deg=25.0, cra_deg=15.0, translation_mm=(4.0, -3.0, 6.0))
+        self.view: View = self.geometry.view(pose, self.volume.grid.center_xyz_mm.tolist())
+        self.time_s, self.injected_s = _moment(self.config.volume)
+        self.materials = _small_materials(self.config.volume.materials, self.volume)
+
+    def patient(self, device: ComputeDevice, *, fused: bool = False) -> PatientRenderer:
+        """Return the scene's renderer on a device."""
+        renderer = self.config.renderer.model_copy(update={"fused": fused})
+        config = self.config.model_copy(update={"renderer": renderer})
+        return make_patient(config, self.volume, device, self.materials)
+
+    def integrals(self, device: ComputeDevice, *, unrendered: bool = False) -> Any:
+        """Return the device's line integrals (height, width), or thicknesses of materials [mm]."""
+        patient = self.patient(device, fused=unrendered)
+        return patient.render(self.view, self.time_s, self.injected_s)
+
+    def expected_integrals(self) -> NDArray[np.float64]:
+        """Return what `integrals` should be, in float64."""
+        moment = self.time_s, self.injected_s
+        return patient_reference(self.config, self.volume, self.view, *moment, self.materials)
+
+    def pictures(self, device: ComputeDevice, integrals: Any) -> list[NDArray[np.float32]]:
+        """Return the first pictures that the device's image chain makes of one set of integrals."""
+        chain = ImageChain(device, SEED, self._chain_materials, fused=True)
+        pitch_mm = self.geometry.pixel_spacing_mm
+        return [
+            np.array(device.to_host(chain.apply(integrals, self.chain, n, pitch_mm, self.geometry)))
+            for n in range(FRAMES)
+        ]
+
+    def expected_pictures(self, integrals: NDArray[Any]) -> list[NDArray[np.float32]]:
+        """Return what `pictures` should be."""
+        pitch_mm = self.geometry.pixel_spacing_mm
+        chain = ReferenceChain(self.chain, SEED, pitch_mm, self.geometry, self._chain_materials)
+        return [chain.apply(np.asarray(integrals, np.float32), n) for n in range(FRAMES)]
+
+    @property
+    def _chain_materials(self) -> tuple[Material, ...]:
+        if self.chain.xray is None:
+            return ()
+        iodine = (material("iodine"),) if self.config.volume.contrast else ()
+        return (*self.materials.materials, *iodine)
+
+    def fault(self, device: ComputeDevice) -> str | None:
+        """Return what is wrong with the device's integrals and pictures; None: nothing.
+
+        They come through a queue, as those of a stream do.
+        """
+        queue = device.queue()
+        try:
+            integrals = self.integrals(queue)
+            found = np.array(queue.to_host(integrals))
+            wrong = self._wrong_integrals(found)
+            if wrong:
+                return wrong
+            if self.config.renderer.fused:
+                integrals = self.integrals(queue, unrendered=True)
+            return self._wrong_pictures(queue, integrals, found)
+        finally:
+            queue.close()
+
+    def _wrong_integrals(self, found: NDArray[np.float32]) -> str | None:
+        """Tissues are held to the thickest of them, each inclusion and contrast to themselves."""
+        expected = self.expected_integrals()
+        shape = (-1, self.view.height_px, self.view.width_px)
+        limits = INTEGRAL_OFF * np.abs(expected.reshape(shape)).max(axis=(1, 2))
+        tissues = len(self.materials.tissues.materials)
+        limits[:tissues] = limits[:tissues].max()
+        for ours, theirs, limit in zip(
+            found.reshape(shape), expected.reshape(shape), limits, strict=True
+        ):
+            off = _share_off(ours, theirs, limit)
+            if off > MOST_OFF:
+                return f"{off:.0%} of its line integrals are wrong"
+        return None
+
+    def _wrong_pictures(
+        self, queue: ComputeDevice, integrals: Any, found: NDArray[np.float32]
+    ) -> str | None:
+        expected = self.expected_pictures(found)
+        for number, (ours, theirs) in enumerate(
+            zip(self.pictures(queue, integrals), expected, strict=True)
+        ):
+            off = _share_off(ours, theirs, SHOWN_OFF)
+            if off > MOST_OFF:
+                return f"{off:.0%} of the pixels of picture {number} are wrong"
+        return None
+
+
+def _small_scene(sections: Mapping[str, Any], finest_mm: float) -> Config:
+    """The configuration of the scene; what is not in `sections` has its default."""
+    renderer = {**sections.get("renderer", {}), "device": "auto"}
+    if renderer.get("step_mm"):
+        renderer["step_mm"] = max(renderer["step_mm"], min(SHORTEST_STEP_MM, finest_mm))
+    volume = {"phantom": "thorax", **sections.get("volume", {})}
+    if volume.get("contrast"):
+        vessels = volume["contrast"]["vessels"]
+        volume["contrast"] = {"vessels": vessels, "spacing_mm": VESSEL_VOXEL_MM}
+    document = {
+        "volume": {key: value for key, value in volume.items() if value is not None},
+        "pose_source": {"kind": "static"},
+        "renderer": renderer,
+        "image_chain": sections.get("image_chain", {}),
+        "carm": sections.get("carm", {}),
+    }
+    return Config.model_validate(document)
+
+
+def _small_geometry(config: Config) -> CarmGeometry:
+    return CarmGeometry(
+        source_to_detector_mm=config.carm.source_to_detector_mm,
+        source_to_isocenter_mm=config.carm.source_to_isocenter_mm,
+        detector_width_px=40,
+        detector_height_px=36,
+        pixel_spacing_mm=12.0,
+    )
+
+
+def _moment(config: VolumeConfig) -> tuple[float, float | None]:
+    """A time at which breath and heart are far from rest, and when contrast was injected [s]."""
+    time_s = 0.0
+    if config.motion:
+        time_s = max(np.arange(1, 60) * 0.1, key=lambda at: _activity(config.motion, at))
+    if config.contrast is None:
+        return float(time_s), None
+    bolus = make_bolus(config.contrast)
+    filled_s = float(np.median(bolus.travel_s)) + config.contrast.spread_s
+    return float(time_s), float(time_s) - filled_s
+
+
+def _activity(motion: MotionConfig | None, time_s: float) -> float:
+    if motion is None:
+        return 0.0
+    per_s = motion.breaths_per_min / 60, motion.heart_rate_per_min / 60
+    return breath(time_s * per_s[0]) + beat(time_s * per_s[1])
+
+
+def _small_materials(config: MaterialsConfig | None, volume: MuVolume) -> MaterialVolume:
+    """The volume as materials, with an inclusion for each kernel that the configured ones need."""
+    wanted = config or MaterialsConfig()
+    layers = {
+        (layer.labels, len(layer.ramps)): solid
+        for _, solid in scene_solids(wanted.inclusions)
+        for layer in [solid.layer()]
+    }
+    return MaterialVolume(
+        volume=volume,
+        tissues=tissue_map(wanted.kind, wanted.ct_energy_kev),
+        inclusions=tuple(_small(solid, volume.grid) for solid in layers.values()),
+    )
+
+
+def _small(solid: Solid, around: VolumeGrid) -> Solid:
+    """A block of slabs, one of each of a solid's materials, in the middle of a volume."""
+    edge_mm = INCLUSION_MM / INCLUSION_VOXELS
+    corner = np.asarray(around.center_xyz_mm) - (INCLUSION_VOXELS - 1) / 2 * edge_mm
+    x, y, z = corner.tolist()
+    grid = VolumeGrid(
+        shape_zyx=(INCLUSION_VOXELS,) * 3, spacing_xyz_mm=(edge_mm,) * 3, origin_xyz_mm=(x, y, z)
+    )
+    of_slab = 1 + np.arange(INCLUSION_VOXELS) * len(solid.materials) // INCLUSION_VOXELS
+    labels = np.broadcast_to(of_slab[:, None, None], grid.shape_zyx)
+    if solid.layer().labels:
+        numbers = labels.astype(np.uint8)
+        return LabelledInclusion(materials=solid.materials, label_zyx=numbers, grid=grid)
+    shares = (labels > 0).astype(np.float32)
+    return Inclusion(material=solid.materials[0], share_zyx=shares, grid=grid)
+
+
+def _share_off(found: NDArray[Any], expected: NDArray[Any], limit: float) -> float:
+    """The share of values that are farther off than a limit, or not finite."""
+    return float(np.mean(~(np.abs(found - expected) <= limit)))
+
+
+def main(asked: Mapping[str, Any]) -> Verdict:
+    """Return the verdict on a device.
+
+    Args:
+        asked: `choice` with the fields of a `DeviceChoice`, and `sections` for the `Trial`.
+    """
+    try:
+        device = open_choice(DeviceChoice(**asked["choice"], reason="on trial"), workers=1)
+    except FluoroError as error:
+        return _verdict(error)
+    try:
+        return Verdict(fault=Trial(asked["sections"]).fault(device))
+    except FluoroError as error:
+        return _verdict(error)
+    finally:
+        device.close()
+
+
+def _verdict(error: FluoroError) -> Verdict:
+    return Verdict(
+        fault=str(error),
+        absent=isinstance(error, NoDeviceError),
+        lasting=not isinstance(error, DeviceMemoryError | InputError | OutputError),
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asdict(main(json.load(sys.stdin)))) + "\n")

@@ -1,0 +1,1 @@
+"""fluorosim's renderer and noise."""

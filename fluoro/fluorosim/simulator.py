@@ -1,0 +1,268 @@
+"""The few-line API: a volume and settings in, frames out.
+
+    simulator = FluoroSimulator(volume)
+    frame = simulator.render_frame(rotation=(0.0, 0.5, 0.0))   # LAO, radians
+    cine = simulator.render_cine([Pose(rotation=(0.0, a, 0.0)) for a in angles])
+
+Scripts written for fluorosim run as they are (docs/coming_from_fluorosim.md).
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fluoro.errors import InputError
+from fluoro.fluorosim.cine import CineSequence, Frame, Pose, frame_path
+from fluoro.fluorosim.config import SimulatorConfig
+from fluoro.fluorosim.gpu_usage import gpu_memory_mb, gpu_utilization_percent
+from fluoro.fluorosim.rendering.diffdrr_slang_renderer import (
+    SlangDiffDRRConfig,
+    SlangDiffDRRRenderer,
+)
+from fluoro.fluorosim.rendering.realism import drawn_seed
+from fluoro.fluorosim.volume import PreprocessedVolume
+from fluoro.geometry.carm import CarmGeometry
+from fluoro.rendering.devices.base import ComputeDevice
+
+__all__ = ["CineSequence", "FluoroSimulator", "Frame", "Pose", "SimulatorMetrics"]
+
+log = logging.getLogger(__name__)
+
+TIMES_KEPT = 100
+"""Frames over which rate and jitter are taken."""
+
+PROGRESS_EVERY = 10
+"""Frames between two lines of a cine's progress in the log."""
+
+
+@dataclass
+class SimulatorMetrics:
+    """How fast a simulator has been over its last 100 frames.
+
+    Attributes:
+        fps: Frames per second of rendering time.
+        frame_times_ms: Time that each took [ms].
+        gpu_memory_mb: GPU memory in use [MB]; None: not asked, or no NVIDIA GPU.
+        gpu_utilization: How busy the GPU is [%]; None: not asked, or no NVIDIA GPU.
+        jitter_ms: Standard deviation of the frame times [ms].
+    """
+
+    fps: float = 0.0
+    frame_times_ms: list[float] = field(default_factory=list)
+    gpu_memory_mb: float | None = None
+    gpu_utilization: float | None = None
+    jitter_ms: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures, with the mean for the frame times."""
+        times = self.frame_times_ms
+        return {
+            "fps": self.fps,
+            "avg_frame_time_ms": float(np.mean(times)) if times else 0.0,
+            "jitter_ms": self.jitter_ms,
+            "gpu_memory_mb": self.gpu_memory_mb,
+            "gpu_utilization": self.gpu_utilization,
+        }
+
+
+class FluoroSimulator:
+    """Takes pictures of a volume with a C-arm.
+
+    Angles and shifts are those of docs/conventions.md: `rotation` is (cranial, LAO, roll) in
+    radians, `translation` moves the C-arm in world LPS [mm], and the isocentre is the centre of
+    the volume's box. Each frame has its own noise; a simulator made anew with the same seed
+    repeats it.
+
+    Args:
+        volume: What is in the beam.
+        config: Settings; None: the defaults.
+        device: As `renderer.device` of the configuration, or a device that is open.
+
+    Raises:
+        TypeError: Another volume than a `PreprocessedVolume`.
+        DeviceError: The device is not there.
+    """
+
+    def __init__(
+        self,
+        volume: PreprocessedVolume,
+        config: SimulatorConfig | None = None,
+        *,
+        device: str | ComputeDevice = "auto",
+    ) -> None:
+        if not isinstance(volume, PreprocessedVolume):
+            raise TypeError(f"volume must be a PreprocessedVolume, got {type(volume).__name__}")
+        self._volume = volume
+        self._config = config or SimulatorConfig()
+        self._renderer = _renderer(volume, self._config, device)
+        self._seed = drawn_seed(self._config.realism.seed)
+        if self._config.realism.enabled and self._config.realism.seed is None:
+            log.info("noise seed drawn: %d", self._seed)
+        if self._config.output.keep_in_gpu and self._renderer.device.kind != "cuda":
+            log.warning("keep_in_gpu: frames are NumPy arrays on %s", self._renderer.device.name)
+        self._exposures = itertools.count()
+        self._singles = itertools.count()
+        self._started_ms = time.time() * 1e3 - time.perf_counter() * 1e3
+        self._frame_times: deque[float] = deque(maxlen=TIMES_KEPT)
+
+    @property
+    def config(self) -> SimulatorConfig:
+        """The settings."""
+        return self._config
+
+    @property
+    def volume(self) -> PreprocessedVolume:
+        """What is in the beam."""
+        return self._volume
+
+    @property
+    def renderer(self) -> SlangDiffDRRRenderer:
+        """What renders, without noise; it has derivatives."""
+        return self._renderer
+
+    def render_frame(
+        self,
+        rotation: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        translation: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        pose: Pose | Mapping[str, Any] | None = None,
+    ) -> Frame:
+        """One picture; the simulator's single frames are numbered from 0.
+
+        Args:
+            rotation: Angles (cranial, LAO, roll) [rad].
+            translation: Shift of the C-arm in world LPS [mm].
+            pose: Both; counts instead of them.
+
+        Raises:
+            InputError: A pose that is not finite.
+            OutputError: The frame cannot be saved.
+        """
+        return self._render(Pose(rotation, translation) if pose is None else pose, self._singles)
+
+    def render_cine(
+        self,
+        poses: Iterable[Pose | Mapping[str, Any]],
+        fps: float = 30.0,
+        progress: bool = True,
+    ) -> CineSequence:
+        """The picture of each pose, numbered from 0.
+
+        Args:
+            poses: Poses, or mappings with `rotation` and `translation`.
+            fps: Rate at which the frames are meant to be shown [1/s].
+            progress: Tell the log (level INFO) every 10 frames how far it is.
+
+        Raises:
+            InputError: A pose that is not finite.
+            OutputError: A frame cannot be saved.
+        """
+        frames = []
+        for frame in self.stream(poses):
+            frames.append(frame)
+            if progress and len(frames) % PROGRESS_EVERY == 0:
+                log.info("frame %d, %.1f fps", len(frames), self.get_metrics().fps)
+        return CineSequence(frames=frames, fps=fps)
+
+    def stream(
+        self, pose_generator: Iterable[Pose | Mapping[str, Any]], max_frames: int | None = None
+    ) -> Iterator[Frame]:
+        """Pictures as poses come, numbered from 0.
+
+        Args:
+            pose_generator: Poses, or mappings with `rotation` and `translation`.
+            max_frames: Stop after so many, without asking for another pose; None: when the
+                poses end.
+
+        Raises:
+            InputError: A pose that is not finite, or a negative `max_frames`.
+            OutputError: A frame cannot be saved.
+        """
+        if max_frames is not None and max_frames < 0:
+            raise InputError(f"max_frames must be at least 0 or None, got {max_frames}")
+        numbers = itertools.count()
+        for pose in itertools.islice(pose_generator, max_frames):
+            yield self._render(pose, numbers)
+
+    def get_metrics(self) -> SimulatorMetrics:
+        """How fast it has been, as `config.metrics` wants it told."""
+        wanted, times = self._config.metrics, list(self._frame_times)
+        rate, jitter = (wanted.track_fps, wanted.track_jitter) if wanted.enabled else (True, True)
+        gpu = wanted.enabled and wanted.track_gpu_usage and self._renderer.device.kind == "cuda"
+        return SimulatorMetrics(
+            fps=1000.0 / float(np.mean(times)) if rate and times else 0.0,
+            frame_times_ms=times if rate else [],
+            gpu_memory_mb=gpu_memory_mb() if gpu else None,
+            gpu_utilization=gpu_utilization_percent() if gpu else None,
+            jitter_ms=float(np.std(times)) if jitter and times else 0.0,
+        )
+
+    def close(self) -> None:
+        """Give back what the device holds; the simulator must not be used afterwards."""
+        self._renderer.close()
+
+    def _render(self, given: Pose | Mapping[str, Any], numbers: Iterator[int]) -> Frame:
+        pose = given if isinstance(given, Pose) else Pose.from_dict(given)
+        start_s = time.perf_counter()
+        image = self._expose(pose)
+        end_s = time.perf_counter()
+        self._frame_times.append((end_s - start_s) * 1e3)
+        frame = Frame(image, pose, next(numbers), self._started_ms + end_s * 1e3)
+        output = self._config.output
+        if output.save_to_disk and output.output_dir is not None:
+            frame.save(frame_path(output.output_dir, frame.frame_idx, output.format))
+        return frame
+
+    def _expose(self, pose: Pose) -> Any:
+        """The image, on the host unless it is to stay on the GPU."""
+        realism = self._config.realism
+        image = self._renderer.render_on_device(
+            pose.rotation,
+            pose.translation,
+            realism if realism.enabled else None,
+            seed=self._seed,
+            frame_idx=next(self._exposures),
+        )
+        device = self._renderer.device
+        stays = self._config.output.keep_in_gpu and device.kind == "cuda"
+        return image if stays else device.to_host(image)
+
+    def __repr__(self) -> str:
+        geometry = self._config.geometry
+        return (
+            f"FluoroSimulator(volume={self._volume!r}, detector="
+            f"{geometry.detector_height_px}x{geometry.detector_width_px}, "
+            f"device={self._renderer.device.name!r})"
+        )
+
+
+def _renderer(
+    volume: PreprocessedVolume, config: SimulatorConfig, device: str | ComputeDevice
+) -> SlangDiffDRRRenderer:
+    geometry, physics = config.geometry, config.physics
+    cfg = SlangDiffDRRConfig(
+        det_height_px=geometry.detector_height_px,
+        det_width_px=geometry.detector_width_px,
+        pixel_spacing_mm=geometry.pixel_spacing_mm,
+        source_to_detector_mm=geometry.source_to_detector_mm,
+        source_to_isocenter_mm=geometry.source_to_isocenter_mm,
+        step_mm=physics.step_mm,
+        i0=physics.i0,
+        normalize=physics.normalize,
+        invert=physics.invert,
+    )
+    return SlangDiffDRRRenderer(
+        volume.mu_volume,
+        volume.spacing_zyx_mm,
+        cfg,
+        grid=volume.mu.grid,
+        geometry=geometry if isinstance(geometry, CarmGeometry) else None,
+        device=device,
+    )

@@ -1,0 +1,15 @@
+"""Poses of other programs, from and to views: each module one program, its words and its units.
+
+Every class says a whole projection in the program's own terms: `.view()` is what it projects, and
+`.from_view(view)` says a view in them. A program whose pictures are always seen from the source
+cannot say a view seen from the detector, or the other way round: `View.mirrored` turns one into
+the other.
+"""
+
+from fluoro.geometry.converters.deepdrr import DeepdrrPose
+from fluoro.geometry.converters.diffdrr import DiffdrrPose
+from fluoro.geometry.converters.nanodrr import NanodrrPose
+from fluoro.geometry.converters.plastimatch import PlastimatchPose
+from fluoro.geometry.converters.rtk import RtkPose
+
+__all__ = ["DeepdrrPose", "DiffdrrPose", "NanodrrPose", "PlastimatchPose", "RtkPose"]

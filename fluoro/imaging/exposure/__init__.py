@@ -1,0 +1,1 @@
+"""What an X-ray pulse is made with, and what it costs the patient."""

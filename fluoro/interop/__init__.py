@@ -1,0 +1,1 @@
+"""Links to other programs: DDS and ROS 2, bags, OpenIGTLink."""

@@ -1,0 +1,1 @@
+"""Pictures and charts that are drawn, not rendered."""

@@ -1,0 +1,91 @@
+"""A frame of an X-ray file as its viewer shows it, with the patient's directions at the edges."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from fluoro.geometry.carm import CarmGeometry
+from fluoro.geometry.view_text import angle_label, orientation_letters
+from fluoro.plot.text_overlay import draw_text
+from fluoro.xray_files.subtraction import subtracted
+from fluoro.xray_files.xray_file import XrayFile, XrayFrame
+
+__all__ = ["shown_grey", "xray_picture"]
+
+LONGEST_EDGE_PX = 640
+MARGIN_PX, CAPTION_PX, TEXT_PX = 26, 48, 16
+TEXT_RGB, FAINT_RGB = (235, 235, 235), (150, 150, 150)
+PERCENTS = (0.5, 99.5)
+"""Between them the values are shown where the file has no window."""
+
+
+def xray_picture(file: XrayFile, number: int, frame: XrayFrame) -> Image.Image:
+    """A frame by the file's own window, subtracted where the file says that it is to be.
+
+    Args:
+        file: The file.
+        number: Of the frame, from 1.
+        frame: The frame.
+    """
+    grey, how = shown_grey(file, number, frame)
+    scale = LONGEST_EDGE_PX / max(grey.shape)
+    size = (round(grey.shape[1] * scale), round(grey.shape[0] * scale))
+    picture = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC)
+    sheet = Image.new("RGB", (size[0] + 2 * MARGIN_PX, size[1] + 2 * MARGIN_PX + CAPTION_PX))
+    sheet.paste(picture.convert("RGB"), (MARGIN_PX, MARGIN_PX))
+    canvas = ImageDraw.Draw(sheet)
+    _draw_letters(canvas, frame, size)
+    pose = frame.geometry.pose
+    angles = angle_label(pose) if pose else "angles not in the file"
+    caption = f"{angles}; frame {number} of {file.count}; {how}"
+    place = (MARGIN_PX, sheet.height - CAPTION_PX / 2)
+    draw_text(canvas, place, caption, size_px=TEXT_PX, fill=FAINT_RGB, anchor="lm")
+    return sheet
+
+
+def shown_grey(file: XrayFile, number: int, frame: XrayFrame) -> tuple[NDArray[np.uint8], str]:
+    """Grey levels of a frame, shape (height, width), and how they came about."""
+    tags = file.header.frame_tags(number - 1)
+    if tags.text("RecommendedViewingMode") == "SUB":
+        difference = subtracted(file, number)
+        if difference is not None:
+            return _scaled(-difference, *_range(difference * -1, frame)), "subtracted"
+    values = frame.values * frame.meaning.sign
+    inverse = tags.text("PhotometricInterpretation") == "MONOCHROME1"
+    center, width = tags.hint("WindowCenter"), tags.hint("WindowWidth")
+    if center is not None and width is not None and width > 1:
+        low, high = center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2
+        how = f"window {center:g} / {width:g}"
+    else:
+        low, high = _range(values, frame)
+        how = "no window in the file: 0.5 to 99.5 %"
+    grey = _scaled(values, low, high)
+    return (255 - grey if inverse else grey), how
+
+
+def _range(values: NDArray[np.float64], frame: XrayFrame) -> tuple[float, float]:
+    low, high = np.percentile(values[frame.mask], PERCENTS) if frame.mask.any() else (0.0, 1.0)
+    return float(low), float(high)
+
+
+def _scaled(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
+    share = (values - low) / (high - low) if high > low else np.zeros(values.shape)
+    return np.asarray(np.clip(share, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def _draw_letters(canvas: ImageDraw.ImageDraw, frame: XrayFrame, size: tuple[int, int]) -> None:
+    pose, gap = frame.geometry.pose, MARGIN_PX / 2
+    if pose is None:
+        return
+    letters = orientation_letters(CarmGeometry().view(pose, (0.0, 0.0, 0.0)))
+    middle_x, middle_y = MARGIN_PX + size[0] / 2, MARGIN_PX + size[1] / 2
+    places = (
+        (gap, middle_y),
+        (2 * MARGIN_PX + size[0] - gap, middle_y),
+        (middle_x, gap),
+        (middle_x, 2 * MARGIN_PX + size[1] - gap),
+    )
+    for letter, place in zip(letters, places, strict=True):
+        draw_text(canvas, place, letter, size_px=TEXT_PX, fill=TEXT_RGB, anchor="mm")

@@ -1,5 +1,0 @@
-"""Where fluorosim's scripts look for its preprocessor."""
-
-from fluoro.compat.preprocessor import VolumePreprocessor
-
-__all__ = ["VolumePreprocessor"]

@@ -1,0 +1,1 @@
+"""File formats of recorded frames, one module each."""

@@ -1,0 +1,1 @@
+"""Similarity measures between two images."""

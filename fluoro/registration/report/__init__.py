@@ -1,0 +1,1 @@
+"""Results of a registration: record, acceptance, pictures."""

@@ -1,0 +1,84 @@
+"""What a registration looks like: target and rendered image in two colours, and as a chessboard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.registration.targets.target import Target
+
+__all__ = ["chessboard", "comparison", "overlay"]
+
+Rgb = NDArray[np.uint8]
+
+SHOWN_PERCENTILES = (1.0, 99.0)
+"""Of the values that count: black and full colour."""
+FIELDS = 8
+"""Of the chessboard, along the picture's longer side."""
+GAP_PX = 4
+LARGEST_ZOOM, WANTED_PX = 8, 384
+"""Small pictures are enlarged to about this many pixels, each pixel a square."""
+
+
+def overlay(target: Target, image: NDArray[Any]) -> Rgb:
+    """Target in orange, rendered image in blue: grey where they agree, shape (H, W, 3).
+
+    Args:
+        target: What was seen.
+        image: Line integrals, the target's shape.
+    """
+    seen, rendered = _shown(target.image, target.mask), _shown(image, target.mask)
+    # orange and blue add up to grey, and differ for eyes that confuse red and green
+    channels = [seen, 0.5 * (seen + rendered), rendered]
+    return _eight_bit(np.stack(channels, axis=-1), target.mask)
+
+
+def chessboard(target: Target, image: NDArray[Any]) -> Rgb:
+    """Fields of target and rendered image in turn: edges run on where they agree, (H, W, 3).
+
+    Args:
+        target: What was seen.
+        image: Line integrals, the target's shape.
+    """
+    seen, rendered = _shown(target.image, target.mask), _shown(image, target.mask)
+    edge = max(1, -(-max(seen.shape) // FIELDS))
+    rows, columns = np.indices(seen.shape) // edge
+    mixed = np.where((rows + columns) % 2 == 0, seen, rendered)
+    return _eight_bit(np.repeat(mixed[..., None], 3, axis=-1), target.mask)
+
+
+def comparison(target: Target, before: NDArray[Any], after: NDArray[Any]) -> Rgb:
+    """Two rows, before and after: overlay on the left, chessboard on the right.
+
+    Args:
+        target: What was seen.
+        before: Line integrals at the start, the target's shape.
+        after: Line integrals at the pose that was found.
+    """
+    rows = [
+        _beside([overlay(target, image), chessboard(target, image)], axis=1)
+        for image in (before, after)
+    ]
+    picture = _beside(rows, axis=0)
+    zoom = int(np.clip(WANTED_PX // max(target.image.shape), 1, LARGEST_ZOOM))
+    return picture.repeat(zoom, axis=0).repeat(zoom, axis=1)
+
+
+def _beside(pictures: list[Rgb], axis: int) -> Rgb:
+    shape = list(pictures[0].shape)
+    shape[axis] = GAP_PX
+    gap = np.full(shape, 255, np.uint8)
+    return np.concatenate([pictures[0], gap, pictures[1]], axis=axis)
+
+
+def _shown(image: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Values in [0, 1] by their own percentiles: gain and offset do not matter here."""
+    low, high = np.percentile(image[mask], SHOWN_PERCENTILES)
+    return np.asarray(np.clip((image - low) / max(float(high - low), 1e-12), 0.0, 1.0))
+
+
+def _eight_bit(rgb: NDArray[np.float64], mask: NDArray[np.bool_]) -> Rgb:
+    shown = np.where(mask[..., None], rgb, 0.0)
+    return np.asarray(shown * 255 + 0.5).astype(np.uint8)

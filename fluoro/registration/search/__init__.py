@@ -1,0 +1,1 @@
+"""The search for a pose: starts, optimisers, image pyramid, uncertainty."""

@@ -1,0 +1,190 @@
+"""The pose as six numbers, and what a measure says of them: cost, gradient, normal equations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fluoro.errors import InputError
+from fluoro.geometry.projection import View
+from fluoro.geometry.se3 import se3_left_jacobian
+from fluoro.registration.measures.robust import Weighting
+from fluoro.registration.measures.similarity import LeastSquaresMeasure, Measure
+from fluoro.registration.rigid_motion import motion_about, moved_view, twist_about
+
+__all__ = ["Chart", "Linearisation", "PoseProblem", "Renderer", "ViewTask"]
+
+Array = NDArray[np.float64]
+
+LEVER_MM = 100.0
+"""A turn [rad] times this counts as a shift [mm]: about the reach of the anatomy from the centre,
+so that all parameters move the picture's edges alike."""
+
+
+class Renderer(Protocol):
+    """What registration needs of a DRR renderer."""
+
+    device: Any
+
+    def render(self, views: View | Sequence[View]) -> Any:
+        """Line integrals, (height, width) or (N, height, width)."""
+
+    def render_jacobian(self, view: View, center_xyz_mm: ArrayLike) -> tuple[Any, Any]:
+        """Line integrals (H, W), and their derivatives by a left twist of the view, (6, H, W)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ViewTask:
+    """One picture to be explained.
+
+    Attributes:
+        renderer: Renders the volume.
+        view: Where the view stands before any motion.
+        measure: Compares a rendered image with the view's target.
+    """
+
+    renderer: Renderer
+    view: View
+    measure: Measure
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chart:
+    """Parameters in mm for a rigid motion of all views about a point.
+
+    The parameters are the motion's twist along three axes: turns x `LEVER_MM`, then shifts.
+
+    Attributes:
+        center_xyz_mm: The fixed point of turns, world LPS [mm], shape (3,).
+        axes: World unit vectors in columns, shape (3, 3).
+        free: Which of the six may change, shape (6,).
+        base: Values of those that may not, and where registration starts, shape (6,) [mm].
+    """
+
+    center_xyz_mm: Array
+    axes: Array
+    free: NDArray[np.bool_]
+    base: Array
+
+    @property
+    def _twist_from_parameters(self) -> Array:
+        """6x6: world twist [rad, mm] from all six parameters [mm]."""
+        matrix = np.zeros((6, 6))
+        matrix[:3, :3], matrix[3:, 3:] = self.axes / LEVER_MM, self.axes
+        return matrix
+
+    def _twist(self, free_mm: Array) -> Array:
+        values = self.base.copy()
+        values[self.free] = free_mm
+        return np.asarray(self._twist_from_parameters @ values)
+
+    def motion(self, free_mm: Array) -> Array:
+        """4x4 world motion of the free parameters."""
+        return motion_about(self._twist(free_mm), self.center_xyz_mm)
+
+    def parameters(self, motion: ArrayLike) -> Array:
+        """The free parameters [mm] of a motion; what it does along fixed ones is dropped."""
+        twist = twist_about(motion, self.center_xyz_mm)
+        return np.asarray(np.linalg.solve(self._twist_from_parameters, twist)[self.free])
+
+    def left_twist_from_steps(self, free_mm: Array) -> Array:
+        """(6, free): the left twist about the centre that a small change of each causes."""
+        change = se3_left_jacobian(self._twist(free_mm)) @ self._twist_from_parameters
+        return np.asarray(change[:, self.free])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Linearisation:
+    """Residuals of all views at one pose and their Jacobian by the free parameters.
+
+    Attributes:
+        residuals: Shape (N,), float64.
+        jacobian: Shape (free, N).
+    """
+
+    residuals: Array
+    jacobian: NDArray[Any]
+
+    def normal(self, weighting: Weighting) -> tuple[float, Array, Array]:
+        """Weighted cost, its gradient (free,), and the Gauss-Newton matrix (free, free)."""
+        cost, influence, weight = weighting.of(self.residuals)
+        gradient = self.jacobian @ influence.astype(self.jacobian.dtype)
+        rows = self.jacobian if weight is None else self.jacobian * weight.astype(np.float32)
+        return cost, gradient.astype(float), np.asarray(rows @ self.jacobian.T, float)
+
+
+class PoseProblem:
+    """The cost of a pose: the mean of the views' costs.
+
+    Args:
+        tasks: The views, moved rigidly together.
+        chart: The parameters.
+
+    Raises:
+        InputError: No view.
+    """
+
+    def __init__(self, tasks: Sequence[ViewTask], chart: Chart) -> None:
+        if not tasks:
+            raise InputError("tasks must hold at least one view, got none")
+        self.tasks = tuple(tasks)
+        self.chart = chart
+        self.renderings = 0
+
+    def _jacobian(self, task: ViewTask, motion: Array) -> tuple[NDArray[Any], NDArray[Any]]:
+        self.renderings += 1
+        view = moved_view(task.view, motion)
+        pair = task.renderer.render_jacobian(view, self.chart.center_xyz_mm)
+        image, jacobian = (task.renderer.device.to_host(array) for array in pair)
+        return image, jacobian
+
+    def linearise(self, free_mm: Array) -> Linearisation:
+        """Residuals and Jacobian at the free parameters [mm], shape (free,).
+
+        Raises:
+            InputError: A measure that is not a sum of squares.
+        """
+        motion, change = self.chart.motion(free_mm), self.chart.left_twist_from_steps(free_mm)
+        share = 1 / np.sqrt(len(self.tasks))
+        values, rows = [], []
+        for task in self.tasks:
+            if not isinstance(task.measure, LeastSquaresMeasure):
+                raise InputError(f"{type(task.measure).__name__} is not a sum of squares")
+            found = task.measure.residuals(*self._jacobian(task, motion))
+            values.append(found.values * share)
+            rows.append((share * change.T).astype(found.jacobian.dtype) @ found.jacobian)
+        return Linearisation(
+            residuals=np.concatenate(values).astype(float), jacobian=np.concatenate(rows, axis=1)
+        )
+
+    def cost_and_gradient(self, free_mm: Array) -> tuple[float, Array]:
+        """The cost and its gradient by the free parameters [1/mm], shape (free,)."""
+        motion, change = self.chart.motion(free_mm), self.chart.left_twist_from_steps(free_mm)
+        total, gradient = 0.0, np.zeros(change.shape[1])
+        for task in self.tasks:
+            image, jacobian = self._jacobian(task, motion)
+            cost, upstream = task.measure.cost(image)
+            total += cost
+            gradient += change.T @ np.tensordot(jacobian, upstream, axes=2).astype(float)
+        return total / len(self.tasks), gradient / len(self.tasks)
+
+    def costs(self, points_mm: Array) -> Array:
+        """Costs without gradients of many points, shape (N, free), rendered in one batch."""
+        motions = [self.chart.motion(point) for point in points_mm]
+        total = np.zeros(len(motions))
+        for task in self.tasks:
+            batch = task.renderer.render([moved_view(task.view, motion) for motion in motions])
+            images = task.renderer.device.to_host(batch)
+            total += [_cost(task.measure, image) for image in images]
+        return total / len(self.tasks)
+
+
+def _cost(measure: Measure, image: NDArray[Any]) -> float:
+    if isinstance(measure, LeastSquaresMeasure):
+        values = measure.residuals(image, None).values
+        return 0.5 * float(np.vdot(values, values))
+    return measure.cost(image)[0]

@@ -1,0 +1,1 @@
+"""Target images: read, prepared, or rendered."""

@@ -1,0 +1,240 @@
+"""From an X-ray picture to a registration target: intensity, logarithm, crop, mask, polarity.
+
+raw      detector intensity            log(i0) - log(I)
+log      attenuation line integrals    as they are
+display  what a screen shows           bone bright; linear in an unknown, monotonic law
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.errors import InputError
+from fluoro.names import Polarity, TargetKind
+from fluoro.registration.targets.collimator_edges import Crop, find_field
+from fluoro.registration.targets.target import Target
+
+__all__ = ["Preparation", "prepare"]
+
+Image = NDArray[np.float64]
+
+OPEN_FIELD_PERCENTILE = 99.5
+"""Of the intensities in the field: the open field, where there is one, without its outliers."""
+OPEN_FIELD_BAND = 0.1
+"""Intensities within this share of the estimate belong to the open field, which is a peak of the
+histogram: the band below, just as wide, must hold fewer. A patient's brightest parts are a tail."""
+OPEN_FIELD_LEAST = 0.01
+"""Share of the field that the open field takes up at least."""
+CLIPPED_SHARE = 0.005
+"""More pixels than this at one end of the grey scale have been clipped to it."""
+LOW_SHARE = 0.01
+"""Intensities below this share of the field's 5th percentile count as no signal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """How a picture becomes a target.
+
+    Attributes:
+        kind: What the values are.
+        i0: Intensity of the open field for "raw"; None: estimated.
+        crop: Pixels (top, bottom, left, right) to leave out, "auto": found by the dark borders
+            of a collimator, in "raw" pictures only; None: nothing.
+        smoothing_px: Standard deviation of a Gaussian over the attenuation [pixels]; 0: none.
+        polarity: Whether bone is dark or bright in a "display" picture.
+        saturation: Value from which "raw" pixels are left out, as they may have been higher;
+            None: the largest value of an integer type.
+
+    Raises:
+        InputError: A value outside its range, or one without effect on this kind.
+    """
+
+    kind: TargetKind = "raw"
+    i0: float | None = None
+    crop: Crop | Literal["auto"] | None = None
+    smoothing_px: float = 0.0
+    polarity: Polarity | None = None
+    saturation: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("raw", "log", "display"):
+            raise InputError(f"kind must be raw, log or display, got {self.kind!r}")
+        _require_kind(self, "i0", "raw")
+        _require_kind(self, "saturation", "raw")
+        _require_kind(self, "polarity", "display")
+        if self.crop == "auto" and self.kind != "raw":
+            raise InputError(f"crop auto looks for a collimator in raw intensity, not {self.kind}")
+        if self.polarity not in (None, "bone_dark", "bone_bright"):
+            raise InputError(f"polarity must be bone_dark or bone_bright, got {self.polarity!r}")
+        if self.i0 is not None and not (math.isfinite(self.i0) and self.i0 > 0):
+            raise InputError(f"i0 must be a positive intensity, got {self.i0}")
+        if not (math.isfinite(self.smoothing_px) and self.smoothing_px >= 0):
+            raise InputError(f"smoothing_px must be at least 0, got {self.smoothing_px}")
+        if self.crop not in (None, "auto"):
+            _require_crop(self.crop)
+
+
+def _require_kind(preparation: Preparation, name: str, kind: TargetKind) -> None:
+    if getattr(preparation, name) is not None and preparation.kind != kind:
+        raise InputError(f"{name} has no effect on a {preparation.kind} picture, only on {kind}")
+
+
+def _require_crop(crop: object) -> None:
+    whole = isinstance(crop, tuple) and all(isinstance(n, int) and n >= 0 for n in crop)
+    if not whole or len(crop) != 4:  # type: ignore[arg-type]
+        raise InputError(f"crop must be 4 counts (top, bottom, left, right), got {crop!r}")
+
+
+def prepare(
+    picture: NDArray[Any],
+    preparation: Preparation | None = None,
+    mask: NDArray[np.bool_] | None = None,
+) -> Target:
+    """An attenuation-like image with the mask of the pixels that count.
+
+    The picture keeps its size, so that its view stays right: what is cropped is masked.
+
+    Args:
+        picture: Values, shape (height, width), any real type; larger is brighter.
+        preparation: How; None: raw intensity, everything estimated.
+        mask: Pixels that may count, same shape; None: all.
+
+    Returns:
+        The target. Its notes say how i0 came about, what was cropped and how many pixels were
+        left out for being saturated, dark or clipped.
+
+    Raises:
+        InputError: A picture that is not an image, holds values that are not finite in the mask,
+            or leaves no pixels or a constant image.
+    """
+    how = preparation or Preparation()
+    values, kept = _checked(picture, mask)
+    notes: list[str] = []
+    kept &= _field(values, kept, how, notes)
+    i0 = None
+    if how.kind == "raw":
+        image, kept, i0 = _attenuation(values, picture.dtype, kept, how, notes)
+    elif how.kind == "display":
+        image, kept = _unclipped(values, kept, how, notes)
+    else:
+        image = values
+    if not kept.any():
+        raise InputError(f"target must keep some pixels, got none ({'; '.join(notes)})")
+    if how.smoothing_px:
+        image = _smoothed(image, kept, how.smoothing_px)
+    image = np.where(kept, image, 0.0)
+    return Target(image=image.astype(np.float32), mask=kept, i0=i0, notes=tuple(notes))
+
+
+def _checked(
+    picture: NDArray[Any], mask: NDArray[np.bool_] | None
+) -> tuple[Image, NDArray[np.bool_]]:
+    values = np.asarray(picture)
+    if values.ndim != 2 or values.size == 0 or values.dtype.kind not in "uif":
+        raise InputError(
+            f"target must be a grey picture of shape (height, width), got {values.dtype} "
+            f"{values.shape}"
+        )
+    kept = np.ones(values.shape, bool) if mask is None else np.array(mask, bool)
+    if kept.shape != values.shape:
+        raise InputError(f"mask must have the target's shape {values.shape}, got {kept.shape}")
+    if not kept.any():
+        raise InputError("mask must hold at least one pixel, got an empty mask")
+    wrong = kept & ~np.isfinite(values)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise InputError(
+            f"target must be finite, got {values[row, column]} at row {row}, column {column} "
+            f"and {int(wrong.sum())} such pixels in all"
+        )
+    return np.where(kept, values, 0).astype(float), kept
+
+
+def _field(
+    values: Image, kept: NDArray[np.bool_], how: Preparation, notes: list[str]
+) -> NDArray[np.bool_]:
+    inside = np.zeros(values.shape, bool)
+    crop = find_field(values, kept) if how.crop == "auto" else how.crop or (0, 0, 0, 0)
+    top, bottom, left, right = crop
+    height, width = values.shape
+    if top + bottom >= height or left + right >= width:
+        raise InputError(f"crop must leave pixels of {height} x {width}, got {crop}")
+    inside[top : height - bottom, left : width - right] = True
+    if any(crop):
+        found = "found by the collimator's edges" if how.crop == "auto" else "as given"
+        notes.append(f"cropped {top} top, {bottom} bottom, {left} left, {right} right, {found}")
+    return inside
+
+
+def _attenuation(
+    values: Image,
+    dtype: np.dtype[Any],
+    kept: NDArray[np.bool_],
+    how: Preparation,
+    notes: list[str],
+) -> tuple[Image, NDArray[np.bool_], float]:
+    """log(i0) - log(I), without pixels that are saturated or carry no signal."""
+    saturation = how.saturation
+    if saturation is None and dtype.kind in "ui":
+        saturation = float(np.iinfo(dtype).max)
+    if saturation is not None:
+        kept = _without(kept, values >= saturation, "saturated", notes)
+    if not kept.any():
+        raise InputError("target must hold a pixel that is not saturated, got none")
+    floor = LOW_SHARE * max(float(np.percentile(values[kept], 5)), 0.0)
+    kept = _without(kept, values <= floor, "without signal", notes)
+    if not kept.any():
+        raise InputError("target of kind raw must hold positive intensities, got none")
+    i0 = how.i0 if how.i0 is not None else _estimated_i0(values[kept], notes)
+    positive = np.where(kept, values, i0)
+    return math.log(i0) - np.log(positive), kept, i0
+
+
+def _estimated_i0(intensities: Image, notes: list[str]) -> float:
+    i0 = float(np.percentile(intensities, OPEN_FIELD_PERCENTILE))
+    top = intensities >= (1 - OPEN_FIELD_BAND) * i0
+    below = (intensities >= (1 - 3 * OPEN_FIELD_BAND) * i0) & ~top
+    if top.mean() >= OPEN_FIELD_LEAST and top.sum() > below.sum():
+        level = float(np.median(intensities[top]))
+        notes.append(f"i0 {level:.6g} estimated from the open field")
+        return level
+    notes.append(
+        f"no open field: i0 is the {OPEN_FIELD_PERCENTILE:g}th percentile, {i0:.6g}; line "
+        "integrals are known up to a constant"
+    )
+    return i0
+
+
+def _unclipped(
+    values: Image, kept: NDArray[np.bool_], how: Preparation, notes: list[str]
+) -> tuple[Image, NDArray[np.bool_]]:
+    """Bone bright, without grey levels that the window has clipped."""
+    if how.polarity is None:
+        notes.append("polarity not given: taken as bone_bright")
+    for level, name in ((values[kept].min(), "darkest"), (values[kept].max(), "brightest")):
+        at_level = kept & (values == level)
+        if at_level.sum() > CLIPPED_SHARE * kept.sum():
+            kept = _without(kept, at_level, f"clipped at the {name} grey level", notes)
+    return -values if how.polarity == "bone_dark" else values, kept
+
+
+def _without(
+    kept: NDArray[np.bool_], wrong: NDArray[np.bool_], what: str, notes: list[str]
+) -> NDArray[np.bool_]:
+    count = int((kept & wrong).sum())
+    if count:
+        notes.append(f"{count} pixels {what} left out")
+    return kept & ~wrong
+
+
+def _smoothed(image: Image, kept: NDArray[np.bool_], sigma_px: float) -> Image:
+    from scipy.ndimage import gaussian_filter
+
+    weight = gaussian_filter(kept.astype(float), sigma_px)
+    total = gaussian_filter(np.where(kept, image, 0.0), sigma_px)
+    return np.asarray(total / np.maximum(weight, 1e-6))

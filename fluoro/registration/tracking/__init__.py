@@ -1,0 +1,1 @@
+"""A pose followed from frame to frame."""

@@ -1,0 +1,402 @@
+"""Following a C-arm through a stream of frames: each estimate starts where the last one led.
+
+A frame is explained from where the motion so far leads, down a pyramid of detectors whose coarser
+levels cost little; where the answer is not believed, by the registrar's own multi-start.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fluoro.errors import InputError
+from fluoro.geometry.carm import CarmGeometry, CarmPose
+from fluoro.geometry.projection import View
+from fluoro.names import DEGREES_OF_FREEDOM, MeasureName
+from fluoro.registration.measures.choice import make_measure
+from fluoro.registration.register import Registrar
+from fluoro.registration.report.acceptance import Verdict, judge
+from fluoro.registration.rigid_motion import motion_about, moved_view, twist_about, view_axes
+from fluoro.registration.search.optimisers import Bounds, Trace, levenberg_marquardt
+from fluoro.registration.search.pose_problem import LEVER_MM, Chart, PoseProblem, Renderer, ViewTask
+from fluoro.registration.search.pyramid import bin_image, bin_view
+from fluoro.registration.targets.target import Target
+
+__all__ = ["PoseEstimate", "PoseTracker", "Way"]
+
+log = logging.getLogger(__name__)
+
+Array = NDArray[np.float64]
+Way = Literal["follow", "search"]
+
+STEP_MM = 0.2
+"""A step shorter than this ends a level: the next one would be far shorter still."""
+LONGEST_STEP_MM = 40.0
+LEVEL_ITERATIONS = 15
+COARSEST_MEASURE: MeasureName = "ncc"
+"""On the first of several levels: it leads there from furthest away; the others undo its bias."""
+LEAST_WIDTH_PX = 16
+LONGEST_GAP = 3.0
+"""The motion is continued over a gap of at most so many times that between the last two."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PoseEstimate:
+    """Where the C-arm stood when a frame was taken, as far as the frame tells.
+
+    Attributes:
+        number: Of the frame.
+        pose: The C-arm's pose; where not converged the best guess, not to be relied on.
+        world_from_carm: The same as 4x4 matrix [mm].
+        converged: Whether to believe it.
+        reason: Why, in one line.
+        way: How it was found.
+        ncc: Normalised cross-correlation of rendered image and frame, -1 to 1.
+        residual: Root mean square of what gain and offset do not explain of the frame's line
+            integrals, dimensionless.
+        iterations: Pictures with derivatives that it took.
+        seconds: Wall time.
+        rendered: Line integrals at the estimate, shape (height, width) of the working size.
+        seen: The frame's line integrals at the same size; 0 where it is masked.
+    """
+
+    number: int
+    pose: CarmPose
+    world_from_carm: Array
+    converged: bool
+    reason: str
+    way: Way
+    ncc: float
+    residual: float
+    iterations: int
+    seconds: float
+    rendered: NDArray[np.float32]
+    seen: NDArray[np.float32]
+
+    def without_pictures(self) -> PoseEstimate:
+        """The same for a record of many: `rendered` and `seen` are empty."""
+        none = np.empty((0, 0), np.float32)
+        return replace(self, rendered=none, seen=none)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Fix:
+    """A believed pose and when it held."""
+
+    time_s: float
+    world_from_carm: Array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Found:
+    """One way's answer."""
+
+    way: Way
+    motion: Array
+    verdict: Verdict
+    iterations: int
+
+
+class PoseTracker:
+    """Estimates one pose a frame, each from the one before.
+
+    Args:
+        registrar: Volume, renderers, bounds, degrees of freedom, and how to search when lost.
+        start: Where the C-arm is believed to stand at first.
+        isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
+        predict: Continue the motion between the last two estimates at constant velocity.
+
+    Raises:
+        InputError: A measure that is no sum of squares, or a last level below 16 columns.
+    """
+
+    def __init__(
+        self,
+        registrar: Registrar,
+        start: CarmPose,
+        isocenter_xyz_mm: Sequence[float],
+        *,
+        predict: bool = True,
+    ) -> None:
+        if registrar.measure == "mutual_information":
+            raise InputError("measure mutual_information is no sum of squares and cannot track")
+        self._widths_px = registrar.settings.widths_px
+        if self._widths_px[-1] < LEAST_WIDTH_PX:
+            raise InputError(
+                f"registration.widths_px must end with at least {LEAST_WIDTH_PX} to track, "
+                f"got {list(self._widths_px)}"
+            )
+        self._registrar, self._isocenter = registrar, isocenter_xyz_mm
+        self._predict, self._search = predict, registrar.settings.multi_start.starts > 1
+        self._start = start.world_from_carm(isocenter_xyz_mm)
+        self._fixes: tuple[_Fix, ...] = ()
+        self._lost = False
+
+    def prepare(self, geometry: CarmGeometry) -> None:
+        """Compile kernels and make coarser volumes, so that the first frame does not wait."""
+        view = geometry.view(CarmPose(), self._isocenter)
+        for width_px in self._widths_px:
+            binned = bin_view(view, _factor(view, width_px))
+            pixel_mm = _pixel_at_mm(binned, self._registrar.center_xyz_mm)
+            renderer = self._registrar.renderer(pixel_mm)
+            renderer.render_jacobian(binned, self._registrar.center_xyz_mm)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the last frame could not be explained."""
+        return self._lost
+
+    def predicted(self, time_s: float) -> Array:
+        """4x4 pose at which the C-arm is expected at a time of the stream [s]."""
+        if not self._fixes:
+            return self._start
+        last = self._fixes[-1]
+        if not self._predict or len(self._fixes) < 2 or self._lost:
+            return last.world_from_carm
+        before = self._fixes[0]
+        share = (time_s - last.time_s) / max(last.time_s - before.time_s, 1e-9)
+        if not 0 < share <= LONGEST_GAP:
+            return last.world_from_carm
+        moved = last.world_from_carm @ np.linalg.inv(before.world_from_carm)
+        center = last.world_from_carm[:3, 3]
+        twist = share * twist_about(moved, center)
+        return np.asarray(motion_about(twist, center) @ last.world_from_carm)
+
+    def track(
+        self, target: Target, geometry: CarmGeometry, number: int, time_s: float
+    ) -> PoseEstimate:
+        """Estimate the pose of one frame.
+
+        Args:
+            target: The frame's line integrals, of the geometry's detector size.
+            geometry: The C-arm's lengths and detector.
+            number: Of the frame.
+            time_s: When the frame was taken, in the stream's time [s].
+
+        Raises:
+            InputError: A target of another size than the detector.
+        """
+        started = time.perf_counter()
+        expected = self.predicted(time_s)
+        pose = CarmPose.from_world_from_carm(expected, self._isocenter)
+        frame = _Frame(self._registrar, target, geometry.view(pose, self._isocenter))
+        found = self._explain(frame)
+        self._tell(found, number)
+        matrix = found.motion @ expected
+        if found.verdict.converged:
+            self._fixes = (*self._fixes[-1:], _Fix(time_s=time_s, world_from_carm=matrix))
+        return self._estimate(frame, found, matrix, number, started)
+
+    def blind(
+        self, reason: str, geometry: CarmGeometry, number: int, time_s: float
+    ) -> PoseEstimate:
+        """The estimate for a frame that shows nothing: the expected pose, not to be believed.
+
+        Args:
+            reason: Why the frame cannot be used.
+            geometry: As for `track`.
+            number: As for `track`.
+            time_s: As for `track`.
+        """
+        started = time.perf_counter()
+        expected = self.predicted(time_s)
+        pose = CarmPose.from_world_from_carm(expected, self._isocenter)
+        view = geometry.view(pose, self._isocenter)
+        binned = bin_view(view, _factor(view, self._widths_px[-1]))
+        pixel_mm = _pixel_at_mm(binned, self._registrar.center_xyz_mm)
+        renderer = self._registrar.renderer(pixel_mm)
+        rendered = renderer.device.to_host(renderer.render(binned))
+        verdict = Verdict(converged=False, reason=reason, evidence={})
+        self._tell(_Found(way="follow", motion=np.eye(4), verdict=verdict, iterations=0), number)
+        return PoseEstimate(
+            number=number,
+            pose=pose,
+            world_from_carm=expected,
+            converged=False,
+            reason=reason,
+            way="follow",
+            ncc=0.0,
+            residual=0.0,
+            iterations=0,
+            seconds=time.perf_counter() - started,
+            rendered=rendered,
+            seen=np.zeros_like(rendered),
+        )
+
+    def _explain(self, frame: _Frame) -> _Found:
+        """From the expected pose; where that is not believed, from many."""
+        found = frame.followed()
+        if self._search and not found.verdict.converged:
+            found = frame.searched()
+        return found
+
+    def _tell(self, found: _Found, number: int) -> None:
+        """Log where the pose is lost and where it is found again."""
+        lost = not found.verdict.converged
+        if lost and not self._lost:
+            log.warning("frame %d: the pose is lost: %s", number, found.verdict.reason)
+        if self._lost and not lost:
+            log.warning("frame %d: the pose is found again by %s", number, found.way)
+        self._lost = lost
+
+    def _estimate(
+        self, frame: _Frame, found: _Found, matrix: Array, number: int, started: float
+    ) -> PoseEstimate:
+        rendered, seen, mask = frame.compared(found.motion)
+        ncc, residual = _likeness(rendered[mask].astype(float), seen[mask].astype(float))
+        return PoseEstimate(
+            number=number,
+            pose=CarmPose.from_world_from_carm(matrix, self._isocenter),
+            world_from_carm=matrix,
+            converged=found.verdict.converged,
+            reason=found.verdict.reason,
+            way=found.way,
+            ncc=ncc,
+            residual=residual,
+            iterations=found.iterations,
+            seconds=time.perf_counter() - started,
+            rendered=rendered,
+            seen=seen,
+        )
+
+
+class _Frame:
+    """One frame that is to be explained from one view on."""
+
+    def __init__(self, registrar: Registrar, target: Target, view: View) -> None:
+        if target.image.shape != (view.height_px, view.width_px):
+            raise InputError(
+                f"target must have the detector's shape {(view.height_px, view.width_px)}, "
+                f"got {target.image.shape}"
+            )
+        self._registrar, self._target, self._view = registrar, target, view
+        self._settings = registrar.settings
+        free = np.array([name not in self._settings.fixed for name in DEGREES_OF_FREEDOM])
+        self._chart = Chart(
+            center_xyz_mm=registrar.center_xyz_mm,
+            axes=view_axes(view),
+            free=free,
+            base=np.zeros(6),
+        )
+        turn_mm = np.radians(self._settings.turn_bound_deg) * LEVER_MM
+        reach = np.array([turn_mm] * 3 + [self._settings.shift_bound_mm] * 3)[free]
+        self._bounds = Bounds(lower=-reach, upper=reach)
+        self._tasks: dict[tuple[int, MeasureName], ViewTask] = {}
+
+    def followed(self) -> _Found:
+        """Levenberg-Marquardt from the view down the pyramid."""
+        point, renderings = np.zeros(int(self._chart.free.sum())), 0
+        for width_px in self._settings.widths_px:
+            problem = PoseProblem([self._task(width_px)], self._chart)
+            trace = self._descend(problem, point, width_px)
+            point, renderings = trace.point, renderings + problem.renderings
+        verdict = judge(problem, trace, self._bounds, self._settings.least_agreement)
+        motion = self._chart.motion(point)
+        return _Found(way="follow", motion=motion, verdict=verdict, iterations=renderings)
+
+    def _descend(self, problem: PoseProblem, point: Array, width_px: int) -> Trace:
+        binning = self._settings.widths_px[-1] / width_px
+        return levenberg_marquardt(
+            problem,
+            point,
+            self._bounds,
+            max_iterations=min(LEVEL_ITERATIONS, self._settings.max_iterations),
+            step_mm=max(STEP_MM, self._settings.step_mm) * binning,
+            longest_step_mm=LONGEST_STEP_MM,
+            loss=self._settings.loss,
+        )
+
+    def searched(self) -> _Found:
+        """The registrar's multi-start about the view."""
+        result = self._registrar.register([self._target], [self._view])
+        verdict = Verdict(
+            converged=result.converged, reason=result.reason, evidence=result.evidence
+        )
+        return _Found(
+            way="search", motion=result.motion, verdict=verdict, iterations=result.renderings
+        )
+
+    def compared(
+        self, motion: Array
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+        """Rendered image, frame and mask at a motion of the view, at the working size."""
+        task = self._task(self._settings.widths_px[-1])
+        rendered = task.renderer.render(moved_view(task.view, motion))
+        measure = task.measure
+        image = task.renderer.device.to_host(rendered)
+        return image, np.asarray(measure.target, np.float32), measure.mask
+
+    def _task(self, width_px: int) -> ViewTask:
+        is_first_of_several = width_px < self._settings.widths_px[-1] and (
+            width_px == self._settings.widths_px[0]
+        )
+        measure = COARSEST_MEASURE if is_first_of_several else self._registrar.measure
+        key = _factor(self._view, width_px), measure
+        if key not in self._tasks:
+            self._tasks[key] = self._make_task(*key)
+        return self._tasks[key]
+
+    def _make_task(self, factor: int, measure: MeasureName) -> ViewTask:
+        view = bin_view(self._view, factor)
+        image, mask = bin_image(self._target.image, self._target.mask, factor)
+        pixel_mm = _pixel_at_mm(view, self._registrar.center_xyz_mm)
+        return ViewTask(
+            renderer=_Remembering(self._registrar.renderer(pixel_mm)),
+            view=view,
+            measure=make_measure(measure, image, mask),
+        )
+
+
+class _Remembering:
+    """A renderer that need not render again the view that it rendered last."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        self._renderer = renderer
+        self.device = renderer.device
+        self._last: tuple[View, Any] | None = None
+
+    def render(self, views: View | Sequence[View]) -> Any:
+        """Line integrals; those of the last `render_jacobian` where the view is the same."""
+        if self._last and isinstance(views, View) and _same(views, self._last[0]):
+            return self._last[1]
+        return self._renderer.render(views)
+
+    def render_jacobian(self, view: View, center_xyz_mm: ArrayLike) -> tuple[Any, Any]:
+        """Line integrals and derivatives; the former are kept."""
+        image, jacobian = self._renderer.render_jacobian(view, center_xyz_mm)
+        self._last = (view, image)
+        return image, jacobian
+
+
+def _factor(view: View, width_px: int) -> int:
+    """Pixels to join along each edge for about so many columns, but at least the fewest."""
+    smallest = min(view.width_px, view.height_px)
+    return max(1, round(smallest / max(width_px, LEAST_WIDTH_PX)))
+
+
+def _same(a: View, b: View) -> bool:
+    names = ("source_xyz_mm", "corner_xyz_mm", "column_step_xyz_mm", "row_step_xyz_mm")
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in names)
+
+
+def _pixel_at_mm(view: View, point_xyz_mm: Array) -> float:
+    """Width of a pixel projected back to a point's depth [mm]."""
+    normal = np.cross(view.column_step_xyz_mm, view.row_step_xyz_mm)
+    share = normal @ (point_xyz_mm - view.source_xyz_mm)
+    share /= normal @ (view.corner_xyz_mm - view.source_xyz_mm)
+    return abs(float(share)) * float(np.linalg.norm(view.column_step_xyz_mm))
+
+
+def _likeness(rendered: Array, seen: Array) -> tuple[float, float]:
+    """Correlation, and root mean square of what gain and offset leave; 0 where constant."""
+    a, b = rendered - rendered.mean(), seen - seen.mean()
+    spread = float(np.sqrt((a @ a) * (b @ b)))
+    ncc = float(a @ b) / spread if spread > 0 else 0.0
+    left = float(b @ b) / len(b) * max(0.0, 1 - ncc**2)
+    return ncc, float(np.sqrt(left))

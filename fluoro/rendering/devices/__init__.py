@@ -1,0 +1,1 @@
+"""Compute devices: CPU, CUDA, Vulkan and Metal behind one interface."""

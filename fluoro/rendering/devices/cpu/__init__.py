@@ -1,0 +1,1 @@
+"""The CPU device: Slang kernels compiled to C++ and run on worker threads."""

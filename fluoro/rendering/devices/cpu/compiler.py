@@ -1,0 +1,372 @@
+"""Slang kernels as native code for the CPU.
+
+Slang translates a kernel to C++; slangpy's own CPU dispatch then compiles that conservatively and
+runs it on one thread while holding the interpreter's lock. Here the same C++ is compiled by the
+machine's compiler for this very processor. A small library spreads the rows of a dispatch over
+threads (cpu_threads.py), and is called through ctypes: no lock is held, all cores work, the vector
+units are used. The result is cached on disk, keyed by sources, compiler, options and processor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from fluoro.errors import DeviceError, OutputError
+from fluoro.paths import cache_dir, shader_dir, shader_dirs
+from fluoro.rendering.devices.base import KernelText
+from fluoro.rendering.devices.cpu.worker_threads import (
+    DISPATCHER,
+    ThreadLibrary,
+    open_thread_library,
+)
+from fluoro.rendering.devices.load_slangpy import load_slangpy
+from fluoro.rendering.devices.uniforms import UniformBlock, uniform_places
+
+__all__ = [
+    "FUSED_PIXELS",
+    "ONE_RAY_MODULES",
+    "RAY_LANES",
+    "CpuKernel",
+    "find_compiler",
+    "load_cpu_kernel",
+    "load_thread_library",
+]
+
+log = logging.getLogger(__name__)
+
+RAY_LANES = 16
+"""Rays that a CPU thread carries side by side: the floats of one 512-bit register."""
+
+PIXELS_PER_GROUP = 16
+"""Pixels of a row that one call of an image chain's kernel works on."""
+
+FUSED_PIXELS = 64
+"""Pixels of a row that each stage of a fused kernel goes through before the next stage does."""
+
+ONE_RAY_MODULES = {"drr_backproject", "drr_tissues_backproject"}
+"""They scatter: one ray a thread, and one thread."""
+
+DEFINES = {
+    "RAY_LANES": str(RAY_LANES),
+    "GROUP_COLUMNS": "1",
+    "GROUP_ROWS": "1",
+    "PIXEL_GROUP_COLUMNS": str(PIXELS_PER_GROUP),
+    "PIXEL_GROUP_ROWS": "1",
+    "FUSED_PIXELS": str(FUSED_PIXELS),
+}
+
+COMMON_FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-w", "-pthread", "-fvisibility=hidden")
+FAST_FLAGS = (
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-signed-zeros",
+    "-ffinite-math-only",
+)
+"""What lets the compiler vectorise. Not -ffast-math: with it the library would switch the whole
+process to flush denormal numbers when it is loaded."""
+EXACT_FLAGS = ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off")
+"""For the image chain: every device must come to the same photon counts."""
+
+KEEP_LANES = f"--param=max-completely-peel-times={PIXELS_PER_GROUP // 2}"
+"""Else GCC unrolls the loop over a packet's pixels first and then vectorises another around it."""
+
+INLINE_ALL = "__attribute__((flatten))"
+"""On the function that goes through a group's pixels, in the image chain: without it the compiler
+calls a function for each pixel where that is long, and cannot take pixels side by side."""
+
+PLAIN_CHOICES = {
+    "return ::fminf(a, b);": "return a < b ? a : b;",
+    "return ::fmaxf(a, b);": "return a > b ? a : b;",
+}
+"""In the image chain, what Slang's C++ says for the lesser and the greater, and what is compiled:
+the library's functions look after a second number that is NaN, and no vector unit does. Stages
+compare with limits, which are numbers, so that the values are the same."""
+
+LAYOUT = "offset, code"
+"""What the cache keeps of a uniform."""
+
+DRIVER = r"""
+extern "C" __attribute__((visibility("default"))) void fluoro_row(
+    unsigned columns, unsigned row, unsigned layer, void* globals)
+{
+    ComputeVaryingInput input = {};
+    input.startGroupID = {0, row, layer};
+    input.endGroupID = {columns, row + 1, layer + 1};
+    FLUORO_ENTRY(&input, nullptr, globals);
+}
+"""
+"""What a kernel's library offers to the dispatcher (cpu_threads.py): one row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CpuKernel:
+    """A compiled entry point.
+
+    Attributes:
+        dispatch: Runs it without the interpreter's lock; takes the groups along columns, rows and
+            layers, the block of uniforms, and the number of threads.
+        row: Address of what works on one row, for a queue.
+        threads: What rows are shared among.
+        uniforms: The block of uniforms.
+        group_size: Threads of a group along columns, rows and layers.
+    """
+
+    dispatch: Any
+    row: Any
+    threads: ThreadLibrary
+    uniforms: UniformBlock
+    group_size: tuple[int, int, int]
+
+
+def load_cpu_kernel(module: str | KernelText, entry: str, *, exact: bool) -> CpuKernel:
+    """Compile an entry point, or take it from the cache.
+
+    Args:
+        module: Name of the Slang file in shaders/ without its suffix; or the kernel's text.
+        entry: Name of the compute entry point.
+        exact: Keep to IEEE arithmetic without contraction (the image chain), else reorder freely.
+
+    Raises:
+        DeviceError: No C++ compiler, or the compilation failed.
+        OutputError: The cache folder cannot be written.
+    """
+    compiler = find_compiler()
+    flags = _flags(compiler, exact=exact)
+    key = _key(module, entry, compiler, flags)
+    folder = cache_dir() / "kernels"
+    library, layout = folder / f"{entry}-{key}.so", folder / f"{entry}-{key}.json"
+    if not (library.is_file() and layout.is_file()):
+        _build(module, entry, compiler, flags, library, layout)
+    return _open(library, layout, load_thread_library())
+
+
+def load_thread_library() -> ThreadLibrary:
+    """Compile the library of cpu_threads.py, or take it from the cache.
+
+    Raises:
+        DeviceError: No C++ compiler, or the compilation failed.
+        OutputError: The cache folder cannot be written.
+    """
+    compiler, folder = find_compiler(), cache_dir() / "kernels"
+    flags = (*COMMON_FLAGS, *FAST_FLAGS)
+    parts = (DISPATCHER, *flags, _processor(), _compiler_version(compiler))
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+    library = folder / f"dispatcher-{key}.so"
+    if not library.is_file():
+        with _scratch_beside(library) as scratch:
+            _compile_library(compiler, flags, DISPATCHER, scratch / "dispatcher.cpp", library)
+    return open_thread_library(library)
+
+
+def _open(library: Path, layout: Path, threads: ThreadLibrary) -> CpuKernel:
+    try:
+        row = ctypes.cast(ctypes.CDLL(str(library)).fluoro_row, ctypes.c_void_p)
+        offsets = json.loads(layout.read_text())
+        group_size = offsets.pop("group_size")
+    except (OSError, ValueError, AttributeError, KeyError) as error:
+        raise DeviceError(f"{library} is damaged ({error}): delete its folder") from None
+    places = {name: (offset, code) for name, (offset, code) in offsets.items()}
+    return CpuKernel(
+        dispatch=partial(threads.dispatch, row),
+        row=row,
+        threads=threads,
+        uniforms=UniformBlock(places, _address),
+        group_size=tuple(group_size),
+    )
+
+
+def _address(array: NDArray[Any]) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+@cache
+def find_compiler() -> str:
+    """Return the path of the C++ compiler.
+
+    Raises:
+        DeviceError: There is none; the message names the fix.
+    """
+    named = os.environ.get("CXX")
+    for name in (named,) if named else ("g++", "clang++", "c++"):
+        path = shutil.which(name)
+        if path:
+            return path
+    raise DeviceError(
+        f"no C++ compiler found ({named or 'g++, clang++'}): the CPU renderer needs one; "
+        "install it (Debian, Ubuntu: apt install g++)"
+    )
+
+
+def _flags(compiler: str, *, exact: bool) -> tuple[str, ...]:
+    native = "-mcpu=native" if platform.machine() in {"aarch64", "arm64"} else "-march=native"
+    flags = (*COMMON_FLAGS, native, *(EXACT_FLAGS if exact else FAST_FLAGS))
+    if exact and "clang" not in Path(compiler).name:
+        flags = (*flags, KEEP_LANES)
+    if "avx512f" in _processor() and "clang" not in Path(compiler).name:
+        # without this tuning GCC takes 256-bit vectors and declines the gathers
+        flags = (*flags, "-mtune=skylake-avx512", "-mprefer-vector-width=512")
+    return flags
+
+
+@cache
+def _processor() -> str:
+    """Everything that -march=native may look at."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    wanted = ("model name", "flags", "Features", "cpu family", "model\t", "stepping")
+    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
+
+
+@cache
+def _compiler_version(compiler: str) -> str:
+    done = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
+    return done.stdout
+
+
+def _key(module: str | KernelText, entry: str, compiler: str, flags: tuple[str, ...]) -> str:
+    digest = hashlib.sha256()
+    for source in sorted(shader_dir().rglob("*.slang")):
+        digest.update(source.name.encode() + source.read_bytes())
+    source_of = module.slang if isinstance(module, KernelText) else module
+    parts = (
+        source_of,
+        entry,
+        LAYOUT,
+        DRIVER,
+        INLINE_ALL,
+        str(PLAIN_CHOICES),
+        str(_defines(module)),
+        *flags,
+        _processor(),
+    )
+    for part in (*parts, version("slangpy"), _compiler_version(compiler)):
+        digest.update(part.encode() + b"\0")
+    return digest.hexdigest()[:24]
+
+
+def _build(
+    module: str | KernelText,
+    entry: str,
+    compiler: str,
+    flags: tuple[str, ...],
+    library: Path,
+    layout: Path,
+) -> None:
+    log.info("compiling %s for this processor", entry)
+    with _scratch_beside(library) as scratch:
+        cpp, meta = _translate(module, entry, scratch)
+        if set(EXACT_FLAGS) <= set(flags):
+            cpp = cpp.replace(f"void {entry}_Group(", f"{INLINE_ALL} void {entry}_Group(")
+            for call, choice in PLAIN_CHOICES.items():
+                cpp = cpp.replace(call, choice)
+        written = scratch / f"{entry}.json"
+        written.write_text(json.dumps(meta))
+        written.replace(layout)
+        text = cpp + DRIVER.replace("FLUORO_ENTRY", entry)
+        _compile_library(compiler, flags, text, scratch / f"{entry}.cpp", library)
+
+
+@contextmanager
+def _scratch_beside(library: Path) -> Iterator[Path]:
+    """A folder for what is made on the way to a library.
+
+    Raises:
+        OutputError: The library's folder cannot be written.
+    """
+    try:
+        library.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
+            yield Path(scratch)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write compiled kernels to {library.parent}: {error.strerror}; "
+            "name another folder in FLUORO_CACHE_DIR"
+        ) from None
+
+
+def _compile_library(
+    compiler: str, flags: tuple[str, ...], text: str, source: Path, library: Path
+) -> None:
+    source.write_text(text)
+    built = source.with_suffix(".so")
+    _compile([compiler, *flags, "-o", str(built), str(source)], source.stem)
+    built.replace(library)
+
+
+def _defines(module: str | KernelText) -> dict[str, str]:
+    one_ray = {"RAY_LANES": "1", "ONE_THREAD": "1"} if module in ONE_RAY_MODULES else {}
+    return DEFINES | one_ray
+
+
+def _compile(command: list[str], entry: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        errors = [line for line in lines if "error" in line]
+        raise DeviceError(f"{command[0]} cannot compile kernel {entry}: {(errors or lines)[0]}")
+
+
+def _translate(
+    module: str | KernelText, entry: str, scratch: Path
+) -> tuple[str, dict[str, list[Any]]]:
+    """C++ of one entry point, and the layout of uniforms and groups, from the Slang compiler."""
+    spy: Any = load_slangpy()
+    spy.Logger.get().level = spy.LogLevel.error
+    device = spy.Device(
+        type=spy.DeviceType.cpu,
+        enable_hot_reload=False,
+        compiler_options={
+            "include_paths": [*shader_dirs(), scratch],
+            "defines": _defines(module),
+            "debug_info": spy.SlangDebugInfoLevel.none,
+            "optimization": spy.SlangOptimizationLevel.maximal,
+            "dump_intermediates": True,
+            "dump_intermediates_prefix": f"{scratch}/",
+        },
+    )
+    try:
+        program = device.load_program(f"{_file_of(module, entry, scratch)}.slang", [entry])
+        device.create_compute_kernel(program).dispatch(thread_count=spy.uint3(0, 0, 0))
+        places = uniform_places(program)
+        meta = {name: [place.offset, place.code] for name, place in places.items()}
+        group = program.layout.entry_points[0].compute_thread_group_size
+        meta["group_size"] = [group.x, group.y, group.z]
+        (cpp,) = scratch.glob("*.cpp")
+        return cpp.read_text(), meta
+    except (RuntimeError, ValueError, spy.SlangCompileError) as error:
+        first = next((line for line in str(error).splitlines() if "error" in line), str(error))
+        raise DeviceError(f"Slang cannot compile {entry} of {_named(module)}: {first}") from None
+    finally:
+        device.close()
+
+
+def _named(module: str | KernelText) -> str:
+    return f"{module}.slang" if isinstance(module, str) else str(module)
+
+
+def _file_of(module: str | KernelText, entry: str, scratch: Path) -> str:
+    """Name of the module's file, without suffix; a text is written to `scratch`."""
+    if isinstance(module, str):
+        return module
+    (scratch / f"{entry}.slang").write_text(module.slang)
+    return entry

@@ -1,0 +1,162 @@
+"""The CPU as a compute device: NumPy arrays, native kernels, as many threads as asked for."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+from typing_extensions import override
+
+from fluoro.errors import DeviceError
+from fluoro.rendering.devices.base import ComputeDevice, KernelText, Launch, Span, Threads, Ticket
+from fluoro.rendering.devices.cpu.compiler import (
+    FUSED_PIXELS,
+    ONE_RAY_MODULES,
+    RAY_LANES,
+    CpuKernel,
+    load_cpu_kernel,
+    load_thread_library,
+)
+from fluoro.rendering.devices.launch_queue import LaunchQueue, QueueTicket
+from fluoro.steady_clock import steady_ns, unix_ns
+
+__all__ = ["CpuDevice", "available_cores"]
+
+TwoTimes = ctypes.c_int64 * 2
+
+SMALL_DISPATCH_PIXELS = 4096
+"""Pictures of fewer pixels are not worth starting operating-system threads for."""
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1
+
+
+class CpuDevice(ComputeDevice):
+    """Runs kernels outside the interpreter's lock on `workers` threads (0: one per core)."""
+
+    kind = "cpu"
+    rays_per_thread = RAY_LANES
+    fused_pixels = FUSED_PIXELS
+    on_host = True
+    one_order = False
+
+    def __init__(self, workers: int = 0) -> None:
+        self.workers = workers or available_cores()
+        self.name = f"CPU, {self.workers} thread{'s' if self.workers > 1 else ''}"
+        self._kernels: dict[tuple[str | KernelText, str, bool], CpuKernel] = {}
+
+    @override
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]:
+        return np.empty(shape, dtype)
+
+    @override
+    def to_device(self, values: ArrayLike) -> NDArray[Any]:
+        return np.ascontiguousarray(values)
+
+    @override
+    def to_host(self, array: NDArray[Any], *, settled: bool = False) -> NDArray[Any]:
+        del settled
+        return array
+
+    @override
+    def owns(self, array: Any) -> bool:
+        return isinstance(array, np.ndarray) and array.flags.c_contiguous
+
+    @override
+    def run(self, launch: Launch) -> None:
+        kernel, groups, block, workers = self.prepared(launch)
+        kernel.dispatch(*groups, block, workers)
+
+    def prepared(self, launch: Launch) -> tuple[CpuKernel, Threads, bytes, int]:
+        """What a dispatch takes: kernel, groups, block of uniforms, number of threads."""
+        module, entry, threads, uniforms, exact = launch
+        kernel = self._kernel(module, entry, exact)
+        columns, rows, layers = (
+            -(-count // size) for count, size in zip(threads, kernel.group_size, strict=True)
+        )
+        pixels = threads[0] * threads[1] * threads[2]
+        if isinstance(module, KernelText):
+            pixels *= FUSED_PIXELS
+        small = exact and pixels < SMALL_DISPATCH_PIXELS
+        one_thread = small or module in ONE_RAY_MODULES
+        workers = 1 if one_thread else self.workers
+        return kernel, (columns, rows, layers), kernel.uniforms.pack(uniforms), workers
+
+    @override
+    def queue(self) -> CpuQueue:
+        return CpuQueue(self)
+
+    @override
+    def close(self) -> None:
+        self._kernels.clear()
+
+    def _kernel(self, module: str | KernelText, entry: str, exact: bool) -> CpuKernel:
+        key = (module, entry, exact)
+        if key not in self._kernels:
+            self._kernels[key] = load_cpu_kernel(module, entry, exact=exact)
+        return self._kernels[key]
+
+
+class CpuQueue(LaunchQueue):
+    """Launches on threads of the queue's own, as many as the device's.
+
+    Args:
+        device: Whose launches.
+
+    Raises:
+        DeviceError: The system has no threads left.
+    """
+
+    def __init__(self, device: CpuDevice) -> None:
+        super().__init__(device)
+        self._cpu, self.workers = device, device.workers
+        self._threads = load_thread_library()
+        self._queue = self._threads.open_queue(self.workers)
+        if self._queue is None:
+            raise DeviceError("the system has no threads left for the renderer")
+        self._first = self._last = 0
+        self._awaited: tuple[Any, int] = (None, 0)
+
+    @override
+    def after(self, ticket: Ticket) -> None:
+        if isinstance(ticket, QueueTicket) and isinstance(ticket.queue, CpuQueue):
+            self._awaited = ticket.queue._queue, ticket.mark[1]
+
+    @override
+    def _push(self, launch: Launch) -> None:
+        kernel, groups, block, workers = self._cpu.prepared(launch)
+        awaited, self._awaited = self._awaited, (None, 0)
+        number = self._threads.push(
+            self._queue, kernel.row, *groups, block, len(block), workers, *awaited
+        )
+        if not number:
+            raise DeviceError("the device is closed")
+        self._last = number
+
+    @override
+    def _mark(self) -> tuple[int, int]:
+        first, self._first = self._first + 1, self._last
+        return first, self._last
+
+    @override
+    def wait_for(self, mark: tuple[int, int]) -> Span:
+        first, last = mark
+        if last < first:  # nothing was launched
+            now_ns = steady_ns()
+            return Span(begun_ns=now_ns, ended_ns=now_ns)
+        times = TwoTimes()
+        self._threads.wait(self._queue, first, last, times)
+        return Span(begun_ns=unix_ns(times[0]), ended_ns=unix_ns(times[1]))
+
+    @override
+    def close(self) -> None:
+        self._threads.close_queue(self._queue)  # waits for all launches, whoever else does
+        super().close()

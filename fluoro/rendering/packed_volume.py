@@ -1,0 +1,190 @@
+"""Copies of a volume for Joseph's method, of 16 bits a voxel or exact, one for each leading axis.
+
+What a copy holds, and why, is written in shaders/cells.slang. A copy is made when the first view
+comes that needs it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoro.geometry.projection import View
+from fluoro.rendering.devices.base import ComputeDevice
+from fluoro.rendering.devices.cpu.device import available_cores
+from fluoro.rendering.packing import leading_axes
+from fluoro.volume.grid import VolumeGrid
+
+__all__ = [
+    "CellCopies",
+    "bytes_of_cells",
+    "cells_of_axis",
+    "fits_in_cells",
+    "held_values",
+    "value_range",
+]
+
+COUNTS = 65535**2
+"""That the volume's range of attenuation is divided into; a voxel is stored as their root, in 16
+bits, so that near 0 the steps are finest and at the top 2 / 65535 of the range."""
+MAX_CELLS = 2**31 - 1
+"""Kernels index the copies with 32-bit integers."""
+BOX_BYTES, MAX_BOXES = 2**22, 256
+"""What a CPU thread makes in one piece: at least two large pages of memory, and in at most so many
+pieces, so that threads seldom touch a page for the first time together: each would clear it."""
+PARTS_PER_THREAD = 8
+"""Of a volume whose range is looked for: the last ones end together."""
+ORDERS = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
+"""Axes (a, b, c) by leading axis, x first."""
+
+
+def cells_of_axis(
+    shape_xyz: Sequence[int], axis: int, thickness: int, *, exact: bool = False
+) -> int:
+    """Elements, of 4 bytes, of the copy for rays that `axis` leads."""
+    a, b, c = (shape_xyz[k] for k in ORDERS[axis])
+    return (c + (2 if exact else 1)) * -(-a // thickness) * (b + 2)
+
+
+def bytes_of_cells(shape_xyz: Sequence[int], thickness: int, *, exact: bool = False) -> int:
+    """Bytes of the copies for all three axes."""
+    return 4 * sum(cells_of_axis(shape_xyz, axis, thickness, exact=exact) for axis in range(3))
+
+
+def fits_in_cells(shape_xyz: Sequence[int], thickness: int, *, exact: bool = False) -> bool:
+    """Whether the kernels can index the copies for all three axes."""
+    return bytes_of_cells(shape_xyz, thickness, exact=exact) <= 4 * MAX_CELLS
+
+
+def held_values(mu_per_mm: NDArray[np.float64], largest_per_mm: float) -> NDArray[np.float64]:
+    """What copies hold of attenuation [1/mm] from 0 to `largest_per_mm`, any shape."""
+    count_per_mm = largest_per_mm / COUNTS
+    return np.asarray(np.floor(np.sqrt(mu_per_mm / count_per_mm) + 0.5) ** 2 * count_per_mm)
+
+
+def value_range(values: NDArray[np.float32], threads: int) -> tuple[float, float]:
+    """The smallest and the largest of values, any shape of three axes.
+
+    Both are looked for in one plane after the other, the second from the cache, and by several
+    threads: a volume of gigabytes that a file is mapped to is read at the memory's own rate.
+    """
+    parts = np.array_split(np.asarray(values), PARTS_PER_THREAD * threads)
+    with ThreadPoolExecutor(threads) as pool:
+        lowest, highest = np.concatenate(list(pool.map(_ranges, parts))).T
+    return float(lowest.min()), float(highest.max())
+
+
+def _ranges(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Smallest and largest value of each plane, shape (planes, 2)."""
+    ranges = [(plane.min(), plane.max()) for plane in planes]
+    return np.array(ranges, np.float32).reshape(-1, 2)
+
+
+def _threads(device: ComputeDevice) -> int:
+    return int(getattr(device, "workers", 0)) or available_cores()
+
+
+class CellCopies:
+    """The copies of one volume on one device.
+
+    Args:
+        mu: Attenuation [1/mm], array of the device, shape (z, y, x).
+        values: The same on the host, for its range.
+        grid: Where the voxels lie.
+        device: Where the copies are.
+        thickness: Voxel planes whose mean is one slab.
+        exact: Hold the voxels themselves, of 32 bits; then `thickness` is 1.
+    """
+
+    def __init__(
+        self,
+        mu: Any,
+        values: NDArray[np.float32],
+        grid: VolumeGrid,
+        device: ComputeDevice,
+        *,
+        thickness: int,
+        exact: bool = False,
+    ) -> None:
+        self._mu, self._grid, self._device = mu, grid, device
+        self.thickness, self._exact = thickness, exact
+        lowest, highest = (0.0, COUNTS) if exact else value_range(values, _threads(device))
+        self._low_per_mm = min(lowest, 0.0)
+        self.count_per_mm = (highest - self._low_per_mm) / COUNTS or 1.0
+        self._sizes = [
+            cells_of_axis(grid.shape_xyz, axis, thickness, exact=exact) for axis in range(3)
+        ]
+        self._first_cell = tuple(sum(self._sizes[:axis]) for axis in range(3))
+        self._cells: Any = None
+        self._made: set[int] = set()
+        self._lock = threading.Lock()
+
+    def made_bytes(self) -> int:
+        """Memory of the copies that exist [bytes]."""
+        return 4 * sum(self._sizes[axis] for axis in self._made)
+
+    def uniforms(self, batch: Sequence[View]) -> dict[str, Any]:
+        """What kernels need of the copies for these views; missing copies are made."""
+        with self._lock:
+            if self._cells is None:
+                self._cells = self._memory(sum(self._sizes))
+            if len(self._made) < len(ORDERS):
+                for axis in leading_axes(batch, self._grid) - self._made:
+                    self._make(axis)
+                    self._made.add(axis)
+        return {
+            "cells": self._cells,
+            "first_cell": self._first_cell,
+            "thickness": self.thickness,
+            "count_per_mm": self.count_per_mm,
+            "low_counts": self._low_per_mm / self.count_per_mm,
+        }
+
+    def _memory(self, count: int) -> Any:
+        """For all copies; on the CPU its pages come as copies are made.
+
+        Rays that miss read from the first copy, made or not, and count it 0 times: what lies there
+        must be a number, as any 16 bits are.
+        """
+        if self._exact:
+            return self._device.to_device(np.zeros(count, np.uint32))
+        return self._device.empty((count,), np.uint32)
+
+    def _make(self, axis: int) -> None:
+        shape = self._grid.shape_xyz
+        strides = (1, shape[0], shape[0] * shape[1])
+        a, b, c = ORDERS[axis]
+        columns, slabs = shape[b] + 2, -(-shape[a] // self.thickness)
+        elements = (columns, slabs, self._sizes[axis] // (slabs * columns))
+        box = self._box(elements)
+        threads = tuple(-(-count // part) for count, part in zip(elements, box, strict=True))
+        self._device.launch(
+            "make_cells",
+            "make_exact_cells" if self._exact else "make_cells",
+            (threads[0], threads[1], threads[2]),
+            {
+                "mu_per_mm": self._mu,
+                "sizes": (shape[a], shape[b], shape[c]),
+                "strides": (strides[a], strides[b], strides[c]),
+                "elements": elements,
+                "box": box,
+                "cells": self._cells,
+                "first_cell": self._first_cell[axis],
+                "thickness": self.thickness,
+                "low_per_mm": self._low_per_mm,
+                "counts_per_mu": 1.0 / self.count_per_mm,
+            },
+        )
+
+    def _box(self, elements: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Elements along b, a, c that a thread makes: on the CPU whole layers along c."""
+        if self._device.kind != "cpu":
+            return (1, 1, 1)
+        columns, slabs, layers = elements
+        wanted = max(BOX_BYTES // 4, columns * slabs * layers // MAX_BOXES)
+        return (columns, slabs, -(-wanted // (columns * slabs)))

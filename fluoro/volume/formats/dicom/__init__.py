@@ -1,0 +1,1 @@
+"""CT in DICOM: headers, series, pixels, and the grid that they make."""

@@ -1,0 +1,1 @@
+"""The thorax phantom: anatomy, motion, vessels, contrast."""

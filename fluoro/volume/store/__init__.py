@@ -1,0 +1,1 @@
+"""Volumes on disk: caches, prepared folders, CTs that one command fetches."""

@@ -1,0 +1,108 @@
+"""A bag's pictures, in the place of pose source, renderer and image chain."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from holoscan.conditions import BooleanCondition
+from holoscan.core import (
+    ConditionType,
+    ExecutionContext,
+    InputContext,
+    Operator,
+    OperatorSpec,
+    OutputContext,
+)
+
+from fluoro.geometry.carm import CarmGeometry
+from fluoro.imaging.frame import FrameHeader, PoseOrigin
+from fluoro.steady_clock import steady_ns
+from operators.gil_state import on_kept_thread
+from operators.messages import Picture, emit
+from operators.pace import Pace
+
+if TYPE_CHECKING:
+    from fluoro.interop.bag.mcap_bag import BagPicture, BagPictures
+
+__all__ = ["BagPicturesOp"]
+
+
+class BagPicturesOp(Operator):
+    """Issues a bag's pictures as frames, until there are no more, `frames` are issued or `stop`.
+
+    Ports:
+        record (out): `Picture` of (height, width) float32, display values in [0, 1], every frame;
+            its header has the pose and stamp of the bag.
+        view (out): the same as a tensor for displays, the header as metadata; what they do not take
+            in time is dropped.
+
+    Args:
+        pace: Tells which ticks are a frame's.
+        pictures: Of the bag.
+        geometry: The C-arm's lengths.
+        frames: How many at most; None: all.
+        displays: Whether anything listens at `view`.
+        stop: Ends the stream when set.
+    """
+
+    def __init__(
+        self,
+        fragment: Any,
+        *conditions: Any,
+        pace: Pace,
+        pictures: BagPictures,
+        geometry: CarmGeometry,
+        frames: int | None,
+        displays: bool,
+        stop: threading.Event,
+        **kwargs: Any,
+    ) -> None:
+        self._pictures, self._geometry = pictures, geometry
+        self._frames, self._displays, self._stop = frames, displays, stop
+        self._number = 0
+        self._first_ns: int | None = None
+        self._pace = pace
+        self._going = BooleanCondition(fragment, enable_tick=True, name="going")
+        super().__init__(fragment, self._going, *conditions, **kwargs)
+
+    def setup(self, spec: OperatorSpec) -> None:
+        """Declare the ports."""
+        spec.output("record")
+        if self._displays:
+            spec.output("view").condition(ConditionType.NONE)
+
+    @on_kept_thread
+    def compute(
+        self, _input: InputContext, output: OutputContext, _context: ExecutionContext
+    ) -> None:
+        """Issue one picture."""
+        done = self._stop.is_set() or self._number == self._frames
+        if not done and not self._pace.is_due():
+            return
+        picture = None if done else self._pictures.next()
+        if picture is None:
+            self._going.disable_tick()
+            return
+        header = self._header(picture)
+        output.emit(Picture(array=picture.image, header=header), "record")
+        if self._displays:
+            emit(self, output, "view", picture.image, header)
+        self._number += 1
+
+    def _header(self, picture: BagPicture) -> FrameHeader:
+        now_ns = steady_ns()
+        self._first_ns = picture.time_ns if self._first_ns is None else self._first_ns
+        time_s = (picture.time_ns - self._first_ns) * 1e-9
+        stages = ("pose", "render_start", "render_end", "chain_end")
+        return FrameHeader(
+            number=self._number,
+            pose=picture.pose,
+            geometry=self._geometry,
+            stamps_ns=dict.fromkeys(stages, now_ns),
+            time_s=time_s,
+            shown_s=time_s,
+            origin=PoseOrigin(
+                stamp_ns=picture.time_ns, sequence=self._number, time_ns=picture.time_ns
+            ),
+        )

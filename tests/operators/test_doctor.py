@@ -1,0 +1,135 @@
+"""`app.py doctor`: what it says of sound devices, and of devices that lie, crash and hang."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from fluoro.diagnostics.device_parity import findings
+from fluoro.rendering.devices.cpu.device import CpuDevice
+from operators.doctor import Row, advice, report_lines
+from tests.session_support import Program
+from tests.stand_in.run import make_cache, on_stand_in, require_stand_in, run_on_stand_in
+
+pytestmark = pytest.mark.timeout(600)
+
+
+class LyingDevice(CpuDevice):
+    """A CPU whose results are not what its kernels computed."""
+
+    def __init__(self, lie):
+        super().__init__(1)
+        self._lie = lie
+
+    def to_host(self, array, *, settled=False):
+        return self._lie(np.array(super().to_host(array, settled=settled)))
+
+
+LIES = {
+    "all zero": np.zeros_like,
+    "a little too large": lambda array: array * 1.001,
+    "upside down": lambda array: array[..., ::-1, :],
+    "not a number": lambda array: array * np.nan,
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_cpu_that_lies_is_found_out(lie):
+    assert not next(findings(LyingDevice(LIES[lie]))).good
+
+
+def test_a_sound_cpu_has_only_good_findings():
+    found = list(findings(CpuDevice()))
+    assert [finding.name for finding in found if not finding.good] == []
+    assert len(found) == 6
+
+
+def rows(**states):
+    return [
+        Row(name="integrals", state=state, text="found", device=device)
+        for device, state in states.items()
+    ]
+
+
+def test_the_first_device_without_a_failure_is_advised():
+    assert advice(rows(cuda="ok", cpu="ok")).text.startswith("use renderer.device: cuda: ")
+    found = advice(rows(cuda="FAILED", vulkan="ok", cpu="ok"))
+    assert found.device == "vulkan"
+    assert "cuda fails (integrals: found): update its driver" in found.text
+
+
+def test_without_a_gpu_the_cpu_is_advised_and_llvmpipe_never():
+    assert advice(rows(cpu="ok")).text.endswith("and there is no GPU")
+    assert advice(rows(llvmpipe="ok", cpu="ok")).device == "cpu"
+
+
+def test_where_no_device_is_sound_none_is_advised():
+    found = advice(rows(llvmpipe="ok", cpu="FAILED"))
+    assert found.device is None
+    assert found.text.startswith("no device renders as it should; cpu fails")
+
+
+def test_the_table_has_a_line_for_each_row_with_its_fix():
+    table = report_lines([*rows(cpu="ok"), Row(name="x", state="FAILED", text="gone", fix="mend")])
+    assert table == ["cpu: integrals  ok      found", "x               FAILED  gone; mend"]
+
+
+@pytest.mark.slow
+def test_doctor_ends_with_its_advice_and_writes_its_table(tmp_path):
+    report = tmp_path / "doctor.json"
+    program = Program("doctor", "--report", report)
+    code, out, err = program.end(timeout_s=280)
+    assert code == 0, out + err
+    lines = out.splitlines()
+    assert lines[-1].startswith("use renderer.device: ")
+    document = json.loads(report.read_text())
+    names = {row["name"] for row in document["rows"]}
+    assert {"libraries", "compiler", "holoscan", "driver", "dds", "graph", "memory"} <= names
+    assert len(lines) == len(document["rows"]) + 1
+    assert f"use renderer.device: {document['advice']['device']}: " in lines[-1]
+
+
+PARITY = """
+    import json, sys
+    from dataclasses import asdict
+    from fluoro.rendering.devices.selection import DeviceChoice
+    from operators import doctor
+    doctor.LIMIT_S = float(sys.argv[1])
+    rows = doctor._parity(DeviceChoice(kind="cuda", reason="test"))
+    rows += [doctor.Row(name="integrals", state="ok", text="", device="cpu")]
+    print(json.dumps([asdict(row) for row in rows]))
+    print(doctor.advice(rows).text)
+"""
+DEVICE_FAULTS = {
+    "wrong": "cuda fails (integrals, march: ",
+    "idle": "cuda fails (integrals, march: ",
+    "crash": "cuda fails (process: it crashes (SIGABRT))",
+    "hang": "cuda fails (process: it hangs: no end within 25 s)",
+}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    DEVICE_FAULTS,
+)
+@pytest.mark.slow
+def test_a_gpu_that_lies_crashes_or_hangs_is_not_advised(tmp_path, fault):
+    require_stand_in()
+    limit_s = "25" if fault == "hang" else "250"
+    last = on_stand_in(PARITY, make_cache(tmp_path / "cache"), limit_s, fault=fault).splitlines()[
+        -1
+    ]
+    assert last.startswith("use renderer.device: cpu: ")
+    assert DEVICE_FAULTS[fault] in last
+
+
+@pytest.mark.slow
+def test_doctor_advises_a_gpu_that_computes(tmp_path):
+    """On the stand-in, which Holoviz cannot draw on."""
+    require_stand_in()
+    done = run_on_stand_in([sys.executable, "app.py", "doctor"], make_cache(tmp_path / "cache"), {})
+    assert done.stdout.splitlines()[-1].startswith("use renderer.device: cuda: "), done.stdout
+    assert "cuda: queue against direct" in done.stdout

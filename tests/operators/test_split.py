@@ -1,0 +1,113 @@
+"""Renderer and display in two processes, joined by Holoscan's driver and workers on loopback."""
+
+import socket
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+import yaml
+
+import app
+from tests.session_support import Program, images_of, record_of, small_ct, small_document
+
+# isort: split
+
+from fluoro.errors import InputError
+from fluoro.geometry.carm import CarmGeometry, CarmPose
+from fluoro.imaging.exposure.dose_meter import DoseTotal, Exposure, Pulse
+from fluoro.imaging.frame import FrameHeader, PoseOrigin
+from fluoro.imaging.frame_packet import pack_header, unpack_header
+
+FRAMES = 40
+GEOMETRY = CarmGeometry(detector_width_px=32, detector_height_px=24)
+DISPLAY = """
+import os
+import sys
+import numpy as np
+import app
+import operators.display_session as module
+
+class Kept(module.Console):
+    frames = {}
+
+    def show(self, frame, status):
+        self.frames[frame.number] = frame
+        super().show(frame, status)
+
+module.Console = Kept
+code = app.main()
+frames = [Kept.frames[number] for number in sorted(Kept.frames)]
+np.savez(os.environ["KEEP"], numbers=[f.number for f in frames], images=[f.image for f in frames],
+         lao_deg=[f.pose.lao_deg for f in frames])
+sys.exit(code)
+"""
+
+
+def free_ports(count):
+    with ExitStack() as stack:
+        sockets = [
+            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
+        ]
+        return [one.getsockname()[1] for one in sockets]
+
+
+def test_header_crosses_as_bytes():
+    header = FrameHeader(
+        number=7,
+        pose=CarmPose(lao_deg=-37.0, cra_deg=21.5, roll_deg=8.0, translation_mm=(1.0, -2.0, 3.0)),
+        geometry=GEOMETRY,
+        stamps_ns={"pose": 1_763_677_545_123_456_789, "render_start": 2},
+        origin=PoseOrigin(stamp_ns=5, sequence=6, time_ns=7),
+        pulse=False,
+        exposure=Exposure(pulse=Pulse(dose_ngy=10.0), total=DoseTotal(pulses=3)),
+    )
+    assert unpack_header(pack_header(header), GEOMETRY) == header
+
+
+@pytest.mark.parametrize("packet", [b"", b"{}", b"\x80\x04cos\nsystem", b'{"number": "x"}'])
+def test_bytes_that_are_no_header_are_refused(packet):
+    with pytest.raises(InputError, match="header cannot be read"):
+        unpack_header(packet, GEOMETRY)
+
+
+@pytest.mark.timeout(100)
+def test_display_in_another_process_shows_the_renderers_own_pictures(tmp_path):
+    settings = small_document(small_ct(tmp_path), tmp_path)
+    settings["run"] |= {"frames": FRAMES, "fps": 10}
+    settings["console"]["enabled"] = True
+    path, shown = tmp_path / "split.yaml", tmp_path / "shown.npz"
+    path.write_text(yaml.safe_dump(settings))
+    driver, *workers = free_ports(3)
+    common = ["run", path, "--worker", "--address", f"127.0.0.1:{driver}", "--worker-address"]
+    display = Program(
+        *common, f"127.0.0.1:{workers[0]}", "--fragments", "display", code=DISPLAY, KEEP=str(shown)
+    )
+    render = Program(*common, f"127.0.0.1:{workers[1]}", "--fragments", "render", "--driver")
+    ends = [render.end(), display.end()]
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    assert "console at" in ends[1][2]
+    assert "console at" not in ends[0][2]
+    record, kept = record_of(tmp_path / "run"), np.load(shown)
+    assert record["frames"] == FRAMES
+    assert len(kept["numbers"]) >= 5
+    np.testing.assert_array_equal(kept["images"], images_of(tmp_path / "run")[kept["numbers"]])
+    poses = [record["per_frame"][number]["pose"]["lao_deg"] for number in kept["numbers"]]
+    np.testing.assert_allclose(kept["lao_deg"], poses)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--worker"], "each needs --worker, --fragments render or display, and --address"),
+        (["--fragments", "render"], "--fragments needs --driver or --worker"),
+        (
+            ["--worker", "--fragments", "display", "--address", "nowhere"],
+            "--address must be HOST:PORT, got 'nowhere'",
+        ),
+    ],
+)
+def test_options_that_say_too_little_are_one_line(options, expected, capsys):
+    assert app.main(["run", "configs/sweep.yaml", *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fluoro: ")
+    assert expected in line

@@ -1,0 +1,32 @@
+"""The check that every kernel compiles for an NVIDIA GPU, on a machine without one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fluoro.paths import shader_dir
+from tools.check import check_cuda
+
+ROOT = Path(__file__).parents[2]
+SHADERS = sorted(shader_dir().rglob("*.slang"))
+
+
+def test_all_entry_points_are_compiled():
+    found = {kernel.name: kernel for kernel in check_cuda.kernels()}
+    entries = sum(path.read_text().count('[shader("compute")]') for path in SHADERS)
+    entries += sum(path.read_text().count("\nRUNS_ALONE(") for path in SHADERS) - 1  # its own
+    assert len(found) == entries + len(check_cuda.FUSED)
+    assert found["poisson: poisson"].exact
+    assert not found["drr: project_march"].exact
+
+
+@pytest.mark.slow
+def test_all_kernels_compile():
+    if check_cuda.find_ptxas() is None:
+        pytest.skip("needs requirements/cuda_check.txt")
+    command = [sys.executable, str(ROOT / "tools" / "check_cuda.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.endswith("all kernels compile\n")

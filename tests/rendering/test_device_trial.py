@@ -1,0 +1,122 @@
+"""The scene that `auto` tries a device with, on sound devices and on some wrong in one part."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from fluoro.config import Config
+from fluoro.diagnostics.device_trial import Trial
+from fluoro.rendering.devices.cpu.device import CpuDevice
+from fluoro.rendering.devices.trial import trial_sections
+
+PARTS = ("motion", "contrast", "rod", "labels")
+
+
+class PartlyIdle(CpuDevice):
+    """A CPU on which kernels with certain words in their names do nothing."""
+
+    def __init__(self, *words):
+        super().__init__(1)
+        self._words, self.left_out = words, []
+
+    def run(self, launch):
+        name = f"{launch.module}.{launch.entry}"
+        if any(word in name for word in self._words):
+            self.left_out.append(name)
+        else:
+            super().run(launch)
+
+    def queue(self):
+        return self
+
+    def empty(self, shape, dtype=np.float32):
+        return np.zeros(shape, dtype)
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory):
+    """A file with three labels."""
+    path = tmp_path_factory.mktemp("labels") / "labels.nrrd"
+    voxels = np.zeros((6, 6, 6), np.uint8)
+    voxels[1:5, 1:5, 1:5] = np.uint8([1, 2, 3, 3])[:, None, None]
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), path)
+    return path
+
+
+def sections(labels, *parts, xray=False, **renderer):
+    """What a configuration with some parts of a patient is tried with."""
+    volume = {"phantom": "thorax", "motion": {} if "motion" in parts else None}
+    volume["contrast"] = {"vessels": "coronary"} if "contrast" in parts else None
+    inclusions = []
+    if "rod" in parts:
+        ends = {"from_mm": [0.0, 0.0, 0.0], "to_mm": [5.0, 20.0, 9.0], "diameter_mm": 2.0}
+        inclusions.append({"kind": "rod", "material": "titanium", **ends})
+    if "labels" in parts:
+        materials = {1: "titanium", 2: "iodine", 3: "cortical_bone"}
+        inclusions.append({"kind": "labels", "path": str(labels), "materials": materials})
+    if inclusions:
+        volume["materials"] = {"inclusions": inclusions}
+    document = {
+        "volume": {key: value for key, value in volume.items() if value is not None},
+        "pose_source": {"kind": "static"},
+        "renderer": renderer,
+        "image_chain": {"xray": {}} if xray else {},
+    }
+    return trial_sections(Config.model_validate(document))
+
+
+SCENES = {
+    "projector alone": {},
+    "joseph": {"projector": "joseph"},
+    "slab": {"projector": "slab"},
+    "siddon": {"projector": "siddon"},
+    "a patient at one energy": {"parts": ("motion", "contrast")},
+    "a patient at many energies": {"parts": PARTS, "xray": True},
+    "inclusions by joseph": {"parts": ("rod", "labels"), "xray": True, "projector": "joseph"},
+}
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_kernels_agree_with_the_reference_of_the_whole_patient(labels, scene):
+    given = dict(SCENES[scene])
+    trial = Trial(sections(labels, *given.pop("parts", ()), **given))
+    expected, found = trial.expected_integrals(), trial.integrals(CpuDevice())
+    planes = expected.reshape(-1, *expected.shape[-2:]), found.reshape(-1, *expected.shape[-2:])
+    scale = np.abs(planes[0]).max()
+    for theirs, ours in zip(*planes, strict=True):
+        assert np.ptp(theirs) > 0
+        assert np.abs(ours - theirs).max() < 2e-4 * scale
+
+
+def test_a_sound_device_passes_with_all_parts_of_a_patient(labels):
+    assert Trial(sections(labels, *PARTS, xray=True)).fault(CpuDevice()) is None
+
+
+WRONG = {
+    "motion": ("moving", ("motion",), False),
+    "contrast": ("contrast_fill", ("contrast",), False),
+    "adding contrast": ("add_integrals", ("contrast",), False),
+    "contrast as a material": ("contrast_fill", ("contrast",), True),
+    "a rod": ("_1", ("rod",), True),
+    "labels": ("labels_", ("labels",), True),
+}
+
+
+@pytest.mark.parametrize("part", WRONG)
+def test_a_device_that_is_wrong_in_one_part_alone_is_found_out(labels, part):
+    word, parts, xray = WRONG[part]
+    device = PartlyIdle(word)
+    fault = Trial(sections(labels, *parts, xray=xray)).fault(device)
+    assert device.left_out
+    assert "of its line integrals are wrong" in str(fault)
+    assert Trial(sections(labels, xray=xray)).fault(PartlyIdle(word)) is None
+
+
+def test_a_verdict_depends_on_the_patient(labels):
+    from fluoro.rendering.devices import trial
+
+    choice = {"kind": "cuda", "adapter": "", "index": 0}
+    keys = {trial._key(choice, sections(labels, part)) for part in ("", "motion", "contrast")}
+    assert len(keys) == 3

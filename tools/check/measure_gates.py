@@ -1,0 +1,89 @@
+"""Measures the figures of docs/validation.md that the tests only hold to limits.
+
+    .venv/bin/python tools/check/measure_gates.py        prints rows for its tables
+
+Takes about a minute on two cores.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from fluoro.geometry.view_derivatives import rigid_motions
+from fluoro.rendering import reference
+from fluoro.rendering.devices.selection import open_device
+from fluoro.rendering.renderer import DrrRenderer
+from tests import test_derivatives, volumes
+
+VOLUMES = ("constant", "linear", "gaussian", "sphere", "noise")
+TWINS = {"joseph": reference.joseph_twin, "siddon": reference.siddon_twin}
+
+
+def deviation(image, exact):
+    """Root mean square and largest deviation, relative to the largest value."""
+    off = np.abs(image - exact) / exact.max()
+    return np.sqrt(np.mean(off**2)), off.max()
+
+
+def worst(figures):
+    """The largest of each column."""
+    return np.max(np.array(figures), axis=0)
+
+
+def projectors(device):
+    """Against the exact integral and against the twins, worst of all poses."""
+    print(
+        "| volume | march 0.5 voxel, exact: RMSE / max | joseph, exact | joseph, twin: max |"
+        " siddon, twin: max |"
+    )
+    for name in VOLUMES:
+        volume = getattr(volumes, name)()
+        rows = []
+        for label, pose in volumes.POSES.items():
+            view = volumes.view(pose)
+            exact = reference.exact_integrals(volume, view)
+            march = deviation(DrrRenderer(volume, device).render(view), exact)
+            image = DrrRenderer(volume, device, projector="joseph").render(view)
+            joseph = deviation(image, exact)
+            twin = deviation(image, reference.joseph_twin(volume, view))[1]
+            siddon = 0.0
+            if label != "lateral":  # there a row of rays runs along voxel faces
+                image = DrrRenderer(volume, device, projector="siddon").render(view)
+                siddon = deviation(image, reference.siddon_twin(volume, view))[1]
+            rows.append([*march, *joseph, twin, siddon])
+        m = worst(rows)
+        print(
+            f"| {name} | {m[0]:.1e} / {m[1]:.1e} | {m[2]:.1e} / {m[3]:.1e} | {m[4]:.1e} |"
+            f" {m[5]:.1e} |"
+        )
+
+
+def derivatives(device):
+    """Pose Jacobians against central differences of the twins, worst of all poses."""
+    print("| projector | noise | sphere | Gaussian |")
+    center = volumes.GRID.center_xyz_mm
+    for projector in test_derivatives.PROJECTORS:
+        cells = []
+        for name in ("noise", "sphere", "gaussian"):
+            volume, found = test_derivatives.VOLUMES[name], []
+            for pose in test_derivatives.POSES.values():
+                view = volumes.view(pose)
+                renderer = DrrRenderer(volume, device, projector=projector)
+                _, jacobian = renderer.render_jacobian(view, center)
+                expected = test_derivatives.differences(
+                    projector, volume, view, rigid_motions(view, center), test_derivatives.STEPS
+                )
+                found.append(test_derivatives.relative(jacobian, expected).max())
+            cells.append(f"{max(found):.1e}")
+        print(f"| {projector} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    cpu = open_device("cpu")
+    projectors(cpu)
+    derivatives(cpu)
