@@ -2,7 +2,7 @@
 #
 # make run         the main job: a thorax phantom under a sweeping C-arm (configs/sweep.yaml)
 # make live        the console drives the C-arm, at a printed address (configs/live.yaml)
-# make test        the tests, 11 to 14 minutes on 2 cores
+# make test        the tests, 11 to 14 minutes on 2 cores (ROOM=imaging: those of tests/imaging)
 #
 # make hil         20 s of a robot that moves the C-arm over DDS, in a process of its own; then the table
 #                  of latencies, 90 s in all (longer and steadier: ARGS="--seconds 8 --repeat 3")
@@ -35,6 +35,10 @@ else
 $(error CUDA must be 12 or 13, got $(CUDA))
 endif
 PY := $(VENV)/bin/python
+ROOMS := $(sort $(patsubst tests/%/,%,$(dir $(wildcard tests/*/test_*.py))))
+ifneq ($(filter-out $(ROOMS),$(ROOM)),)
+$(error ROOM must be one of $(ROOMS), got $(ROOM))
+endif
 export PYTHON
 
 .PHONY: help run live hil hil-servo soak test test-all lint bench bench-quick peers cuda-check gpu env env-dev lock clean distclean
@@ -58,7 +62,7 @@ soak: env
 	$(PY) tools/check/soak.py $(ARGS)
 
 test: env-dev
-	$(PY) -m pytest -n 2 --dist loadfile -m "not slow and not gpu" $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile -m "not slow and not gpu" $(addprefix tests/,$(ROOM)) $(ARGS)
 
 test-all: env-dev
 	$(PY) -m pytest $(ARGS)

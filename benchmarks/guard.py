@@ -13,9 +13,9 @@ is much the same on a busy machine. It differs between vector units, so it is st
 where none is stored, march and Joseph must at least not be slower than the plain march.
 
 Four kernels of the image chain stand for all of it, the last, "fused", for stages that run as one.
-What keeps pixels side by side there (INLINE_ALL and KEEP_LANES in fluoro/rendering/devices/cpu/compiler.py)
-is lost as easily as a projector's vectors: without the one the noise takes twice as long, without
-the other the blur.
+What keeps pixels side by side there (INLINE_ALL and KEEP_LANES in
+fluoro/rendering/devices/cpu/compiler.py) is lost as easily as a projector's vectors: without the
+one the noise takes twice as long, without the other the blur.
 """
 
 from __future__ import annotations

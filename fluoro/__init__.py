@@ -16,21 +16,25 @@ from typing import TYPE_CHECKING
 from fluoro.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from fluoro.fluorosim.cine import CineSequence, Frame, Pose
-    from fluoro.fluorosim.config import (
+    from fluoro.fluorosim import (
         CarmGeometry,
+        CineSequence,
+        FluoroSimulator,
+        Frame,
         HuToMuCalibration,
         HuToMuMapping,
         MetricsSettings,
         OutputSettings,
+        Pose,
+        PreprocessedVolume,
         PreprocessingSettings,
         RealismSettings,
         SimulatorConfig,
+        SimulatorMetrics,
+        VolumeMetadata,
+        VolumePreprocessor,
         XrayPhysics,
     )
-    from fluoro.fluorosim.preprocessor import VolumePreprocessor
-    from fluoro.fluorosim.simulator import FluoroSimulator, SimulatorMetrics
-    from fluoro.fluorosim.volume import PreprocessedVolume, VolumeMetadata
 
 __version__ = "0.1.0"
 
@@ -55,22 +59,8 @@ __all__ = [
     "__version__",
 ]
 
-_SETTINGS = (
-    "CarmGeometry", "HuToMuCalibration", "HuToMuMapping", "MetricsSettings", "OutputSettings",
-    "PreprocessingSettings", "RealismSettings", "SimulatorConfig", "XrayPhysics",
-)  # fmt: skip
-
 if not TYPE_CHECKING:  # a type checker is to miss a name that is not there
-    __getattr__ = lazy_names(
-        __name__,
-        {
-            **dict.fromkeys(_SETTINGS, "fluoro.fluorosim.config"),
-            **dict.fromkeys(("CineSequence", "Frame", "Pose"), "fluoro.fluorosim.cine"),
-            **dict.fromkeys(("FluoroSimulator", "SimulatorMetrics"), "fluoro.fluorosim.simulator"),
-            **dict.fromkeys(("PreprocessedVolume", "VolumeMetadata"), "fluoro.fluorosim.volume"),
-            "VolumePreprocessor": "fluoro.fluorosim.preprocessor",
-        },
-    )
+    __getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "fluoro.fluorosim"))
 
 
 def __dir__() -> list[str]:

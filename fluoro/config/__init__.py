@@ -80,17 +80,6 @@ if TYPE_CHECKING:
         VolumeConfig,
     )
     from fluoro.config.xray import BrightnessConfig, DetectorResponseConfig, TubeStep, XrayConfig
-    from fluoro.fluorosim.config import (
-        CarmGeometry,
-        HuToMuCalibration,
-        HuToMuMapping,
-        MetricsSettings,
-        OutputSettings,
-        PreprocessingSettings,
-        RealismSettings,
-        SimulatorConfig,
-        XrayPhysics,
-    )
 
 __all__ = [
     "REGISTRATION_KEY",
@@ -100,7 +89,6 @@ __all__ = [
     "BowTieConfig",
     "BrightnessConfig",
     "CarmConfig",
-    "CarmGeometry",
     "Config",
     "ConsoleConfig",
     "ContrastConfig",
@@ -114,9 +102,7 @@ __all__ = [
     "FilePath",
     "GammaCurve",
     "HolovizConfig",
-    "HuToMuCalibration",
     "HuToMuConfig",
-    "HuToMuMapping",
     "IgtlConfig",
     "IgtlPoses",
     "ImageChainConfig",
@@ -130,19 +116,15 @@ __all__ = [
     "LinearMap",
     "LutConfig",
     "MaterialsConfig",
-    "MetricsSettings",
     "MotionConfig",
     "MtfConfig",
     "MultiStart",
     "OptimiserConfig",
     "OrbitPoses",
-    "OutputSettings",
     "PoseConfig",
     "PoseSourceConfig",
-    "PreprocessingSettings",
     "RandomWalkPoses",
     "ReadOptions",
-    "RealismSettings",
     "ReceivedPoses",
     "RecorderConfig",
     "RectangleCollimator",
@@ -156,7 +138,6 @@ __all__ = [
     "ServoPoses",
     "ShutterConfig",
     "SigmoidCurve",
-    "SimulatorConfig",
     "StartConfig",
     "SweepPoses",
     "TubeStep",
@@ -166,7 +147,6 @@ __all__ = [
     "WedgeConfig",
     "WindowConfig",
     "XrayConfig",
-    "XrayPhysics",
     "load_config",
     "load_sections",
     "pulses_fit",
@@ -197,9 +177,8 @@ if not TYPE_CHECKING:  # mypy is to miss a name that is not there
         """A name, from its module when it is asked for: all modules take a tenth of a second."""
         if name in _MODULES:
             return importlib.import_module(f"{__name__}.{name}")
-        modules = (f"{__name__}.{module}" for module in _MODULES)
-        for path in (*modules, "fluoro.fluorosim.config") if name in __all__ else ():
-            module = importlib.import_module(path)
+        for path in _MODULES if name in __all__ else ():
+            module = importlib.import_module(f"{__name__}.{path}")
             if name in module.__all__:
                 return globals().setdefault(name, getattr(module, name))
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

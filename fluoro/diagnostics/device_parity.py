@@ -1,7 +1,7 @@
 """What a device computes at 128 x 128, held to the float64 reference: for `app.py doctor`.
 
-`python -m fluoro.diagnostics.device_parity` reads the device as JSON and prints one line of JSON for each
-finding. A device that ends or stops this process has answered as well.
+`python -m fluoro.diagnostics.device_parity` reads the device as JSON and prints one line of JSON
+for each finding. A device that ends or stops this process has answered as well.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SEED = 7
 HUGE = 1e9
 
 INTEGRALS = 2e-5
-"""Of the largest integral, where 99.9 % of all lie; the gate of tests/rendering/test_devices.py, twice."""
+"""Of the largest integral, where 99.9 % of all lie: twice the gate of test_devices.py."""
 DERIVATIVES = 2e-4
 """Of the largest derivative, where 99 % of all lie: a difference may cross a voxel's edge."""
 COUNTS = 1e-3

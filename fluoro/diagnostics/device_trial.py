@@ -1,8 +1,8 @@
 """A small scene on a device, held to the float64 reference; in a process of its own where asked.
 
-`python -m fluoro.diagnostics.device_trial` reads JSON, the device and a configuration's sections, and prints
-one line of JSON, the verdict. A device that ends or stops this process has answered as well
-(fluoro/rendering/devices/trial.py).
+`python -m fluoro.diagnostics.device_trial` reads JSON, the device and a configuration's sections,
+and prints one line of JSON, the verdict. A device that ends or stops this process has answered as
+well (fluoro/rendering/devices/trial.py).
 """
 
 from __future__ import annotations

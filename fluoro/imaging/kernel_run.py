@@ -8,7 +8,6 @@ from typing import Any
 
 from fluoro.imaging.device_tables import Tables
 from fluoro.imaging.fused import StageRunner
-from fluoro.imaging.stage import Shape
 from fluoro.rendering.devices.base import ComputeDevice
 
 __all__ = ["KernelRun"]
@@ -27,7 +26,9 @@ class KernelRun:
         image: float32 array of the device, which the next kernel changes.
     """
 
-    def __init__(self, device: ComputeDevice, tables: Tables, shape: Shape, *, fused: bool) -> None:
+    def __init__(
+        self, device: ComputeDevice, tables: Tables, shape: tuple[int, int], *, fused: bool
+    ) -> None:
         self.device, self.tables = device, tables
         self._runner = StageRunner(device, fused=fused)
         self.size = (shape[1], shape[0], 1)
@@ -50,7 +51,7 @@ class KernelRun:
         before, self.image = self.image, self.device.empty((self.size[1], self.size[0]))
         return before
 
-    def on_cells(self, kernel: str, shape: Shape, **uniforms: Any) -> Any:
+    def on_cells(self, kernel: str, shape: tuple[int, int], **uniforms: Any) -> Any:
         """Return the result of a kernel on an image of another shape, a new array."""
         full = self.image, self.size
         self.image, self.size = self.device.empty(shape), (shape[1], shape[0], 1)

@@ -1,7 +1,7 @@
 """What materials attenuate at which energy: elements by their cross sections, mixtures by mass.
 
-Tables: `data/elements.npz` (Elam, Ravel and Sieber 2002, baked by tools/data/bake_attenuation.py) and
-`data/materials.csv` (densities and mass fractions).
+Tables: `data/elements.npz` (Elam, Ravel and Sieber 2002, baked by tools/data/bake_attenuation.py)
+and `data/materials.csv` (densities and mass fractions).
 """
 
 from __future__ import annotations

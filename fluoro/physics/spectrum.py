@@ -1,7 +1,7 @@
 """The X-ray spectrum: what leaves the tube, what its filters leave of it, and its measures.
 
-Tube spectra: `data/spectra.npz`, baked from SpekPy by tools/data/bake_spectra.py (tungsten, 12 degree
-anode, 40 to 150 kV); filters by the attenuation of `fluoro.physics.materials`.
+Tube spectra: `data/spectra.npz`, baked from SpekPy by tools/data/bake_spectra.py (tungsten, 12
+degree anode, 40 to 150 kV); filters by the attenuation of `fluoro.physics.materials`.
 """
 
 from __future__ import annotations

@@ -190,7 +190,8 @@ class MaterialRenderer:
 
         Args:
             view: Where the parameters are 0.
-            motions: What each of K parameters does (fluoro.geometry.view_derivatives), shape (K, 4, 3).
+            motions: What each of K parameters does (fluoro.geometry.view_derivatives), shape
+                (K, 4, 3).
             weights: What a millimetre of each material is worth in each pixel, shape (materials,
                 height, width); such as a signal's derivative by the thicknesses. They are held.
 

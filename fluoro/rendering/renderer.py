@@ -37,7 +37,7 @@ SLAB_PLANES = {"joseph": 1, "slab": 2}
 MAX_VOXELS = 2**31 - 1
 """Kernels index voxels with 32-bit integers."""
 ROOTS, EXACT = False, True
-"""Kinds of copies: of 16 bits a voxel, and of the voxels themselves (fluoro.rendering.packed_volume)."""
+"""Kinds of copies: of 16 bits a voxel, and of the voxels themselves (packed_volume.py)."""
 
 Size = tuple[int, int, int]
 """Columns, rows and views of a batch of pictures."""
@@ -175,7 +175,8 @@ class DrrRenderer:
 
         Args:
             view: Where the parameters are 0.
-            motions: What each of K parameters does (fluoro.geometry.view_derivatives), shape (K, 4, 3).
+            motions: What each of K parameters does (fluoro.geometry.view_derivatives), shape
+                (K, 4, 3).
 
         Returns:
             Line integrals, shape (height, width), and derivatives per unit of each parameter,

@@ -303,6 +303,6 @@ def _phantom_hu(spacing_mm: float, painted: Callable[[float], None]) -> HuVolume
 def phantom_code() -> str:
     """SHA-256 of the phantom's own source files: another phantom is another cache entry."""
     hasher = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("phantom*.py")):
+    for path in sorted((Path(__file__).parent / "phantom").glob("*.py")):
         hasher.update(path.name.encode() + path.read_bytes())
     return hasher.hexdigest()

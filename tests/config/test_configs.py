@@ -63,7 +63,7 @@ def test_configuration_begins_with_what_it_is_for(path):
 
 
 def is_plain_stream(path):
-    """Not what closes a loop: tests/operators/test_tracking_graph.py and test_dds_loop.py run these."""
+    """Not what closes a loop: test_tracking_graph.py and test_dds_loop.py run these."""
     config = load_config(path)
     return not config.registration.enabled and config.optimiser is None
 

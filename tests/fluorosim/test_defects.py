@@ -22,9 +22,14 @@ from fluoro import (
     XrayPhysics,
 )
 from fluoro.fluorosim.ct.dicom_ingest import load_dicom_series_hu, load_nifti_hu
+from fluoro.fluorosim.rendering import (
+    RealismConfig,
+    SlangDiffDRRConfig,
+    SlangDiffDRRRenderer,
+    apply_realism,
+)
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.se3 import rotation_x, rotation_z
-from fluoro.rendering import RealismConfig, SlangDiffDRRConfig, SlangDiffDRRRenderer, apply_realism
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.volume.grid import VolumeGrid
 from tests import dicom_files

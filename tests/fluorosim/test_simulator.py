@@ -26,9 +26,9 @@ from fluoro import (
     XrayPhysics,
 )
 from fluoro.errors import InputError, OutputError
+from fluoro.fluorosim.rendering import RealismConfig, apply_realism
 from fluoro.geometry import carm
 from fluoro.geometry.carm import CarmPose
-from fluoro.rendering import RealismConfig, apply_realism
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.reference import march_twin
 from tests import dicom_files
@@ -87,8 +87,7 @@ def test_settings_have_the_defaults_that_scripts_rely_on():
 
 
 def test_settings_are_importable_where_scripts_look_for_them():
-    from fluoro import config, rendering, volume
-    from fluoro.fluorosim import ct, preprocessor
+    from fluoro.fluorosim import config, ct, preprocessor, rendering, volume
     from fluoro.fluorosim.ct import dicom_ingest
     from fluoro.fluorosim.rendering import diffdrr_slang_renderer, realism
 

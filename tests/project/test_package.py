@@ -95,7 +95,7 @@ def test_installed_package_renders_from_another_folder_with_its_base_dependencie
         import numpy as np
         import fluoro
         from fluoro import CarmGeometry, FluoroSimulator, SimulatorConfig, VolumePreprocessor
-        from fluoro.rendering import SlangDiffDRRRenderer, apply_realism
+        from fluoro.fluorosim.rendering import SlangDiffDRRRenderer, apply_realism
         volume = VolumePreprocessor.from_numpy(np.zeros((20, 20, 20)), (5, 5, 5)).preprocess("mu")
         config = SimulatorConfig(CarmGeometry(detector_width_px=16, detector_height_px=16,
                                               pixel_spacing_mm=12.0))
@@ -134,7 +134,7 @@ def test_reading_a_ct_without_what_reads_it_says_how_to_get_it(tmp_path):
 def test_everything_of_the_renderer_is_importable_without_pytorch(tmp_path):
     printed = run(
         """
-        from fluoro.rendering import *
+        from fluoro.fluorosim.rendering import *
         from fluoro.fluorosim.rendering.diffdrr_slang_renderer import *
         print(SlangDiffDRRRenderer.__name__, "TorchSlangDiffDRR" in globals())
         """,

@@ -14,14 +14,13 @@ import pytest
 
 import fluoro
 import fluoro.fluorosim.ct
-import fluoro.rendering
+import fluoro.fluorosim.rendering
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "fluoro").rglob("*.py"))
 FEW_LINE_API = [
-    ROOT / "fluoro" / "cine.py",
-    ROOT / "fluoro" / "simulator.py",
-    *(ROOT / "fluoro" / "compat").glob("*.py"),
+    *(ROOT / "fluoro" / "fluorosim").rglob("*.py"),
+    *(ROOT / "fluoro" / "torch").glob("*.py"),
 ]
 HAS_TORCH = find_spec("torch") is not None
 MADE_BY = ("__init__", "__post_init__")
@@ -200,7 +199,7 @@ SIGNATURES = {
 def test_arguments_have_fluorosims_order_and_defaults(name):
     if needs_torch(name):
         pytest.importorskip("torch")
-    found = fluoro
+    found = fluoro.fluorosim
     for part in name.split("."):
         found = getattr(found, part)
     assert ", ".join(by_position(found)).startswith(SIGNATURES[name])

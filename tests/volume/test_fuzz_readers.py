@@ -1,4 +1,4 @@
-"""A share of tools/check/fuzz_readers.py: damaged files of each kind give one line or a whole volume."""
+"""A share of tools/check/fuzz_readers.py: damaged files give one line or a whole volume."""
 
 import functools
 import random

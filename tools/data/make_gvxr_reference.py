@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Renders a cube of aluminium and a ball of titanium with gVirtualXray, for tests/rendering/test_gvxr.py.
+"""Renders an aluminium cube and a titanium ball with gVirtualXray, for test_gvxr.py.
 
     python3 tools/data/make_gvxr_reference.py tests/data/gvxr_reference.npz --venv /tmp/gvxr
 

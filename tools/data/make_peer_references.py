@@ -2,7 +2,8 @@
 """Renders one small volume with nanodrr, DiffDRR and RTK, for tests/geometry/test_converters.py.
 
     make peers        # makes their environment, benchmarks/.venv-peers
-    benchmarks/.venv-peers/bin/python tools/data/make_peer_references.py tests/data/peer_references.npz
+    PY=benchmarks/.venv-peers/bin/python
+    $PY tools/data/make_peer_references.py tests/data/peer_references.npz
 
 The file holds the volume, each pose in the program's own words, each picture, and the versions.
 With --poses FILE, the poses are those of a JSON file: by name, with the class and its fields.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,13 +17,33 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.projection import View
 from fluoro.geometry.se3 import rotation_x, rotation_z
 from fluoro.geometry.view_derivatives import rigid_motions
+from fluoro.lazy_names import lazy_names
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.devices.selection import open_device
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
 
+if TYPE_CHECKING:
+    from fluoro.fluorosim.rendering.torch_drr import (
+        SlangDiffDRRFunction,
+        TorchSlangDiffDRR,
+        create_slang_diffdrr_optimizer,
+    )
+
 __all__ = ["SlangDiffDRRConfig", "SlangDiffDRRRenderer", "render_diffdrr_slang"]
+
+if find_spec("torch") is not None:
+    __all__ += ["SlangDiffDRRFunction", "TorchSlangDiffDRR", "create_slang_diffdrr_optimizer"]
+
+if not TYPE_CHECKING:  # a type checker is to miss a name that is not there
+    __getattr__ = lazy_names(
+        __name__,
+        dict.fromkeys(
+            ("SlangDiffDRRFunction", "TorchSlangDiffDRR", "create_slang_diffdrr_optimizer"),
+            "fluoro.fluorosim.rendering.torch_drr",
+        ),
+    )
 
 Array = NDArray[np.float64]
 Gradients = dict[str, Array]

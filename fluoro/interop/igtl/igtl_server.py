@@ -1,8 +1,9 @@
 """OpenIGTLink: the frame as IMAGE and the C-arm as TRANSFORM to 3D Slicer and others, in mm, RAS.
 
-A client may send TRANSFORM messages too, by which it moves the C-arm (fluoro.interop.igtl.igtl_poses), and
-ask for STATUS and CAPABILITY (fluoro.interop.igtl.igtl_replies). The simulator may also be the client of a
-server, such as a tracker's (PLUS): from then on that server is a client like the others.
+A client may send TRANSFORM messages too, by which it moves the C-arm
+(fluoro.interop.igtl.igtl_poses), and ask for STATUS and CAPABILITY
+(fluoro.interop.igtl.igtl_replies). The simulator may also be the client of a server, such as a
+tracker's (PLUS): from then on that server is a client like the others.
 
 pyigtl packs the messages; its server is not used: it takes over the process's signals and queues
 100 messages for a client that is slow.

@@ -10,15 +10,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
+from typing import Any, NamedTuple, NoReturn, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fluoro.errors import InputError
-
-if TYPE_CHECKING:
-    from fluoro.rendering.devices.launch_queue import LaunchQueue
 
 __all__ = ["ComputeDevice", "KernelText", "Launch", "Span", "Ticket", "Uniform"]
 
@@ -170,8 +167,8 @@ class ComputeDevice(ABC):
         self.ticket().wait()
 
     @abstractmethod
-    def queue(self) -> LaunchQueue:
-        """The device for launches that line up instead of being waited for; close it first."""
+    def queue(self) -> ComputeDevice:
+        """A `LaunchQueue` on the device, whose launches line up; close it before the device."""
 
     def texture(self, mu_zyx: NDArray[np.float32]) -> dict[str, Uniform]:
         """Values in a 3D texture and how it is sampled: uniforms `volume` and `trilinear`.

@@ -212,6 +212,6 @@ def _kernel_key(driver: NvidiaDriver, gpu: NvidiaGpu, nvrtc: Nvrtc) -> str:
     for fact in facts:
         known.update(f"{fact}\0".encode())
     known.update(version("slangpy").encode())
-    for source in sorted(shader_dir().glob("*.slang")):
+    for source in sorted(shader_dir().rglob("*.slang")):
         known.update(source.read_bytes())
     return known.hexdigest()[:16]

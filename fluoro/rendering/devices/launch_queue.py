@@ -66,7 +66,7 @@ class LaunchQueue(ComputeDevice):
         return ticket
 
     @override
-    def queue(self) -> LaunchQueue:
+    def queue(self) -> ComputeDevice:
         return self._device.queue()
 
     @override

@@ -1,7 +1,7 @@
 """Tries a device in a process of its own, so that whatever it does harms nobody; remembers it.
 
-The trial itself is fluoro/diagnostics/device_trial.py. A verdict is kept in the cache until driver, libraries,
-kernels or configuration change.
+The trial itself is fluoro/diagnostics/device_trial.py. A verdict is kept in the cache until driver,
+libraries, kernels or configuration change.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 LIMIT_S = 120.0
 """A device that takes longer has stopped; a first compilation takes a tenth of it."""
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parents[2]
 NVIDIA_PACKAGES = ("cupy-cuda12x", "cupy-cuda13x", "nvidia-cuda-nvrtc-cu12", "nvidia-cuda-nvrtc")
 SURROUNDINGS = ("CUDA_VISIBLE_DEVICES", "CUDA_PATH", "LD_LIBRARY_PATH", "VK_ICD_FILENAMES")
 """Environment variables that decide which device and which libraries are found."""
