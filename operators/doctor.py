@@ -8,16 +8,19 @@ from __future__ import annotations
 import json
 import os
 import resource
+import selectors
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from fluoro.errors import DeviceError
 from fluoro.paths import cache_dir
@@ -27,10 +30,11 @@ from fluoro.rendering.devices.trial import forget_verdicts
 
 __all__ = ["Advice", "Row", "advice", "examine", "report_lines"]
 
-LIMIT_S = 120.0
-"""What takes longer has stopped: on an idle machine each process takes a tenth of it."""
+SILENT_S = 40.0
+"""A process that says nothing for so long has stopped; on an idle machine it says something within
+a tenth of it."""
 AT_ONCE = 2
-"""Processes side by side: more would measure each other."""
+"""Processes side by side, each on a core of its own."""
 CONSOLE_PORT = 8080
 STACK_MIB = 32
 """Which Holoscan recommends for a thread."""
@@ -38,6 +42,7 @@ MEMORY_GIB, DISK_GIB = 4, 2
 GIB = 1 << 30
 
 UPDATE = "update its driver, or render on another device"
+UPDATE_CPU = "name another C++ compiler in CXX"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +104,12 @@ def examine() -> Iterator[Row]:
 def advice(rows: Sequence[Row]) -> Advice:
     """Return on which device to render, and why on no better one."""
     devices = list(dict.fromkeys(row.device for row in rows if row.device))
-    failed = {row.device: row for row in rows if row.device and row.state == "FAILED"}
+    bad = [row for row in rows if row.device and row.state == "FAILED"]
+    failed = {row.device: row for row in reversed(bad)}  # the first of each says the most
     sound = [device for device in devices if device not in failed and device != "llvmpipe"]
     better = "".join(
-        f"; {device} fails ({row.name}: {row.text}): {row.fix or UPDATE}"
-        for device, row in failed.items()
+        f"; {device} fails ({row.name}: {row.text}): {row.fix or (UPDATE_CPU if device == 'cpu' else UPDATE)}"
+        for device, row in ((device, failed[device]) for device in devices if device in failed)
     )
     if not sound:
         return Advice(device=None, text=f"no device renders as it should{better}")
@@ -179,27 +185,46 @@ def _child(arguments: list[str], given: str) -> tuple[list[str], str | None]:
     """Output of a module run in a process of its own, and why it failed; None: it did not."""
     root = str(Path(__file__).parents[1])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-m", *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        env=os.environ | {"PYTHONPATH": path},
-    )
+    with tempfile.TemporaryFile() as errors:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=os.environ | {"PYTHONPATH": path},
+        )
+        said, hangs = _said(child, given.encode())
+        lines = said.decode(errors="replace").splitlines()
+        if hangs:
+            return lines, f"it hangs: it says nothing for {SILENT_S:g} s"
+        if child.returncode < 0:
+            return lines, f"it crashes ({signal.Signals(-child.returncode).name})"
+        if child.returncode:
+            errors.seek(0)
+            return lines, _last_line(errors.read().decode(errors="replace"))
+    return lines, None
+
+
+def _said(child: subprocess.Popen[bytes], given: bytes) -> tuple[bytes, bool]:
+    """Standard output of a process until it ends, and whether it had to be killed for silence."""
+    said, pipe = b"", cast("IO[bytes]", child.stdout)
+    with suppress(BrokenPipeError), cast("IO[bytes]", child.stdin) as stdin:
+        stdin.write(given)
+    with selectors.DefaultSelector() as ready, pipe:
+        ready.register(pipe, selectors.EVENT_READ)
+        while (heard := ready.select(SILENT_S)) and (part := os.read(pipe.fileno(), 1 << 16)):
+            said += part
     try:
-        out, err = child.communicate(given, timeout=LIMIT_S)
+        child.wait(SILENT_S if heard else 0)
     except subprocess.TimeoutExpired:
         child.kill()
-        out, _ = child.communicate()
-        return out.splitlines(), f"it hangs: no end within {LIMIT_S:g} s"
-    if child.returncode < 0:
-        return out.splitlines(), f"it crashes ({signal.Signals(-child.returncode).name})"
-    if child.returncode:
-        said = [line for line in err.splitlines() if line.strip()] or ["no message"]
-        return out.splitlines(), said[-1].strip()
-    return out.splitlines(), None
+        child.wait()
+        return said, True
+    return said, False
+
+
+def _last_line(text: str) -> str:
+    return ([line.strip() for line in text.splitlines() if line.strip()] or ["no message"])[-1]
 
 
 def _compiler() -> Row:

@@ -92,12 +92,37 @@ def test_doctor_ends_with_its_advice_and_writes_its_table(tmp_path):
     assert f"use renderer.device: {document['advice']['device']}: " in lines[-1]
 
 
+LYING_COMPILER = """#!/bin/sh
+exec g++ "$@" -include {folder}/lie.h
+"""
+LIE = """
+#include <cmath>
+static inline float slightly_less(float v) { return floorf(v) - 0.01f; }
+#define floorf slightly_less
+"""
+
+
+@pytest.mark.slow
+def test_doctor_advises_no_device_where_the_cpu_lies(tmp_path):
+    """Its compiler has floorf be a little too small."""
+    (tmp_path / "lie.h").write_text(LIE)
+    compiler = tmp_path / "g++-that-lies"
+    compiler.write_text(LYING_COMPILER.format(folder=tmp_path))
+    compiler.chmod(0o755)
+    program = Program("doctor", CXX=str(compiler), FLUORO_CACHE_DIR=str(tmp_path / "cache"))
+    code, out, err = program.end(timeout_s=280)
+    assert code == 1, out + err
+    assert "no device renders as it should" in out.splitlines()[-1]
+    assert "cpu fails (integrals, joseph: 99.9 % within" in out.splitlines()[-1]
+    assert "name another C++ compiler in CXX" in out.splitlines()[-1]
+
+
 PARITY = """
     import json, sys
     from dataclasses import asdict
     from fluoro.rendering.devices.selection import DeviceChoice
     from operators import doctor
-    doctor.LIMIT_S = float(sys.argv[1])
+    doctor.SILENT_S = float(sys.argv[1])
     rows = doctor._parity(DeviceChoice(kind="cuda", reason="test"))
     rows += [doctor.Row(name="integrals", state="ok", text="", device="cpu")]
     print(json.dumps([asdict(row) for row in rows]))
@@ -107,7 +132,7 @@ DEVICE_FAULTS = {
     "wrong": "cuda fails (integrals, march: ",
     "idle": "cuda fails (integrals, march: ",
     "crash": "cuda fails (process: it crashes (SIGABRT))",
-    "hang": "cuda fails (process: it hangs: no end within 25 s)",
+    "hang": "cuda fails (process: it hangs: it says nothing for 25 s)",
 }
 
 
@@ -130,6 +155,8 @@ def test_a_gpu_that_lies_crashes_or_hangs_is_not_advised(tmp_path, fault):
 def test_doctor_advises_a_gpu_that_computes(tmp_path):
     """On the stand-in, which Holoviz cannot draw on."""
     require_stand_in()
-    done = run_on_stand_in([sys.executable, "app.py", "doctor"], make_cache(tmp_path / "cache"), {})
+    code = "import app, sys; from operators import doctor; doctor.SILENT_S = 250; app.main()"
+    command = [sys.executable, "-c", code, "doctor"]
+    done = run_on_stand_in(command, make_cache(tmp_path / "cache"), {})
     assert done.stdout.splitlines()[-1].startswith("use renderer.device: cuda: "), done.stdout
     assert "cuda: queue against direct" in done.stdout
