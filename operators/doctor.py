@@ -108,8 +108,9 @@ def advice(rows: Sequence[Row]) -> Advice:
     failed = {row.device: row for row in reversed(bad)}  # the first of each says the most
     sound = [device for device in devices if device not in failed and device != "llvmpipe"]
     better = "".join(
-        f"; {device} fails ({row.name}: {row.text}): {row.fix or (UPDATE_CPU if device == 'cpu' else UPDATE)}"
-        for device, row in ((device, failed[device]) for device in devices if device in failed)
+        f"; {device} fails ({failed[device].name}: {failed[device].text}): {_fix(failed[device])}"
+        for device in devices
+        if device in failed
     )
     if not sound:
         return Advice(device=None, text=f"no device renders as it should{better}")
@@ -117,6 +118,10 @@ def advice(rows: Sequence[Row]) -> Advice:
     if sound[0] == "cpu" and len(devices) == 1:
         why += ", and there is no GPU"
     return Advice(device=sound[0], text=f"use renderer.device: {sound[0]}: {why}{better}")
+
+
+def _fix(row: Row) -> str:
+    return row.fix or (UPDATE_CPU if row.device == "cpu" else UPDATE)
 
 
 def report_lines(rows: Sequence[Row]) -> list[str]:
