@@ -13,11 +13,12 @@ import pytest
 import yaml
 
 from fluoro.errors import DeviceError
-from fluoro.rendering.devices import nvrtc, selection, trial
+from fluoro.rendering.devices import cuda, nvrtc, selection, trial
+from fluoro.rendering.devices.nvidia_driver import NvidiaDriver, NvidiaGpu
 from fluoro.rendering.devices.nvrtc import Nvrtc, find_nvrtc
 from fluoro.rendering.devices.vulkan_adapters import DISCRETE, INTEGRATED, SOFTWARE, VulkanAdapter
 from tests.session_support import small_ct, small_document
-from tests.stand_in.build import real_nvrtc
+from tests.stand_in.build import build, real_nvrtc
 from tests.stand_in.run import ROOT, make_cache, on_stand_in, require_stand_in, run_on_stand_in
 
 pytestmark = pytest.mark.timeout(600)
@@ -129,8 +130,8 @@ OPEN = """
 """
 
 
-def opened(stand_in, requested, limit_s=120, **settings):
-    return stand_in(OPEN, requested, str(limit_s), **settings).splitlines()
+def opened(stand_in, requested, limit_s=120, before="", **settings):
+    return stand_in(before + OPEN, requested, str(limit_s), **settings).splitlines()
 
 
 @pytest.mark.slow
@@ -185,13 +186,45 @@ def test_auto_leaves_a_gpu_that_fails_with_one_line(stand_in, fault):
         ({"version": "11040"}, "the driver supports up to 11.4: update the driver"),
         ({"gpus": "0"}, "cuda is not available: the NVIDIA driver finds no GPU"),
         ({"fault": "dead"}, "cuda is not available: the NVIDIA driver does not start"),
+        (
+            {"memory": str(1 << 27)},
+            "too little memory: 0.2 GiB more are wanted, 0.1 of 0.1 GiB are",
+        ),
     ],
-    ids=["refuses kernels", "too old", "no GPU", "dead"],
+    ids=["refuses kernels", "too old", "no GPU", "dead", "little memory"],
 )
 def test_a_gpu_that_is_named_stays_an_error_with_its_fix(stand_in, settings, said):
     (line,) = opened(stand_in, "cuda", **settings)
     assert line.startswith("error ")
     assert said in line
+
+
+BROKEN = {
+    "no library": "does not load",
+    "no function": "does not load",
+    "no headers": "has no cuda_runtime.h beside it",
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_nvrtc_is_one_line_with_its_fix(stand_in, tmp_path, kind):
+    library = tmp_path / "lib64" / "libnvrtc.so"
+    library.parent.mkdir()
+    if kind == "no library":
+        library.write_bytes(b"no library")
+    else:
+        other = "cuda/lib64/libnvrtc.so" if kind == "no headers" else "libcuda.so.1"
+        library.symlink_to(build() / other)
+    broken = """
+    import os
+    from fluoro.rendering.devices import nvrtc
+    os.environ["CUDA_PATH"] = os.environ["STAND_IN_BROKEN"]
+    nvrtc._wheels = lambda: []
+    """
+    (line,) = opened(stand_in, "cuda", before=broken, broken=str(tmp_path))
+    assert line.startswith("error NVRTC, CUDA's runtime compiler, is missing (")
+    assert BROKEN[kind] in line
+    assert line.endswith("(requirements/cu13.txt for CUDA 13) brings one that fits")
 
 
 def test_gpus_that_are_hidden_are_told_with_the_variable(stand_in, monkeypatch):
@@ -271,6 +304,53 @@ def test_kernels_are_compiled_once_for_a_driver(tmp_path):
         on_stand_in(code, tmp_path, version=version) for version in ("12030", "12030", "12040")
     ]
     assert counts == ["1\n", "0\n", "1\n"]
+
+
+TEXTS = """
+    import ctypes, os, sys
+    from fluoro.rendering.devices.selection import open_device
+    from fluoro.rendering.devices.base import KernelText
+    slang = (
+        "uniform float* image; [shader(\\"compute\\")]"
+        "[numthreads(1, 1, 1)] void filled() { image[0] = %s; }"
+    )
+    nvrtc = ctypes.CDLL(os.environ["CUDA_PATH"] + "/lib64/libnvrtc.so")
+    nvrtc.stand_in_options.restype = ctypes.c_char_p
+    device = open_device("cuda")
+    for value in sys.argv[1].split(","):
+        before, image = nvrtc.stand_in_compiled(), device.empty((1,))
+        exact = value.endswith("!")
+        text = KernelText(slang % value.rstrip("!"))
+        device.launch(text, "filled", (1, 1, 1), {"image": image}, exact=exact)
+        new = nvrtc.stand_in_compiled() - before
+        fast = b"--use_fast_math" in nvrtc.stand_in_options() if new else None
+        print(float(device.to_host(image)[0]), new, fast)
+    device.close()
+"""
+
+
+@pytest.mark.slow
+def test_kernels_are_kept_by_source_and_options_and_only_those_of_projectors_are_fast(tmp_path):
+    require_stand_in()
+    cache = make_cache(tmp_path / "cache", cuda=False)
+    first = on_stand_in(TEXTS, cache, "1.0,2.0,2.0!").splitlines()
+    assert first == ["1.0 1 True", "2.0 1 True", "2.0 1 False"]
+    again = on_stand_in(TEXTS, cache, "2.0!,1.0,3.0!").splitlines()
+    assert again == ["2.0 0 None", "1.0 0 None", "3.0 1 False"]
+
+
+def test_a_change_of_any_shader_makes_another_folder_of_kernels(tmp_path, monkeypatch):
+    (tmp_path / "stages").mkdir()
+    stage = tmp_path / "stages" / "lag.slang"
+    monkeypatch.setattr(cuda, "shader_dir", lambda: tmp_path)
+    gpu = NvidiaGpu(index=0, name="GPU", capability=(8, 6), memory_bytes=1)
+    driver = NvidiaDriver(version=(12, 2), gpus=(gpu,))
+    found = Nvrtc(library=Path("/n"), version=(12, 0), include=Path("/i"))
+    keys = set()
+    for text in ("a", "b"):
+        stage.write_text(text)
+        keys.add(cuda._kernel_key(driver, gpu, found))
+    assert len(keys) == 2
 
 
 def test_python_reads_utf8_after_nvrtc_was_at_work(stand_in):

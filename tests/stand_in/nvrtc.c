@@ -66,6 +66,8 @@ CALL(nvrtcDestroyProgram)(Program **program) {
 }
 static long compiled;
 __attribute__((visibility("default"))) long stand_in_compiled(void) { return compiled; }
+static char options_of_last[4096];
+__attribute__((visibility("default"))) const char *stand_in_options(void) { return options_of_last; }
 
 CALL(nvrtcCompileProgram)(Program *program, int n, const char **options) {
     int (*function)(void *, int, const char **) = real("nvrtcCompileProgram");
@@ -79,6 +81,7 @@ CALL(nvrtcCompileProgram)(Program *program, int n, const char **options) {
     snprintf(program->key, sizeof program->key, "%016llx%016llx", (unsigned long long)state[0], (unsigned long long)state[1]);
     keep(program->key, "cu", program->source);
     keep(program->key, "options", all);
+    snprintf(options_of_last, sizeof options_of_last, "%s", all);
     free(all);
     __atomic_fetch_add(&compiled, 1, __ATOMIC_RELAXED);
     return function(program->program, n, options);
