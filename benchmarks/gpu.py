@@ -3,7 +3,8 @@
 
     python benchmarks/gpu.py                     on cuda, into benchmarks/results/gpu.json
     python benchmarks/gpu.py --device cuda:1     on the second GPU
-    python benchmarks/gpu.py --device cpu --quick --output FILE     a rehearsal without a GPU
+    python -m tests.stand_in.build python benchmarks/gpu.py --edge 32 --sizes 32 64 --tests joseph
+                                                 a rehearsal, into output/gpu_rehearsal.json
 
 The table of `app.py doctor`, the tests marked `gpu`, fluoro's projectors and derivatives beside
 nanodrr's Triton kernel (where PyTorch and nanodrr are: `make peers`), the whole image chain and the
@@ -16,12 +17,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -32,24 +35,34 @@ import numpy as np
 
 from benchmarks.harness.contestants import Contestant, own_projectors
 from benchmarks.harness.machine import describe_machine
-from benchmarks.harness.peers import ENVIRONMENT, open_peers
+from benchmarks.harness.peers import ENVIRONMENT, PeerProcess, open_peers
 from benchmarks.harness.report import write_json
-from benchmarks.harness.scene import make_views, synthetic_volume
-from fluoro.config import ImageChainConfig
+from benchmarks.harness.scene import make_geometry, make_views, synthetic_volume
+from fluoro.config import Config
+from fluoro.diagnostics.device_parity import WHOLE_CHAIN
+from fluoro.errors import DeviceError, OutputError
 from fluoro.imaging.chain import ImageChain
+from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.devices.selection import open_device
-from fluoro.rendering.renderer import DrrRenderer
+from fluoro.rendering.patient_renderer import make_patient
+from fluoro.volume.volumes import MuVolume
 
 ROOT = Path(__file__).parents[1]
-OUTPUT = ROOT / "benchmarks" / "results" / "gpu.json"
+RESULT = ROOT / "benchmarks" / "results" / "gpu.json"
+REHEARSAL = ROOT / "output" / "gpu_rehearsal.json"
 LIMIT_S = 480.0
 SHARES_S = {"doctor": 60.0, "tests": 180.0, "projectors": 120.0, "chain": 60.0, "graph": 60.0}
-"""Of each step; together the limit."""
-STEP = "--step"
+"""Of each step; together the limit. What a step leaves goes to those behind it."""
+PYTEST_END_S = 10.0
+"""Before the end of their step the tests are stopped, to be counted."""
+STEP, SECONDS = "--step", "--step-seconds"
+SIZES_PX, EDGE_VOXELS, ROW_S = (512, 1024), 256, 1.0
 VIEW = "LAO 45 CRA 30"
+PEER_ROW = "nanodrr's Triton kernel"
 CHAINS: dict[str, dict[str, Any]] = {
     "noise and window": {},
     "flat panel": {"mtf": {}, "lag": {}, "electronic_noise_photons": 2, "edge_enhancement": {}},
+    "flat panel behind a spectrum, with scatter": WHOLE_CHAIN,
 }
 
 
@@ -57,9 +70,13 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", default="cuda", help="as renderer.device; default: cuda")
-    parser.add_argument("--output", type=Path, default=OUTPUT, metavar="FILE")
-    parser.add_argument("--quick", action="store_true", help="small sizes, no tests")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="default: by what is run")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES_PX, metavar="PIXELS")
+    parser.add_argument("--edge", type=int, default=EDGE_VOXELS, metavar="VOXELS", help="of a CT")
+    parser.add_argument("--tests", default="", metavar="WORDS", help="only these, as pytest's -k")
+    parser.add_argument("--seconds", type=float, default=ROW_S, metavar="S", help="for each row")
     parser.add_argument(STEP, choices=sorted(SHARES_S), help=argparse.SUPPRESS)
+    parser.add_argument(SECONDS, type=float, default=LIMIT_S, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
 
@@ -79,56 +96,65 @@ def doctor(given: argparse.Namespace) -> Any:
 
 def tests(given: argparse.Namespace) -> Any:
     """How many of the tests marked `gpu` passed; those that did not, by name."""
-    if given.quick:
-        return {"left out": "--quick"}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-m",
-        "gpu",
-        "-q",
-        "--tb=line",
-        "-p",
-        "no:cacheprovider",
-    ]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=os.environ | {"FLUORO_REQUIRE_GPU": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
+    workers = str(min(4, os.cpu_count() or 1))
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-v", "--tb=line", "-n", workers]
+    command += ["--dist", "loadfile", "-p", "no:cacheprovider", "-k", given.tests]
+    plugin = ["-p", "tests.stand_in.plugin"] if _on_stand_in() else []
+    text, ended = _run(
+        [*command, *plugin], given.step_seconds - PYTEST_END_S, FLUORO_REQUIRE_GPU="1"
     )
-    lines = done.stdout.splitlines()
-    bad = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
-    return {"result": lines[-1] if lines else done.stderr[-200:], "failed": bad}
+    said = re.findall(r"^\[gw\d+\].*? (PASSED|FAILED|ERROR|SKIPPED) (.+)$", text, re.MULTILINE)
+    found: dict[str, Any] = {
+        "passed": sum(state == "PASSED" for state, _ in said),
+        "skipped": [name for state, name in said if state == "SKIPPED"],
+        "failed": [name for state, name in said if state in ("FAILED", "ERROR")],
+    }
+    if not ended:
+        found["left out"] = "those that did not end in time"
+    if not said:
+        found["failed"] = [text.strip().splitlines()[-1] if text.strip() else "no test ran"]
+    return found
 
 
 def projectors(given: argparse.Namespace) -> Any:
     """Median times [ms] of pictures and derivatives, of fluoro and nanodrr."""
-    volume = synthetic_volume(64 if given.quick else 256)
-    device = open_device(given.device)
-    python = _peers_python()
-    kind = "cuda" if device.kind == "cuda" else "cpu"
-    peers: Any = nullcontext([])
-    if python and not given.quick:
-        peers = open_peers(volume, threads=1, device=kind, python=python, names=("nanodrr",))
-    found: dict[str, Any] = {} if python else {"nanodrr": "PyTorch and nanodrr are not here"}
-    with peers as others:
-        for size in _sizes(given):
+    volume = synthetic_volume(given.edge)
+    device, found = open_device(given.device), {}
+    with ExitStack() as stack:
+        others, missing = _nanodrr(volume, device, stack)
+        for size in given.sizes:
             view = make_views(volume.grid, size, names=(VIEW,))[VIEW]
             for each in (*own_projectors(volume, device), *others):
                 each.set_view(view)
-                found |= {
-                    f"{each.name}, {task}, {size} px": _median_ms(lambda e=each, t=task: _run(e, t))
-                    for task in each.tasks
-                }
-    return found
+                name = each.name if each not in others else PEER_ROW
+                for task in each.tasks:
+                    found[f"{name}, {task}, {size} px"] = _median_ms(
+                        lambda e=each, t=task: _run_task(e, t), given.seconds
+                    )
+    return found | ({PEER_ROW: f"not available: {missing}"} if missing else {})
 
 
-def _run(contestant: Contestant, task: str) -> float:
+def _run_task(contestant: Contestant, task: str) -> float:
     return contestant.run(task).seconds
+
+
+def _nanodrr(
+    volume: MuVolume, device: ComputeDevice, stack: ExitStack
+) -> tuple[list[PeerProcess], str]:
+    """Return nanodrr with its Triton kernel, or why there is none."""
+    python = _peers_python()
+    if device.kind != "cuda":
+        return [], f"it runs on cuda, not on {device.kind}"
+    if python is None:
+        return [], "PyTorch and nanodrr are not installed (make peers)"
+    try:
+        peers = stack.enter_context(
+            open_peers(volume, threads=1, device="cuda", python=python, names=("nanodrr",))
+        )
+    except OutputError as error:
+        return [], str(error)
+    kernel = peers[0].versions["nanodrr's kernel"]
+    return (peers, "") if kernel == "triton" else ([], f"nanodrr takes its {kernel} kernel here")
 
 
 def _peers_python() -> Path | None:
@@ -141,28 +167,36 @@ def _peers_python() -> Path | None:
 
 def chain(given: argparse.Namespace) -> Any:
     """Median times [ms] from the view to the picture on the host, on a queue."""
-    volume = synthetic_volume(64 if given.quick else 256)
-    device, found = open_device(given.device), {}
-    for size in _sizes(given):
-        view = make_views(volume.grid, size, names=(VIEW,))[VIEW]
-        for name, stages in CHAINS.items():
-            queue = device.queue()
-            config = ImageChainConfig.model_validate(stages)
-            renderer, images = DrrRenderer(volume, queue), ImageChain(queue, 1, fused=True)
-            numbers = iter(range(10**6))
+    volume = synthetic_volume(given.edge)
+    device = open_device(given.device)
+    return {
+        f"{name}, {size} px": _median_ms(_frames(volume, device, stages, size), given.seconds)
+        for size in given.sizes
+        for name, stages in CHAINS.items()
+    }
 
-            def frame(
-                renderer: Any = renderer, images: Any = images, config: Any = config,
-                view: Any = view, queue: Any = queue, size: int = size, numbers: Any = numbers,
-            ) -> float:  # fmt: skip
-                begun_s = time.perf_counter()
-                integrals = renderer.render(view)
-                queue.to_host(images.apply(integrals, config, next(numbers), 400.0 / size))
-                return time.perf_counter() - begun_s
 
-            found[f"{name}, {size} px"] = _median_ms(frame)
-            queue.close()
-    return found
+def _frames(
+    volume: MuVolume, device: ComputeDevice, stages: dict[str, Any], size: int
+) -> Callable[[], float]:
+    """What makes the next frame and returns the seconds that it took."""
+    config = Config.model_validate(
+        {"volume": {"phantom": "thorax"}, "pose_source": {"kind": "static"}, "image_chain": stages}
+    )
+    queue, numbers = device.queue(), iter(range(10**6))
+    patient = make_patient(config, volume, queue)
+    images = ImageChain(queue, 1, patient.materials, fused=True)
+    view, geometry = make_views(volume.grid, size, names=(VIEW,))[VIEW], make_geometry(size)
+
+    def frame() -> float:
+        begun_s, settings = time.perf_counter(), config.image_chain
+        pitch_mm = geometry.pixel_spacing_mm
+        queue.to_host(
+            images.apply(patient.render(view), settings, next(numbers), pitch_mm, geometry)
+        )
+        return time.perf_counter() - begun_s
+
+    return frame
 
 
 def graph(given: argparse.Namespace) -> Any:
@@ -171,30 +205,25 @@ def graph(given: argparse.Namespace) -> Any:
 
     # isort: split
 
-    from fluoro.config import Config
     from operators.doctor_checks import Silent, small_run
     from operators.session import run_session
 
     found = {}
-    for size in _sizes(given):
+    for size in given.sizes:
         document: dict[str, Any] = small_run(given.device, given.output.parent)
         document["carm"] = {
             "detector_width_px": size,
             "detector_height_px": size,
             "pixel_spacing_mm": 384 / size,
         }
-        document["volume"] = {"phantom": "thorax", "spacing_mm": 8 if given.quick else 1.4}
-        document["run"] |= {"frames": 20 if given.quick else 300, "pacing": "free_running"}
+        document["volume"] = {"phantom": "thorax", "spacing_mm": 1.4 * EDGE_VOXELS / given.edge}
+        document["run"] |= {"frames": 300, "pacing": "free_running"}
         summary = run_session(Config.model_validate(document), "gpu", Silent()).summary
         found[f"{size} px"] = {"fps": summary["fps"], "latency_ms": summary["latency_ms"]}
     return found
 
 
-def _sizes(given: argparse.Namespace) -> tuple[int, ...]:
-    return (128,) if given.quick else (512, 1024)
-
-
-def _median_ms(call: Callable[[], float], seconds: float = 1.0, least: int = 5) -> float:
+def _median_ms(call: Callable[[], float], seconds: float, least: int = 5) -> float:
     """The median of calls that give their own time, after two that are not counted."""
     for _ in range(2):
         call()
@@ -211,36 +240,81 @@ STEPS: dict[str, Callable[[argparse.Namespace], Any]] = {
 
 def run_step(name: str, argv: Sequence[str], limit_s: float) -> Any:
     """What a step gives, run in a process of its own; or why it gave nothing."""
-    command = [sys.executable, __file__, *argv, STEP, name]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=limit_s, check=False, cwd=ROOT
-        )
-    except subprocess.TimeoutExpired:
+    command = [sys.executable, __file__, *argv, STEP, name, SECONDS, f"{limit_s:.0f}"]
+    text, ended = _run(command, limit_s)
+    if not ended:
         return {"left out": f"not done within {limit_s:.0f} s"}
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        return {"failed": lines[-1] if lines else f"exit code {done.returncode}"}
-    return json.loads(done.stdout.splitlines()[-1])
+    last = (text.strip().splitlines() or ["no message"])[-1]
+    try:
+        return json.loads(last)
+    except ValueError:
+        return {"failed": last}
+
+
+def _run(command: Sequence[str], limit_s: float, **variables: str) -> tuple[str, bool]:
+    """What a command prints, and whether it ended; else it is killed with all that it started."""
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        return process.communicate(timeout=max(limit_s, 1.0))[0], True
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.communicate()[0], False
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run all steps; 1 where one gave nothing or tests failed."""
     words = list(sys.argv[1:] if argv is None else argv)
     given = arguments(words)
+    given.output = given.output or (RESULT if _is_whole(given) else REHEARSAL)
     if given.step:
-        sys.stdout.write(json.dumps(STEPS[given.step](given)) + "\n")
+        sys.stdout.write("\n" + json.dumps(STEPS[given.step](given)) + "\n")
         return 0
+    if given.output.resolve() == RESULT and not _is_whole(given):
+        sys.exit(f"{RESULT} is for whole runs on an NVIDIA GPU: give another --output")
     begun_s = time.monotonic()
-    results: dict[str, Any] = {"machine": describe_machine(), "device": given.device}
-    for name, share_s in SHARES_S.items():
-        left_s = LIMIT_S - (time.monotonic() - begun_s)
-        results[name] = run_step(name, words, max(min(2 * share_s, left_s), 1.0))
+    device = _device_name(given.device)
+    results: dict[str, Any] = {"machine": describe_machine(), "device": device}
+    names = list(STEPS)
+    for number, name in enumerate(names):
+        later_s = sum(SHARES_S[each] for each in names[number + 1 :])
+        left_s = LIMIT_S - (time.monotonic() - begun_s) - later_s
+        results[name] = run_step(name, words, left_s)
+        results["seconds"] = round(time.monotonic() - begun_s, 1)
         write_json(given.output, results)
         _tell(name, results[name])
-    print(f"{time.monotonic() - begun_s:.0f} s; written to {given.output}")
-    bad = [n for n in SHARES_S if {"failed", "left out"} & {k for k, v in results[n].items() if v}]
-    return 0 if not bad or given.quick else 1
+    print(f"{results['seconds']:.0f} s of {LIMIT_S:.0f}; written to {given.output}")
+    return int(any({"failed", "left out"} & {k for k, v in results[n].items() if v} for n in names))
+
+
+def _device_name(requested: str) -> str:
+    """What is measured; without it there is nothing to begin with."""
+    try:
+        device = open_device(requested)
+    except DeviceError as error:
+        sys.exit(str(error))
+    name = device.name
+    device.close()
+    return name
+
+
+def _is_whole(given: argparse.Namespace) -> bool:
+    """Whether all of it runs, in its real size, on a real GPU."""
+    asked = (tuple(given.sizes), given.edge, given.seconds, given.tests)
+    whole = asked == (SIZES_PX, EDGE_VOXELS, ROW_S, "")
+    return given.device.startswith("cuda") and whole and not _on_stand_in()
+
+
+def _on_stand_in() -> bool:
+    return "STAND_IN_COMPILED" in os.environ
 
 
 def _tell(name: str, result: dict[str, Any], indent: str = "") -> None:

@@ -14,7 +14,7 @@ from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.load import load_volume
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["load_ct", "make_views", "sparse_view", "synthetic_volume"]
+__all__ = ["load_ct", "make_geometry", "make_views", "sparse_view", "synthetic_volume"]
 
 SOURCE_TO_DETECTOR_MM = 1020.0
 SOURCE_TO_ISOCENTER_MM = 510.0
@@ -61,17 +61,22 @@ def _drawn_pose(draw: np.random.Generator) -> CarmPose:
     )
 
 
-def make_views(
-    grid: VolumeGrid, size_px: int, *, names: tuple[str, ...] = ()
-) -> Mapping[str, View]:
-    """Views of the middle of a volume, by name; no names: all five."""
-    carm = CarmGeometry(
+def make_geometry(size_px: int) -> CarmGeometry:
+    """The C-arm with so many pixels along each edge of its detector."""
+    return CarmGeometry(
         source_to_detector_mm=SOURCE_TO_DETECTOR_MM,
         source_to_isocenter_mm=SOURCE_TO_ISOCENTER_MM,
         detector_width_px=size_px,
         detector_height_px=size_px,
         pixel_spacing_mm=FIELD_MM / size_px,
     )
+
+
+def make_views(
+    grid: VolumeGrid, size_px: int, *, names: tuple[str, ...] = ()
+) -> Mapping[str, View]:
+    """Views of the middle of a volume, by name; no names: all five."""
+    carm = make_geometry(size_px)
     center = tuple(grid.center_xyz_mm.tolist())
     return {
         name: carm.view(pose, center)

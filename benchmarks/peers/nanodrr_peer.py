@@ -9,6 +9,7 @@ import torch
 from nanodrr.camera import make_rt_inv
 from nanodrr.data import Subject
 from nanodrr.drr import DRR
+from nanodrr.drr.backends import available
 from nanodrr.metrics import NormalizedCrossCorrelation2d
 from nanodrr.registration import Registration
 
@@ -24,6 +25,8 @@ class Peer(TorchPeer):
         super().__init__(setting)
         subject = Subject.from_images(self.image(volume, setting), convert_to_mu=False)
         self.subject = subject.to(self.device)
+        fused = self.device.type == "cuda" and available("triton")
+        self.facts = {"nanodrr's kernel": "triton" if fused else "torch"}
 
     def set_view(self, pose: dict[str, Any]) -> None:
         """Take a NanodrrPose."""

@@ -29,7 +29,8 @@ class Server:
         module = import_module(f"benchmarks.peers.{program}_peer")
         volume = np.load(setting["volume"], mmap_mode="r")
         self.peer = module.Peer(variant, volume, setting)
-        return {"versions": {name: metadata.version(name) for name in module.PACKAGES}}
+        versions = {name: metadata.version(name) for name in module.PACKAGES}
+        return {"versions": versions | getattr(self.peer, "facts", {})}
 
     def view(self, **pose: Any) -> dict[str, Any]:
         """Take a pose."""

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from benchmarks import gpu
+from benchmarks.harness.scene import synthetic_volume
+from fluoro.rendering.devices.cpu.device import CpuDevice
+from tests.stand_in.build import environment
+from tests.stand_in.run import make_cache, require_stand_in
 
 ROOT = Path(__file__).parents[2]
-REHEARSAL = ("--device", "cpu", "--quick")
+REHEARSAL = ("--device", "cpu", "--edge", "32", "--sizes", "64", "--seconds", "0.01")
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -23,30 +31,112 @@ def test_the_steps_shares_of_the_time_are_eight_minutes():
 
 def test_a_step_measures_the_whole_chain():
     found = gpu.run_step("chain", REHEARSAL, 300.0)
-    assert list(found) == ["noise and window, 128 px", "flat panel, 128 px"]
+    assert list(found) == [f"{name}, 64 px" for name in gpu.CHAINS]
     assert all(value > 0 for value in found.values())
 
 
+def test_projectors_have_a_row_for_nanodrr_that_says_why_it_is_missing():
+    found = gpu.run_step("projectors", REHEARSAL, 300.0)
+    assert found.pop(gpu.PEER_ROW) == "not available: it runs on cuda, not on cpu"
+    tasks = {name.split(", ")[1] for name in found}
+    assert tasks == {"forward", "forward+gradient", "jacobian"}
+    assert all(value > 0 for value in found.values())
+
+
+class Cuda(CpuDevice):
+    """A CPU that passes for a GPU."""
+
+    kind = "cuda"
+
+
+def test_nanodrr_that_does_not_start_is_a_row_with_the_reason(monkeypatch):
+    monkeypatch.setattr(gpu, "_peers_python", lambda: Path(sys.executable))
+    with ExitStack() as stack:
+        peers, missing = gpu._nanodrr(synthetic_volume(8), Cuda(), stack)
+    assert peers == []
+    assert missing.startswith("nanodrr failed: ModuleNotFoundError: No module named ")
+    monkeypatch.setattr(gpu, "_peers_python", lambda: None)
+    assert "make peers" in gpu._nanodrr(synthetic_volume(8), Cuda(), stack)[1]
+
+
 def test_a_step_that_fails_or_hangs_says_so_and_costs_no_other(monkeypatch, tmp_path):
-    output = tmp_path / "gpu.json"
-    answers = {
-        "doctor": subprocess.TimeoutExpired("doctor", 1.0),
-        "tests": subprocess.CompletedProcess([], 1, "", "Traceback\nDeviceError: no GPU\n"),
-    }
+    output, limits = tmp_path / "gpu.json", {}
+    answers = {"doctor": ("", False), "tests": ("Traceback\nDeviceError: no GPU\n", True)}
 
-    def run(command, **_options):
-        answer = answers.get(command[-1], subprocess.CompletedProcess([], 0, '{"a": 1}\n', ""))
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    def run(command, limit_s, **_variables):
+        name = command[command.index(gpu.STEP) + 1]
+        limits[name] = limit_s
+        return answers.get(name, ('{"a": 1}\n', True))
 
-    monkeypatch.setattr(gpu.subprocess, "run", run)
+    monkeypatch.setattr(gpu, "_run", run)
     monkeypatch.setattr(gpu, "describe_machine", dict)
+    monkeypatch.setattr(gpu, "_device_name", lambda _: "GPU")
     assert gpu.main(["--output", str(output)]) == 1
     found = json.loads(output.read_text())
-    assert found["doctor"] == {"left out": "not done within 120 s"}
+    assert found["doctor"] == {"left out": "not done within 60 s"}
     assert found["tests"] == {"failed": "DeviceError: no GPU"}
     assert found["projectors"] == found["chain"] == found["graph"] == {"a": 1}
+    assert all(limit > gpu.SHARES_S[name] - 1 for name, limit in limits.items())
+    assert limits["graph"] <= gpu.LIMIT_S
+
+
+def test_what_a_step_started_ends_with_it(tmp_path):
+    child = f"sleep 60 & echo $! > {tmp_path}/pid; wait"
+    begun_s = time.monotonic()
+    assert gpu._run(["sh", "-c", child], 1.0) == ("", False)
+    assert time.monotonic() - begun_s < 30
+    status = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
+    assert not status.exists() or status.read_text().split()[2] == "Z"
+
+
+@pytest.mark.parametrize(
+    "argv", [("--device", "cpu"), ("--tests", "joseph"), ("--edge", "64")], ids=" ".join
+)
+def test_only_whole_runs_on_a_gpu_write_the_results(argv):
+    with pytest.raises(SystemExit, match="is for whole runs on an NVIDIA GPU"):
+        gpu.main([*argv, "--output", str(gpu.RESULT)])
+
+
+def test_without_a_gpu_it_ends_at_once_with_one_line(monkeypatch):
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+    done = subprocess.run(
+        [sys.executable, "benchmarks/gpu.py", "--device", "cuda:9"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("renderer.device: cuda:9 is not available: ")
+
+
+@pytest.mark.slow
+def test_all_of_it_runs_on_the_stand_in(tmp_path):
+    require_stand_in()
+    output = tmp_path / "gpu.json"
+    options = ["--edge", "32", "--sizes", "32", "64", "--seconds", "0.01", "--tests", "joseph"]
+    options += ["--output", str(output)]
+    variables = {"FLUORO_CACHE_DIR": str(make_cache(tmp_path / "cache"))}
+    done = subprocess.run(
+        [sys.executable, "benchmarks/gpu.py", *options],
+        cwd=ROOT,
+        env=environment() | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(output.read_text())
+    assert found["device"] == "Stand-in GPU 0"
+    assert found["seconds"] < gpu.LIMIT_S
+    assert found["tests"]["passed"] > 5
+    assert found["tests"]["failed"] == []
+    assert found["doctor"]["advice"].startswith("use renderer.device: cuda: ")
+    assert found["projectors"][gpu.PEER_ROW].startswith("not available: ")
+    assert {"32 px", "64 px"} == set(found["graph"])
+    assert "written to" in done.stdout
+    assert os.fspath(output) in done.stdout
 
 
 def test_make_gpu_runs_the_script():
