@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import selectors
 import shutil
@@ -18,7 +19,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -30,7 +31,7 @@ from fluoro.rendering.devices.trial import forget_verdicts
 
 __all__ = ["Advice", "Row", "advice", "examine", "report_lines"]
 
-SILENT_S = 40.0
+SILENT_S = 60.0
 """A process that says nothing for so long has stopped; on an idle machine it says something within
 a tenth of it."""
 AT_ONCE = 2
@@ -92,13 +93,22 @@ def examine() -> Iterator[Row]:
         yield from checks
         rows = [row for each in found for row in each]
     yield from rows
-    best = advice(rows).device
-    if best:
-        yield _check("graph", best)
-    if best and best.startswith("cuda"):
-        yield _check("holoviz", best)
+    for row in _graphs(rows):
+        rows.append(row)
+        yield row
+    best = advice(rows).device or ""
+    if best.startswith("cuda"):
+        yield replace(_check("holoviz", best), device="")  # the device is sound without
     elif has_driver():
         yield Row(name="holoviz", state="absent", text="needs a CUDA device that works")
+
+
+def _graphs(rows: Sequence[Row]) -> Iterator[Row]:
+    """The graph on the best device, and on the next one where it fails."""
+    tried = set()
+    while (best := advice(rows).device) and best not in tried:
+        tried.add(best)
+        yield _check("graph", best)
 
 
 def advice(rows: Sequence[Row]) -> Advice:
@@ -164,7 +174,8 @@ def _check(name: str, device: str = "") -> Row:
     lines, reason = _child(["operators.doctor_checks", name, *filter(None, [device])], "")
     if reason is None:
         return Row(name=name, state="ok", text=" ".join(lines), device=device)
-    return Row(name=name, state="FAILED", text=reason, device=device, fix=FIXES[name])
+    fix = "" if FIXES[name] in reason else FIXES[name]
+    return Row(name=name, state="FAILED", text=reason, device=device, fix=fix)
 
 
 def _parity(choice: DeviceChoice) -> list[Row]:
@@ -229,7 +240,9 @@ def _said(child: subprocess.Popen[bytes], given: bytes) -> tuple[bytes, bool]:
 
 
 def _last_line(text: str) -> str:
-    return ([line.strip() for line in text.splitlines() if line.strip()] or ["no message"])[-1]
+    """Of a traceback, without the name of an error that is fluoro's own."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no message"]
+    return re.sub(r"^fluoro\.errors\.\w+: ", "", lines[-1])
 
 
 def _compiler() -> Row:

@@ -10,6 +10,7 @@ import pytest
 
 from fluoro.diagnostics.device_parity import findings
 from fluoro.rendering.devices.cpu.device import CpuDevice
+from operators import doctor
 from operators.doctor import Row, advice, report_lines
 from tests.session_support import Program
 from tests.stand_in.run import make_cache, on_stand_in, require_stand_in, run_on_stand_in
@@ -92,6 +93,13 @@ def test_doctor_ends_with_its_advice_and_writes_its_table(tmp_path):
     assert f"use renderer.device: {document['advice']['device']}: " in lines[-1]
 
 
+PATIENT_DOCTOR = """
+import sys
+import app
+from operators import doctor
+doctor.SILENT_S = 400.0
+sys.exit(app.main())
+"""
 LYING_COMPILER = """#!/bin/sh
 exec g++ "$@" -include {folder}/lie.h
 """
@@ -109,12 +117,25 @@ def test_doctor_advises_no_device_where_the_cpu_lies(tmp_path):
     compiler = tmp_path / "g++-that-lies"
     compiler.write_text(LYING_COMPILER.format(folder=tmp_path))
     compiler.chmod(0o755)
-    program = Program("doctor", CXX=str(compiler), FLUORO_CACHE_DIR=str(tmp_path / "cache"))
-    code, out, err = program.end(timeout_s=280)
+    variables = {"CXX": str(compiler), "FLUORO_CACHE_DIR": str(tmp_path / "cache")}
+    code, out, err = Program("doctor", code=PATIENT_DOCTOR, **variables).end(timeout_s=480)
     assert code == 1, out + err
     assert "no device renders as it should" in out.splitlines()[-1]
     assert "cpu fails (integrals, joseph: 99.9 % within" in out.splitlines()[-1]
     assert "name another C++ compiler in CXX" in out.splitlines()[-1]
+
+
+def test_the_graph_is_tried_on_the_next_device_where_it_fails(monkeypatch):
+    def check(name, device=""):
+        return Row(name=name, state="FAILED" if device == "cuda" else "ok", text="", device=device)
+
+    monkeypatch.setattr(doctor, "_check", check)
+    found, given = [], rows(cuda="ok", cpu="ok")
+    for row in doctor._graphs(given):
+        given.append(row)
+        found.append((row.device, row.state))
+    assert found == [("cuda", "FAILED"), ("cpu", "ok")]
+    assert advice(given).device == "cpu"
 
 
 PARITY = """
@@ -155,8 +176,7 @@ def test_a_gpu_that_lies_crashes_or_hangs_is_not_advised(tmp_path, fault):
 def test_doctor_advises_a_gpu_that_computes(tmp_path):
     """On the stand-in, which Holoviz cannot draw on."""
     require_stand_in()
-    code = "import app, sys; from operators import doctor; doctor.SILENT_S = 250; app.main()"
-    command = [sys.executable, "-c", code, "doctor"]
+    command = [sys.executable, "-c", PATIENT_DOCTOR, "doctor"]
     done = run_on_stand_in(command, make_cache(tmp_path / "cache"), {})
     assert done.stdout.splitlines()[-1].startswith("use renderer.device: cuda: "), done.stdout
     assert "cuda: queue against direct" in done.stdout
