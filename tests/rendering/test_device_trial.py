@@ -94,6 +94,10 @@ def test_a_sound_device_passes_with_all_parts_of_a_patient(labels):
     assert Trial(sections(labels, *PARTS, xray=True)).fault(CpuDevice()) is None
 
 
+def test_other_devices_pass_with_all_parts_of_a_patient(labels, other):
+    assert Trial(sections(labels, *PARTS, xray=True)).fault(other) is None
+
+
 WRONG = {
     "motion": ("moving", ("motion",), False),
     "contrast": ("contrast_fill", ("contrast",), False),

@@ -140,6 +140,22 @@ def test_auto_takes_a_gpu_that_renders_as_it_should(stand_in):
 
 
 @pytest.mark.slow
+def test_auto_leaves_out_a_gpu_that_is_wrong_in_contrast_alone(stand_in):
+    code = """
+        from fluoro.config import Config
+        from fluoro.rendering.devices import trial
+        from fluoro.rendering.devices.selection import choose_device
+        trial.forget_verdicts()
+        for contrast in ({}, {"contrast": {"vessels": "coronary"}}):
+            volume = {"phantom": "thorax", **contrast}
+            config = Config.model_validate({"volume": volume, "pose_source": {"kind": "static"}})
+            sections = trial.trial_sections(config)
+            print(choose_device("auto", sections).kind)
+    """
+    assert stand_in(code, idle="contrast_fill").split() == ["cuda", "cpu"]
+
+
+@pytest.mark.slow
 def test_a_verdict_is_remembered_until_something_changes(stand_in):
     code = """
         from fluoro.rendering.devices import trial
