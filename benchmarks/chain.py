@@ -1,16 +1,16 @@
-"""What each stage of the image chain costs beside the march through the materials.
+"""The cost of each stage of the image chain, compared with rendering the materials.
 
 .venv/bin/python benchmarks/chain.py        a minute; writes benchmarks/results/chain_cpu.json
+                                            and the table in docs/benchmarks/results.md
 
 The chain runs as in a stream, its stages fused where they can be; once more stage by stage.
 512 x 512 pixels of the chest CT (the phantom where that was not fetched), LAO 30 / CRA 20, one
-thread, processor time, medians of rounds in which everything takes turns.
+thread, CPU time, medians of alternating rounds.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
 from benchmarks.harness.command_line import count
+from benchmarks.harness.report import publish
 from fluoro.config import ImageChainConfig, VolumeConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
@@ -34,7 +35,6 @@ from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.load import load_volume
 from fluoro.volume.material_volume import MaterialVolume
 
-RESULTS = Path(__file__).parent / "results" / "chain_cpu.json"
 PIXELS, PITCH_MM = 512, 0.7
 CARM = CarmGeometry(
     source_to_detector_mm=1200.0,
@@ -48,7 +48,7 @@ PLAIN = ImageChainConfig.model_validate(BARE)
 STAGES: dict[str, dict[str, Any]] = {
     stage.keys[0]: {**stage.example} for stage in ORDER if not stage.is_on(PLAIN) and stage.example
 }
-"""Each stage's own example: a new stage is measured by being in the order."""
+"""The example of each stage; a new stage in the order is measured without a change here."""
 del STAGES["beer_lambert"]  # its example is a chain without photons
 OTHERS = {
     *("veiling_glare", "image_intensifier", "blur_sigma_mm", "dsa", "pulse_rate_hz", "brightness"),
@@ -65,20 +65,20 @@ BASES = {
     "share_of_march": "march, three materials",
     "share_of_joseph": "joseph, three materials",
 }
-"""What the chain's times are held against."""
+"""The renderings with which the chain's times are compared."""
 
 BY_STAGE = "whole chain, stage by stage"
 
 
 def main() -> None:
-    """Measure, print a table, write the figures."""
+    """Measure, print a table, write the results and the table in docs/benchmarks/results.md."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=count, default=7)
     rounds = parser.parse_args().rounds
     jobs = {**marches(), **chains()}
     times = medians(jobs, rounds)
-    figures = table(times)
-    RESULTS.write_text(json.dumps(figures, indent=1) + "\n")
+    results = shares(times)
+    publish("chain_cpu", results, table(results), None, document=True)
 
 
 def scene() -> MaterialVolume:
@@ -143,19 +143,28 @@ def medians(jobs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def table(times: dict[str, float]) -> dict[str, Any]:
-    """Print and return the figures: times [ms], shares of both ways through three materials."""
-    bare = times["bare chain"]
-    added = {name: times[name] - bare for name in STAGES}
-    rows = {name: value for name, value in times.items() if name not in STAGES}
-    rows |= {f"+ {name}": value for name, value in added.items()}
-    for name, value in rows.items():
-        shares = [f"{100 * value / times[base]:.1f} %" for base in BASES.values()]
-        print(f"| {name} | {value:.1f} | {' | '.join(shares)} |")
-    figures: dict[str, Any] = {"milliseconds": times, "added_milliseconds": added}
+def shares(times: dict[str, float]) -> dict[str, Any]:
+    """Return times and added times of stages [ms], and both relative to the base renderings."""
+    added = {name: times[name] - times["bare chain"] for name in STAGES}
+    results: dict[str, Any] = {"milliseconds": times, "added_milliseconds": added}
     for key, base in BASES.items():
-        figures[key] = {name: value / times[base] for name, value in (times | added).items()}
-    return figures
+        results[key] = {name: value / times[base] for name, value in (times | added).items()}
+    return results
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the results as a Markdown table; a stage's row is what it adds to the bare chain."""
+    times, added = results["milliseconds"], results["added_milliseconds"]
+    rows = {name: value for name, value in times.items() if name not in added}
+    rows |= {f"+ {name.replace('_', ' ')}": value for name, value in added.items()}
+    lines = [
+        "| | ms | of the march, three materials | of Joseph, three materials |",
+        "|---|---|---|---|",
+    ]
+    for name, value in rows.items():
+        parts = [f"{100 * value / times[base]:.1f} %" for base in BASES.values()]
+        lines.append(f"| {name} | {value:.1f} | {' | '.join(parts)} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@
     python benchmarks/frames.py --device cuda        a minute
     python benchmarks/frames.py --device llvmpipe --sizes 128 --frames 20
 
-Writes benchmarks/results/frames_gpu.json and the table in docs/benchmarks.md. A loop renders a
-sweep over the chest CT, two frames on their way, as a stream does. "host" is processor time of the
-thread that launches, "latency" runs from a pose to its picture with one frame on its way. Both
+Writes benchmarks/results/frames_gpu.json and the table in docs/benchmarks/results.md. A loop
+renders a sweep over the chest CT with two frames in flight, as a stream does. "host" is CPU time of
+the launching thread; "latency" runs from a pose to its image with one frame in flight. Both
 kinds take turns. With many energies and scatter there is no single kernel.
 """
 

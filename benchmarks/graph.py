@@ -4,7 +4,8 @@
     python benchmarks/graph.py       at most two minutes on two cores (--minutes)
     python benchmarks/graph.py --device cuda
 
-Writes benchmarks/results/graph_cpu.json, or graph_gpu.json, and the table in docs/benchmarks.md.
+Writes benchmarks/results/graph_cpu.json (or graph_gpu.json) and a table in
+docs/benchmarks/results.md.
 Each size is rendered by a plain loop, by the application with the record of its frames alone
 (run.json), which is what the loop is compared with, and by the application that records arrays too,
 in turns and in one process, the same poses each time; then once more at a pace. Processor time is
@@ -33,7 +34,7 @@ import operators.runtime  # noqa: F401  (before Holoscan)
 from benchmarks.harness.budget import Budget
 from benchmarks.harness.command_line import count
 from benchmarks.harness.machine import describe_machine, load_average
-from benchmarks.harness.report import put_into_document, write_json
+from benchmarks.harness.report import RESULTS_PAGE, put_into_document, write_json
 from fluoro.config import Config
 from fluoro.errors import FluoroError
 from fluoro.geometry.from_config import make_geometry
@@ -349,9 +350,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = f"graph_{FILES[options.device]}"
     write_json(folder / f"{name}.json", {"machine": machine, "rows": rows})
     if options.folder is None:
-        put_into_document(
-            ROOT / "docs" / "benchmarks.md", name.replace("_", " "), f"{text}\n\n{load}\n"
-        )
+        put_into_document(RESULTS_PAGE, name.replace("_", " "), f"{text}\n\n{load}\n")
     return 0
 
 

@@ -7,9 +7,9 @@
 
 Prints a table and writes benchmarks/results/cpu.json and docs/images/benchmark_cpu.png
 (projectors_gpu.json and benchmark_gpu.png with --device cuda; under output/benchmarks/ with
---quick). What is measured, and how: docs/benchmarks.md. In the first view everybody works once at
-least, whatever the time; later, who would take more than the time allows is left out, and then
-whole views; both are said.
+--quick). docs/benchmarks/method.md says how it measures. In the first view every program works at
+least once. Later, a program that would exceed the time is left out, and then whole views; the
+program reports both.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from benchmarks.harness.oracle import find_truth
 from benchmarks.harness.peers import open_peers
 from benchmarks.harness.plots import plot_projectors
 from benchmarks.harness.report import (
+    RESULTS_PAGE,
     markdown_table,
     put_into_document,
     rows_of_view,
@@ -191,7 +192,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _plot(results, options, f"benchmark_{name}.png", conditions)
     if not (options.quick or options.no_peers):
         text = f"{table}\n\n{conditions}\n"
-        put_into_document(ROOT / "docs" / "benchmarks.md", f"projectors {name}", text)
+        put_into_document(RESULTS_PAGE, f"projectors {name}", text)
     return 0
 
 

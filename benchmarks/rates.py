@@ -4,8 +4,9 @@
     python benchmarks/rates.py                   20 seconds on two cores
     python benchmarks/rates.py --device cuda
 
-Writes benchmarks/results/rates_cpu.json, or rates_gpu.json, and the table in docs/benchmarks.md.
-Two yardsticks, taken in the same run: the rate at which the device copies a picture that is larger
+Writes benchmarks/results/rates_cpu.json (or rates_gpu.json) and a table in
+docs/benchmarks/results.md.
+Two units, measured in the same run: the rate at which the device copies a picture that is larger
 than its caches, and, for the march, its own rate on a volume that is small enough for them.
 """
 

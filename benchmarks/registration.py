@@ -9,9 +9,9 @@
 First come the starts that both programs do, next to each other, then the rest of fluoro's; of
 nanodrr's as many as leave the time for all of fluoro's and for the tracking. What is left out is
 said. Rows are kept in output/benchmarks/registration.jsonl, each for the case that it belongs to;
-remove the file to begin anew. Prints a table and writes benchmarks/results/registration.json,
-docs/images/benchmark_registration.png and the tables of docs/benchmarks.md, which says what is
-measured, and how.
+remove the file to start again. Prints a table and writes benchmarks/results/registration.json,
+docs/images/benchmark_registration.png and the tables of docs/benchmarks/results.md.
+docs/benchmarks/method.md says how it measures.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from benchmarks.harness.registration_report import (
     target_table,
 )
 from benchmarks.harness.registration_rows import Rows, register_ours, register_peer
-from benchmarks.harness.report import put_into_document, write_json
+from benchmarks.harness.report import RESULTS_PAGE, put_into_document, write_json
 from benchmarks.harness.scene import load_ct
 from benchmarks.harness.tracking_rate import follow_sweep
 from fluoro.config import RegistrationSettings
@@ -185,10 +185,9 @@ def write(results: dict[str, Any]) -> None:
     summary = results["summary"]
     write_json(RESULTS, results)
     plot_registration(ROOT / "docs" / "images" / "benchmark_registration.png", results["rows"])
-    document = ROOT / "docs" / "benchmarks.md"
     text = f"{target_table(summary)}\n\n{say_conditions(results)}\n"
-    put_into_document(document, "registration", text)
-    put_into_document(document, "registration strata", f"{stratum_table(summary)}\n")
+    put_into_document(RESULTS_PAGE, "registration", text)
+    put_into_document(RESULTS_PAGE, "registration strata", f"{stratum_table(summary)}\n")
     print(text)
 
 

@@ -38,7 +38,7 @@ from benchmarks.harness.first_frame import (
 )
 from benchmarks.harness.machine import describe_machine, load_average
 from benchmarks.harness.plots import plot_scaling
-from benchmarks.harness.report import write_json
+from benchmarks.harness.report import RESULTS_PAGE, put_into_document, write_json
 from benchmarks.harness.scene import load_ct, make_views, synthetic_volume
 from benchmarks.harness.stopwatch import timed
 from fluoro.errors import FluoroError
@@ -324,6 +324,20 @@ def _start_up_line(found: dict[str, Any]) -> str:
     )
 
 
+def start_up_table(found: Sequence[dict[str, Any]]) -> str:
+    """Return first frame and CPU time [s] by volume and projector, as a Markdown table."""
+    projectors = list(dict.fromkeys(each["projector"] for each in found))
+    rows: dict[float, dict[str, str]] = {}
+    for each in found:
+        cell = f"{each['first_frame_s']:.2f} s, {each['cpu_s']:.2f} s"
+        rows.setdefault(each["volume_gib"], {})[each["projector"]] = cell
+    lines = [f"| volume | {' | '.join(projectors)} |", "|---" * (1 + len(projectors)) + "|"]
+    for gib, cells in rows.items():
+        parts = [cells.get(projector, "") for projector in projectors]
+        lines.append(f"| {gib:.2f} GiB | {' | '.join(parts)} |")
+    return "\n".join(lines)
+
+
 def run(
     kind: str, sizes: Sizes, *, with_start_up: bool = True, budget: Budget | None = None
 ) -> dict[str, Any]:
@@ -357,6 +371,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{VIEW}, {machine['device']}, load average {machine['load_before']} before, "
         f"{machine['load_after']} after",
     )
+    if kind == "cpu":
+        put_into_document(RESULTS_PAGE, "start-up", start_up_table(results["start_up"]) + "\n")
     return 0
 
 

@@ -15,10 +15,13 @@ from benchmarks.harness.rounds import Job
 from fluoro.errors import OutputError
 
 __all__ = [
-    "markdown_table", "publish", "put_into_document", "rows_of_view", "summarise", "write_json",
+    "RESULTS_PAGE", "markdown_table", "publish", "put_into_document", "rows_of_view", "summarise",
+    "write_json",
 ]  # fmt: skip
 
 BENCHMARKS = Path(__file__).parents[1]
+RESULTS_PAGE = BENCHMARKS.parent / "docs" / "benchmarks" / "results.md"
+"""The page with the table of each program."""
 
 REFERENCES = {"times_rtk": "RTK Joseph", "times_nanodrr": "nanodrr"}
 """How many times faster a contestant is than these, view by view, then the median."""
@@ -119,8 +122,8 @@ def publish(
     """Print a table, and write it and the results.
 
     Args:
-        name: Of the JSON file, without suffix; the table's place in docs/benchmarks.md has spaces
-            for its underscores.
+        name: Of the JSON file, without suffix; its place in docs/benchmarks/results.md has
+            spaces for its underscores.
         results: What the file holds.
         text: Table and conditions.
         folder: For the file, and the document is left alone; None: benchmarks/results.
@@ -132,9 +135,7 @@ def publish(
     print(text)
     write_json((folder or BENCHMARKS / "results") / f"{name}.json", results)
     if folder is None and document:
-        put_into_document(
-            BENCHMARKS.parent / "docs" / "benchmarks.md", name.replace("_", " "), text
-        )
+        put_into_document(RESULTS_PAGE, name.replace("_", " "), text)
 
 
 def put_into_document(path: Path, name: str, text: str) -> None:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import frames, graph, guard, projectors, rates, scaling, suite
+from benchmarks import chain, frames, graph, guard, projectors, rates, scaling, suite
 from benchmarks.harness import beam_work, first_frame, oracle, peers, plots, report, rounds, scene
 from benchmarks.harness.budget import Budget
 from benchmarks.harness.contestants import Call, Contestant, own_projectors
@@ -621,3 +621,11 @@ def test_guard_ends_with_a_failure_when_a_kernel_is_slower(tmp_path, monkeypatch
     stored.write_text(json.dumps({units: {"quotients": {"march, PA": 0.3}}}))
     assert guard.main([]) == 1
     assert "march, PA: 0.500 of the plain march, limit 0.390" in capsys.readouterr().out
+
+
+def test_tables_of_the_results_page_are_those_of_the_results():
+    page, results = report.RESULTS_PAGE.read_text(), report.BENCHMARKS / "results"
+    stored = json.loads((results / "chain_cpu.json").read_text())
+    start_up = json.loads((results / "scaling_cpu.json").read_text())["start_up"]
+    assert chain.table(stored) in page
+    assert scaling.start_up_table(start_up) in page

@@ -19,12 +19,16 @@ from fluoro.registration.config import load_register_config
 from tests.support import require_program
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"(?:\A|\n\n)((?:    .*\n)+)")
 PROGRAMS = ("make", "python", "python3", ".venv/bin/python", "app.py", "pip")
 """First words of the lines that are held to account; others (git, docker, apt) are not ours."""
-STANDS_FOR = {"CONFIG": "configs/sweep.yaml", "YAML": "configs/sweep.yaml"}
+STANDS_FOR = {
+    "CONFIG": "configs/sweep.yaml",
+    "YAML": "configs/sweep.yaml",
+    "register.yaml": "configs/register_phantom.yaml",
+}
 
 
 def blocks(path: Path) -> list[tuple[str, str]]:
