@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -170,6 +171,17 @@ def test_without_a_compiler_the_error_names_the_fix(monkeypatch):
             compiler.load_cpu_kernel("drr", "project_march", exact=False)
     finally:
         compiler.find_compiler.cache_clear()
+
+
+def test_slangpy_is_loaded_without_pytorch_which_can_be_imported_after_it():
+    code = """
+        import importlib.util, sys
+        from fluoro.rendering.devices.load_slangpy import load_slangpy
+        load_slangpy()
+        assert "torch" not in sys.modules
+        assert importlib.util.find_spec("torch") is None or importlib.import_module("torch")
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
 
 
 def test_compiled_kernels_are_kept_on_disk(monkeypatch, tmp_path):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 from fluoro.errors import DeviceError
@@ -23,10 +26,28 @@ def load_slangpy() -> ModuleType:
         DeviceError: slangpy, or a system library that it loads, is not installed.
     """
     try:
-        return importlib.import_module("slangpy")
+        with _without_torch():
+            return importlib.import_module("slangpy")
     except ImportError as error:
         library = str(error).partition(":")[0]
         if library in PACKAGES:
             fix = f"apt install {PACKAGES[library]}"
             raise DeviceError(f"slangpy needs the library {library}: {fix}") from None
         raise DeviceError(f"slangpy cannot be loaded: {error}") from None
+
+
+@contextmanager
+def _without_torch() -> Iterator[None]:
+    """Hide PyTorch where it is not loaded yet.
+
+    slangpy imports it where it is installed, for functions that take tensors; fluoro calls none of
+    these. That takes ten times as long as slangpy itself.
+    """
+    if "slangpy" in sys.modules or "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]  # Python's way to refuse an import
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]

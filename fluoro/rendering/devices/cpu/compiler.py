@@ -9,6 +9,7 @@ units are used. The result is cached on disk, keyed by sources, compiler, option
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import json
@@ -18,6 +19,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,6 +100,9 @@ PLAIN_CHOICES = {
 """In the image chain, what Slang's C++ says for the lesser and the greater, and what is compiled:
 the library's functions look after a second number that is NaN, and no vector unit does. Stages
 compare with limits, which are numbers, so that the values are the same."""
+
+_SLANG_LOCK = threading.Lock()
+"""Slang translates for one thread at a time."""
 
 LAYOUT = "offset, code"
 """What the cache keeps of a uniform."""
@@ -331,33 +336,49 @@ def _translate(
 ) -> tuple[str, dict[str, list[Any]]]:
     """C++ of one entry point, and the layout of uniforms and groups, from the Slang compiler."""
     spy: Any = load_slangpy()
+    with _SLANG_LOCK:
+        device = _slang_device()
+        session = device.create_slang_session(
+            compiler_options={
+                "include_paths": [*shader_dirs(), scratch],
+                "defines": _defines(module),
+                "debug_info": spy.SlangDebugInfoLevel.none,
+                # of the library that Slang has compiled too, and that is not used; not of the C++
+                "optimization": spy.SlangOptimizationLevel.none,
+                "dump_intermediates": True,
+                "dump_intermediates_prefix": f"{scratch}/",
+            }
+        )
+        try:
+            program = session.load_program(f"{_file_of(module, entry, scratch)}.slang", [entry])
+            device.create_compute_kernel(program).dispatch(thread_count=spy.uint3(0, 0, 0))
+        except (RuntimeError, ValueError, spy.SlangCompileError) as error:
+            first = next((line for line in str(error).splitlines() if "error" in line), str(error))
+            raise DeviceError(
+                f"Slang cannot compile {entry} of {_named(module)}: {first}"
+            ) from None
+        return _cpp(scratch), _layout(program)
+
+
+@cache
+def _slang_device() -> Any:
+    """What Slang's compiler belongs to; it takes a sixth of a second to make."""
+    spy: Any = load_slangpy()
     spy.Logger.get().level = spy.LogLevel.error
-    device = spy.Device(
-        type=spy.DeviceType.cpu,
-        enable_hot_reload=False,
-        compiler_options={
-            "include_paths": [*shader_dirs(), scratch],
-            "defines": _defines(module),
-            "debug_info": spy.SlangDebugInfoLevel.none,
-            "optimization": spy.SlangOptimizationLevel.maximal,
-            "dump_intermediates": True,
-            "dump_intermediates_prefix": f"{scratch}/",
-        },
-    )
-    try:
-        program = device.load_program(f"{_file_of(module, entry, scratch)}.slang", [entry])
-        device.create_compute_kernel(program).dispatch(thread_count=spy.uint3(0, 0, 0))
-        places = uniform_places(program)
-        meta = {name: [place.offset, place.code] for name, place in places.items()}
-        group = program.layout.entry_points[0].compute_thread_group_size
-        meta["group_size"] = [group.x, group.y, group.z]
-        (cpp,) = scratch.glob("*.cpp")
-        return cpp.read_text(), meta
-    except (RuntimeError, ValueError, spy.SlangCompileError) as error:
-        first = next((line for line in str(error).splitlines() if "error" in line), str(error))
-        raise DeviceError(f"Slang cannot compile {entry} of {_named(module)}: {first}") from None
-    finally:
-        device.close()
+    device = spy.Device(type=spy.DeviceType.cpu, enable_hot_reload=False)
+    atexit.register(device.close)
+    return device
+
+
+def _cpp(scratch: Path) -> str:
+    (cpp,) = scratch.glob("*.cpp")
+    return cpp.read_text()
+
+
+def _layout(program: Any) -> dict[str, list[Any]]:
+    places = {name: [p.offset, p.code] for name, p in uniform_places(program).items()}
+    group = program.layout.entry_points[0].compute_thread_group_size
+    return {**places, "group_size": [group.x, group.y, group.z]}
 
 
 def _named(module: str | KernelText) -> str:
