@@ -77,7 +77,7 @@ def plant(path: Path) -> None:
 
 
 def test_every_exception_is_a_marked_test_with_a_reason():
-    sources = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     for name, reason in EXCEPTIONS.items():
         assert f"def {name.partition('[')[0]}(" in sources
         assert reason
