@@ -43,6 +43,7 @@ __all__ = [
     "Trigger",
     "Vessels",
     "ViewName",
+    "XrayObject",
 ]
 
 # The volume
@@ -111,8 +112,10 @@ FrameProtocol = Literal["ros2", "holohub", "i4h"]
 """The messages that carry frames over DDS."""
 Pacing = Literal["paced", "free_running"]
 """Frames at a rate, or as fast as they are rendered."""
-RecordingFormat = Literal["mp4", "png", "npy", "npz"]
+RecordingFormat = Literal["mp4", "png", "npy", "npz", "dicom"]
 """Files that a recording leaves."""
+XrayObject = Literal["XA", "XRF", "enhanced_xa"]
+"""What a recording in DICOM is."""
 RosClock = Literal["system", "ros"]
 """The clock of the stamps."""
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict, WithJsonSchema, model_validator
 
 from fluoro.config.addresses import Peer, TcpAddress
-from fluoro.config.schema_rules import absent_or, at, const, never, rules
+from fluoro.config.schema_rules import absent_or, at, const, never, rules, when
 from fluoro.config.section import Section, Topic
 from fluoro.config.validation_errors import KeyValueError, shown
-from fluoro.names import Encoding, FrameProtocol, RecordingFormat, RosClock
+from fluoro.names import Encoding, FrameProtocol, RecordingFormat, RosClock, XrayObject
 
 __all__ = [
     "LARGEST_PICTURE_BYTES",
@@ -20,6 +20,7 @@ __all__ = [
     "ConsoleConfig",
     "DdsConfig",
     "DdsFramesConfig",
+    "DicomRecordingConfig",
     "HolovizConfig",
     "IgtlConfig",
     "RecorderConfig",
@@ -110,18 +111,47 @@ class ConsoleConfig(Section):
     )
 
 
+class DicomRecordingConfig(Section):
+    """How frames are written as DICOM, frames.dcm."""
+
+    object: XrayObject = Field(
+        "XA",
+        description="X-Ray Angiographic, X-Ray Radiofluoroscopic, or Enhanced XA, which has the "
+        "whole pose of every frame in standard attributes.",
+    )
+    bits: Literal[8, 12, 16] = Field(12, description="Stored in a pixel.")
+    dose_report: bool = Field(
+        True, description="Radiation Dose SR as well, dose.dcm, where the dose is known."
+    )
+
+
 class RecorderConfig(Section):
     """What is written to output/<run>/."""
 
+    model_config = rules(
+        when(at("dicom", {"minProperties": 1}), then=at("formats", {"contains": const("dicom")})),
+    )
+
     enabled: bool = Field(True, description="Write anything but the summary on the terminal.")
     formats: Annotated[tuple[RecordingFormat, ...], Strict(False)] = Field(
-        ("mp4", "png"), description="Of the frames: a film, 8-bit pictures, float32 arrays."
+        ("mp4", "png"),
+        description="Of the frames: a film, 8-bit pictures, float32 arrays, an X-ray image in "
+        "DICOM.",
+    )
+    dicom: DicomRecordingConfig = Field(
+        DicomRecordingConfig(), description="Of the format dicom (docs/xray_files.md)."
     )
     queue_frames: Annotated[int, Field(ge=1, le=100000)] = Field(
         120, description="Frames that may wait to be written."
     )
     contact_sheet: bool = Field(True, description="A page of frames with their angles.")
     scene_movie: bool = Field(True, description="carm_sweep.mp4: 3D scene beside the frame.")
+
+    @model_validator(mode="after")
+    def _dicom_has_effect(self) -> RecorderConfig:
+        if self.dicom.model_fields_set and "dicom" not in self.formats:
+            raise KeyValueError("dicom", "has no effect without dicom in formats")
+        return self
 
 
 class HolovizConfig(Section):

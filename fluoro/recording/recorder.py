@@ -17,10 +17,12 @@ from fluoro.config import RecorderConfig
 from fluoro.errors import OutputError
 from fluoro.files.image_files import PngFrames
 from fluoro.imaging.frame import FluoroFrame, to_uint8
+from fluoro.recording.dicom_frames import DicomFrames
 from fluoro.recording.formats.array_files import NpyStream, NpzFrames
 from fluoro.recording.formats.mp4_writer import Film
 from fluoro.recording.frame_sampler import EvenSample
 from fluoro.recording.journal import FrameJournal
+from fluoro.xray_files.recorded import Recording
 
 __all__ = ["Recorder"]
 
@@ -52,7 +54,7 @@ class _Writer:
 
 
 class Recorder:
-    """Writes frames beside the stream: `frames.mp4`, `frames/*.png`, `frames.npy`, `frames.npz`.
+    """Writes frames beside the stream, into a file of each format: `frames.mp4`, `frames.dcm` ...
 
     Args:
         folder: The run's folder, which exists; nothing in it is overwritten.
@@ -64,6 +66,7 @@ class Recorder:
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm], for the matrices
             in frames.npz; None: it has none.
         journal: Takes a note of every frame, before its picture is written; None: nobody does.
+        dicom: How the format dicom is written; None: it cannot be.
 
     Raises:
         OutputError: A file cannot be made.
@@ -80,9 +83,10 @@ class Recorder:
         sample: EvenSample | None = None,
         isocenter_xyz_mm: Sequence[float] | None = None,
         journal: FrameJournal | None = None,
+        dicom: Recording | None = None,
     ) -> None:
         self._capacity = cfg.queue_frames
-        self._keeps_floats = not {"npy", "npz"}.isdisjoint(cfg.formats)
+        self._keeps_floats = not {"npy", "npz", "dicom"}.isdisjoint(cfg.formats)
         self._keeps_grey = sample is not None or not {"mp4", "png"}.isdisjoint(cfg.formats)
         self._drop_when_full = drop_when_full
         self._on_error = on_error
@@ -94,7 +98,7 @@ class Recorder:
         self._error: Exception | None = None
         self._told = False
         self._dropped = self._written = 0
-        self._writers = _writers(folder, cfg, fps, isocenter_xyz_mm)
+        self._writers = _writers(folder, cfg, fps, isocenter_xyz_mm, dicom)
         self._thread = threading.Thread(target=self._run, name="fluoro-recorder", daemon=True)
         self._thread.start()
 
@@ -231,13 +235,18 @@ def _failure(step: Callable[[], None]) -> Exception | None:
 
 
 def _writers(
-    folder: Path, cfg: RecorderConfig, fps: float, isocenter_xyz_mm: Sequence[float] | None
+    folder: Path,
+    cfg: RecorderConfig,
+    fps: float,
+    isocenter_xyz_mm: Sequence[float] | None,
+    dicom: Recording | None,
 ) -> list[_Writer]:
     makers = {
         "mp4": lambda: _film(folder, fps),
         "png": lambda: _pictures(folder),
         "npy": lambda: _npy(folder),
         "npz": lambda: _npz(folder, isocenter_xyz_mm),
+        "dicom": lambda: _dicom(folder, cfg, fps, dicom),
     }
     return [makers[name]() for name in dict.fromkeys(cfg.formats)]
 
@@ -267,3 +276,10 @@ def _npy(folder: Path) -> _Writer:
 def _npz(folder: Path, isocenter_xyz_mm: Sequence[float] | None) -> _Writer:
     archive = NpzFrames(folder, isocenter_xyz_mm)
     return _Writer(write=lambda taken: archive.write(taken.frame), close=archive.close)
+
+
+def _dicom(folder: Path, cfg: RecorderConfig, fps: float, recording: Recording | None) -> _Writer:
+    if recording is None:
+        raise OutputError(f"{folder}: the format dicom needs to know how the run is made")
+    frames = DicomFrames(folder, recording, fps, dose_report=cfg.dicom.dose_report)
+    return _Writer(write=lambda taken: frames.write(taken.frame), close=frames.close)

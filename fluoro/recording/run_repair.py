@@ -8,16 +8,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fluoro.config import CarmConfig
+from fluoro.config import CarmConfig, Config
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.from_config import make_geometry
+from fluoro.imaging.exposure.tube import TubeSetting
+from fluoro.recording.dicom_frames import PIXELS_NAME, repair_dicom
 from fluoro.recording.formats.array_files import (
     IMAGES_NAME,
     NPZ_NAME,
@@ -25,14 +28,17 @@ from fluoro.recording.formats.array_files import (
     add_columns,
     write_npz,
 )
-from fluoro.recording.journal import JOURNAL_NAME, read_journal
+from fluoro.recording.journal import JOURNAL_NAME, JournalEntry, read_journal
 from fluoro.recording.run_record import UNFINISHED, RunRecord
+from fluoro.xray_files.recorded import RecordedFrame, Recording
 
 __all__ = ["repair_run"]
 
 
 def repair_run(folder: Path) -> list[str]:
-    """Make run.json, and frames.npz where it was recorded, of a run that did not end by itself.
+    """Make run.json, frames.npz and frames.dcm of a run that did not end by itself.
+
+    The last two where they were recorded.
 
     Args:
         folder: Folder of the run.
@@ -47,9 +53,12 @@ def repair_run(folder: Path) -> list[str]:
     known = _read_known(folder / "run.json")
     journal = folder / JOURNAL_NAME
     if not journal.exists():
-        return _make_npz(folder, known, known.get("per_frame", []))
+        rows = known.get("per_frame", [])
+        entries = (JournalEntry(row=row, total=None) for row in rows)
+        return [*_make_npz(folder, known, rows), *_make_dicom(folder, known, entries)]
     with _locked(journal):
         made = _make_npz(folder, known, (entry.row for entry in read_journal(journal)))
+        made += _make_dicom(folder, known, read_journal(journal))
         if known.get("stopped_by") == UNFINISHED:
             made.append(_make_record(folder / "run.json", known, journal))
         journal.unlink()
@@ -115,6 +124,50 @@ def _make_npz(
     return [f"{NPZ_NAME}: {count} images"]
 
 
+def _make_dicom(
+    folder: Path, known: Mapping[str, Any], entries: Iterable[JournalEntry]
+) -> list[str]:
+    """Make the DICOM files whose pixels are there; no line where there are none."""
+    if not (folder / PIXELS_NAME.format(1)).exists():
+        return []
+    config = Config.model_validate(known["config"])
+    began = datetime.fromisoformat(known["started_at"])
+    recording = Recording.of(config, folder.name, known.get("isocenter_mm"), began)
+    geometry = make_geometry(config.carm)
+    rows = [
+        _recorded(entry, geometry, config.run.fps)
+        for entry in entries
+        if entry.row.get("recorded", True)
+    ]
+    report = config.recorder.dicom.dose_report
+    counts = repair_dicom(folder, recording, rows, dose_report=report)
+    return [f"{path.name}: {count} frames" for path, count in counts.items()]
+
+
+def _recorded(entry: JournalEntry, geometry: CarmGeometry, fps: float) -> RecordedFrame:
+    row = entry.row
+    lengths = {name: row[name] for name in ("source_to_detector_mm", "pixel_spacing_mm")}
+    charge_mas = row.get("charge_mas")
+    tube = charge_mas and TubeSetting(
+        tube_voltage_kv=row.get("tube_voltage_kv") and round(row["tube_voltage_kv"]),
+        charge_mas=charge_mas,
+        pulse_width_ms=None,
+    )
+    return RecordedFrame(
+        pose=_pose(row),
+        geometry=replace(geometry, **lengths),
+        time_s=row["number"] / fps,
+        pulse=row.get("pulse", True),
+        tube=tube or None,
+        total=entry.total,
+    )
+
+
+def _pose(row: Mapping[str, Any]) -> CarmPose:
+    angles = {name: row["pose"][name] for name in ("lao_deg", "cra_deg", "roll_deg")}
+    return CarmPose(**angles, translation_mm=tuple(row["pose"]["translation_mm"]))
+
+
 def _count_images(path: Path) -> int:
     """Return the number of images of a recording.
 
@@ -137,6 +190,4 @@ def _add_row(
 ) -> None:
     """Add what a frame's row says to the columns of frames.npz."""
     lengths = {name: row[name] for name in ("source_to_detector_mm", "pixel_spacing_mm")}
-    angles = {name: row["pose"][name] for name in ("lao_deg", "cra_deg", "roll_deg")}
-    pose = CarmPose(**angles, translation_mm=tuple(row["pose"]["translation_mm"]))
-    add_columns(columns, row["number"], pose, replace(geometry, **lengths), isocenter_xyz_mm)
+    add_columns(columns, row["number"], _pose(row), replace(geometry, **lengths), isocenter_xyz_mm)

@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
-from fluoro.geometry.patient_position import ROOM_AXES, room_from_patient
+from fluoro.geometry.patient_position import room_from_patient
 from fluoro.geometry.se3 import rotation_x, rotation_y, rotation_z
 from fluoro.names import PatientPosition
 from fluoro.volume.formats.dicom.tags import Tags, named
 from fluoro.xray_files.header import XrayHeader
 from fluoro.xray_files.notes import Notes
+from fluoro.xray_files.posture import patient_position
 from fluoro.xray_files.private import PrivateGeometry
+from fluoro.xray_files.tilt import tilt_from_detector_angles_deg
 from fluoro.xray_files.turn import ImageTurn, direction_of, turn_towards
 
 __all__ = ["FrameGeometry", "GeometryReader"]
@@ -241,6 +243,8 @@ class GeometryReader:
         keyword = "PositionOfIsocenterProjection"
         found = self._numbers(tags, keyword)
         if len(found) != 2 or spacing_mm is None:
+            if self._private and self._private.detector_offset_mm:
+                return self._private.detector_offset_mm
             self._notes.assumed("the central ray meets the middle of the image")
             return (0.0, 0.0)
         elements = self._numbers(tags, "DetectorElementSpacing") or [spacing_mm] * 2
@@ -257,8 +261,7 @@ class GeometryReader:
         primary = self._number(tags, "DetectorPrimaryAngle") or 0.0
         secondary = self._number(tags, "DetectorSecondaryAngle") or 0.0
         across, down = turn.vector(primary, -secondary)
-        a, b = math.radians(-down), math.radians(across)
-        return math.degrees(math.atan(math.tan(a) * math.cos(b))), math.degrees(b)
+        return tilt_from_detector_angles_deg(across, -down)
 
     # The pose
 
@@ -360,12 +363,10 @@ class GeometryReader:
         return 0.0 if now is None or first is None else now - first
 
     def _position(self, tags: Tags) -> PatientPosition:
-        text = tags.text("PatientPosition")
-        for known in ROOM_AXES:
-            if text == known:
-                return known
-        self._notes.assumed("the patient lies head first, supine")
-        return "HFS"
+        known = patient_position(tags)
+        if known is None:
+            self._notes.assumed("the patient lies head first, supine")
+        return known or "HFS"
 
     def _room_angles(self, tags: Tags) -> tuple[float, float, float] | None:
         names = ("Primary", "Secondary", "DetectorRotation")

@@ -44,7 +44,6 @@ MACROS = {
     "FieldOfViewOrigin": "FieldOfViewSequence",
     "FieldOfViewRotation": "FieldOfViewSequence",
     "FieldOfViewHorizontalFlip": "FieldOfViewSequence",
-    "DetectorElementSpacing": "FrameDetectorParametersSequence",
     "PositionerIsocenterPrimaryAngle": "IsocenterReferenceSystemSequence",
     "PositionerIsocenterSecondaryAngle": "IsocenterReferenceSystemSequence",
     "PositionerIsocenterDetectorRotationAngle": "IsocenterReferenceSystemSequence",

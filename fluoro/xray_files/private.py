@@ -1,8 +1,8 @@
 """What XA has no attribute for, in a private block of fluoro's own files.
 
 XA says the primary and secondary angle and how the table moved. The detector's turn about the
-beam, the C-arm's place and the isocentre in the CT are here, so that a recording gives its poses
-back.
+beam and its offset, the C-arm's place and the isocentre in the CT are here, so that a recording
+gives its poses back.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fluoro.geometry.carm import CarmPose
 
 __all__ = ["PrivateGeometry"]
 
 GROUP, CREATOR = 0x0019, "FLUORO GEOMETRY 1"
-POSES, ISOCENTER = 0x01, 0x02
-"""Elements of the block: 6 FD a frame (lao, cra, roll [degrees], translation [mm]); 3 FD [mm]."""
+POSES, ISOCENTER, OFFSET = 0x01, 0x02, 0x03
+"""Elements of the block: 6 numbers a frame (lao, cra, roll [degrees], translation [mm]) in an OD,
+which may be long; 3 and 2 FD [mm]."""
 Vector3 = tuple[float, float, float]
 
 
@@ -29,10 +32,12 @@ class PrivateGeometry:
         poses: One a frame.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS of the CT [mm]; None:
             not known.
+        detector_offset_mm: Detector's middle off the central ray [mm]; None: in other attributes.
     """
 
     poses: tuple[CarmPose, ...]
-    isocenter_xyz_mm: Vector3 | None
+    isocenter_xyz_mm: Vector3 | None = None
+    detector_offset_mm: tuple[float, float] | None = None
 
     def pose(self, index: int) -> CarmPose:
         """The pose of a frame, counted from 0."""
@@ -41,24 +46,32 @@ class PrivateGeometry:
     def write(self, dataset: Any) -> None:
         """Add the block to a dataset."""
         block = dataset.private_block(GROUP, CREATOR, create=True)
-        block.add_new(POSES, "FD", [value for pose in self.poses for value in _values(pose)])
+        values = np.array([_values(pose) for pose in self.poses], "<f8")
+        block.add_new(POSES, "OD", values.tobytes())
         if self.isocenter_xyz_mm:
             block.add_new(ISOCENTER, "FD", list(self.isocenter_xyz_mm))
+        if self.detector_offset_mm:
+            block.add_new(OFFSET, "FD", list(self.detector_offset_mm))
 
     @classmethod
     def of(cls, dataset: Any, frames: int) -> PrivateGeometry | None:
         """The block of a dataset; None where there is none that is whole."""
         try:
             block = dataset.private_block(GROUP, CREATOR)
-            values = [float(value) for value in block[POSES].value]
-            known = [float(v) for v in block[ISOCENTER].value] if ISOCENTER in block else []
-            poses = tuple(_pose(values[at : at + 6]) for at in range(0, len(values), 6))
+            values = np.frombuffer(block[POSES].value, "<f8").reshape(frames, 6)
+            poses = tuple(_pose(row) for row in values.tolist())
+            known, offset = (_numbers(block, element) for element in (ISOCENTER, OFFSET))
         except Exception:  # noqa: BLE001  (pydicom raises all kinds; the standard tags count then)
             return None
-        if len(poses) != frames or len(known) not in (0, 3):
-            return None
-        isocenter = (known[0], known[1], known[2]) if known else None
-        return cls(poses=poses, isocenter_xyz_mm=isocenter)
+        return cls(
+            poses=poses,
+            isocenter_xyz_mm=(known[0], known[1], known[2]) if len(known) == 3 else None,
+            detector_offset_mm=(offset[0], offset[1]) if len(offset) == 2 else None,
+        )
+
+
+def _numbers(block: Any, element: int) -> list[float]:
+    return [float(value) for value in block[element].value] if element in block else []
 
 
 def _values(pose: CarmPose) -> Sequence[float]:

@@ -11,6 +11,7 @@ from fluoro.plot.contact_sheet import write_contact_sheet
 from fluoro.plot.scene_movie import write_scene_movie
 from fluoro.recording.frame_sampler import EvenSample
 from fluoro.recording.recorder import Recorder
+from fluoro.xray_files.recorded import Recording
 from operators.monitor import StreamMonitor
 from operators.sinks.base import Sink
 
@@ -87,8 +88,16 @@ class _Recording:
             sample=self._sample if shown else None,
             isocenter_xyz_mm=context.isocenter_xyz_mm,
             journal=context.files.journal,
+            dicom=self._dicom(),
         )
         context.stack.callback(self.recorder.close)
+
+    def _dicom(self) -> Recording | None:
+        """How the run is written as DICOM; None: it is not."""
+        context = self._context
+        if "dicom" not in context.config.recorder.formats:
+            return None
+        return Recording.of(context.config, context.files.name, context.isocenter_xyz_mm)
 
     def draw(self, *, with_movie: bool) -> None:
         """Draw what the configuration asks for, where there are frames."""

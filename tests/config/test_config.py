@@ -173,7 +173,11 @@ def test_full_document_is_valid(tmp_path):
         ("console.port", 70000, "console.port: must be at most 65535, got 70000"),
         ("console.host", 1, "console.host: must be text, got 1"),
         ("recorder.formats", "mp4", "recorder.formats: must be a list, got 'mp4'"),
-        ("recorder.formats", ["gif"], "recorder.formats.0: must be 'mp4', 'png', 'npy' or 'npz', "),
+        (
+            "recorder.formats",
+            ["gif"],
+            "recorder.formats.0: must be 'mp4', 'png', 'npy', 'npz' or 'dicom', ",
+        ),
         ("run.name", "../x", "run.name: must be text that matches "),
         ("run.frames", 0, "run.frames: must be at least 1, got 0"),
         ("run.seed", -1, "run.seed: must be at least 0, got -1"),

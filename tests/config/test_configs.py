@@ -29,6 +29,7 @@ FILE_OF_FORMAT = {
     "png": "frames/frame_0000.png",
     "npy": "frames.npy",
     "npz": "frames.npz",
+    "dicom": "frames.dcm",
 }
 
 

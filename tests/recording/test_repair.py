@@ -10,6 +10,7 @@ from PIL import Image
 from rosbags.highlevel import AnyReader
 
 import app
+from fluoro.xray_files.xray_file import XrayFile
 from tests.recording.test_recorder import make_frame
 from tests.session_support import (
     Program,
@@ -115,6 +116,30 @@ def check_npz(folder, record, line):
         pose = CarmPose(**record["per_frame"][number]["pose"])
         view = geometry.view(pose, record["isocenter_mm"])
         np.testing.assert_array_equal(matrix, view.pixel_from_world)
+
+
+def test_a_killed_run_in_dicom_is_repaired(small_yaml, tmp_path, capsys):
+    path, folder = small_yaml(recorder={"formats": ["dicom", "png"]}), tmp_path / "out" / "run"
+    program = Program("run", path)
+    program.wait_for(lambda: len(list(folder.glob("frames/*.png"))) > LEAST_FRAMES)
+    program.interrupt(signal.SIGKILL)
+    assert program.end()[0] == -signal.SIGKILL
+    lines = repaired(capsys, folder)
+    file = XrayFile(folder / "frames.dcm")
+    assert f"frames.dcm: {file.count} frames" in lines
+    assert file.count > LEAST_FRAMES - 1
+    assert (folder / "dose.dcm").exists()
+    rows = record_of(folder)["per_frame"]
+    for number in (1, file.count):
+        frame, row = file.frame(number), rows[number - 1]
+        assert frame.geometry.pose == CarmPose(**_tuples(row["pose"]))
+        with Image.open(folder / "frames" / f"frame_{row['number']:04d}.png") as picture:
+            np.testing.assert_allclose(frame.values / 4095 * 255, np.asarray(picture), atol=0.6)
+    assert not list(folder.glob("*.raw"))
+
+
+def _tuples(pose):
+    return pose | {"translation_mm": tuple(pose["translation_mm"])}
 
 
 def test_a_run_killed_before_its_first_frame_or_while_it_zips_is_repaired(

@@ -1,0 +1,16 @@
+"""Decimal numbers as DICOM's text holds them."""
+
+from __future__ import annotations
+
+__all__ = ["decimal"]
+
+LENGTH = 16
+"""Most characters of a DS."""
+
+
+def decimal(value: float, digits: int = 5) -> str:
+    """The number with so many digits after the point, without zeros at its end, as a DS."""
+    text = f"{value:.{digits}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    text = "0" if text == "-0" else text
+    return text if len(text) <= LENGTH else f"{value:.9g}"
