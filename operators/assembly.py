@@ -76,6 +76,7 @@ def assemble(
         FluoroError: Something cannot be read, prepared or opened.
     """
     config.pose_source.check()
+    config = config.pose_source.completed(config)
     for sink in SINKS:
         sink.check(config)
     optimiser = optimiser_of(config)
@@ -109,7 +110,12 @@ def _context(
     seed = secrets.randbits(63) if config.run.seed is None else config.run.seed
     volume = load_volume(config.volume, reporter.stage)
     isocenter_xyz_mm = isocenter_of(config.carm, volume)
-    setup = PoseSetup(seed=seed, isocenter_xyz_mm=isocenter_xyz_mm, limits=make_limits(config.carm))
+    setup = PoseSetup(
+        seed=seed,
+        isocenter_xyz_mm=isocenter_xyz_mm,
+        limits=make_limits(config.carm),
+        image_chain=config.image_chain,
+    )
     poses = config.pose_source.make(setup)
     pictures = config.pose_source.open_pictures(setup, lambda: make_geometry(config.carm))
     if pictures:

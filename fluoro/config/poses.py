@@ -18,6 +18,7 @@ from fluoro.poses.servo import ServoPoses
 from fluoro.poses.static import StaticPoses
 from fluoro.poses.sweep import SweepPoses
 from fluoro.poses.waypoints import WaypointPoses
+from fluoro.poses.xray_file import XrayFilePoses
 
 __all__ = [
     "POSE_SOURCES",
@@ -35,6 +36,7 @@ __all__ = [
     "StaticPoses",
     "SweepPoses",
     "WaypointPoses",
+    "XrayFilePoses",
 ]
 
 PoseSourceConfig = Annotated[
@@ -47,7 +49,8 @@ PoseSourceConfig = Annotated[
     | DdsPoses
     | IgtlPoses
     | BagPoses
-    | ServoPoses,
+    | ServoPoses
+    | XrayFilePoses,
     Field(discriminator="kind"),
 ]
 """Every pose source; a new one is added here."""

@@ -12,13 +12,40 @@ from fluoro.plot.text_overlay import draw_text
 from fluoro.xray_files.subtraction import subtracted
 from fluoro.xray_files.xray_file import XrayFile, XrayFrame
 
-__all__ = ["shown_grey", "xray_picture"]
+__all__ = ["ShownFrames", "xray_picture"]
 
 LONGEST_EDGE_PX = 640
 MARGIN_PX, CAPTION_PX, TEXT_PX = 26, 48, 16
 TEXT_RGB, FAINT_RGB = (235, 235, 235), (150, 150, 150)
 PERCENTS = (0.5, 99.5)
 """Between them the values are shown where the file has no window."""
+
+
+class ShownFrames:
+    """The frames of a file in grey levels, by time.
+
+    Args:
+        file: The file.
+        repeat: Whether they start again after the last one; else it is held.
+    """
+
+    def __init__(self, file: XrayFile, *, repeat: bool) -> None:
+        self._file, self._repeat = file, repeat
+        self._kept: tuple[int, NDArray[np.uint8]] | None = None
+
+    def at(self, time_s: float) -> tuple[NDArray[np.uint8], int]:
+        """Grey levels of the frame nearest to a time [s], and its number, from 1.
+
+        Raises:
+            InputError: The frame cannot be read.
+        """
+        times_s = self._file.times_s
+        if self._repeat and times_s[-1] > 0 and time_s > times_s[-1]:
+            time_s %= times_s[-1]
+        number = min(range(len(times_s)), key=lambda index: abs(times_s[index] - time_s)) + 1
+        if self._kept is None or self._kept[0] != number:
+            self._kept = number, shown_grey(self._file, number, self._file.frame(number))[0]
+        return self._kept[1], number
 
 
 def xray_picture(file: XrayFile, number: int, frame: XrayFrame) -> Image.Image:

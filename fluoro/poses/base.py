@@ -7,11 +7,12 @@ it is needed: `fluoro.config` loads without NumPy.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from pydantic import Field
 
+from fluoro.config.image_chain import ImageChainConfig
 from fluoro.config.schema_rules import Rule
 from fluoro.config.section import Angle, Section, Vector
 
@@ -32,6 +33,7 @@ __all__ = [
     "PoseSetup",
     "PoseSource",
     "PoseSourceSection",
+    "SeenFrames",
 ]
 
 
@@ -63,11 +65,13 @@ class PoseSetup:
         seed: Seed of the run.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
         limits: How far the C-arm reaches.
+        image_chain: Window and polarity of pictures that come with their poses.
     """
 
     seed: int
     isocenter_xyz_mm: Sequence[float]
     limits: CarmLimits
+    image_chain: ImageChainConfig = field(default_factory=ImageChainConfig)
 
 
 class PoseLinks(Protocol):
@@ -172,6 +176,13 @@ class PosePictures(Protocol):
         """Close what they are read from."""
 
 
+class SeenFrames(Protocol):
+    """The frames of a file whose poses the run has."""
+
+    def at(self, time_s: float) -> tuple[Any, int]:
+        """Return grey levels (height, width) at a time [s], uint8, and the frame's number."""
+
+
 class PathSource(PoseSource):
     """Poses as a function of time.
 
@@ -268,6 +279,25 @@ class PoseSourceSection(Section):
         Raises:
             KeyValueError: A key is missing or has a value that does not fit.
         """
+
+    def completed(self, config: Config) -> Config:
+        """Return the configuration with what the source's file knows, where it says nothing else.
+
+        Args:
+            config: The whole configuration, checked.
+
+        Raises:
+            InputError: The file cannot be read, or does not say enough.
+        """
+        return config
+
+    def seen(self) -> SeenFrames | None:
+        """Return the frames that are to be shown beside the rendered ones; None: there are none.
+
+        Raises:
+            InputError: The file cannot be read.
+        """
+        return None
 
     def check(self) -> None:
         """See whether the source can run here, before anything is loaded for it.

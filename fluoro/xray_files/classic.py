@@ -43,6 +43,7 @@ def classic_dataset(
     ds.PatientPosition = recording.patient_position
     ds.IrradiationEventUID = recording.event_uid
     pixel_module(ds, *size_px, recording.bits)
+    ds.WindowCenter, ds.WindowWidth = 1 << recording.bits >> 1, 1 << recording.bits
     ds.PixelIntensityRelationship = recording.relationship
     ds.PixelIntensityRelationshipSign = recording.sign
     technique(ds, frames)

@@ -84,17 +84,17 @@ def _detector(first: FrameGeometry) -> str:
 
 
 def _angles(poses: Sequence[CarmPose | None]) -> str:
-    first, last = poses[0], poses[-1]
-    if first is None or last is None:
+    known = [pose for pose in poses if pose is not None]
+    if len(known) < len(poses):
         return UNKNOWN
-    text = _pose_text(first)
-    if any(pose is not None and _differs(first, pose) for pose in poses):
-        text += f" to {_pose_text(last)}"
+    text = _pose_text(known[0])
+    for name, values in (
+        ("primary", [pose.lao_deg for pose in known]),
+        ("secondary", [pose.cra_deg for pose in known]),
+    ):
+        if max(values) > min(values):
+            text += f"; {name} {min(values):.5g} to {max(values):.5g}"
     return text
-
-
-def _differs(a: CarmPose, b: CarmPose) -> bool:
-    return (a.lao_deg, a.cra_deg, a.roll_deg) != (b.lao_deg, b.cra_deg, b.roll_deg)
 
 
 def _pose_text(pose: CarmPose) -> str:

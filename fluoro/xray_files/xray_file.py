@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -114,7 +114,7 @@ class XrayFile:
         """
         return next(self.read(number, number))
 
-    def read(self, first: int, last: int) -> Iterator[XrayFrame]:
+    def read(self, first: int, last: int) -> Generator[XrayFrame, None, None]:
         """The frames from `first` to `last`, counted from 1, one after the other.
 
         Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from operators.sinks.bag import BagSink
 from operators.sinks.base import Sink
+from operators.sinks.beside import BesideSink
 from operators.sinks.console import ConsoleSink
 from operators.sinks.dds import DdsSink
 from operators.sinks.holoviz import HolovizSink
@@ -16,6 +17,7 @@ __all__ = ["SINKS"]
 SINKS: tuple[type[Sink], ...] = (
     ConsoleSink,
     RecorderSink,
+    BesideSink,
     BagSink,
     DdsSink,
     IgtlSink,

@@ -123,13 +123,13 @@ def test_full_document_is_valid(tmp_path):
             "pose_source.kind",
             "foo",
             "pose_source.kind: must be one of static, sweep, orbit, waypoints, random_walk, "
-            "console, dds, igtl, bag, servo, got 'foo'",
+            "console, dds, igtl, bag, servo, xray_file, got 'foo'",
         ),
         (
             "pose_source.kind",
             None,
             "pose_source.kind: must be one of static, sweep, orbit, waypoints, random_walk, "
-            "console, dds, igtl, bag, servo, got null",
+            "console, dds, igtl, bag, servo, xray_file, got null",
         ),
         ("pose_source", {}, "pose_source.kind: must be given"),
         ("pose_source", 3, "pose_source: must be a mapping of keys, got 3"),

@@ -28,7 +28,12 @@ from operators.sinks import SINKS
 from operators.sinks.base import Sink
 
 SETUP = PoseSetup(seed=1, isocenter_xyz_mm=(0.0, 0.0, 0.0), limits=CarmLimits())
-NEEDED = {"waypoints": {"path": "no.csv"}, "bag": {"path": "no"}, "servo": {"wanted": {}}}
+NEEDED = {
+    "waypoints": {"path": "no.csv"},
+    "bag": {"path": "no"},
+    "servo": {"wanted": {}},
+    "xray_file": {"path": "no.dcm"},
+}
 
 
 @pytest.fixture
@@ -123,7 +128,7 @@ def test_every_pose_source_tells_what_the_run_asks(model):
     assert isinstance(source.shown_pose().carm_pose(), CarmPose)
     assert source.by_hand == (model.word() == "console")
     assert not (source.lockstep and source.by_clock)
-    if model.word() not in ("waypoints", "bag"):  # they read a file
+    if model.word() not in ("waypoints", "bag", "xray_file"):  # they read a file
         assert source.make(SETUP).start_pose() == source.trajectory(SETUP.seed)(0.0)
 
 

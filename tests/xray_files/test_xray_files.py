@@ -658,5 +658,5 @@ def test_the_report_names_what_moves(tmp_path):
     ds = xray(stored=ramp(2), PositionerPrimaryAngleIncrement=[0, 2], TableLateralIncrement=[0, 5])
     file = XrayFile(saved(tmp_path, ds))
     text = "\n".join(report_lines(file, file.frame(1)))
-    assert "LAO 30 / CAU 20 (30, -20 degrees) to LAO 32 / CAU 20 (32, -20 degrees)" in text
+    assert "LAO 30 / CAU 20 (30, -20 degrees); primary 30 to 32\n" in text
     assert "(0, 0, 0) to (0, 0, -5) mm" in text

@@ -1,0 +1,155 @@
+"""An X-ray file in a stream: its poses, its frames beside the rendered ones, and as a target."""
+
+import av
+import numpy as np
+import pytest
+
+from fluoro.config import Config, ImageChainConfig, load_config
+from fluoro.errors import InputError
+from fluoro.geometry.carm import CarmPose
+from fluoro.registration.targets.frame_target import target_from_frame
+from fluoro.registration.xray_pictures import XrayPictures
+from fluoro.xray_files.xray_file import XrayFile
+from tests.session_support import (
+    ROOT,
+    QuietReporter,
+    record_of,
+    run_session,
+    small_ct,
+    small_document,
+    use_cache,
+)
+from tests.xray_dicom import ramp, rotating, saved, xray
+
+
+def stream(folder, source, **sections):
+    """A small run whose poses are those of a file, its section carm left to the file."""
+    document = small_document(small_ct(folder), folder / "out", **sections)
+    document["carm"] = sections.get("carm", {})
+    document["pose_source"] = {"kind": "xray_file", "path": str(folder / "xa.dcm"), **source}
+    document["run"] |= {"fps": 15, "pacing": "free_running", "frames": 3}
+    return Config.model_validate(document)
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    use_cache(tmp_path, monkeypatch)
+    return tmp_path
+
+
+def test_a_run_has_the_files_geometry_and_poses(cached):
+    ds = rotating()
+    ds.FrameTime = 1000 / 15
+    saved(cached, ds)
+    outcome = run_session(stream(cached, {"beside": True}), "xa", QuietReporter())
+    record = record_of(outcome.folder)
+    assert record["config"]["carm"]["source_to_detector_mm"] == 1200
+    assert record["config"]["carm"]["detector_width_px"] == 32
+    for row, lao_deg in zip(record["per_frame"], (30, 31.5, 33), strict=True):
+        assert row["pose"]["lao_deg"] == pytest.approx(lao_deg, abs=1e-3)
+        assert row["source_to_detector_mm"] == 1200
+    with av.open(outcome.folder / "beside.mp4") as film:
+        pictures = [picture.to_ndarray(format="gray") for picture in film.decode(video=0)]
+    assert len(pictures) == 3
+    assert (outcome.folder / "beside.png").exists()
+    half = pictures[0].shape[1] // 2
+    seen, rendered = pictures[0][:480, :half], pictures[0][:480, half:]
+    assert np.std(seen.astype(float)) > 10
+    assert abs(seen.astype(float).mean() - rendered.mean()) > 1
+
+
+def test_the_yaml_counts_more_than_the_file(cached):
+    saved(cached, rotating())
+    given = {"detector_width_px": 16, "detector_height_px": 12, "pixel_spacing_mm": 20.0}
+    config = stream(cached, {"pose": {"lao_deg": 5}}, carm=given)
+    completed = config.pose_source.completed(config)
+    assert completed.carm.picture_size_px == (16, 12)
+    assert completed.carm.source_to_isocenter_mm == 780
+    assert config.pose_source.trajectory()(0.1).lao_deg == pytest.approx(5)
+
+
+def test_a_file_that_lacks_what_is_needed_names_the_key(cached):
+    saved(cached, xray(DistanceSourceToDetector=None))
+    config = stream(cached, {})
+    with pytest.raises(InputError, match=r"give carm\.source_to_detector_mm$"):
+        config.pose_source.completed(config)
+    saved(cached, xray(PositionerSecondaryAngle=None))
+    with pytest.raises(InputError, match=r"does not say its angles: give pose_source\.pose$"):
+        stream(cached, {}).pose_source.trajectory()
+
+
+@pytest.mark.parametrize(
+    ("source", "match"),
+    [
+        ({"pictures": True, "repeat": True}, "repeat: .*has no effect with pictures"),
+        ({"pictures": True, "beside": True}, "beside: .*has no effect with pictures"),
+        ({"i0": 5}, "i0: .*has no effect without pictures"),
+    ],
+)
+def test_keys_without_effect_are_refused(tmp_path, source, match):
+    with pytest.raises(ValueError, match=match.split(": .*")[1]):
+        stream(tmp_path, source)
+
+
+def pictures(folder, ds, i0=None, **chain):
+    """The pictures of a file in the window of an image chain."""
+    file = XrayFile(saved(folder, ds))
+    poses = [CarmPose()] * file.count
+    config = ImageChainConfig(**chain)
+    size = (ds.Rows, ds.Columns)
+    found = XrayPictures(file, poses, config, size, i0)
+    return [picture.image for picture in iter(found.next, None)], config
+
+
+def test_intensity_becomes_the_line_integrals_that_a_target_takes_from_it(tmp_path):
+    integrals = np.linspace(0.6, 5.0, 24 * 32).reshape(24, 32)
+    stored = np.round(4000 * np.exp(-integrals)).astype(np.uint16)
+    ds = xray(stored=stored, CollimatorShape="RECTANGULAR", CollimatorLeftVerticalEdge=3,
+              CollimatorRightVerticalEdge=33, CollimatorUpperHorizontalEdge=0,
+              CollimatorLowerHorizontalEdge=25)  # fmt: skip
+    (image,), chain = pictures(tmp_path, ds, i0=4000, window={"level": 3.0, "width": 6.0})
+    target = target_from_frame(image, chain, 0.308)
+    assert not target.mask[:, :3].any()
+    assert target.mask[:, 3:].all()
+    assert np.abs(target.image - integrals)[target.mask].max() < 0.02  # 27 is the least count
+
+
+@pytest.mark.parametrize("polarity", ["bone_dark", "bone_bright"])
+def test_display_values_have_the_chains_polarity(tmp_path, polarity):
+    ds = xray(stored=ramp(1, 24, 32), PixelIntensityRelationship="DISP")  # bone dark
+    (image,), chain = pictures(tmp_path, ds, polarity=polarity)
+    rising = image.ravel()[200] > image.ravel()[100]
+    assert rising == (polarity == "bone_dark")
+    attenuation = target_from_frame(image, chain, 0.308)
+    assert attenuation.image.ravel()[200] < attenuation.image.ravel()[100]
+
+
+def test_every_frame_is_a_picture_at_its_time(tmp_path):
+    ds = xray(stored=ramp(3, 24, 32), PixelIntensityRelationship="DISP")
+    file = XrayFile(saved(tmp_path, ds))
+    poses = [CarmPose(lao_deg=k) for k in range(3)]
+    found = XrayPictures(file, poses, ImageChainConfig(), (24, 32), None)
+    all_of_them = list(iter(found.next, None))
+    assert [round(each.time_ns * 1e-6, 1) for each in all_of_them] == [0, 66.7, 133.4]
+    assert [each.pose.lao_deg for each in all_of_them] == [0, 1, 2]
+    assert not np.array_equal(all_of_them[0].image, all_of_them[1].image)
+    with pytest.raises(InputError, match=r"must have carm's detector size, 32 x 25, got 32 x 24"):
+        XrayPictures(file, poses, ImageChainConfig(), (25, 32), None)
+
+
+@pytest.mark.slow  # a phantom and the registration's kernels: 10 s
+def test_a_file_of_several_frames_is_tracked(cached):
+    config = load_config(
+        ROOT / "configs/beside.yaml",
+        [
+            *("pose_source.beside=false", "pose_source.pictures=true", "volume.spacing_mm=3"),
+            *("registration.enabled=true", "registration.widths_px=[32,64]", "run.fps=1"),
+            *("registration.start.mtre_mm=10", "run.frames=4", "console.enabled=false"),
+            *("recorder.scene_movie=false", f"run.output_dir={cached / 'out'}"),
+        ],
+    )
+    outcome = run_session(config, "beside", QuietReporter())
+    tracking = outcome.summary["tracking"]
+    assert tracking["estimates"] == 4
+    assert tracking["not_converged"] == 0
+    assert tracking["p95_mtre_mm"] < 2
