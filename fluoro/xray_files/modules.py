@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from importlib import metadata
 from typing import Any
 
 from fluoro.imaging.exposure.dose_meter import DoseTotal
@@ -56,10 +57,15 @@ def new_dataset(recording: Recording, kind: str, modality: str, instance: int) -
 
 
 def _equipment(ds: Any) -> None:
-    from fluoro import __version__
-
     ds.Manufacturer, ds.ManufacturerModelName = MADE_BY, "fluoro simulated C-arm"
-    ds.DeviceSerialNumber, ds.SoftwareVersions = "0", __version__
+    ds.DeviceSerialNumber, ds.SoftwareVersions = "0", _version()
+
+
+def _version() -> str:
+    try:
+        return metadata.version("fluoro")
+    except metadata.PackageNotFoundError:  # run from a checkout
+        return "unreleased"
 
 
 def described(ds: Any, recording: Recording) -> None:

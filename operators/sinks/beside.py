@@ -10,8 +10,8 @@ from PIL import Image
 
 from fluoro.files.atomic_write import writing
 from fluoro.imaging.frame import FluoroFrame, to_uint8
+from fluoro.plot.beside_picture import beside_picture
 from fluoro.poses.base import SeenFrames
-from fluoro.recording.beside_picture import beside_picture
 from fluoro.recording.formats.mp4_writer import Film
 from operators.sinks.base import Sink
 
