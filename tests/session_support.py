@@ -87,8 +87,10 @@ class QuietReporter:
         self._each(frames)
 
 
-def run_small(document, each=lambda frames: None):
-    return run_session(Config.model_validate(document), "small", QuietReporter(each))
+def run_small(config, each=lambda frames: None):
+    """Run a configuration, or a document that is one."""
+    config = config if isinstance(config, Config) else Config.model_validate(config)
+    return run_session(config, "small", QuietReporter(each))
 
 
 def record_of(folder):

@@ -100,15 +100,27 @@ def test_requirements_are_what_the_application_imports():
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
+    return _make_checkout(tmp_path)
+
+
+def _make_checkout(folder: Path) -> Path:
     """A folder with the bootstrap script, one harmless requirement and a PATH of its own."""
-    shutil.copytree(ROOT / "tools", tmp_path / "tools")
-    (tmp_path / "requirements").mkdir()
-    (tmp_path / "requirements" / "constraints.txt").touch()
-    (tmp_path / "requirements.txt").write_text("pip\n")
-    (tmp_path / "bin").mkdir()
+    shutil.copytree(ROOT / "tools", folder / "tools")
+    (folder / "requirements").mkdir()
+    (folder / "requirements" / "constraints.txt").touch()
+    (folder / "requirements.txt").write_text("pip\n")
+    (folder / "bin").mkdir()
     for tool in SHELL_TOOLS:
-        (tmp_path / "bin" / tool).symlink_to(str(shutil.which(tool)))
-    return tmp_path
+        (folder / "bin" / tool).symlink_to(str(shutil.which(tool)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A checkout with its environment, and how the script that made it ended."""
+    folder = _make_checkout(tmp_path_factory.mktemp("installed"))
+    _put_program(folder, "g++", "exit 0")
+    return folder, _bootstrap(folder, PYTHON=sys.executable)
 
 
 def _put_program(checkout: Path, name: str, script: str) -> None:
@@ -206,8 +218,9 @@ def test_compiler_without_float16_is_refused_on_arm_with_the_reason(checkout):
     )
 
 
-def test_machine_without_a_package_index_gets_one_line_with_the_reason(checkout):
+def test_machine_without_a_package_index_gets_one_line_with_the_reason(checkout, installed):
     _put_program(checkout, "g++", "exit 0")
+    shutil.copytree(installed[0] / ".venv", checkout / ".venv", symlinks=True)
     (checkout / "requirements.txt").write_text("no-such-package-of-fluoro==1\n")
     result = _bootstrap(
         checkout, PYTHON=sys.executable, PIP_NO_INDEX="1", PIP_FIND_LINKS="/dev/null"
@@ -227,9 +240,8 @@ def test_another_system_than_linux_is_named(checkout):
     assert "this is Darwin on arm64" in result.stderr
 
 
-def test_environment_is_made_once_and_renewed_when_requirements_change(checkout):
-    _put_program(checkout, "g++", "exit 0")
-    first = _bootstrap(checkout, PYTHON=sys.executable)
+def test_environment_is_made_once_and_renewed_when_requirements_change(installed):
+    checkout, first = installed
     assert first.returncode == 0, first.stderr
     assert "Making .venv" in first.stdout
     second = _bootstrap(checkout)

@@ -177,8 +177,7 @@ app.program()
 
 def run_short(path):
     """Run for a frame, without a limit, so that kernels and volume are in the cache."""
-    code, _, err = Program("run", path, "--frames", "1", "--name", "short").end()
-    assert code == 0, err
+    run_small(load_config(path, ["run.frames=1", "run.name=short"]))
 
 
 def test_a_full_disk_keeps_the_record_of_what_was_written(small_yaml, tmp_path):
@@ -208,7 +207,6 @@ def test_a_disk_too_full_for_run_json_leaves_what_it_is_made_from(small_yaml, tm
     assert line == f"run.json: {record_of(folder)['frames']} frames"
 
 
-@pytest.mark.slow
 def test_a_bag_on_a_full_disk_is_repaired(small_yaml, tmp_path, capsys):
     path = small_yaml(recorder={"formats": []}, dds={"bag": True}, run={"pacing": "free_running"})
     folder = tmp_path / "out" / "run"
