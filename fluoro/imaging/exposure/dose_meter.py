@@ -76,6 +76,7 @@ class DoseMeter:
 
     def __init__(self) -> None:
         self.total = DoseTotal()
+        open_kerma_ngy(1.0)  # reads its tables now, not amid a stream's first frame
 
     def add(
         self,
