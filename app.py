@@ -397,7 +397,7 @@ def repair(arguments: argparse.Namespace) -> int:
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes several values after one --set, and what comes after them for what it is."""
+    """Accept several values after one --set, and parse the arguments after them as usual."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As the base class."""

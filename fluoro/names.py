@@ -70,7 +70,7 @@ DeviceName = Literal["auto", "cuda", "vulkan", "metal", "cpu", "llvmpipe"]
 Projector = Literal["march", "joseph", "slab", "siddon"]
 """How a ray is integrated."""
 MaterialProjector = Literal["march", "joseph"]
-"""The projectors that tell materials apart."""
+"""Projectors that can render several materials."""
 
 # The image chain
 

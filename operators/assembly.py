@@ -198,7 +198,7 @@ class _Preparation:
     ) -> tuple[PatientRenderer, ImageChain]:
         """Renderer and image chain, their kernels compiled: the first picture comes at once.
 
-        Each has a queue of launches, so that nobody waits between two of them and one picture is
+        Each has a queue of launches, so that no thread waits between two of them and one image is
         finished while the next is rendered; both have one where all launches keep one order and
         one thread makes them.
         """

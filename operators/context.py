@@ -37,7 +37,7 @@ class Reporter(Protocol):
         """The stream is about to start."""
 
     def streaming(self, frames: int, status: StreamStatus) -> None:
-        """So many frames are done."""
+        """Report the number of frames done."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -79,7 +79,7 @@ class Advice:
 
 
 def examine() -> Iterator[Row]:
-    """Yield the rows of the table as they become known; verdicts on devices are forgotten."""
+    """Yield the rows of the table as they become known; stored results of devices are deleted."""
     forget_verdicts()
     yield from (_compiler(), _stack(), _memory(), _disk(), _port())
     names = ["libraries", "holoscan", "dds"]

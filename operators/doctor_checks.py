@@ -138,7 +138,7 @@ def small_run(device: str, folder: Path) -> dict[str, Any]:
 
 
 class Silent:
-    """A reporter that tells nobody."""
+    """A reporter without output."""
 
     def stage(self, what: str, fraction: float) -> None:
         """As `operators.session.Reporter`."""

@@ -38,7 +38,7 @@ class DrrRendererOp(Operator):
 
     Args:
         renderer: What renders.
-        chain: Lines up behind the rendering; None: whoever receives the picture begins with it.
+        chain: Queues its work behind the rendering; None: the receiver of the image starts it.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
     """
 

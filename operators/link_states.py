@@ -53,7 +53,7 @@ def _pose_state(feed: PoseFeed) -> DiagnosticStatus:
 
 
 def _clock_values(feed: PoseFeed) -> dict[str, str]:
-    """By how much the sender's clock is ahead of ours; nothing where that is not known."""
+    """Return by how much the sender's clock is ahead of the local one; empty if unknown."""
     offset_s = feed.sender_clock.offset_s() if feed.sender_clock else None
     return {} if offset_s is None else {"sender's clock ahead [s]": f"{offset_s:.3f}"}
 

@@ -36,7 +36,7 @@ class RegistrationOp(Operator):
     """Tracks the C-arm; a frame that is overtaken by a newer one is dropped and counted.
 
     Of the frame's header it reads the number and the C-arm's lengths; the pose in it is the
-    truth, which goes on with the estimate for whoever keeps the score.
+    truth, which travels with the estimate so that sinks can compute its error.
 
     Ports:
         frame (in): tensor (height, width) float32, display values in [0, 1]; newest only.

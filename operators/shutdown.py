@@ -29,7 +29,7 @@ class StopSignals:
 
     Holoscan takes both for itself when the graph starts: it would interrupt the graph amid its
     frames, and leave the program without closing files if that took it long. So `hold` takes
-    them back; it is called again and again, for nobody tells when Holoscan has done so.
+    them back; it is called repeatedly, because Holoscan does not report when it has done so.
 
     Args:
         stop: Set by the first signal.
@@ -52,7 +52,7 @@ class StopSignals:
             signal.signal(number, handler)
 
     def hold(self) -> None:
-        """Be the one that is told of the signals."""
+        """Install this object's signal handlers."""
         for number in self._before:
             signal.signal(number, self._handle)
 

@@ -53,7 +53,7 @@ class StreamClock:
             state: Of the controls.
             number: Of the frame.
             stamps_ns: As `FrameHeader` has it, with the stamp `pose`.
-            origin: Who sent the pose; None: nobody did.
+            origin: Sender of the pose; None: it was not sent.
             known: What else is known of it, by the header's names.
         """
         time_s = self._content_s(number, origin)

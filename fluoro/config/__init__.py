@@ -1,8 +1,8 @@
-"""The schema of the YAML: one strict, frozen model per section, one line per mistake.
+"""The schema of the YAML: one strict, frozen model per section, one line per error.
 
 A top-level key is the name of the operator (or of the volume, C-arm or run) that it sets up.
 Units stand in the names of the keys. `load_config` reads a file, applies `--set` overrides and
-raises `InputError` with one line per mistake, each starting with the path of the key.
+raises `InputError` with one line per error, each starting with the path of the key.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class RunConfig(Section):
         "FLUORO_OUTPUT_DIR or ./output.",
     )
     frames: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Stop after so many frames; null: run until stopped."
+        None, description="Number of frames after which the run ends; null: run until stopped."
     )
     fps: Annotated[float, Field(ge=0.01, le=1000)] = Field(30.0, description="Frame rate [1/s].")
     pacing: Pacing = Field(

@@ -72,10 +72,10 @@ class CarmConfig(Section):
         None, description="First detector row used and the one after the last; null: all."
     )
     binning: Annotated[int, Field(ge=1, le=64)] = Field(
-        1, description="So many x so many pixels are read out as one."
+        1, description="Pixels along each side that are read out as one."
     )
     magnification: Annotated[float, Field(ge=1, le=16)] = Field(
-        1.0, description="So many times smaller a field on as many pixels, about the middle."
+        1.0, description="Factor by which the field is smaller, on the same number of pixels."
     )
     detector_offset_mm: Reach = Field(
         (0.0, 0.0), description="Detector's middle off the central ray, along columns and rows."

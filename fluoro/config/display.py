@@ -60,7 +60,7 @@ class RoadmapConfig(Section):
         60, description="Frames after the mask over which they are traced."
     )
     opacity: Annotated[float, Field(gt=0, le=2)] = Field(
-        0.7, description="How much of them is taken from the live picture."
+        0.7, description="Share of them that is subtracted from the live image."
     )
 
 
@@ -118,7 +118,7 @@ class GammaCurve(Section):
 
 
 class PointsCurve(Section):
-    """Straight lines between points of one's own."""
+    """Straight lines between given points."""
 
     kind: Literal["points"]
     points: Annotated[

@@ -37,7 +37,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
     Raises:
         InputError: Unreadable file, malformed YAML or override, or values that do not fit; the
-            message has one line per mistake, each naming where it stands and the key.
+            message has one line per error; each names the file and the key.
     """
     return load_sections(Config, path, overrides)
 

@@ -250,7 +250,7 @@ class DdsConfig(Section):
     control_topic: Topic | None = Field(
         None,
         description="Topic of diagnostic_msgs/KeyValue that sets the console's controls (beam_on, "
-        "dose_ngy, window_level ...); null: nobody may.",
+        "dose_ngy, window_level ...); null: not accepted.",
     )
 
 

@@ -111,7 +111,7 @@ class RegistrationSettings(Section):
     )
     voxels_per_pixel: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = Field(
         0.5,
-        description="Voxels are joined up to so many pixels' width at the isocentre; 0: never.",
+        description="Voxels are joined up to this many pixel widths at the isocentre; 0: never.",
     )
     measure: MeasureName | None = Field(
         None,

@@ -71,7 +71,7 @@ Duration = Annotated[float, Field(ge=0.01, le=1_000_000, allow_inf_nan=False)]
 
 
 def list_of(count: int) -> BeforeValidator:
-    """Checks that a value is a list of so many numbers, before each of them is looked at."""
+    """Checks that a value is a list of `count` numbers, before each number is checked."""
 
     def check(value: object) -> object:
         if not isinstance(value, list | tuple) or len(value) != count:

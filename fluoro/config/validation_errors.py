@@ -67,7 +67,7 @@ _SHORT.maxstring = _SHORT.maxother = 80
 
 
 def mistakes(error: ValidationError, model: type[BaseModel]) -> list[tuple[str, str]]:
-    """Return each mistake once, as the path of the key and a sentence about it.
+    """Return each error once, as the path of the key and a sentence about it.
 
     Args:
         error: What the validation raised.

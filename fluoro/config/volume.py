@@ -222,7 +222,7 @@ class VolumeConfig(ReadOptions, _VolumeSource):
         "made of this CT; {} for a phantom: its own parts.",
     )
     motion: MotionConfig | None = Field(
-        None, description="The phantom lives; null: it holds still. {}: a quiet adult."
+        None, description="Heartbeat and breathing; {}: an adult at rest; null: none."
     )
     contrast: ContrastConfig | None = Field(None, description="Injected iodine; null: none.")
 

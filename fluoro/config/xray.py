@@ -119,7 +119,7 @@ class XrayConfig(Section):
     )
     spectrum_csv: FilePath | None = Field(
         None,
-        description="A spectrum of one's own, lines energy_kev,photons (per mm2 and mAs at 1 m "
+        description="File of a custom spectrum, lines energy_kev,photons (per mm2 and mAs at 1 m "
         "where the tube current counts), relative to the YAML file.",
     )
     tube_current_ma: Positive | None = Field(

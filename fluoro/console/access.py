@@ -33,8 +33,8 @@ class Refusal:
     """Why a request is rejected.
 
     Attributes:
-        text: For whoever asked; it tells nothing that a stranger may not know.
-        log: For whoever runs the simulator: what came, and which key would allow it.
+        text: For the client; it has no information that a stranger must not have.
+        log: For the operator of the simulator: the request, and the key that would allow it.
     """
 
     text: str

@@ -28,7 +28,7 @@ NOTICES = 8
 LATE_S = 1.5
 """A command that was so long on its way [s] is not carried out."""
 COMPARED_S = 10.0
-"""Messages of so many seconds, by the page's clock, tell how quick the way is."""
+"""Time [s], by the page's clock, over which the delay of messages is compared."""
 
 
 class Lane:
@@ -123,8 +123,8 @@ class Browser:
         lanes: Messages on their way to it, by kind: `frame`, `carm`, `tracking`, and `body`, which
             counts its parts.
         uplink: How late its messages are.
-        notices: What is to be told to this page alone, as messages.
-        previewed: Whether it has got its first picture.
+        notices: Messages for this page alone.
+        previewed: Whether it has received its first image.
         frame_count: Count of the newest frame that was sent.
         body_sent: Parts of the 3D body that were sent.
         scene: Count of the frame and version of the controls that the 3D scene shows.

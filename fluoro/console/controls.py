@@ -48,7 +48,7 @@ class ControlState:
         window_width: Range shown from black to white, same unit.
         dose_ngy: Air kerma per frame at the detector behind 20 cm of water [nGy].
         polarity: `bone_dark` (live fluoroscopy) or `bone_bright` (radiograph).
-        magnification: The field is so many times smaller, and the pixels with it, at least 1.
+        magnification: Factor by which field and pixels are smaller, at least 1.
         pulse_rate_hz: Pulses of X-rays per second; None: one for every frame.
         mask_shift_x_px: By how much the subtraction's mask is moved to the right [pixels].
         mask_shift_y_px: And down.

@@ -32,7 +32,7 @@ TYPES = {
 DEFAULT_PORTS = 20
 """Ports that are tried, from the default one on, where the configuration names none."""
 POLICY = "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'"
-"""Content security policy: the page may ask nobody but this server."""
+"""Content security policy: the page may request data from this server only."""
 MOST_LINES = 20
 """Rejections of different kinds that are logged."""
 

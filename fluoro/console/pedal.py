@@ -14,16 +14,16 @@ __all__ = ["HOLD_S", "Pedal"]
 log = logging.getLogger(__name__)
 
 HOLD_S = 1.0
-"""A holder that is not heard of for so long has let go."""
+"""A holder whose messages stop for this time [s] has released the pedal."""
 
 
 class Pedal:
     """Turns the beam on with the first holder and off when the last one lets go, or falls silent.
 
     Args:
-        set_beam: Turns the beam on or off; called in the thread of whoever caused it, or in the
-            pedal's own.
-        hold_s: For how long a holder counts after it was heard of [s], above 0.
+        set_beam: Turns the beam on or off; called in the thread that caused the change, or in the
+            pedal's thread.
+        hold_s: Time for which a holder counts after its last message [s], above 0.
     """
 
     def __init__(self, set_beam: Callable[[bool], object], hold_s: float = HOLD_S) -> None:

@@ -60,12 +60,12 @@ STATUS_INTERVAL_S = 0.25
 CLOSE_S = 0.2
 """How long browsers have to answer that the console closes."""
 SILENCE_S = 1.0
-"""From then on a stream that gives no frame is said to be silent."""
+"""A stream without a frame for this time [s] is reported as silent."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Shown:
-    """The newest frame; `count` tells frames apart even where their numbers repeat."""
+    """The newest frame; `count` distinguishes frames even where their numbers repeat."""
 
     count: int
     frame: FluoroFrame
@@ -128,7 +128,7 @@ class Console:
         return access.address(url)
 
     def _access(self) -> Access:
-        """Who may use the console; said loudly where others than this machine can connect."""
+        """Return who may use the console; log a warning where other hosts can connect."""
         try:
             access = Access.of(self._config, self._socket)
         except FluoroError:
@@ -144,7 +144,7 @@ class Console:
         return access
 
     def show(self, frame: FluoroFrame, status: StreamStatus) -> None:
-        """Show a frame to whoever watches. Never waits; the picture must not be written to after.
+        """Show a frame to all clients. Never waits; the image must not change afterwards.
 
         Args:
             frame: The newest frame.

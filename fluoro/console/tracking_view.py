@@ -20,7 +20,7 @@ from fluoro.imaging.frame import to_uint8
 __all__ = ["TrackingView", "Trail", "tracking_message"]
 
 POINTS = 300
-"""Of the error's curve: the newest so many."""
+"""Number of newest points in the chart of the error."""
 JPEG_QUALITY = 90
 
 

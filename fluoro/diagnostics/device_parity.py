@@ -1,4 +1,4 @@
-"""What a device computes at 128 x 128, held to the float64 reference: for `app.py doctor`.
+"""Compare a device with the float64 reference at 128 x 128 pixels, for `app.py doctor`.
 
 `python -m fluoro.diagnostics.device_parity` reads the device as JSON and prints one line of JSON
 for each finding. A device that ends or stops this process has answered as well.
@@ -32,7 +32,7 @@ __all__ = ["Finding", "findings"]
 EDGE_PX, PITCH_MM = 128, 3.6
 VOXEL_MM = 8.0
 ROTATION_STEP_RAD, SHIFT_STEP_MM = 1e-7, 1e-5
-"""Of the central differences that derivatives are held to."""
+"""Step of the central differences with which derivatives are compared."""
 QUEUED_FRAMES = 10
 SEED = 7
 HUGE = 1e9

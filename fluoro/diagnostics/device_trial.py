@@ -1,8 +1,8 @@
-"""A small scene on a device, held to the float64 reference; in a process of its own where asked.
+"""Render a small scene on a device and compare it with the float64 reference.
 
 `python -m fluoro.diagnostics.device_trial` reads JSON, the device and a configuration's sections,
-and prints one line of JSON, the verdict. A device that ends or stops this process has answered as
-well (fluoro/rendering/devices/trial.py).
+and prints the result as one line of JSON. A device that ends or blocks this process has failed
+(fluoro/rendering/devices/trial.py).
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ class Trial:
             queue.close()
 
     def _wrong_integrals(self, found: NDArray[np.float32]) -> str | None:
-        """Tissues are held to the thickest of them, each inclusion and contrast to themselves."""
+        """Tissues are compared relative to the thickest; each inclusion and contrast to itself."""
         expected = self.expected_integrals()
         shape = (-1, self.view.height_px, self.view.width_px)
         limits = INTEGRAL_OFF * np.abs(expected.reshape(shape)).max(axis=(1, 2))
@@ -279,7 +279,7 @@ def _share_off(found: NDArray[Any], expected: NDArray[Any], limit: float) -> flo
 
 
 def main(asked: Mapping[str, Any]) -> Verdict:
-    """Return the verdict on a device.
+    """Return the result of a device's trial.
 
     Args:
         asked: `choice` with the fields of a `DeviceChoice`, and `sections` for the `Trial`.

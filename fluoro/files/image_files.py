@@ -36,5 +36,5 @@ class PngFrames:
             try:
                 Image.fromarray(grey, mode="L").save(path, compress_level=1)
             except OSError:
-                path.unlink(missing_ok=True)  # half a picture helps nobody
+                path.unlink(missing_ok=True)  # an incomplete file would be misleading
                 raise

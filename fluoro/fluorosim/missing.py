@@ -1,4 +1,4 @@
-"""What is not there, said in fluoro's way and caught in Python's own."""
+"""Errors for missing things: fluoro's one-line messages, with Python's exception types."""
 
 from __future__ import annotations
 

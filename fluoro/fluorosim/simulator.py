@@ -78,7 +78,7 @@ class FluoroSimulator:
 
     Angles and shifts are those of docs/conventions.md: `rotation` is (cranial, LAO, roll) in
     radians, `translation` moves the C-arm in world LPS [mm], and the isocentre is the centre of
-    the volume's box. Each frame has its own noise; a simulator made anew with the same seed
+    the volume's box. Each frame has its own noise; a new simulator with the same seed
     repeats it.
 
     Args:
@@ -178,7 +178,7 @@ class FluoroSimulator:
 
         Args:
             pose_generator: Poses, or mappings with `rotation` and `translation`.
-            max_frames: Stop after so many, without asking for another pose; None: when the
+            max_frames: Number of frames, after which no other pose is requested; None: until the
                 poses end.
 
         Raises:

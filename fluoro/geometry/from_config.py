@@ -41,7 +41,7 @@ def unmagnified_geometry(carm: CarmConfig) -> CarmGeometry:
 
 
 def _offset_mm(carm: CarmConfig) -> tuple[float, float]:
-    """Shift of the detector's middle from the central ray, however it is said."""
+    """Return the shift of the detector's middle from the central ray, from either key [mm]."""
     if carm.principal_point_px is None:
         return carm.detector_offset_mm
     column, row = carm.principal_point_px

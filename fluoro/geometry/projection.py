@@ -135,7 +135,7 @@ class View:
         """The view of a 3x4 projection matrix of any scale and either sign.
 
         A matrix fixes the rays, but not how far away the detector stands, nor on which side of
-        the source: P and -P are the same camera. So a length and a point must be told.
+        the source: P and -P are the same camera. So a length and a point must be given.
 
         Args:
             pixel_from_world: P, world LPS [mm] to pixels, shape (3, 4); skew is kept.
@@ -260,7 +260,7 @@ def _projection(given: ArrayLike) -> NDArray[np.float64]:
 def _ray_length(
     rays: NDArray[np.float64], source_to_detector_mm: float | None, pixel_spacing_mm: float | None
 ) -> float:
-    """What the rays are multiplied by for the detector's plane to stand as far as is told."""
+    """Return the factor of the rays that puts the detector's plane at the given distance."""
     lengths = {
         "source_to_detector_mm": source_to_detector_mm,
         "pixel_spacing_mm": pixel_spacing_mm,

@@ -1,1 +1,1 @@
-"""From line integrals to the picture: stages of the image chain, each with its oracle."""
+"""From line integrals to the image: stages of the image chain, each with its reference."""

@@ -32,7 +32,7 @@ def spectrum_of(config: XrayConfig) -> Spectrum:
     """The configured spectrum per mAs at 1 m.
 
     Raises:
-        InputError: A spectrum of one's own that cannot be read.
+        InputError: A custom spectrum that cannot be read.
     """
     if config.spectrum_csv is not None:
         return read_spectrum(config.spectrum_csv)

@@ -1,4 +1,4 @@
-"""A frame's header as bytes, for whoever shows it on another machine."""
+"""A frame's header as bytes, for a display on another machine."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A stage that looks at no other pixel is a struct in shaders/stages/<stage>.slang, its uniforms the
 members. Alone it has an entry point there; here the structs of several stages become one kernel's
-text. The values are those of the stages one by one, bit for bit.
+text. The values are bit-identical to those of separate stages.
 """
 
 from __future__ import annotations

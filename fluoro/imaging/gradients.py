@@ -1,4 +1,4 @@
-"""The image chain backwards: from a derivative by display values to one by line integrals.
+"""The image chain's derivative: with respect to line integrals, from that of display values.
 
 Noise is off in what is differentiated: the derivative of the expected picture. Every stage that is
 on is in it but the digitiser, whose steps have no slope. Where the window clips or the logarithm
@@ -59,21 +59,21 @@ def pull_back(
     materials: Sequence[Material] | Beams = (),
     state: FrameState | None = None,
 ) -> Image:
-    """Derivative by the line integrals of a function of the display values.
+    """Return the derivative, with respect to line integrals, of a function of display values.
 
     Args:
         integrals: Line integrals (dimensionless), shape (height, width); with `xray` thicknesses
             [mm], shape (materials, height, width).
         config: The chain; `poisson` and `electronic_noise_photons` are taken as off.
         pixel_spacing_mm: Pixel pitch [mm].
-        upstream: The function's derivative by each display value, shape (height, width).
+        upstream: Derivative with respect to each display value, shape (height, width).
         geometry: As for `ImageChain.apply`.
         materials: Whose thicknesses they are; or their `Beams`, which are fitted once.
         state: What earlier frames have left, as `ImageChain.state` tells; None: the first frame
             of a run with seed 0.
 
     Returns:
-        The derivative by each line integral or thickness, float64, shape of `integrals`.
+        Derivative with respect to each line integral or thickness, float64, like `integrals`.
 
     Raises:
         InputError: The digitiser is on, or a stage needs a geometry.

@@ -1,4 +1,4 @@
-"""The random numbers of shaders/random.slang in NumPy: the oracle of the noise.
+"""The random numbers of shaders/random.slang in NumPy, the reference of the noise.
 
 Bits are exact integers; quantiles follow the kernel's float32 operations one by one, so that
 counts agree except where a device's own log or sqrt rounds a value across a whole number.

@@ -22,7 +22,7 @@ __all__ = ["EstimateSink", "estimate_info_message"]
 
 
 class EstimateSink:
-    """Sends estimates with the stamp of their frame: a pose where it is believed, always a verdict.
+    """Sends estimates with the stamp of their frame: the pose if accepted, the result always.
 
     Args:
         node: The participant, or a bag.
@@ -58,7 +58,7 @@ class EstimateSink:
         self._infos.write(estimate_info_message(estimate, time_ns))
 
     def readers(self) -> int:
-        """Receivers that listen now, of poses and verdicts together."""
+        """Return the number of current receivers of poses and results."""
         return self._poses.readers() + self._infos.readers()
 
 

@@ -33,7 +33,7 @@ class _Frames(Protocol):
 
 
 class FrameSink:
-    """Sends frames; never waits for whoever receives them.
+    """Sends frames; never waits for receivers.
 
     Args:
         node: The participant; or a bag, which takes ROS 2's messages only.

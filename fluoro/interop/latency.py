@@ -170,7 +170,7 @@ def write_rows(path: Path, rows: Sequence[LatencyRow], **also: Any) -> None:
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What a row is told by; of a rate that was reached, not asked for, the rate does not count."""
+    """Return the values that identify a row, without the rate where it was measured, not set."""
     return tuple(row[name] for name in KEY[: 2 if "render" in row["what"] else 3])
 
 

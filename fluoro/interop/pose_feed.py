@@ -1,4 +1,4 @@
-"""Poses from whoever sends them to whoever renders: the newest one, or each in its order."""
+"""Poses from senders to the renderer: the newest one, or each in its order."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ORIGIN = (0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, kw_only=True)
 class ReceivedPose:
-    """A pose that came through the door.
+    """A pose that passed the pose filter.
 
     Attributes:
         pose: Where the C-arm is to stand.
@@ -85,7 +85,7 @@ class PoseFeed:
         """Take a pose that has come, or refuse it.
 
         Args:
-            sender: Tells senders apart.
+            sender: Identifies the sender.
             read: Makes the pose; an InputError refuses it.
         """
         received_ns, now_ns = time.time_ns(), time.monotonic_ns()
@@ -127,7 +127,7 @@ class PoseFeed:
 
     def hint(self) -> str:
         """Why no pose comes, as far as can be seen; empty while they come."""
-        return "" if self.latest() else f"nobody has sent a good pose to {self.topic}"
+        return "" if self.latest() else f"no valid pose has been sent to {self.topic}"
 
     def next(self, timeout_s: float) -> ReceivedPose | None:
         """The next pose not yet given out: the newest, in lockstep the oldest; None: none came."""

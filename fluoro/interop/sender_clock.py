@@ -1,4 +1,4 @@
-"""Whether the clock of a sender agrees with ours, judged by the stamps of its poses."""
+"""Compares the clock of a sender with the local clock, by the stamps of its poses."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ __all__ = ["OFF_S", "SenderClock"]
 log = logging.getLogger(__name__)
 
 OFF_S = 0.5
-"""Offset from which on a sender's clock is said to be off [s]."""
+"""Offset from which on a sender's clock is reported as wrong [s]."""
 WINDOW_NS = 1_000_000_000
-"""Poses of so long are judged together: a pose that was held up on its way is no wrong clock."""
+"""Window [ns] whose poses are assessed together: one delayed pose is no wrong clock."""
 WALL_CLOCK_FROM_NS = 10**18
 """Stamps before September 2001 count a simulation's time, which has no offset to ours."""
 
@@ -53,7 +53,7 @@ class SenderClock:
             self._nearest_ns, self._window_ns = offset_ns, received_ns
 
     def offset_s(self) -> float | None:
-        """Return by how much the sender's clock is ahead of ours [s]; None: not known yet."""
+        """Return by how much the sender's clock is ahead of the local one [s]; None: unknown."""
         return None if self._offset_ns is None else self._offset_ns * 1e-9
 
     def is_off(self) -> bool:

@@ -204,7 +204,7 @@ class _Fit:
         for _ in range(steps):
             pull = slope.T @ (weight * value)
             square = slope.T @ (weight[:, None] * slope)
-            floor = 1e-12 * np.trace(square) + 1e-30  # 0 where no thickness tells energies apart
+            floor = 1e-12 * np.trace(square) + 1e-30  # 0 where all energies attenuate alike
             change = np.linalg.solve(square + np.diag(damping * np.diag(square) + floor), -pull)
             moved = parameters + np.clip(change, -0.5, 0.5)
             new_value, new_slope = self._model(moved)

@@ -195,7 +195,7 @@ def named_spectrum(name: str) -> Spectrum:
 
 
 def read_spectrum(path: Path) -> Spectrum:
-    """A spectrum of one's own: lines `energy [keV],photons [1/mm2]`, `#` starts a comment.
+    """Read a custom spectrum: lines `energy [keV],photons [1/mm2]`, `#` starts a comment.
 
     A first line of words is a heading.
 

@@ -150,8 +150,8 @@ def write_animation(
     Args:
         path: WebP file to make; an earlier one is replaced.
         movie_path: Movie of `write_scene_movie`.
-        max_bytes: The picture shrinks until the file has at most so many.
-        every: Use every so many pictures.
+        max_bytes: Largest size of the file; the images shrink until it fits.
+        every: Step between the images used, at least 1.
 
     Raises:
         OutputError: It cannot be written, or is too large at any size.

@@ -1,7 +1,7 @@
 """Pictures of triangle surfaces: projected, shaded, and painted from far to near by Pillow.
 
 Each surface becomes a layer of colour and depth, so that layers painted once (the patient) and
-layers painted anew for every picture (the C-arm) hide each other correctly.
+layers painted again for every image (the C-arm) hide each other correctly.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ class IssuedPose:
 
     Attributes:
         pose: Where the C-arm is to stand.
-        origin: Sender of the pose; None: nobody sent it.
-        received_ns: When it came, Unix time [ns]; None: nobody sent it.
+        origin: Sender of the pose; None: it was not sent.
+        received_ns: Time of reception, Unix time [ns]; None: it was not sent.
     """
 
     pose: CarmPose

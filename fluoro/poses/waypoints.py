@@ -36,7 +36,7 @@ class WaypointPoses(PoseSourceSection):
     repeat: bool = Field(False, description="Start again after the last one; else hold it.")
 
     def check(self) -> None:
-        """Read the file, so that a mistake in it is known before the volume is loaded."""
+        """Read the file, so that an error in it is known before the volume is loaded."""
         read_waypoints(self.path)
 
     def trajectory(self, seed: int = 0) -> Trajectory:

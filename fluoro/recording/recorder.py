@@ -29,7 +29,7 @@ __all__ = ["Recorder"]
 logger = logging.getLogger(__name__)
 
 NO_IMAGE, NO_GREY = np.empty((0, 0), np.float32), np.empty((0, 0), np.uint8)
-"""In place of an image that nobody needs."""
+"""Replaces an image that is not used."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,7 +65,7 @@ class Recorder:
         sample: Keeps a few of the written frames for the contact sheet and the movie.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm], for the matrices
             in frames.npz; None: it has none.
-        journal: Takes a note of every frame, before its picture is written; None: nobody does.
+        journal: Notes every frame before its image is written; None: no journal.
         dicom: How the format dicom is written; None: it cannot be.
 
     Raises:
@@ -154,7 +154,7 @@ class Recorder:
         """Write what waits and close the files; a second call does nothing.
 
         Raises:
-            OutputError: Something could not be written and no `put` has said so.
+            OutputError: Something could not be written and no `put` has reported it.
         """
         with self._changed:
             self._closing = True

@@ -46,7 +46,7 @@ class RunRecord:
         seed: Seed of noise and random walk; the drawn one where the configuration has none.
         started_ns: When the program started, Unix time [ns]; None: now.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm], which the
-            configuration may leave to the volume; None: not said.
+            configuration may leave to the volume; None: unknown.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class RunRecord:
 
         Args:
             path: Where.
-            rows: What is said of each frame, one row a line.
+            rows: Values of each frame, one row a line.
             dropped: As for `summary`.
             completed: As for `summary`.
             stopped_by: As for `summary`.

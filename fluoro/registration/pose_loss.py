@@ -1,4 +1,4 @@
-"""A picture's loss at a pose and its derivative by the pose, for optimisers of any kind."""
+"""The loss of an image at a pose and its derivative with respect to the pose."""
 
 from __future__ import annotations
 

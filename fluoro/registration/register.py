@@ -1,4 +1,4 @@
-"""From targets and starting views to the pose: levels, multi-start, verdict."""
+"""From targets and starting views to the pose: levels, multi-start, acceptance."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ LONGEST_STEP_MM = 40.0
 SAME_POSE_MM = 4.0
 """Candidates closer than this are one."""
 HOPELESS_AGREEMENT, HOPELESS_ITERATIONS = 0.3, 3
-"""Where fine structure agrees less than this before the last level, that has only so many."""
+"""Agreement of fine structure below which the last level is limited, and its iterations."""
 
 
 def register(
@@ -218,7 +218,7 @@ class _Search:
         return self._result(best, started)
 
     def _attempt(self, attempt: int) -> _Judged:
-        """Down the levels, and the verdict."""
+        """Run the levels, from coarse to fine, and assess the result."""
         widths = self._settings.widths_px
         candidates = self._coarsest(widths[0], attempt)
         iterations = self._settings.max_iterations

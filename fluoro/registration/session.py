@@ -175,7 +175,7 @@ def _pose(config: PoseConfig) -> CarmPose:
 def _target(
     config: RegisterConfig, task: _Task, device: ComputeDevice, xray: XrayTarget | None
 ) -> tuple[NDArray[Any], Target]:
-    """The picture as it is, and what the registration is held to."""
+    """The image as read, and the target made from it."""
     if config.target.path is None:
         picture = _rendered(config, task, device)
         return picture, prepare(picture, config.target.preparation(config.image_chain.polarity))
@@ -261,7 +261,7 @@ def _write_picture(folder: Path, picture: NDArray[Any]) -> None:
 
 
 class _Drawing:
-    """The pictures, at the last level's detector: each is rendered anew."""
+    """Renders the images at the last level's detector, each of them again."""
 
     def __init__(
         self,

@@ -258,7 +258,7 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         return torch.from_dlpack(image) if self.device.kind == "cuda" else torch.from_numpy(image)
 
     def on_device(self, upstream: Tensor) -> Any:
-        """A derivative by pixels, of any shape, as the renderer's array; copied between devices."""
+        """Return a derivative of any shape as the renderer's array; copied between devices."""
         if self.device.kind == "cuda" and upstream.is_cuda:
             import cupy
 

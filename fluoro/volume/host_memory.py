@@ -23,7 +23,7 @@ FILE_PAGES = re.compile(r"^(?:total_)?(?:in)?active_file (\d+)$", re.MULTILINE)
 
 
 def require_memory(what: str, needed_bytes: int) -> None:
-    """Check that so many bytes can be had now.
+    """Check that `needed_bytes` of memory are available now.
 
     Raises:
         InputError: They cannot; the message names `what` and both sizes.
@@ -76,7 +76,7 @@ def _left_bytes(limit_file: Path, used_file: Path, parts_file: Path) -> int | No
 
 
 def _file_pages_bytes(parts: str) -> int:
-    """Of the group and those below it, where both are said (version 1)."""
+    """Return the bytes of the group and its subgroups, where both are given (version 1)."""
     total = re.search("^total_inactive_file ", parts, re.MULTILINE) is not None
     found = FILE_PAGES.finditer(parts)
     return sum(int(match[1]) for match in found if match[0].startswith("total_") == total)

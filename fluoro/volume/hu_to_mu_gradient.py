@@ -1,4 +1,4 @@
-"""From a derivative by voxels to one by the numbers of the map from CT numbers to attenuation."""
+"""Derivative with respect to the parameters of the map from CT numbers to attenuation."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def curve_gradient(
 
     Args:
         hu_zyx: CT numbers [HU], shape (z, y, x).
-        by_voxel: The function's derivative by each voxel's attenuation [mm], same shape, such as
-            `DrrRenderer.backproject` gives it.
+        by_voxel: Derivative with respect to each voxel's attenuation [mm], same shape, as
+            `DrrRenderer.backproject` returns it.
         mapping: The map. Clipping and the flat ends of a line pass nothing on.
 
     Returns:
-        By name and unit of what it is the derivative by: `water_mu_per_mm` of a physical curve,
+        By the parameter's name and unit: `water_mu_per_mm` of a physical curve,
         or `mu_min_per_mm`, `mu_max_per_mm`, `hu_min` and `hu_max` of a line; and
         `bone_multiplier` of both.
 

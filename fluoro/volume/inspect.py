@@ -23,7 +23,7 @@ __all__ = ["VolumeReport", "attenuation_lines", "label_lines", "report", "series
 AIR_HU = -1024
 """Lowest CT number that a scanner gives to something it measured."""
 CLIP_HU = HuToMu().range_hu[1]
-"""Highest CT number that is told from higher ones by default."""
+"""Highest CT number of the default map; higher ones get the same attenuation."""
 PERCENTS = (1, 5, 25, 50, 75, 95, 99)
 BEYOND_METAL_HU = 32767
 """A CT whose highest value is above this has hardly HU in it."""

@@ -87,7 +87,7 @@ class _Source:
 def load_volume(config: VolumeConfig, progress: Progress | None = None) -> MuVolume:
     """The configured volume as linear attenuation [1/mm], memory-mapped.
 
-    A first load reads the CT or makes the phantom, which takes seconds; `progress` is told. The
+    A first load reads the CT or makes the phantom, which takes seconds; `progress` reports it. The
     result is kept in the cache; a preprocessed folder is mapped where it lies, unless it is to be
     cropped or resampled. Where labels change it, it is a copy in memory.
 

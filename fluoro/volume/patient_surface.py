@@ -48,11 +48,11 @@ def body_surface(
         volume: Attenuation; a memory map is read once, slab by slab.
         mu_per_mm: Level [1/mm], greater than 0.
         max_voxels: Blocks along the longest edge of the box, at least 2.
-        max_faces: Blocks grow until there are at most so many triangles, at least 100.
+        max_faces: Largest number of triangles, at least 100; blocks grow until it is met.
         envelope: Only the outside of the largest piece: no lungs, no airways, no couch.
 
     Returns:
-        The triangles; none where the level is nowhere reached.
+        The triangles; none where no voxel reaches the level.
 
     Raises:
         InputError: A level, size or count outside its range.

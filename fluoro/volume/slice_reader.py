@@ -167,7 +167,7 @@ class _ZlibStream:
         self._file, self._inflater = file, zlib.decompressobj()
 
     def read(self, count: int, /) -> bytes:
-        """Up to so many inflated bytes; none at the end."""
+        """Return up to `count` inflated bytes; none at the end."""
         while not self._inflater.eof:
             raw = self._inflater.unconsumed_tail or self._file.read(CHUNK_BYTES)
             if not raw:

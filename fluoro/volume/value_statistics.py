@@ -15,7 +15,7 @@ Range = tuple[float, float]
 LINE_HU = (-1000.0, 3071.0)
 """From where on a map is no longer flat, and where CT numbers are clipped, as a rule."""
 NO_AIR_HU = -500
-"""A CT has voxels below this [HU]: air about the patient, if nowhere else."""
+"""A CT has voxels below this [HU]: at least the air around the patient."""
 NO_AIR = f"no voxel is below {NO_AIR_HU} HU: are these CT numbers?"
 
 
@@ -24,13 +24,13 @@ class VolumeFigures:
     """Ranges of a volume's numbers, and how many CT numbers were out of range.
 
     Attributes:
-        hu_range: Lowest and highest CT number as read [HU]; None where nobody knows.
+        hu_range: Lowest and highest CT number as read [HU]; None: unknown.
         mu_range: Lowest and highest attenuation [1/mm].
         voxels: How many CT numbers were read.
         kept_range_hu: Range outside which CT numbers are flattened [HU].
         below: How many lay below it.
         above: How many lay above it.
-        water_mu_per_mm: Attenuation that stands for water; None where nobody knows.
+        water_mu_per_mm: Attenuation of water in it [1/mm]; None: unknown.
     """
 
     hu_range: Range | None

@@ -42,7 +42,7 @@ class MuVolume:
             memory map.
         grid: Where the voxels lie in the patient.
         source: What it was made from, for records and messages.
-        figures: Ranges of its numbers; None where nobody counted.
+        figures: Ranges of its numbers; None: not counted.
 
     Raises:
         InputError: Another shape than the grid's, or an array of another kind.
@@ -65,7 +65,7 @@ class MuVolume:
 
     @property
     def water_mu_per_mm(self) -> float:
-        """Attenuation that stands for water in it [1/mm]; at 70 keV where nobody knows."""
+        """Attenuation of water in it [1/mm]; that at 70 keV where it is unknown."""
         known = self.figures.water() if self.figures else None
         return mu_water_per_mm(70.0) if known is None else known
 

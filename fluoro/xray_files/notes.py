@@ -10,7 +10,7 @@ from fluoro.volume.formats.dicom.tags import named
 __all__ = ["NoteKind", "Notes"]
 
 NoteKind = Literal["missing", "assumed", "contradictory"]
-"""Not in the file; taken without the file's word; said in two ways that differ."""
+"""Not in the file; assumed by fluoro; given twice with different values."""
 
 
 class Notes:

@@ -28,7 +28,7 @@ class _EnoughError(Exception):
 
 
 class RecorderSink(Sink):
-    """Counts each frame and hands it to the recorder, which drops or holds back as it was told.
+    """Counts each frame and passes it to the recorder, which drops or waits as configured.
 
     Args:
         monitor: Counts every frame.

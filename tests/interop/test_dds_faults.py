@@ -146,7 +146,7 @@ def test_another_domain_is_not_heard_and_the_hint_names_ours(node):
         writer = other.writer("rt/carm/pose", PoseStamped, qos.reliable())
         time.sleep(0.3)
         assert writer.readers() == 0
-        assert f"nobody else is in domain {node.config.domain}" in feed.hint()
+        assert f"no one else in domain {node.config.domain}" in feed.hint()
     finally:
         other.close()
 

@@ -155,7 +155,7 @@ def test_waiting_without_a_sender_gives_a_hint_and_can_be_stopped(tmp_path, capl
     stopper.start()
     outcome = run_small(settings)
     stopper.join()
-    assert "nobody else is in domain" in caplog.text
+    assert "no one else in domain" in caplog.text
     assert outcome.summary["frames"] == 0
 
 

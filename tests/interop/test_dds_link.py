@@ -263,7 +263,7 @@ def test_status_is_told_before_the_first_frame_and_once_more_at_the_end(node):
 
 def test_hint_says_that_nobody_is_in_the_domain(node):
     hint = make_feed(node).hint()
-    assert f"nobody else is in domain {node.config.domain}" in hint
+    assert f"no one else in domain {node.config.domain}" in hint
     assert "ROS_DOMAIN_ID" in hint
 
 
@@ -292,7 +292,7 @@ def test_what_leaves_this_machine_is_told_loudly(wide, caplog):
     from fluoro.interop.dds.network import warn_if_wide
 
     warn_if_wide(DdsConfig(**wide))
-    assert "DDS LEAVES THIS MACHINE" in caplog.text
+    assert "DDS traffic is not limited to this host" in caplog.text
 
 
 def test_interface_that_is_not_there_is_named():

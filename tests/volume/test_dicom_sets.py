@@ -222,7 +222,7 @@ def test_what_cannot_be_selected_is_one_mistake(tmp_path, capsys, given, line):
 @pytest.mark.parametrize("gaps", ["refuse", "interpolate"])
 def test_slices_by_turns_without_any_attribute_are_refused(tmp_path, gaps):
     folder = dicom.written(tmp_path, phase(VESSEL) + phase(ENHANCED, 0.7))
-    assert "slices are 0.700 and 1.300 mm apart by turns" in refusal(folder, gaps=gaps)
+    assert "slices are 0.700 and 1.300 mm apart alternately" in refusal(folder, gaps=gaps)
 
 
 def test_the_commands_refuse_two_phases_and_read_the_chosen_one(tmp_path, monkeypatch, capsys):

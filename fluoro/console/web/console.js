@@ -8,7 +8,7 @@ import { Picture } from "./picture.js";
 import { Room } from "./room.js";
 import { Tracking } from "./tracking.js";
 
-const NO_SIGNAL = { // what is said, by the link's state
+const NO_SIGNAL = { // message by the link's state
   connecting: "Connecting to the simulator ...",
   silent: "No data from the simulator. The controls are disabled until the link is back.",
   lost: "No connection to the simulator; trying again ...",

@@ -70,7 +70,7 @@ export class Panel {
     });
   }
 
-  /** Move sliders by so many of their steps. */
+  /** Move sliders by a number of their steps. */
   nudge(changes) {
     Object.entries(changes).forEach(([key, steps]) => this.sliders[key].nudge(steps));
   }

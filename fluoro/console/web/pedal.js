@@ -16,7 +16,7 @@ export class Pedal {
     document.addEventListener("visibilitychange", () => document.hidden && this.release());
   }
 
-  /** Let go of it, whoever holds it here. */
+  /** Release it, however it is held on this page. */
   release() {
     this.holders.clear();
     this.#ended();

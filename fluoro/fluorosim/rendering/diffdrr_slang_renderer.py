@@ -112,7 +112,7 @@ ORIGIN = (0.0, 0.0, 0.0)
 
 
 class SlangDiffDRRRenderer:
-    """Renders poses of one volume, with derivatives by the pose.
+    """Renders poses of one volume, with derivatives with respect to the pose.
 
     Args:
         mu_volume: Linear attenuation [1/mm], shape (z, y, x).
@@ -244,8 +244,8 @@ class SlangDiffDRRRenderer:
         Args:
             rotation: Angles (cranial, LAO, roll) [rad], shape (3,).
             translation: Shift of the C-arm in world LPS [mm], shape (3,).
-            grad_output: The function's derivative by each pixel, shape (height, width); None:
-                ones, the derivative of the picture's sum.
+            grad_output: Derivative of a function with respect to each pixel, shape (height,
+                width); None: ones, for the derivative of the image's sum.
 
         Returns:
             The picture as `render` gives it (to rounding), and "rotation" [1/rad] and
@@ -262,7 +262,7 @@ class SlangDiffDRRRenderer:
     def _derivative(
         self, rotation: ArrayLike, translation: ArrayLike, grad_output: Any
     ) -> tuple[Intensity, Array]:
-        """The intensity, and the derivative by (rotation, translation), shape (6,)."""
+        """Return intensity and derivative with respect to (rotation, translation), shape (6,)."""
         if self._geometry.flex is not None:
             raise InputError("flex must be None where gradients are asked for, got a table")
         view = self.view(rotation, translation)

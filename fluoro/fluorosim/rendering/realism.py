@@ -1,7 +1,7 @@
 """What a detector does to an intensity: gain and bias, quantum noise, electronic noise, blur.
 
-In NumPy, for pictures that are there already. A simulator does the same with the image chain's
-kernels on its device (intensity.py), which is held to this. Noise is a pure function of (seed,
+In NumPy, for existing images. A simulator does the same with the image chain's kernels on its
+device (intensity.py); a test compares the two. Noise is a pure function of (seed,
 frame, pixel).
 """
 

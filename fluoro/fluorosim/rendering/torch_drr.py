@@ -1,4 +1,4 @@
-"""fluoro's pictures inside PyTorch's graph: exact derivatives by the pose.
+"""fluoro's images inside PyTorch's graph, with exact derivatives with respect to the pose.
 
 Pictures and upstream derivatives stay on the GPU where both PyTorch and the renderer use CUDA.
 """
@@ -51,7 +51,7 @@ class SlangDiffDRRFunction(torch.autograd.Function):  # type: ignore[misc, unuse
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[None, Tensor, Tensor]:
-        """Derivatives by rotation and translation, shape (3,) each, as their inputs are.
+        """Return derivatives with respect to rotation and translation, shape (3,) each.
 
         Their own derivative is an error.
         """
@@ -68,7 +68,7 @@ class SlangDiffDRRFunction(torch.autograd.Function):  # type: ignore[misc, unuse
 
 
 def _upstream(renderer: SlangDiffDRRRenderer, grad_output: Tensor) -> Any:
-    """The derivative by each pixel where the renderer wants it; a copy only between devices."""
+    """Return the upstream derivative on the renderer's device; copied only between devices."""
     if renderer.device.kind == "cuda" and grad_output.is_cuda:
         import cupy
 

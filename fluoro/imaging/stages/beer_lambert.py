@@ -122,7 +122,7 @@ def _spectrum(
 def _transmitted(
     thicknesses: Image, beam: Beam, filters: Sequence[BeamFilter]
 ) -> tuple[Image, Image]:
-    """Share of the open field's signal behind materials, and its derivative by thicknesses."""
+    """Return signal / open field behind materials; its derivative with respect to thickness."""
     exponent = np.tensordot(beam.mu_per_mm, thicknesses, 1)
     if filters:
         layers = np.stack([each for _, each in filters]).astype(float)

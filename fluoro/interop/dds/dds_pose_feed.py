@@ -95,7 +95,7 @@ class DdsPoseFeed(PoseFeed):
         there = f"; UDP ports here look like domain {', '.join(elsewhere)}" if elsewhere else ""
         peers = ", ".join(config.peers) or "us"
         return (
-            f"nobody else is in domain {config.domain} on {config.interface}: is the sender in "
+            f"no one else in domain {config.domain} on {config.interface}: is the sender in "
             f"another domain (ROS_DOMAIN_ID){there}, or without {peers} among its peers?"
         )
 

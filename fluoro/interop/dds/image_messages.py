@@ -30,7 +30,7 @@ __all__ = [
 CAMERA_FRAME = "carm_camera"
 """Optical frame at the source: +z to the detector, +y along its rows (docs/conventions.md)."""
 MAX_SIDE_PX = 8192
-"""Of a picture that comes in; a larger one is a mistake or an attack."""
+"""Largest side of a received image; a larger one is an error or an attack."""
 
 DTYPES: dict[Encoding, str] = {
     "mono8": "u1", "8UC1": "u1", "mono16": "u2", "16UC1": "u2", "32FC1": "f4",

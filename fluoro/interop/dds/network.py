@@ -125,11 +125,11 @@ def is_loopback(name: str) -> bool:
 
 
 def warn_if_wide(config: DdsConfig) -> None:
-    """Say it loudly where others on a network can see the frames and move the C-arm."""
+    """Log a warning where others on a network can see the frames and move the C-arm."""
     if not is_local(config):
         log.warning(
-            "DDS LEAVES THIS MACHINE: interface %s, domain %d, peers %s, nothing is encrypted; "
-            "whoever is on that network sees the frames and moves the C-arm",
+            "WARNING: DDS traffic is not limited to this host (interface %s, domain %d, peers %s) "
+            "and not encrypted: every host on that network can see the frames and move the C-arm",
             config.interface,
             config.domain,
             ", ".join(config.peers) or "none",

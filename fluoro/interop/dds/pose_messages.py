@@ -38,7 +38,7 @@ MM_PER_M = 1000.0
 UNIT_SLACK = 1e-3
 """How far from 1 the length of a quaternion may be: senders round to float32 at worst."""
 FARTHEST_MM = 100_000.0
-"""Beyond it a position is a mistake of unit; the configuration's own bound."""
+"""A position beyond it has a wrong unit; the same bound as in the configuration."""
 WIDEST_TURN = 36_000.0
 """Largest angle of an orientation [degrees or rad]; beyond it rounding eats the angle."""
 

@@ -192,7 +192,7 @@ def read_messages(
 
 
 def _exactly(client: socket.socket, size: int, ended: Callable[[], bool]) -> bytes | None:
-    """So many bytes; None where the client is gone or `ended` says so."""
+    """Return `size` bytes; None where the client is gone or `ended` returns true."""
     found = bytearray()
     while len(found) < size:
         if ended():

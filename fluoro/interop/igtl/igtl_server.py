@@ -52,7 +52,7 @@ class _Client:
 
     Attributes:
         socket: The connection; the thread that sends closes it once the other one has ended.
-        number: Tells clients apart.
+        number: Identifies the client.
         gone: Whether the client has ended the connection, or is cut off.
         sending: Held while a message is on its way.
     """
@@ -109,9 +109,9 @@ class IgtlServer:
         self._listener = _listen(host, port)
         if not is_loopback(host):
             log.warning(
-                "OPENIGTLINK LEAVES THIS MACHINE: whoever reaches %s sees the frames%s",
+                "WARNING: OpenIGTLink is not limited to this host; clients of %s see the frames%s",
                 host,
-                " and moves the C-arm" if on_transform else "",
+                " and move the C-arm" if on_transform else "",
             )
         self._listener.settimeout(POLL_S)
         self.port = int(self._listener.getsockname()[1])
@@ -307,13 +307,13 @@ def _connect(server: tuple[str, int]) -> socket.socket:
     """Return a connection to a server.
 
     Raises:
-        OSError: It cannot be reached. A socket that reached itself counts as that: TCP allows it
-            where nobody listens at a port of this machine that the system may give away.
+        OSError: It cannot be reached. A socket connected to itself counts as not reached: TCP
+            allows that where no program listens at a local port of the dynamic range.
     """
     connection = socket.create_connection(server, timeout=RETRY_S)
     if connection.getsockname() == connection.getpeername():
         connection.close()
-        raise ConnectionRefusedError("nobody listens there")
+        raise ConnectionRefusedError("no program listens there")
     return connection
 
 

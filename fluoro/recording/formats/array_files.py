@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 Columns: TypeAlias = "defaultdict[str, list[object]]"
-"""What is said of each image of a recording, by name."""
+"""Values of each image of a recording, by name."""
 
 NPZ_NAME, IMAGES_NAME = "frames.npz", "frames-recording.npy"
 """Of the file with images and columns, and of its images while it is recorded."""
@@ -151,7 +151,7 @@ def write_npz(path: Path, images_path: Path, columns: Columns) -> None:
     Args:
         path: Where.
         images_path: A .npy of all images, which is dropped at the end.
-        columns: What is said of each image, by name.
+        columns: Values of each image, by name.
 
     Raises:
         OutputError: It cannot be written; the .npy is intact.

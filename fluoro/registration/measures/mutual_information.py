@@ -49,7 +49,7 @@ class MutualInformation(Measure):
         self._rows, self._row_weights, _ = self._windows(score)
 
     def cost(self, image: Image) -> tuple[float, Image]:
-        """Minus the mutual information, and its derivative by each pixel."""
+        """Return minus the mutual information, and its derivative with respect to each pixel."""
         self._require_shape(image)
         state = self._standardiser.apply(image.astype(np.float64))
         columns, weights, slopes = self._windows(state.score[self.mask])

@@ -1,7 +1,7 @@
 """How alike a rendered image and a target are: costs to be minimised, each with its gradient.
 
 A measure is built once for a target and its mask, and then asked for many images. `cost` gives
-the value and its derivative by every pixel. Measures that are a sum of squares also give
+the value and its derivative with respect to every pixel. Sums of squares also give
 `residuals`: a vector r with cost = r.r / 2 and its Jacobian, for Gauss-Newton.
 
 Arithmetic is in the dtype of the image handed in for float64, else in float32 for the Jacobian
@@ -73,7 +73,7 @@ class Measure(ABC):
 
     @abstractmethod
     def cost(self, image: Image) -> tuple[float, Image]:
-        """The cost, and its derivative by each pixel, shape (height, width); 0 outside the mask.
+        """Return cost and derivative with respect to each pixel, shape (height, width).
 
         Raises:
             InputError: An image of another shape than the target.
@@ -98,7 +98,7 @@ class LeastSquaresMeasure(Measure):
         """Derivative of r.r / 2 by each pixel, shape (height, width)."""
 
     def cost(self, image: Image) -> tuple[float, Image]:
-        """The cost and its derivative by each pixel."""
+        """Return the cost and its derivative with respect to each pixel."""
         values = self.residuals(image, None).values
         total = 0.5 * float(np.vdot(values, values))
         return total, self._pull_back(image, values)

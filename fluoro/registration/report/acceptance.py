@@ -30,7 +30,7 @@ TILE_PX = 16
 LEAST_STRUCTURE = 0.2
 """A tile counts if the rendered band's deviation there is at least this share of the median."""
 LEAST_TILES = 12
-"""Fewer tiles cannot be judged."""
+"""Fewer tiles cannot be assessed."""
 LEAST_COVER = 0.5
 """Share of a tile's pixels that must be in the mask."""
 
@@ -51,7 +51,7 @@ class Verdict:
 
 
 def judge(problem: PoseProblem, trace: Trace, bounds: Bounds, least: float) -> Verdict:
-    """The verdict on where an optimiser ended.
+    """Assess where an optimiser ended.
 
     Args:
         problem: On the last level.
@@ -90,7 +90,7 @@ def _failure(problem: PoseProblem, trace: Trace, bounds: Bounds) -> str | None:
 
 def _disagreement(found: float, tiles: float, least: float) -> str | None:
     if tiles < LEAST_TILES:
-        return f"too little structure to judge: {tiles:.0f} tiles, at least {LEAST_TILES} needed"
+        return f"too little structure to assess: {tiles:.0f} tiles, at least {LEAST_TILES} needed"
     if found < least:
         return (
             f"the target does not show the anatomy at this pose: median tile NCC {found:.2f}, "

@@ -58,7 +58,7 @@ class Journey:
 def leading(stations: Sequence[Station]) -> list[Station]:
     """Those that brought the cost of their level below all before them on it.
 
-    Costs of levels cannot be compared, so that each level begins anew.
+    Costs of levels cannot be compared, so each level starts again.
     """
     best, level, found = np.inf, None, []
     for station in stations:

@@ -48,7 +48,7 @@ class RegistrationResult:
             the end [rad, mm].
         converged: Whether the pose is to be believed.
         reason: Why, in one line.
-        evidence: The figures that the judgement rests on, by name.
+        evidence: The values behind the acceptance, by name.
         history: Every iteration.
         iterations: Evaluations with derivatives on the last level.
         renderings: Pictures with derivatives on all levels.

@@ -28,7 +28,7 @@ SINGULAR_CONDITION = 1e10
 DRIFT_STEPS = 10.0
 """Adam jitters by a few times the wanted step even at rest."""
 LEAST_TENTH = 3
-"""Adam's path is judged from 30 iterations on."""
+"""Adam's progress is assessed from 30 iterations on."""
 DAMPING_START, DAMPING_LEAST, DAMPING_MOST = 1e-3, 1e-7, 1e5
 
 

@@ -34,7 +34,7 @@ class Renderer(Protocol):
         """Line integrals, (height, width) or (N, height, width)."""
 
     def render_jacobian(self, view: View, center_xyz_mm: ArrayLike) -> tuple[Any, Any]:
-        """Line integrals (H, W), and their derivatives by a left twist of the view, (6, H, W)."""
+        """Return line integrals (H, W), and d/d(left twist of the view), shape (6, H, W)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,7 +99,7 @@ class Chart:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Linearisation:
-    """Residuals of all views at one pose and their Jacobian by the free parameters.
+    """Residuals of all views at one pose; their Jacobian with respect to free parameters.
 
     Attributes:
         residuals: Shape (N,), float64.
@@ -162,7 +162,7 @@ class PoseProblem:
         )
 
     def cost_and_gradient(self, free_mm: Array) -> tuple[float, Array]:
-        """The cost and its gradient by the free parameters [1/mm], shape (free,)."""
+        """Return the cost and its gradient with respect to free parameters [1/mm], (free,)."""
         motion, change = self.chart.motion(free_mm), self.chart.left_twist_from_steps(free_mm)
         total, gradient = 0.0, np.zeros(change.shape[1])
         for task in self.tasks:

@@ -63,7 +63,7 @@ class Descent:
             self._matrix = np.asarray(motion_about(twist, self._isocenter) @ self._matrix)
 
     def ended(self, frames: int) -> bool:
-        """Whether the optimiser has stopped, or has had so many evaluations."""
+        """Return whether the optimiser has stopped, or has had `frames` evaluations."""
         return self.stopped or len(self._rows) >= frames
 
     def rows(self) -> list[dict[str, Any]]:

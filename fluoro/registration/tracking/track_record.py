@@ -1,4 +1,4 @@
-"""Estimates held against the truth, where it is known: the record of a tracked stream."""
+"""Estimates compared with the truth, where it is known: the record of a tracked stream."""
 
 from __future__ import annotations
 

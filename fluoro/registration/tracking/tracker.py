@@ -43,7 +43,7 @@ COARSEST_MEASURE: MeasureName = "ncc"
 """On the first of several levels: it leads there from furthest away; the others undo its bias."""
 LEAST_WIDTH_PX = 16
 LONGEST_GAP = 3.0
-"""The motion is continued over a gap of at most so many times that between the last two."""
+"""The motion is extrapolated over at most this multiple of the last interval."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -375,7 +375,7 @@ class _Remembering:
 
 
 def _factor(view: View, width_px: int) -> int:
-    """Pixels to join along each edge for about so many columns, but at least the fewest."""
+    """Return the pixels to join along each edge for about `width_px` columns."""
     smallest = min(view.width_px, view.height_px)
     return max(1, round(smallest / max(width_px, LEAST_WIDTH_PX)))
 

@@ -1,7 +1,7 @@
-"""Compute devices: where arrays live and where kernels run.
+"""Compute devices: where arrays are stored and where kernels run.
 
 One set of Slang sources serves all of them. On CUDA and the CPU a kernel works directly on the
-caller's CuPy or NumPy arrays through their pointers; on Vulkan and Metal arrays live in device
+caller's CuPy or NumPy arrays through their pointers; on Vulkan and Metal arrays are device
 buffers, and a result comes to the host through one copy.
 """
 

@@ -19,10 +19,10 @@ STEP_BYTES = 256
 
 
 class BufferPool:
-    """Keeps buffers that nobody has any more, by size.
+    """Keeps unused buffers, by size.
 
     Args:
-        create: Makes a buffer of so many bytes.
+        create: Makes a buffer of a number of bytes.
     """
 
     def __init__(self, create: Callable[[int], Any]) -> None:
@@ -31,7 +31,7 @@ class BufferPool:
         self._is_open = True
 
     def take(self, size_bytes: int) -> tuple[Any, int]:
-        """A buffer of at least so many bytes, its contents whatever they are; and its size."""
+        """Return a buffer of at least `size_bytes`, with undefined contents, and its size."""
         size_bytes = max(-(-size_bytes // STEP_BYTES), 1) * STEP_BYTES
         try:
             return self._free[size_bytes].pop(), size_bytes

@@ -189,7 +189,7 @@ def _open(kernels: Path) -> Any:
 
 
 def _kernel_folder(driver: NvidiaDriver, gpu: NvidiaGpu, nvrtc: Nvrtc) -> Path:
-    """Where the PTX of kernels is kept; slangpy tells sources and options apart in it.
+    """Return the folder of the kernels' PTX; slangpy separates sources and options in it.
 
     Raises:
         OutputError: It cannot be written.

@@ -1,6 +1,6 @@
-"""Tries a device in a process of its own, so that whatever it does harms nobody; remembers it.
+"""Try a device in a separate process, so that its faults harm no other; keep the result.
 
-The trial itself is fluoro/diagnostics/device_trial.py. A verdict is kept in the cache until driver,
+The trial itself is fluoro/diagnostics/device_trial.py. A result stays in the cache until driver,
 libraries, kernels or configuration change.
 """
 
@@ -137,18 +137,18 @@ def _read(path: Path) -> Verdict | None:
 
 
 def _write(path: Path, verdict: Verdict) -> None:
-    """Keep a verdict; where the cache cannot be written the device is tried again."""
+    """Store a result; where the cache cannot be written the device is tried again."""
     unfinished = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished.write_text(json.dumps(asdict(verdict)), encoding="utf-8")
         unfinished.replace(path)
     except OSError as error:
-        log.info("the verdict on a device is not kept: %s", error)
+        log.info("the result of a device's trial is not stored: %s", error)
 
 
 def _key(choice: Mapping[str, Any], sections: Mapping[str, Any]) -> str:
-    """Of all that a verdict depends on."""
+    """Return a hash of all that a result depends on."""
     facts = [dict(choice), dict(sections), sys.version, _drivers(choice)]
     facts += [{name: os.environ.get(name) for name in SURROUNDINGS}, _versions()]
     known = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())

@@ -131,7 +131,7 @@ def _run(words: Sequence[str]) -> None:
         raise InputError(f"{words[0]}: cannot be run: {error.strerror or error}") from None
     if done.returncode != 0:
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        reason = lines[-1] if lines else "it said nothing"
+        reason = lines[-1] if lines else "no message"
         raise InputError(f"{words[0]}: failed with exit code {done.returncode}: {reason}")
 
 

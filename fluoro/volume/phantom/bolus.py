@@ -15,7 +15,7 @@ __all__ = ["CURVE_STEPS_PER_S", "Bolus", "concentration", "concentration_table",
 
 CURVE_STEPS_PER_S = 64.0
 WASHOUTS = 8.0
-"""After so many times `washout_s` nothing is left (0.03 %)."""
+"""Multiple of `washout_s` after which 0.03 % remains, taken as nothing."""
 MG_PER_ML = 1e-3
 """In g/cm3."""
 
@@ -23,7 +23,7 @@ MG_PER_ML = 1e-3
 def concentration(config: ContrastConfig, after_s: ArrayLike) -> NDArray[np.float64]:
     """Share of the full concentration at times after the bolus has arrived [s].
 
-    It rises smoothly within `spread_s`, stays for what is left of `duration_s`, and is then
+    It rises smoothly within `spread_s`, stays for the rest of `duration_s`, and is then
     diluted exponentially.
     """
     at = np.asarray(after_s, float)
@@ -71,7 +71,7 @@ class Bolus:
         return float(self.travel_s.max(initial=0)) + (len(table) - 1) / CURVE_STEPS_PER_S
 
     def shares(self, since_s: float) -> NDArray[np.float32]:
-        """Share of iodine in every voxel of the box, shape (z, y, x): the oracle of the kernel.
+        """Return the share of iodine in each voxel, shape (z, y, x): the kernel's reference.
 
         Args:
             since_s: After the injection [s].

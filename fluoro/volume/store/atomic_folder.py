@@ -29,9 +29,9 @@ REPLACED = ".old-"
 OURS = re.compile(f"({re.escape(UNFINISHED)}|{re.escape(REPLACED)})[0-9a-f]{{32}}")
 """Names that only this module gives."""
 ABANDONED_AFTER_S = 3600.0
-"""A folder that nobody has written to for so long was left by a crash."""
+"""A folder without a write for this time [s] was left by a crash."""
 PIECE_BYTES = 1 << 22
-"""A larger file is read in such pieces, and a word said after each."""
+"""Size of the pieces of a larger file; progress is reported after each."""
 SETTLED_AFTER_NS = 2_000_000_000
 """A file changed later than this ago may change again within its time stamp's resolution."""
 

@@ -2,7 +2,7 @@
 
 `<cache>/volumes/<key>/` is a folder as volume_folder.py writes it. The key is a hash of the
 source's content and of the settings, so that a changed file or setting finds another entry. A
-damaged entry is said and made again.
+damaged entry is reported and made again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["CacheKey", "open_volume", "store_volume"]
 log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 2
-"""Of the folder's layout and of the way from CT numbers; a change makes all entries anew."""
+"""Of the folder's layout and of the map from CT numbers; a change invalidates all entries."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def store_volume(
     If another process has stored the same in the meantime, that one is taken.
 
     Args:
-        key: What it is made from.
+        key: Hash of its sources and settings.
         grid: Where its voxels lie.
         source: What to call its source in records and messages.
         planes: Linear attenuation [1/mm], one (y, x) plane for each z.

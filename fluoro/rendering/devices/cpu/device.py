@@ -158,5 +158,5 @@ class CpuQueue(LaunchQueue):
 
     @override
     def close(self) -> None:
-        self._threads.close_queue(self._queue)  # waits for all launches, whoever else does
+        self._threads.close_queue(self._queue)  # waits for all launches
         super().close()

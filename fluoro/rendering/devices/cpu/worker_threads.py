@@ -33,7 +33,7 @@ using Row = void (*)(unsigned columns, unsigned row, unsigned layer, void* globa
 
 namespace
 {
-// One dispatch. Whoever works on it takes the next row that is left.
+// One dispatch. Each thread that works on it takes the next row.
 struct Job
 {
     Row run;
@@ -78,7 +78,7 @@ struct Pool
         }
     }
 
-    // Counts on so many helpers, or on fewer where the system has no more threads.
+    // Reserves `helpers` threads, or fewer where the system has no more.
     int hire(int helpers)
     {
         try

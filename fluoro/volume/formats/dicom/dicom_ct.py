@@ -159,7 +159,7 @@ def _straightened(
 
 
 def _moved(plane: Plane, shift_px: float, columns: int) -> Plane:
-    """Columns moved up by `shift_px` >= 0, into so many columns."""
+    """Return columns moved up by `shift_px` >= 0, `columns` of them."""
     start = math.floor(shift_px)
     fraction = shift_px - start
     wide = np.full((plane.shape[0], columns + 2), float(AIR_HU))

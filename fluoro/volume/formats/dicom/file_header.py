@@ -40,7 +40,7 @@ SELECTABLE = (
     "SeriesDescription", "ProtocolName", "ImageComments", "AcquisitionUID", "IrradiationEventUID",
     "AcquisitionTime", "AcquisitionDateTime", "SeriesTime", *ONE_PATIENT, "SOPInstanceUID",
 )  # fmt: skip
-"""Attributes by which images of one series can be told apart, the most telling first."""
+"""Attributes that distinguish images of one series, the most informative first."""
 IDENTITY = (
     "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID", "SeriesNumber",
     "SeriesDescription", "PatientPosition", "StudyInstanceUID",
@@ -59,7 +59,7 @@ class DicomFile:
 
     Attributes:
         path: The file.
-        kind: What it is, in words.
+        kind: Kind of object, in words.
         is_ct: Whether it holds CT numbers.
         no_slice: Why it is no slice of a volume although it is a CT; empty if it is.
         series_uid: SeriesInstanceUID.
@@ -111,7 +111,7 @@ def _pydicom() -> Any:
         import pydicom
     except ImportError:
         raise InputError("DICOM needs the package pydicom: pip install .[dicom]") from None
-    # what it finds wrong is said here where it matters
+    # fluoro reports the faults that matter
     logging.getLogger("pydicom").setLevel(logging.ERROR)
     return pydicom
 

@@ -31,8 +31,8 @@ LISTED = 8
 LONGEST = 80
 """Characters of a value that a message shows."""
 OF_EACH_IMAGE = ("AcquisitionTime", "AcquisitionDateTime", "TriggerTime", "ImageComments")
-"""Attributes that may differ from image to image of one set: they tell sets apart only where they
-have few values."""
+"""Attributes that may differ from image to image of one set: they distinguish sets only where
+they have few values."""
 
 
 def require_one_set(path: Path, frames: Sequence[Frame], accepted: Collection[str]) -> None:
@@ -44,7 +44,7 @@ def require_one_set(path: Path, frames: Sequence[Frame], accepted: Collection[st
         accepted: Attributes in which the images may differ, as the user says.
 
     Raises:
-        InputError: Some do; the message names the attribute that tells the sets apart, and its
+        InputError: Some do; the message names the attribute that distinguishes the sets, and its
             values.
     """
     mixed = [
@@ -62,7 +62,7 @@ def require_one_set(path: Path, frames: Sequence[Frame], accepted: Collection[st
 
 
 def differences(frames: Sequence[Frame], odd: Sequence[Frame]) -> str:
-    """Return by which attribute some images can be told apart, as advice.
+    """Return the attribute that distinguishes some images, as advice.
 
     Args:
         frames: All images of the series.

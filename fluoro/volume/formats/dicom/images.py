@@ -129,7 +129,7 @@ def _frame(file: DicomFile, index: int, tags: Tags) -> Frame:
         raise tags.wrong("PixelSpacing", "2 positive lengths")
     slope, intercept = _rescale(tags)
     facts = {keyword: tags.text(keyword) for keyword in SELECTABLE}
-    if file.frames == 1:  # it tells files apart; a file of one image is no set
+    if file.frames == 1:  # it identifies the file; one image is no set
         del facts["SOPInstanceUID"]
     return Frame(
         path=file.path,

@@ -101,7 +101,7 @@ def _require_clean_end(path: str, *, little_endian: bool) -> None:
 def _require_length(dataset: Any, length: int) -> None:
     """Check that there are no more bytes than pixels, but one that makes their number even.
 
-    With more, nobody can say where the first pixel lies; with fewer, the decoder says it.
+    With more, the place of the first pixel is unknown; with fewer, the decoder reports it.
     """
     samples = int(dataset.get("SamplesPerPixel") or 1) * int(dataset.get("NumberOfFrames") or 1)
     pixels = samples * int(dataset.Rows) * int(dataset.Columns)

@@ -213,7 +213,7 @@ class _Pipe:
         return bytes(found[:-1])
 
     def take(self, count: int) -> bytes:
-        """So many bytes."""
+        """Return `count` bytes."""
         found = bytearray()
         while len(found) < count:
             found += self._read(count - len(found))

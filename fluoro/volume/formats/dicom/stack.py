@@ -81,7 +81,7 @@ SAID = (
     "TemporalPositionIndex",
 )  # fmt: skip
 """CT numbers, their sharpness or their time depend on it: images that differ in it from one stretch
-to the next are read, and it is said."""
+to the next are read, with a warning."""
 
 
 def require_alike(path: Path, frames: Sequence[Frame]) -> None:
@@ -289,7 +289,7 @@ def _require_no_second_set(path: Path, steps: Array) -> None:
         and long.min() > GAP_RATIO * short.max()
     ):
         raise InputError(
-            f"{path}: slices are {short.mean():.3f} and {long.mean():.3f} mm apart by turns, as "
+            f"{path}: slices are {short.mean():.3f} and {long.mean():.3f} mm apart alternately, as "
             "where the slices of two sets interleave; choose one set with volume.select, or copy "
             "it to a folder of its own"
         )

@@ -78,7 +78,7 @@ class Tags:
         return "".join(mark if mark.isprintable() else "?" for mark in " ".join(text.split()))
 
     def numbers(self, keyword: str, count: int) -> list[float]:
-        """So many finite numbers.
+        """Return `count` finite numbers.
 
         Raises:
             InputError: They are missing, or others.
