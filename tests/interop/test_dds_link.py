@@ -282,7 +282,13 @@ def test_second_participant_in_one_process_is_refused_with_a_hint(node):
 def test_default_stays_on_this_machine():
     assert is_local(DdsConfig())
     assert 'name="lo"' in cyclone_xml(DdsConfig())
-    assert "<AllowMulticast>false" in cyclone_xml(DdsConfig())
+    assert "<AllowMulticast>spdp<" in cyclone_xml(DdsConfig())  # on lo
+
+
+def test_peers_are_announced_to_often_and_never_given_up():
+    xml = cyclone_xml(DdsConfig())
+    assert "<SPDPInterval>500ms<" in xml
+    assert "<InitialLocatorPruneDelay>inf<" in xml
 
 
 @pytest.mark.parametrize(

@@ -190,11 +190,10 @@ def test_two_machines_find_each_other(node_program, start, machines, ours, their
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("encoding", ["8UC1", "mono16", "16UC1", "32FC1"])
 def test_images_to_4_mb_arrive_bit_for_bit(node_program, start, machines, encoding):
-    ours = simulator(start, machines[0], size_px=1024, hz=5, frames={"encoding": encoding})
-    node = start(*machines[0], node_program, own_domain(), "default", 8)
-    node.ended()
-    require_equal_images(ours, node, at_least=20)
-    assert figures(ours)["lost"] == 0
+    ours = simulator(start, machines[0], size_px=1024, hz=2, frames={"encoding": encoding})
+    node = start(*machines[0], node_program, own_domain(), "default", 100)
+    wait_until(lambda: len(node.all("image")) > 8, 60)
+    require_equal_images(ours, node)
 
 
 @pytest.mark.slow
@@ -223,14 +222,14 @@ def test_best_effort_reader_of_large_images_gets_a_hint_small_ones_arrive(
 def test_what_keeps_a_node_from_us_is_named(node_program, start, machines):
     ours = simulator(start, machines[0], domain=3)
     start(*machines[0], node_program, 5, "default", 20)
-    wait_until(lambda: "domain 5" in said(ours))
+    wait_until(lambda: "look like domain 5" in said(ours))
     other = start(*machines[0], node_program, 3, "default", 20, "pose=rt/robot/pose")
     other.wait_for("reader")
     wait_until(lambda: "none writes rt/carm/pose" in said(ours))
 
 
 def said(ours):
-    return " ".join(ours.all("hint")[-1])
+    return " ".join(word for words in ours.all("hint")[-1:] for word in words)
 
 
 @pytest.mark.slow
@@ -244,3 +243,35 @@ def test_node_that_floods_is_counted_and_frames_go_on(node_program, start, machi
     assert figures(ours)["flooded seconds"] > 0
     assert len(quiet.all("image")) > 80
     require_equal_images(ours, quiet)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_default_is_found_on_its_own_machine_alone(node_program, start, machines):
+    ours = simulator(start, machines[0])
+    here = start(*machines[0], node_program, own_domain(), "default", 60)
+    there = start(*machines[1], node_program, own_domain(), "default", 60, "lao=20")
+    here.wait_for("reader")  # it listens to the network's multicast, on our machine
+    time.sleep(8)
+    assert not there.all("reader")
+    assert not there.all("writer")
+    assert figures(ours)["writers"] == 1
+
+
+CYCLONE = ("localhost_only", "localhost", "peer", "documented")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_nodes_of_rmw_cyclonedds_are_found(start, machines):
+    ours = [simulator(start, machines[0], domain=n) for n in range(len(CYCLONE))]
+    script = Path(__file__).parent / "rmw_cyclonedds_node.py"
+    nodes = [
+        start(*machines[0], sys.executable, script, n, setting, 40)
+        for n, setting in enumerate(CYCLONE)
+    ]
+    for one, node in zip(ours, nodes, strict=True):
+        node.wait_for("writer", 60)
+        node.wait_for("image", 60)
+        one.wait_for("pose", 60)
+        assert node.first_s("writer") - node.first_s("open") < FOUND_S

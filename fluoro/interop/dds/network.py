@@ -29,12 +29,16 @@ of us by them alone, so it waits as long. Cyclone's own choices do not suffice: 
 def cyclone_xml(config: DdsConfig) -> str:
     """The configuration for Cyclone DDS.
 
+    On the loopback interface participants find each other by multicast too, which does not leave
+    it: rmw_cyclonedds with ROS_LOCALHOST_ONLY=1 has ports that no list of peers can name.
+
     Raises:
         InputError: An interface that this machine does not have, a peer that cannot be resolved.
     """
     addresses = map(_peer_address, range(len(config.peers)), config.peers)
     peers = "".join(f"<Peer address={quoteattr(address)}/>" for address in addresses)
-    multicast = "default" if config.multicast else "false"
+    alone = "spdp" if is_loopback(config.interface) else "false"
+    multicast = "default" if config.multicast else alone
     return (
         '<CycloneDDS><Domain Id="any">'
         f"<General><Interfaces><NetworkInterface {_interface(config.interface)}/></Interfaces>"
