@@ -1,4 +1,4 @@
-"""OpenIGTLink's own C++ library (tests/igtl_peer.cpp) as our client and as our server."""
+"""OpenIGTLink's own C++ library (igtl_peer.cpp) as our client and as our server."""
 
 import socket
 import subprocess

@@ -1,4 +1,4 @@
-"""Nodes made as rmw_fastrtps makes them (tests/ros2_node, Fast DDS), and fluoro's own DDS.
+"""Nodes made as rmw_fastrtps makes them (ros2_node, Fast DDS), and fluoro's own DDS.
 
 On one machine, and on two network namespaces as two machines; images are compared bit for bit.
 """
@@ -32,7 +32,7 @@ def node_program(tmp_path_factory):
     require_program("fastddsgen")
     require_program("g++")
     folder = tmp_path_factory.mktemp("ros2_node")
-    subprocess.run([ROOT / "tests" / "ros2_node" / "build.sh", folder], check=True)
+    subprocess.run([Path(__file__).parent / "ros2_node" / "build.sh", folder], check=True)
     return folder / "node"
 
 

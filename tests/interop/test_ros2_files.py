@@ -15,9 +15,9 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.interop.ros_transforms import carm_transforms, static_transforms
 from fluoro.poses.dds import CARM_JOINTS
 from tests.support import require_program
-from tools import make_urdf
+from tools.docs import make_urdf
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "ros2"
 ORIGIN = (0.0, 0.0, 0.0)
 POSE = CarmPose(lao_deg=-37.0, cra_deg=21.5, roll_deg=8.0, translation_mm=(10.0, -20.0, 30.0))
@@ -65,7 +65,9 @@ def joint_values(pose):
 
 
 def test_urdf_is_what_the_code_makes():
-    assert (FOLDER / "carm.urdf").read_text() == make_urdf.make(), "run `python -m tools.make_urdf`"
+    assert (FOLDER / "carm.urdf").read_text() == make_urdf.make(), (
+        "run `python -m tools.docs.make_urdf`"
+    )
 
 
 def test_urdf_is_read_by_ros_own_parser():

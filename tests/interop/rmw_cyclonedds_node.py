@@ -23,7 +23,7 @@ from fluoro.interop.dds.pose_messages import pose_message
 from fluoro.interop.dds.ros_geometry import PoseStamped
 from fluoro.interop.dds.ros_sensor import Image
 
-PAGE = Path(__file__).parent.parent / "docs" / "hardware_in_the_loop.md"
+PAGE = Path(__file__).parents[2] / "docs" / "hardware_in_the_loop.md"
 INDEX = (
     "<ParticipantIndex>auto</ParticipantIndex><MaxAutoParticipantIndex>32</MaxAutoParticipantIndex>"
 )

@@ -1,8 +1,8 @@
 """Writes ros2/carm.urdf: the C-arm's chain of joints, its detector and camera, drawn as boxes.
 
-python -m tools.make_urdf
+python -m tools.docs.make_urdf
 
-Links and joints are the frames of /tf (fluoro/interop/ros_transforms.py); lengths: `carm`'s defaults.
+Links and joints are the frames of /tf (fluoro/interop/ros_transforms.py); lengths are the defaults.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from fluoro.interop.dds.image_messages import CAMERA_FRAME
 from fluoro.interop.dds.pose_messages import CARM_FRAME, MM_PER_M, PATIENT_FRAME
 from fluoro.interop.ros_transforms import BASE_FRAME, DETECTOR_FRAME, LINKS, TABLE_FRAME
 
-PAGE = Path(__file__).parent.parent / "ros2" / "carm.urdf"
-COMMENT = """ The C-arm at its default lengths, made by tools/make_urdf.py. The frame patient is
-     DICOM's LPS [m]; the isocentre is at its origin here, as with carm.isocenter_mm [0, 0, 0]. """
+PAGE = Path(__file__).parents[2] / "ros2" / "carm.urdf"
+COMMENT = """ The C-arm at its default lengths, made by tools/docs/make_urdf.py. The frame patient
+     is DICOM's LPS [m]; the isocentre is at its origin here, as with carm.isocenter_mm [0, 0, 0]. """
 RANGES = {
     "carm_lao": (-math.pi, math.pi),
     "carm_cra": (-math.pi / 2, math.pi / 2),
