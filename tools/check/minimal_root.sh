@@ -61,7 +61,8 @@ clone_into() {
 enter() {
     local root=$1
     shift
-    unshare --mount --fork bash -c '
+    # shellcheck disable=SC2086 # NAMESPACES is empty or an option
+    unshare --mount ${NAMESPACES:-} --fork bash -c '
         set -e
         root=$1; shift
         mount -t proc proc "$root/proc"
@@ -86,17 +87,29 @@ prerequisites() { sed -n 's/^    sudo \(apt install .*\)$/\1/p' README.md | head
 
 step() { echo; echo "== $suite, $(date -u '+%Y-%m-%d %H:%M UTC'), $revision: $*"; }
 
+# What a user gets who has no network: exactly one line that names the fix.
+without_network() {
+    local said
+    said=$(NAMESPACES=--net as_user "$1" "make env" 2>&1 | grep '^missing: ' || true)
+    echo "$said"
+    [[ $said == "missing: packages that pip could not install"* && $said != *$'\n'* ]] ||
+        fail "without a network: expected one line about packages, got: $said"
+}
+
 user_commands() {
     local root=$roots/$suite install part
     install=$(prerequisites)
     [ -n "$install" ] || fail "README.md has no line '    sudo apt install ...'"
     step "a minbase root"
     make_root "$root"
-    step "before the prerequisites: make is missing, or names what is"
-    as_user "$root" "make run" 2>&1 | tail -n 5 || true
+    step "before the prerequisites: what is missing, without sudo; the same on an unknown distribution"
+    as_user "$root" "make run || tools/env/bootstrap.sh .venv requirements.txt" 2>&1 | tail -n 5 || true
+    as_user "$root" "OS_RELEASE=/dev/null tools/env/bootstrap.sh .venv requirements.txt" 2>&1 | tail -n 5 || true
     step "$install"
     enter "$root" bash -c "apt-get update -qq && ${install/apt install/DEBIAN_FRONTEND=noninteractive apt-get install -y -qq}" >"$root.apt.log" 2>&1 ||
         fail "apt failed, see $root.apt.log: it needs a mirror that it can reach"
+    step "the same user without a network: one line with the fix"
+    without_network "$root"
     for part in "${parts[@]}"; do
         [ "$part" != docker ] || continue
         step "make $part"
