@@ -24,7 +24,8 @@ from fluoro.interop.ros_transforms import BASE_FRAME, DETECTOR_FRAME, LINKS, TAB
 
 PAGE = Path(__file__).parents[2] / "ros2" / "carm.urdf"
 COMMENT = """ The C-arm at its default lengths, made by tools/docs/make_urdf.py. The frame patient
-     is DICOM's LPS [m]; the isocentre is at its origin here, as with carm.isocenter_mm [0, 0, 0]. """
+     is DICOM's LPS [m]. The isocentre is at its origin here, as with carm.isocenter_mm
+     [0, 0, 0]. """
 RANGES = {
     "carm_lao": (-math.pi, math.pi),
     "carm_cra": (-math.pi / 2, math.pi / 2),
