@@ -45,12 +45,14 @@ from benchmarks.harness.report import write_json
 from benchmarks.harness.scene import make_views, synthetic_volume
 from fluoro.config import ImageChainConfig
 from fluoro.errors import DeviceError, FluoroError
+from fluoro.geometry.projection import View
 from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.mtf_kernels import mtf_taps
 from fluoro.names import TissueMapName
 from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.material_renderer import MaterialRenderer
+from fluoro.rendering.projectors import PROJECTORS
 from fluoro.rendering.reference import clip_rays
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.material_volume import MaterialVolume
@@ -112,10 +114,6 @@ class Guard:
     def calls(self, view_name: str) -> dict[str, Callable[[], Any]]:
         """The reference, named "plain", and the kernels."""
         view, device = self.views[view_name], CpuDevice(workers=1)
-        march = DrrRenderer(self.volume, device, step_mm=self._step_mm)
-        joseph = DrrRenderer(self.volume, device, projector="joseph")
-        slab = DrrRenderer(self.volume, device, projector="slab")
-        siddon = DrrRenderer(self.volume, device, projector="siddon")
         center = self.volume.grid.center_xyz_mm
         body = MaterialVolume(volume=self.volume, tissues=tissue_map(TISSUES))
         materials = MaterialRenderer(body, device, projector="joseph")
@@ -123,16 +121,20 @@ class Guard:
         worth = np.ones(shape, np.float32)
         return {
             "plain": self.plain(view_name),
-            "march": lambda: march.render(view),
-            "joseph": lambda: joseph.render(view),
-            "slab": lambda: slab.render(view),
-            "siddon": lambda: siddon.render(view),
-            "march jacobian": lambda: march.render_jacobian(view, center),
-            "joseph jacobian": lambda: joseph.render_jacobian(view, center),
-            "slab jacobian": lambda: slab.render_jacobian(view, center),
+            **self._projectors(view, device),
             "joseph materials": lambda: materials.render(view),
             "joseph materials jacobian": lambda: materials.render_jacobian(view, center, worth),
         }
+
+    def _projectors(self, view: View, device: CpuDevice) -> dict[str, Callable[[], Any]]:
+        """An image and a Jacobian of every projector."""
+        center, calls = self.volume.grid.center_xyz_mm, {}
+        for name, projector in PROJECTORS.items():
+            step = {"step_mm": self._step_mm} if projector.steps else {}
+            one = DrrRenderer(self.volume, device, projector=projector.name, **step)
+            calls[name] = lambda one=one: one.render(view)
+            calls[f"{name} jacobian"] = lambda one=one: one.render_jacobian(view, center)
+        return calls
 
     def chain_calls(self) -> dict[str, Callable[[], Any]]:
         """The reference on the first view, named "plain", and kernels of the image chain."""

@@ -33,7 +33,7 @@ from fluoro.errors import FluoroError
 from fluoro.geometry.projection import View
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.devices.selection import open_device
-from fluoro.rendering.reference import clip_rays, march_steps
+from fluoro.rendering.projectors import PROJECTORS
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
@@ -44,10 +44,8 @@ COPY_PX = 8192
 """Edge of the picture that is copied: 256 MiB."""
 SMALL_VOXELS = 16
 """Edge of the volume that fits into a first cache: 16 KiB."""
-IN_PLACE_BYTES = {"march": 32, "joseph": 16, "siddon": 4}
-"""What a sample asks of the volume itself: eight, four and one voxels of 4 bytes."""
-CELL_BYTES = 8
-"""What it asks of a copy: four voxels, or four means of two, of 2 bytes."""
+VOXEL_BYTES, COPIED_VOXEL_BYTES = 4, 2
+"""Of a voxel of the volume itself, and of a copy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +67,7 @@ class Rate:
 
 def samples_of(renderer: DrrRenderer, volume: MuVolume, view: View) -> int:
     """Samples of a picture: steps, voxel planes, slabs or voxels along all rays together."""
-    if renderer.projector == "march":
-        return int(march_steps(volume, view, renderer.step_mm).sum())
-    extent = np.abs(clip_rays(view, volume.grid).extent)
-    if renderer.projector == "siddon":
-        return round(float(extent.sum()))  # from face to face: as many voxels as faces crossed
-    planes = float(extent.max(axis=1).sum())
-    return round(planes / 2 if renderer.projector == "slab" else planes)
+    return PROJECTORS[renderer.projector].samples(volume, view, renderer.step_mm)
 
 
 def small_volume(grid: VolumeGrid) -> MuVolume:
@@ -111,12 +103,10 @@ def copy_rate(device: ComputeDevice, repeats: int, edge_px: int = COPY_PX) -> fl
 def projectors(volume: MuVolume, device: ComputeDevice) -> dict[str, dict[str, Any]]:
     """Names and settings."""
     half_mm = min(volume.grid.spacing_xyz_mm) / 2
-    found: dict[str, dict[str, Any]] = {
-        "march 0.5 voxel": {"step_mm": half_mm},
-        "joseph": {"projector": "joseph"},
-        "slab": {"projector": "slab"},
-        "siddon": {"projector": "siddon"},
-    }
+    found: dict[str, dict[str, Any]] = {}
+    for name, projector in PROJECTORS.items():
+        step = {"step_mm": half_mm} if projector.steps else {}
+        found[f"{name} 0.5 voxel" if step else name] = {"projector": name, **step}
     if device.kind != "cpu":
         found["march 0.5 voxel texture"] = {"step_mm": half_mm, "texture": True}
     return found
@@ -130,8 +120,8 @@ def measure(
     small = small_volume(volume.grid)
     for name, setting in projectors(volume, device).items():
         renderer = DrrRenderer(volume, device, **setting)
-        marches = renderer.projector == "march"
-        cached = DrrRenderer(small, device, **setting) if marches else None
+        steps = "step_mm" in setting
+        cached = DrrRenderer(small, device, **setting) if steps else None
         found[name] = [
             _rate(renderer, cached, volume, view, repeats)
             for view in make_views(volume.grid, size_px, names=VIEWS).values()
@@ -143,10 +133,11 @@ def _rate(
     renderer: DrrRenderer, cached: DrrRenderer | None, volume: MuVolume, view: View, repeats: int
 ) -> Rate:
     seconds = median_seconds(lambda: renderer.render(view), repeats)
+    voxels = PROJECTORS[renderer.projector].voxels_per_sample
     return Rate(
         seconds=seconds,
         samples=samples_of(renderer, volume, view),
-        sample_bytes=CELL_BYTES if renderer.copies_bytes() else IN_PLACE_BYTES[renderer.projector],
+        sample_bytes=voxels * (COPIED_VOXEL_BYTES if renderer.copies_bytes() else VOXEL_BYTES),
         cached_seconds=median_seconds(lambda: cached.render(view), repeats) if cached else None,
     )
 

@@ -17,7 +17,6 @@ __all__ = [
     "Freedom",
     "JointKind",
     "LossName",
-    "MaterialProjector",
     "MeasureName",
     "MissingSlices",
     "NiftiTransform",
@@ -69,8 +68,6 @@ DeviceName = Literal["auto", "cuda", "vulkan", "metal", "cpu", "llvmpipe"]
 """What computes; `cuda:1` is the second NVIDIA GPU."""
 Projector = Literal["march", "joseph", "slab", "siddon"]
 """How a ray is integrated."""
-MaterialProjector = Literal["march", "joseph"]
-"""Projectors that can render several materials."""
 
 # The image chain
 

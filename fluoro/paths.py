@@ -37,7 +37,7 @@ def shader_dir() -> Path:
     """
     package = Path(__file__).parent
     for folder in (package / "shaders", package.parent / "shaders"):
-        if (folder / "drr.slang").is_file():
+        if (folder / "rays.slang").is_file():
             return folder
     raise DeviceError(f"the Slang sources are missing: looked in {package} and {package.parent}")
 

@@ -14,10 +14,11 @@ from fluoro.imaging.device_tables import Tables
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.stage import FrameContext
 from fluoro.imaging.stages.beer_lambert import BeerLambert
-from fluoro.names import MaterialProjector, TissueMapName
+from fluoro.names import TissueMapName
 from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.material_renderer import MaterialRenderer
+from fluoro.rendering.projectors import PROJECTORS
 from fluoro.volume.material_volume import MaterialVolume
 from fluoro.volume.volumes import MuVolume
 
@@ -25,7 +26,7 @@ __all__ = ["ENERGY_TISSUES", "MATERIAL_PROJECTORS", "energies_call", "material_c
 
 ENERGY_TISSUES: TissueMapName = "tissues"
 """Whose five materials the kernel of the energies takes."""
-MATERIAL_PROJECTORS: tuple[MaterialProjector, ...] = ("march", "joseph")
+MATERIAL_PROJECTORS = [each.name for each in PROJECTORS.values() if each.materials]
 OPEN_FIELD = 1000.0
 """Photons of a pixel."""
 

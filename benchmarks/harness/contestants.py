@@ -14,6 +14,7 @@ from benchmarks.harness.oracle import gradient_every
 from benchmarks.harness.stopwatch import timed
 from fluoro.geometry.projection import View
 from fluoro.rendering.devices.base import ComputeDevice
+from fluoro.rendering.projectors import PROJECTORS
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.volumes import MuVolume
 
@@ -105,15 +106,15 @@ class OwnProjector(Contestant):
 
 
 def own_projectors(volume: MuVolume, device: ComputeDevice) -> list[Contestant]:
-    """March at one and at half a voxel, Joseph, slab, Siddon; on a GPU a march by texture."""
-    voxel_mm = min(volume.grid.spacing_xyz_mm)
-    renderers = {
-        "march 1 voxel": DrrRenderer(volume, device, step_mm=voxel_mm),
-        "march 0.5 voxel": DrrRenderer(volume, device, step_mm=voxel_mm / 2),
-        "joseph": DrrRenderer(volume, device, projector="joseph"),
-        "slab": DrrRenderer(volume, device, projector="slab"),
-        "siddon": DrrRenderer(volume, device, projector="siddon"),
-    }
+    """Every projector, with steps of one and of half a voxel; on a GPU a march by texture."""
+    voxel_mm, renderers = min(volume.grid.spacing_xyz_mm), {}
+    for name, projector in PROJECTORS.items():
+        for share in (1, 0.5) if projector.steps else ():
+            renderers[f"{name} {share} voxel"] = DrrRenderer(
+                volume, device, projector=projector.name, step_mm=share * voxel_mm
+            )
+        if not projector.steps:
+            renderers[name] = DrrRenderer(volume, device, projector=projector.name)
     if device.kind != "cpu":
         renderers["march 0.5 voxel texture"] = DrrRenderer(
             volume, device, step_mm=voxel_mm / 2, texture=True

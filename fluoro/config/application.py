@@ -24,6 +24,7 @@ from fluoro.config.section import FilePath, Section
 from fluoro.config.validation_errors import KeyValueError
 from fluoro.config.volume import LinearMap, VolumeConfig
 from fluoro.names import Pacing
+from fluoro.rendering.projectors import names_where
 
 __all__ = [
     "Config",
@@ -58,6 +59,8 @@ class RunConfig(Section):
 _LOOPS = at("pose_source.kind", const(*(s.word() for s in POSE_SOURCES if s.loops())))
 _NOT_BY_TIME = [source.word() for source in POSE_SOURCES if not source.by_time()]
 _NOT_FUSED = ("image_chain.xray", "image_chain.scatter", "volume.motion", "volume.contrast")
+_MOVING = names_where(lambda projector: projector.moving)
+_OF_MATERIALS = names_where(lambda projector: projector.materials)
 _REGISTRATION = at("registration.enabled", const(True))
 
 
@@ -66,7 +69,7 @@ class Config(Section):
 
     model_config = rules(
         *(rule for source in POSE_SOURCES for rule in source.file_rules()),
-        never(at("volume.motion"), at("renderer.projector", {"not": const("march")})),
+        never(at("volume.motion"), at("renderer.projector", {"not": const(*_MOVING)})),
         never(at("renderer.texture", const(True)), at("volume.motion")),
         never(at("renderer.texture", const(True)), at("image_chain.xray")),
         *(never(at("renderer.fused", const(True)), at(key)) for key in _NOT_FUSED),
@@ -74,7 +77,7 @@ class Config(Section):
         never(at("image_chain.pulse_rate_hz"), at("optimiser")),
         when(at("volume.materials"), then=at("image_chain.xray")),
         when(at("volume.labels.materials", {"minProperties": 1}), then=at("image_chain.xray")),
-        never(at("image_chain.xray"), at("renderer.projector", const("siddon", "slab"))),
+        never(at("image_chain.xray"), at("renderer.projector", {"not": const(*_OF_MATERIALS)})),
         *(
             never(
                 at("image_chain.xray"),
@@ -130,9 +133,10 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _motion_needs_march(self) -> Config:
-        if self.volume.motion and self.renderer.projector != "march":
-            raise KeyValueError("renderer.projector", "must be march with volume.motion")
+    def _projector_can_move(self) -> Config:
+        if self.volume.motion and self.renderer.projector not in _MOVING:
+            able = " or ".join(_MOVING)
+            raise KeyValueError("renderer.projector", f"must be {able} with volume.motion")
         return self
 
     @model_validator(mode="after")
@@ -175,10 +179,11 @@ class Config(Section):
                 raise KeyValueError("volume.labels.materials", "needs image_chain.xray")
             return self
         projector = self.renderer.projector
-        if projector in ("siddon", "slab"):
+        if projector not in _OF_MATERIALS:
+            able = " or ".join(_OF_MATERIALS)
             raise KeyValueError(
                 "renderer.projector",
-                f"{projector} has no materials for image_chain.xray; use march",
+                f"{projector} has no materials for image_chain.xray; use {able}",
             )
         curve = self.volume.hu_to_mu
         if isinstance(curve, LinearMap) and (curve.hu_min, curve.mu_min_per_mm) != (-1000, 0):

@@ -11,6 +11,7 @@ from fluoro.config.schema_rules import at, const, never, rules
 from fluoro.config.section import Section
 from fluoro.config.validation_errors import KeyValueError, shown
 from fluoro.names import DeviceName, Projector
+from fluoro.rendering.projectors import PROJECTORS, names_where
 
 __all__ = [
     "RendererConfig",
@@ -38,16 +39,21 @@ class RendererConfig(Section):
     """Line integrals from the volume, on one device."""
 
     model_config = rules(
-        never(at("projector", const("joseph", "slab", "siddon")), at("step_mm")),
-        never(at("projector", const("joseph", "slab", "siddon")), at("texture", const(True))),
-        never(at("projector", const("slab")), at("fused", const(True))),
+        never(at("projector", const(*names_where(lambda p: not p.steps))), at("step_mm")),
+        never(
+            at("projector", const(*names_where(lambda p: not p.texture))),
+            at("texture", const(True)),
+        ),
+        never(
+            at("projector", const(*names_where(lambda p: not p.in_place))), at("fused", const(True))
+        ),
     )
 
     projector: Projector = Field(
         "march",
-        description="How a ray is integrated; march uses step_mm. joseph is the faster on a CPU, "
-        "slab the fastest: one sample for each two voxel planes, which can show as faint stripes "
-        "in views near 45 degrees.",
+        description="How a ray is integrated. "
+        + "; ".join(f"{name} {projector.text}" for name, projector in PROJECTORS.items())
+        + ".",
     )
     step_mm: Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)] | None = Field(
         None, description="Longest step of march [mm]; null: half the smallest voxel edge."
@@ -74,15 +80,14 @@ class RendererConfig(Section):
     )
 
     @model_validator(mode="after")
-    def _step_belongs_to_march(self) -> RendererConfig:
-        if self.step_mm is not None and self.projector != "march":
-            raise KeyValueError(
-                "step_mm", f"has no effect with projector: {self.projector}; use march"
-            )
-        if self.texture and self.projector != "march":
-            raise KeyValueError(
-                "texture", f"has no effect with projector: {self.projector}; use march"
-            )
-        if self.fused and self.projector == "slab":
-            raise KeyValueError("fused", "has no effect with projector: slab; use march or joseph")
+    def _projector_uses_the_keys(self) -> RendererConfig:
+        given = {
+            "step_mm": (self.step_mm is not None, names_where(lambda p: p.steps)),
+            "texture": (self.texture, names_where(lambda p: p.texture)),
+            "fused": (self.fused, names_where(lambda p: p.in_place)),
+        }
+        for key, (is_given, able) in given.items():
+            if is_given and self.projector not in able:
+                wrong = f"has no effect with projector: {self.projector}"
+                raise KeyValueError(key, f"{wrong}; use {' or '.join(able)}")
         return self

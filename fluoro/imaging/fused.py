@@ -12,14 +12,17 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from fluoro.rendering.deferred_integrals import PixelStage
 from fluoro.rendering.devices.base import ComputeDevice, KernelText
 
-__all__ = ["FUSED_ENTRY", "StageRunner", "fused_kernel"]
+__all__ = ["FUSED_ENTRY", "Stage", "StageRunner", "fused_kernel"]
 
 FUSED_ENTRY = "pixel_stages"
 """Entry point of every kernel that is put together here."""
 
 Uniforms = Mapping[str, Any]
+Stage = str | PixelStage
+"""A struct of shaders/stages/, by its file's name, or one that is put together elsewhere."""
 Size = tuple[int, int, int]
 """Columns, rows, 1."""
 
@@ -35,23 +38,23 @@ class StageRunner:
 
     def __init__(self, device: ComputeDevice, *, fused: bool) -> None:
         self._device, self._fused = device, fused
-        self._waiting: list[tuple[str, Uniforms]] = []
+        self._waiting: list[tuple[Stage, Uniforms]] = []
         self._image: Any = None
         self._size = (0, 0, 1)
 
-    def run(self, name: str, image: Any, size: Size, uniforms: Uniforms) -> None:
+    def run(self, stage: Stage, image: Any, size: Size, uniforms: Uniforms) -> None:
         """A stage that looks at no other pixel of the image: a struct with RUNS_ALONE.
 
         That others of its size are read at the same pixel, or a small one of cells, or the volume
         along the pixel's ray, is no hindrance: they are complete before.
         """
-        if not self._fused:
-            self.run_alone(name, image, size, uniforms)
+        if not self._fused and isinstance(stage, str):
+            self.run_alone(stage, image, size, uniforms)
             return
         if image is not self._image:
             self.finish()
             self._image, self._size = image, size
-        self._waiting.append((name, uniforms))
+        self._waiting.append((stage, uniforms))
 
     def run_alone(self, name: str, image: Any, size: Size, uniforms: Uniforms) -> None:
         """A stage whose threads have a pixel each, by itself."""
@@ -70,12 +73,12 @@ class StageRunner:
         """Run the stages that wait."""
         waiting, image, size = self._waiting, self._image, self._size
         self._waiting, self._image = [], None
-        if len(waiting) == 1:
-            ((name, uniforms),) = waiting
-            self._launch(name, name, size, image, size, uniforms)
+        first = waiting[0][0] if waiting else None
+        if len(waiting) == 1 and isinstance(first, str):
+            self._launch(first, first, size, image, size, waiting[0][1])
         elif waiting:
             threads = (-(-size[0] // self._device.fused_pixels), size[1], 1)
-            kernel = fused_kernel(tuple(name for name, _ in waiting))
+            kernel = fused_kernel(tuple(stage for stage, _ in waiting))
             self._launch(kernel, FUSED_ENTRY, threads, image, size, _together(waiting))
 
     @contextmanager
@@ -100,7 +103,7 @@ class StageRunner:
         self._device.launch(module, entry, threads, {**shared, **uniforms}, exact=True)
 
 
-def _together(stages: list[tuple[str, Uniforms]]) -> dict[str, Any]:
+def _together(stages: list[tuple[Stage, Uniforms]]) -> dict[str, Any]:
     """The stages' uniforms under the names that the kernel of them all has."""
     together: dict[str, Any] = {}
     for i, (_, uniforms) in enumerate(stages):
@@ -114,14 +117,14 @@ def _member_names(stage: int, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @cache
-def fused_kernel(stages: tuple[str, ...]) -> KernelText:
+def fused_kernel(stages: tuple[Stage, ...]) -> KernelText:
     """The kernel, entry point `FUSED_ENTRY`, that runs stages of single pixels in order."""
-    files = [f'#include "{name}.slang"' for name in dict.fromkeys(stages)]
-    uniforms = [f"uniform {_struct(name)} stage_{i};" for i, name in enumerate(stages)]
+    heads = [_head(stage) for stage in dict.fromkeys(stages)]
+    uniforms = [f"uniform {_struct(stage)} stage_{i};" for i, stage in enumerate(stages)]
     runs = [f"    run(stage_{i}, packet, value);" for i in range(len(stages))]
     lines = [
         '#include "fused.slang"',
-        *files,
+        *heads,
         *uniforms,
         '[shader("compute")]',
         "[numthreads(GROUP_COLUMNS, GROUP_ROWS, 1)]",
@@ -139,6 +142,12 @@ def fused_kernel(stages: tuple[str, ...]) -> KernelText:
     return KernelText("\n".join(lines) + "\n")
 
 
-def _struct(stage: str) -> str:
+def _head(stage: Stage) -> str:
+    return stage.head if isinstance(stage, PixelStage) else f'#include "{stage}.slang"'
+
+
+def _struct(stage: Stage) -> str:
     """gain_bias: GainBias."""
+    if isinstance(stage, PixelStage):
+        return stage.struct
     return "".join(word.capitalize() for word in stage.split("_"))

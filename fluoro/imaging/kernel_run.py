@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fluoro.imaging.device_tables import Tables
-from fluoro.imaging.fused import StageRunner
+from fluoro.imaging.fused import Stage, StageRunner
 from fluoro.rendering.devices.base import ComputeDevice
 
 __all__ = ["KernelRun"]
@@ -34,7 +34,7 @@ class KernelRun:
         self.size = (shape[1], shape[0], 1)
         self.image = device.empty(shape)
 
-    def pixels(self, kernel: str, **uniforms: Any) -> None:
+    def pixels(self, kernel: Stage, **uniforms: Any) -> None:
         """Run a kernel that looks at no other pixel of the image: a struct with RUNS_ALONE."""
         self._runner.run(kernel, self.image, self.size, uniforms)
 

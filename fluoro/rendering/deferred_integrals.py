@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["UnrenderedIntegrals"]
+__all__ = ["PixelStage", "UnrenderedIntegrals"]
+
+
+class PixelStage(NamedTuple):
+    """A stage of single pixels that is put together in Python.
+
+    Attributes:
+        head: Slang that includes or imports what the struct needs.
+        struct: Type of the stage (IPixelStage in shaders/picture.slang).
+    """
+
+    head: str
+    struct: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -14,13 +26,13 @@ class UnrenderedIntegrals:
     """What the image chain takes for line integrals, to integrate each pixel's ray itself.
 
     Attributes:
-        stage: Kernel that does so (shaders/<stage>.slang).
+        stage: The stage that does so.
         uniforms: What it takes.
         shape: Of the picture (height, width).
         render: The line integrals, for who needs them as a picture.
     """
 
-    stage: str
+    stage: PixelStage
     uniforms: Mapping[str, Any]
     shape: tuple[int, int]
     render: Callable[[], Any]

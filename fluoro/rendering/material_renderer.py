@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,54 +12,45 @@ from numpy.typing import ArrayLike, NDArray
 from fluoro.errors import InputError
 from fluoro.geometry.projection import View
 from fluoro.geometry.view_derivatives import rigid_motions
-from fluoro.names import MaterialProjector
+from fluoro.names import Projector as ProjectorName
 from fluoro.rendering.array_checks import require_array, require_out
 from fluoro.rendering.devices.base import ComputeDevice
-from fluoro.rendering.moving_renderer import knot_steps, node_uniforms
+from fluoro.rendering.moving_renderer import moved_uniforms
 from fluoro.rendering.packed_volume import CellCopies
-from fluoro.rendering.packing import pack_motions, pack_views, x_never_leads
-from fluoro.rendering.renderer import (
-    EXACT,
-    check_volume,
-    common_size,
-    copies_serve_joseph,
-    readable_in_pairs,
+from fluoro.rendering.packing import pack_motions
+from fluoro.rendering.projectors import PROJECTORS, Projector, names_where
+from fluoro.rendering.ray_kernels import (
+    BACKPROJECT_THICKNESSES,
+    THICKNESSES,
+    WEIGHTED_JACOBIAN,
+    Quantity,
+    labels,
+    ramps,
 )
+from fluoro.rendering.ray_volume import RayVolume, Reading
+from fluoro.rendering.renderer import EXACT, checked_projector, common_size, copies_fit
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.material_volume import MaterialVolume, Solid
+from fluoro.volume.material_volume import MaterialVolume
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["MaterialRenderer"]
-
-RAMP_COUNTS = (1, 4, 6, 9)
-"""For which shaders/drr_tissues.slang has entry points."""
-
-LABEL_COUNTS = (2, 4, 8)
-"""The same for labels."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Layer:
     """A volume whose samples become materials; its arrays lie on the device."""
 
+    rays: RayVolume
+    quantity: Quantity
     labels: bool
-    samples: Any
-    grid: VolumeGrid
     ramps: Any
     mix: Any
-    ramp_count: int
     first_plane: int
     material_count: int
-    step_mm: float
 
-    def uniforms(self, views: Any, copies: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """What kernels take of the layer; of `copies`, where they do not read its samples."""
-        in_place = {"mu_per_mm": self.samples, "step_mm": self.step_mm}
+    def uniforms(self) -> dict[str, Any]:
+        """What all tasks take of the layer."""
         return {
-            **(in_place if copies is None else copies),
-            "size": self.grid.shape_xyz,
-            "spacing_mm": tuple(float(edge) for edge in self.grid.spacing_xyz_mm),
-            "views": views,
             "ramps": self.ramps,
             "mix": self.mix,
             "material_count": self.material_count,
@@ -81,7 +72,7 @@ class MaterialRenderer:
             three do not fit in half of the memory left, it reads in place. Inclusions are read in
             place.
         device: Where to render.
-        projector: "march" or "joseph".
+        projector: One that separates materials.
         step_mm: Longest step of "march" [mm]; None: half the smallest voxel edge, of each volume.
 
     Raises:
@@ -93,18 +84,21 @@ class MaterialRenderer:
         volume: MaterialVolume,
         device: ComputeDevice,
         *,
-        projector: MaterialProjector = "march",
+        projector: ProjectorName = "march",
         step_mm: float | None = None,
     ) -> None:
-        if projector not in ("march", "joseph"):
-            raise InputError(f"projector must be march or joseph for materials, got {projector!r}")
-        check_volume(volume.volume, projector, step_mm)
+        able = names_where(lambda each: each.materials)
+        if projector not in able:
+            wanted = " or ".join(able)
+            raise InputError(f"projector must be {wanted} for materials, got {projector!r}")
+        method = checked_projector(volume.volume, projector, step_mm)
         self.device = device
         self.grid = volume.volume.grid
         self.projector = projector
         self.materials = volume.materials
-        self._layers = _layers(volume, device, step_mm)
-        self._cells = self._copies(volume.volume)
+        self._layers = _layers(volume, device, method, step_mm)
+        copies = self._copies(volume.volume, method)
+        self._layers[0].rays.copies = self._layers[0].rays.gradient_copies = copies
 
     def render(self, views: View | Sequence[View], out: Any = None) -> Any:
         """Thickness of each material [mm at its own density] of one view or a batch.
@@ -125,17 +119,7 @@ class MaterialRenderer:
         shape = planes if isinstance(views, View) else (len(batch), *planes)
         image = self.device.empty(shape) if out is None else require_out(self.device, out, shape)
         for layer in self._layers:
-            cells = self._cells_of(layer)
-            self._launch(
-                "drr_cell_tissues" if cells else "drr_tissues",
-                "labels" if layer.labels else "tissues",
-                layer,
-                batch,
-                "cells" if cells else self._variant(layer, batch),
-                cells,
-                thicknesses=image,
-                plane_count=planes[0],
-            )
+            self._project(layer, layer.rays.reading(batch, layer.quantity), batch, image)
         return image
 
     def render_moved(
@@ -151,21 +135,14 @@ class MaterialRenderer:
         Raises:
             InputError: Another projector than march.
         """
-        if self.projector != "march":
+        if PROJECTORS[self.projector].moving is None:
             raise InputError(f"projector must be march for a moving volume, got {self.projector}")
         image = self.device.empty((len(self.materials), view.height_px, view.width_px))
         for layer in self._layers:
-            self._launch(
-                "drr_moving_tissues",
-                "moving",
-                layer,
-                [view],
-                variant="labels" if layer.labels else "march",
-                thicknesses=image,
-                plane_count=len(self.materials),
-                knot_steps=knot_steps(layer.step_mm),
-                **node_uniforms(self.device, layer.grid, displacements_mm, nodes),
+            moved = moved_uniforms(
+                self.device, layer.rays.grid, displacements_mm, nodes, layer.rays.step_mm
             )
+            self._project(layer, layer.rays.moved_reading(moved, layer.quantity), [view], image)
         return image
 
     def samples(self, layer: int) -> Any:
@@ -174,14 +151,14 @@ class MaterialRenderer:
         Attenuation, shares, or the labels of a labelled inclusion as floats. From here on they are
         read in place: copies would not have what is written.
         """
-        chosen = self._layers[layer]
-        if self._cells_of(chosen):
-            self._cells = None
-        return chosen.samples
+        rays = self._layers[layer].rays
+        rays.copies = rays.gradient_copies = None
+        return rays.values
 
     def copies_bytes(self) -> int:
         """Memory of the copies that have been made for views so far [bytes]."""
-        return self._cells.made_bytes() if self._cells else 0
+        copies = self._layers[0].rays.copies
+        return copies.made_bytes() if copies else 0
 
     def render_derivatives(
         self, view: View, motions: NDArray[np.float64], weights: ArrayLike
@@ -214,20 +191,17 @@ class MaterialRenderer:
         )
         total, jacobian = self.device.empty(shape), self.device.empty((len(motions), *shape))
         for number, layer in enumerate(self._layers):
-            cells = self._cells_of(layer)
-            self._launch(
-                "drr_cell_tissues_jacobian" if cells else "drr_tissues_jacobian",
-                "label_jacobian" if layer.labels else "jacobian",
-                layer,
+            layer.rays.launch(
+                WEIGHTED_JACOBIAN,
+                layer.rays.gradient_reading([view], layer.quantity),
                 [view],
-                "cells" if cells else self.projector,
-                cells,
                 weights=worth,
-                total=total,
+                integrals=total,
                 jacobian=jacobian,
-                motions=self.device.to_device(pack_motions(motions, layer.grid)),
+                motions=self.device.to_device(pack_motions(motions, layer.rays.grid)),
                 parameter_count=len(motions),
                 adds=min(number, 1),
+                **layer.uniforms(),
             )
         return total, jacobian
 
@@ -296,104 +270,79 @@ class MaterialRenderer:
             upstream = self.device.to_device(np.ascontiguousarray(upstream, np.float32))
         given = require_array(self.device, "upstream", upstream, shape)
         if out is None:
-            out = self.device.to_device(np.zeros(chosen.grid.shape_zyx, np.float32))
-        views_there = self.device.to_device(pack_views(batch, chosen.grid))
-        self.device.launch(
-            "drr_tissues_backproject",
-            f"backproject_tissues_{self.projector}",
-            (width, height, len(batch)),
-            {
-                **chosen.uniforms(views_there),
-                "ramp_count": chosen.ramp_count,
-                "plane_count": planes[0],
-                "upstream": given,
-                "image_size": (width, height, len(batch)),
-                "by_voxel": require_out(self.device, out, chosen.grid.shape_zyx),
-            },
+            out = self.device.to_device(np.zeros(chosen.rays.grid.shape_zyx, np.float32))
+        chosen.rays.launch(
+            BACKPROJECT_THICKNESSES,
+            chosen.rays.transposed_reading(),
+            batch,
+            chosen.quantity.size,
+            plane_count=planes[0],
+            upstream=given,
+            by_voxel=require_out(self.device, out, chosen.rays.grid.shape_zyx),
+            **chosen.uniforms(),
         )
         return out
 
-    def _launch(
-        self,
-        module: str,
-        entry: str,
-        layer: _Layer,
-        batch: Sequence[View],
-        variant: str,
-        cells: CellCopies | None = None,
-        **uniforms: Any,
-    ) -> None:
-        height, width = batch[0].height_px, batch[0].width_px
-        views = self.device.to_device(pack_views(batch, layer.grid))
-        of_layer = layer.uniforms(views, cells.uniforms(batch) if cells else None)
-        self.device.launch(
-            module,
-            f"{entry}_{variant}_{layer.ramp_count}",
-            (-(-width // self.device.rays_per_thread), height, len(batch)),
-            {**of_layer, "image_size": (width, height, len(batch)), **uniforms},
+    def _project(self, layer: _Layer, reading: Reading, batch: Sequence[View], image: Any) -> None:
+        layer.rays.launch(
+            THICKNESSES,
+            reading,
+            batch,
+            thicknesses=image,
+            plane_count=len(self.materials),
+            **layer.uniforms(),
         )
 
-    def _variant(self, layer: _Layer, batch: Sequence[View]) -> str:
-        """The projector's fastest kernel that reads the layer in place."""
-        across = self.projector == "joseph" and layer.grid.shape_xyz[0] > 1
-        across = across and all(x_never_leads(view, layer.grid) for view in batch)
-        return "joseph_across" if across else self.projector
-
-    def _copies(self, volume: MuVolume) -> CellCopies | None:
-        """Of the tissues, for Joseph on the CPU where they fit."""
-        fit = copies_serve_joseph(self.grid, self.device, EXACT)
-        if self.projector != "joseph" or not fit:
+    def _copies(self, volume: MuVolume, method: Projector) -> CellCopies | None:
+        """Of the tissues, on the CPU where they fit; inclusions are read in place."""
+        if method.copies is None or not copies_fit(self.grid, self.device, EXACT):
             return None
-        mu = self._layers[0].samples
+        mu = self._layers[0].rays.values
         return CellCopies(mu, volume.mu_zyx, self.grid, self.device, thickness=1, exact=True)
 
-    def _cells_of(self, layer: _Layer) -> CellCopies | None:
-        """Where the tissues are read from; inclusions are read in place."""
-        return self._cells if layer is self._layers[0] else None
 
-
-def _layers(volume: MaterialVolume, device: ComputeDevice, step_mm: float | None) -> list[_Layer]:
+def _layers(
+    volume: MaterialVolume, device: ComputeDevice, method: Projector, step_mm: float | None
+) -> list[_Layer]:
     tissues, base = volume.tissues, volume.volume
-    ramps = tissues.ramps(base.water_mu_per_mm)
-    layers = [_layer(device, base.mu_zyx, base.grid, ramps, tissues.mix, 0, step_mm)]
+    table = tissues.ramps(base.water_mu_per_mm)
+    rays = _rays(device, method, base.mu_zyx, base.grid, step_mm)
+    layers = [_layer(rays, ramps(len(table)), table, tissues.mix, 0)]
     plane = len(tissues.materials)
-    for each in volume.inclusions:
-        layers.append(_inclusion_layer(device, each, plane, step_mm))
-        plane += len(each.materials)
+    for solid in volume.inclusions:
+        part = solid.layer()
+        rays = _rays(device, method, part.samples_zyx, solid.grid, step_mm)
+        quantity = (labels if part.labels else ramps)(len(part.ramps))
+        layers.append(_layer(rays, quantity, part.ramps, part.mix, plane, of_labels=part.labels))
+        plane += len(solid.materials)
     return layers
 
 
-def _inclusion_layer(
-    device: ComputeDevice, solid: Solid, first_plane: int, step_mm: float | None
-) -> _Layer:
-    part = solid.layer()
-    arrays = (part.samples_zyx, solid.grid, part.ramps, part.mix)
-    return _layer(device, *arrays, first_plane, step_mm, labels=part.labels)
+def _rays(
+    device: ComputeDevice,
+    method: Projector,
+    values: NDArray[np.float32],
+    grid: VolumeGrid,
+    step_mm: float | None,
+) -> RayVolume:
+    return RayVolume(device, method, values, grid, step_mm or min(grid.spacing_xyz_mm) / 2)
 
 
 def _layer(
-    device: ComputeDevice,
-    samples: NDArray[np.float32],
-    grid: VolumeGrid,
-    ramps: NDArray[np.float64],
+    rays: RayVolume,
+    quantity: Quantity,
+    table: NDArray[np.float64],
     mix: NDArray[np.float64],
     first_plane: int,
-    step_mm: float | None,
     *,
-    labels: bool = False,
+    of_labels: bool = False,
 ) -> _Layer:
-    count = next(each for each in (LABEL_COUNTS if labels else RAMP_COUNTS) if each >= len(ramps))
-    missing = count - len(ramps)
-    padded = np.pad(ramps, [(0, missing), (0, 0)]).astype(np.float32)
-    worth = np.pad(mix, [(0, 0), (0, missing)]).astype(np.float32)
     return _Layer(
-        labels=labels,
-        samples=device.to_device(readable_in_pairs(samples)),
-        grid=grid,
-        ramps=device.to_device(padded),
-        mix=device.to_device(worth),
-        ramp_count=count,
+        rays=rays,
+        quantity=quantity,
+        labels=of_labels,
+        ramps=rays.device.to_device(table.astype(np.float32)),
+        mix=rays.device.to_device(mix.astype(np.float32)),
         first_plane=first_plane,
         material_count=len(mix),
-        step_mm=float(step_mm or min(grid.spacing_xyz_mm) / 2),
     )

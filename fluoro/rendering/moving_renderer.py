@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from fluoro.geometry.projection import View
 from fluoro.rendering.array_checks import require_out
 from fluoro.rendering.devices.base import ComputeDevice
-from fluoro.rendering.packing import pack_views
-from fluoro.rendering.renderer import readable_in_pairs
+from fluoro.rendering.projectors import PROJECTORS
+from fluoro.rendering.ray_kernels import PROJECT
+from fluoro.rendering.ray_volume import RayVolume, Reading
 from fluoro.volume.grid import VolumeGrid
 
-__all__ = ["MovingRenderer", "knot_steps", "node_uniforms"]
+__all__ = ["MovingRenderer", "knot_steps", "moved_uniforms"]
 
 KNOT_MM = 10.0
 """Along a ray the field is looked up so often, or at every step."""
@@ -38,8 +39,7 @@ class MovingRenderer:
     ) -> None:
         self.device, self.grid = device, grid
         self.step_mm = step_mm or min(grid.spacing_xyz_mm) / 2
-        pairs = readable_in_pairs(values) if isinstance(values, np.ndarray) else values
-        self._values = device.to_device(pairs)
+        self._rays = RayVolume(device, PROJECTORS["march"], values, grid, self.step_mm)
 
     def render(
         self, view: View, displacements_mm: NDArray[np.float32], nodes: VolumeGrid, out: Any = None
@@ -55,9 +55,8 @@ class MovingRenderer:
         Raises:
             InputError: An `out` that does not fit.
         """
-        field = node_uniforms(self.device, self.grid, displacements_mm, nodes)
-        knots = knot_steps(self.step_mm)
-        return self._launch("drr_moving", "project_moving", view, out, knot_steps=knots, **field)
+        moved = moved_uniforms(self.device, self.grid, displacements_mm, nodes, self.step_mm)
+        return self._launch(self._rays.moved_reading(moved), view, out)
 
     def render_still(self, view: View, out: Any = None) -> Any:
         """The same at rest, as `DrrRenderer` does it.
@@ -66,27 +65,12 @@ class MovingRenderer:
             view: One view.
             out: As for `render`.
         """
-        return self._launch("drr", "project_march", view, out, first_row=0)
+        return self._launch(self._rays.reading([view]), view, out)
 
-    def _launch(self, module: str, entry: str, view: View, out: Any, **uniforms: Any) -> Any:
+    def _launch(self, reading: Reading, view: View, out: Any) -> Any:
         shape = (view.height_px, view.width_px)
         image = self.device.empty(shape) if out is None else require_out(self.device, out, shape)
-        lanes = self.device.rays_per_thread
-        self.device.launch(
-            module,
-            entry,
-            (-(-view.width_px // lanes), view.height_px, 1),
-            {
-                "mu_per_mm": self._values,
-                "size": self.grid.shape_xyz,
-                "spacing_mm": tuple(float(edge) for edge in self.grid.spacing_xyz_mm),
-                "views": self.device.to_device(pack_views([view], self.grid)),
-                "integrals": image,
-                "image_size": (view.width_px, view.height_px, 1),
-                "step_mm": float(self.step_mm),
-                **uniforms,
-            },
-        )
+        self._rays.launch(PROJECT, reading, [view], integrals=image)
         return image
 
 
@@ -95,11 +79,12 @@ def knot_steps(step_mm: float) -> int:
     return max(1, round(KNOT_MM / step_mm))
 
 
-def node_uniforms(
+def moved_uniforms(
     device: ComputeDevice,
     grid: VolumeGrid,
     displacements_mm: NDArray[np.float32],
     nodes: VolumeGrid,
+    step_mm: float,
 ) -> dict[str, Any]:
     """A displacement field as the kernels read it: in voxels, one component after the other."""
     spacing = np.asarray(grid.spacing_xyz_mm)
@@ -112,4 +97,5 @@ def node_uniforms(
         "node_count": nodes.shape_xyz,
         "node_scale": tuple(float(value) for value in scale),
         "node_shift": tuple(float(value) for value in shift),
+        "knot_steps": knot_steps(step_mm),
     }

@@ -112,7 +112,7 @@ class CellCopies:
         exact: bool = False,
     ) -> None:
         self._mu, self._grid, self._device = mu, grid, device
-        self.thickness, self._exact = thickness, exact
+        self.thickness, self.exact = thickness, exact
         lowest, highest = (0.0, COUNTS) if exact else value_range(values, _threads(device))
         self._low_per_mm = min(lowest, 0.0)
         self.count_per_mm = (highest - self._low_per_mm) / COUNTS or 1.0
@@ -151,7 +151,7 @@ class CellCopies:
         Rays that miss read from the first copy, made or not, and count it 0 times: what lies there
         must be a number, as any 16 bits are.
         """
-        if self._exact:
+        if self.exact:
             return self._device.to_device(np.zeros(count, np.uint32))
         return self._device.empty((count,), np.uint32)
 
@@ -165,7 +165,7 @@ class CellCopies:
         threads = tuple(-(-count // part) for count, part in zip(elements, box, strict=True))
         self._device.launch(
             "make_cells",
-            "make_exact_cells" if self._exact else "make_cells",
+            "make_exact_cells" if self.exact else "make_cells",
             (threads[0], threads[1], threads[2]),
             {
                 "mu_per_mm": self._mu,

@@ -14,14 +14,8 @@ from fluoro.rendering.material_reference import layer_sample, tissue_sample
 from fluoro.rendering.moving_reference import moved_sums
 from fluoro.rendering.moving_renderer import knot_steps
 from fluoro.rendering.patient_renderer import iodine_per_mm
-from fluoro.rendering.reference import (
-    clip_rays,
-    joseph_samples,
-    joseph_twin,
-    siddon_twin,
-    slab_twin,
-    trilinear,
-)
+from fluoro.rendering.projectors import PROJECTORS
+from fluoro.rendering.reference import clip_rays, trilinear
 from fluoro.scene.assemble import material_volume
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.material_volume import MaterialVolume
@@ -32,7 +26,6 @@ from fluoro.volume.volumes import MuVolume
 __all__ = ["patient_reference"]
 
 Array = NDArray[np.float64]
-TWINS = {"joseph": joseph_twin, "slab": slab_twin, "siddon": siddon_twin}
 
 
 def patient_reference(
@@ -92,9 +85,10 @@ class _Rays:
 
     def integrals(self, volume: MuVolume) -> Array:
         """Along the configured projector's rays."""
-        if self.projector in TWINS:
-            return TWINS[self.projector](volume, self.view)
-        return self.marched(volume, self._step_mm(volume.grid))
+        step_mm = self._step_mm(volume.grid)
+        if self.moved:
+            return self.marched(volume, step_mm)
+        return PROJECTORS[self.projector].reference(volume, self.view, step_mm)
 
     def marched(self, volume: MuVolume, step_mm: float) -> Array:
         """By march, with a step of its own [mm]."""
@@ -102,10 +96,11 @@ class _Rays:
 
     def thicknesses(self, sample: Callable[[Array], Array], grid: VolumeGrid) -> Array:
         """Of materials [mm] whose shares `sample` gives, shape (materials, height, width)."""
-        if self.projector != "joseph":
+        points_of = PROJECTORS[self.projector].points
+        if self.moved or points_of is None:
             return self._sums(sample, grid, self._step_mm(grid))
-        rays = clip_rays(self.view, grid)
-        sums = sum(mm[:, None] * sample(points) for points, mm in joseph_samples(rays, grid))
+        samples = points_of(clip_rays(self.view, grid), grid, self._step_mm(grid))
+        sums = sum(mm[:, None] * sample(points) for points, mm in samples)
         return np.asarray(sums).T.reshape(-1, self.view.height_px, self.view.width_px)
 
     def _sums(self, sample: Callable[[Array], Array], grid: VolumeGrid, step_mm: float) -> Array:

@@ -9,7 +9,6 @@ import numpy as np
 
 from fluoro.config import Config, VolumeConfig
 from fluoro.geometry.projection import View
-from fluoro.names import MaterialProjector
 from fluoro.physics.materials import Material, material
 from fluoro.rendering.contrast_renderer import ContrastFill, ContrastRenderer
 from fluoro.rendering.deferred_integrals import UnrenderedIntegrals
@@ -211,9 +210,10 @@ def make_patient(
         )
         iodine = iodine_per_mm(given)
         return _OneEnergy(renderer, volume, motion, bolus, iodine, fused=wanted.fused)
-    projector: MaterialProjector = "joseph" if wanted.projector == "joseph" else "march"
     filled = _with_iodine(materials or material_volume(given, volume), bolus)
-    of_materials = MaterialRenderer(filled, device, projector=projector, step_mm=wanted.step_mm)
+    of_materials = MaterialRenderer(
+        filled, device, projector=wanted.projector, step_mm=wanted.step_mm
+    )
     return _Materials(of_materials, motion, bolus)
 
 

@@ -20,10 +20,13 @@ __all__ = [
     "exact_integrals",
     "joseph_samples",
     "joseph_twin",
+    "march_samples",
     "march_steps",
     "march_twin",
+    "planes_crossed",
     "siddon_twin",
     "slab_twin",
+    "voxels_crossed",
 ]
 
 Array = NDArray[np.float64]
@@ -140,6 +143,15 @@ def march_twin(
     return _as_image(total * rays.length_mm * share, view)
 
 
+def march_samples(rays: Segments, step_mm: float) -> Iterator[tuple[Array, Array]]:
+    """The march's samples: index points (R, 3) and the lengths that they stand for [mm], (R,)."""
+    count = np.ceil(rays.length_mm / step_mm).astype(int)
+    share = 1 / np.maximum(count, 1)
+    for n in range(int(count.max(initial=0))):
+        points = rays.start + ((n + 0.5) * share)[:, None] * rays.extent
+        yield points, np.where(n < count, rays.length_mm * share, 0.0)
+
+
 def joseph_twin(volume: MuVolume, view: View) -> Array:
     """One bilinear sample a voxel plane across the dominant axis, shape (height, width)."""
     rays = clip_rays(view, volume.grid)
@@ -235,3 +247,13 @@ def siddon_twin(volume: MuVolume, view: View) -> Array:
     x, y, z = np.moveaxis(np.clip(np.floor(points + 0.5), 0, last).astype(int), -1, 0)
     values = np.asarray(volume.mu_zyx)[z, y, x].astype(float)
     return _as_image((values * width).sum(axis=1) * rays.length_mm, view)
+
+
+def planes_crossed(volume: MuVolume, view: View) -> float:
+    """Number of voxel planes across the leading axis that all rays cross together."""
+    return float(np.abs(clip_rays(view, volume.grid).extent).max(axis=1).sum())
+
+
+def voxels_crossed(volume: MuVolume, view: View) -> float:
+    """Number of voxels that all rays cross together: of the faces between, as many."""
+    return float(np.abs(clip_rays(view, volume.grid).extent).sum())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,12 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 from fluoro.errors import InputError
 from fluoro.geometry.projection import View
 from fluoro.geometry.view_derivatives import rigid_motions
-from fluoro.names import Projector
+from fluoro.names import Projector as ProjectorName
 from fluoro.rendering.array_checks import require_out
 from fluoro.rendering.deferred_integrals import UnrenderedIntegrals
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.packed_volume import CellCopies, bytes_of_cells, fits_in_cells
-from fluoro.rendering.packing import pack_motions, pack_views, x_never_leads
+from fluoro.rendering.packing import pack_motions, pack_views
+from fluoro.rendering.projectors import PROJECTORS, Projector
+from fluoro.rendering.ray_kernels import BACKPROJECT, JACOBIAN, PROJECT, line_integral_stage
+from fluoro.rendering.ray_volume import RayVolume, Reading
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.host_memory import available_memory_bytes
 from fluoro.volume.volumes import MuVolume
@@ -25,22 +28,15 @@ from fluoro.volume.volumes import MuVolume
 __all__ = [
     "EXACT",
     "DrrRenderer",
-    "check_volume",
+    "checked_projector",
     "common_size",
-    "copies_serve_joseph",
-    "readable_in_pairs",
+    "copies_fit",
 ]
 
-PROJECTORS = get_args(Projector)
-SLAB_PLANES = {"joseph": 1, "slab": 2}
-"""Voxel planes that one sample stands for."""
 MAX_VOXELS = 2**31 - 1
 """Kernels index voxels with 32-bit integers."""
 ROOTS, EXACT = False, True
 """Kinds of copies: of 16 bits a voxel, and of the voxels themselves (packed_volume.py)."""
-
-Size = tuple[int, int, int]
-"""Columns, rows and views of a batch of pictures."""
 
 
 class DrrRenderer:
@@ -76,20 +72,18 @@ class DrrRenderer:
         volume: MuVolume,
         device: ComputeDevice,
         *,
-        projector: Projector = "march",
+        projector: ProjectorName = "march",
         step_mm: float | None = None,
         texture: bool = False,
     ) -> None:
-        check_volume(volume, projector, step_mm)
-        if texture and projector != "march":
+        method = checked_projector(volume, projector, step_mm)
+        if texture and method.texture is None:
             raise InputError(f"texture has no effect on projector {projector!r}")
-        self.device = device
-        self.grid = volume.grid
-        self.projector = projector
+        self.device, self.grid, self.projector = device, volume.grid, projector
         self.step_mm = step_mm or min(volume.grid.spacing_xyz_mm) / 2
-        self._mu = device.to_device(readable_in_pairs(volume.mu_zyx))
-        self._cells = self._copies(volume)
-        self._exact_cells = self._exact_copies(volume)
+        self._rays = RayVolume(device, method, volume.mu_zyx, volume.grid, self.step_mm)
+        self._rays.copies = self._copies(volume, method)
+        self._rays.gradient_copies = self._gradient_copies(volume, method)
         self._texture = device.texture(volume.mu_zyx) if texture else None
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
@@ -114,7 +108,7 @@ class DrrRenderer:
         height, width = common_size(batch)
         shape = (height, width) if isinstance(views, View) else (len(batch), height, width)
         image = self.device.empty(shape) if out is None else require_out(self.device, out, shape)
-        self._project(batch, image, (width, height, len(batch)), 0)
+        self._project(batch, image)
         return image
 
     def render_rows(self, view: View, rows: tuple[int, int], out: Any = None) -> Any:
@@ -133,7 +127,7 @@ class DrrRenderer:
             raise InputError(f"rows must be a range within 0 to {view.height_px}, got {rows}")
         shape = (stop - first, view.width_px)
         image = self.device.empty(shape) if out is None else require_out(self.device, out, shape)
-        self._project([view], image, (view.width_px, stop - first, 1), first)
+        self._project([view], image, rows)
         return image
 
     def unrendered(self, view: View) -> UnrenderedIntegrals:
@@ -149,20 +143,16 @@ class DrrRenderer:
         Raises:
             InputError: On the CPU, whose threads integrate packets of rays, or with "slab".
         """
-        if self.device.rays_per_thread != 1 or self.projector == "slab":
-            what = "slab" if self.projector == "slab" else f"the {self.device.kind} device"
+        if self.device.rays_per_thread != 1 or self._rays.copies:
+            what = self.projector if self._rays.copies else f"the {self.device.kind} device"
             raise InputError(
                 f"{what} has no kernel from the ray to the picture: use two (renderer.fused: false)"
             )
-        uniforms = {
-            **(self._texture or {"mu_per_mm": self._mu}),
-            **self._shared([view], (view.width_px, view.height_px, 1)),
-            "step_mm": float(self.step_mm),
-        }
-        del uniforms["image_size"]
+        packet, source = self._reading([view])
+        views = self.device.to_device(pack_views([view], self.grid))
         return UnrenderedIntegrals(
-            stage=f"line_integral_{'texture' if self._texture else self.projector}",
-            uniforms=uniforms,
+            stage=line_integral_stage(packet),
+            uniforms={**source, "views": views},
             shape=(view.height_px, view.width_px),
             render=partial(self.render, view),
         )
@@ -191,14 +181,10 @@ class DrrRenderer:
             raise InputError(f"motions must be finite and of shape (K, 4, 3), got {motions.shape}")
         shape = (view.height_px, view.width_px)
         image, jacobian = self.device.empty(shape), self.device.empty((len(motions), *shape))
-        cells = self._cells if self.projector == "slab" else self._exact_cells
-        in_copies = "jacobian_cells" if self.projector == "slab" else "jacobian_exact_cells"
-        self._launch(
-            "drr_cells_jacobian" if cells else "drr_jacobian",
-            in_copies if cells else f"jacobian_{self.projector}",
+        self._rays.launch(
+            JACOBIAN,
+            self._rays.gradient_reading([view]),
             [view],
-            (view.width_px, view.height_px, 1),
-            cells,
             integrals=image,
             jacobian=jacobian,
             motions=self.device.to_device(pack_motions(motions, self.grid)),
@@ -268,117 +254,55 @@ class DrrRenderer:
             )
         if out is None:
             out = self.device.to_device(np.zeros(self.grid.shape_zyx, np.float32))
-        self.device.launch(
-            "drr_backproject",
-            f"backproject_{self.projector}",
-            (width, height, len(batch)),
-            {
-                **self._shared(batch, (width, height, len(batch))),
-                "step_mm": float(self.step_mm),
-                "slab_planes": SLAB_PLANES.get(self.projector, 1),
-                "upstream": upstream,
-                "by_voxel": require_out(self.device, out, self.grid.shape_zyx),
-            },
-        )
+        by_voxel = require_out(self.device, out, self.grid.shape_zyx)
+        reading = self._rays.transposed_reading()
+        self._rays.launch(BACKPROJECT, reading, batch, upstream=upstream, by_voxel=by_voxel)
         return out
 
     def copies_bytes(self) -> int:
         """Memory of the copies that have been made for views so far [bytes]."""
-        return sum(each.made_bytes() for each in (self._cells, self._exact_cells) if each)
+        copies = {self._rays.copies, self._rays.gradient_copies} - {None}
+        return sum(each.made_bytes() for each in copies if each)
 
-    def _project(self, batch: Sequence[View], image: Any, image_size: Size, first_row: int) -> None:
+    def _project(
+        self, batch: Sequence[View], image: Any, rows: tuple[int, int] | None = None
+    ) -> None:
+        self._rays.launch(PROJECT, self._reading(batch), batch, rows=rows, integrals=image)
+
+    def _reading(self, batch: Sequence[View]) -> Reading:
         if self._texture:
-            self._project_texture(batch, image, image_size, first_row)
-            return
-        cells = self._cells
-        self._launch(
-            "drr_cells" if cells else "drr",
-            "project_cells" if cells else f"project_{self._variant(batch)}",
-            batch,
-            image_size,
-            cells,
-            integrals=image,
-            first_row=first_row,
-        )
+            return self._rays.textured_reading(self._texture)
+        return self._rays.reading(batch)
 
-    def _project_texture(
-        self, batch: Sequence[View], image: Any, image_size: Size, first_row: int
-    ) -> None:
-        self.device.launch(
-            "drr_texture",
-            "project_texture",
-            image_size,
-            {
-                **(self._texture or {}),
-                **self._shared(batch, image_size),
-                "integrals": image,
-                "first_row": first_row,
-                "step_mm": float(self.step_mm),
-            },
-        )
-
-    def _launch(
-        self,
-        module: str,
-        entry: str,
-        batch: Sequence[View],
-        image_size: Size,
-        cells: CellCopies | None,
-        **uniforms: Any,
-    ) -> None:
-        columns, rows, layers = image_size
-        threads = (-(-columns // self.device.rays_per_thread), rows, layers)
-        volume = (
-            {"mu_per_mm": self._mu, "step_mm": float(self.step_mm)}
-            if cells is None
-            else cells.uniforms(batch)
-        )
-        values = {**volume, **self._shared(batch, image_size), **uniforms}
-        self.device.launch(module, entry, threads, values)
-
-    def _variant(self, batch: Sequence[View]) -> str:
-        """The projector's fastest kernel for the views."""
-        pairs = self.projector == "joseph" and self.grid.shape_xyz[0] > 1
-        if pairs and all(x_never_leads(view, self.grid) for view in batch):
-            return "joseph_across"
-        return self.projector
-
-    def _shared(self, batch: Sequence[View], image_size: Size) -> dict[str, Any]:
-        """The uniforms that all entry points have."""
-        return {
-            "size": self.grid.shape_xyz,
-            "spacing_mm": tuple(float(edge) for edge in self.grid.spacing_xyz_mm),
-            "views": self.device.to_device(pack_views(batch, self.grid)),
-            "image_size": image_size,
-        }
-
-    def _copies(self, volume: MuVolume) -> CellCopies | None:
-        """For slab, and for Joseph on the CPU where they fit."""
-        planes = SLAB_PLANES.get(self.projector)
-        serve = self.projector != "joseph" or copies_serve_joseph(self.grid, self.device, ROOTS)
-        if planes is None or not serve:
+    def _copies(self, volume: MuVolume, method: Projector) -> CellCopies | None:
+        """Where the projector needs them, and on the CPU where they fit."""
+        copies = method.copies
+        if copies is None or not (copies.needed or copies_fit(self.grid, self.device, ROOTS)):
             return None
-        return CellCopies(self._mu, volume.mu_zyx, self.grid, self.device, thickness=planes)
+        mu = self._rays.values
+        return CellCopies(mu, volume.mu_zyx, self.grid, self.device, thickness=copies.planes)
 
-    def _exact_copies(self, volume: MuVolume) -> CellCopies | None:
-        """For Joseph's derivatives on the CPU, where they fit."""
-        if self.projector != "joseph" or not copies_serve_joseph(
-            self.grid, self.device, ROOTS, EXACT
-        ):
+    def _gradient_copies(self, volume: MuVolume, method: Projector) -> CellCopies | None:
+        """The same for derivatives: exact ones, where the projector can do without."""
+        if method.copies is None or method.copies.needed:
+            return self._rays.copies
+        if not copies_fit(self.grid, self.device, ROOTS, EXACT):
             return None
-        return CellCopies(self._mu, volume.mu_zyx, self.grid, self.device, thickness=1, exact=True)
+        mu = self._rays.values
+        return CellCopies(mu, volume.mu_zyx, self.grid, self.device, thickness=1, exact=True)
 
 
-def check_volume(volume: MuVolume, projector: str, step_mm: float | None) -> None:
-    """Refuse what no renderer takes: see `DrrRenderer`.
+def checked_projector(volume: MuVolume, name: str, step_mm: float | None) -> Projector:
+    """Return the projector of a name.
 
     Raises:
         InputError: An unknown projector, a step that does not fit, or too many voxels.
     """
-    if projector not in PROJECTORS:
-        raise InputError(f"projector must be one of {', '.join(PROJECTORS)}, got {projector!r}")
-    if step_mm is not None and projector != "march":
-        raise InputError(f"step_mm has no effect on projector {projector!r}")
+    projector = PROJECTORS.get(name)
+    if projector is None:
+        raise InputError(f"projector must be one of {', '.join(PROJECTORS)}, got {name!r}")
+    if step_mm is not None and not projector.steps:
+        raise InputError(f"step_mm has no effect on projector {name!r}")
     if step_mm is not None and not (np.isfinite(step_mm) and step_mm > 0):
         raise InputError(f"step_mm must be a positive length, got {step_mm}")
     if volume.mu_zyx.size > MAX_VOXELS:
@@ -386,15 +310,17 @@ def check_volume(volume: MuVolume, projector: str, step_mm: float | None) -> Non
             f"the volume has {volume.mu_zyx.size} voxels, the renderer takes up to {MAX_VOXELS}: "
             "crop or resample it"
         )
-    if projector == "slab" and not fits_in_cells(volume.grid.shape_xyz, SLAB_PLANES["slab"]):
+    copies = projector.copies
+    if copies and copies.needed and not fits_in_cells(volume.grid.shape_xyz, copies.planes):
         raise InputError(
-            f"the volume has {volume.mu_zyx.size} voxels, too many for projector 'slab': use "
+            f"the volume has {volume.mu_zyx.size} voxels, too many for projector {name!r}: use "
             "joseph or march, or crop or resample it"
         )
+    return projector
 
 
-def copies_serve_joseph(grid: VolumeGrid, device: ComputeDevice, *kinds: bool) -> bool:
-    """Whether Joseph's method is to read copies: on the CPU, where they fit.
+def copies_fit(grid: VolumeGrid, device: ComputeDevice, *kinds: bool) -> bool:
+    """Whether copies that a projector can do without are to be made: on the CPU, where they fit.
 
     Args:
         grid: Of the volume.
@@ -407,11 +333,6 @@ def copies_serve_joseph(grid: VolumeGrid, device: ComputeDevice, *kinds: bool) -
     fit = available is None or 2 * needed <= available
     indexed = all(fits_in_cells(shape, 1, exact=exact) for exact in kinds)
     return device.kind == "cpu" and indexed and fit
-
-
-def readable_in_pairs(mu_zyx: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The voxels, with one more behind the last where a voxel has no neighbour along x."""
-    return mu_zyx if mu_zyx.shape[2] > 1 else np.append(mu_zyx, np.float32(0))
 
 
 def common_size(views: Sequence[View]) -> tuple[int, int]:

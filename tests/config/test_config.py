@@ -195,7 +195,7 @@ def test_mistake_is_one_line_with_the_path_of_its_key(tmp_path, key, value, line
     assert mistake(tmp_path, changed(key, value)).startswith(line)
 
 
-def test_step_belongs_to_march(tmp_path):
+def test_step_belongs_to_a_projector_with_steps(tmp_path):
     line = mistake(tmp_path, changed("renderer.projector", "siddon"))
     assert line == "renderer.step_mm: has no effect with projector: siddon; use march"
 

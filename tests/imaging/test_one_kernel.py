@@ -8,16 +8,16 @@ from fluoro.config import Config, ImageChainConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.imaging.chain import ImageChain
+from fluoro.imaging.fused import FUSED_ENTRY, fused_kernel
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.devices.selection import open_device
+from fluoro.rendering.projectors import names_where
 from fluoro.rendering.renderer import DrrRenderer
 from tests import volumes
 from tests.support import require_vulkan
 
 RENDERERS = {
-    "march": {"projector": "march"},
-    "joseph": {"projector": "joseph"},
-    "siddon": {"projector": "siddon"},
+    **{name: {"projector": name} for name in names_where(lambda each: each.in_place)},
     "texture": {"projector": "march", "texture": True},
 }
 CHAINS = {
@@ -49,8 +49,10 @@ def integrals_of(device, unrendered):
     """The line integrals by the chain's own stage, as a picture."""
     height, width = unrendered.shape
     image, size = device.empty((height, width)), (width, height, 1)
-    uniforms = {"image": image, "image_size": size, **unrendered.uniforms}
-    device.launch(unrendered.stage, unrendered.stage, size, uniforms, exact=True)
+    uniforms = {"image": image, "image_size": size}
+    uniforms |= {f"stage_0.{name}": value for name, value in unrendered.uniforms.items()}
+    kernel = fused_kernel((unrendered.stage,))
+    device.launch(kernel, FUSED_ENTRY, size, uniforms, exact=True)
     return image
 
 

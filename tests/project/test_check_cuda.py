@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fluoro.paths import shader_dir
+from fluoro.rendering.ray_kernels import all_kernels
 from tools.check import check_cuda
 
 ROOT = Path(__file__).parents[2]
@@ -17,9 +18,10 @@ def test_all_entry_points_are_compiled():
     found = {kernel.name: kernel for kernel in check_cuda.kernels()}
     entries = sum(path.read_text().count('[shader("compute")]') for path in SHADERS)
     entries += sum(path.read_text().count("\nRUNS_ALONE(") for path in SHADERS) - 1  # its own
-    assert len(found) == entries + len(check_cuda.FUSED)
+    rays = list(all_kernels(check_cuda.RAMPS, check_cuda.LABELS))
+    assert len(found) == entries + len(rays) + len(check_cuda.FUSED)
     assert found["poisson: poisson"].exact
-    assert not found["drr: project_march"].exact
+    assert not found["Project<March<PlainSums>>"].exact
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ def expected_elements(copies, mu_zyx, axis):
     planes = np.minimum(np.arange(slabs * copies.thickness), voxels.shape[1] - 1)
     sums = voxels[:, planes.reshape(slabs, -1)].sum(axis=2, dtype=np.float32)
     held = np.pad(sums / np.float32(copies.thickness), ((1, 1), (0, 0), (1, 1)), mode="edge")
-    if copies._exact:
+    if copies.exact:
         return held.view(np.uint32)
     above = np.maximum(held - np.float32(copies._low_per_mm), 0)
     roots = np.sqrt(above * np.float32(1 / copies.count_per_mm)) + np.float32(0.5)
@@ -62,7 +62,7 @@ def made_elements(copies, axis):
     copies._make(axis)
     every = copies._device.to_host(copies._cells)
     found = every[copies._first_cell[axis] :][: copies._sizes[axis]]
-    return found if copies._exact else found.view(np.uint16)
+    return found if copies.exact else found.view(np.uint16)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_odd_even_and_single_planes(projector, shape, pose):
 def in_place(volume):
     """Joseph as it renders where its copies do not fit."""
     drr = DrrRenderer(volume, CpuDevice(), projector="joseph")
-    drr._cells = drr._exact_cells = None
+    drr._rays.copies = drr._rays.gradient_copies = None
     return drr
 
 
@@ -162,8 +162,8 @@ def test_derivatives_from_exact_copies_are_those_from_the_volume_itself(shape, p
     drr = DrrRenderer(volume, CpuDevice(), projector="joseph")
     image, jacobian = drr.render_jacobian(view, center)
     expected_image, expected = in_place(volume).render_jacobian(view, center)
-    assert drr._exact_cells is not None
-    assert drr._exact_cells._made
+    assert drr._rays.gradient_copies is not None
+    assert drr._rays.gradient_copies._made
     assert worst(image, expected_image) < 2e-6
     assert worst_slope(jacobian, expected) < FLOAT32
 
@@ -241,7 +241,7 @@ def test_without_room_for_copies_joseph_reads_in_place(monkeypatch):
     for available in (both, both - 1, roots - 1):
         monkeypatch.setattr(renderer, "available_memory_bytes", lambda room=available: room)
         drr = DrrRenderer(volume, CpuDevice(), projector="joseph")
-        held.append((drr._cells is not None, drr._exact_cells is not None))
+        held.append((drr._rays.copies is not None, drr._rays.gradient_copies is not None))
         pictures.append(drr.render(view))
         slopes.append(drr.render_jacobian(view, center)[1])
     assert held == [(True, True), (True, False), (False, False)]
@@ -254,8 +254,8 @@ def test_a_copy_is_made_when_a_view_needs_it():
     drr = DrrRenderer(volume, CpuDevice(), projector="slab")
     for pose, made in [("frontal", {1}), ("z leads", {1, 2}), ("all lead", {0, 1, 2})]:
         drr.render(volumes.view(POSES[pose], volume.grid))
-        assert drr._cells is not None
-        assert drr._cells._made == made
+        assert drr._rays.copies is not None
+        assert drr._rays.copies._made == made
 
 
 def test_exact_copies_are_made_for_derivatives_alone():
@@ -278,8 +278,8 @@ def test_rays_that_miss_are_0_whatever_the_memory_held_before():
     del held
     drr = DrrRenderer(volume, CpuDevice(), projector="joseph")
     image, jacobian = drr.render_jacobian(view, volume.grid.center_xyz_mm)
-    assert drr._exact_cells is not None
-    assert drr._exact_cells._made == {1}
+    assert drr._rays.gradient_copies is not None
+    assert drr._rays.gradient_copies._made == {1}
     assert (image == 0).any()
     assert (image > 0).any()
     assert np.isfinite(image).all()

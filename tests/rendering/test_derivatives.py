@@ -13,14 +13,13 @@ from fluoro.geometry.view_derivatives import intrinsic_motions, moved, rigid_mot
 from fluoro.rendering import reference
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.devices.selection import open_device
-from fluoro.rendering.packed_volume import held_values
+from fluoro.rendering.projectors import PROJECTORS
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.load import load_volume
 from fluoro.volume.store.fetch import fetched_path
 from tests import volumes
 from tests.support import require_vulkan
 
-PROJECTORS = ("march", "joseph", "slab", "siddon")
 VOLUMES = {"noise": volumes.noise(), "sphere": volumes.sphere(), "gaussian": volumes.gaussian()}
 STEPS = np.array([1e-9] * 3 + [1e-7] * 3)
 """Of the central differences: radians, millimetres. A hundred times more, and on noise the
@@ -45,18 +44,9 @@ def device():
 
 
 def twin(projector, volume, view, at):
-    """The float64 twin at `view`; a march keeps the number of steps that it takes at `at`."""
-    if projector == "march":
-        step_mm = min(volume.grid.spacing_xyz_mm) / 2
-        return reference.march_twin(
-            volume, view, step_mm, reference.march_steps(volume, at, step_mm)
-        )
-    if projector == "slab":
-        # of what its copies hold, so that the gate can be that of the others
-        largest = float(volume.mu_zyx.max())
-        return reference.slab_twin(volume, view, hold=lambda mu: held_values(mu, largest))
-    fast = {"joseph": reference.joseph_twin, "siddon": reference.siddon_twin}
-    return fast[projector](volume, view)
+    """The reference at `view`; a march keeps the number of steps that it takes at `at`."""
+    step_mm = min(volume.grid.spacing_xyz_mm) / 2
+    return PROJECTORS[projector].reference(volume, view, step_mm, at)
 
 
 def differences(projector, volume, view, motions, steps):

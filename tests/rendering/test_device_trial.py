@@ -99,12 +99,12 @@ def test_other_devices_pass_with_all_parts_of_a_patient(labels, other):
 
 
 WRONG = {
-    "motion": ("moving", ("motion",), False),
+    "motion": ("MovingMarch", ("motion",), False),
     "contrast": ("contrast_fill", ("contrast",), False),
     "adding contrast": ("add_integrals", ("contrast",), False),
     "contrast as a material": ("contrast_fill", ("contrast",), True),
-    "a rod": ("_1", ("rod",), True),
-    "labels": ("labels_", ("labels",), True),
+    "a rod": ("RampSums<1>", ("rod",), True),
+    "labels": ("LabelSums", ("labels",), True),
 }
 
 

@@ -17,6 +17,7 @@ from fluoro.imaging.chain import ImageChain
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.devices.selection import open_device
 from fluoro.rendering.patient_renderer import PatientRenderer
+from fluoro.rendering.projectors import PROJECTORS
 from fluoro.rendering.renderer import DrrRenderer
 from tests import volumes
 from tests.support import require_vulkan
@@ -73,7 +74,7 @@ def busy(queue, repeats=40):
     return image
 
 
-@pytest.mark.parametrize("projector", ["march", "joseph", "slab", "siddon"])
+@pytest.mark.parametrize("projector", PROJECTORS)
 def test_pictures_are_those_of_the_device_to_the_bit(device, queue, projector):
     volume = volumes.noise()
     plain = DrrRenderer(volume, device, projector=projector)

@@ -30,6 +30,12 @@ from fluoro.imaging.fused import FUSED_ENTRY, fused_kernel
 from fluoro.paths import shader_dir, shader_dirs
 from fluoro.rendering.devices.nvrtc import find_nvrtc, serve_nvrtc
 from fluoro.rendering.devices.slang import DEFINES
+from fluoro.rendering.ray_kernels import (
+    RAYS_ENTRY,
+    all_kernels,
+    line_integral_stage,
+    single_rays,
+)
 
 PTX, SLANG, COMPUTE, FAST, PRECISE, MAXIMAL = 18, 1, 6, 1, 2, 3
 """Of slang.h: target, language, stage, arithmetic, optimisation."""
@@ -39,15 +45,17 @@ PTXAS = "cuda_nvcc/bin/ptxas"
 NEWEST = (99, 0)
 """A driver that takes whatever NVRTC is installed."""
 
-FAST_MODULES = ("drr", "make_cells", "backproject")
-"""Begin of the names of modules without IEEE arithmetic: projectors and their derivatives."""
+FAST_MODULES = ("make_cells",)
+"""Modules without IEEE arithmetic besides the kernels that follow rays."""
+RAMPS, LABELS = (1, 4, 9), (2, 8)
+"""Counts that kernels of materials are compiled for here."""
 
 STAGES = ("poisson", "gain_bias", "logarithm", "window")
 FUSED = {
     "noise to window": ("beer_lambert", *STAGES),
     **{
-        f"{name} to window": (f"line_integral_{name}", "transmit", *STAGES)
-        for name in ("march", "joseph", "siddon", "texture")
+        f"{packet} to window": (line_integral_stage(packet), "transmit", *STAGES)
+        for packet in single_rays()
     },
 }
 
@@ -64,10 +72,12 @@ class Kernel(NamedTuple):
 def kernels() -> Iterator[Kernel]:
     """All entry points of shaders/, and some kernels that are put together."""
     for path in sorted(shader_dir().rglob("*.slang")):
-        text, exact = path.read_text(), not path.stem.startswith(FAST_MODULES)
+        text, exact = path.read_text(), path.stem not in FAST_MODULES
         alone = re.findall(r"^RUNS_ALONE\((\w+),", text, re.MULTILINE)
         for entry in alone + re.findall(r"^void (\w+)\(uint3 thread: SV", text, re.MULTILINE):
             yield Kernel(f"{path.stem}: {entry}", f'#include "{path.name}"', entry, exact)
+    for text in all_kernels(RAMPS, LABELS):
+        yield Kernel(text.name, text.slang, RAYS_ENTRY, exact=False)
     for name, stages in FUSED.items():
         yield Kernel(name, fused_kernel(stages).slang, FUSED_ENTRY, exact=True)
 

@@ -17,11 +17,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from fluoro.geometry.view_derivatives import rigid_motions
 from fluoro.rendering import reference
 from fluoro.rendering.devices.selection import open_device
+from fluoro.rendering.projectors import PROJECTORS
 from fluoro.rendering.renderer import DrrRenderer
 from tests import test_derivatives, volumes
 
 VOLUMES = ("constant", "linear", "gaussian", "sphere", "noise")
-TWINS = {"joseph": reference.joseph_twin, "siddon": reference.siddon_twin}
 
 
 def deviation(image, exact):
@@ -67,7 +67,7 @@ def derivatives(device):
     """Pose Jacobians against central differences of the twins, worst of all poses."""
     print("| projector | noise | sphere | Gaussian |")
     center = volumes.GRID.center_xyz_mm
-    for projector in test_derivatives.PROJECTORS:
+    for projector in PROJECTORS:
         cells = []
         for name in ("noise", "sphere", "gaussian"):
             volume, found = test_derivatives.VOLUMES[name], []

@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 from fluoro.config import Config
 from fluoro.imaging.stages.order import ORDER
 from fluoro.registration.config import RegisterConfig
+from fluoro.rendering.projectors import PROJECTORS
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 HEAD = """# Configuration
@@ -44,6 +45,24 @@ pixel run as one kernel. A derivative is exact; it holds what earlier frames hav
 """
 
 
+PROJECTORS_HEAD = """## Projectors
+
+What `renderer.projector` may be (`fluoro/rendering/projectors/`).
+"""
+
+
+def _projectors() -> str:
+    """The table of the projectors."""
+    keys = ("image_chain.xray", "volume.motion", "step_mm", "texture", "fused")
+    heads = " | ".join(["projector", "what", *(f"`{key}`" for key in keys)])
+    rows = [f"| {heads} |", "|---" * (2 + len(keys)) + "|"]
+    for name, each in PROJECTORS.items():
+        marks = (each.materials, each.moving, each.steps, each.texture, each.in_place)
+        yes = " | ".join("yes" if mark else "no" for mark in marks)
+        rows.append(f"| {name} | {each.text} | {yes} |")
+    return "\n".join(rows) + "\n"
+
+
 def _stages() -> str:
     """The table of the image chain's stages."""
     rows = ["| keys | what | other pixels | earlier frames | derivative |", "|---|---|---|---|---|"]
@@ -60,7 +79,7 @@ def make() -> str:
     parts = [HEAD]
     for name, field in Config.model_fields.items():
         parts.append(_section(name, field.annotation, required=field.is_required()))
-    parts += [STAGES_HEAD, _stages(), REGISTER_HEAD]
+    parts += [PROJECTORS_HEAD, _projectors(), STAGES_HEAD, _stages(), REGISTER_HEAD]
     for name in ("target", "run"):
         field = RegisterConfig.model_fields[name]
         parts.append(_section(name, field.annotation, required=field.is_required(), depth=3))

@@ -31,12 +31,16 @@ class KernelText:
 
     Attributes:
         slang: Its source; files of shaders/ can be included.
+        name: For messages.
+        scatters: Its threads add to the same numbers: one ray a thread, and on a CPU one thread.
     """
 
     slang: str
+    name: str = "a kernel put together"
+    scatters: bool = False
 
     def __str__(self) -> str:
-        return "a kernel put together"
+        return self.name
 
 
 class Launch(NamedTuple):
@@ -139,7 +143,8 @@ class ComputeDevice(ABC):
             entry: Compute entry point in it.
             threads: Number of threads along columns, rows and layers.
             uniforms: Value of every uniform by name; of a member of a struct by `struct.member`,
-                and by `member` alone where the struct is called `stage`.
+                and by `member` alone where the struct is the only one with such a member
+                (`fluoro.rendering.devices.uniforms.BARE`).
             exact: IEEE arithmetic without reordering or contraction, for equal photon counts.
 
         Raises:

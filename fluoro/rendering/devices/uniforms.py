@@ -9,8 +9,9 @@ from typing import Any
 
 __all__ = ["UniformBlock", "UniformPlace", "uniform_places"]
 
-ONLY_STAGE = "stage"
-"""Uniform of a kernel that runs one stage (shaders/picture.slang): members by their own names."""
+BARE = {"stage", "source", "rays", "task"}
+"""Uniforms whose members go by their own names: of a kernel that runs one stage of the image chain
+(shaders/picture.slang), or that follows rays (fluoro.rendering.ray_kernels)."""
 
 NUMBER, VECTOR, ADDRESS = range(3)
 """What a uniform is: what `struct` takes for it follows from that."""
@@ -35,9 +36,9 @@ class UniformPlace:
 
     @property
     def name(self) -> str:
-        """What a caller names it: a member is `struct.member`, of the only stage `member`."""
+        """What a caller names it: a member is `struct.member`, of one of `BARE` it is `member`."""
         first, last = self.path[0], self.path[-1]
-        return last if len(self.path) == 1 or first == ONLY_STAGE else f"{first}.{last}"
+        return last if len(self.path) == 1 or first in BARE else f"{first}.{last}"
 
 
 class UniformBlock:

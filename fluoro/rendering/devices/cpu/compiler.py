@@ -43,7 +43,6 @@ from fluoro.rendering.devices.uniforms import UniformBlock, uniform_places
 
 __all__ = [
     "FUSED_PIXELS",
-    "ONE_RAY_MODULES",
     "RAY_LANES",
     "CpuKernel",
     "find_compiler",
@@ -61,9 +60,6 @@ PIXELS_PER_GROUP = 16
 
 FUSED_PIXELS = 64
 """Pixels of a row that each stage of a fused kernel goes through before the next stage does."""
-
-ONE_RAY_MODULES = {"drr_backproject", "drr_tissues_backproject"}
-"""They scatter: one ray a thread, and one thread."""
 
 DEFINES = {
     "RAY_LANES": str(RAY_LANES),
@@ -277,7 +273,7 @@ def _build(
     library: Path,
     layout: Path,
 ) -> None:
-    log.info("compiling %s for this processor", entry)
+    log.info("compiling %s for this processor", entry if isinstance(module, str) else module)
     with _scratch_beside(library) as scratch:
         cpp, meta = _translate(module, entry, scratch)
         if set(EXACT_FLAGS) <= set(flags):
@@ -319,8 +315,8 @@ def _compile_library(
 
 
 def _defines(module: str | KernelText) -> dict[str, str]:
-    one_ray = {"RAY_LANES": "1", "ONE_THREAD": "1"} if module in ONE_RAY_MODULES else {}
-    return DEFINES | one_ray
+    scatters = isinstance(module, KernelText) and module.scatters
+    return DEFINES | ({"RAY_LANES": "1", "ONE_THREAD": "1"} if scatters else {})
 
 
 def _compile(command: list[str], entry: str) -> None:

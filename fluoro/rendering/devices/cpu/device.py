@@ -14,7 +14,6 @@ from fluoro.errors import DeviceError
 from fluoro.rendering.devices.base import ComputeDevice, KernelText, Launch, Span, Threads, Ticket
 from fluoro.rendering.devices.cpu.compiler import (
     FUSED_PIXELS,
-    ONE_RAY_MODULES,
     RAY_LANES,
     CpuKernel,
     load_cpu_kernel,
@@ -83,10 +82,9 @@ class CpuDevice(ComputeDevice):
             -(-count // size) for count, size in zip(threads, kernel.group_size, strict=True)
         )
         pixels = threads[0] * threads[1] * threads[2]
-        if isinstance(module, KernelText):
-            pixels *= FUSED_PIXELS
-        small = exact and pixels < SMALL_DISPATCH_PIXELS
-        one_thread = small or module in ONE_RAY_MODULES
+        composed = isinstance(module, KernelText)
+        small = exact and pixels * (FUSED_PIXELS if composed else 1) < SMALL_DISPATCH_PIXELS
+        one_thread = small or (isinstance(module, KernelText) and module.scatters)
         workers = 1 if one_thread else self.workers
         return kernel, (columns, rows, layers), kernel.uniforms.pack(uniforms), workers
 
