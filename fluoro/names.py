@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 __all__ = [
     "DEGREES_OF_FREEDOM",
+    "AxesName",
     "ByteOrder",
     "DetectorKind",
     "DeviceName",
@@ -47,6 +48,8 @@ __all__ = [
 
 # The volume
 
+AxesName = Literal["LPS", "RAS"]
+"""Where the patient's axes point: left or right, back or front, head."""
 ByteOrder = Literal["little", "big"]
 """Of the numbers in a raw file."""
 MissingSlices = Literal["refuse", "interpolate"]

@@ -11,6 +11,7 @@ import operators.runtime  # noqa: F401  (prepares the imports below)
 
 # isort: split
 
+from fluoro.annotations.truth import TruthMaker, make_truth
 from fluoro.config import CarmConfig, Config
 from fluoro.console.controls import LiveControls
 from fluoro.geometry.carm import CarmGeometry, CarmPose
@@ -133,7 +134,7 @@ def _context(
         controls=controls,
         seed=seed,
     )
-    device, renderer, chain = preparation.on_device(stack)
+    device, (renderer, chain, truth) = preparation.on_device(stack)
     record = RunRecord(
         config=config.model_dump(mode="json", by_alias=True),
         device=device.name,
@@ -156,11 +157,15 @@ def _context(
         device=device,
         renderer=renderer,
         chain=chain,
+        truth=truth,
         monitor=monitor,
         files=RunFiles(config, name, record, stack),
         links=Links(config, isocenter_xyz_mm, monitor, controls, stack),
         shown_elsewhere=shown_elsewhere,
     )
+
+
+_Prepared = tuple[PatientRenderer, ImageChain, TruthMaker | None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -176,11 +181,11 @@ class _Preparation:
     controls: LiveControls
     seed: int
 
-    def on_device(self, stack: ExitStack) -> tuple[ComputeDevice, PatientRenderer, ImageChain]:
+    def on_device(self, stack: ExitStack) -> tuple[ComputeDevice, _Prepared]:
         """The device, and what is prepared on it; with `auto` the first on which that goes well."""
         wanted = self.config.renderer
 
-        def prepare(device: ComputeDevice) -> tuple[PatientRenderer, ImageChain]:
+        def prepare(device: ComputeDevice) -> _Prepared:
             with ExitStack() as queues:
                 prepared = self._prepared(device, queues)
                 kept = queues.pop_all()
@@ -188,14 +193,12 @@ class _Preparation:
             stack.push(kept)
             return prepared
 
-        device, (renderer, chain) = on_first_device(
+        device, prepared = on_first_device(
             wanted.device, prepare, workers=wanted.workers, sections=trial_sections(self.config)
         )
-        return device, renderer, chain
+        return device, prepared
 
-    def _prepared(
-        self, device: ComputeDevice, stack: ExitStack
-    ) -> tuple[PatientRenderer, ImageChain]:
+    def _prepared(self, device: ComputeDevice, stack: ExitStack) -> _Prepared:
         """Renderer and image chain, their kernels compiled: the first picture comes at once.
 
         Each has a queue of launches, so that no thread waits between two of them and one image is
@@ -214,11 +217,14 @@ class _Preparation:
         geometry = self.geometry
         view = geometry.view(self.start_pose, self.isocenter_xyz_mm)
         injected_s = 0.0 if config.volume.contrast else None
+        truth = make_truth(config, self.volume, of_renderer)
+        if truth:
+            truth.begin(view)
         integrals = renderer.render(view, 0.1, injected_s)
         shown = with_controls(config.image_chain, self.controls.snapshot())
         chain.prepare(integrals, shown, geometry.pixel_spacing_mm, geometry)
         self.reporter.stage(what, 1.0)
-        return renderer, chain
+        return renderer, chain, truth
 
 
 def _registration(context: RunContext, optimiser: Optimiser | None) -> RegistrationParts | None:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from fluoro.annotations.truth import TruthMaker
 from fluoro.config import Config
 from fluoro.console.controls import LiveControls
 from fluoro.console.stream_status import StreamStatus
@@ -56,6 +57,7 @@ class RunContext:
         pictures: Pictures that come with their poses; None: they are rendered.
         controls: What a user sets while the stream runs.
         device: Where frames are rendered; `renderer` and `chain` are prepared on it.
+        truth: Annotates frames; None: nobody asked.
         monitor: Counts frames and what was dropped.
         files: Folder, journal and record of the run.
         links: Connections to other programs.
@@ -75,6 +77,7 @@ class RunContext:
     device: ComputeDevice
     renderer: PatientRenderer
     chain: ImageChain
+    truth: TruthMaker | None
     monitor: StreamMonitor
     files: RunFiles
     links: Links

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec, OutputContext
 
+from fluoro.annotations.truth import FrameTruth, TruthMaker
 from fluoro.geometry.projection import View
 from fluoro.geometry.view_text import angle_label
 from fluoro.imaging.frame import FrameHeader
@@ -40,6 +42,7 @@ class DrrRendererOp(Operator):
         renderer: What renders.
         chain: Queues its work behind the rendering; None: the receiver of the image starts it.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
+        truth: Annotates frames; None: nobody asked.
     """
 
     def __init__(
@@ -49,9 +52,11 @@ class DrrRendererOp(Operator):
         renderer: PatientRenderer,
         chain: LiveChain | None,
         isocenter_xyz_mm: Sequence[float],
+        truth: TruthMaker | None = None,
         **kwargs: Any,
     ) -> None:
-        self._renderer, self._chain = renderer, chain
+        self._renderer, self._chain, self._truth = renderer, chain, truth
+        self._last_truth: FrameTruth | None = None
         self._isocenter_xyz_mm = isocenter_xyz_mm
         self._miss_explained = False
         self._integrals: Any = None
@@ -70,6 +75,7 @@ class DrrRendererOp(Operator):
         header: FrameHeader = input_.receive("pose")
         view = header.geometry.view(header.pose, self._isocenter_xyz_mm)
         rendering = self._render(header, view)
+        header = replace(header, truth=self._last_truth) if self._truth else header
         if rendering is None and not header.pulse:
             now_ns = steady_ns()
             header = header.stamped(render_start=now_ns, render_end=now_ns)
@@ -85,7 +91,11 @@ class DrrRendererOp(Operator):
         """Begin with the line integrals, or keep the last pulse's; what to wait for."""
         if self._integrals is not None and not header.pulse:
             return None
+        if self._truth:
+            self._last_truth = self._truth.begin(view)
         self._integrals, rendering = self._renderer.start(view, header.time_s, header.injected_s)
+        if self._truth and rendering is None:  # the chain renders, on a queue that may be another
+            self._truth.finish()
         return rendering
 
     def _begun(self, header: FrameHeader, rendering: Rendering | None) -> BegunPicture | None:

@@ -217,6 +217,7 @@ class Graph:
             renderer=parts.renderer,
             chain=chain if lines_up(self._config.image_chain) else None,
             isocenter_xyz_mm=parts.isocenter_xyz_mm,
+            truth=parts.truth,
             name="renderer",
         )
 

@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fluoro.config.annotations import AnnotationsConfig
     from fluoro.config.application import Config, RunConfig, pulses_fit
     from fluoro.config.beam import BowTieConfig, RectangleCollimator, ScatterConfig, WedgeConfig
     from fluoro.config.carm import CarmConfig, LimitsConfig
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REGISTRATION_KEY",
+    "AnnotationsConfig",
     "ArrayConfig",
     "BagPoses",
     "BallInclusion",
@@ -166,7 +168,16 @@ _MODULES = (
         "outputs",
         "registration",
     ),
-    *("beam", "detector", "display", "xray", "image_chain", "application", "loading"),
+    *(
+        "beam",
+        "detector",
+        "display",
+        "xray",
+        "image_chain",
+        "annotations",
+        "application",
+        "loading",
+    ),
 )
 """Where the names are, those first that a program without a YAML file needs."""
 

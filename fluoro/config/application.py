@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from fluoro.config.annotations import AnnotationsConfig
 from fluoro.config.carm import CarmConfig
 from fluoro.config.image_chain import ImageChainConfig
 from fluoro.config.outputs import (
@@ -61,6 +62,7 @@ _NOT_BY_TIME = [source.word() for source in POSE_SOURCES if not source.by_time()
 _NOT_FUSED = ("image_chain.xray", "image_chain.scatter", "volume.motion", "volume.contrast")
 _MOVING = names_where(lambda projector: projector.moving)
 _OF_MATERIALS = names_where(lambda projector: projector.materials)
+_OF_A_STILL_PATIENT = ("masks", "boxes", "landmarks")
 _REGISTRATION = at("registration.enabled", const(True))
 
 
@@ -86,6 +88,28 @@ class Config(Section):
             )
             for key, value in (("hu_min", -1000), ("mu_min_per_mm", 0))
         ),
+        *(
+            when(at(f"annotations.{key}"), then=at("volume.labels"))
+            for key in ("structures", "masks", "boxes")
+        ),
+        *(never(at(f"annotations.{key}"), at("volume.motion")) for key in _OF_A_STILL_PATIENT),
+        *(
+            never(
+                at(f"annotations.{key}"),
+                at("image_chain.image_intensifier.pin_cushion", {"not": const(0)}),
+            )
+            for key in _OF_A_STILL_PATIENT
+        ),
+        *(
+            never(at(f"annotations.{key}"), at("pose_source.kind", const("bag")))
+            for key in _OF_A_STILL_PATIENT
+        ),
+        when(
+            at("volume.path"),
+            at("annotations.landmarks", {"type": "object"}),
+            then=at("annotations.landmarks.path"),
+        ),
+        when(at("annotations.landmarks.coordinates"), then=at("annotations.landmarks.path")),
         never(at("dds.bag", const(True)), at("recorder.enabled", const(False))),
         never(_REGISTRATION, at("optimiser")),
         never(at("registration.measure", const("mutual_information"))),
@@ -107,6 +131,7 @@ class Config(Section):
     pose_source: PoseSourceConfig
     renderer: RendererConfig = RendererConfig()
     image_chain: ImageChainConfig = ImageChainConfig()
+    annotations: AnnotationsConfig = AnnotationsConfig()
     console: ConsoleConfig = ConsoleConfig()
     recorder: RecorderConfig = RecorderConfig()
     holoviz: HolovizConfig = HolovizConfig()
@@ -192,6 +217,27 @@ class Config(Section):
                 "must be physical, or linear from hu_min -1000 and mu_min_per_mm 0, for "
                 "image_chain.xray",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _annotations_have_what_they_are_of(self) -> Config:
+        wanted, key = self.annotations, "annotations"
+        for name in ("structures", "masks", "boxes"):
+            if getattr(wanted, name) is not None and self.volume.labels is None:
+                raise KeyValueError(f"{key}.{name}", "needs volume.labels")
+        for name in wanted.sections():
+            if self.volume.motion:
+                raise KeyValueError(f"{key}.{name}", "needs a still patient, without volume.motion")
+            intensifier = self.image_chain.image_intensifier
+            if intensifier and intensifier.pin_cushion:
+                raise KeyValueError(f"{key}.{name}", "needs image_intensifier.pin_cushion: 0")
+            if self.pose_source.word() == "bag":
+                raise KeyValueError(f"{key}.{name}", "cannot be made of the pictures of a bag")
+        landmarks = wanted.landmarks
+        if landmarks and landmarks.path is None and self.volume.path:
+            raise KeyValueError(f"{key}.landmarks.path", "must name a file, since this is a CT")
+        if landmarks and landmarks.path is None and landmarks.coordinates:
+            raise KeyValueError(f"{key}.landmarks.coordinates", "has no effect without path")
         return self
 
     @model_validator(mode="after")

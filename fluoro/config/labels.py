@@ -11,7 +11,7 @@ from fluoro.config.schema_rules import at, const, rules, when
 from fluoro.config.section import CtPath, FilePath, MaterialName
 from fluoro.config.validation_errors import KeyValueError
 
-__all__ = ["LabelsConfig", "LabelsPath", "StructureName", "labels_section"]
+__all__ = ["LabelsConfig", "LabelsPath", "StructureName", "Structures", "labels_section"]
 
 AUTO = "auto"
 MOST_STRUCTURES = 255

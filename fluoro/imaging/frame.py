@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fluoro.annotations.truth import FrameTruth
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.imaging.exposure.dose_meter import Exposure
 
@@ -44,6 +45,7 @@ class FluoroFrame:
         pulse: False: no X-rays; the picture of the last pulse is held, and the pose is its.
         exposure: What the picture was made with, and the run's dose so far; None: not known.
         shown_s: When a film shows the frame, from the run's first one [s]; None: number / fps.
+        truth: What is in the picture; None: nobody asked.
     """
 
     image: NDArray[np.float32]
@@ -55,6 +57,7 @@ class FluoroFrame:
     pulse: bool = True
     exposure: Exposure | None = None
     shown_s: float | None = None
+    truth: FrameTruth | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,7 @@ class FrameHeader:
         exposure: What the picture was made with; None: not exposed yet.
         shown_s: When a film shows the frame, from the run's first one [s]; None: number / fps.
         beam_s: How long the beam has been on in the run, this frame included [s].
+        truth: What is in the picture; None: nobody asked.
     """
 
     number: int
@@ -86,6 +90,7 @@ class FrameHeader:
     exposure: Exposure | None = None
     shown_s: float | None = None
     beam_s: float = 0.0
+    truth: FrameTruth | None = None
 
     def stamped(self, **times_ns: int) -> FrameHeader:
         """A copy with Unix times [ns] by stage."""
@@ -107,6 +112,7 @@ class FrameHeader:
             pulse=self.pulse,
             exposure=self.exposure,
             shown_s=self.shown_s,
+            truth=self.truth,
         )
 
 

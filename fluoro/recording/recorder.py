@@ -19,6 +19,7 @@ from fluoro.files.image_files import PngFrames
 from fluoro.imaging.frame import FluoroFrame, to_uint8
 from fluoro.recording.dicom_frames import DicomFrames
 from fluoro.recording.formats.array_files import NpyStream, NpzFrames
+from fluoro.recording.formats.coco_writer import CocoWriter
 from fluoro.recording.formats.mp4_writer import Film
 from fluoro.recording.frame_sampler import EvenSample
 from fluoro.recording.journal import FrameJournal
@@ -67,6 +68,7 @@ class Recorder:
             in frames.npz; None: it has none.
         journal: Notes every frame before its image is written; None: no journal.
         dicom: How the format dicom is written; None: it cannot be.
+        annotations: Takes the truth of every frame; None: there is none.
 
     Raises:
         OutputError: A file cannot be made.
@@ -84,6 +86,7 @@ class Recorder:
         isocenter_xyz_mm: Sequence[float] | None = None,
         journal: FrameJournal | None = None,
         dicom: Recording | None = None,
+        annotations: CocoWriter | None = None,
     ) -> None:
         self._capacity = cfg.queue_frames
         self._keeps_floats = not {"npy", "npz", "dicom"}.isdisjoint(cfg.formats)
@@ -99,6 +102,8 @@ class Recorder:
         self._told = False
         self._dropped = self._written = 0
         self._writers = _writers(folder, cfg, fps, isocenter_xyz_mm, dicom)
+        if annotations:
+            self._writers.append(_truth(annotations))
         self._thread = threading.Thread(target=self._run, name="fluoro-recorder", daemon=True)
         self._thread.start()
 
@@ -266,6 +271,10 @@ def _pictures(folder: Path) -> _Writer:
     return _Writer(
         write=lambda taken: pictures.write(taken.frame.number, taken.grey), close=lambda: None
     )
+
+
+def _truth(annotations: CocoWriter) -> _Writer:
+    return _Writer(write=lambda taken: annotations.write(taken.frame), close=annotations.close)
 
 
 def _npy(folder: Path) -> _Writer:

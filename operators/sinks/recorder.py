@@ -9,6 +9,7 @@ from fluoro.geometry.triangles import Surface
 from fluoro.imaging.frame import FluoroFrame
 from fluoro.plot.contact_sheet import write_contact_sheet
 from fluoro.plot.scene_movie import write_scene_movie
+from fluoro.recording.formats.coco_writer import CocoWriter
 from fluoro.recording.frame_sampler import EvenSample
 from fluoro.recording.recorder import Recorder
 from fluoro.xray_files.recorded import Recording
@@ -89,6 +90,7 @@ class _Recording:
             isocenter_xyz_mm=context.isocenter_xyz_mm,
             journal=context.files.journal,
             dicom=self._dicom(),
+            annotations=self._annotations(),
         )
         context.stack.callback(self.recorder.close)
 
@@ -98,6 +100,14 @@ class _Recording:
         if "dicom" not in context.config.recorder.formats:
             return None
         return Recording.of(context.config, context.files.name, context.isocenter_xyz_mm)
+
+    def _annotations(self) -> CocoWriter | None:
+        context = self._context
+        if context.truth is None:
+            return None
+        png = "png" in context.config.recorder.formats
+        pictures = "frames/frame_{:04d}.png" if png else ""
+        return CocoWriter(context.files.folder, context.config.annotations, context.truth, pictures)
 
     def draw(self, *, with_movie: bool) -> None:
         """Draw what the configuration asks for, where there are frames."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fluoro.errors import InputError
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.labels.structures import MOST_STRUCTURES, Structure, selected
+from fluoro.volume.resample import cropped_grid
 
 __all__ = ["LabelVolume", "nearest_on_grid"]
 
@@ -80,6 +81,32 @@ class LabelVolume:
         known = {each.number: each for each in self.structures}
         chosen = {each.number for each in selected(wanted, known, key)}
         return [n for n, each in enumerate(self.structures, 1) if each.number in chosen]
+
+    def subset(self, labels: Sequence[int]) -> LabelVolume:
+        """Return the volume of some labels alone, which become 1, 2, ... in turn.
+
+        Args:
+            labels: At least one.
+        """
+        if list(labels) == list(range(1, len(self.structures) + 1)):
+            return self
+        table = np.zeros(256, np.uint8)
+        table[list(labels)] = np.arange(1, len(labels) + 1)
+        chosen = tuple(self.structures[label - 1] for label in labels)
+        return replace(self, structures=chosen, label_zyx=table[self.label_zyx])
+
+    def cropped(self) -> LabelVolume:
+        """Return the smallest box of voxels that has all labels."""
+        there = self.label_zyx > 0
+        sides = []
+        for axis in range(3):
+            others = tuple(each for each in range(3) if each != axis)
+            at = np.flatnonzero(there.any(axis=others))
+            sides.append(slice(int(at[0]), int(at[-1]) + 1) if at.size else slice(0, 1))
+        z, y, x = sides
+        return replace(
+            self, label_zyx=self.label_zyx[z, y, x], grid=cropped_grid(self.grid, (z, y, x))
+        )
 
     def inside(self, labels: Sequence[int]) -> NDArray[np.bool_]:
         """Return whether each voxel has one of some labels, shape (z, y, x)."""

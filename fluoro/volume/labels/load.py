@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,8 +61,7 @@ def load_labels(config: VolumeConfig, grid: VolumeGrid) -> LabelVolume | None:
         grid=grid,
         source=source,
     )
-    _require_voxels(found, explicit=wanted.structures is not None)
-    return found
+    return _with_voxels(found, wanted.structures or ())
 
 
 def shaped_by_labels(volume: MuVolume, config: VolumeConfig) -> MuVolume:
@@ -201,12 +199,14 @@ def _chosen(
     return sorted(chosen, key=lambda each: each.number)
 
 
-def _require_voxels(found: LabelVolume, *, explicit: bool) -> None:
-    counts: NDArray[Any] = found.counts()
+def _with_voxels(found: LabelVolume, wanted: Sequence[int | str]) -> LabelVolume:
+    """The labels without those that have no voxel; one that is wanted by itself must have some."""
+    counts = found.counts()
     if not counts.any():
         raise InputError(f"{KEY}: no voxel of the volume has a label of {found.source}")
-    if explicit and not counts.all():
-        empty = found.structures[int(np.argmin(counts))]
-        raise InputError(
-            f"{KEY}.structures: {empty.name} (label {empty.number}) has no voxel in the volume"
-        )
+    for each, count in zip(found.structures, counts, strict=True):
+        if not count and (each.number in wanted or each.name in wanted):
+            raise InputError(
+                f"{KEY}.structures: {each.name} (label {each.number}) has no voxel in the volume"
+            )
+    return found.subset([label for label, count in enumerate(counts, 1) if count])

@@ -1,0 +1,1 @@
+"""What is said of a frame: one kind of annotation a module."""

@@ -1,0 +1,71 @@
+"""What every annotation has in common: its section of the YAML, and its part of a frame's truth.
+
+The modules of this folder hold models of the configuration, so they import what computes when it is
+needed: `fluoro.config` loads without NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fluoro.config.section import Section
+
+if TYPE_CHECKING:
+    from fluoro.config import Config
+    from fluoro.geometry.projection import View
+    from fluoro.rendering.devices.base import ComputeDevice
+    from fluoro.volume.labels.label_volume import LabelVolume
+    from fluoro.volume.volumes import MuVolume
+
+__all__ = ["AnnotationSection", "AnnotationSetup", "Annotator", "FramePart"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AnnotationSetup:
+    """What annotations are made from beside their section.
+
+    Attributes:
+        config: The whole file.
+        volume: The patient.
+        labels: The structures that are annotated; None: there are none.
+        device: Where frames are rendered.
+    """
+
+    config: Config
+    volume: MuVolume
+    labels: LabelVolume | None
+    device: ComputeDevice
+
+
+class FramePart(Protocol):
+    """One kind of annotation of one frame."""
+
+    def coco(self) -> Mapping[int, Mapping[str, Any]]:
+        """Return fields of the frame's annotations in COCO's words, by the category's number."""
+        ...
+
+
+class Annotator(Protocol):
+    """Makes one kind of annotation, frame after frame."""
+
+    def begin(self, view: View) -> FramePart:
+        """Return the part of a view; what it needs of the device is lined up, and read later."""
+        ...
+
+    def categories(self) -> list[dict[str, Any]]:
+        """Return the categories in COCO's words."""
+        ...
+
+
+class AnnotationSection(Section):
+    """Base of the sections: a subclass is one kind of annotation."""
+
+    def make(self, setup: AnnotationSetup) -> Annotator:
+        """Return what annotates frames.
+
+        Raises:
+            InputError: A file that cannot be used.
+        """
+        raise NotImplementedError

@@ -1,0 +1,126 @@
+"""Boxes around structures, in the picture: those of their voxels' corners, projected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fluoro.annotations.base import AnnotationSection, AnnotationSetup
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fluoro.geometry.projection import View
+    from fluoro.volume.labels.label_volume import LabelVolume
+    from fluoro.volume.labels.structures import Structure
+
+__all__ = ["BoxAnnotator", "BoxConfig", "FrameBoxes", "hull_points_xyz_mm"]
+
+Box = tuple[float, float, float, float]
+
+
+class BoxConfig(AnnotationSection):
+    """A box around each structure, whatever lies before it, to a fraction of a pixel."""
+
+    def make(self, setup: AnnotationSetup) -> BoxAnnotator:
+        """Return what projects boxes."""
+        assert setup.labels is not None
+        return BoxAnnotator(setup.labels)
+
+
+class BoxAnnotator:
+    """Projects the convex hull of each structure: its box is that of the whole structure.
+
+    Args:
+        labels: The structures.
+    """
+
+    def __init__(self, labels: LabelVolume) -> None:
+        self._structures = labels.structures
+        self._hulls = hull_points_xyz_mm(labels)
+
+    def begin(self, view: View) -> FrameBoxes:
+        """Return the boxes of a view."""
+        boxes = tuple(None if hull is None else _box(view, hull) for hull in self._hulls)
+        return FrameBoxes(structures=self._structures, boxes_px=boxes)
+
+    def categories(self) -> list[dict[str, Any]]:
+        """Return a category for each structure."""
+        from fluoro.annotations.coco import structure_categories
+
+        return structure_categories(self._structures)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FrameBoxes:
+    """Boxes of one frame.
+
+    Attributes:
+        structures: K of them.
+        boxes_px: Left, top, right and bottom of each, in pixels from the picture's corner, cut at
+            its edges; None: outside of the picture.
+    """
+
+    structures: tuple[Structure, ...]
+    boxes_px: tuple[Box | None, ...]
+
+    def coco(self) -> Mapping[int, Mapping[str, Any]]:
+        """Return left, top, width and height of the structures in the picture."""
+        found = {}
+        for each, box in zip(self.structures, self.boxes_px, strict=True):
+            if box is not None:
+                left, top, right, bottom = box
+                found[each.number] = {"bbox": [left, top, right - left, bottom - top]}
+        return found
+
+
+def hull_points_xyz_mm(labels: LabelVolume) -> list[NDArray[np.float64] | None]:
+    """Return corners of the convex hull of each structure's voxels, patient LPS [mm], shape (N, 3).
+
+    None for a structure without voxels. Seen from outside, a box around these points is the box
+    around all voxels, from face to face.
+    """
+    import numpy as np
+
+    found: list[NDArray[np.float64] | None] = []
+    for label, box in enumerate(labels.boxes(), start=1):
+        if box is None:
+            found.append(None)
+            continue
+        corners = _corners(labels.label_zyx[box] == label)
+        z, y, x = box
+        index = corners + np.array([x.start, y.start, z.start])
+        found.append(index @ labels.grid.world_from_index[:3, :3].T + labels.grid.origin_xyz_mm)
+    return found
+
+
+def _corners(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Corners of the convex hull of voxels, index (x, y, z) from the first voxel's centre."""
+    import numpy as np
+    from scipy.spatial import ConvexHull
+
+    z, y = np.nonzero(inside.any(axis=2))  # of each row of voxels the ends are enough
+    first = inside[z, y].argmax(axis=1) - 0.5
+    last = inside.shape[2] - inside[z, y][:, ::-1].argmax(axis=1) - 0.5
+    ends = np.concatenate([np.stack([first, y, z], 1), np.stack([last, y, z], 1)])
+    around = [[0.0, dy, dz] for dy in (-0.5, 0.5) for dz in (-0.5, 0.5)]
+    corners = np.unique((ends[:, None] + around).reshape(-1, 3), axis=0)
+    return np.asarray(corners[ConvexHull(corners).vertices], np.float64)
+
+
+def _box(view: View, hull_xyz_mm: NDArray[np.float64]) -> Box | None:
+    import numpy as np
+
+    pixels = view.project(hull_xyz_mm)
+    if np.isnan(pixels).any():  # behind the source
+        return None
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
+    left, top, right, bottom = _cut(low, high, (view.width_px, view.height_px))
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def _cut(low: NDArray[Any], high: NDArray[Any], size: Sequence[int]) -> Box:
+    (left, top), (right, bottom), (width, height) = low.tolist(), high.tolist(), size
+    return max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height))
