@@ -164,16 +164,16 @@ def validate(arguments: argparse.Namespace) -> int:
     """Check YAML files, of streams and of registrations."""
     from fluoro.registration.config import is_register_file, load_register_config
 
-    mistakes = []
+    errors = []
     for given in arguments.config:
         try:
             path = config_path(given)
             load = load_register_config if is_register_file(path) else load_config
             print(", but ".join([f"{path}: valid", *_missing(load(path, arguments.set))]))
         except InputError as error:
-            mistakes.append(str(error))
-    if mistakes:
-        raise InputError("\n".join(mistakes))
+            errors.append(str(error))
+    if errors:
+        raise InputError("\n".join(errors))
     return 0
 
 

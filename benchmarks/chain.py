@@ -131,7 +131,7 @@ def chain_job(
 
 
 def medians(jobs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Processor time of each job [ms]."""
+    """Return the CPU time of each job [ms]."""
     times: dict[str, list[float]] = {name: [] for name in jobs}
     for job in jobs.values():
         job()

@@ -7,7 +7,7 @@
 Writes benchmarks/results/frames_gpu.json and the table in docs/benchmarks/results.md. A loop
 renders a sweep over the chest CT with two frames in flight, as a stream does. "host" is CPU time of
 the launching thread; "latency" runs from a pose to its image with one frame in flight. Both
-kinds take turns. With many energies and scatter there is no single kernel.
+kinds alternate. With a polychromatic beam and scatter there is no single kernel.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Loop:
 
 
 def throughput(begin: Callable[[], Ticket], frames: int) -> tuple[float, float]:
-    """Wall time and the launching thread's processor time of a frame [s]."""
+    """Return wall time and the launching thread's CPU time of a frame [s]."""
     waiting = deque(begin() for _ in range(ON_THEIR_WAY))
     start_s, host_s = time.perf_counter(), 0.0
     for _ in range(frames):

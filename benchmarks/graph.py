@@ -8,9 +8,9 @@ Writes benchmarks/results/graph_cpu.json (or graph_gpu.json) and a table in
 docs/benchmarks/results.md.
 Each size is rendered by a plain loop, by the application with the record of its frames alone
 (run.json), which is what the loop is compared with, and by the application that records arrays too,
-in turns and in one process, the same poses each time; then once more at a pace. Processor time is
+alternately in one process, with the same poses; then once more at a pace. CPU time is
 that of all threads of the process, of one frame, while the stream runs: start-up and the end do not
-count. Where the time is short a size has fewer frames, or is left out, and that is said; the first
+count. Where the time is short a size has fewer frames or is left out, with a message; the first
 one always comes.
 """
 
@@ -52,7 +52,7 @@ PROJECTORS = {"cpu": "slab", "cuda": "march"}
 SIZES = (256, 512, 1024)
 FIELD_MM = 400.0
 PACED_FPS = {256: 20.0, 512: 10.0, 1024: 4.0}
-"""Rates that two busy cores keep up with, so that jitter is the graph's."""
+"""Rates that two loaded cores sustain, so that jitter is the graph's."""
 FEWEST_FRAMES = 8
 TURNS = 3
 """Of loop, graph and recording graph: what else the machine does meets all of them."""
@@ -63,7 +63,7 @@ STAGES = ("queue", "render", "image_chain", "pose_to_frame")
 
 
 class Watch:
-    """A reporter that notes the processor time after each so many frames."""
+    """A reporter that notes the CPU time every few frames."""
 
     def __init__(self) -> None:
         self._points: list[tuple[int, float]] = []
@@ -83,7 +83,7 @@ class Watch:
         """A registration's step."""
 
     def cpu_s(self) -> float:
-        """Processor time of a frame [s]; nan where all came at once."""
+        """Return the CPU time of a frame [s]; nan where all came together."""
         (first, begin), (last, end) = self._points[0], self._points[-1]
         return (end - begin) / (last - first) if last > first else float("nan")
 
@@ -122,7 +122,7 @@ def document(
 
 
 def run_graph(settings: dict[str, Any]) -> tuple[dict[str, Any], float]:
-    """run.json of a run of the application, and the processor time of a frame [s]."""
+    """Return run.json of a run of the application, and the CPU time of a frame [s]."""
     watch, run = Watch(), settings["run"]
     run_session(Config.model_validate(settings), "graph", watch)
     path = Path(run["output_dir"]) / run["name"] / "run.json"
@@ -130,7 +130,7 @@ def run_graph(settings: dict[str, Any]) -> tuple[dict[str, Any], float]:
 
 
 def run_plain(config: Config, frames: int) -> dict[str, list[float]]:
-    """Renderer and image chain alone: wall and processor time of each, frame by frame [s]."""
+    """Return wall and CPU time of renderer and image chain alone, frame by frame [s]."""
     volume, geometry = load_volume(config.volume), make_geometry(config.carm)
     device = open_device(config.renderer.device, workers=config.renderer.workers)
     renderer = DrrRenderer(volume, device, projector=config.renderer.projector)
@@ -191,7 +191,7 @@ def measure(size_px: int, frames: int, folder: Path, device: str) -> dict[str, A
 
 
 def _loop_figures(loops: Sequence[dict[str, list[float]]]) -> dict[str, float]:
-    """Medians of wall times over all frames, means of processor time [ms]."""
+    """Return medians of wall times over all frames, means of CPU time [ms]."""
     render, chain, cpu = (
         1e3 * np.concatenate([loop[name] for loop in loops]) for name in ("render", "chain", "cpu")
     )
@@ -265,8 +265,8 @@ def _more(row: dict[str, Any], what: str) -> str:
     return f"{more_ms:+.1f} ms, {share:+.0%}"
 
 
-def verdict(rows: Sequence[dict[str, Any]]) -> str:
-    """Where the aim is met; the record of a busy machine says little of wall time."""
+def comparison_with_aim(rows: Sequence[dict[str, Any]]) -> str:
+    """Return for which sizes the aim is met; wall time of a loaded machine means little."""
     words = []
     for row in rows:
         over = [name for name, what in VERDICTS.items() if not _within(*_cost(row, what))]
@@ -276,9 +276,9 @@ def verdict(rows: Sequence[dict[str, Any]]) -> str:
 
 VERDICTS = {
     "wall time": "graph",
-    "processor time": "graph_cpu",
+    "CPU time": "graph_cpu",
     "wall time while recording": "recording",
-    "processor time while recording": "recording_cpu",
+    "CPU time while recording": "recording_cpu",
 }
 """What is held to the aim, in words and by its key."""
 
@@ -343,7 +343,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FluoroError as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 1
-    text = f"{table(rows)}\n\n{verdict(rows)}\n\n{STAGES_TITLE}\n\n{stage_table(rows)}"
+    text = f"{table(rows)}\n\n{comparison_with_aim(rows)}\n\n{STAGES_TITLE}\n\n{stage_table(rows)}"
     load = f"load average {machine['load_before']} before, {load_average()} after"
     print(f"{text}\n{load}")
     folder = options.folder or ROOT / "benchmarks" / "results"

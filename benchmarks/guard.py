@@ -7,9 +7,9 @@
         compares with another work tree of this project, in nine rounds that alternate: for every
         kernel the median of the rounds' quotients must be at most 1.05
 
-Not wall time, but the processor time of one thread, and not in seconds, but as a multiple of a
-plain march in C++ (harness/plain_march.cpp) that takes its turns with the kernels: the quotient
-is much the same on a busy machine. It differs between vector units, so it is stored for each kind;
+It takes CPU time of one thread, as a multiple of the time of a plain march in C++
+(harness/plain_march.cpp) that alternates with the kernels: this quotient hardly changes on a
+loaded machine. It differs between vector units, so it is stored for each kind;
 where none is stored, march and Joseph must at least not be slower than the plain march.
 
 Four kernels of the image chain stand for all of it, the last, "fused", for stages that run as one.

@@ -132,11 +132,11 @@ def compare_with_tracker(arguments: argparse.Namespace) -> dict[str, float]:
 def tracker_line(found: dict[str, float]) -> str:
     """Whether both agree, in words."""
     apart_ms = abs(found["tracker_ms"] - found["ours_ms"])
-    verdict = "they agree" if apart_ms < AGREE_MS else "THEY DISAGREE"
+    agreement = "they agree" if apart_ms < AGREE_MS else "THEY DISAGREE"
     return (
         f"through the graph, {found['size']} px at {found['rate_hz']:g} Hz, mean of "
-        f"{found['frames']}: Holoscan's Tracker {found['tracker_ms']:.2f} ms, our stamps "
-        f"{found['ours_ms']:.2f} ms: {verdict} within {AGREE_MS:g} ms"
+        f"{found['frames']}: Holoscan's Tracker {found['tracker_ms']:.2f} ms, fluoro's stamps "
+        f"{found['ours_ms']:.2f} ms: {agreement} within {AGREE_MS:g} ms"
     )
 
 
@@ -152,15 +152,15 @@ def reach_line(rows: Sequence[LatencyRow]) -> str:
         f"{TRACKED_SIZE} px at {TRACKED_HZ:g} Hz through transport and graph: p50 "
         f"{graph.p50_ms:.2f} ms (aim {P50_MS:g}), p99 {graph.p99_ms:.2f} ms (aim {P99_MS:g}), "
         f"{share:.1f} times bare DDS's (aim {P99_SHARE:g})\n"
-        f"verdict: {'within' if reached else 'outside'} the aims, {_load_words(graph)}"
+        f"result: {'within' if reached else 'outside'} the aims, {_load_words(graph)}"
     )
 
 
 def _load_words(row: LatencyRow) -> str:
-    """What a verdict is worth beside the load."""
+    """Return the load, and what it means for the result."""
     cores = os.cpu_count() or 1
     busy = row.load_1min is not None and row.load_1min > cores
-    worth = "; more work than cores, so a quiet machine may do better" if busy else ""
+    worth = "; more work than cores, so an idle machine may do better" if busy else ""
     return f"at a load average of {row.load_1min} on {cores} cores{worth} (measured, not a test)"
 
 
@@ -174,7 +174,7 @@ def run_simulator(arguments: argparse.Namespace) -> None:
 
 
 def measure_all(arguments: argparse.Namespace) -> list[LatencyRow]:
-    """Every way, size and rate, in turns, so that all runs share what else the machine does."""
+    """Measure every way, size and rate alternately, so that all runs meet the same load."""
     cases = [(role, what, size) for size in arguments.sizes for role, what in WAYS]
     runs: dict[tuple[str, int, float], list[LatencyRow]] = {}
     for _ in range(arguments.repeat):

@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.harness.budget import Budget
 from benchmarks.harness.command_line import count
 from benchmarks.harness.contestants import Contestant, own_projectors
+from benchmarks.harness.exact_integrals import find_truth
 from benchmarks.harness.machine import describe_machine, load_average
-from benchmarks.harness.oracle import find_truth
 from benchmarks.harness.peers import open_peers
 from benchmarks.harness.plots import plot_projectors
 from benchmarks.harness.report import (
@@ -52,7 +52,7 @@ SLOW_JOBS = 6
 LEAST_S = 1.0
 """For the calls of a job, however short the time: enough to repeat fluoro's."""
 WORTH_WAITING = 2.0
-"""Who needs more than so many shares for a call is left out of a view, except the first."""
+"""A program that needs more than these shares for a call is left out, but in the first view."""
 QUICK = {"size": [128], "repeats": 3, "views": ("PA", "LAO 45 CRA 30")}
 FILES = {"cpu": "cpu", "cuda": "gpu"}
 

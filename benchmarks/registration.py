@@ -8,7 +8,7 @@
 
 First come the starts that both programs do, next to each other, then the rest of fluoro's; of
 nanodrr's as many as leave the time for all of fluoro's and for the tracking. What is left out is
-said. Rows are kept in output/benchmarks/registration.jsonl, each for the case that it belongs to;
+reported. Rows are kept in output/benchmarks/registration.jsonl, each with its case;
 remove the file to start again. Prints a table and writes benchmarks/results/registration.json,
 docs/images/benchmark_registration.png and the tables of docs/benchmarks/results.md.
 docs/benchmarks/method.md says how it measures.
@@ -70,7 +70,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--threads", type=count, default=available_cores())
-    parser.add_argument("--starts", type=count, default=17, help="of ours, a stratum and target")
+    parser.add_argument("--starts", type=count, default=17, help="fluoro's, a stratum and target")
     parser.add_argument("--peer-starts", type=int, default=5, help="of these nanodrr's too")
     parser.add_argument("--minutes", type=float, default=1e9, help="then stop, to go on later")
     parser.add_argument("--no-peers", action="store_true")
@@ -130,7 +130,7 @@ class Bench:
 
 
 def jobs(bench: Bench) -> list[tuple[Case, str]]:
-    """Who registers what, in turns."""
+    """Return cases and programs, alternately."""
     options = bench.options
     everything = plan(bench.cases(), options.peer_starts if bench.peers else 0)
     return [job for job in everything if options.only in (None, job[1])]
@@ -147,7 +147,7 @@ def fill_in(bench: Bench, wanted: Sequence[tuple[Case, str]], budget: Budget) ->
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Fill in the rows that are missing; then tracking, anew each time."""
+    """Fill in the rows that are missing; then measure tracking, again each time."""
     budget = Budget(60 * options.minutes)
     with contextlib.ExitStack() as stack:
         bench = Bench(options, stack)
@@ -198,7 +198,7 @@ def say_conditions(results: dict[str, Any]) -> str:
         f"Over the {both['registrations']} registrations that both programs did: median mTRE "
         f"{both['fluoro_median_mm']:.2f} mm (fluoro) and {both['nanodrr_median_mm']:.2f} mm "
         f"(nanodrr); fluoro is {both['times_faster_seconds']:.0f} times faster by wall time, "
-        f"{both['times_faster_cpu_seconds']:.0f} times by processor time (medians).\n"
+        f"{both['times_faster_cpu_seconds']:.0f} times by CPU time (medians).\n"
         if both["registrations"]
         else ""
     )

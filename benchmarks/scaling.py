@@ -7,7 +7,7 @@
 Writes benchmarks/results/scaling_cpu.json and docs/images/scaling_cpu.png (scaling_gpu... with
 --device cuda). An exponent of 1 is time in proportion to the work, less is better; for threads -1
 is what more cores can give at best. March takes steps of half a voxel. The time is shared by the
-series and the start-up; what does not fit is left out and said, but each series has two points.
+series and the start-up; what does not fit is left out and reported, but each series has two points.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Sizes:
 
 
 class Cost(NamedTuple):
-    """Of one call: wall time and processor time of all threads."""
+    """Wall time and CPU time of all threads of one call."""
 
     seconds: float
     cpu_seconds: float
@@ -198,7 +198,7 @@ class Bench:
         return _finish(axis, *zip(*done, strict=True))
 
     def _time(self, calls: Calls) -> dict[str, Cost]:
-        """Median cost by projector, in turns; the first turn, which compiles, does not count."""
+        """Return the median cost by projector, alternating; the first round compiles, uncounted."""
         patience = Budget(PATIENCE_S)
         for call in calls.values():
             call()
@@ -235,7 +235,7 @@ def _finish(
     lines = [_line(name, work, [cost[name] for cost in costs]) for name in costs[0]]
     for line in lines:
         milliseconds = ", ".join(f"{1e3 * value:.1f}" for value in line["seconds"])
-        exponents = f"{line['exponent']:.2f} (processor time {line['cpu_exponent']:.2f})"
+        exponents = f"{line['exponent']:.2f} (CPU time {line['cpu_exponent']:.2f})"
         text = f"{axis} ({', '.join(map(str, labels))}): {line['projector']} {milliseconds} ms"
         print(f"{text}; exponent {exponents}", flush=True)
     return {"axis": axis, "work": list(work), "labels": list(labels), "lines": lines}

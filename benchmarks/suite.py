@@ -5,8 +5,8 @@
     python benchmarks/suite.py --quick      under 2 minutes: guard, fluoro's own projectors
     python benchmarks/suite.py --minutes 30
 
-Each benchmark is told its part of what is left and leaves out what does not fit, but what comes
-first in each is always measured: on a machine that others use the whole may therefore last longer.
+Each benchmark gets its share of the remaining time and leaves out what does not fit, but it always
+measures its first part: on a loaded machine the whole may therefore take longer.
 Making the peers' environment, once, does not count. A benchmark that fails does not stop the
 others; the exit status is 1 then.
 """

@@ -1,4 +1,4 @@
-"""An optimiser of one's own for configs/own_optimiser.yaml: gradient descent with momentum.
+"""A custom optimiser for configs/own_optimiser.yaml: gradient descent with momentum.
 
 The graph renders a pose, compares it with the newest frame and hands over loss and gradient; this
 class says how to move. To use your own, copy this file and name your class in the YAML.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-LEVER_MM = 100.0
+ROTATION_SCALE_MM = 100.0
 """A turn [rad] times this counts as a shift [mm], so that both move the picture alike."""
 
 
@@ -34,7 +34,7 @@ class MomentumDescent:
         self._loss = evaluation.loss
         if self._rate_mm < self._stop_mm:
             return None
-        scale = np.array([LEVER_MM] * 3 + [1.0] * 3)
+        scale = np.array([ROTATION_SCALE_MM] * 3 + [1.0] * 3)
         slope = evaluation.gradient / scale  # by mm, turns and shifts alike
         downhill = -slope / max(np.linalg.norm(slope), 1e-12)
         self._velocity = self._momentum * self._velocity + (1 - self._momentum) * downhill

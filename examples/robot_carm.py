@@ -156,7 +156,7 @@ class RobotNode:
         listen(ros_topic("/diagnostics"), DiagnosticArray, qos.reliable(), self._on_status)
 
     def wait_for_simulator(self) -> None:
-        """Until each hears the other and the simulator has said so."""
+        """Wait until both are connected and the simulator reports it."""
         end_s = time.monotonic() + START_WAIT_S
         while not self._ready():
             if time.monotonic() > end_s:

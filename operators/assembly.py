@@ -34,7 +34,7 @@ from operators.pace import pace_fps
 from operators.run_files import RunFiles
 from operators.sinks import SINKS
 from operators.sinks.base import Sink
-from operators.tracking_setup import RegistrationParts, make_registration, optimiser_of
+from operators.tracking_setup import TrackingSetup, make_registration, optimiser_of
 
 __all__ = ["Run", "assemble", "isocenter_of"]
 
@@ -51,7 +51,7 @@ class Run:
 
     context: RunContext
     sinks: tuple[Sink, ...]
-    registration: RegistrationParts | None
+    registration: TrackingSetup | None
 
 
 def assemble(
@@ -227,7 +227,7 @@ class _Preparation:
         return renderer, chain, truth
 
 
-def _registration(context: RunContext, optimiser: Optimiser | None) -> RegistrationParts | None:
+def _registration(context: RunContext, optimiser: Optimiser | None) -> TrackingSetup | None:
     """Tracker or optimiser, on a device of its own: it renders while the stream does."""
     config = context.config
     if not (config.registration.enabled or config.optimiser):

@@ -18,7 +18,7 @@ from holoscan.core import (
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.frame import FrameHeader, PoseOrigin
 from fluoro.steady_clock import steady_ns
-from operators.gil_state import on_kept_thread
+from operators.gil_state import keep_gil_state
 from operators.messages import Picture, emit
 from operators.pace import Pace
 
@@ -72,7 +72,7 @@ class BagPicturesOp(Operator):
         if self._displays:
             spec.output("view").condition(ConditionType.NONE)
 
-    @on_kept_thread
+    @keep_gil_state
     def compute(
         self, _input: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:

@@ -19,7 +19,7 @@ from fluoro.volume.load import load_volume
 from fluoro.volume.patient_surface import bone_surface, skin_surface
 from operators.assembly import isocenter_of
 from operators.context import Reporter
-from operators.distributed_app import DisplayParts, SplitApp, SplitOptions
+from operators.distributed_app import DisplaySetup, SplitApp, SplitOptions
 from operators.monitor import StreamMonitor
 from operators.session import Outcome
 from operators.shutdown import StopSignals, run_app
@@ -64,7 +64,7 @@ def run_display(
         stack.callback(console.close)
         reporter.started(console_url=url, device=ELSEWHERE, folder=None)
         sink = ConsoleSink(console, monitor, config.image_chain, controls, url)
-        parts = DisplayParts(sink=sink, geometry=geometry, monitor=monitor)
+        parts = DisplaySetup(sink=sink, geometry=geometry, monitor=monitor)
         number = _shown(split, reporter, parts)
     dropped = {**monitor.dropped(), "link": monitor.missed()}
     stopped_by = f"signal {number}" if number else "the renderer's end"
@@ -72,7 +72,7 @@ def run_display(
     return Outcome(summary=summary, folder=None, signal_number=number)
 
 
-def _shown(split: SplitOptions, reporter: Reporter, parts: DisplayParts) -> int | None:
+def _shown(split: SplitOptions, reporter: Reporter, parts: DisplaySetup) -> int | None:
     """Run the fragment to its end; the signal that ended it, or None."""
     stop, failure, monitor = threading.Event(), [], parts.monitor
     with StopSignals(stop) as signals:

@@ -16,7 +16,7 @@ from operators.messages import Host
 from operators.monitor import StreamMonitor
 from operators.sinks.base import Sink
 
-__all__ = ["DisplayParts", "SplitApp", "SplitOptions"]
+__all__ = ["DisplaySetup", "SplitApp", "SplitOptions"]
 
 RENDER, DISPLAY = "render", "display"
 DISPLAY_THREADS = 2
@@ -57,7 +57,7 @@ class SplitOptions:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class DisplayParts:
+class DisplaySetup:
     """What the display works with.
 
     Attributes:
@@ -74,7 +74,7 @@ class DisplayParts:
 class SplitApp(Application):
     """Both fragments and what joins them; only the one that runs here needs its parts."""
 
-    def __init__(self, options: SplitOptions, parts: Run | DisplayParts) -> None:
+    def __init__(self, options: SplitOptions, parts: Run | DisplaySetup) -> None:
         self._parts = parts
         super().__init__(options.arguments())
 

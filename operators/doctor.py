@@ -27,7 +27,7 @@ from fluoro.errors import DeviceError
 from fluoro.paths import cache_dir
 from fluoro.rendering.devices.nvidia_driver import has_driver
 from fluoro.rendering.devices.selection import DeviceChoice, examined_devices
-from fluoro.rendering.devices.trial import forget_verdicts
+from fluoro.rendering.devices.trial import forget_trial_results
 
 __all__ = ["Advice", "Row", "advice", "examine", "report_lines"]
 
@@ -80,7 +80,7 @@ class Advice:
 
 def examine() -> Iterator[Row]:
     """Yield the rows of the table as they become known; stored results of devices are deleted."""
-    forget_verdicts()
+    forget_trial_results()
     yield from (_compiler(), _stack(), _memory(), _disk(), _port())
     names = ["libraries", "holoscan", "dds"]
     names += ["driver", "nvrtc", "cupy"] if has_driver() else []

@@ -11,7 +11,7 @@ from fluoro.console.controls import LiveControls
 from fluoro.registration.pose_loss import PoseLoss
 from fluoro.registration.targets.frame_target import target_from_frame
 from fluoro.rendering.devices.base import ComputeDevice
-from operators.gil_state import on_kept_thread
+from operators.gil_state import keep_gil_state
 from operators.live_chain import with_controls
 from operators.messages import Picture, emit, host_image
 
@@ -59,7 +59,7 @@ class DrrGradientOp(Operator):
         spec.input("target")
         spec.output("evaluation")
 
-    @on_kept_thread
+    @keep_gil_state
     def compute(
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:

@@ -16,7 +16,7 @@ from fluoro.imaging.frame import FrameHeader
 from fluoro.rendering.empty_image import explain_miss
 from fluoro.rendering.patient_renderer import PatientRenderer, Rendering
 from fluoro.steady_clock import steady_ns
-from operators.gil_state import on_kept_thread
+from operators.gil_state import keep_gil_state
 from operators.live_chain import BegunPicture, LiveChain
 from operators.messages import Picture
 
@@ -67,7 +67,7 @@ class DrrRendererOp(Operator):
         spec.input("pose")
         spec.output("integrals")
 
-    @on_kept_thread
+    @keep_gil_state
     def compute(
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:

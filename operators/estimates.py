@@ -8,7 +8,7 @@ from typing import Any
 from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec, OutputContext
 
 from fluoro.registration.tracking.track_record import TrackedFrame, TrackRecord
-from operators.gil_state import on_kept_thread
+from operators.gil_state import keep_gil_state
 from operators.messages import header_of
 from operators.sinks.base import Sink
 
@@ -41,7 +41,7 @@ class EstimatesOp(Operator):
         """Declare the port."""
         spec.input("estimate")
 
-    @on_kept_thread
+    @keep_gil_state
     def compute(
         self, input_: InputContext, _output: OutputContext, _context: ExecutionContext
     ) -> None:

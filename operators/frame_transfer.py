@@ -19,7 +19,7 @@ from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.frame import FluoroFrame
 from fluoro.imaging.frame_packet import pack_header, unpack_header
 from fluoro.rendering.devices.base import ComputeDevice
-from operators.gil_state import on_kept_thread
+from operators.gil_state import keep_gil_state
 from operators.messages import as_array, emit, header_of, host_image
 from operators.monitor import StreamMonitor
 
@@ -57,7 +57,7 @@ class FrameUplinkOp(Operator):
         spec.input("frame", size=1, policy=IOSpec.QueuePolicy.POP)
         spec.output("packet").condition(ConditionType.NONE)
 
-    @on_kept_thread
+    @keep_gil_state
     def compute(
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:
@@ -99,7 +99,7 @@ class FrameDownlinkOp(Operator):
         spec.input("packet", size=1, policy=IOSpec.QueuePolicy.POP)
         spec.output("view").condition(ConditionType.NONE)
 
-    @on_kept_thread
+    @keep_gil_state
     def compute(
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-__all__ = ["on_kept_thread"]
+__all__ = ["keep_gil_state"]
 
 Compute = Callable[..., None]
 
 _of_thread = threading.local()
 
 
-def on_kept_thread(compute: Compute) -> Compute:
+def keep_gil_state(compute: Compute) -> Compute:
     """An operator's `compute` whose thread keeps what Python knows of it.
 
     Holoscan's threads are not Python's. For each tick Python makes a thread's state with a stack of

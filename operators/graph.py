@@ -28,7 +28,7 @@ from operators.pace import Pace, pace_fps
 from operators.pose_source import PoseSourceOp
 from operators.registration import RegistrationOp
 from operators.stream_clock import StreamClock
-from operators.tracking_setup import AnyEvent, RegistrationParts
+from operators.tracking_setup import AnyEvent, TrackingSetup
 
 __all__ = ["PROGRAM", "FluoroApp", "Graph", "make_scheduler"]
 
@@ -75,7 +75,7 @@ class Graph:
             self._connect(chain, sink.port, sink.operator(self, self._context.device))
         if self._registration and self._registration.tracker:
             self._add_tracker(source, chain)
-        if self._registration and self._registration.descent:
+        if self._registration and self._registration.loop:
             self._add_optimiser(chain)
 
     def _connect(self, chain: Operator, port: str, receiver: Operator) -> None:
@@ -86,7 +86,7 @@ class Graph:
             pool.add(receiver, pin_operator=True)
 
     @property
-    def _registration(self) -> RegistrationParts | None:
+    def _registration(self) -> TrackingSetup | None:
         return self._run.registration
 
     @property
@@ -157,7 +157,7 @@ class Graph:
     def _end_of_poses(self) -> Event | AnyEvent:
         """What ends the pose source: a signal, or a user's optimiser that is done."""
         parts = self._context
-        if self._registration and self._registration.descent:
+        if self._registration and self._registration.loop:
             return AnyEvent(parts.stop, self._registration.done)
         return parts.stop
 
@@ -197,7 +197,7 @@ class Graph:
         )
         optimiser = OptimiserOp(
             self,
-            descent=registration.descent,
+            loop=registration.loop,
             frames=self._config.run.frames,
             stop=parts.stop,
             done=registration.done,

@@ -16,7 +16,7 @@ from holoscan.core import (
 from fluoro.imaging.exposure.dose_meter import DoseMeter
 from fluoro.steady_clock import steady_ns
 from operators.frame_credits import Turns
-from operators.gil_state import on_kept_thread
+from operators.gil_state import keep_gil_state
 from operators.live_chain import LiveChain
 from operators.messages import Picture, emit
 
@@ -67,7 +67,7 @@ class ImageChainOp(Operator):
         if self._displays:
             spec.output("view").condition(ConditionType.NONE)
 
-    @on_kept_thread
+    @keep_gil_state
     def compute(
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:

@@ -109,7 +109,7 @@ class Links:
         node = self.dds("dds.control_topic") if topic else self._node
         if node is None:
             return
-        from fluoro.interop.dds.diagnostics_publisher import StatusBeacon
+        from fluoro.interop.dds.diagnostics_publisher import StatusPublisher
         from fluoro.interop.dds.remote_controls import RemoteControls
         from operators.link_states import states
 
@@ -117,8 +117,8 @@ class Links:
             remote = RemoteControls(node, topic, self._controls, self.monitor.pose)
             self._stack.callback(remote.close)
             self.refusing["controls"] = remote.refusals
-        beacon = StatusBeacon(node, self.clock, lambda: states(self))
-        self._stack.callback(beacon.close)
+        publisher = StatusPublisher(node, self.clock, lambda: states(self))
+        self._stack.callback(publisher.close)
 
     def dropped(self) -> dict[str, int]:
         """Return how many poses and messages were lost here, by where."""

@@ -16,8 +16,8 @@ from holoscan.core import (
     OutputContext,
 )
 
-from fluoro.registration.tracking.optimiser_loop import Descent
-from operators.gil_state import on_kept_thread
+from fluoro.registration.tracking.optimiser_loop import OptimiserLoop
+from operators.gil_state import keep_gil_state
 from operators.messages import header_of
 
 __all__ = ["OptimiserOp"]
@@ -34,7 +34,7 @@ class OptimiserOp(Operator):
         pose (out): `CarmPose`.
 
     Args:
-        descent: The poses and the user's class.
+        loop: The poses and the user's class.
         frames: After how many evaluations it gives up.
         stop: Ends the loop when set.
         done: Set when the loop has ended, for the source of frames.
@@ -44,13 +44,13 @@ class OptimiserOp(Operator):
         self,
         fragment: Any,
         *args: Any,
-        descent: Descent,
+        loop: OptimiserLoop,
         frames: int,
         stop: threading.Event,
         done: threading.Event,
         **kwargs: Any,
     ) -> None:
-        self._descent, self._frames, self._stop, self._done = descent, frames, stop, done
+        self._loop, self._frames, self._stop, self._done = loop, frames, stop, done
         self._waiting = False
         self._going = BooleanCondition(fragment, enable_tick=True, name="looping")
         policy = PeriodicConditionPolicy.NO_CATCH_UP_MISSED_TICKS
@@ -63,7 +63,7 @@ class OptimiserOp(Operator):
         port.condition(ConditionType.NONE)
         spec.output("pose")
 
-    @on_kept_thread
+    @keep_gil_state
     def compute(
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:
@@ -71,13 +71,13 @@ class OptimiserOp(Operator):
         evaluation = input_.receive("evaluation")
         if evaluation is not None:
             header = header_of(self)
-            self._descent.take(evaluation, header.pose)
+            self._loop.take(evaluation, header.pose)
             self._waiting = False
-        if self._stop.is_set() or self._descent.ended(self._frames):
+        if self._stop.is_set() or self._loop.ended(self._frames):
             self._done.set()
             return self._going.disable_tick()
         if not self._waiting:
             self.metadata.clear()
-            output.emit(self._descent.pose, "pose")
+            output.emit(self._loop.pose, "pose")
             self._waiting = True
         return None

@@ -24,7 +24,7 @@ from fluoro.imaging.frame import FrameHeader
 from fluoro.poses.base import IssuedPose, PoseSource, PoseSourceSection
 from fluoro.steady_clock import steady_ns
 from operators.frame_credits import Turns
-from operators.gil_state import on_kept_thread
+from operators.gil_state import keep_gil_state
 from operators.messages import header_of
 from operators.monitor import StreamMonitor
 from operators.pace import Pace
@@ -100,7 +100,7 @@ class PoseSourceOp(Operator):
             port.condition(ConditionType.NONE)
         spec.output("pose")
 
-    @on_kept_thread
+    @keep_gil_state
     def compute(
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:

@@ -24,7 +24,7 @@ from fluoro.registration.targets.frame_target import target_from_frame
 from fluoro.registration.tracking.track_record import TrackedFrame
 from fluoro.registration.tracking.tracker import PoseEstimate, PoseTracker
 from fluoro.rendering.devices.base import ComputeDevice
-from operators.gil_state import on_kept_thread
+from operators.gil_state import keep_gil_state
 from operators.live_chain import with_controls
 from operators.messages import as_array, emit, header_of, host_image
 from operators.monitor import StreamMonitor
@@ -78,7 +78,7 @@ class RegistrationOp(Operator):
         if self._feedback:
             spec.output("feedback").condition(ConditionType.NONE)
 
-    @on_kept_thread
+    @keep_gil_state
     def compute(
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:

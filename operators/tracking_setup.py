@@ -18,15 +18,15 @@ from fluoro.registration.pose_loss import PoseLoss
 from fluoro.registration.register import Registrar
 from fluoro.registration.rigid_motion import motion_about
 from fluoro.registration.search.starts import twist_at_mtre
-from fluoro.registration.tracking.optimiser_loop import Descent
+from fluoro.registration.tracking.optimiser_loop import OptimiserLoop
 from fluoro.registration.tracking.track_record import TrackRecord
 from fluoro.registration.tracking.tracker import PoseTracker
-from fluoro.registration.tracking.tracking_plot import write_descent_plot, write_tracking_plot
+from fluoro.registration.tracking.tracking_plot import write_optimiser_plot, write_tracking_plot
 from fluoro.registration.tracking.user_optimiser import Optimiser, load_optimiser
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["AnyEvent", "RegistrationParts", "make_registration", "optimiser_of"]
+__all__ = ["AnyEvent", "TrackingSetup", "make_registration", "optimiser_of"]
 
 Position = Sequence[float]
 
@@ -49,46 +49,46 @@ class AnyEvent:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RegistrationParts:
+class TrackingSetup:
     """Tracker and record, or a user's optimiser and its loss.
 
     Attributes:
         tracker: Estimates; None: nothing is tracked.
         record: Of the estimates.
         loss: For the optimiser.
-        descent: The user's optimiser; None: there is none.
+        loop: The user's optimiser; None: there is none.
         done: Set when the optimiser's loop has ended.
     """
 
     record: TrackRecord
     tracker: PoseTracker | None = None
     loss: PoseLoss | None = None
-    descent: Descent | None = None
+    loop: OptimiserLoop | None = None
     done: threading.Event = field(default_factory=threading.Event)
 
     @property
     def loops(self) -> bool:
         """Whether a loop decides when the run ends."""
-        return self.descent is not None
+        return self.loop is not None
 
     def sections(self) -> dict[str, Any]:
         """What run.json says of them, by key."""
         found: dict[str, Any] = {}
         if self.tracker:
             found["tracking"] = self.record.summary()
-        if self.descent:
-            found["optimiser"] = self.descent.facts()
+        if self.loop:
+            found["optimiser"] = self.loop.facts()
         return found
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Tables of run.json, one row a line."""
         found = {"per_estimate": self.record.rows()} if self.tracker else {}
-        return found | ({"per_iteration": self.descent.rows()} if self.descent else {})
+        return found | ({"per_iteration": self.loop.rows()} if self.loop else {})
 
     def failure(self) -> str | None:
         """Why the run has not done what it was for, in one line."""
-        if self.descent and not self.descent.stopped:
-            return f"optimiser: it had not stopped after {len(self.descent.rows())} iterations"
+        if self.loop and not self.loop.stopped:
+            return f"optimiser: it had not stopped after {len(self.loop.rows())} iterations"
         return None
 
     def write_plot(self, folder: Path) -> None:
@@ -99,8 +99,8 @@ class RegistrationParts:
         """
         if self.record.estimates:
             write_tracking_plot(folder / "tracking.png", self.record.estimates)
-        if self.descent and self.descent.rows():
-            write_descent_plot(folder / "descent.png", self.descent.rows())
+        if self.loop and self.loop.rows():
+            write_optimiser_plot(folder / "descent.png", self.loop.rows())
 
 
 def optimiser_of(config: Config) -> Optimiser | None:
@@ -121,7 +121,7 @@ def make_registration(
     isocenter_xyz_mm: Position,
     true_start: CarmPose,
     optimiser: Optimiser | None,
-) -> RegistrationParts | None:
+) -> TrackingSetup | None:
     """The parts as configured, their kernels compiled; None where nothing of it is.
 
     Args:
@@ -136,16 +136,16 @@ def make_registration(
     record = TrackRecord(isocenter_xyz_mm)
     if config.optimiser and optimiser:
         start = _start(config.optimiser.start, true_start, isocenter_xyz_mm)
-        return RegistrationParts(
+        return TrackingSetup(
             record=record,
             loss=_pose_loss(config.optimiser, volume, device, geometry, isocenter_xyz_mm),
-            descent=Descent(optimiser, start, isocenter_xyz_mm),
+            loop=OptimiserLoop(optimiser, start, isocenter_xyz_mm),
         )
     if not config.registration.enabled:
         return None
     tracker = _tracker(config, volume, device, isocenter_xyz_mm, true_start)
     tracker.prepare(geometry)
-    return RegistrationParts(record=record, tracker=tracker)
+    return TrackingSetup(record=record, tracker=tracker)
 
 
 def _tracker(

@@ -71,7 +71,7 @@ def small_document(ct, output_dir, **sections):
 
 
 class QuietReporter:
-    """Keeps what it is told; `each` is called in the main thread while the stream runs."""
+    """Keeps its calls; `each` is called in the main thread while the stream runs."""
 
     def __init__(self, each=lambda frames: None):
         self._each = each

@@ -1,4 +1,4 @@
-"""How long a benchmark may take: what does not fit is left out, and said."""
+"""How long a benchmark may take: what does not fit is left out, with a message."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness.oracle import gradient_every
+from benchmarks.harness.exact_integrals import gradient_every
 from benchmarks.harness.stopwatch import timed
 from fluoro.geometry.projection import View
 from fluoro.rendering.devices.base import ComputeDevice
@@ -29,7 +29,7 @@ class Call:
 
     Attributes:
         seconds: Wall time.
-        cpu_seconds: Processor time of all its threads.
+        cpu_seconds: CPU time of all its threads.
         picture: Line integrals, shape (height, width); None where they were not asked for.
         shift_gradient: Of the loss by a shift of the C-arm [1/mm, LPS]; None without gradient.
     """

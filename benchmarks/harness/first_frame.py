@@ -46,7 +46,7 @@ def measure_first_frame(path: Path, kind: str, projector: str) -> dict[str, Any]
         projector: Of `DrrRenderer`; `WITH_DERIVATIVES` behind it: derivatives after the frame.
 
     Returns:
-        What the process with the median time to its first frame said. `cpu_s` is processor time of
+        Results of the process with the median time to its first frame. `cpu_s` is CPU time of
         all threads, `system_s` the system's part of it, most of which goes into finding and
         clearing memory for copies; `all_first_frame_s` has the other processes' times too.
     """

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness.contestants import FORWARD, GRADIENT, Call, Contestant
-from benchmarks.harness.oracle import gradient_every
+from benchmarks.harness.exact_integrals import gradient_every
 from fluoro.errors import OutputError
 from fluoro.geometry.converters import DiffdrrPose, NanodrrPose, RtkPose
 from fluoro.geometry.converters.patient_frames import turn

@@ -139,7 +139,7 @@ def _times(ax: Axes, rows: Sequence[Row]) -> None:
         mine = [row for row in rows if row["program"] == program]
         starts, times = ([row[key] for row in mine] for key in ("start_mtre_mm", "cpu_seconds"))
         ax.plot(starts, times, mark, color=color, label=program, markersize=4)
-    ax.set(yscale="log", title="all", xlabel="mTRE of the start [mm]", ylabel="processor time [s]")
+    ax.set(yscale="log", title="all", xlabel="mTRE of the start [mm]", ylabel="CPU time [s]")
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -51,7 +51,7 @@ DISPLAYED = ImageChainConfig.model_validate(
 GAMMA = 0.6
 """Law of the grey levels in the third kind of picture, on top of the window."""
 RECIPE = (repr(GEOMETRY), NOISY.model_dump_json(), DISPLAYED.model_dump_json(), GAMMA)
-"""What all targets are made by, for telling rows of other targets apart."""
+"""How targets are made; rows with another recipe are not counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class Case:
 
 
 def make_cases(starts: int) -> list[Case]:
-    """So many starts a stratum and kind, in turns; pose and start are the same for all kinds."""
+    """Return cases, kinds alternating; all kinds have the same poses and starts."""
     found = []
     for number in range(starts):
         for stratum in range(STRATA):

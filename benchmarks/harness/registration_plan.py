@@ -24,12 +24,12 @@ FIRST_GUESS_S = {OURS: 2.0, THEIRS: 40.0}
 def plan(cases: Sequence[Case], peer_starts: int) -> list[Job]:
     """All jobs in their order.
 
-    First the starts that both do, ours and nanodrr's next to each other, so that both meet the
-    same conditions, and each first in turns: one kind of target a start, then the others. Then the
-    rest of ours. With 5 starts a stratum, the first 30 pairs hold 5 a stratum, the kinds in turns.
+    First come the starts that both programs do, fluoro's and nanodrr's next to each other under the
+    same conditions; the programs alternate: one kind of target a start, then the others. Then the
+    rest of fluoro's. With 5 starts a stratum, the first 30 pairs have 5 a stratum.
 
     Args:
-        cases: Of ours.
+        cases: Those that fluoro does.
         peer_starts: How many starts a stratum and target nanodrr is to do.
     """
     shared = [case for case in cases if case.number < peer_starts]
@@ -46,7 +46,7 @@ def _turn(case: Case) -> int:
 
 
 class Pace:
-    """What a job takes, and whether one more of nanodrr's leaves the time for all of ours.
+    """What a job takes, and whether one more of nanodrr's leaves the time for all of fluoro's.
 
     Args:
         budget: The whole call's.
@@ -67,7 +67,7 @@ class Pace:
 
         Args:
             program: Whose.
-            ours_after: How many of ours come after it.
+            ours_after: How many of fluoro's come after it.
         """
         ours_s = MARGIN * ours_after * float(np.mean(self._took_s[OURS] or [FIRST_GUESS_S[OURS]]))
         theirs_s = MARGIN * max(self._took_s[THEIRS], default=FIRST_GUESS_S[THEIRS])

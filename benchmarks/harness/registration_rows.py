@@ -121,7 +121,7 @@ def register_ours(registrar: Registrar, target: Target, start: View) -> Row:
 
 
 def register_peer(peer: PeerProcess, target: Target, start: View, method: dict[str, float]) -> Row:
-    """A peer; it has no verdict, so that each answer counts as believed."""
+    """Register with a peer; it does not assess its result, so each one counts as believed."""
     answer = peer.register(filled(target), start, method)
     motion = LPS_FROM_RAS @ np.array(answer.pop("ras_motion")) @ LPS_FROM_RAS
     return {"motion": motion, "converged": True, **answer}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness.oracle import Truth
+from benchmarks.harness.exact_integrals import Truth
 from benchmarks.harness.rounds import Job
 from fluoro.errors import OutputError
 

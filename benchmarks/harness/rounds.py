@@ -1,4 +1,4 @@
-"""Fair turns: in each round everybody works once, in a new order, until repeats or time are up."""
+"""Rounds: every program works once, in a new order, until repeats or time are up."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Job:
 
     @property
     def cpu_seconds(self) -> float:
-        """Median processor time."""
+        """Return the median CPU time [s]."""
         return statistics.median(call.cpu_seconds for call in self.calls)
 
     def has_time(self, patience_s: float) -> bool:

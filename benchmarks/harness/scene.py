@@ -62,7 +62,7 @@ def _drawn_pose(draw: np.random.Generator) -> CarmPose:
 
 
 def make_geometry(size_px: int) -> CarmGeometry:
-    """The C-arm with so many pixels along each edge of its detector."""
+    """Return the C-arm with `size_px` pixels along each edge of its detector."""
     return CarmGeometry(
         source_to_detector_mm=SOURCE_TO_DETECTOR_MM,
         source_to_isocenter_mm=SOURCE_TO_ISOCENTER_MM,

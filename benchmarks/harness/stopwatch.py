@@ -18,7 +18,7 @@ class Timed(NamedTuple):
     Attributes:
         result: What it returned.
         seconds: Wall time.
-        cpu_seconds: Processor time of all threads of this process.
+        cpu_seconds: CPU time of all threads of this process.
     """
 
     result: Any

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from fluoro.config.application import Config
 from fluoro.config.carm_presets import carm_presets
 from fluoro.config.section import Section, given_on_command_line, paths_relative_to
-from fluoro.config.validation_errors import mistakes
+from fluoro.config.validation_errors import described_errors
 from fluoro.config.volume import VolumeConfig
 from fluoro.config.yaml_text import parse_yaml, read_mapping
 from fluoro.errors import InputError
@@ -66,7 +66,7 @@ def load_sections(model: type[Whole], path: Path, overrides: Sequence[str] = ())
     except ValidationError as error:
         lines = [
             f"{_origin(key, overridden, path)}: {f'{key}: ' if key else ''}{text}"
-            for key, text in mistakes(error, model)
+            for key, text in described_errors(error, model)
         ]
         raise InputError("\n".join(lines)) from None
 
@@ -93,7 +93,7 @@ def volume_config(given: Mapping[str, Any], overrides: Sequence[str] = ()) -> Vo
     try:
         return Config.model_validate(document).volume
     except ValidationError as error:
-        lines = [f"command line: {key}: {text}" for key, text in mistakes(error, Config)]
+        lines = [f"command line: {key}: {text}" for key, text in described_errors(error, Config)]
         raise InputError("\n".join(lines)) from None
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-__all__ = ["KeyValueError", "mistakes", "shown"]
+__all__ = ["KeyValueError", "described_errors", "shown"]
 
 MUST_BE: Mapping[str, str] = {
     "bool_type": "true or false",
@@ -66,7 +66,7 @@ _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 
 
-def mistakes(error: ValidationError, model: type[BaseModel]) -> list[tuple[str, str]]:
+def described_errors(error: ValidationError, model: type[BaseModel]) -> list[tuple[str, str]]:
     """Return each error once, as the path of the key and a sentence about it.
 
     Args:

@@ -31,7 +31,7 @@ from fluoro.physics.materials import Material, material
 from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.devices.selection import DeviceChoice, open_choice
-from fluoro.rendering.devices.trial import Verdict
+from fluoro.rendering.devices.trial import TrialResult
 from fluoro.rendering.patient_reference import patient_reference
 from fluoro.rendering.patient_renderer import PatientRenderer, make_patient
 from fluoro.scene.assemble import scene_solids
@@ -278,7 +278,7 @@ def _share_off(found: NDArray[Any], expected: NDArray[Any], limit: float) -> flo
     return float(np.mean(~(np.abs(found - expected) <= limit)))
 
 
-def main(asked: Mapping[str, Any]) -> Verdict:
+def main(asked: Mapping[str, Any]) -> TrialResult:
     """Return the result of a device's trial.
 
     Args:
@@ -287,17 +287,17 @@ def main(asked: Mapping[str, Any]) -> Verdict:
     try:
         device = open_choice(DeviceChoice(**asked["choice"], reason="on trial"), workers=1)
     except FluoroError as error:
-        return _verdict(error)
+        return _failed(error)
     try:
-        return Verdict(fault=Trial(asked["sections"]).fault(device))
+        return TrialResult(fault=Trial(asked["sections"]).fault(device))
     except FluoroError as error:
-        return _verdict(error)
+        return _failed(error)
     finally:
         device.close()
 
 
-def _verdict(error: FluoroError) -> Verdict:
-    return Verdict(
+def _failed(error: FluoroError) -> TrialResult:
+    return TrialResult(
         fault=str(error),
         absent=isinstance(error, NoDeviceError),
         lasting=not isinstance(error, DeviceMemoryError | InputError | OutputError),

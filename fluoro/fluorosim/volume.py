@@ -27,7 +27,7 @@ from fluoro.volume.store.preprocessed_folder import (
     preprocessed_planes,
 )
 from fluoro.volume.store.volume_folder import FACTS_NAME, VOXELS_NAME, write_volume_folder
-from fluoro.volume.value_statistics import VolumeFigures
+from fluoro.volume.value_statistics import ValueStatistics
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["PreprocessedVolume", "VolumeMetadata", "finite_range", "require_three_axes", "three"]
@@ -238,7 +238,7 @@ class PreprocessedVolume:
             grid=self._mu.grid,
             source=metadata.source or "",
             planes=self._mu.mu_zyx,
-            figures=lambda: VolumeFigures(
+            figures=lambda: ValueStatistics(
                 hu_range=metadata.hu_range, mu_range=metadata.mu_range or self._mu_range()
             ),
         )

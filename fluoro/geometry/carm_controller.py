@@ -12,7 +12,7 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.limits import CarmLimits
 from fluoro.geometry.projection import View
 
-__all__ = ["CArm", "pose_for_view"]
+__all__ = ["CarmController", "pose_for_view"]
 
 HEAD = (0.0, 0.0, 1.0)
 FRONT = (0.0, -1.0, 0.0)
@@ -20,10 +20,10 @@ PARALLEL_SINE = 1e-6
 """Below this sine of the angle between them two directions are one."""
 
 
-class CArm:
+class CarmController:
     """A C-arm and where it stands.
 
-        arm = CArm(CarmGeometry(), isocenter_xyz_mm=volume.grid.center_xyz_mm)
+        arm = CarmController(CarmGeometry(), isocenter_xyz_mm=volume.grid.center_xyz_mm)
         image = renderer.render(arm.move_to(lao_deg=30, cra_deg=20))
 
     Args:

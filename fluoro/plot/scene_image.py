@@ -13,7 +13,7 @@ from fluoro.geometry.carm_drawing import CarmScene
 from fluoro.geometry.triangles import Surface, subdivided, swept_bar
 from fluoro.plot.surface_renderer import Camera, Layer, Rgb, paint
 
-__all__ = ["ScenePainter"]
+__all__ = ["SceneRenderer"]
 
 Floats = NDArray[np.float32]
 
@@ -40,7 +40,7 @@ RAY_HALF_MM = 2.0
 RAY_POINTS = 17
 
 
-class ScenePainter:
+class SceneRenderer:
     """Paints the same patient, from the same camera, with the C-arm of one pose after another.
 
     Args:

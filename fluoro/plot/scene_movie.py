@@ -22,7 +22,7 @@ from fluoro.geometry.patient_position import (
 from fluoro.geometry.triangles import Surface
 from fluoro.geometry.view_text import angle_label, orientation_letters
 from fluoro.names import PatientPosition
-from fluoro.plot.scene_image import ScenePainter
+from fluoro.plot.scene_image import SceneRenderer
 from fluoro.plot.text_overlay import draw_text
 from fluoro.recording.formats.mp4_writer import Film
 from fluoro.recording.frame_sampler import SampledFrame
@@ -89,10 +89,10 @@ def movie_pictures(
     turn = room_from_patient(patient_position)
     skin, bone = turned_surface(skin, turn), turned_surface(bone, turn)
     scenes = [_scene(frame, skin, isocenter_xyz_mm, turn) for frame in frames]
-    painter = ScenePainter(skin, bone, scenes, PANEL_PX)
+    renderer = SceneRenderer(skin, bone, scenes, PANEL_PX)
     for frame, scene in zip(frames, scenes, strict=True):
         both = Image.new("RGB", (2 * PANEL_PX, PANEL_PX))
-        both.paste(_scene_panel(painter, scene))
+        both.paste(_scene_panel(renderer, scene))
         both.paste(_xray_panel(frame, isocenter_xyz_mm), (PANEL_PX, 0))
         yield both
 
@@ -109,11 +109,11 @@ def _scene(
     return carm_scene(view, (turn @ isocenter_xyz_mm).tolist(), table_top_y_mm=lowest)
 
 
-def _scene_panel(painter: ScenePainter, scene: CarmScene) -> Image.Image:
-    panel = painter.picture(scene)
+def _scene_panel(renderer: SceneRenderer, scene: CarmScene) -> Image.Image:
+    panel = renderer.picture(scene)
     canvas = ImageDraw.Draw(panel)
     for name, part in {"X-ray tube": scene.tube, "detector": scene.detector}.items():
-        x, y = painter.place(part.vertices_xyz_mm.mean(axis=0))
+        x, y = renderer.place(part.vertices_xyz_mm.mean(axis=0))
         draw_text(canvas, (x, y), name, size_px=13, fill=INK, anchor="mm", outline_px=1)
     return panel
 

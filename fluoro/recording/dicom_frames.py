@@ -87,7 +87,7 @@ def recorded(frame: FluoroFrame, fps: float) -> RecordedFrame:
 
 
 def stored(image: NDArray[np.float32], bits: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Display values [0, 1] as whole numbers of so many bits, rounded to the nearest."""
+    """Return display values [0, 1] as whole numbers of `bits` bits, rounded to the nearest."""
     top = (1 << bits) - 1
     levels = np.clip(image.astype(np.float64) * top + 0.5, 0, top)
     return levels.astype(np.uint8) if bits == 8 else levels.astype("<u2")

@@ -15,12 +15,22 @@ from fluoro.geometry.projection import View
 from fluoro.names import DEGREES_OF_FREEDOM, MeasureName, RegistrationProjector
 from fluoro.registration.measures.choice import make_measure
 from fluoro.registration.measures.similarity import LeastSquaresMeasure
-from fluoro.registration.report.acceptance import Verdict, judge, least_agreement
+from fluoro.registration.report.acceptance import Acceptance, assess, least_agreement
 from fluoro.registration.report.result import RegistrationResult, Step
 from fluoro.registration.rigid_motion import moved_view, view_axes
 from fluoro.registration.search.optimisers import Bounds, Trace, adam, lbfgs, levenberg_marquardt
-from fluoro.registration.search.pose_problem import LEVER_MM, Chart, PoseProblem, ViewTask
-from fluoro.registration.search.pyramid import bin_image, bin_view, coarser_volume
+from fluoro.registration.search.pose_problem import (
+    ROTATION_SCALE_MM,
+    PoseParameters,
+    PoseProblem,
+    ViewTask,
+)
+from fluoro.registration.search.pyramid import (
+    bin_image,
+    bin_view,
+    downsampled,
+    downsampling_factors,
+)
 from fluoro.registration.search.starts import spread_twists
 from fluoro.registration.search.uncertainty import axis_sigma, pose_covariance
 from fluoro.registration.targets.target import Target
@@ -86,17 +96,17 @@ class _Candidate:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Judged:
+class _Assessed:
     """Where an attempt ended."""
 
     problem: PoseProblem
     trace: Trace
-    verdict: Verdict
+    acceptance: Acceptance
 
     @property
     def rank(self) -> tuple[bool, float]:
         """Larger is better."""
-        return self.verdict.converged, self.verdict.evidence.get("agreement", -1.0)
+        return self.acceptance.converged, self.acceptance.evidence.get("agreement", -1.0)
 
 
 class Registrar:
@@ -153,17 +163,11 @@ class Registrar:
     def renderer(self, pixel_at_isocenter_mm: float) -> DrrRenderer:
         """A renderer whose voxels suit a pixel's width at the isocentre [mm]."""
         edge_mm = self.settings.voxels_per_pixel * pixel_at_isocenter_mm
-        coarse = coarser_volume_shape(self._volume, edge_mm)
+        coarse = downsampling_factors(self._volume.grid, edge_mm)
         if coarse not in self._renderers:
-            volume = coarser_volume(self._volume, edge_mm)
+            volume = downsampled(self._volume, coarse)
             self._renderers[coarse] = DrrRenderer(volume, self._device, projector=self._projector)
         return self._renderers[coarse]
-
-
-def coarser_volume_shape(volume: MuVolume, edge_mm: float) -> tuple[int, int, int]:
-    """Voxels joined along x, y, z by `coarser_volume`."""
-    x, y, z = (max(1, round(edge_mm / spacing)) for spacing in volume.grid.spacing_xyz_mm)
-    return x, y, z
 
 
 def _require_pairs(targets: Sequence[Target], views: Sequence[View]) -> None:
@@ -195,13 +199,13 @@ class _Search:
         self._history: list[Step] = []
         self._problems: list[PoseProblem] = []
         free = np.array([name not in self._settings.fixed for name in DEGREES_OF_FREEDOM])
-        self._chart = Chart(
+        self._pose_parameters = PoseParameters(
             center_xyz_mm=registrar.center_xyz_mm,
             axes=view_axes(views[0]),
             free=free,
             base=np.zeros(6),
         )
-        turn_mm = np.radians(self._settings.turn_bound_deg) * LEVER_MM
+        turn_mm = np.radians(self._settings.turn_bound_deg) * ROTATION_SCALE_MM
         reach = np.array([turn_mm] * 3 + [self._settings.shift_bound_mm] * 3)[free]
         self._bounds = Bounds(lower=-reach, upper=reach)
 
@@ -209,15 +213,15 @@ class _Search:
         """From the given start, then from ever more and wider starts, until one is believed."""
         started = time.perf_counter()
         rounds = self._settings.attempts if self._settings.multi_start.starts > 1 else 0
-        found: list[_Judged] = []
+        found: list[_Assessed] = []
         for attempt in (GIVEN_START, *range(rounds)):
             found.append(self._attempt(attempt))
-            if found[-1].verdict.converged:
+            if found[-1].acceptance.converged:
                 break
-        best = max(found, key=lambda judged: judged.rank)
+        best = max(found, key=lambda assessed: assessed.rank)
         return self._result(best, started)
 
-    def _attempt(self, attempt: int) -> _Judged:
+    def _attempt(self, attempt: int) -> _Assessed:
         """Run the levels, from coarse to fine, and assess the result."""
         widths = self._settings.widths_px
         candidates = self._coarsest(widths[0], attempt)
@@ -231,8 +235,8 @@ class _Search:
                 iterations = min(iterations, HOPELESS_ITERATIONS)
         problem = self._problem(widths[-1], self._registrar.measure)
         trace = self._last(problem, widths[-1], candidates[0], iterations)
-        verdict = judge(problem, trace, self._bounds, self._settings.least_agreement)
-        return _Judged(problem=problem, trace=trace, verdict=verdict)
+        acceptance = assess(problem, trace, self._bounds, self._settings.least_agreement)
+        return _Assessed(problem=problem, trace=trace, acceptance=acceptance)
 
     def _problem(self, width_px: int, measure: MeasureName) -> PoseProblem:
         if self._registrar.measure == "mutual_information":
@@ -241,7 +245,7 @@ class _Search:
             self._task(target, view, width_px, measure)
             for target, view in zip(self._targets, self._views, strict=True)
         ]
-        self._problems.append(PoseProblem(tasks, self._chart))
+        self._problems.append(PoseProblem(tasks, self._pose_parameters))
         return self._problems[-1]
 
     def _task(self, target: Target, view: View, width_px: int, measure: MeasureName) -> ViewTask:
@@ -257,7 +261,7 @@ class _Search:
     def _coarsest(self, width_px: int, attempt: int) -> list[_Candidate]:
         problem = self._problem(width_px, "ncc")
         if attempt == GIVEN_START:
-            given = _Candidate(point=np.zeros(int(self._chart.free.sum())), cost=np.inf)
+            given = _Candidate(point=np.zeros(int(self._pose_parameters.free.sum())), cost=np.inf)
             return [self._refine(problem, width_px, 0, given)]
         starts = self._starts(attempt)
         costs = problem.costs(starts)
@@ -274,10 +278,10 @@ class _Search:
 
     def _starts(self, attempt: int) -> Array:
         spread = self._settings.multi_start.wider(attempt)
-        turn_mm = np.radians(spread.turn_sigma_deg) * LEVER_MM
+        turn_mm = np.radians(spread.turn_sigma_deg) * ROTATION_SCALE_MM
         shift_mm = [spread.shift_sigma_mm] * 2 + [spread.depth_sigma_mm]
         points = spread_twists(spread.starts, [turn_mm] * 3 + shift_mm, spread.seed)
-        return np.array([self._bounds.clip(point[self._chart.free]) for point in points])
+        return np.array([self._bounds.clip(point[self._pose_parameters.free]) for point in points])
 
     def _refine(
         self,
@@ -353,25 +357,25 @@ class _Search:
                 candidate=candidate,
                 iteration=iteration,
                 cost=cost,
-                motion=self._chart.motion(point),
+                motion=self._pose_parameters.motion(point),
             )
             self._history.append(step)
             self._watch(step)
 
         return record
 
-    def _result(self, best: _Judged, started: float) -> RegistrationResult:
+    def _result(self, best: _Assessed, started: float) -> RegistrationResult:
         problem, point = best.problem, best.trace.point
-        motion = self._chart.motion(point)
+        motion = self._pose_parameters.motion(point)
         covariance = pose_covariance(problem, point)
         return RegistrationResult(
             motion=motion,
             views=tuple(moved_view(view, motion) for view in self._views),
             covariance=covariance,
             axis_sigma=axis_sigma(problem, point, covariance),
-            converged=best.verdict.converged,
-            reason=best.verdict.reason,
-            evidence=best.verdict.evidence,
+            converged=best.acceptance.converged,
+            reason=best.acceptance.reason,
+            evidence=best.acceptance.evidence,
             history=tuple(self._history),
             iterations=best.trace.iterations,
             renderings=sum(each.renderings for each in self._problems),

@@ -26,7 +26,7 @@ from fluoro.recording.run_record import versions
 from fluoro.registration.config import RegisterConfig
 from fluoro.registration.measures.spectral import at_energy
 from fluoro.registration.register import Registrar
-from fluoro.registration.report.convergence import Journey, Station, leading
+from fluoro.registration.report.convergence import Convergence, Station, leading
 from fluoro.registration.report.registration_images import (
     write_comparison,
     write_convergence,
@@ -136,7 +136,7 @@ def run_register(config: RegisterConfig, name: str, reporter: RegisterReporter) 
         folder = make_run_folder(config.run.output_dir or output_dir(), run_name)
         facts = result_facts(result, task.start, task.center_xyz_mm, task.truth)
         facts["target_notes"] = [*(xray.notes if xray else ()), *target.notes]
-        stations = _journey(task, result).stations(result.history)
+        stations = _convergence(task, result).stations(result.history)
         _write_record(folder / "result.json", facts, config, device.name, stations)
         _write_picture(folder, picture)
         drawing = _Drawing(registrar, target, task, result, facts)
@@ -205,20 +205,24 @@ def _rendered(config: RegisterConfig, task: _Task, device: ComputeDevice) -> NDA
 def _search(
     registrar: Registrar, target: Target, task: _Task, reporter: RegisterReporter
 ) -> RegistrationResult:
-    journey = Journey(task.motion_to(task.truth), task.center_xyz_mm) if task.truth else None
+    convergence = (
+        Convergence(task.motion_to(task.truth), task.center_xyz_mm) if task.truth else None
+    )
     count = 0
 
     def watch(step: Step) -> None:
         nonlocal count
         count += 1
-        reporter.iteration(count, step, journey.distance_mm(step.motion) if journey else None)
+        reporter.iteration(
+            count, step, convergence.distance_mm(step.motion) if convergence else None
+        )
 
     return registrar.register([target], [task.view], watch=watch)
 
 
-def _journey(task: _Task, result: RegistrationResult) -> Journey:
+def _convergence(task: _Task, result: RegistrationResult) -> Convergence:
     goal = task.motion_to(task.truth) if task.truth else result.motion
-    return Journey(goal, task.center_xyz_mm)
+    return Convergence(goal, task.center_xyz_mm)
 
 
 def _write_record(

@@ -13,7 +13,7 @@ from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.hu_to_mu import HuToMu
 from fluoro.volume.resample import Corner, IndexBox, Resampling, cropped_grid, index_box
 from fluoro.volume.slice_reader import VolumePlanes
-from fluoro.volume.value_statistics import Tally, VolumeFigures
+from fluoro.volume.value_statistics import StatisticsCounter, ValueStatistics
 
 __all__ = ["MuPlanes"]
 
@@ -47,7 +47,7 @@ class MuPlanes:
         to_mu: HuToMu | None,
         crop_mm: tuple[Corner, Corner] | None = None,
         spacing_xyz_mm: Spacing | None = None,
-        known: VolumeFigures | None = None,
+        known: ValueStatistics | None = None,
     ) -> None:
         self.source = planes.source
         self._planes, self._to_mu, self._known = planes, to_mu, known
@@ -58,7 +58,7 @@ class MuPlanes:
         except InputError as error:
             raise InputError(f"{planes.source}: {error}") from None
         self.grid = self._resampling.grid if self._resampling else grid
-        self._tally = Tally(to_mu.range_hu) if to_mu else Tally()
+        self._tally = StatisticsCounter(to_mu.range_hu) if to_mu else StatisticsCounter()
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         planes: Iterator[NDArray[np.float32]] = map(self._mu, self._cropped())
@@ -68,7 +68,7 @@ class MuPlanes:
             self._tally.count_mu(plane)
             yield plane
 
-    def figures(self) -> VolumeFigures:
+    def figures(self) -> ValueStatistics:
         """What was counted; complete after the last plane."""
         known = self._known
         water = known.water_mu_per_mm if known else None

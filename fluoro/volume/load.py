@@ -29,7 +29,7 @@ from fluoro.volume.store.preprocessed_folder import (
     write_preprocessed,
 )
 from fluoro.volume.store.volume_cache import CacheKey, open_volume, store_volume
-from fluoro.volume.value_statistics import NO_AIR, VolumeFigures
+from fluoro.volume.value_statistics import NO_AIR, ValueStatistics
 from fluoro.volume.volumes import HuVolume, MuVolume
 
 __all__ = [
@@ -69,7 +69,7 @@ class _Source:
 
     name: str
     identity: dict[str, str | float]
-    open: Callable[[], tuple[VolumePlanes, VolumeFigures | None]]
+    open: Callable[[], tuple[VolumePlanes, ValueStatistics | None]]
     is_mu: bool = False
     verb: str = "reading"
 

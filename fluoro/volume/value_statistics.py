@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NO_AIR", "NO_AIR_HU", "Tally", "VolumeFigures"]
+__all__ = ["NO_AIR", "NO_AIR_HU", "StatisticsCounter", "ValueStatistics"]
 
 Range = tuple[float, float]
 LINE_HU = (-1000.0, 3071.0)
@@ -20,7 +20,7 @@ NO_AIR = f"no voxel is below {NO_AIR_HU} HU: are these CT numbers?"
 
 
 @dataclass(frozen=True, kw_only=True)
-class VolumeFigures:
+class ValueStatistics:
     """Ranges of a volume's numbers, and how many CT numbers were out of range.
 
     Attributes:
@@ -85,7 +85,7 @@ class VolumeFigures:
         }
 
     @classmethod
-    def from_facts(cls, facts: Mapping[str, Any]) -> VolumeFigures:
+    def from_facts(cls, facts: Mapping[str, Any]) -> ValueStatistics:
         """The opposite of `facts`.
 
         Raises:
@@ -107,7 +107,7 @@ class VolumeFigures:
         )
 
 
-class Tally:
+class StatisticsCounter:
     """Counts while planes pass."""
 
     def __init__(self, kept_range_hu: Range = (-np.inf, np.inf)) -> None:
@@ -129,9 +129,9 @@ class Tally:
         """A plane of attenuation as it is kept."""
         self._mu = _widened(self._mu, mu)
 
-    def figures(self, water_mu_per_mm: float | None, hu_range: Range | None) -> VolumeFigures:
+    def figures(self, water_mu_per_mm: float | None, hu_range: Range | None) -> ValueStatistics:
         """All planes' together; `hu_range` where no CT numbers were counted."""
-        return VolumeFigures(
+        return ValueStatistics(
             hu_range=self._hu if self.voxels else hu_range,
             mu_range=self._mu,
             voxels=self.voxels,

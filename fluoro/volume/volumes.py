@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fluoro.errors import InputError
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.hu_to_mu import mu_water_per_mm
-from fluoro.volume.value_statistics import VolumeFigures
+from fluoro.volume.value_statistics import ValueStatistics
 
 __all__ = ["HuVolume", "MuVolume"]
 
@@ -51,7 +51,7 @@ class MuVolume:
     mu_zyx: NDArray[np.float32]
     grid: VolumeGrid
     source: str = ""
-    figures: VolumeFigures | None = None
+    figures: ValueStatistics | None = None
 
     def __post_init__(self) -> None:
         _require_same_shape(self.mu_zyx, self.grid, "mu_zyx")

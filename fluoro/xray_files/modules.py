@@ -103,7 +103,7 @@ def stamp(moment: datetime) -> str:
 
 
 def pixel_module(ds: Any, columns: int, rows: int, bits: int) -> None:
-    """One sample of so many bits a pixel, larger is brighter."""
+    """One sample of `bits` bits a pixel; larger is brighter."""
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
     ds.Rows, ds.Columns = rows, columns
     ds.BitsAllocated, ds.BitsStored, ds.HighBit = (8 if bits == 8 else 16), bits, bits - 1

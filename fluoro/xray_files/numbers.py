@@ -9,7 +9,7 @@ LENGTH = 16
 
 
 def decimal(value: float, digits: int = 5) -> str:
-    """The number with so many digits after the point, without zeros at its end, as a DS."""
+    """Return a number as a DS, rounded to a number of decimals, without trailing zeros."""
     text = f"{value:.{digits}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     text = "0" if text == "-0" else text

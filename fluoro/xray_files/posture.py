@@ -27,7 +27,7 @@ OLD_CODES = {
 
 
 def patient_position(tags: Tags) -> PatientPosition | None:
-    """How the patient lies, from PatientPosition or the codes in its place; None: not said."""
+    """How the patient lies, from PatientPosition or the codes in its place; None: not given."""
     text = tags.text("PatientPosition")
     for known in ROOM_AXES:
         if text == known:

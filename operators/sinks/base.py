@@ -18,7 +18,7 @@ from fluoro.config import Config
 from fluoro.imaging.frame import FluoroFrame, FrameHeader
 from fluoro.registration.tracking.track_record import ScoredEstimate, TrackedFrame
 from fluoro.rendering.devices.base import ComputeDevice
-from operators.gil_state import on_kept_thread
+from operators.gil_state import keep_gil_state
 from operators.messages import as_frame
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class SinkOp(Operator):
         else:
             spec.input("frame", size=1, policy=IOSpec.QueuePolicy.POP)
 
-    @on_kept_thread
+    @keep_gil_state
     def compute(
         self, input_: InputContext, _output: OutputContext, _context: ExecutionContext
     ) -> None:

@@ -17,7 +17,7 @@ from fluoro.config import Config, HolovizConfig
 from fluoro.errors import DeviceError
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.devices.selection import choose_device
-from operators.gil_state import on_kept_thread
+from operators.gil_state import keep_gil_state
 from operators.messages import as_array, header_of, host_image
 from operators.sinks.base import Sink
 
@@ -103,7 +103,7 @@ class HolovizFeedOp(Operator):
         spec.input("frame", size=1, policy=IOSpec.QueuePolicy.POP)
         spec.output("view")
 
-    @on_kept_thread
+    @keep_gil_state
     def compute(
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:

@@ -1,4 +1,4 @@
-"""The YAML: what it may say, and one line with the key's path for each mistake."""
+"""The YAML: what it may say, and one line with the key's path for each error."""
 
 import copy
 import json
@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 from fluoro import config as schema
 from fluoro.config import Config, load_config
 from fluoro.config.schema_rules import json_schema
-from fluoro.config.validation_errors import mistakes
+from fluoro.config.validation_errors import described_errors
 from fluoro.config.yaml_text import parse_yaml
 from fluoro.errors import InputError
 from fluoro.registration.config import is_register_file
@@ -91,12 +91,12 @@ def changed(key, value):
 
 
 def mistake(folder, content, *overrides):
-    """The one line that is said, without the file's name."""
+    """Return the one line of the error, without the file's name."""
     path = written(folder, content)
     with pytest.raises(InputError) as caught:
         load_config(path, overrides)
     message = str(caught.value)
-    assert "\n" not in message, "one mistake, one line"
+    assert "\n" not in message, "one error, one line"
     return message.removeprefix(f"{path}: ")
 
 
@@ -191,7 +191,7 @@ def test_full_document_is_valid(tmp_path):
         ("volume.phantom", "skull", "volume.phantom: must be 'thorax', got 'skull'"),
     ],
 )
-def test_mistake_is_one_line_with_the_path_of_its_key(tmp_path, key, value, line):
+def test_error_is_one_line_with_the_path_of_its_key(tmp_path, key, value, line):
     assert mistake(tmp_path, changed(key, value)).startswith(line)
 
 
@@ -270,7 +270,7 @@ def test_sections_with_a_kind_are_found_in_the_models():
     document = {"first": wrong, "second": wrong, "others": [{"kind": "square"}, wrong]}
     with pytest.raises(ValidationError) as caught:
         Drawing.model_validate(document)
-    assert [key for key, _ in mistakes(caught.value, Drawing)] == [
+    assert [key for key, _ in described_errors(caught.value, Drawing)] == [
         "first.circle",
         "second.circle",
         "others.0.square",
@@ -289,7 +289,7 @@ def test_key_that_is_no_word_is_refused(tmp_path):
     assert line == "volume.3: unknown key: keys are words"
 
 
-def test_every_mistake_gets_its_own_line(tmp_path):
+def test_every_error_gets_its_own_line(tmp_path):
     path = written(tmp_path, changed("run.fps", -1) | {"foo": 1, "console": {"port": "a"}})
     with pytest.raises(InputError) as caught:
         load_config(path)
@@ -527,7 +527,7 @@ def test_schema_admits_the_shipped_configurations(path):
         ("run.frames", 0),
     ],
 )
-def test_schema_refuses_mistakes_as_the_program_does(key, value):
+def test_schema_refuses_errors_as_the_program_does(key, value):
     assert not SCHEMA.is_valid(changed(key, value))
 
 

@@ -101,7 +101,7 @@ def test_a_ct_may_have_a_name_and_a_file_may_not(tmp_path, read):
 
 
 def test_what_no_file_can_be_called_is_refused(read):
-    for value in ("a\0b", "~nobody-of-this-name/x"):
+    for value in ("a\0b", "~no-user-of-this-name/x"):
         with pytest.raises(InputError, match=r"c\.yaml: log: must be the path of a file or folder"):
             read({"log": value})
 

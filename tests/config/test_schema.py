@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from fluoro.config import Config
 from fluoro.config.schema_rules import json_schema
-from fluoro.config.validation_errors import mistakes
+from fluoro.config.validation_errors import described_errors
 from fluoro.config.yaml_text import read_mapping
 from fluoro.registration.config import RegisterConfig, is_register_file
 from tests.config.test_config import FULL
@@ -142,7 +142,7 @@ def refusal(kind: str, document: dict[str, Any]) -> list[str]:
     try:
         MODELS[kind].model_validate(document)
     except ValidationError as error:
-        return [f"{key}: {text}" for key, text in mistakes(error, MODELS[kind])]
+        return [f"{key}: {text}" for key, text in described_errors(error, MODELS[kind])]
     return []
 
 

@@ -188,7 +188,7 @@ def test_a_free_running_stream_is_never_late():
     assert slowdown_reason(StreamStatus(fps=3.0, target_fps=None, latency_ms={"a": 9.0}), {}) == ""
 
 
-def test_a_stream_that_stops_is_told_to_the_browser(start_console, open_peer, monkeypatch):
+def test_a_stream_that_stops_is_reported_to_the_browser(start_console, open_peer, monkeypatch):
     monkeypatch.setattr(server, "SILENCE_S", 0.05)
     console, url = start_console()
     peer = open_peer(url)
@@ -311,7 +311,7 @@ def test_a_lower_jpeg_quality_makes_smaller_messages(start_console, open_peer):
     assert 2 * sizes[0] < sizes[1]
 
 
-def test_a_browser_that_shows_nothing_gets_two_frames_and_holds_nobody_up(start_console, open_peer):
+def test_a_browser_that_shows_nothing_gets_two_frames_and_delays_no_other(start_console, open_peer):
     console, url = start_console()
     stuck, alive = open_peer(url), open_peer(url)
     stuck.next("hello")
@@ -401,7 +401,7 @@ def test_saving_writes_the_frame_on_show_and_names_the_file(start_console, open_
     assert saved == [5]
 
 
-def test_a_full_disk_is_told_to_who_asked_for_the_file(start_console, open_peer):
+def test_a_full_disk_is_reported_to_who_asked_for_the_file(start_console, open_peer):
     def save(_frame):
         raise OutputError("output/frame.png: cannot be written: No space left on device")
 

@@ -175,7 +175,7 @@ def test_the_token_is_neither_in_the_record_nor_in_the_log(start_console, caplog
     assert TOKEN not in f"{config.model_dump_json(by_alias=True)}{config!r}"
 
 
-def test_a_console_beyond_loopback_is_said_loudly(start_console, caplog):
+def test_a_console_beyond_loopback_is_logged_as_a_warning(start_console, caplog):
     start_console()
     assert caplog.records == []
     start_console(host=ANYWHERE)

@@ -149,7 +149,7 @@ def test_a_slow_disk_does_not_hold_the_pedal_up(controls, closing):
 
 
 @pytest.mark.parametrize("word", ["pressed", True, None, 1, ["down"]])
-def test_another_word_is_told_and_changes_nothing(address, controls, closing, word):
+def test_another_word_is_reported_and_changes_nothing(address, controls, closing, word):
     peer = Peer(address)
     closing(peer.socket)
     peer.send(pedal=word)
@@ -228,6 +228,6 @@ def test_a_clock_that_drifts_or_was_stopped_makes_nothing_late_for_long():
 
 
 @pytest.mark.parametrize("stamp", [True, "soon", None, float("inf"), 10**400])
-def test_a_stamp_that_is_no_time_is_told(stamp):
+def test_a_stamp_that_is_no_time_is_reported(stamp):
     with pytest.raises(InputError, match="at_ms must be"):
         Uplink().late_s({"at_ms": stamp}, 0.0)

@@ -154,7 +154,7 @@ def test_the_beam_ends_when_the_link_of_its_holder_falls_silent(page, proxy, con
 
 
 @pytest.mark.browser
-def test_after_a_long_silence_the_page_connects_anew(page, proxy, console):
+def test_after_a_long_silence_the_page_connects_again(page, proxy, console):
     """A connection without an end never comes back by itself, as after a change of networks."""
     proxy.freeze()
     wait_for_signal(page, False)
@@ -201,7 +201,7 @@ def test_a_page_that_slept_does_not_cry_wolf(page):
 @pytest.mark.browser
 @pytest.mark.parametrize("size", [512, 1024])
 def test_over_a_slow_link_a_frame_is_seen_within_three_seconds(browser, controls, closing, size):
-    """50 kB/s: the 3D body alone takes half a minute; the frame comes first, and the page lives."""
+    """50 kB/s: the 3D body alone takes half a minute; the frame comes first, and the page works."""
     console, url = closing(Consoles()).start(controls, scene=large_body())
     closing(Stream(console, size))
     proxy = closing(TcpProxy(urlsplit(url).port, SLOW_BYTES_PER_S))

@@ -1,4 +1,4 @@
-"""fluorosim's eight known defects, each shown to be none of ours."""
+"""fluorosim's eight known defects; fluoro has none of them."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def simulator(volume):
 
 
 def integrals(volume, rotation, translation, geometry=GEOMETRY):
-    """Line integrals by the float64 twin, at the angles that the conventions give a rotation."""
+    """Line integrals by the float64 reference, at the angles of a rotation by the conventions."""
     cranial, lao, roll = np.degrees(rotation)
     pose = CarmPose(lao_deg=lao, cra_deg=cranial, roll_deg=roll, translation_mm=translation)
     full = carm.CarmGeometry(**vars(geometry))

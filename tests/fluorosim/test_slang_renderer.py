@@ -72,7 +72,7 @@ class Twin(SlangDiffDRRRenderer):
 
 
 def differences(twin, rotation, translation, upstream):
-    """Central differences of the weighted sum of the twin's picture by the six parameters."""
+    """Central differences of the weighted sum of the reference's picture by the six parameters."""
     pose, found = np.array([*rotation, *translation]), []
     for k, step in enumerate([1e-6] * 3 + [1e-4] * 3):
         change = np.eye(6)[k] * step
@@ -211,7 +211,7 @@ def torch():
 
 
 @pytest.mark.parametrize("display", [(True, True), (False, False)], ids=str)
-def test_pytorchs_own_gradient_check_passes_on_the_float64_twin(torch, mu, device, display):
+def test_pytorchs_own_gradient_check_passes_on_the_float64_reference(torch, mu, device, display):
     from fluoro.fluorosim.rendering.diffdrr_slang_renderer import SlangDiffDRRFunction
 
     cfg = with_(CFG, normalize=display[0], invert=display[1])

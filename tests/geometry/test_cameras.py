@@ -306,10 +306,10 @@ def test_miss_is_as_far_as_arithmetic_says():
     assert miss.where == "right of the picture"
 
 
-def test_miss_without_a_known_mistake_says_so():
+def test_miss_without_a_known_error_says_so():
     miss = explain_miss(CarmGeometry().view(CarmPose(), np.add(MIDDLE, (4000, 300, 0))), AWAY)
     assert miss.would_hit == ()
-    assert "None of the usual mistakes" in str(miss)
+    assert "None of the usual errors" in str(miss)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_beam_meets_the_box_just_where_rays_do():
 
 
 @pytest.mark.parametrize("projector", ["march", "joseph", "siddon"])
-def test_picture_in_blocks_is_the_whole_one_to_the_bit(projector):
+def test_picture_in_blocks_is_bit_identical_to_the_whole_one(projector):
     device = CpuDevice(workers=1)
     renderer = DrrRenderer(volumes.noise(), device, projector=projector)
     carm = CarmGeometry(detector_width_px=97, detector_height_px=101, pixel_spacing_mm=3.0)

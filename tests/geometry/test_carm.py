@@ -11,7 +11,7 @@ from fluoro.config import CarmConfig, load_config
 from fluoro.config.carm_presets import carm_preset, carm_presets
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
-from fluoro.geometry.carm_controller import CArm, pose_for_view
+from fluoro.geometry.carm_controller import CarmController, pose_for_view
 from fluoro.geometry.flex import FLEX_COLUMNS, FlexTable, read_flex
 from fluoro.geometry.from_config import make_geometry, make_limits, unmagnified_geometry
 from fluoro.geometry.limits import CarmLimits
@@ -205,7 +205,7 @@ def test_principal_point_is_where_the_central_ray_lands_on_the_whole_detector():
     assert make_geometry(part).central_pixel_uv == (15.0, 20.25)
 
 
-def test_principal_point_and_offset_are_one_thing_said_twice():
+def test_principal_point_and_offset_are_two_forms_of_one_shift():
     with pytest.raises(ValueError, match="says what detector_offset_mm says"):
         CarmConfig(principal_point_px=(1.0, 2.0), detector_offset_mm=(1.0, 0.0))
 
@@ -326,7 +326,7 @@ def test_limits_of_a_configuration_are_the_carms():
 
 
 def test_carm_moves_to_angles_and_keeps_the_rest():
-    arm = CArm(WHOLE, isocenter_xyz_mm=ISOCENTER_XYZ_MM, pose=CarmPose(roll_deg=5))
+    arm = CarmController(WHOLE, isocenter_xyz_mm=ISOCENTER_XYZ_MM, pose=CarmPose(roll_deg=5))
     view = arm.move_to(lao_deg=30, cra_deg=20)
     assert arm.pose == CarmPose(lao_deg=30, cra_deg=20, roll_deg=5)
     same_views(view, WHOLE.view(arm.pose, ISOCENTER_XYZ_MM))
@@ -334,14 +334,14 @@ def test_carm_moves_to_angles_and_keeps_the_rest():
 
 
 def test_refused_move_leaves_the_carm_where_it_was():
-    arm = CArm(WHOLE, limits=LIMITS)
+    arm = CarmController(WHOLE, limits=LIMITS)
     with pytest.raises(InputError, match="lao_deg"):
         arm.move_to(150)
     assert arm.pose == CarmPose()
 
 
 def test_clamped_moves_are_counted():
-    arm = CArm(WHOLE, limits=replace(LIMITS, on_limit="clamp"))
+    arm = CarmController(WHOLE, limits=replace(LIMITS, on_limit="clamp"))
     arm.move_to(150)
     arm.move_to(160, 10)
     assert (arm.pose.lao_deg, arm.clamped) == (120, {"lao_deg": 2})
@@ -351,7 +351,7 @@ def test_clamped_moves_are_counted():
 def test_set_view_shows_the_point_in_the_middle_along_the_direction_with_up_upwards(seed):
     rng = np.random.default_rng(seed)
     point, direction, up = rng.normal(size=3) * 80, rng.normal(size=3), rng.normal(size=3)
-    view = CArm(WHOLE, isocenter_xyz_mm=ISOCENTER_XYZ_MM).set_view(point, direction, up)
+    view = CarmController(WHOLE, isocenter_xyz_mm=ISOCENTER_XYZ_MM).set_view(point, direction, up)
     beam = direction / np.linalg.norm(direction)
     across = up - (up @ beam) * beam
     np.testing.assert_allclose(view.source_xyz_mm, point - 510 * beam, atol=1e-6)

@@ -1,4 +1,4 @@
-"""The conventions of docs/conventions.md, held to closed forms and to other people's algebra."""
+"""The conventions of docs/conventions.md, compared with closed forms and independent algebra."""
 
 import itertools
 import math
@@ -310,7 +310,7 @@ def test_exponential_agrees_with_the_power_series_from_zero_to_pi():
 
 
 @pytest.mark.parametrize("angle_rad", [a for a in ANGLES_RAD if a < math.pi])
-def test_logarithm_undoes_the_oracles_exponential(angle_rad):
+def test_logarithm_undoes_the_references_exponential(angle_rad):
     for axis, velocity in itertools.product(AXES, VELOCITIES_MM):
         twist = np.concatenate([angle_rad * _unit(axis), velocity])
         found = se3_log(_oracle_se3_exp(twist))

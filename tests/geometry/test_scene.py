@@ -83,7 +83,7 @@ def test_arc_goes_round_the_head_from_the_tube_to_the_detector() -> None:
     assert arc[len(arc) // 2, 2] > 500, "cranial"
 
 
-def test_table_lies_under_the_patient_where_it_is_told() -> None:
+def test_table_lies_under_the_patient_where_configured() -> None:
     view = GEOMETRY.view(CarmPose(translation_mm=(100, 100, 100)), ISOCENTER)
     table = carm_scene(view, ISOCENTER, table_top_y_mm=111.0).table.vertices_xyz_mm
     assert table[:, 1].min() == pytest.approx(111)

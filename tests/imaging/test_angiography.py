@@ -120,7 +120,7 @@ def test_a_series_is_mask_then_trace_then_guide():
     assert [turn.guides for turn in turns] == [False] * 5 + [True] * 2
 
 
-def test_a_series_is_replayed_to_the_bit(device):
+def test_a_series_is_replayed_bit_identically(device):
     chain = ImageChain(device, 5)
     frames = [patient() + vessel() * n for n in range(6)]
     config = config_of(

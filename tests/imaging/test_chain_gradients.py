@@ -1,4 +1,4 @@
-"""The image chain's derivative against central differences of its own oracle."""
+"""The image chain's derivative against central differences of its own reference."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_blur_transpose_is_the_transpose():
 
 @pytest.mark.parametrize("name", list(CONFIGS))
 def test_pose_derivative_goes_through_the_whole_chain(name):
-    """Renderer and chain together, against central differences of their float64 twins."""
+    """Renderer and chain together, against central differences of their float64 references."""
     volume, config = volumes.gaussian(), CONFIGS[name]
     view = volumes.view(CarmPose(lao_deg=37, cra_deg=21))
     center = volumes.GRID.center_xyz_mm

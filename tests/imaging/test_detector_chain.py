@@ -1,4 +1,4 @@
-"""Field, detector and processing stages: kernels against oracles, and against closed forms."""
+"""Field, detector and processing stages: kernels against references, and against closed forms."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def signal(device, changes, integral=0.0, count=1):
 
 
 @pytest.mark.parametrize("name", [*STAGES, "everything", "without a signal"])
-def test_each_stage_agrees_with_its_oracle_over_a_run(device, frames, name):
+def test_each_stage_agrees_with_its_reference_over_a_run(device, frames, name):
     changes = {"everything": EVERYTHING, "without a signal": WITHOUT_SIGNAL} | STAGES
     if name == "everything":
         changes["everything"] = {**EVERYTHING, "window": WindowConfig(level=3.0, width=8.0)}
@@ -339,7 +339,7 @@ def test_pixel_pattern_is_fixed_and_has_the_spread_that_was_asked_for(device):
     assert np.mean(2 * other != first) > 0.5
 
 
-def test_pixel_pattern_is_drawn_once_and_anew_where_it_is_another(device, frames, monkeypatch):
+def test_pixel_pattern_is_drawn_once_and_again_where_it_is_another(device, frames, monkeypatch):
     launched, launch = [], device.launch
     monkeypatch.setattr(
         device,

@@ -1,4 +1,4 @@
-"""Focal spot, filters, transfer, glare, pin-cushion: kernels against oracles and measurements."""
+"""Focal spot, filters, transfer, glare, pin-cushion: kernels compared with references."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def device():
 
 
 @pytest.mark.parametrize("name", [*STAGES, "everything"])
-def test_each_stage_agrees_with_its_oracle(device, frames, name):
+def test_each_stage_agrees_with_its_reference(device, frames, name):
     changes = EVERYTHING if name == "everything" else STAGES[name]
     oracle = ReferenceChain(chain_config(changes), 987654321987, 3.0, GEOMETRY)
     for number, (image, frame) in enumerate(

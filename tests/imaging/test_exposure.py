@@ -218,7 +218,7 @@ def test_the_last_step_is_all_the_tube_has(device):
     ],
     ids=["steps", "charge with brightness", "charge"],
 )
-def test_a_run_with_a_tube_agrees_with_the_oracle(device, changes):
+def test_a_run_with_a_tube_agrees_with_the_reference(device, changes):
     """Counts, voltage and dose over a patient who grows thicker: the voltage rises on the way."""
     materials = (material("soft_tissue"), material("cortical_bone"))
     lit = {"poisson": True, "window": {"level": 1.0, "width": 12.0}, "scatter": {}, "xray": {}}

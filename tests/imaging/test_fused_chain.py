@@ -140,7 +140,7 @@ def test_every_stage_with_a_struct_can_be_put_together_and_no_other_is(monkeypat
     assert structs - launched[True] <= elsewhere | rays
 
 
-def test_a_kernel_that_does_not_compile_is_told_in_one_line(other):
+def test_a_kernel_that_does_not_compile_is_reported_in_one_line(other):
     for device in (CpuDevice(), other):
         with pytest.raises(DeviceError, match=r"Slang cannot compile pixel_stages .*\S$") as raised:
             device.launch(fused_kernel(("no_such_stage",)), FUSED_ENTRY, (1, 1, 1), {})

@@ -1,4 +1,4 @@
-"""The image chain's kernels against their NumPy oracles, and what a physicist would check."""
+"""The image chain's kernels against their NumPy references, and what a physicist would check."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def run(device, integrals, config, frame=7, seed=SEED):
 
 
 @pytest.mark.parametrize("name", list(CONFIGS))
-def test_kernels_agree_with_the_oracle(device, integrals, name):
+def test_kernels_agree_with_the_reference(device, integrals, name):
     config = CONFIGS[name]
     image = run(device, integrals, config)
     expected = reference.apply_chain(integrals, config, SEED, 7, PITCH_MM)
@@ -74,7 +74,7 @@ def test_kernels_agree_with_the_oracle(device, integrals, name):
 
 
 @pytest.mark.parametrize("dose_ngy", [0.5, 20.0, 200.0, 2000.0])
-def test_counts_agree_with_the_oracle_but_for_a_ten_thousandth(device, dose_ngy):
+def test_counts_agree_with_the_reference_but_for_a_ten_thousandth(device, dose_ngy):
     integrals = np.random.default_rng(1).random((256, 256)).astype(np.float32) * 6
     open_field = open_field_photons(dose_ngy, PITCH_MM)
     config = ImageChainConfig(**{**PLAIN, "poisson": True}, dose_ngy=dose_ngy)

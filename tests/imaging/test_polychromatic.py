@@ -1,4 +1,4 @@
-"""The chain with a spectrum: closed forms over the whole spectrum, quadrature, noise, oracle."""
+"""The chain with a spectrum: closed forms over the whole spectrum, quadrature, noise, reference."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ def test_variance_is_that_of_the_compound_poisson(device, kind, soft_mm):
     assert found.var() == pytest.approx(variance, rel=5 * np.sqrt(2 / count) + 0.002)
 
 
-# -- oracle and devices ------------------------------------------------------------------------
+# -- reference and devices ------------------------------------------------------------------------
 
 STAGES = {
     "plain": {},
@@ -259,7 +259,7 @@ STAGES = {
 
 @pytest.mark.parametrize("kind", ["energy_integrating", "photon_counting"])
 @pytest.mark.parametrize("name", list(STAGES))
-def test_chain_agrees_with_its_oracle(device, name, kind):
+def test_chain_agrees_with_its_reference(device, name, kind):
     given = config(XrayConfig(detector={"kind": kind}), **STAGES[name])
     chain = ImageChain(device, 99, TISSUES)
     oracle = ReferenceChain(given, 99, PITCH_MM, GEOMETRY, TISSUES)
@@ -301,7 +301,7 @@ def test_devices_agree(device, other):
         ),
     ],
 )
-def test_mistakes_are_one_line_with_the_key(override, line):
+def test_errors_are_one_line_with_the_key(override, line):
     with pytest.raises(InputError) as caught:
         load_config(ROOT / "configs" / "polychromatic.yaml", [override])
     assert line in str(caught.value)

@@ -91,7 +91,7 @@ def test_expected_picture_is_the_chains(device, volume, beams, name):
 
 @pytest.mark.parametrize("name", list(CONFIGS))
 def test_pose_derivative_goes_through_renderer_and_chain(device, volume, beams, name):
-    """Thicknesses, spectrum and chain together, against differences of their float64 twins."""
+    """Thicknesses, spectrum and chain together, against differences of their float64 references."""
     given, at, center, step_mm = config(name), view(), volumes.GRID.center_xyz_mm, 0.45
     upstream = np.random.default_rng(5).standard_normal((30, 38))
     renderer = MaterialRenderer(volume, device)

@@ -60,7 +60,7 @@ def test_addresses_and_host_names_are_good_peers(peer):
     assert DdsConfig(peers=[peer.rstrip(".")]).peers == (peer.rstrip("."),)
 
 
-def test_peer_that_does_not_resolve_is_said_by_validate(yaml_file, capsys):
+def test_peer_that_does_not_resolve_is_reported_by_validate(yaml_file, capsys):
     path = yaml_file(dds=dds(peers=[UNRESOLVED]))
     assert app.main(["validate", str(path)]) == 0
     said = capsys.readouterr().out

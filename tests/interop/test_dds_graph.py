@@ -118,7 +118,7 @@ def test_silence_ends_the_run_where_that_is_wanted(tmp_path, sender):
 
 
 @pytest.mark.parametrize("on_silence", ["hold", "blank"])
-def test_silence_is_said_and_the_stream_goes_on_when_poses_are_back(
+def test_silence_is_reported_and_the_stream_goes_on_when_poses_are_back(
     tmp_path, sender, caplog, on_silence
 ):
     settings = document(tmp_path, on_silence=on_silence, watchdog_ms=300)

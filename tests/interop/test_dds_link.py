@@ -19,7 +19,7 @@ from fluoro.geometry.from_config import make_limits
 from fluoro.imaging.frame import FluoroFrame, PoseOrigin, to_uint8
 from fluoro.interop.dds import i4h, qos
 from fluoro.interop.dds.dds_pose_feed import DdsPoseFeed
-from fluoro.interop.dds.diagnostics_publisher import StatusBeacon, status_message
+from fluoro.interop.dds.diagnostics_publisher import StatusPublisher, status_message
 from fluoro.interop.dds.holohub import VideoFrame
 from fluoro.interop.dds.image_messages import picture_of
 from fluoro.interop.dds.network import cyclone_xml, is_local
@@ -250,9 +250,9 @@ def test_simulated_time_comes_by_the_topic_clock():
         node.close()
 
 
-def test_status_is_told_before_the_first_frame_and_once_more_at_the_end(node):
+def test_status_is_reported_before_the_first_frame_and_once_more_at_the_end(node):
     heard, answers = Heard(node, "rt/diagnostics", DiagnosticArray), iter(["ready", "bye"])
-    beacon = StatusBeacon(
+    beacon = StatusPublisher(
         node, lambda: 5, lambda: [status_message("simulator", Level.OK, next(answers), {"n": 1})]
     )
     assert heard.one().status[0].message == "ready"
@@ -261,7 +261,7 @@ def test_status_is_told_before_the_first_frame_and_once_more_at_the_end(node):
     assert heard[-1].status[0].message in ("ready", "bye")
 
 
-def test_hint_says_that_nobody_is_in_the_domain(node):
+def test_hint_says_that_the_domain_is_empty(node):
     hint = make_feed(node).hint()
     assert f"no one else in domain {node.config.domain}" in hint
     assert "ROS_DOMAIN_ID" in hint
@@ -294,7 +294,7 @@ def test_peers_are_announced_to_often_and_never_given_up():
 @pytest.mark.parametrize(
     "wide", [{"interface": "192.0.2.7"}, {"peers": ["192.0.2.8"]}, {"peers": ["robot.example"]}]
 )
-def test_what_leaves_this_machine_is_told_loudly(wide, caplog):
+def test_what_leaves_this_machine_is_logged_as_a_warning(wide, caplog):
     from fluoro.interop.dds.network import warn_if_wide
 
     warn_if_wide(DdsConfig(**wide))
@@ -340,8 +340,8 @@ def test_endpoints_have_the_names_types_and_quality_of_service_that_rmw_gives_th
     node = DdsNode(DdsConfig(domain=own_domain(), clock="ros"))
     try:
         frames = DdsFramesConfig(jpeg_quality=80)
-        beacon = StatusBeacon(node, time.time_ns, list)
-        parts = [  # held: a writer that nobody holds is closed
+        beacon = StatusPublisher(node, time.time_ns, list)
+        parts = [  # kept: a writer without a reference is closed
             FrameSink(node, frames, ISOCENTER, time.time_ns),
             EstimateSink(node, frames, ISOCENTER, time.time_ns),
             make_clock(node),

@@ -114,7 +114,7 @@ YEAR_2038 = f"{2**31 - 1}.0"
     [["100", "101", "50"], ["100", "101", YEAR_2038, "102"], ["0.5", "5000", "1"]],
     ids=["restart", "one stamp of 2038", "jump and return"],
 )
-def test_lockstep_begins_anew_when_the_publishers_time_is_set_back(tmp_path, stamps):
+def test_lockstep_begins_again_when_the_publishers_time_is_set_back(tmp_path, stamps):
     settings = document(tmp_path, trigger="lockstep", watchdog_ms=300)
     with peer("stamps", "pose", "0.05", *stamps):
         outcome = run_small(settings, interrupt_after(HANG_S))

@@ -11,7 +11,7 @@ from cyclonedds.idl._support import Endianness
 from rosbags.typesys import Stores, get_types_from_idl, get_typestore
 
 from fluoro.interop.dds import holohub, i4h, ros_diagnostic, ros_geometry, ros_sensor, ros_std
-from fluoro.interop.dds.cdr_codec import use_flat_codec
+from fluoro.interop.dds.cdr_codec import use_cdr_codec
 from fluoro.interop.dds.image_messages import image_message
 
 IDL = Path(ros_std.__file__).parent / "idl"
@@ -214,4 +214,4 @@ def test_bytes_that_end_too_early_are_taken_as_cyclone_takes_them(sample):
 
 def test_types_that_are_not_flat_are_refused():
     with pytest.raises(TypeError, match="name must be a number, a string or a sequence"):
-        use_flat_codec(ros_sensor.JointState)
+        use_cdr_codec(ros_sensor.JointState)

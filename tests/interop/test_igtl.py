@@ -76,7 +76,7 @@ def test_turn_of_the_c_arm_keeps_its_axis_in_ras():
     np.testing.assert_allclose((flip @ lao @ flip)[:3, :3], lao[:3, :3], atol=1e-12)
 
 
-def test_client_that_takes_nothing_misses_frames_and_holds_nobody(server):
+def test_client_that_takes_nothing_misses_frames_and_delays_no_other(server):
     with socket.create_connection(("127.0.0.1", server.port)):
         wait_until(lambda: server.clients == 1)
         for number in range(2000):
@@ -234,7 +234,7 @@ def test_mangled_streams_never_reach_the_renderer_and_leave_the_server_alive(hea
     assert struct.calcsize(HEADER.format) == 58
 
 
-def test_a_client_moves_the_c_arm_of_a_whole_run_and_silence_is_said(tmp_path, caplog):
+def test_a_client_moves_the_c_arm_of_a_whole_run_and_silence_is_reported(tmp_path, caplog):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     source = {"kind": "igtl", "watchdog_ms": 300, "trigger": "clock"}

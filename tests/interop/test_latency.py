@@ -50,12 +50,12 @@ def test_log_of_one_frame_measures_nothing():
         log.row("a way", 256, None)
 
 
-def test_runs_are_told_by_their_medians_and_sums():
+def test_runs_are_identified_by_their_medians_and_sums():
     row = median_row([make_row(9.0, lost=0), make_row(1.0), make_row(2.0)])
     assert (row.p50_ms, row.received, row.lost, row.runs) == (2.0, 30, 2, 3)
 
 
-def test_file_keeps_what_is_not_measured_anew(tmp_path):
+def test_file_keeps_what_is_not_measured_again(tmp_path):
     path = tmp_path / "results" / "latency.json"
     write_rows(path, [make_row(1.0), make_row(5.0, size=256)], tracker={"ours_ms": 1.0})
     write_rows(path, [make_row(2.0)])
@@ -71,16 +71,16 @@ def test_table_is_80_columns_wide():
 
 
 @pytest.mark.parametrize(
-    ("graph", "verdict"),
+    ("graph", "result"),
     [((2.9, 8.9), "within"), ((3.1, 8.9), "outside"), ((2.9, 9.1), "outside")],
 )
-def test_what_is_to_be_reached_is_judged_beside_the_bare_loopback(graph, verdict):
+def test_what_is_to_be_reached_is_assessed_beside_the_bare_loopback(graph, result):
     p50_ms, p99_ms = graph
     rows = [make_row(p99_ms=3.0), make_row(p50_ms, p99_ms=p99_ms, what="transport and graph")]
-    assert f"\nverdict: {verdict} the aims, at a load average of 0.5" in latency.reach_line(rows)
+    assert f"\nresult: {result} the aims, at a load average of 0.5" in latency.reach_line(rows)
 
 
-def test_a_verdict_beside_more_work_than_cores_says_so(monkeypatch):
+def test_a_result_with_more_work_than_cores_says_so(monkeypatch):
     monkeypatch.setattr(latency.os, "cpu_count", lambda: 2)
     rows = [make_row(), make_row(9.0, what="transport and graph", load_1min=7.1)]
     assert "at a load average of 7.1 on 2 cores; more work than cores" in latency.reach_line(rows)

@@ -1,6 +1,6 @@
 """Nodes made as rmw_fastrtps makes them (ros2_node, Fast DDS), and fluoro's own DDS.
 
-On one machine, and on two network namespaces as two machines; images are compared bit for bit.
+On one machine, and on two network namespaces as two machines; images must be bit-identical.
 """
 
 import json
@@ -189,7 +189,7 @@ def test_two_machines_find_each_other(node_program, start, machines, ours, their
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("encoding", ["8UC1", "mono16", "16UC1", "32FC1"])
-def test_images_to_4_mb_arrive_bit_for_bit(node_program, start, machines, encoding):
+def test_images_to_4_mb_arrive_bit_identical(node_program, start, machines, encoding):
     ours = simulator(start, machines[0], size_px=1024, hz=2, frames={"encoding": encoding})
     node = start(*machines[0], node_program, own_domain(), "default", 100)
     wait_until(lambda: len(node.all("image")) > 8, 60)

@@ -43,7 +43,7 @@ def settings(tmp_path, monkeypatch):
 
 
 class KeptSink(Sink):
-    """Keeps the numbers of the frames, and what else it is told."""
+    """Keeps the numbers of the frames, and its other calls."""
 
     name = "kept"
     made: ClassVar[list["KeptSink"]] = []

@@ -1,4 +1,4 @@
-"""The whole graph on every device: the CPU's pictures and dose, whoever begins the chain."""
+"""The whole graph on every device gives the CPU's frames and dose."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Whole runs of a patient who lives, pulsed, subtracted and metered, through the graph."""
+"""Whole runs of a patient with heartbeat: pulsed, subtracted and metered, through the graph."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ CHAIN = {
 }
 
 
-def test_a_run_of_a_living_patient_is_replayed_to_the_bit(document):
+def test_a_run_of_a_living_patient_is_replayed_bit_identically(document):
     first = images_of(run_small(document("first", **CHAIN)).folder)
     again = images_of(run_small(document("again", **CHAIN)).folder)
     assert np.array_equal(first, again)

@@ -19,7 +19,7 @@ from holoscan.core import Application, ConditionType, IOSpec, Operator
 from operators.graph import make_scheduler
 from fluoro.rendering.devices.graphics import DeviceArray
 from operators.messages import as_array, emit, header_of
-from operators.gil_state import on_kept_thread
+from operators.gil_state import keep_gil_state
 
 taken = []
 KIND = "{kind}"
@@ -33,7 +33,7 @@ class Sender(Operator):
     def setup(self, spec):
         spec.output("view").condition(ConditionType.NONE)
 
-    @on_kept_thread
+    @keep_gil_state
     def compute(self, input_, output, context):
         emit(self, output, "view", array(), SimpleNamespace(number=1))
 
@@ -41,7 +41,7 @@ class Display(Operator):
     def setup(self, spec):
         spec.input("frame", size=1, policy=IOSpec.QueuePolicy.POP)
 
-    @on_kept_thread
+    @keep_gil_state
     def compute(self, input_, output, context):
         assert as_array(input_.receive("frame")).shape == (8, 8)
         taken.append(header_of(self).number)

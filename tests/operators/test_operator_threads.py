@@ -12,7 +12,7 @@ from holoscan.conditions import CountCondition
 from holoscan.core import Application, Operator
 
 from operators.frame_credits import Turns
-from operators.gil_state import on_kept_thread
+from operators.gil_state import keep_gil_state
 from operators.graph import make_scheduler
 
 TICKS = 50
@@ -31,7 +31,7 @@ class _Bare(Operator):
 
 
 class _Kept(_Bare):
-    compute = on_kept_thread(_Bare.compute)
+    compute = keep_gil_state(_Bare.compute)
 
 
 class _App(Application):
@@ -62,7 +62,7 @@ def test_a_thread_of_python_ends_as_ever():
         left.append(weakref.ref(known))
 
     def run():
-        on_kept_thread(compute)(threading.Event())
+        keep_gil_state(compute)(threading.Event())
 
     thread = threading.Thread(target=run)
     thread.start()

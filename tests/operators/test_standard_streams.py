@@ -84,7 +84,7 @@ def test_a_run_with_closed_descriptors_keeps_its_files_clean(small_yaml, tmp_pat
         "$RUN >/dev/full 2>/dev/full",
     ],
 )
-def test_a_run_whose_log_or_output_nobody_takes_is_complete(small_yaml, tmp_path, line):
+def test_a_run_whose_log_or_output_is_not_read_is_complete(small_yaml, tmp_path, line):
     assert in_shell(line, small_yaml()) == 0
     assert_whole(tmp_path / "out" / "run")
 

@@ -143,7 +143,7 @@ def test_the_loop_of_an_optimiser_repeats_exactly(run):
     assert ways[0] == ways[1]
 
 
-def test_an_optimiser_that_does_not_stop_is_told_apart(run):
+def test_an_optimiser_that_does_not_stop_is_reported(run):
     outcome = run("own_optimiser.yaml", "run.frames=5")
     assert outcome.failure == "optimiser: it had not stopped after 5 iterations"
     assert record_of(outcome.folder)["optimiser"]["stopped"] is False

@@ -146,7 +146,7 @@ def test_a_run_without_a_name_is_called_by_its_file_and_the_time(yaml_file, tmp_
     assert re.fullmatch(r"small-\d{8}-\d{6}", folder.name)
 
 
-def test_validate_names_every_file_with_its_mistakes(yaml_file, tmp_path, capsys):
+def test_validate_names_every_file_with_its_errors(yaml_file, tmp_path, capsys):
     good, bad = yaml_file(), tmp_path / "bad.yaml"
     bad.write_text("volume: {phantom: thorax}\npose_source: {kind: static}\nrun: {fps: fast}")
     code, out, err = run_main(capsys, "validate", bad, good)

@@ -77,7 +77,7 @@ class _Clock:
     left_s = 1000.0
 
 
-def test_the_peer_leaves_time_for_all_of_ours_and_the_tracking():
+def test_the_peer_leaves_time_for_all_of_fluoro_and_the_tracking():
     clock = _Clock()
     pace = Pace(clock)
 

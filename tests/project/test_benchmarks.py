@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from benchmarks import chain, frames, graph, guard, projectors, rates, scaling, suite
-from benchmarks.harness import beam_work, first_frame, oracle, peers, plots, report, rounds, scene
+from benchmarks.harness import (
+    beam_work,
+    exact_integrals,
+    first_frame,
+    peers,
+    plots,
+    report,
+    rounds,
+    scene,
+)
 from benchmarks.harness.budget import Budget
 from benchmarks.harness.contestants import Call, Contestant, own_projectors
 from benchmarks.harness.report import rows_of_view, summarise
@@ -42,11 +51,11 @@ def view(volume):
 
 @pytest.fixture(scope="module")
 def truth(volume, view):
-    return oracle.find_truth(volume, view)
+    return exact_integrals.find_truth(volume, view)
 
 
 class Clockwork(Contestant):
-    """Takes turns and writes down whose turn it was."""
+    """Writes down which contestant works."""
 
     tasks = ("forward",)
 
@@ -96,9 +105,9 @@ def test_errors_are_taken_on_the_very_pixels_of_the_picture(volume, view, truth)
 
 def test_larger_pictures_are_compared_in_as_many_pixels(volume):
     view = scene.make_views(volume.grid, 400, names=("PA",))["PA"]
-    truth = oracle.find_truth(volume, view)
+    truth = exact_integrals.find_truth(volume, view)
     assert truth.integrals.shape == (100, 100)
-    assert oracle.gradient_every(view) == 10
+    assert exact_integrals.gradient_every(view) == 10
     picture = np.array(DrrRenderer(volume, CpuDevice()).render(view))
     assert truth.picture_errors(picture)["error_rmse"] < 2e-3
     assert truth.picture_errors(np.roll(picture, 4, axis=1))["error_rmse"] > 4e-3
@@ -106,7 +115,7 @@ def test_larger_pictures_are_compared_in_as_many_pixels(volume):
 
 def test_rays_through_the_outer_slices_faces_count_apart(volume):
     view = scene.make_views(volume.grid, 20, names=("PA",))["PA"]
-    truth = oracle.find_truth(volume, view)
+    truth = exact_integrals.find_truth(volume, view)
     assert truth.is_uncut.all()  # PA: the fan stays between the ends of the cube of 256 mm
     picture = np.array(truth.integrals.repeat(2, axis=0).repeat(2, axis=1), np.float32)
     cut = replace(truth, is_uncut=np.arange(10)[:, None] * np.ones(10) < 5)
@@ -116,7 +125,7 @@ def test_rays_through_the_outer_slices_faces_count_apart(volume):
     assert errors["error_rmse"] == pytest.approx(np.sqrt(0.5))
 
 
-def test_everybody_works_once_in_each_round():
+def test_every_program_works_once_in_each_round():
     log = []
     contestants = [Clockwork(name, 1.0, log) for name in "abc"]
     rounds.measure_view(contestants, repeats=4, patience_s=100)
@@ -139,7 +148,7 @@ def test_who_is_left_out_of_a_view_has_no_turn(capsys):
     assert "view PA: slow, forward left out, a call takes over 4 s" in capsys.readouterr().out
 
 
-def test_the_first_view_is_measured_without_time_and_the_others_are_said(
+def test_the_first_view_is_measured_without_time_and_the_others_are_reported(
     volume, monkeypatch, capsys
 ):
     log = []
@@ -153,17 +162,17 @@ def test_the_first_view_is_measured_without_time_and_the_others_are_said(
 
 
 @pytest.mark.parametrize(
-    ("counts", "said"),
+    ("counts", "reported"),
     [
         ((5, 5), "all on 5 views"),
         ((5, 2), "5 views, for want of time fewer of: slow forward 2"),
         ((3, 1), "for want of time on 3 of 5 views at most"),
     ],
 )
-def test_views_without_time_are_said_beside_the_table(counts, said):
+def test_views_without_time_are_reported_beside_the_table(counts, reported):
     names = zip(("fast", "slow"), counts, strict=True)
     summary = [{"name": name, "task": "forward", "views": count} for name, count in names]
-    assert projectors.say_views({"views_asked": 5, "summary": summary}) == said
+    assert projectors.say_views({"views_asked": 5, "summary": summary}) == reported
 
 
 def test_summary_compares_view_by_view():
@@ -327,7 +336,7 @@ def test_exponent_of_a_power_is_its_exponent():
     assert scaling._exponent([1, 2, 4], [3.0, 12.0, 48.0]) == pytest.approx(2.0)
 
 
-def test_a_cube_that_does_not_fit_is_left_out_and_said(monkeypatch, capsys):
+def test_a_cube_that_does_not_fit_is_left_out_and_reported(monkeypatch, capsys):
     monkeypatch.setattr(scaling, "available_memory_bytes", lambda: 10_000)
     assert not scaling._fits(16)
     assert scaling._fits(2)
@@ -357,15 +366,15 @@ def test_start_up_maps_the_ct_and_both_large_volumes(volume, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("disk_gib", "memory_gib", "seconds", "said"),
+    ("disk_gib", "memory_gib", "seconds", "reported"),
     [
         (0.0, 100.0, 60.0, "it needs"),
         (100.0, 0.0, 60.0, "it needs"),
         (100.0, 100.0, 0.0, "the time is up"),
     ],
 )
-def test_volumes_without_disk_memory_or_time_are_left_out_and_said(
-    volume, monkeypatch, capsys, disk_gib, memory_gib, seconds, said
+def test_volumes_without_disk_memory_or_time_are_left_out_and_reported(
+    volume, monkeypatch, capsys, disk_gib, memory_gib, seconds, reported
 ):
     small_start_up(monkeypatch, volume, (8, 8, 8), (16, 16, 16))
     disk = SimpleNamespace(free=disk_gib * 2**30)
@@ -374,7 +383,7 @@ def test_volumes_without_disk_memory_or_time_are_left_out_and_said(
     assert len(scaling.start_up("cpu", Budget(seconds))) == 4
     lines = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
     assert len(lines) == 2
-    assert all(said in line for line in lines)
+    assert all(reported in line for line in lines)
 
 
 def test_the_large_volume_has_4_gib_and_is_given_up_where_the_disk_is_slow(tmp_path):
@@ -442,13 +451,15 @@ def test_graphs_table_has_a_line_a_size():
     assert line.count("|") == head.count("|")
 
 
-def test_graphs_verdict_allows_a_share_or_a_time_and_names_what_is_beyond():
-    said = graph.verdict([graphs_row(), graphs_row(size=512, graph_ms=21.2, recording_cpu_ms=43.0)])
-    assert said.endswith("256²: met; 512²: not in wall time and processor time while recording")
-    assert graph.verdict([graphs_row(graph_ms=21.0)]).endswith("256²: met")
+def test_graphs_result_allows_a_share_or_a_time_and_names_what_is_beyond():
+    reported = graph.comparison_with_aim(
+        [graphs_row(), graphs_row(size=512, graph_ms=21.2, recording_cpu_ms=43.0)]
+    )
+    assert reported.endswith("256²: met; 512²: not in wall time and CPU time while recording")
+    assert graph.comparison_with_aim([graphs_row(graph_ms=21.0)]).endswith("256²: met")
 
 
-def test_loop_graph_and_recording_graph_take_turns(monkeypatch, tmp_path):
+def test_loop_graph_and_recording_graph_alternate(monkeypatch, tmp_path):
     ran = []
 
     def runs(settings):
@@ -590,7 +601,7 @@ def test_guard_has_a_limit_where_nothing_is_stored():
 
 
 @pytest.mark.parametrize(("here", "code"), [(1.04, 0), (1.06, 1)])
-def test_guard_compares_two_work_trees_in_turns(monkeypatch, capsys, tmp_path, here, code):
+def test_guard_compares_two_work_trees_alternately(monkeypatch, capsys, tmp_path, here, code):
     turns = []
 
     def measured(tree):

@@ -21,11 +21,11 @@ def test_equal_images_are_the_same():
         (IMAGE[:1], "frames: (2, 3, 3) float32 became (1, 3, 3) float32"),
     ],
 )
-def test_changed_images_are_told(changed, what):
+def test_changed_images_are_reported(changed, what):
     assert difference({"frames": IMAGE}, {"frames": changed}) == what
 
 
-def test_a_missing_array_is_told():
+def test_a_missing_array_is_reported():
     assert difference({"frames": IMAGE}, {}) == "keys ['frames'] became []"
 
 

@@ -17,11 +17,11 @@ ITEMS: dict[str, tuple[str, ...]] = {
     # 1. A CT series of two acquisitions is read as one volume.
     "phases": (
         "volume/test_dicom_sets.py::test_two_acquisitions_between_each_others_slices_are_refused_and_chosen",
-        "volume/test_dicom_sets.py::test_every_attribute_that_tells_sets_apart_is_named_with_its_values",
-        "volume/test_dicom_sets.py::test_a_contrast_agent_that_only_one_set_names_tells_them_apart",
+        "volume/test_dicom_sets.py::test_every_attribute_that_distinguishes_sets_is_named_with_its_values",
+        "volume/test_dicom_sets.py::test_a_contrast_agent_that_only_one_set_names_distinguishes_them",
         "volume/test_dicom_sets.py::test_two_multi_frame_files_of_one_series_are_chosen_by_file",
         "volume/test_dicom_sets.py::test_the_attribute_with_the_longest_sets_is_named",
-        "volume/test_dicom_sets.py::test_slices_by_turns_without_any_attribute_are_refused",
+        "volume/test_dicom_sets.py::test_alternating_slices_without_any_attribute_are_refused",
         "volume/test_dicom_sets.py::test_the_commands_refuse_two_phases_and_read_the_chosen_one",
     ),
     # 2. Slices are lost in a walk through folders.
@@ -79,14 +79,14 @@ ITEMS: dict[str, tuple[str, ...]] = {
     ),
     # 8. Lockstep hangs for ever.
     "lockstep": (
-        "interop/test_dds_stamps.py::test_lockstep_begins_anew_when_the_publishers_time_is_set_back",
+        "interop/test_dds_stamps.py::test_lockstep_begins_again_when_the_publishers_time_is_set_back",
         "interop/test_dds_stamps.py::"
         "test_after_the_watchdog_time_the_next_pose_of_the_same_publisher_leads",
     ),
     # 9. Terminal and log are not the product.
     "terminal": (
         "operators/test_standard_streams.py::test_a_run_with_closed_descriptors_keeps_its_files_clean",
-        "operators/test_standard_streams.py::test_a_run_whose_log_or_output_nobody_takes_is_complete",
+        "operators/test_standard_streams.py::test_a_run_whose_log_or_output_is_not_read_is_complete",
         "operators/test_standard_streams.py::test_closing_the_terminal_ends_the_run_with_its_record",
         "operators/test_standard_streams.py::test_a_second_hangup_does_not_cost_the_record",
     ),
@@ -116,7 +116,7 @@ ITEMS: dict[str, tuple[str, ...]] = {
         "operators/test_tracking_graph.py::test_a_class_that_is_no_optimiser_is_rejected_before_it_is_called",
         "console/test_console_access.py::test_a_page_at_a_foreign_name_gets_neither_page_nor_websocket",
         "console/test_console_access.py::test_beyond_loopback_page_and_websocket_need_the_token_of_the_printed_address",
-        "console/test_console_access.py::test_a_console_beyond_loopback_is_said_loudly",
+        "console/test_console_access.py::test_a_console_beyond_loopback_is_logged_as_a_warning",
         "console/test_console_access.py::test_a_page_behind_a_reverse_proxy_without_the_key_is_logged_with_the_key",
         "console/test_console_access.py::test_public_url_lets_page_and_websocket_through_a_reverse_proxy",
     ),

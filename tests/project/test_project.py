@@ -141,7 +141,7 @@ def _bootstrap(checkout: Path, **environment: str) -> subprocess.CompletedProces
     )
 
 
-def test_bare_machine_is_told_all_that_is_missing_each_with_its_fix(checkout):
+def test_bare_machine_gets_a_list_of_all_that_is_missing_with_its_fix(checkout):
     _put_program(checkout, "df", "echo Filesystem; echo disk 1 1 12 1 /")
     result = _bootstrap(checkout)
     lines = result.stderr.splitlines()
@@ -153,7 +153,7 @@ def test_bare_machine_is_told_all_that_is_missing_each_with_its_fix(checkout):
     assert not (checkout / ".venv").exists()
 
 
-def test_python_without_venv_is_told_which_package_brings_it(checkout):
+def test_python_without_venv_is_informed_which_package_brings_it(checkout):
     _put_program(checkout, "python3", 'case "$*" in *ensurepip*) exit 1 ;; esac')
     _put_program(checkout, "g++", "exit 0")
     result = _bootstrap(checkout)
@@ -575,7 +575,7 @@ def test_what_the_dockerfile_copies_is_enough_to_run(tmp_path):
     assert re.search(address, done.stderr, re.MULTILINE)
 
 
-def test_holohub_which_builds_from_its_own_root_is_told_where_the_application_lies():
+def test_holohub_which_builds_from_its_own_root_is_informed_where_the_application_lies():
     text = (ROOT / "Dockerfile").read_text()
     from_holohub = {mode["build"]["docker_build_args"] for mode in MODES.values()}
     assert from_holohub == {f"--build-arg APP_SOURCE=applications/{_metadata()['name']}"}

@@ -192,7 +192,7 @@ SIGNATURES = {
     "ct.load_dicom_series_hu": "dicom_dir",
     "ct.load_nifti_hu": "nifti_path",
 }
-"""What fluorosim's scripts may give by position, and its defaults; more of ours may follow."""
+"""What fluorosim's scripts may give by position, and its defaults; fluoro may have more."""
 
 
 @pytest.mark.parametrize("name", SIGNATURES)

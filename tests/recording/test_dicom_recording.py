@@ -52,7 +52,7 @@ def _one_decoder():
 
 
 def config(**sections):
-    """A run's configuration; only what the writers look at is said."""
+    """A run's configuration, with the keys that the writers read."""
     recorder = {"formats": ["dicom"], "dicom": sections.pop("dicom", {})}
     document = {
         "volume": {"phantom": "thorax"} | sections.pop("volume", {}),
@@ -107,7 +107,7 @@ def complaints(path):
 
 
 def same_pose(found, pose, *, mm=1e-2):
-    """Whether two poses agree to 1e-3 degrees and so many millimetres."""
+    """Whether two poses agree to 1e-3 degrees and a number of millimetres."""
     angles = np.subtract((found.lao_deg, found.cra_deg, found.roll_deg),
                          (pose.lao_deg, pose.cra_deg, pose.roll_deg))  # fmt: skip
     moved = np.subtract(found.translation_mm, pose.translation_mm)

@@ -14,7 +14,7 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.carm_drawing import carm_scene
 from fluoro.geometry.triangles import Surface, box
 from fluoro.plot.contact_sheet import contact_sheet, write_contact_sheet
-from fluoro.plot.scene_image import ScenePainter
+from fluoro.plot.scene_image import SceneRenderer
 from fluoro.plot.scene_movie import movie_pictures, write_animation, write_scene_movie
 from fluoro.plot.surface_renderer import Camera, paint
 from fluoro.recording.frame_sampler import SampledFrame
@@ -125,7 +125,7 @@ def test_contact_sheet_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_scene_shows_the_head_right_the_chest_up_and_the_left_side_near() -> None:
     scene = carm_scene(GEOMETRY.view(CarmPose(), ISOCENTER), ISOCENTER)
-    camera = ScenePainter(SKIN, BONE, [scene], 240).camera
+    camera = SceneRenderer(SKIN, BONE, [scene], 240).camera
     axes = np.array([(0, 0, 0), (100, 0, 0), (0, -100, 0), (0, 0, 100)], float)
     seen = camera.seen(axes)
     (_, left, up, head), pixels = seen, camera.pixels(seen)

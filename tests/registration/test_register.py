@@ -152,7 +152,7 @@ def test_magnified_picture_is_registered_as_one(quick, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "out" / "half" / "target.npy"), made)
 
 
-def test_own_picture_takes_the_place_of_a_shipped_files_and_what_is_assumed_is_said(
+def test_own_picture_takes_the_place_of_a_shipped_files_and_what_is_assumed_is_reported(
     quick, tmp_path, capsys
 ):
     """As `register configs/register_phantom.yaml --set target.path=...`, and bones are dark."""
@@ -244,7 +244,7 @@ def test_picture_without_the_anatomy_is_not_converged_and_ends_with_3(quick, tmp
         ({"run": {"frames": 3}}, "run.frames: unknown key"),
     ],
 )
-def test_mistake_is_one_line_and_ends_with_2(quick, capsys, tmp_path, sections, message):
+def test_error_is_one_line_and_ends_with_2(quick, capsys, tmp_path, sections, message):
     assert quick(**sections) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fluoro:")]
     assert message in line
@@ -270,7 +270,7 @@ def test_picture_that_cannot_be_used_is_one_line(quick, tmp_path, capsys, pictur
 
 
 @pytest.mark.parametrize("name", ["register_phantom.yaml", "register_chest.yaml"])
-def test_shipped_file_is_told_from_one_of_a_stream(name, capsys):
+def test_shipped_file_is_distinguished_from_one_of_a_stream(name, capsys):
     path = app.Path(__file__).parents[2] / "configs" / name
     assert is_register_file(path)
     assert load_register_config(path).target.pose is not None

@@ -1,4 +1,4 @@
-"""Registration as a whole: poses found, doubts said, bad input named."""
+"""Registration as a whole: poses found, doubts reported, bad input named."""
 
 from dataclasses import replace
 
@@ -56,7 +56,7 @@ def test_result_tells_the_pose_of_the_carm():
     assert found.translation_mm == pytest.approx(POSE.translation_mm, abs=0.5)
 
 
-def test_same_input_gives_the_same_pose_bit_for_bit():
+def test_same_input_gives_a_bit_identical_pose():
     motions = [find(_seen(), displacement(1, 15.0)).motion for _ in range(2)]
     np.testing.assert_array_equal(*motions)
 
@@ -222,7 +222,7 @@ def test_pose_beyond_the_bounds_is_not_converged():
     assert any(name in result.reason for name in DEGREES_OF_FREEDOM)
 
 
-def test_too_few_iterations_are_said():
+def test_too_few_iterations_are_reported():
     result = find(_seen(), displacement(1, 15.0), changed(ONE_START, max_iterations=2))
     assert not result.converged
     assert "still moving after 2 iterations" in result.reason
@@ -257,7 +257,7 @@ def test_agreement_counts_only_tiles_in_the_mask():
     assert tiles < agreement(image, image, np.ones_like(mask))[1] / 3
 
 
-def test_mask_too_small_to_judge_is_said():
+def test_mask_too_small_to_assess_is_reported():
     mask = np.zeros((96, 96), bool)
     mask[40:58, 40:58] = True
     registrar = Registrar(thorax(), device(), changed(ONE_START, widths_px=(96,)))

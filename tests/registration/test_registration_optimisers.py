@@ -15,9 +15,9 @@ from fluoro.registration.search.optimisers import (
     levenberg_marquardt,
 )
 from fluoro.registration.search.pose_problem import (
-    LEVER_MM,
-    Chart,
+    ROTATION_SCALE_MM,
     Linearisation,
+    PoseParameters,
     PoseProblem,
     ViewTask,
 )
@@ -109,7 +109,7 @@ def test_direction_that_nothing_depends_on_is_called_singular():
 
 
 @pytest.mark.parametrize("optimise", [levenberg_marquardt, adam, lbfgs])
-def test_cost_that_is_not_finite_is_said(optimise):
+def test_cost_that_is_not_finite_is_reported(optimise):
     class Broken(Valley):
         def linearise(self, point):
             return Linearisation(residuals=np.full(5, np.nan), jacobian=np.ones((2, 5)))
@@ -127,8 +127,8 @@ def test_singularity_does_not_depend_on_units():
 # -- the pose as parameters --------------------------------------------------------------------
 
 
-def _chart(free=(True,) * 6, base=(0.0,) * 6):
-    return Chart(
+def _pose_parameters(free=(True,) * 6, base=(0.0,) * 6):
+    return PoseParameters(
         center_xyz_mm=center(),
         axes=view_axes(view_at()),
         free=np.array(free),
@@ -137,38 +137,43 @@ def _chart(free=(True,) * 6, base=(0.0,) * 6):
 
 
 def test_parameters_of_a_motion_lead_back_to_it():
-    chart, motion = _chart(), displacement(0, 40.0)
-    np.testing.assert_allclose(chart.motion(chart.parameters(motion)), motion, atol=1e-9)
+    parameters, motion = _pose_parameters(), displacement(0, 40.0)
+    np.testing.assert_allclose(parameters.motion(parameters.from_motion(motion)), motion, atol=1e-9)
 
 
 def test_shift_along_the_beam_moves_the_source_along_it():
     view = view_at()
-    moved = moved_view(view, _chart().motion(np.array([0, 0, 0, 0, 0, 7.0])))
+    moved = moved_view(view, _pose_parameters().motion(np.array([0, 0, 0, 0, 0, 7.0])))
     shift = moved.source_xyz_mm - view.source_xyz_mm
     np.testing.assert_allclose(shift, 7.0 * view_axes(view)[:, 2], atol=1e-9)
 
 
 def test_fixed_parameters_keep_their_value():
-    chart = _chart((True, False, True, True, False, False), (0, 5.0, 0, 0, 1.0, 2.0))
-    found = _chart().parameters(chart.motion(np.array([1.0, 2.0, 3.0])))
+    parameters = _pose_parameters((True, False, True, True, False, False), (0, 5.0, 0, 0, 1.0, 2.0))
+    found = _pose_parameters().from_motion(parameters.motion(np.array([1.0, 2.0, 3.0])))
     np.testing.assert_allclose(found, [1, 5, 2, 3, 1, 2], atol=1e-9)
 
 
 def test_left_twists_of_steps_are_those_of_finite_steps():
-    chart, point = _chart((True, True, True, True, False, True)), np.array([30.0, -20, 10, 15, 8])
-    change = chart.left_twist_from_steps(point)
+    parameters, point = (
+        _pose_parameters((True, True, True, True, False, True)),
+        np.array([30.0, -20, 10, 15, 8]),
+    )
+    change = parameters.left_twist_from_steps(point)
     for k in range(5):
         step = np.zeros(5)
         step[k] = 1e-4
-        ahead, behind = chart.motion(point + step), chart.motion(point - step)
-        twist = _chart().parameters(ahead @ np.linalg.inv(behind)) / 2e-4
-        world = np.concatenate([chart.axes @ twist[:3] / LEVER_MM, chart.axes @ twist[3:]])
+        ahead, behind = parameters.motion(point + step), parameters.motion(point - step)
+        twist = _pose_parameters().from_motion(ahead @ np.linalg.inv(behind)) / 2e-4
+        world = np.concatenate(
+            [parameters.axes @ twist[:3] / ROTATION_SCALE_MM, parameters.axes @ twist[3:]]
+        )
         np.testing.assert_allclose(change[:, k], world, atol=1e-6)
 
 
 @pytest.mark.parametrize("measure", [MeanSquares, Ncc, MultiScaleNcc, GradientNcc])
 @pytest.mark.parametrize("views", [1, 2])
-def test_gradient_by_the_pose_is_that_of_central_differences_of_rendered_images(measure, views):
+def test_pose_gradient_is_that_of_central_differences_of_rendered_images(measure, views):
     problem, point = _problem(measure, views), np.array([9.0, -6.0, 5.0, 8.0, -4.0, 12.0])
     cost, gradient = problem.cost_and_gradient(point)
     numeric = np.zeros(6)
@@ -190,7 +195,7 @@ def _problem(measure, views=1):
         ViewTask(renderer=renderer, view=view, measure=measure(rendered(view)))
         for view in (view_at(pose) for pose in poses)
     ]
-    return PoseProblem(tasks, _chart())
+    return PoseProblem(tasks, _pose_parameters())
 
 
 def test_gauss_newton_of_what_is_no_sum_of_squares_is_refused():
@@ -200,7 +205,7 @@ def test_gauss_newton_of_what_is_no_sum_of_squares_is_refused():
 
 def test_problem_without_views_is_refused():
     with pytest.raises(InputError, match="at least one view"):
-        PoseProblem([], _chart())
+        PoseProblem([], _pose_parameters())
 
 
 # -- pyramids ----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from fluoro.config import ImageChainConfig
 from fluoro.errors import InputError
 from fluoro.imaging.chain import ImageChain
-from fluoro.registration.targets.collimator_edges import find_field
+from fluoro.registration.targets.collimator_edges import find_collimator_edges
 from fluoro.registration.targets.target_files import read_picture
 from fluoro.registration.targets.target_preprocessing import Preparation, prepare
 from tests.registration_support import DETECTOR, blobs, device, rendered, view_at
@@ -98,7 +98,7 @@ def test_saturated_and_dead_pixels_are_left_out():
     assert "1 pixels without signal left out" in found.notes
 
 
-def test_saturation_of_a_float_picture_is_told():
+def test_saturation_of_a_float_picture_is_reported():
     intensity = I0 * np.exp(-_integrals())
     limit = float(np.quantile(intensity, 0.9))
     found = prepare(np.minimum(intensity, limit), Preparation(saturation=limit, i0=I0))
@@ -118,13 +118,18 @@ def test_collimator_is_found_within_two_pixels(seed):
     field = np.zeros(_integrals().shape)
     field[blades[0] : 96 - blades[1], blades[2] : 96 - blades[3]] = 1
     intensity = np.exp(-_integrals()) * (0.01 + 0.99 * gaussian_filter(field, 1.0))
-    found = find_field(intensity, np.ones(field.shape, bool))
+    found = find_collimator_edges(intensity, np.ones(field.shape, bool))
     np.testing.assert_allclose(found, blades + 1, atol=2)
 
 
 def test_no_collimator_is_found_where_there_is_none():
     for integrals in (_integrals(), _with_open_field(_integrals())):
-        assert find_field(np.exp(-integrals), np.ones(integrals.shape, bool)) == (0, 0, 0, 0)
+        assert find_collimator_edges(np.exp(-integrals), np.ones(integrals.shape, bool)) == (
+            0,
+            0,
+            0,
+            0,
+        )
 
 
 def test_smoothing_stays_within_the_mask():

@@ -24,11 +24,11 @@ from fluoro.registration.pose_loss import PoseGradient, PoseLoss
 from fluoro.registration.register import Registrar
 from fluoro.registration.rigid_motion import motion_about
 from fluoro.registration.targets.frame_target import SHADING, shown, target_from_frame
-from fluoro.registration.tracking.optimiser_loop import Descent
+from fluoro.registration.tracking.optimiser_loop import OptimiserLoop
 from fluoro.registration.tracking.servo_loop import Servo
 from fluoro.registration.tracking.track_record import TrackedFrame, TrackRecord
 from fluoro.registration.tracking.tracker import PoseTracker
-from fluoro.registration.tracking.tracking_plot import write_descent_plot, write_tracking_plot
+from fluoro.registration.tracking.tracking_plot import write_optimiser_plot, write_tracking_plot
 from fluoro.registration.tracking.user_optimiser import checked_step, load_optimiser
 from fluoro.rendering.renderer import DrrRenderer
 from tests.registration_support import (
@@ -314,7 +314,7 @@ def test_the_jacobian_is_handed_out_only_where_it_is_asked_for():
 def test_the_example_optimiser_finds_the_pose():
     truth = CarmPose(lao_deg=20, cra_deg=8, roll_deg=3, translation_mm=(6.0, -4.0, 9.0))
     optimiser = load_optimiser("examples.my_optimiser:MomentumDescent", {"rate_mm": 2.0})
-    descent = Descent(optimiser, displaced(truth, 1, 15.0), center())
+    descent = OptimiserLoop(optimiser, displaced(truth, 1, 15.0), center())
     loss, seen = pose_loss(), frame_target(truth, 0)
     while not descent.ended(200):
         iteration = len(descent.rows())
@@ -327,7 +327,7 @@ def test_the_example_optimiser_finds_the_pose():
 
 
 class Clumsy:
-    """A user's mistakes."""
+    """A user's errors."""
 
     def __init__(self, answer):
         self._answer = answer
@@ -401,7 +401,7 @@ def test_the_record_scores_estimates_and_keeps_no_pictures(tmp_path):
     assert all(scored.estimate.rendered.size == 0 for scored in record.estimates)
     write_tracking_plot(tmp_path / "tracking.png", record.estimates)
     rows = [{"iteration": 0, "loss": 0.5, "mtre_mm": 3.0}]
-    write_descent_plot(tmp_path / "descent.png", rows)
+    write_optimiser_plot(tmp_path / "descent.png", rows)
     assert (tmp_path / "tracking.png").stat().st_size > 5000
 
 

@@ -68,7 +68,7 @@ def device():
     device.close()
 
 
-def test_an_array_gives_its_buffer_back_when_nobody_has_it(device):
+def test_an_array_gives_its_buffer_back_when_it_is_no_longer_used(device):
     array = device.to_device(np.arange(12.0, dtype=np.float32))
     buffer = array.buffer
     assert device.empty((12,)).buffer is not buffer

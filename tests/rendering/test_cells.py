@@ -38,7 +38,7 @@ def worst(image, expected):
 
 
 def worst_slope(found, expected):
-    """Of derivatives by turns, and by shifts: one of them alone may be 0."""
+    """Of derivatives w.r.t. rotations, and w.r.t. shifts: one of them alone may be 0."""
     return max(worst(found[:3], expected[:3]), worst(found[3:], expected[3:]))
 
 
@@ -75,7 +75,7 @@ def made_elements(copies, axis):
 )
 @pytest.mark.parametrize("axis", range(3))
 @pytest.mark.parametrize("shape", [(12, 14, 16), (41, 37, 33), (3, 70, 35), (50, 1, 40)])
-def test_copies_hold_what_they_are_said_to(shape, axis, thickness, exact, low):
+def test_copies_hold_the_packed_voxels(shape, axis, thickness, exact, low):
     """With less than a vector along an axis, with whole vectors and with parts of them."""
     volume = noise(shape, low=low)
     copies = packed_volume.CellCopies(

@@ -1,4 +1,4 @@
-"""Derivatives of pictures against central differences of the float64 twins."""
+"""Derivatives of pictures against central differences of the float64 references."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support import require_vulkan
 VOLUMES = {"noise": volumes.noise(), "sphere": volumes.sphere(), "gaussian": volumes.gaussian()}
 STEPS = np.array([1e-9] * 3 + [1e-7] * 3)
 """Of the central differences: radians, millimetres. A hundred times more, and on noise the
-difference itself would be off by 0.5 %: so many samples would pass from one cell to the next, where
+difference itself would be off by 0.5 %: the samples would pass from one cell to the next, where
 the slope jumps."""
 
 GATE = 1e-3
@@ -50,7 +50,7 @@ def twin(projector, volume, view, at):
 
 
 def differences(projector, volume, view, motions, steps):
-    """Central differences of the twin by each parameter."""
+    """Central differences of the reference by each parameter."""
     found = []
     for k, step in enumerate(steps):
         amount = np.zeros(len(steps))
@@ -90,7 +90,7 @@ differ by the step times its curvature."""
 
 
 def one_sided(projector, volume, view, motions, steps):
-    """Slopes of the twin forwards and backwards, each (parameters, height, width)."""
+    """Slopes of the reference forwards and backwards, each (parameters, height, width)."""
     here, found = twin(projector, volume, view, view), []
     for k, step in enumerate(steps):
         amount = np.eye(len(steps))[k] * step
@@ -248,7 +248,7 @@ def devices():
 @pytest.mark.parametrize("kind", devices())
 @pytest.mark.parametrize("projector", PROJECTORS)
 def test_backprojection_is_the_transpose_of_projection(kind, projector):
-    """<A x, y> = <x, A' y> for any volume x and picture y: the derivative by the voxels."""
+    """<A x, y> = <x, A' y> for any volume x and image y: derivative with respect to the voxels."""
     if kind == "llvmpipe":
         require_vulkan()
     there = open_device(kind)

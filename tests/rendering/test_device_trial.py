@@ -118,7 +118,7 @@ def test_a_device_that_is_wrong_in_one_part_alone_is_found_out(labels, part):
     assert Trial(sections(labels, xray=xray)).fault(PartlyIdle(word)) is None
 
 
-def test_a_verdict_depends_on_the_patient(labels):
+def test_a_result_depends_on_the_patient(labels):
     from fluoro.rendering.devices import trial
 
     choice = {"kind": "cuda", "adapter": "", "index": 0}

@@ -24,8 +24,12 @@ from fluoro.physics.dose import open_field_photons
 from fluoro.rendering.devices import selection
 from fluoro.rendering.devices.cpu import compiler
 from fluoro.rendering.devices.cpu.device import CpuDevice
+<<<<<<< HEAD
 from fluoro.rendering.devices.trial import Verdict
 from fluoro.rendering.projectors import PROJECTORS
+=======
+from fluoro.rendering.devices.trial import TrialResult
+>>>>>>> 5a7d503 (Names: acceptance, TrialResult, CarmController, PoseParameters, ValueStatistics and others of the glossary)
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
@@ -78,7 +82,7 @@ def test_pictures_agree_between_devices(other, config):
 def found(monkeypatch, *, cuda=0, vulkan=()):
     monkeypatch.setattr(selection, "_cuda_device_count", lambda: cuda)
     monkeypatch.setattr(selection, "has_driver", lambda: cuda > 0)
-    monkeypatch.setattr(selection, "try_device", lambda choice, sections: Verdict())
+    monkeypatch.setattr(selection, "try_device", lambda choice, sections: TrialResult())
     monkeypatch.setattr(
         selection, "_adapters", lambda kind: list(vulkan) if kind == "vulkan" else []
     )
@@ -110,7 +114,7 @@ def test_auto_takes_the_first_device_that_passes_and_tells_of_each_other(monkeyp
     found(monkeypatch, cuda=1, vulkan=["AMD Radeon", LLVMPIPE])
     faults = {"cuda": "90% of its line integrals are wrong", "vulkan": None}
     monkeypatch.setattr(
-        selection, "try_device", lambda choice, _: Verdict(fault=faults[choice["kind"]])
+        selection, "try_device", lambda choice, _: TrialResult(fault=faults[choice["kind"]])
     )
     assert selection.choose_device("auto").adapter == "AMD Radeon"
     (line,) = [record.message for record in caplog.records]
@@ -122,7 +126,9 @@ def test_auto_takes_the_first_device_that_passes_and_tells_of_each_other(monkeyp
 
 def test_a_driver_without_a_gpu_is_no_news(monkeypatch, caplog):
     found(monkeypatch, cuda=1)
-    monkeypatch.setattr(selection, "try_device", lambda *_: Verdict(fault="no GPU", absent=True))
+    monkeypatch.setattr(
+        selection, "try_device", lambda *_: TrialResult(fault="no GPU", absent=True)
+    )
     assert selection.choose_device("auto").kind == "cpu"
     assert not caplog.records
 

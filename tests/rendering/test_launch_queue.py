@@ -1,4 +1,4 @@
-"""Launches that line up: same results, in order, and nobody waits who need not."""
+"""Queued launches: same results, in order, without needless waits."""
 
 import gc
 import threading
@@ -75,7 +75,7 @@ def busy(queue, repeats=40):
 
 
 @pytest.mark.parametrize("projector", PROJECTORS)
-def test_pictures_are_those_of_the_device_to_the_bit(device, queue, projector):
+def test_pictures_are_bit_identical_to_those_of_the_device(device, queue, projector):
     volume = volumes.noise()
     plain = DrrRenderer(volume, device, projector=projector)
     queued = DrrRenderer(volume, queue, projector=projector)
@@ -139,7 +139,7 @@ def test_a_ticket_for_nothing_is_done(queue):
     assert span.begun_ns <= span.ended_ns
 
 
-def test_what_a_launch_works_on_lives_until_it_is_done_and_no_longer(queue):
+def test_what_a_launch_works_on_is_kept_until_it_is_done_and_no_longer(queue):
     source = queue.to_device(np.ones((64, 64), np.float32))
     out = queue.empty((64, 64))
     busy(queue)

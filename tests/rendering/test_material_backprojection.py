@@ -1,4 +1,4 @@
-"""Derivatives by the voxels through materials and the image chain, against float64 twins."""
+"""Derivatives with respect to the voxels, through materials and image chain."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def volume():
 
 
 def thicknesses(volume, mu_zyx, projector):
-    """The twin of a volume of float64 voxels."""
+    """The reference of a volume of float64 voxels."""
     base = volume.volume
     held = SimpleNamespace(mu_zyx=mu_zyx, grid=base.grid, water_mu_per_mm=base.water_mu_per_mm)
     body = SimpleNamespace(volume=held, tissues=volume.tissues)

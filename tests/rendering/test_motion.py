@@ -1,4 +1,4 @@
-"""The phantom's heart and breath, and contrast in its vessels: kernels, oracles, anatomy."""
+"""The phantom's heart and breath, and contrast in its vessels: kernels, references, anatomy."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def patient_config(**volume):
 # Motion
 
 
-def test_moving_rays_agree_with_the_oracle(device, thorax, motion):
+def test_moving_rays_agree_with_the_reference(device, thorax, motion):
     field = motion.displacements_mm(1.3)
     moving = MovingRenderer(thorax.mu_zyx, thorax.grid, device, step_mm=STEP_MM)
     image = moving.render(VIEW, field, motion.grid)
@@ -88,7 +88,7 @@ def test_looking_the_field_up_at_knots_costs_little_of_what_motion_does(device, 
     assert np.sqrt(np.mean(error**2)) < 0.04 * np.sqrt(np.mean(moved**2))
 
 
-def test_a_patient_at_rest_is_the_still_picture_to_the_bit(device, thorax):
+def test_a_patient_at_rest_is_bit_identical_to_the_still_picture(device, thorax):
     moving = MovingRenderer(thorax.mu_zyx, thorax.grid, device, step_mm=STEP_MM)
     motion = ThoraxMotion(MotionConfig())
     assert not motion.displacements_mm(0.0).any()
@@ -127,7 +127,7 @@ def test_moving_patients_with_contrast_agree_between_devices(device, other, thor
 
 @pytest.mark.parametrize("beam", [{}, {"xray": {}}], ids=["one energy", "many energies"])
 def test_pictures_begun_one_behind_the_other_are_those_made_one_by_one(device, thorax, beam):
-    """The voxels with contrast are filled anew for each: not before the last one is done."""
+    """The voxels with contrast are filled again for each, after the last one is done."""
     given = patient_config(contrast=CONTRAST, motion={}).model_dump()
     document = {**given, "image_chain": beam}
     document["volume"] = {k: v for k, v in given["volume"].items() if v is not None}
@@ -238,7 +238,7 @@ def test_concentration_rises_stays_and_is_washed_out():
 
 
 @pytest.mark.parametrize("since_s", [0.05, 0.4, 1.3, 9.0])
-def test_the_kernel_fills_the_box_as_its_oracle(device, bolus, since_s):
+def test_the_kernel_fills_the_box_as_its_reference(device, bolus, since_s):
     box = np.zeros(bolus.vessels.grid.shape_zyx, np.float32)
     ContrastFill(bolus, device).fill(box, since_s)
     assert np.abs(box - bolus.shares(since_s)).max() < 1e-7

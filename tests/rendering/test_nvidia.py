@@ -52,7 +52,7 @@ def test_the_first_nvrtc_that_is_not_newer_than_the_driver_is_taken(monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("found", "reported"),
     [
         ([], "there is none"),
         ([("/a", (12, 0), Path("/i"))], "/a is of CUDA 12.0, the driver supports up to 11.4"),
@@ -62,17 +62,17 @@ def test_the_first_nvrtc_that_is_not_newer_than_the_driver_is_taken(monkeypatch)
     ids=["none", "old driver", "broken", "no headers"],
 )
 def test_without_an_nvrtc_that_fits_one_line_says_what_there_is_and_the_fix(
-    monkeypatch, found, said
+    monkeypatch, found, reported
 ):
     places(monkeypatch, *found)
     with pytest.raises(DeviceError) as error:
         find_nvrtc((11, 4))
     (line,) = str(error.value).splitlines()
-    assert said in line
+    assert reported in line
     assert "pip install -r requirements.txt" in line
 
 
-def test_a_file_that_is_no_library_is_told_as_broken(tmp_path, monkeypatch):
+def test_a_file_that_is_no_library_is_reported_as_broken(tmp_path, monkeypatch):
     (tmp_path / "lib64").mkdir()
     (tmp_path / "lib64" / "libnvrtc.so").write_bytes(b"no library")
     monkeypatch.setenv("CUDA_PATH", str(tmp_path))
@@ -122,7 +122,7 @@ OPEN = """
     from fluoro.rendering.devices.selection import open_device
     logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")
     trial.LIMIT_S = float(sys.argv[2])
-    trial.forget_verdicts()  # the stand-in's faults are no part of what a verdict depends on
+    trial.forget_trial_results()  # a result does not depend on the stand-in's faults
     try:
         print(open_device(sys.argv[1]).name)
     except DeviceError as error:
@@ -145,7 +145,7 @@ def test_auto_leaves_out_a_gpu_that_is_wrong_in_contrast_alone(stand_in):
         from fluoro.config import Config
         from fluoro.rendering.devices import trial
         from fluoro.rendering.devices.selection import choose_device
-        trial.forget_verdicts()
+        trial.forget_trial_results()
         for contrast in ({}, {"contrast": {"vessels": "coronary"}}):
             volume = {"phantom": "thorax", **contrast}
             config = Config.model_validate({"volume": volume, "pose_source": {"kind": "static"}})
@@ -156,17 +156,17 @@ def test_auto_leaves_out_a_gpu_that_is_wrong_in_contrast_alone(stand_in):
 
 
 @pytest.mark.slow
-def test_a_verdict_is_remembered_until_something_changes(stand_in):
+def test_a_result_is_remembered_until_something_changes(stand_in):
     code = """
         from fluoro.rendering.devices import trial
         from fluoro.rendering.devices.selection import choose_device
         asked, ask = [], trial._ask
-        trial.forget_verdicts()
+        trial.forget_trial_results()
         trial._ask = lambda *given: asked.append(given) or ask(*given)
         sections = {"renderer": {"projector": "siddon"}}
         for _ in range(2):
             assert choose_device("auto", sections).kind == "cuda"
-        trial.forget_verdicts()
+        trial.forget_trial_results()
         choose_device("auto", sections)
         print(len(asked))
     """
@@ -196,7 +196,7 @@ def test_auto_leaves_a_gpu_that_fails_with_one_line(stand_in, fault):
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "reported"),
     [
         ({"fault": "refuse"}, "Stand-in GPU 0 does not open: "),
         ({"version": "11040"}, "the driver supports up to 11.4: update the driver"),
@@ -209,10 +209,10 @@ def test_auto_leaves_a_gpu_that_fails_with_one_line(stand_in, fault):
     ],
     ids=["refuses kernels", "too old", "no GPU", "dead", "little memory"],
 )
-def test_a_gpu_that_is_named_stays_an_error_with_its_fix(stand_in, settings, said):
+def test_a_gpu_that_is_named_stays_an_error_with_its_fix(stand_in, settings, reported):
     (line,) = opened(stand_in, "cuda", **settings)
     assert line.startswith("error ")
-    assert said in line
+    assert reported in line
 
 
 BROKEN = {
@@ -243,7 +243,7 @@ def test_a_broken_nvrtc_is_one_line_with_its_fix(stand_in, tmp_path, kind):
     assert line.endswith("(requirements/cu13.txt for CUDA 13) brings one that fits")
 
 
-def test_gpus_that_are_hidden_are_told_with_the_variable(stand_in, monkeypatch):
+def test_gpus_that_are_hidden_are_reported_with_the_variable(stand_in, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     (line,) = opened(stand_in, "cuda")
     assert "CUDA_VISIBLE_DEVICES='' hides every NVIDIA GPU: unset it" in line
@@ -289,7 +289,7 @@ def test_a_gpu_with_too_little_memory_is_left_for_the_next_device(stand_in, memo
         from fluoro.rendering.devices import trial
         from fluoro.rendering.devices.selection import on_first_device
         logging.basicConfig(stream=sys.stdout, format="%(message)s")
-        trial.forget_verdicts()
+        trial.forget_trial_results()
         device, _ = on_first_device("auto", lambda device: device.empty((1 << 27,)))
         print(device.kind)
     """
@@ -464,9 +464,9 @@ def test_an_adapter_with_memory_of_its_own_comes_before_the_processors(monkeypat
     assert names == ["GeForce", "Intel Iris", "llvmpipe"]
 
 
-def test_a_trial_whose_cache_cannot_be_written_still_has_a_verdict(tmp_path, monkeypatch):
+def test_a_trial_whose_cache_cannot_be_written_still_has_a_result(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("FLUORO_CACHE_DIR", str(tmp_path / "file"))
-    monkeypatch.setattr(trial, "_ask", lambda *_: trial.Verdict(fault="off"))
+    monkeypatch.setattr(trial, "_ask", lambda *_: trial.TrialResult(fault="off"))
     parts = {"kind": "cuda", "adapter": "", "index": 0}
     assert trial.try_device(parts, {}).fault == "off"

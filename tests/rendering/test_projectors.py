@@ -1,4 +1,4 @@
-"""The fast projectors against the exact integral and against their float64 twins."""
+"""The fast projectors against the exact integral and against their float64 references."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def errors(image, exact):
 @pose_names
 @pytest.mark.parametrize("name", list(VOLUMES))
 @pytest.mark.parametrize("projector", PROJECTORS)
-def test_kernel_agrees_with_its_float64_twin(device, projector, name, pose):
+def test_kernel_agrees_with_its_float64_reference(device, projector, name, pose):
     view = volumes.view(volumes.POSES[pose])
     if (projector, pose) == ("siddon", "lateral"):
         # at exactly 90 degrees a row of rays runs along voxel faces, where either side is right
@@ -115,7 +115,7 @@ def test_smaller_steps_come_closer_to_the_exact_integral(device):
     assert rmse[0] > 2 * rmse[1] > 4 * rmse[2]
 
 
-def test_exact_oracle_agrees_with_brute_force():
+def test_exact_reference_agrees_with_brute_force():
     view = volumes.view(volumes.POSES["LAO 37 CRA 21"])
     fine = reference.march_twin(VOLUMES["gaussian"], view, 0.02)
     assert errors(fine, reference.exact_integrals(VOLUMES["gaussian"], view))[1] < 1e-6

@@ -56,7 +56,7 @@ def weights_of(volume, view, seed=3):
 
 
 @pytest.mark.parametrize("name", MAPS)
-def test_every_map_is_rendered_as_its_twin_has_it(name):
+def test_every_map_is_rendered_as_its_reference_has_it(name):
     volume = body(name=name)
     view = volumes.view(POSES["all lead"], volume.volume.grid)
     made = joseph(volume)

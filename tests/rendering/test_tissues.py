@@ -1,4 +1,4 @@
-"""CT numbers to materials: closed forms, round trips, and the renderer against its twin."""
+"""CT numbers to materials: closed forms, round trips, and the renderer against its reference."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_ramps_and_their_mix_are_the_map(name):
     np.testing.assert_allclose(ramps @ tissues.mix.T, tissues.volume_shares(hu), atol=1e-9)
 
 
-def test_mistakes_name_what_there_is():
+def test_errors_name_what_there_is():
     with pytest.raises(InputError, match="materials must be one of tissues, soft_and_bone, schn"):
         tissue_map("bones")
     with pytest.raises(InputError, match="ct_energy_kev must lie in"):
@@ -120,7 +120,7 @@ def test_mistakes_name_what_there_is():
     ("name", "pose"),
     [*(("tissues", pose) for pose in volumes.POSES), *((n, "lateral") for n in MAPS)],
 )
-def test_march_agrees_with_its_twin(device, name, pose):
+def test_march_agrees_with_its_reference(device, name, pose):
     volume, view = tissue_volume(name), volumes.view(volumes.POSES[pose])
     found = MaterialRenderer(volume, device).render(view)
     expected = tissue_march_twin(volume, view, min(volume.volume.grid.spacing_xyz_mm) / 2)
@@ -138,7 +138,7 @@ def renderer_of(volume, device, projector):
 
 @pytest.mark.parametrize("projector", ["joseph", "joseph in place"])
 @pytest.mark.parametrize("pose", list(volumes.POSES))
-def test_joseph_agrees_with_its_twin(device, pose, projector):
+def test_joseph_agrees_with_its_reference(device, pose, projector):
     volume, view = tissue_volume(), volumes.view(volumes.POSES[pose])
     found = renderer_of(volume, device, projector).render(view)
     expected = tissue_joseph_twin(volume, view)

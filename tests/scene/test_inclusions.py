@@ -148,7 +148,7 @@ def test_a_label_that_is_not_there_is_named(tmp_path):
          "volume.materials.inclusions.0.diameter_mm: must be at least 0.05, got -1"),
     ],
 )  # fmt: skip
-def test_mistakes_are_one_line_with_the_key(entry, line):
+def test_errors_are_one_line_with_the_key(entry, line):
     with pytest.raises(InputError) as caught:
         load_config(
             ROOT / "configs" / "polychromatic.yaml", [f"volume.materials.inclusions=[{entry}]"]

@@ -65,7 +65,7 @@ def twin(inclusion, view, projector, steps=None):
 @pytest.mark.parametrize(
     ("count", "pose"), [(2, "frontal"), (3, "LAO 37 CRA 21"), (8, "RAO 140 CAU 50"), (1, "lateral")]
 )
-def test_one_march_gives_each_label_as_its_twin_alone(device, projector, count, pose):
+def test_one_march_gives_each_label_as_its_reference_alone(device, projector, count, pose):
     inclusion, view = labelled(count), volumes.view(volumes.POSES[pose])
     step = {"step_mm": STEP_MM} if projector == "march" else {}
     renderer = MaterialRenderer(body(inclusion), device, projector=projector, **step)
@@ -191,7 +191,7 @@ def test_tissue_makes_room_for_all_labels():
         ({"materials": (material("steel"),) * 9}, "materials must be 1 to 8, got 9"),
     ],
 )
-def test_mistakes_are_one_line(changes, line):
+def test_errors_are_one_line(changes, line):
     grid = VolumeGrid(shape_zyx=(2, 2, 2), spacing_xyz_mm=(1.0, 1.0, 1.0))
     given = {"materials": (material("steel"),), "label_zyx": np.zeros((2, 2, 2), np.uint8)}
     with pytest.raises(InputError, match=line):

@@ -257,7 +257,7 @@ class Twin(PoseDrr):
 
 
 @pytest.mark.parametrize("name", PARAMETERIZATIONS)
-def test_pictures_derivative_by_every_parametrisation_is_that_of_the_float64_twin(name):
+def test_derivative_with_respect_to_every_parametrisation_is_that_of_the_reference(name):
     """Along random directions; gate 1e-3 of the derivative's norm, as for the renderer."""
     size = {"height_px": 12, "width_px": 14, "delx_mm": 16.0, "dely_mm": 16.0}
     twin, convention = Twin(volumes.gaussian(), sdd_mm=1020.0, device=CpuDevice(), **size), "ZXY"

@@ -14,7 +14,7 @@ from fluoro.volume.hu_to_mu import (
     mu_from_hu,
     mu_water_per_mm,
 )
-from fluoro.volume.value_statistics import Tally, VolumeFigures
+from fluoro.volume.value_statistics import StatisticsCounter, ValueStatistics
 
 NIST_CM2_PER_G = {
     20: 0.8096, 30: 0.3756, 40: 0.2683, 50: 0.2269, 60: 0.2059, 80: 0.1837, 100: 0.1707, 150: 0.1505
@@ -166,7 +166,7 @@ def test_a_map_that_is_none_is_refused(make: Callable[[], object], line: str) ->
 
 
 def test_out_of_range_values_are_counted_plane_by_plane() -> None:
-    tally = Tally((-1024, 3071))
+    tally = StatisticsCounter((-1024, 3071))
     for plane in (HU[None, :6], HU[None, 6:]):
         tally.count_hu(plane)
         tally.count_mu(HuToMu().mu(plane))
@@ -178,11 +178,11 @@ def test_out_of_range_values_are_counted_plane_by_plane() -> None:
         "1 CT numbers (9.09%) lie below -1024 HU and 1 CT numbers (9.09%) lie above 3071 HU "
         "and are taken as that"
     )
-    assert VolumeFigures.from_facts(json.loads(json.dumps(figures.facts()))) == figures
+    assert ValueStatistics.from_facts(json.loads(json.dumps(figures.facts()))) == figures
 
 
 def test_nothing_out_of_range_is_nothing_to_say() -> None:
-    tally = Tally()
+    tally = StatisticsCounter()
     tally.count_hu(HU)
     tally.count_mu(HuToMu().mu(HU))
     assert tally.figures(None, None).remark() == ""

@@ -112,7 +112,7 @@ def _another_spacing(path):
     ids=["voxels cut", "voxel changed", "voxels gone", "facts cut", "facts changed", "facts other",
          "facts gone"],
 )  # fmt: skip
-def test_a_damaged_entry_is_said_and_made_again(name, harm, caplog):
+def test_a_damaged_entry_is_reported_and_made_again(name, harm, caplog):
     store()
     harm(KEY.folder() / name)
     with caplog.at_level(logging.WARNING):
@@ -348,7 +348,7 @@ def test_changed_voxels_beside_an_unchanged_header_are_seen(tmp_path):
     np.testing.assert_array_equal(volume.mu_zyx, mu_from_hu(ramp() + 9, 70.0))
 
 
-def test_a_doubtful_orientation_is_said_each_time(tmp_path, caplog):
+def test_a_doubtful_orientation_is_reported_each_time(tmp_path, caplog):
     path = written(tmp_path, "ct.nii", nifti_bytes(sform_code=0))
     for _ in range(2):
         load_volume(VolumeConfig(path=path))
@@ -409,7 +409,7 @@ def test_settings_written_otherwise_are_the_same_entry(tmp_path, folder):
     assert len(list((folder / "volumes").iterdir())) == 1
 
 
-def test_dense_voxels_out_of_range_are_counted_and_said_each_time(tmp_path, caplog):
+def test_dense_voxels_out_of_range_are_counted_and_reported_each_time(tmp_path, caplog):
     path = written(tmp_path, "ct.mha", meta_bytes(ramp() * 10))
     for _ in range(2):
         volume = load_volume(VolumeConfig(path=path))
@@ -466,7 +466,7 @@ def test_settings_that_leave_nothing_are_one_line_and_no_entry(tmp_path, folder,
     assert not (folder / "volumes").exists()
 
 
-def test_painting_a_phantom_is_told_in_rising_shares():
+def test_painting_a_phantom_is_reported_in_rising_shares():
     told = []
     load_volume(
         VolumeConfig(phantom="thorax", spacing_mm=9.5),
@@ -548,7 +548,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_refused(tmp_path):
             [*planes.read(0, 4)]
 
 
-def test_a_disk_without_room_is_said_before_anything_is_written(tmp_path, monkeypatch, folder):
+def test_a_disk_without_room_is_reported_before_anything_is_written(tmp_path, monkeypatch, folder):
     usage = shutil._ntuple_diskusage(10**6, 10**6, 100)
     monkeypatch.setattr(volume_folder.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(OutputError, match=r"volumes: has no room .* needs 0\.00 GiB, 0\.00 GiB"):

@@ -1,4 +1,4 @@
-"""Derivatives by the map from CT numbers to attenuation, through the renderer."""
+"""Derivatives with respect to the map from CT numbers to attenuation, through the renderer."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def total(by_voxel, mapping):
 
 
 @pytest.mark.parametrize("kind", list(MAPS))
-def test_gradient_by_the_map_is_that_of_differences(kind):
+def test_gradient_with_respect_to_the_map_is_that_of_differences(kind):
     mapping, steps = MAPS[kind]
     renderer = DrrRenderer(MuVolume(mu_zyx=mapping.mu(HU), grid=GRID), CpuDevice())
     by_voxel = renderer.backproject(VIEW, UPSTREAM.astype(np.float32)).astype(float)
@@ -56,7 +56,7 @@ def test_gradient_by_the_map_is_that_of_differences(kind):
         assert found[name] == pytest.approx(expected, rel=0.02), name
 
 
-def test_gradient_by_waters_attenuation_scales_the_picture():
+def test_gradient_with_respect_to_waters_attenuation_scales_the_picture():
     """All line integrals are proportional to it, so that its derivative is their sum over it."""
     mapping = HuToMu(curve=PhysicalCurve(energy_kev=70.0))
     renderer = DrrRenderer(MuVolume(mu_zyx=mapping.mu(HU), grid=GRID), CpuDevice())

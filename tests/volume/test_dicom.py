@@ -269,14 +269,14 @@ def test_several_series_are_listed_and_chosen_by_number_or_uid(tmp_path):
     refused(tmp_path, "no series '8' among 4 'Ramp'", series="8")
 
 
-def test_two_series_of_one_number_are_told_apart_by_uid(tmp_path):
+def test_two_series_of_one_number_are_distinguished_by_uid(tmp_path):
     dicom.series(tmp_path / "a")
     dicom.series(tmp_path / "b", series=f"{dicom.SERIES}.9")
     refused(tmp_path, "2 series have the number 4, choose by UID", series="4")
     same(open_ct(tmp_path, ReadOptions(series=f"{dicom.SERIES}.9")).volume())
 
 
-def test_junk_localisers_and_reports_are_left_out_and_said(tmp_path, caplog):
+def test_junk_localisers_and_reports_are_left_out_and_reported(tmp_path, caplog):
     dicom.series(tmp_path)
     (tmp_path / "README.txt").write_text("x" * 500)
     (tmp_path / ".hidden.dcm").write_text("x")
@@ -378,7 +378,7 @@ def at(*positions_mm):
     return change
 
 
-def test_uneven_slices_are_resampled_linearly_and_said(tmp_path, caplog):
+def test_uneven_slices_are_resampled_linearly_and_reported(tmp_path, caplog):
     places = np.array([0, 2.4, 5.1, 7.5, 10.2, 12.5])
     hu_zyx = np.rint(places[:, None, None] * 40 + np.zeros((1, 4, 5))).astype(np.int16)
     folder = dicom.series(tmp_path, hu_zyx, change=at(*places))
@@ -440,8 +440,8 @@ def test_a_gantry_tilt_is_straightened(tmp_path, caplog, tilt_deg):
     assert np.linalg.det(hu.grid.direction) == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("named", "said"), [(15, True), ("", False), (0, False), (0.3, False)])
-def test_a_tilt_that_is_named_but_not_there_is_said(tmp_path, caplog, named, said):
+@pytest.mark.parametrize(("named", "reported"), [(15, True), ("", False), (0, False), (0.3, False)])
+def test_a_tilt_that_is_named_but_not_there_is_reported(tmp_path, caplog, named, reported):
     """As resampled series keep it; or the positions are wrong, which only a person can tell."""
 
     def name(ds, z):
@@ -449,7 +449,7 @@ def test_a_tilt_that_is_named_but_not_there_is_said(tmp_path, caplog, named, sai
 
     same(open_ct(dicom.series(tmp_path, change=name)).volume())
     line = "GantryDetectorTilt (0018,1120) says 15.0 degrees, the positions 0.0: the positions"
-    assert (line in caplog.text) == said
+    assert (line in caplog.text) == reported
 
 
 def test_images_that_do_not_lie_on_a_line_are_refused(tmp_path):
@@ -466,7 +466,7 @@ def test_the_same_image_twice_is_used_once(tmp_path, caplog):
     assert "4 images that are there twice are used once" in caplog.text
 
 
-def test_two_phases_are_refused_and_chosen_by_what_tells_them_apart(tmp_path):
+def test_two_phases_are_refused_and_chosen_by_what_distinguishes_them(tmp_path):
     dicom.series(tmp_path / "a")
 
     def second(ds, z):
@@ -507,7 +507,7 @@ def test_mixed_series_are_refused(tmp_path, change, match):
     refused(dicom.series(tmp_path, change=lambda ds, z: change(ds) if z == 2 else None), match)
 
 
-def test_images_of_several_makes_are_read_and_said(tmp_path, caplog):
+def test_images_of_several_makes_are_read_and_reported(tmp_path, caplog):
     def make(ds, z):
         ds.KVP, ds.ConvolutionKernel = "120" if z < 3 else "80", "B30f"
         ds.LossyImageCompression = "01" if z == 2 else "00"
@@ -664,7 +664,7 @@ def test_bytes_put_into_the_pixels_are_noticed(tmp_path, syntax, more):
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, None])
 def test_more_bytes_than_pixels_are_refused(tmp_path, syntax):
-    """Nobody can say whether they come before the first pixel or after the last."""
+    """It is unknown whether they come before the first pixel or after the last."""
 
     def prolong(ds, z):
         ds.PixelData = b"\0\0" + ds.PixelData if z == 2 else ds.PixelData

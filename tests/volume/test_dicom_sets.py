@@ -79,7 +79,7 @@ def test_two_acquisitions_between_each_others_slices_are_refused_and_chosen(
         ("ImageComments", "30 %", "75 %"),
     ],
 )
-def test_every_attribute_that_tells_sets_apart_is_named_with_its_values(
+def test_every_attribute_that_distinguishes_sets_is_named_with_its_values(
     tmp_path, keyword, first, second
 ):
     def set_all(images, value):
@@ -96,7 +96,7 @@ def test_every_attribute_that_tells_sets_apart_is_named_with_its_values(
     assert vessel(folder, select={keyword: values[1]}) == [ENHANCED] * 12
 
 
-def test_a_contrast_agent_that_only_one_set_names_tells_them_apart(tmp_path):
+def test_a_contrast_agent_that_only_one_set_names_distinguishes_them(tmp_path):
     images = phase(VESSEL) + phase(ENHANCED, 1.0, ContrastBolusAgent="IOHEXOL")
     folder = dicom.written(tmp_path, images)
     assert (
@@ -109,7 +109,7 @@ def test_a_contrast_agent_that_only_one_set_names_tells_them_apart(tmp_path):
 
 @pytest.mark.parametrize("offset_mm", [0.0, 1.5])
 def test_two_multi_frame_files_of_one_series_are_chosen_by_file(tmp_path, offset_mm):
-    """Nothing but the file tells them apart."""
+    """Only the file distinguishes them."""
     grid = replace(dicom.GRID, origin_xyz_mm=(10, 20, 30 + offset_mm))
     dicom.enhanced(tmp_path / "a.dcm", np.full((4, 5, 6), VESSEL))
     file = dicom.enhanced(tmp_path / "b.dcm", np.full((4, 5, 6), ENHANCED), grid)
@@ -187,7 +187,7 @@ def test_positions_rounded_in_the_orientation_are_no_sets(tmp_path):
     assert vessel(folder) == [VESSEL] * 12
 
 
-def test_a_stretch_with_another_contrast_is_read_and_said(tmp_path, caplog):
+def test_a_stretch_with_another_contrast_is_read_and_reported(tmp_path, caplog):
     agent = [""] * 7 + ["IOHEXOL"] * 5
     folder = dicom.written(tmp_path, phase(VESSEL, ContrastBolusAgent=agent))
     assert vessel(folder) == [VESSEL] * 12
@@ -208,7 +208,7 @@ def test_several_values_may_be_taken_as_one_volume(tmp_path):
 @pytest.mark.parametrize(
     ("given", "line"), [([], "got []"), (None, "got null"), (True, "got true")]
 )
-def test_what_cannot_be_selected_is_one_mistake(tmp_path, capsys, given, line):
+def test_what_cannot_be_selected_is_one_error(tmp_path, capsys, given, line):
     path = tmp_path / "a.yaml"
     text = {None: "null", True: "true"}.get(given if given != [] else 0, "[]")
     path.write_text(f"volume: {{path: x, select: {{KVP: {text}}}}}\npose_source: {{kind: static}}")
@@ -220,7 +220,7 @@ def test_what_cannot_be_selected_is_one_mistake(tmp_path, capsys, given, line):
 
 
 @pytest.mark.parametrize("gaps", ["refuse", "interpolate"])
-def test_slices_by_turns_without_any_attribute_are_refused(tmp_path, gaps):
+def test_alternating_slices_without_any_attribute_are_refused(tmp_path, gaps):
     folder = dicom.written(tmp_path, phase(VESSEL) + phase(ENHANCED, 0.7))
     assert "slices are 0.700 and 1.300 mm apart alternately" in refusal(folder, gaps=gaps)
 

@@ -149,7 +149,7 @@ def test_a_package_that_pip_does_not_find_is_named_with_pips_reason(index, monke
 
 
 def test_without_a_network_it_says_so(index, monkeypatch):
-    """Port 9 of this machine: nobody listens there."""
+    """Port 9 of this machine: no program listens there."""
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.delenv("PIP_FIND_LINKS")
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)

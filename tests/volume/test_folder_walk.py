@@ -126,7 +126,7 @@ def test_files_that_are_no_slices_are_named_with_their_folder(folder, store):
 
 
 @pytest.mark.parametrize("command", ["inspect", "preprocess --ct"])
-def test_the_user_is_told_which_slices_are_not_read(
+def test_the_user_is_informed_which_slices_are_not_read(
     folder, store, tmp_path, monkeypatch, capsys, command
 ):
     monkeypatch.setenv("FLUORO_OUTPUT_DIR", str(tmp_path / "out"))

@@ -1,4 +1,4 @@
-"""What is told and shown of a CT is what is in it, however its axes lie."""
+"""Report and image of a CT show its content, for every order of its axes."""
 
 import itertools
 
@@ -133,7 +133,7 @@ def test_a_volume_of_padding_alone_is_reported(tmp_path):
     assert "120 voxels (100.0%) of -2000 HU" in "\n".join(report.lines())
 
 
-def test_a_tilt_is_told(tmp_path):
+def test_a_tilt_is_reported(tmp_path):
     path = saved(tmp_path, "ct.mha", direction=(0.8, -0.6, 0, 0.6, 0.8, 0, 0, 0, 1))
     assert "tilted by 36.9 degrees" in "\n".join(inspected(path).lines())
 

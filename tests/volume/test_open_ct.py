@@ -1,4 +1,4 @@
-"""A CT is opened in one way: its header is read once, with the options, by whoever needs it."""
+"""A CT is opened in one way: its header is read once, with the options."""
 
 from collections import Counter
 

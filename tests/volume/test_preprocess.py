@@ -25,7 +25,7 @@ from fluoro.volume.load import load_volume, preprocess_volume
 from fluoro.volume.store import atomic_folder, volume_folder
 from fluoro.volume.store.atomic_folder import content_sha256
 from fluoro.volume.store.volume_folder import _samples_sha256, digest
-from fluoro.volume.value_statistics import VolumeFigures
+from fluoro.volume.value_statistics import ValueStatistics
 from tests import dicom_files
 from tests.volume_files import meta_bytes, ramp, saved, written
 
@@ -236,7 +236,9 @@ def test_a_folder_that_appears_meanwhile_is_not_replaced(tmp_path, monkeypatch):
 # -- fluorosim's ----------------------------------------------------------------------------------
 
 
-def test_a_folder_of_fluorosim_is_mapped_and_its_orientation_said_to_be_assumed(tmp_path, caplog):
+def test_a_folder_of_fluorosim_is_mapped_and_its_orientation_is_reported_as_assumed(
+    tmp_path, caplog
+):
     folder = fluorosims(tmp_path / "folder")
     volume = load_volume(VolumeConfig(path=folder))
     np.testing.assert_array_equal(volume.mu_zyx, MU)
@@ -269,10 +271,10 @@ def test_a_direction_that_is_given_is_kept(tmp_path, caplog):
 
 
 def test_water_is_estimated_where_only_the_ranges_are_known():
-    figures = VolumeFigures(hu_range=(-2000.0, 9000.0), mu_range=(0.0, 0.08))
+    figures = ValueStatistics(hu_range=(-2000.0, 9000.0), mu_range=(0.0, 0.08))
     assert figures.water() == pytest.approx(0.08 * 1000 / 4071)
-    assert VolumeFigures(hu_range=(10.0, 20.0), mu_range=(0.0, 1.0)).water() is None
-    assert VolumeFigures(hu_range=None, mu_range=(0.0, 1.0)).water() is None
+    assert ValueStatistics(hu_range=(10.0, 20.0), mu_range=(0.0, 1.0)).water() is None
+    assert ValueStatistics(hu_range=None, mu_range=(0.0, 1.0)).water() is None
 
 
 def test_an_origin_may_be_missing(tmp_path):
@@ -458,7 +460,7 @@ def test_preprocess_takes_nifti_and_the_phantom(tmp_path, capsys):
         ),
     ],
 )
-def test_a_mistake_is_one_line(tmp_path, monkeypatch, capsys, arguments, line):
+def test_an_error_is_one_line(tmp_path, monkeypatch, capsys, arguments, line):
     saved(tmp_path, "ct.nii")
     monkeypatch.chdir(tmp_path)
     assert main(["preprocess", *arguments]) == 2
@@ -486,7 +488,7 @@ def test_what_was_preprocessed_runs(tmp_path, kernels):
     assert record["config"]["volume"]["spacing_mm"] is None
 
 
-def test_the_command_line_volume_names_its_mistakes():
+def test_the_command_line_volume_names_its_errors():
     assert volume_config({"phantom": "thorax"}, ["volume.spacing_mm=2"]).spacing_mm == (2, 2, 2)
     with pytest.raises(InputError, match=r"^command line: volume.crop_mm.max: must be greater"):
         volume_config({"path": "x"}, ["volume.crop_mm={min: [1, 1, 1], max: [0, 2, 2]}"])
@@ -521,7 +523,7 @@ def test_without_variables_the_users_folders_are_taken(monkeypatch):
         assert cache_dir() == Path("/xdg/fluoro")
 
 
-def test_padding_alone_is_told_quietly(tmp_path, caplog):
+def test_padding_alone_is_logged_quietly(tmp_path, caplog):
     path = written(tmp_path, "ct.mha", meta_bytes(ramp() - 700))
     with caplog.at_level(logging.INFO):
         load_volume(VolumeConfig(path=path))

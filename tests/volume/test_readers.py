@@ -488,7 +488,7 @@ BROKEN = {
     "longer than its data, nrrd": (nrrd_bytes(type="double"), "is truncated"),
     "something else, nrrd": (b"P5 6 5 255\n", "not a NRRD file"),
 }  # fmt: skip
-"""Bytes of a file and what must be said; the last word of the name is the suffix."""
+"""Bytes of a file and the expected message; the last word of the name is the suffix."""
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -108,7 +108,7 @@ def test_the_same_spacing_changes_nothing():
 
 
 def test_finer_voxels_are_the_trilinear_interpolant():
-    """SciPy is the oracle."""
+    """SciPy is the reference."""
     noise = np.random.default_rng(1).random(GRID.shape_zyx).astype(np.float32)
     values, grid = resampled(noise, SPACINGS["finer"])
     index = np.concatenate([world(grid), np.ones((*grid.shape_zyx, 1))], axis=-1)

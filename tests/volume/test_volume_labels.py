@@ -302,7 +302,7 @@ def test_a_program_that_is_not_installed_is_named(tmp_path):
         ("volume.labels={path: x.nii, materials: {5: cheese}}", "must be one of air, lung"),
     ],
 )
-def test_mistakes_in_the_section_are_one_line(setting, line):
+def test_errors_in_the_section_are_one_line(setting, line):
     with pytest.raises(InputError) as caught:
         load_config(ROOT / "configs" / "chest_ct.yaml", [setting])
     assert line in str(caught.value)

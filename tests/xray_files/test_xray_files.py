@@ -347,8 +347,8 @@ def test_room_angles_become_the_patients_by_how_the_patient_lies(tmp_path, posit
 def test_patients_angles_that_differ_from_the_rooms_are_contradictory(tmp_path):
     angles = {"PositionerPrimaryAngle": 10, "PositionerSecondaryAngle": 0}
     frame = groups() | {"PositionerPositionSequence": angles}
-    said = notes(tmp_path, enhanced(frames=[frame], PatientPosition="HFS"), "contradictory")
-    assert said == [
+    reported = notes(tmp_path, enhanced(frames=[frame], PatientPosition="HFS"), "contradictory")
+    assert reported == [
         "the isocentre reference system gives 30 / -20, the patient's angles 10 / 0: the former "
         "counts"
     ]
@@ -372,7 +372,7 @@ def test_a_field_of_view_that_was_flipped_and_turned_is_turned_back(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("letters", "as_stored", "said"),
+    ("letters", "as_stored", "reported"),
     [
         (("L", "F"), lambda image: image, None),
         (("R", "F"), np.fliplr, "mirrored"),
@@ -382,7 +382,7 @@ def test_a_field_of_view_that_was_flipped_and_turned_is_turned_back(tmp_path):
         (("LP", "FL"), lambda image: image, None),
     ],
 )
-def test_the_patients_orientation_turns_the_image(tmp_path, letters, as_stored, said):
+def test_the_patients_orientation_turns_the_image(tmp_path, letters, as_stored, reported):
     upright = ramp()[0]
     ds = xray(
         stored=as_stored(upright).copy(),
@@ -391,14 +391,14 @@ def test_the_patients_orientation_turns_the_image(tmp_path, letters, as_stored, 
         PositionerSecondaryAngle=5,
     )
     assert np.array_equal(read(tmp_path, ds).values, upright)
-    assert any(f"the image is {said}" in text for text in notes(tmp_path, ds)) == bool(said)
+    assert any(f"the image is {reported}" in text for text in notes(tmp_path, ds)) == bool(reported)
 
 
 # What is missing, assumed, contradictory
 
 
 @pytest.mark.parametrize(
-    ("attributes", "kind", "said"),
+    ("attributes", "kind", "reported"),
     [
         ({"DistanceSourceToDetector": None}, "missing",
          "DistanceSourceToDetector (0018,1110); give carm.source_to_detector_mm"),
@@ -436,8 +436,8 @@ def test_the_patients_orientation_turns_the_image(tmp_path, letters, as_stored, 
          "bone_dark, as XA is usually shown; target.polarity says otherwise"),
     ],
 )  # fmt: skip
-def test_the_report_says_what_is_open(tmp_path, attributes, kind, said):
-    assert said in notes(tmp_path, xray(**attributes), kind)
+def test_the_report_says_what_is_open(tmp_path, attributes, kind, reported):
+    assert reported in notes(tmp_path, xray(**attributes), kind)
 
 
 def test_the_yaml_counts_more_than_the_file_and_says_what_it_lacks(tmp_path):

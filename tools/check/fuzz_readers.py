@@ -56,7 +56,7 @@ from tests import xray_dicom
 from tests.volume_files import SHAPE_ZYX, meta_bytes, nifti_bytes, nrrd_bytes, ramp
 
 PATIENCE_S = 30
-"""Of processor time; ten times as much on the clock, because others may be at the machine."""
+"""CPU time [s]; the limit of wall time is ten times that, for a loaded machine."""
 CHARACTERS = b"\0\xff 0123456789-.\n=:,()\\naif"
 """Bytes that make a header mean something else rather than nothing."""
 PLAIN = ReadOptions()
@@ -266,7 +266,7 @@ def damaged(raw: bytes, rng: random.Random, header_share: float) -> bytes:
 
 
 def outcome(subject: Subject, whole: Reading) -> str:
-    """What became of a case; raises where it is a mistake."""
+    """Return what became of a case; raise where it is an error."""
     try:
         reading = subject.read(subject)
     except InputError as error:
@@ -362,7 +362,7 @@ class Cases:
         self._whole = values.copy(), grid
 
     def run(self, rng: random.Random, words: Callable[[], str]) -> str:
-        """What became of one; raises where it is a mistake."""
+        """Return what became of one; raise where it is an error."""
         # a new file each time: an earlier volume may still be mapped
         self.subject.damaged.unlink()
         self.subject.damaged.write_bytes(damaged(self._raw, rng, self.subject.header_share))
@@ -374,7 +374,7 @@ class Cases:
 
 
 def run(kind: str, count: int, seed: int, folder: Path) -> Counter[str]:
-    """Outcomes of so many cases of one kind; a case that fails is kept beside the script."""
+    """Return outcomes of `count` cases of one kind; a failed case is kept beside the script."""
     cases = Cases(kind, folder)
     found: Counter[str] = Counter()
     with caught_words() as words:

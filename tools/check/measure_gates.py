@@ -36,10 +36,10 @@ def worst(figures):
 
 
 def projectors(device):
-    """Against the exact integral and against the twins, worst of all poses."""
+    """Compare with the exact integral and with the references, worst of all poses."""
     print(
-        "| volume | march 0.5 voxel, exact: RMSE / max | joseph, exact | joseph, twin: max |"
-        " siddon, twin: max |"
+        "| volume | march 0.5 voxel, exact: RMSE / max | joseph, exact | joseph, reference: max |"
+        " siddon, reference: max |"
     )
     for name in VOLUMES:
         volume = getattr(volumes, name)()
@@ -64,7 +64,7 @@ def projectors(device):
 
 
 def derivatives(device):
-    """Pose Jacobians against central differences of the twins, worst of all poses."""
+    """Compare pose Jacobians with central differences of the references, worst of all poses."""
     print("| projector | noise | sphere | Gaussian |")
     center = volumes.GRID.center_xyz_mm
     for projector in PROJECTORS:

@@ -41,6 +41,9 @@ NAMES = {"Dockerfile", "Makefile"}
 SKIPPED = ("tools/check/phrases.", "tools/check/renamed.yaml", "requirements/constraints.txt")
 """The list itself; names as they once were."""
 
+EXPRESSION = re.compile(r"\{[^{}]*\}")
+"""Code inside an f-string, which Python 3.11 leaves in one token with its text."""
+
 Rule = tuple[re.Pattern[str], str]
 Line = tuple[int, str]
 
@@ -62,7 +65,13 @@ def texts(path: Path) -> Iterator[Line]:
         if token.type == tokenize.NAME and token.string.startswith("test_"):
             yield token.start[0], token.string.replace("_", " ")
         elif tokenize.tok_name[token.type] in ("COMMENT", "STRING", "FSTRING_MIDDLE"):
-            yield from enumerate(token.string.splitlines(), token.start[0])
+            text = EXPRESSION.sub("{}", token.string) if is_f_string(token) else token.string
+            yield from enumerate(text.splitlines(), token.start[0])
+
+
+def is_f_string(token: tokenize.TokenInfo) -> bool:
+    """Return whether a token is an f-string with its prefix."""
+    return re.match(r"(?i)[rb]?f[rb]?[\"']", token.string) is not None
 
 
 def hits(lines: Sequence[Line], every: Sequence[Rule]) -> Iterator[tuple[int, str, str]]:

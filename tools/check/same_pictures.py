@@ -4,7 +4,7 @@ usage: python tools/check/same_pictures.py BASE [--frames N] [--only NAME ...]
 
 BASE is a work tree of the earlier revision (`git worktree add BASE REV`); both trees use the
 environment that runs this script. Every file of configs/ that both trees have is rendered in both
-at full size on the CPU, and the recorded arrays are compared bit for bit:
+at full size on the CPU, and the recorded arrays must be bit-identical:
 
 - Streams run free, without console, DDS and Holoviz. Poses that come from outside (console, DDS,
   servo) are replaced by fixed ones.

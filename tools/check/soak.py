@@ -111,7 +111,7 @@ def soak(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Soak, print, judge."""
+    """Run the soak, print its figures, compare them with the limits."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=120.0, help="after the warm-up")
     parser.add_argument("--rate", type=float, default=30.0, help="poses per second")

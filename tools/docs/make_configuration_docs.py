@@ -23,7 +23,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 HEAD = """# Configuration
 
 One YAML file describes a run. This page is written from the models in `fluoro/config/` by
-`python -m tools.docs.make_configuration_docs`; a test holds it to them. `configs/` has a file for
+`python -m tools.docs.make_configuration_docs`; a test compares them. `configs/` has a file for
 each use, `app.py validate FILE` checks one, `app.py schema` prints the same as JSON Schema for
 editors, and `--set key.path=value` overrides a key on the command line. Unknown keys, wrong types
 and impossible values are refused, each in one line that begins with the key's path. Files are YAML

@@ -13,10 +13,10 @@ from typing import Any
 from cyclonedds.idl import IdlStruct
 from cyclonedds.idl._machinery import BytesMachine
 
-__all__ = ["with_fast_octets"]
+__all__ = ["with_fast_byte_sequences"]
 
 
-def with_fast_octets(struct: type[IdlStruct], member: str) -> None:
+def with_fast_byte_sequences(struct: type[IdlStruct], member: str) -> None:
     """Let `member`, a sequence of octets, take any buffer of bytes and give `bytes`.
 
     Args:

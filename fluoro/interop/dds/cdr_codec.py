@@ -17,7 +17,7 @@ from typing import Any, get_args, get_type_hints
 
 from cyclonedds.idl import IdlStruct
 
-__all__ = ["use_flat_codec"]
+__all__ = ["use_cdr_codec"]
 
 ENCAPSULATION = b"\0\1\0\0"
 """Before the sample: XCDR1, little-endian; offsets count from behind it."""
@@ -26,7 +26,7 @@ NUMBERS = {"uint8": "B", "int32": "i", "uint32": "I", "float64": "d"}
 STRING, OCTETS = "string", "octets"
 
 
-def use_flat_codec(kind: type[IdlStruct]) -> None:
+def use_cdr_codec(kind: type[IdlStruct]) -> None:
     """Let samples of a type take the short way.
 
     Args:

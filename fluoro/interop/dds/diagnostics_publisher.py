@@ -10,13 +10,13 @@ from fluoro.interop.dds.node import DdsNode, ros_topic
 from fluoro.interop.dds.ros_diagnostic import DiagnosticArray, DiagnosticStatus, KeyValue, Level
 from fluoro.interop.dds.timestamps import header_of
 
-__all__ = ["StatusBeacon", "status_message"]
+__all__ = ["StatusPublisher", "status_message"]
 
 INTERVAL_S = 0.5
 TOPIC = "/diagnostics"
 
 
-class StatusBeacon:
+class StatusPublisher:
     """Writes what `look` tells until closed, from a thread of its own.
 
     Args:

@@ -6,7 +6,7 @@ from cyclonedds.idl import IdlStruct
 from cyclonedds.idl.annotations import final, key
 from cyclonedds.idl.types import byte, sequence, uint32
 
-from fluoro.interop.dds.byte_sequences import with_fast_octets
+from fluoro.interop.dds.byte_sequences import with_fast_byte_sequences
 
 __all__ = ["VideoFrame"]
 
@@ -24,4 +24,4 @@ class VideoFrame(IdlStruct, typename="VideoFrame"):
     data: sequence[byte]
 
 
-with_fast_octets(VideoFrame, "data")
+with_fast_byte_sequences(VideoFrame, "data")

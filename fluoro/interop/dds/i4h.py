@@ -6,7 +6,7 @@ from cyclonedds.idl import IdlStruct
 from cyclonedds.idl.annotations import final
 from cyclonedds.idl.types import byte, float64, int64, sequence
 
-from fluoro.interop.dds.byte_sequences import with_fast_octets
+from fluoro.interop.dds.byte_sequences import with_fast_byte_sequences
 
 __all__ = ["CameraInfo", "ProbeInfo"]
 
@@ -33,4 +33,4 @@ class ProbeInfo(IdlStruct, typename="UltraSoundProbeInfo"):
     orientation: sequence[float64]
 
 
-with_fast_octets(CameraInfo, "data")
+with_fast_byte_sequences(CameraInfo, "data")

@@ -6,7 +6,7 @@ from cyclonedds.idl import IdlStruct
 from cyclonedds.idl.annotations import final
 from cyclonedds.idl.types import float64, sequence
 
-from fluoro.interop.dds.cdr_codec import use_flat_codec
+from fluoro.interop.dds.cdr_codec import use_cdr_codec
 from fluoro.interop.dds.ros_std import Header
 
 __all__ = [
@@ -97,4 +97,4 @@ class TFMessage(IdlStruct, typename="tf2_msgs::msg::dds_::TFMessage_"):
     transforms: sequence[TransformStamped]
 
 
-use_flat_codec(PoseStamped)
+use_cdr_codec(PoseStamped)

@@ -6,8 +6,8 @@ from cyclonedds.idl import IdlStruct
 from cyclonedds.idl.annotations import final
 from cyclonedds.idl.types import array, float64, sequence, uint8, uint32
 
-from fluoro.interop.dds.byte_sequences import with_fast_octets
-from fluoro.interop.dds.cdr_codec import use_flat_codec
+from fluoro.interop.dds.byte_sequences import with_fast_byte_sequences
+from fluoro.interop.dds.cdr_codec import use_cdr_codec
 from fluoro.interop.dds.ros_std import Header
 
 __all__ = ["CameraInfo", "CompressedImage", "Image", "JointState", "RegionOfInterest"]
@@ -79,7 +79,7 @@ class JointState(IdlStruct, typename="sensor_msgs::msg::dds_::JointState_"):
     effort: sequence[float64]
 
 
-with_fast_octets(Image, "data")
-with_fast_octets(CompressedImage, "data")
-use_flat_codec(Image)
-use_flat_codec(CompressedImage)
+with_fast_byte_sequences(Image, "data")
+with_fast_byte_sequences(CompressedImage, "data")
+use_cdr_codec(Image)
+use_cdr_codec(CompressedImage)

@@ -19,7 +19,7 @@ from fluoro.registration.rigid_motion import moved_view
 from fluoro.registration.search.optimisers import Bounds, Trace
 from fluoro.registration.search.pose_problem import PoseProblem, ViewTask
 
-__all__ = ["Verdict", "agreement", "judge", "least_agreement"]
+__all__ = ["Acceptance", "agreement", "assess", "least_agreement"]
 
 Array = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ LEAST_COVER = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Acceptance:
     """Whether to believe a pose.
 
     Attributes:
@@ -50,7 +50,7 @@ class Verdict:
     evidence: dict[str, float]
 
 
-def judge(problem: PoseProblem, trace: Trace, bounds: Bounds, least: float) -> Verdict:
+def assess(problem: PoseProblem, trace: Trace, bounds: Bounds, least: float) -> Acceptance:
     """Assess where an optimiser ended.
 
     Args:
@@ -68,9 +68,9 @@ def judge(problem: PoseProblem, trace: Trace, bounds: Bounds, least: float) -> V
         doubt = _disagreement(evidence["agreement"], evidence["tiles"], least)
         failure = "; ".join(filter(None, (doubt, failure))) or None
     if failure is not None:
-        return Verdict(converged=False, reason=failure, evidence=evidence)
+        return Acceptance(converged=False, reason=failure, evidence=evidence)
     reason = f"{trace.stop}; fine structure agrees (median tile NCC {evidence['agreement']:.2f})"
-    return Verdict(converged=True, reason=reason, evidence=evidence)
+    return Acceptance(converged=True, reason=reason, evidence=evidence)
 
 
 def _failure(problem: PoseProblem, trace: Trace, bounds: Bounds) -> str | None:
@@ -80,7 +80,7 @@ def _failure(problem: PoseProblem, trace: Trace, bounds: Bounds) -> str | None:
         return "the cost is not finite"
     at_bound = (trace.point <= bounds.lower) | (trace.point >= bounds.upper)
     if at_bound.any():
-        free = np.flatnonzero(problem.chart.free)
+        free = np.flatnonzero(problem.parameters.free)
         names = [DEGREES_OF_FREEDOM[free[k]] for k in np.flatnonzero(at_bound)]
         return f"ended at the bound of {', '.join(names)}"
     if trace.stop == "iterations":
@@ -110,7 +110,7 @@ def agreements(problem: PoseProblem, point: Array) -> list[tuple[float, int]]:
 
 
 def _agreement(problem: PoseProblem, task: ViewTask, point: Array) -> tuple[float, int]:
-    view = moved_view(task.view, problem.chart.motion(point))
+    view = moved_view(task.view, problem.parameters.motion(point))
     image = task.renderer.device.to_host(task.renderer.render(view))
     return agreement(image, task.measure.target, task.measure.mask)
 

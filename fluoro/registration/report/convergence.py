@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fluoro.registration.measures.metrics import cube_corners_xyz_mm, mtre_mm
 from fluoro.registration.report.result import Step
 
-__all__ = ["Journey", "Station", "leading"]
+__all__ = ["Convergence", "Station", "leading"]
 
 Array = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ class Station:
     distance_mm: float
 
 
-class Journey:
+class Convergence:
     """Measures iterations against a goal.
 
     Args:

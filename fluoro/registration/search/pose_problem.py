@@ -16,13 +16,13 @@ from fluoro.registration.measures.robust import Weighting
 from fluoro.registration.measures.similarity import LeastSquaresMeasure, Measure
 from fluoro.registration.rigid_motion import motion_about, moved_view, twist_about
 
-__all__ = ["Chart", "Linearisation", "PoseProblem", "Renderer", "ViewTask"]
+__all__ = ["Linearisation", "PoseParameters", "PoseProblem", "Renderer", "ViewTask"]
 
 Array = NDArray[np.float64]
 
-LEVER_MM = 100.0
-"""A turn [rad] times this counts as a shift [mm]: about the reach of the anatomy from the centre,
-so that all parameters move the picture's edges alike."""
+ROTATION_SCALE_MM = 100.0
+"""A rotation [rad] times this counts as a shift [mm]: about the reach of the anatomy from the
+centre, so that all parameters move the image's edges alike."""
 
 
 class Renderer(Protocol):
@@ -53,13 +53,14 @@ class ViewTask:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Chart:
+class PoseParameters:
     """Parameters in mm for a rigid motion of all views about a point.
 
-    The parameters are the motion's twist along three axes: turns x `LEVER_MM`, then shifts.
+    The parameters are the motion's twist along three axes: rotations x `ROTATION_SCALE_MM`, then
+    shifts.
 
     Attributes:
-        center_xyz_mm: The fixed point of turns, world LPS [mm], shape (3,).
+        center_xyz_mm: The fixed point of rotations, world LPS [mm], shape (3,).
         axes: World unit vectors in columns, shape (3, 3).
         free: Which of the six may change, shape (6,).
         base: Values of those that may not, and where registration starts, shape (6,) [mm].
@@ -74,7 +75,7 @@ class Chart:
     def _twist_from_parameters(self) -> Array:
         """6x6: world twist [rad, mm] from all six parameters [mm]."""
         matrix = np.zeros((6, 6))
-        matrix[:3, :3], matrix[3:, 3:] = self.axes / LEVER_MM, self.axes
+        matrix[:3, :3], matrix[3:, 3:] = self.axes / ROTATION_SCALE_MM, self.axes
         return matrix
 
     def _twist(self, free_mm: Array) -> Array:
@@ -86,7 +87,7 @@ class Chart:
         """4x4 world motion of the free parameters."""
         return motion_about(self._twist(free_mm), self.center_xyz_mm)
 
-    def parameters(self, motion: ArrayLike) -> Array:
+    def from_motion(self, motion: ArrayLike) -> Array:
         """The free parameters [mm] of a motion; what it does along fixed ones is dropped."""
         twist = twist_about(motion, self.center_xyz_mm)
         return np.asarray(np.linalg.solve(self._twist_from_parameters, twist)[self.free])
@@ -122,23 +123,23 @@ class PoseProblem:
 
     Args:
         tasks: The views, moved rigidly together.
-        chart: The parameters.
+        parameters: How parameters move the views.
 
     Raises:
         InputError: No view.
     """
 
-    def __init__(self, tasks: Sequence[ViewTask], chart: Chart) -> None:
+    def __init__(self, tasks: Sequence[ViewTask], parameters: PoseParameters) -> None:
         if not tasks:
             raise InputError("tasks must hold at least one view, got none")
         self.tasks = tuple(tasks)
-        self.chart = chart
+        self.parameters = parameters
         self.renderings = 0
 
     def _jacobian(self, task: ViewTask, motion: Array) -> tuple[NDArray[Any], NDArray[Any]]:
         self.renderings += 1
         view = moved_view(task.view, motion)
-        pair = task.renderer.render_jacobian(view, self.chart.center_xyz_mm)
+        pair = task.renderer.render_jacobian(view, self.parameters.center_xyz_mm)
         image, jacobian = (task.renderer.device.to_host(array) for array in pair)
         return image, jacobian
 
@@ -148,7 +149,10 @@ class PoseProblem:
         Raises:
             InputError: A measure that is not a sum of squares.
         """
-        motion, change = self.chart.motion(free_mm), self.chart.left_twist_from_steps(free_mm)
+        motion, change = (
+            self.parameters.motion(free_mm),
+            self.parameters.left_twist_from_steps(free_mm),
+        )
         share = 1 / np.sqrt(len(self.tasks))
         values, rows = [], []
         for task in self.tasks:
@@ -163,7 +167,10 @@ class PoseProblem:
 
     def cost_and_gradient(self, free_mm: Array) -> tuple[float, Array]:
         """Return the cost and its gradient with respect to free parameters [1/mm], (free,)."""
-        motion, change = self.chart.motion(free_mm), self.chart.left_twist_from_steps(free_mm)
+        motion, change = (
+            self.parameters.motion(free_mm),
+            self.parameters.left_twist_from_steps(free_mm),
+        )
         total, gradient = 0.0, np.zeros(change.shape[1])
         for task in self.tasks:
             image, jacobian = self._jacobian(task, motion)
@@ -174,7 +181,7 @@ class PoseProblem:
 
     def costs(self, points_mm: Array) -> Array:
         """Costs without gradients of many points, shape (N, free), rendered in one batch."""
-        motions = [self.chart.motion(point) for point in points_mm]
+        motions = [self.parameters.motion(point) for point in points_mm]
         total = np.zeros(len(motions))
         for task in self.tasks:
             batch = task.renderer.render([moved_view(task.view, motion) for motion in motions])

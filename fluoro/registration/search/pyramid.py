@@ -12,7 +12,7 @@ from fluoro.geometry.projection import View
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["bin_image", "bin_view", "coarser_volume", "downsampled"]
+__all__ = ["bin_image", "bin_view", "coarser_volume", "downsampled", "downsampling_factors"]
 
 
 def bin_view(view: View, factor: int) -> View:
@@ -60,9 +60,14 @@ def _block_sums(values: NDArray[np.float64], factor: int) -> NDArray[np.float64]
 
 def coarser_volume(volume: MuVolume, edge_mm: float) -> MuVolume:
     """The volume with voxels joined along each axis until their edges come close to `edge_mm`."""
-    factors = [max(1, round(edge_mm / spacing)) for spacing in volume.grid.spacing_xyz_mm]
-    x, y, z = (min(f, n) for f, n in zip(factors, volume.grid.shape_xyz, strict=True))
-    return downsampled(volume, (z, y, x))
+    return downsampled(volume, downsampling_factors(volume.grid, edge_mm))
+
+
+def downsampling_factors(grid: VolumeGrid, edge_mm: float) -> tuple[int, int, int]:
+    """Return the voxels to join along z, y and x, so that their edges come close to `edge_mm`."""
+    factors = [max(1, round(edge_mm / spacing)) for spacing in grid.spacing_xyz_mm]
+    x, y, z = (min(f, n) for f, n in zip(factors, grid.shape_xyz, strict=True))
+    return z, y, x
 
 
 def downsampled(volume: MuVolume, factors_zyx: tuple[int, int, int]) -> MuVolume:

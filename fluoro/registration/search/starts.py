@@ -13,7 +13,7 @@ __all__ = ["spread_twists", "twist_at_mtre"]
 
 Array = NDArray[np.float64]
 
-LEVER_MM = 100.0
+START_SCALE_MM = 100.0
 """A random start's turn [rad] times this is as large on average as its shift [mm]: about the
 distance of the 120 mm cube's corners from its centre, so that both count alike in the mTRE."""
 
@@ -23,7 +23,8 @@ def twist_at_mtre(
 ) -> Array:
     """A random twist [rad, mm] that displaces the cube's corners by `mtre_mm` on average.
 
-    The direction is isotropic in (rotation x `LEVER_MM`, translation); its length is solved for.
+    The direction is isotropic in (rotation x `START_SCALE_MM`, translation). Its length follows
+    from `mtre_mm`.
 
     Args:
         random: Source of the direction.
@@ -40,7 +41,7 @@ def twist_at_mtre(
         raise InputError(f"mtre_mm must lie in [0, 150], got {mtre_mm}")
     direction = random.normal(size=6)
     direction /= np.linalg.norm(direction)
-    direction[:3] /= LEVER_MM
+    direction[:3] /= START_SCALE_MM
 
     def excess(scale: float) -> float:
         return displacement_mm(scale * direction, center_xyz_mm) - mtre_mm

@@ -29,11 +29,14 @@ def pose_covariance(problem: PoseProblem, point: Array) -> Array:
     Returns:
         0 along what is fixed; all nan where the normal matrix is singular.
     """
-    motion, change = problem.chart.motion(point), problem.chart.left_twist_from_steps(point)
+    motion, change = (
+        problem.parameters.motion(point),
+        problem.parameters.left_twist_from_steps(point),
+    )
     normal = np.zeros((change.shape[1], change.shape[1]))
     for task in problem.tasks:
         view = moved_view(task.view, motion)
-        pair = task.renderer.render_jacobian(view, problem.chart.center_xyz_mm)
+        pair = task.renderer.render_jacobian(view, problem.parameters.center_xyz_mm)
         image, jacobian = (task.renderer.device.to_host(array) for array in pair)
         normal += change.T @ _information(task, image, jacobian) @ change
     if is_singular(normal):
@@ -69,7 +72,7 @@ def _correlated_pixels(residual: Array, mask: NDArray[np.bool_]) -> float:
 
 def axis_sigma(problem: PoseProblem, point: Array, covariance: Array) -> Array:
     """Standard deviations along the first view's axes at `point`: turns [rad], shifts [mm]."""
-    axes = view_axes(moved_view(problem.tasks[0].view, problem.chart.motion(point)))
+    axes = view_axes(moved_view(problem.tasks[0].view, problem.parameters.motion(point)))
     variances = [axes.T @ covariance[part, part] @ axes for part in (slice(3), slice(3, 6))]
     diagonal = np.concatenate([np.diag(variance) for variance in variances])
     return np.asarray(np.sqrt(np.maximum(diagonal, 0.0)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Crop", "find_field"]
+__all__ = ["Crop", "find_collimator_edges"]
 
 Crop = tuple[int, int, int, int]
 """Pixels to leave out at the top, bottom, left and right."""
@@ -21,7 +21,7 @@ MARGIN_PX = 1
 """Left out beside the edge: it may be blurred."""
 
 
-def find_field(intensity: NDArray[np.float64], mask: NDArray[np.bool_]) -> Crop:
+def find_collimator_edges(intensity: NDArray[np.float64], mask: NDArray[np.bool_]) -> Crop:
     """How many pixels the blades of a collimator cover at each side; 0 where there is none.
 
     Args:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fluoro.errors import InputError
 from fluoro.names import Polarity, TargetKind
-from fluoro.registration.targets.collimator_edges import Crop, find_field
+from fluoro.registration.targets.collimator_edges import Crop, find_collimator_edges
 from fluoro.registration.targets.target import Target
 
 __all__ = ["Preparation", "prepare"]
@@ -159,7 +159,7 @@ def _field(
     values: Image, kept: NDArray[np.bool_], how: Preparation, notes: list[str]
 ) -> NDArray[np.bool_]:
     inside = np.zeros(values.shape, bool)
-    crop = find_field(values, kept) if how.crop == "auto" else how.crop or (0, 0, 0, 0)
+    crop = find_collimator_edges(values, kept) if how.crop == "auto" else how.crop or (0, 0, 0, 0)
     top, bottom, left, right = crop
     height, width = values.shape
     if top + bottom >= height or left + right >= width:

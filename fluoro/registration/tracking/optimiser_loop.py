@@ -14,10 +14,10 @@ from fluoro.registration.rigid_motion import motion_about
 from fluoro.registration.tracking.track_record import pose_facts
 from fluoro.registration.tracking.user_optimiser import Optimiser, checked_step
 
-__all__ = ["Descent"]
+__all__ = ["OptimiserLoop"]
 
 
-class Descent:
+class OptimiserLoop:
     """Moves a pose by an optimiser's steps.
 
     Args:

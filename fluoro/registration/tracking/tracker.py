@@ -21,10 +21,16 @@ from fluoro.geometry.projection import View
 from fluoro.names import DEGREES_OF_FREEDOM, MeasureName
 from fluoro.registration.measures.choice import make_measure
 from fluoro.registration.register import Registrar
-from fluoro.registration.report.acceptance import Verdict, judge
+from fluoro.registration.report.acceptance import Acceptance, assess
 from fluoro.registration.rigid_motion import motion_about, moved_view, twist_about, view_axes
 from fluoro.registration.search.optimisers import Bounds, Trace, levenberg_marquardt
-from fluoro.registration.search.pose_problem import LEVER_MM, Chart, PoseProblem, Renderer, ViewTask
+from fluoro.registration.search.pose_problem import (
+    ROTATION_SCALE_MM,
+    PoseParameters,
+    PoseProblem,
+    Renderer,
+    ViewTask,
+)
 from fluoro.registration.search.pyramid import bin_image, bin_view
 from fluoro.registration.targets.target import Target
 
@@ -99,7 +105,7 @@ class _Found:
 
     way: Way
     motion: Array
-    verdict: Verdict
+    acceptance: Acceptance
     iterations: int
 
 
@@ -189,7 +195,7 @@ class PoseTracker:
         found = self._explain(frame)
         self._tell(found, number)
         matrix = found.motion @ expected
-        if found.verdict.converged:
+        if found.acceptance.converged:
             self._fixes = (*self._fixes[-1:], _Fix(time_s=time_s, world_from_carm=matrix))
         return self._estimate(frame, found, matrix, number, started)
 
@@ -212,8 +218,10 @@ class PoseTracker:
         pixel_mm = _pixel_at_mm(binned, self._registrar.center_xyz_mm)
         renderer = self._registrar.renderer(pixel_mm)
         rendered = renderer.device.to_host(renderer.render(binned))
-        verdict = Verdict(converged=False, reason=reason, evidence={})
-        self._tell(_Found(way="follow", motion=np.eye(4), verdict=verdict, iterations=0), number)
+        acceptance = Acceptance(converged=False, reason=reason, evidence={})
+        self._tell(
+            _Found(way="follow", motion=np.eye(4), acceptance=acceptance, iterations=0), number
+        )
         return PoseEstimate(
             number=number,
             pose=pose,
@@ -232,15 +240,15 @@ class PoseTracker:
     def _explain(self, frame: _Frame) -> _Found:
         """From the expected pose; where that is not believed, from many."""
         found = frame.followed()
-        if self._search and not found.verdict.converged:
+        if self._search and not found.acceptance.converged:
             found = frame.searched()
         return found
 
     def _tell(self, found: _Found, number: int) -> None:
         """Log where the pose is lost and where it is found again."""
-        lost = not found.verdict.converged
+        lost = not found.acceptance.converged
         if lost and not self._lost:
-            log.warning("frame %d: the pose is lost: %s", number, found.verdict.reason)
+            log.warning("frame %d: the pose is lost: %s", number, found.acceptance.reason)
         if self._lost and not lost:
             log.warning("frame %d: the pose is found again by %s", number, found.way)
         self._lost = lost
@@ -254,8 +262,8 @@ class PoseTracker:
             number=number,
             pose=CarmPose.from_world_from_carm(matrix, self._isocenter),
             world_from_carm=matrix,
-            converged=found.verdict.converged,
-            reason=found.verdict.reason,
+            converged=found.acceptance.converged,
+            reason=found.acceptance.reason,
             way=found.way,
             ncc=ncc,
             residual=residual,
@@ -278,27 +286,27 @@ class _Frame:
         self._registrar, self._target, self._view = registrar, target, view
         self._settings = registrar.settings
         free = np.array([name not in self._settings.fixed for name in DEGREES_OF_FREEDOM])
-        self._chart = Chart(
+        self._pose_parameters = PoseParameters(
             center_xyz_mm=registrar.center_xyz_mm,
             axes=view_axes(view),
             free=free,
             base=np.zeros(6),
         )
-        turn_mm = np.radians(self._settings.turn_bound_deg) * LEVER_MM
+        turn_mm = np.radians(self._settings.turn_bound_deg) * ROTATION_SCALE_MM
         reach = np.array([turn_mm] * 3 + [self._settings.shift_bound_mm] * 3)[free]
         self._bounds = Bounds(lower=-reach, upper=reach)
         self._tasks: dict[tuple[int, MeasureName], ViewTask] = {}
 
     def followed(self) -> _Found:
         """Levenberg-Marquardt from the view down the pyramid."""
-        point, renderings = np.zeros(int(self._chart.free.sum())), 0
+        point, renderings = np.zeros(int(self._pose_parameters.free.sum())), 0
         for width_px in self._settings.widths_px:
-            problem = PoseProblem([self._task(width_px)], self._chart)
+            problem = PoseProblem([self._task(width_px)], self._pose_parameters)
             trace = self._descend(problem, point, width_px)
             point, renderings = trace.point, renderings + problem.renderings
-        verdict = judge(problem, trace, self._bounds, self._settings.least_agreement)
-        motion = self._chart.motion(point)
-        return _Found(way="follow", motion=motion, verdict=verdict, iterations=renderings)
+        acceptance = assess(problem, trace, self._bounds, self._settings.least_agreement)
+        motion = self._pose_parameters.motion(point)
+        return _Found(way="follow", motion=motion, acceptance=acceptance, iterations=renderings)
 
     def _descend(self, problem: PoseProblem, point: Array, width_px: int) -> Trace:
         binning = self._settings.widths_px[-1] / width_px
@@ -315,11 +323,11 @@ class _Frame:
     def searched(self) -> _Found:
         """The registrar's multi-start about the view."""
         result = self._registrar.register([self._target], [self._view])
-        verdict = Verdict(
+        acceptance = Acceptance(
             converged=result.converged, reason=result.reason, evidence=result.evidence
         )
         return _Found(
-            way="search", motion=result.motion, verdict=verdict, iterations=result.renderings
+            way="search", motion=result.motion, acceptance=acceptance, iterations=result.renderings
         )
 
     def compared(

@@ -9,7 +9,7 @@ from typing import Any
 from fluoro.plot.line_charts import Curve, Panel, write_curves
 from fluoro.registration.tracking.track_record import ScoredEstimate
 
-__all__ = ["write_descent_plot", "write_tracking_plot"]
+__all__ = ["write_optimiser_plot", "write_tracking_plot"]
 
 BLUE, RED, GREEN, GREY = (31, 119, 180), (214, 39, 40), (30, 140, 70), (150, 158, 164)
 LEAST_MM = 1e-3
@@ -79,7 +79,7 @@ def _numbers(estimates: Sequence[ScoredEstimate]) -> list[float]:
     return [float(scored.estimate.number) for scored in estimates]
 
 
-def write_descent_plot(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_optimiser_plot(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Loss and error over the iterations of a user's optimiser.
 
     Raises:

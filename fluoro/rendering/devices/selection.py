@@ -191,13 +191,13 @@ def _working(sections: Sections) -> Iterator[DeviceChoice]:
     """GPUs that pass a trial, the best one first, and the CPU."""
     for choice in _gpus():
         parts = {"kind": choice.kind, "adapter": choice.adapter, "index": choice.index}
-        verdict = try_device(parts, sections)
-        if verdict.fault is None:
+        result = try_device(parts, sections)
+        if result.fault is None:
             yield choice
-        elif verdict.absent:
-            log.info("%s: %s", choice.label, verdict.fault)
+        elif result.absent:
+            log.info("%s: %s", choice.label, result.fault)
         else:
-            _warn(choice, verdict.fault)
+            _warn(choice, result.fault)
     yield DeviceChoice(kind="cpu", reason=WHY_CPU)
 
 

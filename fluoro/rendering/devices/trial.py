@@ -26,7 +26,7 @@ from fluoro.rendering.devices.vulkan_adapters import vulkan_adapters
 if TYPE_CHECKING:
     from fluoro.config import Config
 
-__all__ = ["Verdict", "forget_verdicts", "trial_sections", "try_device"]
+__all__ = ["TrialResult", "forget_trial_results", "trial_sections", "try_device"]
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ SURROUNDINGS = ("CUDA_VISIBLE_DEVICES", "CUDA_PATH", "LD_LIBRARY_PATH", "VK_ICD_
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class TrialResult:
     """What came of a trial.
 
     Attributes:
@@ -69,7 +69,7 @@ def trial_sections(config: Config) -> dict[str, Any]:
     return dict(wanted)
 
 
-def try_device(choice: Mapping[str, Any], sections: Mapping[str, Any]) -> Verdict:
+def try_device(choice: Mapping[str, Any], sections: Mapping[str, Any]) -> TrialResult:
     """Return whether a device renders a small scene as it should.
 
     Args:
@@ -81,19 +81,19 @@ def try_device(choice: Mapping[str, Any], sections: Mapping[str, Any]) -> Verdic
     if known is not None:
         return known
     log.info("trying %s", choice)
-    verdict = _ask(choice, sections)
-    if verdict.lasting:
-        _write(path, verdict)
-    return verdict
+    result = _ask(choice, sections)
+    if result.lasting:
+        _write(path, result)
+    return result
 
 
-def forget_verdicts() -> None:
+def forget_trial_results() -> None:
     """Have every device tried again."""
     for path in _folder().glob("*.json"):
         path.unlink(missing_ok=True)
 
 
-def _ask(choice: Mapping[str, Any], sections: Mapping[str, Any]) -> Verdict:
+def _ask(choice: Mapping[str, Any], sections: Mapping[str, Any]) -> TrialResult:
     """What a process says that opens the device."""
     path = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
     try:
@@ -108,40 +108,40 @@ def _ask(choice: Mapping[str, Any], sections: Mapping[str, Any]) -> Verdict:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Verdict(fault=f"it gave no picture within {LIMIT_S:g} s")
+        return TrialResult(fault=f"it gave no picture within {LIMIT_S:g} s")
     except OSError as error:
-        return Verdict(fault=f"it could not be tried ({error})", lasting=False)
+        return TrialResult(fault=f"it could not be tried ({error})", lasting=False)
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
-        return Verdict(fault=f"it ended the process that tried it ({name})")
+        return TrialResult(fault=f"it ended the process that tried it ({name})")
     return _answer(done)
 
 
-def _answer(done: subprocess.CompletedProcess[str]) -> Verdict:
+def _answer(done: subprocess.CompletedProcess[str]) -> TrialResult:
     try:
-        return Verdict(**json.loads(done.stdout.strip().splitlines()[-1]))
+        return TrialResult(**json.loads(done.stdout.strip().splitlines()[-1]))
     except (IndexError, ValueError, TypeError):
         said = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
-        return Verdict(fault=f"the process that tried it failed ({said[-1].strip()})")
+        return TrialResult(fault=f"the process that tried it failed ({said[-1].strip()})")
 
 
 def _folder() -> Path:
     return cache_dir() / "device-trials"
 
 
-def _read(path: Path) -> Verdict | None:
+def _read(path: Path) -> TrialResult | None:
     try:
-        return Verdict(**json.loads(path.read_text(encoding="utf-8")))
+        return TrialResult(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def _write(path: Path, verdict: Verdict) -> None:
+def _write(path: Path, result: TrialResult) -> None:
     """Store a result; where the cache cannot be written the device is tried again."""
     unfinished = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps(asdict(verdict)), encoding="utf-8")
+        unfinished.write_text(json.dumps(asdict(result)), encoding="utf-8")
         unfinished.replace(path)
     except OSError as error:
         log.info("the result of a device's trial is not stored: %s", error)

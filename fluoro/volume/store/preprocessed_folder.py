@@ -30,7 +30,7 @@ from fluoro.volume.store.volume_folder import (
     read_volume_folder,
     write_volume_folder,
 )
-from fluoro.volume.value_statistics import Tally, VolumeFigures
+from fluoro.volume.value_statistics import StatisticsCounter, ValueStatistics
 from fluoro.volume.volumes import MuVolume
 
 __all__ = [
@@ -72,14 +72,14 @@ def open_preprocessed(folder: Path) -> MuVolume:
     mu_zyx, grid, facts = _open_fluorosims(folder)
     if mu_zyx.dtype != np.float32 or not mu_zyx.flags.c_contiguous:
         raise InputError(f"{folder / VOXELS_NAME}: must be C-ordered float32, got {mu_zyx.dtype}")
-    tally = Tally()
+    tally = StatisticsCounter()
     for plane in _checked(folder, mu_zyx):
         tally.count_mu(plane)
     figures = tally.figures(_claimed(facts).water(), _range(facts, "hu_range"))
     return MuVolume(mu_zyx=mu_zyx, grid=grid, source=str(folder), figures=figures)
 
 
-def preprocessed_planes(folder: Path) -> tuple[VolumePlanes, VolumeFigures | None]:
+def preprocessed_planes(folder: Path) -> tuple[VolumePlanes, ValueStatistics | None]:
     """Attenuation of a folder plane by plane, whatever its type and order, and what it says of it.
 
     Raises:
@@ -272,12 +272,12 @@ def _checked(folder: Path, mu_zyx: NDArray[Any]) -> Iterator[NDArray[Any]]:
         yield plane
 
 
-def _claimed(facts: Mapping[str, Any]) -> VolumeFigures:
+def _claimed(facts: Mapping[str, Any]) -> ValueStatistics:
     """What the metadata says of the numbers."""
     hu_range, mu_range = _range(facts, "hu_range"), _range(facts, "mu_range")
     if mu_range is None:
-        return VolumeFigures(hu_range=None, mu_range=(0.0, 0.0))
-    return VolumeFigures(hu_range=hu_range, mu_range=mu_range)
+        return ValueStatistics(hu_range=None, mu_range=(0.0, 0.0))
+    return ValueStatistics(hu_range=hu_range, mu_range=mu_range)
 
 
 def _range(facts: Mapping[str, Any], key: str) -> tuple[float, float] | None:

@@ -28,7 +28,7 @@ from fluoro.volume.store.volume_folder import (
     read_volume_folder,
     write_volume_folder,
 )
-from fluoro.volume.value_statistics import VolumeFigures
+from fluoro.volume.value_statistics import ValueStatistics
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["CacheKey", "open_volume", "store_volume"]
@@ -82,7 +82,7 @@ def store_volume(
     grid: VolumeGrid,
     source: str,
     planes: Iterable[NDArray[np.float32]],
-    figures: Callable[[], VolumeFigures | None] = lambda: None,
+    figures: Callable[[], ValueStatistics | None] = lambda: None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> MuVolume:
     """Write a volume plane by plane, and map it.

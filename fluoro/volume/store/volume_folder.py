@@ -22,7 +22,7 @@ from fluoro.errors import InputError, OutputError
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.host_memory import in_gib
 from fluoro.volume.store.atomic_folder import content_sha256
-from fluoro.volume.value_statistics import VolumeFigures
+from fluoro.volume.value_statistics import ValueStatistics
 from fluoro.volume.volumes import MuVolume
 
 __all__ = [
@@ -51,7 +51,7 @@ def write_volume_folder(
     grid: VolumeGrid,
     source: str,
     planes: Iterable[NDArray[np.float32]],
-    figures: Callable[[], VolumeFigures | None] = lambda: None,
+    figures: Callable[[], ValueStatistics | None] = lambda: None,
     progress: Progress = lambda _: None,
 ) -> None:
     """Fill an empty folder, plane by plane.
@@ -183,7 +183,7 @@ def _map_voxels(folder: Path, facts: Mapping[str, Any]) -> MuVolume:
             direction=(x, y, z),
         ),
         source=facts["source"],
-        figures=None if figures is None else VolumeFigures.from_facts(figures),
+        figures=None if figures is None else ValueStatistics.from_facts(figures),
     )
 
 

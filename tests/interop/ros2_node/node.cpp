@@ -183,5 +183,5 @@ int main(int count, char** words) {
     }
     std::printf("received %u\n", images.received.load());
     std::fflush(stdout);
-    std::_Exit(0);  // a kill for the other side: nothing is said when it goes
+    std::_Exit(0);  // a kill for the other side: it ends without a message
 }

@@ -20,9 +20,9 @@ __all__ = ["Truth", "find_truth", "gradient_every"]
 Array = NDArray[np.float64]
 
 PICTURE_EVERY, PICTURE_COLUMNS = 2, 100
-"""The picture is compared in each second column and row, or in so many columns of larger ones."""
+"""The image is compared in each second column and row; larger ones in this many columns."""
 GRADIENT_EVERY, GRADIENT_COLUMNS = 5, 40
-"""The loss of the gradient task looks at each fifth, or at so many of larger ones."""
+"""The loss of the gradient task reads each fifth column; of larger images this many."""
 RAYS_AT_ONCE = 2000
 FACE_VOXEL = 1e-6
 """Nearness to an outer face that counts as on it."""
