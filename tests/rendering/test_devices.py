@@ -24,12 +24,8 @@ from fluoro.physics.dose import open_field_photons
 from fluoro.rendering.devices import selection
 from fluoro.rendering.devices.cpu import compiler
 from fluoro.rendering.devices.cpu.device import CpuDevice
-<<<<<<< HEAD
-from fluoro.rendering.devices.trial import Verdict
-from fluoro.rendering.projectors import PROJECTORS
-=======
 from fluoro.rendering.devices.trial import TrialResult
->>>>>>> 5a7d503 (Names: acceptance, TrialResult, CarmController, PoseParameters, ValueStatistics and others of the glossary)
+from fluoro.rendering.projectors import PROJECTORS
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
