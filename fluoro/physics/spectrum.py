@@ -13,16 +13,13 @@ from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fluoro.errors import InputError
+from fluoro.physics.cubic_spline import CubicSpline
 from fluoro.physics.materials import ENERGY_RANGE_KEV, material
-
-if TYPE_CHECKING:
-    from scipy.interpolate import CubicSpline
 
 __all__ = ["NAMED_SPECTRA", "Spectrum", "named_spectrum", "read_spectrum", "tube_spectrum"]
 
@@ -240,12 +237,11 @@ def _tube_table() -> tuple[list[int], Energies, Energies]:
 
 @cache
 def _air_spline() -> CubicSpline:
-    from scipy.interpolate import CubicSpline
-
     text = (files("fluoro.physics") / "data" / "mu_en_air.csv").read_text("utf-8")
     x, y = np.log(np.loadtxt(text.splitlines(), delimiter=",", skiprows=2)).T
-    return CubicSpline(x, y)
+    return CubicSpline.through(x, y, "not-a-knot")
 
 
 def _air_absorption_cm2_per_g(energies_kev: ArrayLike) -> Energies:
-    return np.asarray(np.exp(_air_spline()(np.log(np.asarray(energies_kev)))))
+    log_energies = np.log(np.asarray(energies_kev, float))
+    return np.exp([_air_spline()(log_energy) for log_energy in log_energies])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
+from fluoro.physics.cubic_spline import CubicSpline
 
 __all__ = [
     "ENERGY_RANGE_KEV",
@@ -40,8 +41,7 @@ def mu_water_per_mm(energy_kev: float) -> float:
     low, high = ENERGY_RANGE_KEV
     if not low <= energy_kev <= high:
         raise InputError(f"energy_kev must lie in [{low:g}, {high:g}] keV, got {energy_kev}")
-    log_energy, log_mass, curvature = _water_table()
-    mass_cm2_per_g = np.exp(_spline(np.log(energy_kev), log_energy, log_mass, curvature))
+    mass_cm2_per_g = np.exp(_water_spline()(np.log(energy_kev)))
     return float(mass_cm2_per_g) * WATER_DENSITY_G_PER_CM3 / 10
 
 
@@ -216,28 +216,9 @@ class HuToMu:
 
 
 @cache
-def _water_table() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Log of energy [keV], log of mass attenuation [cm2/g], and the spline's curvatures."""
+def _water_spline() -> CubicSpline:
+    """Log of mass attenuation [cm2/g] by log of energy [keV]."""
     text = (files("fluoro.physics") / "data" / "mu_water.csv").read_text(encoding="utf-8")
     table = np.loadtxt(text.splitlines(), delimiter=",", skiprows=2)
     x, y = np.log(table).T
-    return x, y, _natural_curvatures(x, y)
-
-
-def _natural_curvatures(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Second derivatives at the knots of the cubic spline with none at its ends."""
-    steps = np.diff(x)
-    matrix = np.diag(2 * (steps[:-1] + steps[1:])) + np.diag(steps[1:-1], 1)
-    matrix += np.diag(steps[1:-1], -1)
-    inner = np.linalg.solve(matrix, 6 * np.diff(np.diff(y) / steps))
-    return np.concatenate([[0.0], inner, [0.0]])
-
-
-def _spline(
-    at: float, x: NDArray[np.float64], y: NDArray[np.float64], curvature: NDArray[np.float64]
-) -> float:
-    right = int(np.clip(np.searchsorted(x, at), 1, len(x) - 1))
-    left, step = right - 1, x[right] - x[right - 1]
-    a, b = (x[right] - at) / step, (at - x[left]) / step
-    bend = (a**3 - a) * curvature[left] + (b**3 - b) * curvature[right]
-    return float(a * y[left] + b * y[right] + bend * step**2 / 6)
+    return CubicSpline.through(x, y, "natural")
