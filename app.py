@@ -32,10 +32,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rich.logging import RichHandler
 
-from fluoro import __version__
+from fluoro import __version__, plugins
 from fluoro.command_line.standard_streams import guard_standard_streams, silence_output
 from fluoro.command_line.terminal import make_reporter, terminal
-from fluoro.config import Config, load_config, volume_config
 from fluoro.config.carm_presets import PRESET_SOURCE, carm_presets
 from fluoro.errors import FluoroError, InputError
 from fluoro.interop.dds.installed import require_cyclonedds
@@ -45,6 +44,7 @@ from fluoro.steady_clock import steady_ns
 if TYPE_CHECKING:
     from PIL import Image
 
+    from fluoro.config import Config
     from fluoro.registration.config import RegisterConfig
     from operators.distributed_app import SplitOptions
 
@@ -69,6 +69,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(arguments: argparse.Namespace) -> int:
     """Stream what a YAML file describes."""
+    from fluoro.config import load_config
     from fluoro.recording.run_record import summary_lines
     from operators.session import run_session
 
@@ -162,6 +163,7 @@ def register(arguments: argparse.Namespace) -> int:
 
 def validate(arguments: argparse.Namespace) -> int:
     """Check YAML files, of streams and of registrations."""
+    from fluoro.config import load_config
     from fluoro.registration.config import is_register_file, load_register_config
 
     errors = []
@@ -179,6 +181,7 @@ def validate(arguments: argparse.Namespace) -> int:
 
 def _missing(config: Config | RegisterConfig) -> list[str]:
     """What a valid configuration names and this machine does not have."""
+    from fluoro.config import Config
     from fluoro.interop.dds.network import unresolved_peers
 
     ct = config.volume.path
@@ -197,6 +200,7 @@ def _is_there(ct: Path) -> bool:
 
 def schema(arguments: argparse.Namespace) -> int:
     """Print the JSON Schema of the YAML."""
+    from fluoro.config import Config
     from fluoro.config.schema_rules import json_schema
     from fluoro.registration.config import RegisterConfig
 
@@ -247,6 +251,7 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 def inspect(arguments: argparse.Namespace) -> int:
     """Tell what is in a CT or an X-ray file and save a picture of it."""
+    from fluoro.config import volume_config
     from fluoro.plot.slice_image import slice_picture
     from fluoro.volume.inspect import attenuation_lines, label_lines, report, series_lines
     from fluoro.volume.labels.load import load_labels
@@ -328,6 +333,7 @@ def _save_picture(path: Path, picture: Image.Image) -> None:
 
 def segment(arguments: argparse.Namespace) -> int:
     """Have another program label a CT, and keep the labels for `volume.labels: auto`."""
+    from fluoro.config import volume_config
     from fluoro.volume.labels.segment import SEGMENTERS
     from fluoro.volume.labels.segment import segment as segment_ct
 
@@ -346,6 +352,7 @@ def segment(arguments: argparse.Namespace) -> int:
 
 def preprocess(arguments: argparse.Namespace) -> int:
     """Write attenuation as a folder that `run --ct` takes."""
+    from fluoro.config import volume_config
     from fluoro.volume.inspect import attenuation_lines
     from fluoro.volume.load import preprocess_volume
 
@@ -566,6 +573,13 @@ def _add_command(
     command.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
     )
+    command.add_argument(
+        "--allow-plugins",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import this module for what it adds (docs/plugins.md); may be repeated",
+    )
     command.set_defaults(function=function)
     return command
 
@@ -600,6 +614,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     _log(debug=arguments.debug)
     try:
+        plugins.allow(getattr(arguments, "allow_plugins", ()))
         code: int = arguments.function(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:

@@ -28,6 +28,7 @@ __all__ = [
     "Orientation",
     "Pacing",
     "PatientPosition",
+    "PhantomName",
     "Polarity",
     "PoseMessage",
     "PositionUnit",
@@ -60,6 +61,8 @@ NumberType = Literal["int8", "uint8", "int16", "uint16", "int32", "uint32", "flo
 """Type of a voxel in a plain array, as NumPy names it."""
 PatientPosition = Literal["HFS", "HFP", "FFS", "FFP", "HFDL", "HFDR"]
 """Head or feet first; supine, prone, or lying on the left or right side (DICOM (0018,5100))."""
+PhantomName = Literal["thorax"]
+"""Phantoms that are made in code."""
 TissueMapName = Literal["tissues", "soft_and_bone", "schneider"]
 """How CT numbers become materials."""
 Vessels = Literal["aorta", "pulmonary", "coronary"]

@@ -7,9 +7,18 @@ import sys
 from difflib import get_close_matches
 from pathlib import Path
 
+from fluoro import plugins
 from fluoro.errors import DeviceError, InputError
 
-__all__ = ["application_dir", "cache_dir", "config_path", "output_dir", "shader_dir", "shader_dirs"]
+__all__ = [
+    "application_dir",
+    "cache_dir",
+    "config_path",
+    "output_dir",
+    "shader_dir",
+    "shader_dirs",
+    "shader_files",
+]
 
 
 def cache_dir() -> Path:
@@ -43,13 +52,37 @@ def shader_dir() -> Path:
 
 
 def shader_dirs() -> list[Path]:
-    """Return the folder of the Slang sources and those in it; names are unique among them all.
+    """Return the folder of the Slang sources, those in it, and those of plugins.
+
+    A file's name is unique among them all.
 
     Raises:
         DeviceError: They are missing.
     """
     root = shader_dir()
-    return [root, *sorted(path for path in root.iterdir() if path.is_dir())]
+    inside = sorted(path for path in root.iterdir() if path.is_dir())
+    return [root, *inside, *plugins.shader_folders()]
+
+
+def shader_files(kernel: str = "") -> list[Path]:
+    """Return the Slang sources that a kernel may be made of.
+
+    Args:
+        kernel: Name of its module, or its text. The sources of plugins belong to it only if it
+            names one of them; empty: all of them do.
+
+    Raises:
+        DeviceError: They are missing.
+        InputError: A plugin has a file of a name that is there already.
+    """
+    own = sorted(shader_dir().rglob("*.slang"))
+    added = [path for folder in plugins.shader_folders() for path in sorted(folder.glob("*.slang"))]
+    owner = {path.name: path for path in own}
+    for path in added:
+        if owner.setdefault(path.name, path) != path:
+            raise InputError(f"{path}: another Slang source has that name: {owner[path.name]}")
+    named = not kernel or any(path.stem in kernel for path in added)
+    return [*own, *added] if named else own
 
 
 def application_dir() -> Path:

@@ -18,6 +18,7 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.from_config import make_geometry, make_limits, unmagnified_geometry
 from fluoro.imaging.chain import ImageChain
 from fluoro.poses.base import PoseSetup
+from fluoro.recording.frame_sink import FrameSink
 from fluoro.recording.run_record import RunRecord
 from fluoro.registration.tracking.user_optimiser import Optimiser
 from fluoro.rendering.devices.base import ComputeDevice
@@ -33,7 +34,6 @@ from operators.monitor import StreamMonitor
 from operators.pace import pace_fps
 from operators.run_files import RunFiles
 from operators.sinks import SINKS
-from operators.sinks.base import Sink
 from operators.tracking_setup import TrackingSetup, make_registration, optimiser_of
 
 __all__ = ["Run", "assemble", "isocenter_of"]
@@ -50,7 +50,7 @@ class Run:
     """
 
     context: RunContext
-    sinks: tuple[Sink, ...]
+    sinks: tuple[FrameSink, ...]
     registration: TrackingSetup | None
 
 

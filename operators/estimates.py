@@ -7,10 +7,10 @@ from typing import Any
 
 from holoscan.core import ExecutionContext, InputContext, Operator, OperatorSpec, OutputContext
 
+from fluoro.recording.frame_sink import FrameSink
 from fluoro.registration.tracking.track_record import TrackedFrame, TrackRecord
 from operators.gil_state import keep_gil_state
 from operators.messages import header_of
-from operators.sinks.base import Sink
 
 __all__ = ["EstimatesOp"]
 
@@ -31,7 +31,7 @@ class EstimatesOp(Operator):
         fragment: Any,
         *args: Any,
         record: TrackRecord,
-        sinks: Sequence[Sink],
+        sinks: Sequence[FrameSink],
         **kwargs: Any,
     ) -> None:
         self._record, self._sinks = record, sinks

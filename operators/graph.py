@@ -27,6 +27,7 @@ from operators.optimiser import OptimiserOp
 from operators.pace import Pace, pace_fps
 from operators.pose_source import PoseSourceOp
 from operators.registration import RegistrationOp
+from operators.sinks.base import operator_of
 from operators.stream_clock import StreamClock
 from operators.tracking_setup import AnyEvent, TrackingSetup
 
@@ -72,7 +73,7 @@ class Graph:
         self._turn = self._turns()
         source, chain = self._frames()
         for sink in self._run.sinks:
-            self._connect(chain, sink.port, sink.operator(self, self._context.device))
+            self._connect(chain, sink.port, operator_of(sink, self, self._context.device))
         if self._registration and self._registration.tracker:
             self._add_tracker(source, chain)
         if self._registration and self._registration.loop:

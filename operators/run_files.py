@@ -49,9 +49,16 @@ class RunFiles:
     def open(self) -> None:
         """Make the folder with the record of a run that has begun, where frames are recorded."""
         if self._config.recorder.enabled:
+            self.opened()
+
+    def opened(self) -> Path:
+        """Return the folder, made with the record of a run that has begun."""
+        if self.folder is None:
             folder = self._made()
             self.record.write(folder / "run.json")
             self.journal = FrameJournal(folder)
+            return folder
+        return self.folder
 
     def save_frame(self, frame: FluoroFrame) -> Path:
         """Write one frame for a user who asked for it on the console."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,7 @@ from fluoro.config.outputs import (
     IgtlConfig,
     RecorderConfig,
 )
+from fluoro.config.plugin_sections import extended, sections
 from fluoro.config.poses import POSE_SOURCES, PoseSourceConfig
 from fluoro.config.registration import OptimiserConfig, RegistrationConfig
 from fluoro.config.renderer import RendererConfig
@@ -66,6 +67,15 @@ _OF_A_STILL_PATIENT = ("masks", "boxes", "landmarks")
 _REGISTRATION = at("registration.enabled", const(True))
 
 
+def _keys_of_plugins(_section: type[Section]) -> dict[str, Any]:
+    """Return the sections of plugins' sinks."""
+    return {
+        name: (sink.section | None, Field(None, description="null: off."))
+        for name, sink in sections("sinks").items()
+    }
+
+
+@extended("sinks", _keys_of_plugins)
 class Config(Section):
     """A whole application."""
 

@@ -24,6 +24,7 @@ from fluoro.config.display import (
     ShutterConfig,
     WindowConfig,
 )
+from fluoro.config.plugin_sections import extended, sections
 from fluoro.config.schema_rules import NULL, Rule, absent_or, at, const, never, when
 from fluoro.config.section import Finite, NonNegative, Positive, Section, Sigma
 from fluoro.config.validation_errors import KeyValueError
@@ -85,6 +86,20 @@ def _signal_fields() -> dict[str, FieldInfo]:
     return {key: field for key, field in fields.items() if _SIGNAL in field.metadata}
 
 
+def _keys_of_plugins(section: type[Section]) -> dict[str, Any]:
+    """Return the keys of plugins' stages; behind a stage of photons is one of photons."""
+
+    def key(stage: Any) -> tuple[Any, Any]:
+        behind = section.model_fields.get(stage.follows)
+        on_photons = behind is not None and _SIGNAL in behind.metadata and stage.follows != "log"
+        kind = stage.section | None
+        field = Field(None, description=f"{stage.text} null: off.")
+        return (Annotated[kind, _SIGNAL] if on_photons else kind), field
+
+    return {name: key(stage) for name, stage in sections("stages").items()}
+
+
+@extended("stages", _keys_of_plugins)
 class ImageChainConfig(Section):
     """From line integrals to the picture: counts, noise, blur, log, window, polarity."""
 

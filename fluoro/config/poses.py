@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
+from fluoro.config.plugin_sections import by_kind, kinds
 from fluoro.poses.bag import BagPoses
 from fluoro.poses.base import PoseConfig, PoseSourceSection
 from fluoro.poses.console import ConsolePoses
@@ -39,21 +38,25 @@ __all__ = [
     "XrayFilePoses",
 ]
 
-PoseSourceConfig = Annotated[
-    StaticPoses
-    | SweepPoses
-    | OrbitPoses
-    | WaypointPoses
-    | RandomWalkPoses
-    | ConsolePoses
-    | DdsPoses
-    | IgtlPoses
-    | BagPoses
-    | ServoPoses
-    | XrayFilePoses,
-    Field(discriminator="kind"),
-]
-"""Every pose source; a new one is added here."""
+BUILT_IN: tuple[type[PoseSourceSection], ...] = (
+    StaticPoses,
+    SweepPoses,
+    OrbitPoses,
+    WaypointPoses,
+    RandomWalkPoses,
+    ConsolePoses,
+    DdsPoses,
+    IgtlPoses,
+    BagPoses,
+    ServoPoses,
+    XrayFilePoses,
+)
+"""Fluoro's own pose sources; a new one is added here."""
 
-POSE_SOURCES: tuple[type[PoseSourceSection], ...] = get_args(get_args(PoseSourceConfig)[0])
-"""The same as a list."""
+POSE_SOURCES = kinds("pose_sources", PoseSourceSection, BUILT_IN)
+"""Every pose source, those of plugins last."""
+
+if TYPE_CHECKING:
+    PoseSourceConfig = PoseSourceSection
+else:
+    PoseSourceConfig = by_kind(POSE_SOURCES)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, Strict, model_validator
 
+from fluoro.config.plugin_sections import words
 from fluoro.config.poses import PoseConfig
 from fluoro.config.schema_rules import absent_or, at, const, never, rules
 from fluoro.config.section import Section
@@ -33,6 +34,12 @@ MOVED = {
     "search_starts": "registration.multi_start.starts; 1: the pose is not searched for",
 }
 """Keys that a stream's section had, and where they are."""
+
+
+if TYPE_CHECKING:
+    MeasureChoice = MeasureName
+else:
+    MeasureChoice = words("measures", MeasureName)
 
 
 class StartConfig(Section):
@@ -113,7 +120,7 @@ class RegistrationSettings(Section):
         0.5,
         description="Voxels are joined up to this many pixel widths at the isocentre; 0: never.",
     )
-    measure: MeasureName | None = Field(
+    measure: MeasureChoice | None = Field(
         None,
         description="Likeness of rendered image and target, on the last level; in a stream on all "
         "but the first. null: local_ncc for one picture, local_fit in a stream, where it is as "
@@ -214,7 +221,7 @@ class OptimiserConfig(Section):
     width_px: Annotated[int, Field(ge=16, le=1024)] = Field(
         128, description="Detector columns it works at; frames are binned to about that."
     )
-    measure: MeasureName = Field("ncc", description="The loss.")
+    measure: MeasureChoice = Field("ncc", description="The loss.")
     jacobian: bool = Field(
         False, description="Hand the optimiser the image's Jacobian, (6, height, width), too."
     )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
+from fluoro.config.plugin_sections import by_kind, kinds
 from fluoro.scene.ball import BallInclusion
 from fluoro.scene.base import SceneSection
 from fluoro.scene.labels import LabelInclusion
@@ -13,10 +12,13 @@ from fluoro.scene.rod import RodInclusion
 
 __all__ = ["SCENE_OBJECTS", "BallInclusion", "InclusionConfig", "LabelInclusion", "RodInclusion"]
 
-InclusionConfig = Annotated[
-    LabelInclusion | RodInclusion | BallInclusion, Field(discriminator="kind")
-]
-"""Every kind of object in the beam; a new one is added here."""
+BUILT_IN: tuple[type[SceneSection], ...] = (LabelInclusion, RodInclusion, BallInclusion)
+"""Fluoro's own kinds of objects in the beam; a new one is added here."""
 
-SCENE_OBJECTS: tuple[type[SceneSection], ...] = get_args(get_args(InclusionConfig)[0])
-"""The same as a list."""
+SCENE_OBJECTS = kinds("scene_objects", SceneSection, BUILT_IN)
+"""Every kind of object in the beam, those of plugins last."""
+
+if TYPE_CHECKING:
+    InclusionConfig = SceneSection
+else:
+    InclusionConfig = by_kind(SCENE_OBJECTS)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, Strict, model_validator
 
 from fluoro.config.labels import LabelsConfig, labels_section
+from fluoro.config.plugin_sections import words
 from fluoro.config.reading import ReadOptions
 from fluoro.config.scene import InclusionConfig
 from fluoro.config.schema_rules import at, const, never, one_of, rules, when
@@ -22,6 +23,7 @@ from fluoro.config.section import (
 from fluoro.config.validation_errors import KeyValueError
 from fluoro.names import (
     PatientPosition,
+    PhantomName,
     TissueMapName,
     Vessels,
 )
@@ -157,10 +159,16 @@ class MaterialsConfig(Section):
     )
 
 
+if TYPE_CHECKING:
+    PhantomChoice = PhantomName
+else:
+    PhantomChoice = words("phantoms", PhantomName)
+
+
 class _VolumeSource(Section):
     """Where a volume comes from."""
 
-    phantom: Literal["thorax"] | None = Field(None, description="Phantom to make.")
+    phantom: PhantomChoice | None = Field(None, description="Phantom to make.")
     path: CtPath | None = Field(
         None,
         description="CT: a folder with a DICOM series, a file (multi-frame DICOM, NIfTI, NRRD, "
@@ -252,7 +260,7 @@ class VolumeConfig(ReadOptions, _VolumeSource):
     @model_validator(mode="after")
     def _the_phantom_alone_lives(self) -> VolumeConfig:
         for key in ("motion", "contrast"):
-            if self.path and getattr(self, key) is not None:
+            if self.phantom != "thorax" and getattr(self, key) is not None:
                 raise KeyValueError(key, "needs phantom: thorax, whose organs are known")
         return self
 
@@ -262,6 +270,8 @@ class VolumeConfig(ReadOptions, _VolumeSource):
             return self
         if self.path and self.labels.path is None:
             raise KeyValueError("labels.path", "must name a file: a CT has no parts of its own")
+        if self.phantom not in (None, "thorax") and self.labels.path is None:
+            raise KeyValueError("labels.path", f"must name a file: {self.phantom} has no parts")
         if self.phantom and self.labels.path == "auto":
             raise KeyValueError("labels.path", "auto needs volume.path; leave it out for a phantom")
         return self

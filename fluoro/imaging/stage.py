@@ -3,6 +3,9 @@
 A stage is one module in fluoro/imaging/stages/ beside its kernels in shaders/stages/, and one line
 in `fluoro.imaging.stages.order.ORDER`. Its kernels run in `run`; `reference` is the same stage in
 NumPy together with its adjoint.
+
+The configuration takes the keys of plugins' stages from their classes, so this module and what it
+imports load without the configuration's models.
 """
 
 from __future__ import annotations
@@ -16,16 +19,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.config.image_chain import ImageChainConfig, keys_that_need_signal
+from fluoro.config.section import Section
 from fluoro.errors import InputError
-from fluoro.geometry.carm import CarmGeometry
-from fluoro.imaging.exposure.dose_meter import Pulse
 from fluoro.imaging.frame_history import FrameMemory
-from fluoro.physics.beam import Beam
-from fluoro.physics.materials import Material
 
 if TYPE_CHECKING:
+    from fluoro.config import ImageChainConfig
+    from fluoro.geometry.carm import CarmGeometry
+    from fluoro.imaging.exposure.dose_meter import Pulse
     from fluoro.imaging.kernel_run import KernelRun
+    from fluoro.physics.beam import Beam
+    from fluoro.physics.materials import Material
 
 __all__ = [
     "FactorStage",
@@ -52,6 +56,12 @@ Pull = Callable[[Image], Image]
 """From a derivative with respect to a result to one with respect to what went in."""
 Step = tuple[Image, Pull]
 """A stage's result, and its adjoint at what went in."""
+
+
+def _no_pulse() -> Pulse:
+    from fluoro.imaging.exposure.dose_meter import Pulse
+
+    return Pulse(dose_ngy=0.0)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -92,7 +102,7 @@ class FrameContext:
     beam: Beam | None = None
     materials: Sequence[Material] = ()
     stages: Sequence[Stage] = ()
-    exposure: Pulse = field(default_factory=lambda: Pulse(dose_ngy=0.0))
+    exposure: Pulse = field(default_factory=_no_pulse)
     open_field_photons: float = 1.0
     reference_photons: float = 1.0
     photons_per_ngy: float = 0.0
@@ -134,6 +144,9 @@ class Stage(ABC):
         mixes_pixels: Whether a pixel's result depends on other pixels.
         no_derivative: Why the chain has no derivative with it; empty: it has one.
         shapes_beam: Whether it also shapes the beam that gives off scatter.
+        section: Of a plugin's stage: the model under its key, which is null where the stage is
+            off. The keys of fluoro's own stages stand in fluoro/config/image_chain.py.
+        follows: Of a plugin's stage: a key of the stage after which it runs.
     """
 
     keys: ClassVar[tuple[str, ...]]
@@ -143,10 +156,14 @@ class Stage(ABC):
     mixes_pixels: ClassVar[bool] = False
     no_derivative: ClassVar[str] = ""
     shapes_beam: ClassVar[bool] = False
+    section: ClassVar[type[Section] | None] = None
+    follows: ClassVar[str] = ""
 
     @cached_property
     def needs_signal(self) -> bool:
         """Whether it works on photons alone, so not without `beer_lambert`."""
+        from fluoro.config.image_chain import keys_that_need_signal
+
         return not keys_that_need_signal().isdisjoint(self.keys)
 
     def is_on(self, config: ImageChainConfig) -> bool:

@@ -9,7 +9,7 @@ from fluoro.poses.base import PoseConfig, PoseSourceSection
 __all__ = ["StaticPoses"]
 
 
-class StaticPoses(PoseConfig, PoseSourceSection):  # type: ignore[misc]  # pydantic's plugin
+class StaticPoses(PoseConfig, PoseSourceSection):
     """The same pose for every frame."""
 
     kind: Literal["static"]

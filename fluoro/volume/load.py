@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import logging
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fluoro import plugins
 from fluoro.config import HuToMuConfig, LinearMap, ReadOptions, VolumeConfig
 from fluoro.config.section import CACHE_SCHEME
 from fluoro.errors import InputError
@@ -47,6 +49,8 @@ log = logging.getLogger(__name__)
 Progress = Callable[[str, float], None]
 """Told what is being done, and which fraction of it, 0 to 1."""
 
+PHANTOMS = {"thorax": "fluoro.volume.phantom.thorax:make_thorax"}
+"""What makes fluoro's own phantoms; imported when one is made, because a cached one needs none."""
 PHANTOM_SPACING_MM = 1.4
 CT_KEYS = (
     *("hu_to_mu", "hu_clip_min", "hu_clip_max", "bone_multiplier"),
@@ -193,7 +197,7 @@ def _curve(config: HuToMuConfig) -> PhysicalCurve | LinearCurve:
 
 def _source(config: VolumeConfig, tell: Progress) -> _Source:
     if config.path is None:
-        return _phantom(phantom_spacing_mm(config), tell)
+        return _phantom(config.phantom or "thorax", phantom_spacing_mm(config), tell)
     if is_preprocessed(config.path):
         _require_no_ct_keys(config)
         return _preprocessed(config.path, tell)
@@ -279,30 +283,41 @@ def _preprocessed(folder: Path, tell: Progress) -> _Source:
     )
 
 
-def _phantom(spacing_mm: float, tell: Progress) -> _Source:
-    name = f"thorax phantom, {spacing_mm:g} mm"
+def _phantom(phantom: str, spacing_mm: float, tell: Progress) -> _Source:
+    name = f"{phantom} phantom, {spacing_mm:g} mm"
 
     def painted(share: float) -> None:
         tell(f"making {name}", share)
 
+    code = phantom_code(phantom)
     return _Source(
         name=name,
-        identity={"kind": "thorax", "spacing_mm": spacing_mm, "code_sha256": phantom_code()},
-        open=lambda: (planes_of(_phantom_hu(spacing_mm, painted)), None),
+        identity={"kind": phantom, "spacing_mm": spacing_mm, "code_sha256": code},
+        open=lambda: (planes_of(_phantom_hu(phantom, spacing_mm, painted)), None),
         verb="making",
     )
 
 
-def _phantom_hu(spacing_mm: float, painted: Callable[[float], None]) -> HuVolume:
-    # Imported here, because a cached phantom needs none of its code.
-    from fluoro.volume.phantom.thorax import make_thorax
+def _phantom_hu(phantom: str, spacing_mm: float, painted: Callable[[float], None]) -> HuVolume:
+    maker = plugins.imported(_phantoms()[phantom], f"volume.phantom: {phantom}")
+    made: HuVolume = maker(spacing_mm, painted)
+    return made
 
-    return make_thorax(spacing_mm, painted)
+
+def _phantoms() -> dict[str, Any]:
+    return plugins.extend("phantoms", PHANTOMS, plugins.given("phantoms"))
 
 
-def phantom_code() -> str:
-    """SHA-256 of the phantom's own source files: another phantom is another cache entry."""
+def phantom_code(phantom: str = "thorax") -> str:
+    """Return the SHA-256 of a phantom's source files: another phantom is another cache entry.
+
+    They are the Python files beside the module that makes it.
+    """
+    maker = _phantoms()[phantom]
+    place = importlib.util.find_spec(maker.partition(":")[0]) if isinstance(maker, str) else None
+    if place is None or place.origin is None:
+        raise plugins.error("phantoms", phantom, f"must be module:function, got {maker!r}")
     hasher = hashlib.sha256()
-    for path in sorted((Path(__file__).parent / "phantom").glob("*.py")):
+    for path in sorted(Path(place.origin).parent.glob("*.py")):
         hasher.update(path.name.encode() + path.read_bytes())
     return hasher.hexdigest()

@@ -6,6 +6,7 @@ import logging
 import stat
 from pathlib import Path
 
+from fluoro import plugins
 from fluoro.config import ReadOptions
 from fluoro.errors import InputError
 from fluoro.volume.ct import Ct, CtFormat
@@ -16,7 +17,7 @@ __all__ = ["FORMATS", "open_ct"]
 
 log = logging.getLogger(__name__)
 
-FORMATS: tuple[CtFormat, ...] = (
+BUILT_IN: tuple[CtFormat, ...] = (
     nifti.NIFTI,
     nrrd.NRRD,
     metaimage.METAIMAGE,
@@ -24,7 +25,22 @@ FORMATS: tuple[CtFormat, ...] = (
     array.RAW,
     dicom_ct.DICOM,
 )
-"""All formats that are read: a new one is a module and a line here."""
+"""Fluoro's own formats: a new one is a module and a line here."""
+
+
+def _with_plugins() -> tuple[CtFormat, ...]:
+    """Return all formats; those of plugins first, since DICOM takes any folder."""
+    added = plugins.find("ct_formats", lambda found: isinstance(found, CtFormat), "a CtFormat")
+    own = {suffix: form.name for form in BUILT_IN for suffix in form.suffixes}
+    for name, form in added.items():
+        for suffix in form.suffixes:
+            if suffix in own:
+                raise plugins.error("ct_formats", name, f"{own[suffix]} has the suffix {suffix}")
+    return (*added.values(), *BUILT_IN)
+
+
+FORMATS: tuple[CtFormat, ...] = _with_plugins()
+"""Every format that is read."""
 DEFAULTS = ReadOptions()
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import Any, Protocol, cast
 
 from holoscan.core import (
     ExecutionContext,
@@ -14,63 +13,16 @@ from holoscan.core import (
     OutputContext,
 )
 
-from fluoro.config import Config
-from fluoro.imaging.frame import FluoroFrame, FrameHeader
-from fluoro.registration.tracking.track_record import ScoredEstimate, TrackedFrame
+from fluoro.recording.frame_sink import FrameSink
 from fluoro.rendering.devices.base import ComputeDevice
 from operators.gil_state import keep_gil_state
 from operators.messages import as_frame
 
-if TYPE_CHECKING:
-    from operators.context import RunContext
-
-__all__ = ["Sink", "SinkOp"]
+__all__ = ["Sink", "SinkOp", "operator_of"]
 
 
-class Sink(Protocol):
-    """Where frames go; a subclass overrides what it has need of.
-
-    Attributes:
-        name: Name of its operator, and of what it drops.
-        port: `record`: it takes every frame and holds the graph back if need be; `view`: it takes
-            the newest frame, and those that are overtaken are dropped.
-        url: Address at which a user finds it; None: it has none.
-    """
-
-    name: ClassVar[str]
-    port: Literal["record", "view"] = "view"
-    url: str | None = None
-
-    @classmethod
-    def check(cls, config: Config) -> None:
-        """See whether the sink can run here, before anything is loaded for it.
-
-        Raises:
-            DeviceError: It cannot.
-        """
-
-    @classmethod
-    @abstractmethod
-    def from_config(cls, context: RunContext) -> Sink | None:
-        """Return the sink, open; None where the configuration does not ask for it.
-
-        Raises:
-            FluoroError: It cannot be opened.
-        """
-
-    def take(self, frame: FluoroFrame) -> None:
-        """Take one frame, its image on the host, without waiting for a receiver."""
-
-    def take_estimate(
-        self, tracked: TrackedFrame, header: FrameHeader, scored: ScoredEstimate
-    ) -> None:
-        """Take the pose that registration found of a frame.
-
-        Args:
-            tracked: The estimate and the picture.
-            header: Header of the frame, with the true pose.
-            scored: The estimate, compared with the true pose.
-        """
+class Sink(FrameSink, Protocol):
+    """A sink that may have an operator of its own."""
 
     def operator(self, fragment: Any, device: ComputeDevice) -> Operator:
         """Return the operator that feeds the sink, whose input is `frame`.
@@ -81,23 +33,18 @@ class Sink(Protocol):
         """
         return SinkOp(fragment, sink=self, device=device, name=self.name)
 
-    def flush(self) -> None:
-        """Write what waits, after the last frame.
 
-        Raises:
-            OutputError: It cannot be written.
-        """
+def operator_of(sink: FrameSink, fragment: Any, device: ComputeDevice) -> Operator:
+    """Return the operator that feeds a sink, whose input is `frame`.
 
-    def conclude(self, *, interrupted: bool) -> None:
-        """Make what is made from the whole run.
-
-        Args:
-            interrupted: Whether a user has stopped the run, and does not want to wait.
-        """
-
-    def dropped(self) -> dict[str, int]:
-        """Return how many frames the sink has lost itself, by where."""
-        return {}
+    Args:
+        sink: Takes the frames.
+        fragment: The graph.
+        device: Where the pictures lie.
+    """
+    if Sink in type(sink).__mro__:
+        return cast("Sink", sink).operator(fragment, device)
+    return SinkOp(fragment, sink=sink, device=device, name=sink.name)
 
 
 class SinkOp(Operator):
@@ -113,7 +60,7 @@ class SinkOp(Operator):
     """
 
     def __init__(
-        self, fragment: Any, *args: Any, sink: Sink, device: ComputeDevice, **kwargs: Any
+        self, fragment: Any, *args: Any, sink: FrameSink, device: ComputeDevice, **kwargs: Any
     ) -> None:
         self._sink, self._device = sink, device
         super().__init__(fragment, *args, **kwargs)

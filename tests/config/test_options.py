@@ -28,6 +28,8 @@ def literals():
     for path in sorted(p for top in ("fluoro", "operators") for p in (ROOT / top).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Literal":
+                if isinstance(node.slice, ast.Call):  # put together from a list with a name
+                    continue
                 words = ast.literal_eval(node.slice)
                 place = str(path.relative_to(ROOT))
                 if isinstance(words, tuple) and (place, words) not in NOT_OPTIONS:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from fluoro import plugins
 from fluoro.imaging.stage import Stage
 from fluoro.imaging.stages.attenuate import Attenuate
 from fluoro.imaging.stages.beer_lambert import BeerLambert, Integrals
@@ -34,7 +37,7 @@ __all__ = ["HOLD", "ORDER"]
 
 HOLD = Hold()
 
-ORDER: tuple[Stage, ...] = (
+BUILT_IN: tuple[Stage, ...] = (
     Integrals(),
     BeerLambert(),
     FocalSpot(),
@@ -64,3 +67,31 @@ ORDER: tuple[Stage, ...] = (
     Shutter(),
 )
 """From line integrals to display values. Stages before `HOLD` run with a pulse alone."""
+
+
+def _with_plugins(order: Sequence[Stage], added: Mapping[str, type[Stage]]) -> tuple[Stage, ...]:
+    """Return the stages and those of plugins, each behind the one that it follows.
+
+    Raises:
+        InputError: There is no such stage, or one has another key than its name.
+    """
+    stages = list(order)
+    for name, kind in added.items():
+        before = [number for number, each in enumerate(stages) if kind.follows in each.keys]
+        if not before:
+            text = f"follows must be a key of a stage, such as lag, got {kind.follows!r}"
+            raise plugins.error("stages", name, text)
+        if kind.keys != (name,):
+            raise plugins.error("stages", name, f"keys must be ({name!r},), got {kind.keys}")
+        stages.insert(before[-1] + 1, kind())
+    return tuple(stages)
+
+
+def _is_stage(found: object) -> bool:
+    return isinstance(found, type) and issubclass(found, Stage)
+
+
+ORDER: tuple[Stage, ...] = _with_plugins(
+    BUILT_IN, plugins.find("stages", _is_stage, "a Stage class")
+)
+"""The stages that run: fluoro's own and those of plugins."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from fluoro import plugins
 from fluoro.names import MeasureName
 from fluoro.registration.measures.local_fit import LocalFit
 from fluoro.registration.measures.mutual_information import MutualInformation
 from fluoro.registration.measures.similarity import (
     GradientNcc,
+    LeastSquaresMeasure,
     LocalNcc,
     MeanSquares,
     Measure,
@@ -19,7 +21,7 @@ from fluoro.registration.measures.similarity import (
 
 __all__ = ["MEASURES", "make_measure"]
 
-MEASURES: dict[MeasureName, Callable[..., Measure]] = {
+BUILT_IN: dict[str, Callable[..., Measure]] = {
     "mse": MeanSquares,
     "ncc": Ncc,
     "local_ncc": LocalNcc,
@@ -29,6 +31,18 @@ MEASURES: dict[MeasureName, Callable[..., Measure]] = {
     "mutual_information": MutualInformation,
 }
 """By the names that settings use."""
+
+
+def _is_measure(found: object) -> bool:
+    return isinstance(found, type) and issubclass(found, LeastSquaresMeasure)
+
+
+MEASURES: dict[str, Callable[..., Measure]] = plugins.extend(
+    "measures",
+    BUILT_IN,
+    plugins.find("measures", _is_measure, "a class of LeastSquaresMeasure"),
+)
+"""Those, and the measures of plugins."""
 
 
 def make_measure(name: MeasureName, image: Any, mask: Any) -> Measure:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from typing_extensions import override
 
 from fluoro.errors import DeviceError, DeviceMemoryError, OutputError
-from fluoro.paths import cache_dir, shader_dir
+from fluoro.paths import cache_dir, shader_files
 from fluoro.rendering.devices.base import KernelText
 from fluoro.rendering.devices.load_slangpy import load_slangpy
 from fluoro.rendering.devices.nvidia_driver import NvidiaDriver, NvidiaGpu, driver_file, read_driver
@@ -212,6 +212,6 @@ def _kernel_key(driver: NvidiaDriver, gpu: NvidiaGpu, nvrtc: Nvrtc) -> str:
     for fact in facts:
         known.update(f"{fact}\0".encode())
     known.update(version("slangpy").encode())
-    for source in sorted(shader_dir().rglob("*.slang")):
+    for source in shader_files():
         known.update(source.read_bytes())
     return known.hexdigest()[:16]

@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fluoro.paths import cache_dir, shader_dir
+from fluoro.paths import cache_dir, shader_files
 from fluoro.rendering.devices.nvidia_driver import driver_file
 from fluoro.rendering.devices.vulkan_adapters import vulkan_adapters
 
@@ -152,7 +152,7 @@ def _key(choice: Mapping[str, Any], sections: Mapping[str, Any]) -> str:
     facts = [dict(choice), dict(sections), sys.version, _drivers(choice)]
     facts += [{name: os.environ.get(name) for name in SURROUNDINGS}, _versions()]
     known = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
-    for source in sorted((*shader_dir().rglob("*.slang"), *PACKAGE.rglob("*.py"))):
+    for source in (*shader_files(), *sorted(PACKAGE.rglob("*.py"))):
         known.update(source.read_bytes())
     return known.hexdigest()[:24]
 

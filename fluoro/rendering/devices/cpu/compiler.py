@@ -31,7 +31,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from fluoro.errors import DeviceError, OutputError
-from fluoro.paths import cache_dir, shader_dir, shader_dirs
+from fluoro.paths import cache_dir, shader_dirs, shader_files
 from fluoro.rendering.devices.base import KernelText
 from fluoro.rendering.devices.cpu.worker_threads import (
     DISPATCHER,
@@ -246,9 +246,9 @@ def _compiler_version(compiler: str) -> str:
 
 def _key(module: str | KernelText, entry: str, compiler: str, flags: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
-    for source in sorted(shader_dir().rglob("*.slang")):
-        digest.update(source.name.encode() + source.read_bytes())
     source_of = module.slang if isinstance(module, KernelText) else module
+    for source in shader_files(source_of):
+        digest.update(source.name.encode() + source.read_bytes())
     parts = (
         source_of,
         entry,
