@@ -186,7 +186,11 @@ def _missing(config: Config | RegisterConfig) -> list[str]:
 
     ct = config.volume.path
     found = [f"{ct} is not there"] if ct is not None and not _is_there(ct) else []
-    return [*found, *(unresolved_peers(config.dds) if isinstance(config, Config) else [])]
+    if isinstance(config, Config):
+        found += unresolved_peers(config.dds)
+        if config.optimiser and not plugins.allowed(config.optimiser.module):
+            found.append(f"optimiser.class needs --allow-plugins {config.optimiser.module}")
+    return found
 
 
 def _is_there(ct: Path) -> bool:

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from fluoro import plugins
 from fluoro.config import Config, OptimiserConfig, StartConfig
+from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.names import MeasureName, RegistrationProjector
 from fluoro.registration.measures.spectral import at_energy
@@ -107,10 +109,14 @@ def optimiser_of(config: Config) -> Optimiser | None:
     """The user's optimiser; None: there is none.
 
     Raises:
-        InputError: One that cannot be loaded.
+        InputError: One that cannot be loaded, or that nobody has allowed to be imported.
     """
     wanted = config.optimiser
-    return load_optimiser(wanted.class_, wanted.settings) if wanted else None
+    if wanted is None:
+        return None
+    if not plugins.allowed(wanted.module):
+        raise InputError(f"optimiser.class: needs --allow-plugins {wanted.module}")
+    return load_optimiser(wanted.class_, wanted.settings)
 
 
 def make_registration(

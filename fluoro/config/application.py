@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from fluoro.config.annotations import AnnotationsConfig
 from fluoro.config.carm import CarmConfig
-from fluoro.config.image_chain import ImageChainConfig
+from fluoro.config.image_chain import ImageChainConfig, keys_without_inverse
 from fluoro.config.outputs import (
     LARGEST_PICTURE_BYTES,
     ConsoleConfig,
@@ -128,9 +128,7 @@ class Config(Section):
         *(
             never({"anyOf": [_REGISTRATION, at("optimiser")]}, at(f"image_chain.{key}", schema))
             for key, schema in (
-                ("brightness", GIVEN),
-                ("dsa", GIVEN),
-                ("lut", GIVEN),
+                *((key, GIVEN) for key in keys_without_inverse()),
                 ("image_intensifier.pin_cushion", {"not": const(0)}),
             )
         ),
@@ -302,7 +300,7 @@ class Config(Section):
     def _registration_can_undo_the_picture(self) -> Config:
         if not (self.registration.enabled or self.optimiser):
             return self
-        for key in ("brightness", "dsa", "lut"):
+        for key in keys_without_inverse():
             if getattr(self.image_chain, key):
                 user = "optimiser" if self.optimiser else "registration"
                 raise KeyValueError(f"image_chain.{key}", f"cannot be undone by the {user}")

@@ -30,10 +30,12 @@ from fluoro.config.section import Finite, NonNegative, Positive, Section, Sigma
 from fluoro.config.validation_errors import KeyValueError
 from fluoro.config.xray import BrightnessConfig, XrayConfig
 from fluoro.names import Polarity, Side
+from fluoro.plugins import names
 
 __all__ = [
     "ImageChainConfig",
     "keys_that_need_signal",
+    "keys_without_inverse",
 ]
 
 
@@ -225,6 +227,12 @@ class ImageChainConfig(Section):
         if wants:
             raise KeyValueError("beer_lambert", f"false leaves no signal for {', '.join(wants)}")
         return self
+
+
+def keys_without_inverse() -> tuple[str, ...]:
+    """Return the keys whose stages change the display in a way that registration cannot undo."""
+    added = (name for name in names("stages") if name not in keys_that_need_signal())
+    return ("brightness", "dsa", "lut", *added)
 
 
 @cache

@@ -215,7 +215,8 @@ class OptimiserConfig(Section):
     """A user's own optimiser, fed with loss and gradient frame by frame until it stops."""
 
     class_: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", alias="class")] = Field(
-        description="module:Class, such as examples.my_optimiser:MomentumDescent."
+        description="module:Class, such as examples.my_optimiser:MomentumDescent; it runs "
+        "only with --allow-plugins and its module."
     )
     settings: dict[str, Any] = Field({}, description="Keywords of the class.")
     width_px: Annotated[int, Field(ge=16, le=1024)] = Field(
@@ -226,3 +227,8 @@ class OptimiserConfig(Section):
         False, description="Hand the optimiser the image's Jacobian, (6, height, width), too."
     )
     start: StartConfig = Field(StartConfig(), description="First pose.")
+
+    @property
+    def module(self) -> str:
+        """The module of the class."""
+        return self.class_.partition(":")[0]

@@ -9,6 +9,7 @@ from tests.session_support import ROOT, Program, QuietReporter, record_of, run_s
 
 # isort: split
 
+from fluoro import plugins
 from fluoro.config import load_config
 from fluoro.errors import InputError
 from fluoro.registration.measures.metrics import SUCCESS_MM
@@ -28,6 +29,7 @@ SMALL = [
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Runs a file of configs/ on a coarse phantom and a small detector."""
+    plugins.allow(["examples.my_optimiser"])
     use_cache(tmp_path, monkeypatch)
 
     def start(name, *overrides):
@@ -154,7 +156,7 @@ def test_a_class_that_is_no_optimiser_is_rejected_before_it_is_called(tmp_path):
     trace = tmp_path / "ran"
     command = json.dumps({"args": ["touch", str(trace)]})
     code, _, err = Program(
-        "run", "configs/own_optimiser.yaml",
+        "run", "configs/own_optimiser.yaml", "--allow-plugins", "subprocess",
         "--set", "optimiser.class=subprocess:Popen", f"optimiser.settings={command}",
         f"run.output_dir={tmp_path}",
     ).end()  # fmt: skip
@@ -165,7 +167,8 @@ def test_a_class_that_is_no_optimiser_is_rejected_before_it_is_called(tmp_path):
     assert err.splitlines()[-1] == line
 
 
-def test_an_optimiser_that_cannot_be_imported_is_one_line_before_the_stream(run, tmp_path):
-    with pytest.raises(InputError, match=r"^optimiser\.class: nowhere\.at_all cannot be imported"):
+def test_an_optimiser_that_nobody_allowed_is_one_line_before_the_stream(run, tmp_path):
+    needed = r"^optimiser\.class: needs --allow-plugins nowhere\.at_all$"
+    with pytest.raises(InputError, match=needed):
         run("own_optimiser.yaml", "optimiser.class=nowhere.at_all:Class")
     assert not list((tmp_path / "out").glob("*/frames.npz"))

