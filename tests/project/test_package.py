@@ -67,7 +67,7 @@ def test_importing_fluoro_loads_nothing_else(tmp_path):
         )
     )
     ours = [name for name in loaded if name.startswith("fluoro")]
-    assert ours == ["fluoro", "fluoro.fluorosim", "fluoro.lazy_names"]
+    assert ours == ["fluoro", "fluoro.lazy_names"]
 
 
 def test_what_renders_a_cached_volume_loads_nothing_that_reads_or_makes_one(tmp_path):
