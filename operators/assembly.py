@@ -34,7 +34,7 @@ from operators.monitor import StreamMonitor
 from operators.pace import pace_fps
 from operators.run_files import RunFiles
 from operators.sinks import SINKS
-from operators.tracking_setup import TrackingSetup, make_registration, optimiser_of
+from operators.tracking_setup import TrackingSetup, make_registration, optimiser_of, projector_of
 
 __all__ = ["Run", "assemble", "isocenter_of"]
 
@@ -236,7 +236,7 @@ def _registration(context: RunContext, optimiser: Optimiser | None) -> TrackingS
     device = open_device(
         config.renderer.device,
         workers=config.renderer.workers,
-        sections=trial_sections(config),
+        sections=trial_sections(config) | {"derivatives": projector_of(config)},
     )
     context.stack.callback(device.close)
     found = make_registration(

@@ -17,7 +17,7 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.names import MeasureName, RegistrationProjector
 from fluoro.registration.measures.spectral import at_energy
 from fluoro.registration.pose_loss import PoseLoss
-from fluoro.registration.register import Registrar
+from fluoro.registration.register import PROJECTOR, Registrar
 from fluoro.registration.rigid_motion import motion_about
 from fluoro.registration.search.starts import twist_at_mtre
 from fluoro.registration.tracking.optimiser_loop import OptimiserLoop
@@ -28,7 +28,7 @@ from fluoro.registration.tracking.user_optimiser import Optimiser, load_optimise
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["AnyEvent", "TrackingSetup", "make_registration", "optimiser_of"]
+__all__ = ["AnyEvent", "TrackingSetup", "make_registration", "optimiser_of", "projector_of"]
 
 Position = Sequence[float]
 
@@ -154,6 +154,11 @@ def make_registration(
     return TrackingSetup(record=record, tracker=tracker)
 
 
+def projector_of(config: Config) -> RegistrationProjector:
+    """Return the projector whose derivatives a stream's registration asks for."""
+    return PROJECTOR if config.optimiser else config.registration.projector or STREAM_PROJECTOR
+
+
 def _tracker(
     config: Config,
     volume: MuVolume,
@@ -165,7 +170,7 @@ def _tracker(
     settings = wanted.model_copy(
         update={
             "measure": wanted.measure or STREAM_MEASURE,
-            "projector": wanted.projector or STREAM_PROJECTOR,
+            "projector": projector_of(config),
         }
     )
     shown = at_energy(volume, wanted.tissues_at_kev) if wanted.tissues_at_kev else volume

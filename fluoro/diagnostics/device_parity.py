@@ -16,23 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.diagnostics.device_trial import Trial, small_volume
+from fluoro.diagnostics.device_trial import Trial, rigid_differences, small_volume
 from fluoro.errors import FluoroError
 from fluoro.geometry.carm import CarmGeometry
-from fluoro.geometry.view_derivatives import moved, rigid_motions
 from fluoro.imaging.chain import ImageChain
 from fluoro.physics.dose import open_field_photons
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.devices.selection import DeviceChoice, open_choice
-from fluoro.rendering.reference import march_steps, march_twin
 from fluoro.rendering.renderer import DrrRenderer
 
 __all__ = ["Finding", "findings"]
 
 EDGE_PX, PITCH_MM = 128, 3.6
 VOXEL_MM = 8.0
-ROTATION_STEP_RAD, SHIFT_STEP_MM = 1e-7, 1e-5
-"""Step of the central differences with which derivatives are compared."""
 QUEUED_FRAMES = 10
 SEED = 7
 HUGE = 1e9
@@ -114,15 +110,7 @@ def _derivatives(device: ComputeDevice) -> Finding:
     center = whole.volume.grid.center_xyz_mm
     renderer = DrrRenderer(whole.volume, device)
     found = np.asarray(device.to_host(renderer.render_jacobian(view, center)[1]), float)
-    steps = march_steps(whole.volume, view, renderer.step_mm)
-    expected = []
-    motions = rigid_motions(view, center)
-    for unit, h in zip(np.eye(6), (*[ROTATION_STEP_RAD] * 3, *[SHIFT_STEP_MM] * 3), strict=True):
-        ahead, behind = (
-            march_twin(whole.volume, moved(view, motions, unit * each), renderer.step_mm, steps)
-            for each in (h, -h)
-        )
-        expected.append((ahead - behind) / (2 * h))
+    expected = rigid_differences(whole.volume, view, center, "march")
     scale = np.abs(expected).max(axis=(1, 2), keepdims=True)
     off = np.abs(found - expected) / scale
     usual = float(np.quantile(np.nan_to_num(off, nan=HUGE, posinf=HUGE), 0.99))

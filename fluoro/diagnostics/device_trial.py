@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fluoro.config import (
     Config,
@@ -25,8 +25,10 @@ from fluoro.config import (
 from fluoro.errors import DeviceMemoryError, FluoroError, InputError, NoDeviceError, OutputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.projection import View
+from fluoro.geometry.view_derivatives import moved, rigid_motions
 from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.reference import ReferenceChain
+from fluoro.names import Projector
 from fluoro.physics.materials import Material, material
 from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.devices.base import ComputeDevice
@@ -34,6 +36,8 @@ from fluoro.rendering.devices.selection import DeviceChoice, open_choice
 from fluoro.rendering.devices.trial import TrialResult
 from fluoro.rendering.patient_reference import patient_reference
 from fluoro.rendering.patient_renderer import PatientRenderer, make_patient
+from fluoro.rendering.projectors import PROJECTORS
+from fluoro.rendering.renderer import DrrRenderer
 from fluoro.scene.assemble import scene_solids
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.hu_to_mu import mu_from_hu
@@ -42,7 +46,7 @@ from fluoro.volume.phantom.bolus import make_bolus
 from fluoro.volume.phantom.phantom_motion import beat, breath
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["Trial", "small_volume"]
+__all__ = ["Trial", "rigid_differences", "small_volume"]
 
 SEED = 2026
 FRAMES = 3
@@ -58,6 +62,10 @@ MOST_OFF = 0.02
 Contrast and inclusions cover 5 % of the pixels at least."""
 INTEGRAL_OFF = 2e-3
 """Of the largest integral: NVIDIA's texture units have weights of 8 bits."""
+DERIVATIVE_OFF = 0.02
+"""Of the largest derivative with respect to the same parameter."""
+ROTATION_STEP_RAD, SHIFT_STEP_MM = 1e-7, 1e-5
+"""Of the central differences that derivatives are held to."""
 SHOWN_OFF = 0.02
 """Of the display's range."""
 
@@ -89,7 +97,8 @@ class Trial:
     Args:
         sections: `renderer` and `image_chain` as in a YAML file, of `volume` the keys `motion`,
             `contrast`, `materials` and `hu_to_mu`, and of `carm` the keys `source_to_detector_mm`
-            and `source_to_isocenter_mm`; what is missing has its default.
+            and `source_to_isocenter_mm`; what is missing has its default. Besides `derivatives`,
+            the projector that derivatives are asked of; None: none are.
         volume: What is rendered.
         geometry: Of the detector.
     """
@@ -103,6 +112,7 @@ class Trial:
         self.volume = volume or small_volume()
         self.config = _small_scene(sections, min(self.volume.grid.spacing_xyz_mm))
         self.chain = self.config.image_chain
+        self.derivatives: Projector | None = sections.get("derivatives")
         self.geometry = geometry or _small_geometry(self.config)
         pose = CarmPose(lao_deg=25.0, cra_deg=15.0, translation_mm=(4.0, -3.0, 6.0))
         self.view: View = self.geometry.view(pose, self.volume.grid.center_xyz_mm.tolist())
@@ -159,6 +169,9 @@ class Trial:
             wrong = self._wrong_integrals(found)
             if wrong:
                 return wrong
+            wrong = self._wrong_derivatives(queue, self.derivatives) if self.derivatives else None
+            if wrong:
+                return wrong
             if self.config.renderer.fused:
                 integrals = self.integrals(queue, unrendered=True)
             return self._wrong_pictures(queue, integrals, found)
@@ -180,6 +193,15 @@ class Trial:
                 return f"{off:.0%} of its line integrals are wrong"
         return None
 
+    def _wrong_derivatives(self, queue: ComputeDevice, projector: Projector) -> str | None:
+        center = self.volume.grid.center_xyz_mm
+        renderer = DrrRenderer(self.volume, queue, projector=projector)
+        found = queue.to_host(renderer.render_jacobian(self.view, center)[1])
+        expected = rigid_differences(self.volume, self.view, center, projector)
+        limits = DERIVATIVE_OFF * np.abs(expected).max(axis=(1, 2), keepdims=True)
+        off = _share_off(found, expected, limits)
+        return f"{off:.0%} of its derivatives are wrong" if off > MOST_OFF else None
+
     def _wrong_pictures(
         self, queue: ComputeDevice, integrals: Any, found: NDArray[np.float32]
     ) -> str | None:
@@ -191,6 +213,33 @@ class Trial:
             if off > MOST_OFF:
                 return f"{off:.0%} of the pixels of picture {number} are wrong"
         return None
+
+
+def rigid_differences(
+    volume: MuVolume, view: View, center_xyz_mm: ArrayLike, projector: str
+) -> NDArray[np.float64]:
+    """Return derivatives with respect to a rigid motion as central differences of the reference.
+
+    Args:
+        volume: What is rendered.
+        view: Where the C-arm stands.
+        center_xyz_mm: About which it turns [mm].
+        projector: "march", "joseph", "slab" or "siddon".
+
+    Returns:
+        As `DrrRenderer.render_jacobian`: [1/rad] and [1/mm], shape (6, height, width).
+    """
+    step_mm = min(volume.grid.spacing_xyz_mm) / 2
+    reference, motions = PROJECTORS[projector].reference, rigid_motions(view, center_xyz_mm)
+
+    def integrals(at: View) -> NDArray[np.float64]:
+        return reference(volume, at, step_mm, view)
+
+    found = []
+    for unit, h in zip(np.eye(6), (*[ROTATION_STEP_RAD] * 3, *[SHIFT_STEP_MM] * 3), strict=True):
+        ahead, behind = (integrals(moved(view, motions, unit * each)) for each in (h, -h))
+        found.append((ahead - behind) / (2 * h))
+    return np.stack(found)
 
 
 def _small_scene(sections: Mapping[str, Any], finest_mm: float) -> Config:

@@ -38,7 +38,7 @@ from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["Registrar", "register"]
+__all__ = ["PROJECTOR", "Registrar", "register"]
 
 Array = NDArray[np.float64]
 Watcher = Callable[[Step], None]

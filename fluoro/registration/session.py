@@ -25,7 +25,7 @@ from fluoro.recording.run_folder import make_run_folder
 from fluoro.recording.run_record import versions
 from fluoro.registration.config import RegisterConfig
 from fluoro.registration.measures.spectral import at_energy
-from fluoro.registration.register import Registrar
+from fluoro.registration.register import PROJECTOR, Registrar
 from fluoro.registration.report.convergence import Convergence, Station, leading
 from fluoro.registration.report.registration_images import (
     write_comparison,
@@ -123,7 +123,10 @@ def run_register(config: RegisterConfig, name: str, reporter: RegisterReporter) 
     device = open_device(
         wanted.device,
         workers=wanted.workers,
-        sections={"renderer": {"projector": wanted.projector}},
+        sections={
+            "renderer": {"projector": wanted.projector},
+            "derivatives": config.registration.projector or PROJECTOR,
+        },
     )
     with closing(device):
         picture, target = _target(config, task, device, xray)

@@ -118,6 +118,16 @@ def test_a_device_that_is_wrong_in_one_part_alone_is_found_out(labels, part):
     assert Trial(sections(labels, xray=xray)).fault(PartlyIdle(word)) is None
 
 
+@pytest.mark.parametrize("projector", ["march", "joseph", "slab"])
+def test_a_device_whose_derivatives_alone_are_wrong_is_rejected(projector):
+    asked = {"derivatives": projector}
+    assert Trial(asked).fault(CpuDevice()) is None
+    device = PartlyIdle("Jacobian")
+    assert Trial({}).fault(device) is None
+    assert "of its derivatives are wrong" in str(Trial(asked).fault(device))
+    assert device.left_out
+
+
 def test_a_result_depends_on_the_patient(labels):
     from fluoro.rendering.devices import trial
 
