@@ -319,7 +319,7 @@ def _in_wheel() -> set[str]:
 def test_wheel_carries_the_package_its_data_its_shaders_and_the_application(unpacked_wheel):
     packed = _files(unpacked_wheel / "fluoro")
     assert packed == _in_wheel()
-    assert {"py.typed", "physics/data/mu_water.csv", "shaders/drr.slang"} <= packed
+    assert {"py.typed", "physics/data/mu_water.csv", "shaders/rays.slang"} <= packed
 
 
 def test_wheel_adds_one_name_to_site_packages(unpacked_wheel):

@@ -49,7 +49,7 @@ def test_an_error_in_a_cuda_branch_turns_a_marked_test_red(tmp_path):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    plant(tmp_path / "shaders" / "drr.slang")
+    plant(tmp_path / "shaders" / "tasks" / "project.slang")
     done = gpu_tests(make_cache(tmp_path / "cache"), PARITY, "-k", "joseph", cwd=tmp_path)
     assert done.returncode == 1, done.stdout
     assert "1 failed" in done.stdout
@@ -70,7 +70,7 @@ float planted(float value)
 
 def plant(path: Path) -> None:
     """Have line integrals be a thousandth larger on CUDA."""
-    text, begin, value = path.read_text(), "void project<", "packet.integral(lane);"
+    text, begin, value = path.read_text(), "struct Project<", "packet.integral(lane);"
     assert text.count(begin) == text.count(value) == 1
     planted = f"planted({value[:-1]});"
     path.write_text(text.replace(begin, PLANTED + begin).replace(value, planted))
