@@ -120,6 +120,10 @@ class Config(Section):
             then=at("annotations.landmarks.path"),
         ),
         when(at("annotations.landmarks.coordinates"), then=at("annotations.landmarks.path")),
+        when(
+            at("dds.frames.truth", const(True)),
+            then={"anyOf": [at("annotations.masks"), at("annotations.boxes")]},
+        ),
         never(at("dds.bag", const(True)), at("recorder.enabled", const(False))),
         never(_REGISTRATION, at("optimiser")),
         never(at("registration.measure", const("mutual_information"))),
@@ -241,6 +245,9 @@ class Config(Section):
                 raise KeyValueError(f"{key}.{name}", "needs image_intensifier.pin_cushion: 0")
             if self.pose_source.word() == "bag":
                 raise KeyValueError(f"{key}.{name}", "cannot be made of the pictures of a bag")
+        frames = self.dds.frames
+        if frames and frames.truth and not (wanted.masks or wanted.boxes):
+            raise KeyValueError("dds.frames.truth", "needs annotations.masks or annotations.boxes")
         landmarks = wanted.landmarks
         if landmarks and landmarks.path is None and self.volume.path:
             raise KeyValueError(f"{key}.landmarks.path", "must name a file, since this is a CT")

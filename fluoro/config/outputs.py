@@ -171,6 +171,7 @@ class DdsFramesConfig(Section):
         never(at("protocol", const("holohub", "i4h")), at("jpeg_quality")),
         never(at("protocol", const("holohub", "i4h")), at("camera")),
         never(at("protocol", const("holohub", "i4h")), at("transforms")),
+        never(at("protocol", const("holohub", "i4h")), at("truth")),
     )
 
     protocol: FrameProtocol = Field(
@@ -198,6 +199,11 @@ class DdsFramesConfig(Section):
         description="ROS 2: /tf and /tf_static as well, from patient to table, C-arm, detector "
         "and camera.",
     )
+    truth: bool = Field(
+        False,
+        description="ROS 2: annotations as well: labels (mono8, the number of the structure in the "
+        "order of annotations.json) and detections (vision_msgs/Detection2DArray).",
+    )
 
     @property
     def pixel_bytes(self) -> int:
@@ -207,7 +213,7 @@ class DdsFramesConfig(Section):
     @model_validator(mode="after")
     def _keys_have_effect(self) -> DdsFramesConfig:
         ros = self.protocol == "ros2"
-        ros_only = ("prefix", "encoding", "jpeg_quality", "camera", "transforms")
+        ros_only = ("prefix", "encoding", "jpeg_quality", "camera", "transforms", "truth")
         belongs = dict.fromkeys(ros_only, ros) | {"topic": not ros}
         for key in sorted(self.model_fields_set & belongs.keys()):
             if not belongs[key] and getattr(self, key) is not None:

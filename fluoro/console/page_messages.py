@@ -6,6 +6,7 @@ uint32, the header as JSON padded to four bytes, and a payload that the header d
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import struct
@@ -16,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fluoro.annotations.masks import FrameMasks
+from fluoro.annotations.truth import FrameTruth
 from fluoro.console.controls import ControlState, LiveControls, pose_values
 from fluoro.errors import InputError
 from fluoro.geometry.view_text import angle_label, orientation_letters
@@ -109,6 +112,7 @@ def frame_message(frame: FluoroFrame, jpeg_quality: int) -> bytes:
         "source_to_detector_mm": frame.geometry.source_to_detector_mm,
         "pose": pose_values(frame.pose),
         "dose": _dose(frame.exposure),
+        "truth": _truth(frame.truth) if frame.truth else None,
     }
     return packed(header, _jpeg(to_uint8(frame.image), jpeg_quality))
 
@@ -119,7 +123,8 @@ def preview_message(frame: FluoroFrame) -> bytes | None:
     if longest <= PREVIEW_PX:
         return None
     step = -(-longest // PREVIEW_PX)
-    return frame_message(replace(frame, image=frame.image[::step, ::step]), PREVIEW_QUALITY)
+    small = replace(frame, image=frame.image[::step, ::step], truth=None)
+    return frame_message(small, PREVIEW_QUALITY)
 
 
 def _dose(exposure: Exposure | None) -> dict[str, float | None] | None:
@@ -137,6 +142,44 @@ def _dose(exposure: Exposure | None) -> dict[str, float | None] | None:
         "skin_dose_mgy": total.skin_dose_mgy,
         "beam_s": total.beam_s,
     }
+
+
+def _truth(truth: FrameTruth) -> dict[str, Any]:
+    """What is in the picture: a label image, names with colours and boxes, and landmarks."""
+    masks, boxes, landmarks = truth.masks, truth.boxes, truth.landmarks
+    structures = [
+        {
+            "name": each.name,
+            "colour": list(each.colour),
+            "box": boxes.boxes_px[n] if boxes else None,
+            "seen": bool(masks.areas_px[n]) if masks else bool(boxes and boxes.boxes_px[n]),
+        }
+        for n, each in enumerate(truth.structures)
+    ]
+    return {
+        "size": [truth.view.width_px, truth.view.height_px],
+        "structures": structures,
+        "labels": _label_png(masks) if masks else None,
+        "landmarks": [
+            {"name": name, "at": pixel}
+            for name, pixel, inside in zip(
+                landmarks.names, landmarks.pixels_uv.tolist(), landmarks.inside, strict=True
+            )
+            if inside
+        ]
+        if landmarks
+        else [],
+    }
+
+
+def _label_png(masks: FrameMasks) -> str:
+    """The label image as a PNG in the structures' colours, clear where there is none, base64."""
+    picture = Image.fromarray(masks.label_image(), mode="P")
+    colours = [value for each in masks.structures for value in each.colour]
+    picture.putpalette([0, 0, 0, *colours])
+    file = io.BytesIO()
+    picture.save(file, "PNG", transparency=0, compress_level=1)
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def _jpeg(grey: NDArray[np.uint8], quality: int) -> bytes:

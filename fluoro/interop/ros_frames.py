@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fluoro.annotations.truth import FrameTruth
 from fluoro.config import DdsFramesConfig
 from fluoro.geometry.projection import View, camera_matrices
 from fluoro.imaging.frame import FluoroFrame
@@ -18,8 +19,10 @@ from fluoro.interop.dds.pose_messages import PATIENT_FRAME, matrix_message, pose
 from fluoro.interop.dds.ros_diagnostic import DiagnosticArray, DiagnosticStatus, KeyValue, Level
 from fluoro.interop.dds.ros_geometry import PoseStamped
 from fluoro.interop.dds.ros_sensor import CameraInfo, CompressedImage, Image
+from fluoro.interop.dds.ros_vision import Detection2DArray
 from fluoro.interop.dds.timestamps import header_of
 from fluoro.interop.ros_transforms import RosTransforms
+from fluoro.interop.truth_messages import detections_message, label_message
 from fluoro.names import Encoding, PatientPosition
 
 if TYPE_CHECKING:
@@ -64,6 +67,7 @@ class RosFrames:
             if config.jpeg_quality
             else None
         )
+        self._truth = _TruthMessages(node, config.prefix) if config.truth else None
         self._as_camera = _CameraImages(node, f"{config.prefix}/camera") if config.camera else None
         self._transforms = (
             RosTransforms(node, isocenter_xyz_mm, patient_position, time_ns)
@@ -84,11 +88,35 @@ class RosFrames:
         self._carm.write(pose_message(frame.pose, self._isocenter_xyz_mm, time_ns))
         self._camera.write(matrix_message(world_from_camera, time_ns, PATIENT_FRAME))
         self._frame_info.write(frame_info_message(frame, time_ns))
+        if self._truth and frame.truth:
+            self._truth.send(frame.truth, time_ns)
         if self._as_camera:
             self._as_camera.send(frame, view, self._config.encoding, time_ns)
         if self._transforms:
             self._transforms.send(frame.pose, view, time_ns)
         return sent
+
+
+class _TruthMessages:
+    """Writes what is in the picture: `labels` and `detections`, where annotations have them.
+
+    Args:
+        node: The participant, or a bag.
+        prefix: ROS 2's names in front of labels and detections.
+    """
+
+    def __init__(self, node: DdsNode | BagNode, prefix: str) -> None:
+        self._labels = node.writer(ros_topic(f"{prefix}/labels"), Image, qos.frames())
+        self._detections = node.writer(
+            ros_topic(f"{prefix}/detections"), Detection2DArray, qos.reliable()
+        )
+
+    def send(self, truth: FrameTruth, time_ns: int) -> None:
+        """Write the truth of one frame."""
+        if truth.masks:
+            self._labels.write(label_message(truth.masks, time_ns))
+        if truth.boxes:
+            self._detections.write(detections_message(truth.boxes, time_ns))
 
 
 class _CameraImages:

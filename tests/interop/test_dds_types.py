@@ -10,7 +10,15 @@ from cyclonedds.idl import IdlStruct
 from cyclonedds.idl._support import Endianness
 from rosbags.typesys import Stores, get_types_from_idl, get_typestore
 
-from fluoro.interop.dds import holohub, i4h, ros_diagnostic, ros_geometry, ros_sensor, ros_std
+from fluoro.interop.dds import (
+    holohub,
+    i4h,
+    ros_diagnostic,
+    ros_geometry,
+    ros_sensor,
+    ros_std,
+    ros_vision,
+)
 from fluoro.interop.dds.cdr_codec import use_cdr_codec
 from fluoro.interop.dds.image_messages import image_message
 
@@ -85,6 +93,46 @@ SAMPLES = [
         ],
     ),
 ]
+
+VISION = ros_vision.Detection2DArray(
+    header=HEADER,
+    detections=[
+        ros_vision.Detection2D(
+            header=HEADER,
+            results=[
+                ros_vision.ObjectHypothesisWithPose(
+                    hypothesis=ros_vision.ObjectHypothesis(class_id="heart", score=1.0),
+                    pose=ros_vision.PoseWithCovariance(
+                        pose=ros_geometry.Pose(
+                            position=ros_geometry.Point(x=1.0, y=2.0, z=3.0),
+                            orientation=ros_geometry.Quaternion(x=0.0, y=0.0, z=0.0, w=1.0),
+                        ),
+                        covariance=[0.5] * 36,
+                    ),
+                )
+            ],
+            bbox=ros_vision.BoundingBox2D(
+                center=ros_vision.Pose2D(position=ros_vision.Point2D(x=4.0, y=5.0), theta=0.0),
+                size_x=6.0,
+                size_y=7.0,
+            ),
+            id=name,
+        )
+        for name in ("51", "52", "")
+    ],
+)
+
+
+def test_detections_are_byte_identical_to_what_rosbags_makes_of_vision_msgs():
+    from fluoro.interop.bag.mcap_bag import typestore
+
+    theirs = typestore().serialize_cdr(as_ros(typestore(), VISION), ros_name(VISION))
+    assert VISION.serialize() == bytes(theirs)
+    assert ros_vision.Detection2DArray.deserialize(bytes(theirs)) == VISION
+    idl = get_types_from_idl(rosbags_idl("ros2.idl"))
+    for kind in ("BoundingBox2D", "Detection2D", "Detection2DArray", "ObjectHypothesisWithPose"):
+        ours = [field for field, _ in idl[f"vision_msgs/msg/dds_/{kind}_"][1]]
+        assert ours == [field for field, _ in typestore().fielddefs[f"vision_msgs/msg/{kind}"][1]]
 
 
 def ros_name(sample):

@@ -5,6 +5,7 @@ import { Link } from "./link.js";
 import { Panel } from "./panel.js";
 import { Pedal } from "./pedal.js";
 import { Picture } from "./picture.js";
+import { Truth } from "./truth.js";
 import { Room } from "./room.js";
 import { Tracking } from "./tracking.js";
 
@@ -18,6 +19,7 @@ const KEEPS_UP = 0.8; // share of the stream's frames from which on a browser is
 const byId = (id) => document.getElementById(id);
 
 const link = new Link(new URL("live", location.href.replace(/^http/, "ws")));
+const truth = new Truth(byId("truth"), byId("truth-switch"), byId("show-truth"));
 const picture = new Picture(byId("picture"), byId("frame"), byId("image"));
 const panel = new Panel(byId("panel"), (values) => link.send({ set: values }));
 const room = new Room(byId("scene"), byId("no-scene"), byId("image"));
@@ -42,6 +44,7 @@ link.on("controls", ({ values }) => {
 
 link.on("frame", async (message, payload) => {
   await picture.showFrame(message, payload);
+  await truth.show(message.truth);
   showDose(message.dose);
   if (following) panel.show(message.pose, { withPose: true });
 });

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -21,7 +22,8 @@ from rosbags.interfaces import QosDurability, QosHistory, QosLiveliness, QosReli
 from rosbags.rosbag2 import Reader, StoragePlugin
 from rosbags.rosbag2 import Writer as BagFile
 from rosbags.rosbag2.storage_mcap import McapWriter
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
 
 from fluoro.errors import FluoroError, InputError
 from fluoro.files.atomic_write import writing
@@ -37,7 +39,15 @@ from fluoro.steady_clock import steady_ns
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
 
-__all__ = ["BAG_VERSION", "BagNode", "BagPicture", "BagPictures", "BagWriter", "read_poses"]
+__all__ = [
+    "BAG_VERSION",
+    "BagNode",
+    "BagPicture",
+    "BagPictures",
+    "BagWriter",
+    "read_poses",
+    "typestore",
+]
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +59,30 @@ FOREVER = QosTime(9223372036, 854775807)
 FLUSH_NS = 200_000_000
 """How long messages may wait for the disk [ns], which is what a kill can cost."""
 POSE_TYPE, IMAGE_TYPE = "geometry_msgs/msg/PoseStamped", "sensor_msgs/msg/Image"
+
+
+VISION_MSGS = {
+    "vision_msgs/msg/Point2D": "float64 x\nfloat64 y",
+    "vision_msgs/msg/Pose2D": "vision_msgs/Point2D position\nfloat64 theta",
+    "vision_msgs/msg/BoundingBox2D": "vision_msgs/Pose2D center\nfloat64 size_x\nfloat64 size_y",
+    "vision_msgs/msg/ObjectHypothesis": "string class_id\nfloat64 score",
+    "vision_msgs/msg/ObjectHypothesisWithPose": "vision_msgs/ObjectHypothesis hypothesis\n"
+    "geometry_msgs/PoseWithCovariance pose",
+    "vision_msgs/msg/Detection2D": "std_msgs/Header header\n"
+    "vision_msgs/ObjectHypothesisWithPose[] results\nvision_msgs/BoundingBox2D bbox\nstring id",
+    "vision_msgs/msg/Detection2DArray": "std_msgs/Header header\n"
+    "vision_msgs/Detection2D[] detections",
+}
+"""vision_msgs 4 (Humble and later), which rosbags does not know."""
+
+
+@cache
+def typestore() -> Typestore:
+    """Return the types of a bag's messages."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    for name, text in VISION_MSGS.items():
+        store.register(get_types_from_msg(text, name))
+    return store
 
 
 class BagNode:
@@ -76,7 +110,7 @@ class BagNode:
             connection = self._file.add_connection(
                 topic.removeprefix("rt"),
                 name,
-                typestore=get_typestore(Stores.ROS2_JAZZY),
+                typestore=typestore(),
                 offered_qos_profiles=[_offered(qos)],
             )
         return BagWriter(self, connection)
