@@ -335,3 +335,33 @@ def test_a_frozen_or_killed_browser_holds_nothing_up(
     finally:
         os.killpg(victim.pid, signal.SIGKILL)
         victim.wait()
+
+
+def test_annotations_are_drawn_over_the_picture_and_can_be_hidden(start_console, open_page):
+    from fluoro.annotations.boxes import BoxAnnotator
+    from fluoro.annotations.landmarks import LandmarkAnnotator
+    from fluoro.annotations.masks import MaskAnnotator, MaskConfig
+    from fluoro.annotations.truth import FrameTruth
+    from fluoro.rendering.devices.cpu.device import CpuDevice
+    from fluoro.rendering.label_renderer import LabelRenderer
+    from tests.rendering.test_label_renderer import POSES, blobs, view_at
+
+    labels = blobs(4)
+    view = view_at(POSES["oblique"], labels)
+    annotators = {
+        "masks": MaskAnnotator(MaskConfig(), LabelRenderer(labels, CpuDevice(1))),
+        "boxes": BoxAnnotator(labels),
+        "landmarks": LandmarkAnnotator({"middle": tuple(labels.grid.center_xyz_mm.tolist())}),
+    }
+    truth = FrameTruth(view=view, parts={key: each.begin(view) for key, each in annotators.items()})
+    console, url = start_console(make_controls())
+    page = open_page(url)
+    show_and_wait(console, page, make_frame(1))
+    sync_api.expect(page.locator("#truth")).to_be_hidden()
+    show_and_wait(console, page, replace(make_frame(2), truth=truth))
+    sync_api.expect(page.locator("#truth")).to_be_visible()
+    data = "c.getContext('2d').getImageData(0, 0, c.width, c.height).data"
+    drawn = f"(c) => {data}.filter((value) => value).length"
+    wait_until(lambda: page.locator("#truth").evaluate(drawn) > 500, "the annotations")
+    page.locator("#show-truth").uncheck()
+    sync_api.expect(page.locator("#truth")).to_be_hidden()
