@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -214,6 +215,34 @@ def test_client_that_announces_an_absurd_size_is_cut_off_and_others_go_on(heard,
     with connected(server) as client:
         client.sendall(transform())
         wait_until(lambda: feed.latest() is not None)
+
+
+def test_mangled_queries_leave_the_server_alive(heard):
+    server, feed = heard
+    query = b"".join(
+        HEADER.pack(1, kind, b"client", 0, 0, 0, 0) for kind in (b"GET_STATUS", b"GET_CAPABIL")
+    )
+    random = np.random.default_rng(6)
+    for _ in range(60):
+        with connected(server) as client:
+            piece = bytearray(query * 3)
+            for _ in range(random.integers(1, 8)):
+                piece[random.integers(len(piece))] = random.integers(256)
+            with suppress(OSError):
+                client.sendall(piece[: random.integers(1, len(piece))])
+    with connected(server) as client:
+        client.sendall(query)
+        kinds = [HEADER.unpack(read_message(client))[1].rstrip(b"\0") for _ in range(2)]
+    assert kinds == [b"STATUS", b"CAPABILITY"]
+    assert feed.latest() is None
+
+
+def read_message(client):
+    """The header of a message; its body is read too."""
+    client.settimeout(10)
+    header = client.recv(HEADER.size, socket.MSG_WAITALL)
+    client.recv(HEADER.unpack(header)[5], socket.MSG_WAITALL)
+    return header
 
 
 def test_mangled_streams_never_reach_the_renderer_and_leave_the_server_alive(heard):

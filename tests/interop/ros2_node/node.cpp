@@ -3,9 +3,11 @@
 //     reader SECONDS | writer SECONDS     since its start, when the other side's endpoint was matched
 //     image WIDTH HEIGHT ENCODING FRAME_ID SEC.NANOSEC ADLER32_OF_DATA
 //     mismatched reader|writer            the other side's quality of service does not fit
+//     tf|tf_static PARENT CHILD           of the first message of /tf and of /tf_static
 //     received COUNT                      at the end
 //
-// usage: node DOMAIN DISCOVERY SECONDS [reliable|best_effort] [image=TOPIC] [pose=TOPIC] [hz=RATE] [lao=DEGREES]
+// usage: node DOMAIN DISCOVERY SECONDS [reliable|best_effort] [image=TOPIC] [pose=TOPIC] [hz=RATE]
+//             [lao=DEGREES] [buffer=BYTES]
 // DISCOVERY: default, subnet, localhost (Jazzy), localhost_only (Humble), peer:ADDRESS (ROS_STATIC_PEERS)
 
 #include <atomic>
@@ -101,6 +103,24 @@ struct ImageReader : DataReaderListener {
     }
 };
 
+struct TransformReader : DataReaderListener {
+    const char* name;
+    bool told = false;
+
+    explicit TransformReader(const char* name) : name(name) {}
+
+    void on_data_available(DataReader* reader) override {
+        tf2_msgs::msg::TFMessage message;
+        SampleInfo info;
+        while (reader->take_next_sample(&message, &info) == ReturnCode_t::RETCODE_OK) {
+            if (told || !info.valid_data) continue;
+            told = true;
+            for (const auto& each : message.transforms())
+                std::printf("%s %s %s\n", name, each.header().frame_id().c_str(), each.child_frame_id().c_str());
+        }
+    }
+};
+
 struct PoseWriter : DataWriterListener {
     void on_publication_matched(DataWriter*, const PublicationMatchedStatus& status) override {
         if (status.current_count_change > 0) std::printf("writer %.3f\n", seconds());
@@ -140,6 +160,7 @@ int main(int count, char** words) {
     auto reliability = RELIABLE_RELIABILITY_QOS;
     std::string image = "rt/fluoro/image_raw", pose = "rt/carm/pose";
     double hz = 50, lao = 10;
+    unsigned buffer = 0;
     for (int n = 4; n < count; ++n) {
         const std::string word = words[n], value = word.substr(word.find('=') + 1);
         if (word == "best_effort") reliability = BEST_EFFORT_RELIABILITY_QOS;
@@ -147,14 +168,18 @@ int main(int count, char** words) {
         if (word.rfind("pose=", 0) == 0) pose = value;
         if (word.rfind("hz=", 0) == 0) hz = std::stod(value);
         if (word.rfind("lao=", 0) == 0) lao = std::stod(value);
+        if (word.rfind("buffer=", 0) == 0) buffer = std::stoul(value);
     }
 
+    auto own_qos = participant_qos(discovery);
+    if (buffer) own_qos.transport().listen_socket_buffer_size = buffer;
     auto participant = DomainParticipantFactory::get_instance()->create_participant(
-        std::stoul(words[1]), participant_qos(discovery), nullptr, StatusMask::none());
+        std::stoul(words[1]), own_qos, nullptr, StatusMask::none());
     if (!participant) return 1;
     TypeSupport image_type(new sensor_msgs::msg::ImagePubSubType());
     TypeSupport pose_type(new geometry_msgs::msg::PoseStampedPubSubType());
-    for (TypeSupport type : {image_type, pose_type}) {
+    TypeSupport tf_type(new tf2_msgs::msg::TFMessagePubSubType());
+    for (TypeSupport type : {image_type, pose_type, tf_type}) {
         type->auto_fill_type_object(false);
         type->auto_fill_type_information(false);
         type.register_type(participant);
@@ -174,6 +199,15 @@ int main(int count, char** words) {
     auto image_topic = participant->create_topic(image, image_type.get_type_name(), TOPIC_QOS_DEFAULT);
     auto pose_topic = participant->create_topic(pose, pose_type.get_type_name(), TOPIC_QOS_DEFAULT);
     subscriber->create_datareader(image_topic, reader_qos, &images);
+    TransformReader moving("tf"), fixed("tf_static");
+    DataReaderQos tf_qos = subscriber->get_default_datareader_qos();
+    as_rmw(tf_qos, RELIABLE_RELIABILITY_QOS);
+    tf_qos.type_consistency().representation.m_value = {XCDR_DATA_REPRESENTATION};
+    auto tf_topic = participant->create_topic("rt/tf", tf_type.get_type_name(), TOPIC_QOS_DEFAULT);
+    subscriber->create_datareader(tf_topic, tf_qos, &moving);
+    tf_qos.durability().kind = TRANSIENT_LOCAL_DURABILITY_QOS;
+    auto static_topic = participant->create_topic("rt/tf_static", tf_type.get_type_name(), TOPIC_QOS_DEFAULT);
+    subscriber->create_datareader(static_topic, tf_qos, &fixed);
     auto writer = publisher->create_datawriter(pose_topic, writer_qos, &poses);
 
     while (seconds() < lasts_s) {
