@@ -4,9 +4,8 @@ usage: rmw_cyclonedds_node.py DOMAIN SETTING SECONDS
 
 It sends poses and hears images; it prints `open`, `writer` when a reader of its poses is matched,
 and `image` for each image. The XML is that of check_create_domain in rmw_cyclonedds_cpp's
-src/rmw_node.cpp, branches humble (localhost_only) and jazzy (localhost; peer:
-ROS_STATIC_PEERS=127.0.0.1); `documented` is what docs/hardware_in_the_loop.md has for
-CYCLONEDDS_URI.
+src/rmw_node.cpp, branches humble (default, localhost_only) and jazzy (subnet; localhost; peer:
+ROS_STATIC_PEERS); `documented` is what docs/hardware_in_the_loop.md has for CYCLONEDDS_URI.
 """
 
 import re
@@ -34,6 +33,9 @@ XML = {
     "</General>",
     "localhost": ALONE + PEER.format(INDEX, "localhost"),
     "peer": PEER.format(INDEX, "127.0.0.1"),
+    "peer 10.77.0.1": PEER.format(INDEX, "10.77.0.1"),
+    "default": "",
+    "subnet": f"<Discovery>{INDEX}</Discovery>",
 }
 
 

@@ -296,3 +296,23 @@ def test_nodes_of_rmw_cyclonedds_are_found(start, machines):
         node.wait_for("image", 60)
         one.wait_for("pose", 60)
         assert node.first_s("writer") - node.first_s("open") < FOUND_S
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("ours", "setting"),
+    [
+        ({"peers": [], "multicast": True}, "default"),
+        ({"peers": [], "multicast": True}, "subnet"),
+        ({"peers": [ADDRESSES[1]]}, f"peer {ADDRESSES[0]}"),
+    ],
+)
+def test_node_of_rmw_cyclonedds_on_another_machine_is_found(start, machines, ours, setting):
+    simulated = simulator(start, machines[0], interface="eth0", **ours)
+    script = Path(__file__).parent / "rmw_cyclonedds_node.py"
+    node = start(*machines[1], sys.executable, script, own_domain(), setting, 60)
+    node.wait_for("writer", 60)
+    node.wait_for("image", 60)
+    simulated.wait_for("pose", 60)
+    assert node.first_s("writer") - node.first_s("open") < FOUND_S
