@@ -176,7 +176,6 @@ def test_sender_whose_clock_is_off_is_named_once_and_in_the_diagnostics(tmp_path
     assert record_of(tmp_path / "run")["frames"] > 0
 
 
-@pytest.mark.slow
 def test_clock_that_is_right_and_simulated_time_are_not_reported(tmp_path, caplog):
     settings = document(tmp_path, trigger="clock")
     settings["run"] |= {"frames": 40, "fps": 25}
