@@ -47,6 +47,7 @@ class Plugin:
 
     Attributes:
         stages: `fluoro.imaging.stage.Stage` classes, by their key of `image_chain`.
+        projectors: `fluoro.rendering.projectors.base.Projector` objects, by their name.
         pose_sources: `fluoro.poses.base.PoseSourceSection` classes, by their `kind`.
         scene_objects: `fluoro.scene.base.SceneSection` classes, by their `kind`.
         sinks: `fluoro.recording.frame_sink.FrameSink` classes, by their top-level key.
@@ -55,17 +56,21 @@ class Plugin:
             name.
         phantoms: Functions that make CT numbers, as `fluoro.volume.phantom.thorax.make_thorax`
             does, by their name; give them as `module:function`.
-        shaders: Folder with the Slang sources of its stages; None: it has none. The names of files
-            must differ from fluoro's.
+        annotations: `fluoro.annotations.base.AnnotationSection` classes, by their key of
+            `annotations`.
+        shaders: Folder with the Slang sources of its stages and projectors; None: it has none. The
+            names of files must differ from fluoro's.
     """
 
     stages: Mapping[str, Any] = field(default_factory=dict)
+    projectors: Mapping[str, Any] = field(default_factory=dict)
     pose_sources: Mapping[str, Any] = field(default_factory=dict)
     scene_objects: Mapping[str, Any] = field(default_factory=dict)
     sinks: Mapping[str, Any] = field(default_factory=dict)
     ct_formats: Mapping[str, Any] = field(default_factory=dict)
     measures: Mapping[str, Any] = field(default_factory=dict)
     phantoms: Mapping[str, Any] = field(default_factory=dict)
+    annotations: Mapping[str, Any] = field(default_factory=dict)
     shaders: Path | None = None
 
 

@@ -83,10 +83,17 @@ def word_of(model: type[Section]) -> str:
     return str(word)
 
 
-def words(kind: str, built_in: Any) -> Any:
-    """Return the words of an option, a `Literal`: fluoro's and the names that plugins add."""
+def words(kind: str, built_in: Any, able: Callable[[str], bool] = lambda _: True) -> Any:
+    """Return the words of an option, a `Literal`: fluoro's and the names that plugins add.
+
+    Args:
+        kind: The plugins' kind.
+        built_in: A `Literal` of fluoro's words.
+        able: Whether the option may be a name that a plugin adds.
+    """
     own = {word: word for word in get_args(built_in)}
-    return Literal[tuple(plugins.extend(kind, own, {n: n for n in plugins.names(kind)}))]
+    added = {name: name for name in plugins.names(kind) if able(name)}
+    return Literal[tuple(plugins.extend(kind, own, added))]
 
 
 def _is_section(found: object, base: type[Section] = Section) -> bool:

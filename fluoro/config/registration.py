@@ -20,6 +20,7 @@ from fluoro.names import (
     OptimiserName,
     RegistrationProjector,
 )
+from fluoro.rendering.projectors import names_where
 
 __all__ = [
     "MultiStart",
@@ -38,8 +39,12 @@ MOVED = {
 
 if TYPE_CHECKING:
     MeasureChoice = MeasureName
+    ProjectorChoice = RegistrationProjector
 else:
     MeasureChoice = words("measures", MeasureName)
+    ProjectorChoice = words(
+        "projectors", RegistrationProjector, names_where(lambda each: each.gradient).__contains__
+    )
 
 
 class StartConfig(Section):
@@ -161,7 +166,7 @@ class RegistrationSettings(Section):
         description="Rounds of ever wider starts, while the pose that the expected one leads to is "
         "not believed; without effect where multi_start has a single start.",
     )
-    projector: RegistrationProjector | None = Field(
+    projector: ProjectorChoice | None = Field(
         None,
         description="Of the images that are held against the target. null: joseph for one picture; "
         "slab, the fastest, in a stream.",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
+from fluoro.config.plugin_sections import words
 from fluoro.config.schema_rules import at, const, never, rules
 from fluoro.config.section import Section
 from fluoro.config.validation_errors import KeyValueError, shown
@@ -35,6 +36,12 @@ Device = Annotated[
 ]
 
 
+if TYPE_CHECKING:
+    ProjectorChoice = Projector
+else:
+    ProjectorChoice = words("projectors", Projector)
+
+
 class RendererConfig(Section):
     """Line integrals from the volume, on one device."""
 
@@ -49,7 +56,7 @@ class RendererConfig(Section):
         ),
     )
 
-    projector: Projector = Field(
+    projector: ProjectorChoice = Field(
         "march",
         description="How a ray is integrated. "
         + "; ".join(f"{name} {projector.text}" for name, projector in PROJECTORS.items())

@@ -61,7 +61,15 @@ def test_the_configuration_and_its_documents_know_all_of_them():
     assert "A running mean of display values, to a power." in page
     assert "tiff" in {sink.name for sink in SINKS}
     schema = json.dumps(Config.model_json_schema())
-    for word in ("spiral", "block", "bead_box", "weighted_squares", "persistent_gamma"):
+    for word in (
+        "spiral",
+        "trapezoid",
+        "volume_center",
+        "block",
+        "bead_box",
+        "weighted_squares",
+        "persistent_gamma",
+    ):
         assert f'"{word}"' in schema
 
 
@@ -70,6 +78,7 @@ def test_the_configuration_and_its_documents_know_all_of_them():
     [
         ("pose_source.mm_per_second", "fast", "pose_source.mm_per_second: must be a number"),
         ("image_chain.persistent_gamma.gamma", "9", "persistent_gamma.gamma: must be at most 5"),
+        ("registration.projector", "trapezoid", "registration.projector: must be 'march', "),
         ("tiff.every", "0", "tiff.every: must be at least 1"),
         ("volume.motion", "{}", "volume.motion: needs phantom: thorax"),
         ("registration.enabled", "true", "persistent_gamma: cannot be undone by the registration"),

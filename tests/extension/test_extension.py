@@ -36,7 +36,11 @@ plugins.allow(["fluoro_extension"])
 import pytest
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:]]))
 """
-ITS_STAGE = "PersistentGamma and not cuda and not llvmpipe"
+GENERIC = {
+    "imaging/test_stages.py": "PersistentGamma and not cuda and not llvmpipe",
+    "rendering/test_projectors.py": "trapezoid and (noise or voxel_row or miss)",
+}
+"""Fluoro's own tests that hold for what a plugin adds, and which of them."""
 
 
 def frames_of(folder):
@@ -55,6 +59,9 @@ def check_stream(out):
     recorded = np.load(out / "stream" / "frames.npy", mmap_mode="r")
     np.testing.assert_array_equal(recorded[10], frames[10])
     assert frames[0][32, 44] < 0.05 < 0.3 < frames[0][32, 20]  # steel, water
+    truth = json.loads((out / "stream" / "annotations.json").read_text())
+    assert truth["annotations"][0]["keypoints"] == pytest.approx([32, 32, 2])
+    assert record["config"]["renderer"]["projector"] == "trapezoid"
 
 
 def test_one_of_each_kind_runs_in_one_stream(tmp_path):
@@ -68,17 +75,17 @@ def test_one_of_each_kind_runs_in_one_stream(tmp_path):
     check_stream(tmp_path)
 
 
-def test_fluoros_own_tests_hold_for_a_plugins_stage(tmp_path):
-    """And the checks of plugin_checks.py: in a process of its own, where it is allowed."""
-    environment = os.environ | {"PYTHONPATH": f"{HERE}:{ROOT}", "FLUORO_CACHE_DIR": str(tmp_path)}
+def test_checks_and_fluoros_own_tests_hold_for_what_a_plugin_adds(tmp_path):
+    """In a process of its own, where the plugin is allowed."""
+    environment = os.environ | {"PYTHONPATH": f"{HERE}:{ROOT}"}
     environment["FLUORO_CACHE_DIR"] = str(use_kernels(tmp_path))
-    stages = ROOT / "tests" / "imaging" / "test_stages.py"
-    for words_ in ([str(HERE / "plugin_checks.py")], [str(stages), "-k", ITS_STAGE]):
-        done = subprocess.run(
-            [sys.executable, "-c", CHECKS, *words_],
-            cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
+    files = [HERE / "plugin_checks.py", *(ROOT / "tests" / path for path in GENERIC)]
+    wanted = " or ".join(["plugin_checks", *(f"({words_})" for words_ in GENERIC.values())])
+    done = subprocess.run(
+        [sys.executable, "-c", CHECKS, *files, "-k", wanted],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_module_that_adds_one_thing_is_short():

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fluoro.geometry.projection import View
-    from fluoro.names import Projector as ProjectorName
     from fluoro.rendering.reference import Segments
     from fluoro.volume.grid import VolumeGrid
     from fluoro.volume.volumes import MuVolume
@@ -107,7 +106,7 @@ class Projector:
     """A way to integrate along a ray.
 
     Attributes:
-        name: As the configuration has it; one of `fluoro.names.Projector`.
+        name: As the configuration has it; fluoro's own are `fluoro.names.Projector`.
         text: For the documents, beginning with "is" or a verb, without a full stop.
         reference: In NumPy.
         samples: How many there are.
@@ -123,7 +122,7 @@ class Projector:
         points: Where its samples lie; None: it does not separate materials.
     """
 
-    name: ProjectorName
+    name: str
     text: str
     reference: Reference
     samples: SampleCount
