@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import chain, frames, graph, guard, projectors, rates, scaling, suite
+from benchmarks import autodiff, chain, frames, graph, guard, projectors, rates, scaling, suite
 from benchmarks.harness import (
     beam_work,
     exact_integrals,
@@ -30,6 +30,7 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.imaging.configured_beam import Beams
 from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.devices.cpu.device import CpuDevice
+from fluoro.rendering.projectors import PROJECTORS
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
@@ -578,9 +579,18 @@ def test_chain_kernels_of_the_guard_do_the_chains_work(small_guard):
 
 def test_guard_measures_every_kernel_on_every_view(small_guard):
     found = small_guard.quotients(rounds=1)
-    assert len(found) == 9 * len(guard.VIEWS) + 4
+    assert len(found) == (2 * len(PROJECTORS) + 2) * len(guard.VIEWS) + 4
     assert {"polychromatic", "poisson", "convolve", "fused"} < found.keys()
     assert all(quotient > 0 for quotient in found.values())
+
+
+def test_derivatives_by_hand_are_those_of_automatic_differentiation(capsys, monkeypatch):
+    monkeypatch.setattr(autodiff, "EDGE_VOXELS", 24)
+    monkeypatch.setattr(autodiff, "MOST_STEPS", 128)
+    assert autodiff.main(["--size", "16", "--repeats", "1"]) == 0
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert [row.partition(":")[0] for row in rows] == ["by hand", "backwards", "forwards"]
+    assert all(float(row.split(", ")[1].split()[0]) < 1e-3 for row in rows)
 
 
 @pytest.mark.parametrize(("factor", "lines"), [(0.5, 0), (1.29, 0), (1.31, 1)])
