@@ -37,7 +37,7 @@ from fluoro.geometry.projection import View
 from fluoro.imaging.chain import ImageChain
 from fluoro.physics.materials import Material
 from fluoro.physics.tissues import tissue_map
-from fluoro.rendering.devices.base import ComputeDevice, Ticket
+from fluoro.rendering.devices.base import ComputeDevice, Fence
 from fluoro.rendering.devices.selection import open_device
 from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.renderer import DrrRenderer
@@ -86,25 +86,25 @@ class Loop:
             materials = of_materials.materials
         else:
             of_one_energy = DrrRenderer(volume, self._queue, **renderer)
-            self._source = of_one_energy.unrendered if fused else of_one_energy.render
+            self._source = of_one_energy.deferred if fused else of_one_energy.render
         self._chain = ImageChain(self._queue, 0, materials, fused=True)
         self._number = 0
 
-    def begin(self) -> Ticket:
-        """The next frame's ticket."""
+    def begin(self) -> Fence:
+        """The next frame's fence."""
         pose = CarmPose(lao_deg=30 * np.sin(0.1 * self._number))
         view = self._geometry.view(pose, self._center_xyz_mm)
         pitch_mm = self._geometry.pixel_spacing_mm
         self._chain.start(self._source(view), self._config, self._number, pitch_mm, self._geometry)
         self._number += 1
-        return self._queue.ticket()
+        return self._queue.fence()
 
     def close(self) -> None:
         """Wait for what was begun."""
         self._queue.close()
 
 
-def throughput(begin: Callable[[], Ticket], frames: int) -> tuple[float, float]:
+def throughput(begin: Callable[[], Fence], frames: int) -> tuple[float, float]:
     """Return wall time and the launching thread's CPU time of a frame [s]."""
     waiting = deque(begin() for _ in range(ON_THEIR_WAY))
     start_s, host_s = time.perf_counter(), 0.0
@@ -119,7 +119,7 @@ def throughput(begin: Callable[[], Ticket], frames: int) -> tuple[float, float]:
     return wall_s / frames, host_s / frames
 
 
-def latencies(begin: Callable[[], Ticket], frames: int) -> list[float]:
+def latencies(begin: Callable[[], Fence], frames: int) -> list[float]:
     """From a pose to its picture, frame by frame [s]."""
     found = []
     for _ in range(frames):

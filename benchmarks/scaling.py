@@ -46,7 +46,7 @@ from fluoro.geometry.projection import View
 from fluoro.names import Projector, TissueMapName
 from fluoro.rendering.devices.cpu.device import available_cores
 from fluoro.rendering.devices.selection import open_device
-from fluoro.rendering.packed_volume import bytes_of_cells
+from fluoro.rendering.packed_volume import packed_bytes
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.host_memory import available_memory_bytes, in_gib
 from fluoro.volume.volumes import MuVolume
@@ -217,7 +217,7 @@ class Bench:
 def _fits(edge_voxels: int) -> bool:
     """Whether a cube and copies of it for all axes fit in half of the memory left."""
     available, shape = available_memory_bytes(), (edge_voxels,) * 3
-    needed = 4 * edge_voxels**3 + bytes_of_cells(shape, 1) + bytes_of_cells(shape, 2)
+    needed = 4 * edge_voxels**3 + packed_bytes(shape, 1) + packed_bytes(shape, 2)
     if available is not None and 2 * needed > available:
         print(f"voxels: {edge_voxels}³ left out, it needs {in_gib(needed)}", flush=True)
         return False

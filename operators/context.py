@@ -57,7 +57,7 @@ class RunContext:
         pictures: Pictures that come with their poses; None: they are rendered.
         controls: What a user sets while the stream runs.
         device: Where frames are rendered; `renderer` and `chain` are prepared on it.
-        truth: Annotates frames; None: nobody asked.
+        truth: Annotates frames; None: not requested.
         monitor: Counts frames and what was dropped.
         files: Folder, journal and record of the run.
         links: Connections to other programs.

@@ -42,7 +42,7 @@ class DrrRendererOp(Operator):
         renderer: What renders.
         chain: Queues its work behind the rendering; None: the receiver of the image starts it.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
-        truth: Annotates frames; None: nobody asked.
+        truth: Annotates frames; None: not requested.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class DrrRendererOp(Operator):
             header = header.stamped(render_start=now_ns, render_end=now_ns)
         begun = self._begun(header, rendering)
         if begun and rendering is None and header.pulse:  # the chain's kernel renders
-            rendering = Rendering(begun.ticket, begun.begun_ns)
+            rendering = Rendering(begun.fence, begun.begun_ns)
         picture = Picture(array=self._integrals, header=header, rendering=rendering, begun=begun)
         output.emit(picture, "integrals")
         if not self._miss_explained:
@@ -102,8 +102,8 @@ class DrrRendererOp(Operator):
         """What the chain has begun, behind the rendering."""
         if self._chain is None:
             return None
-        ticket = rendering.ticket if rendering else None
-        return self._chain.begin(self._integrals, header, ticket)
+        fence = rendering.fence if rendering else None
+        return self._chain.begin(self._integrals, header, fence)
 
     def _explain(self, header: FrameHeader, view: View) -> None:
         """Say once why a picture is empty."""

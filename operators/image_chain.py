@@ -77,7 +77,7 @@ class ImageChainOp(Operator):
         begun = received.begun or self._chain.begin(received.array, header)
         if self._turn:
             self._turn.give()  # no sooner: the source would wake and wait for the interpreter
-        begun.ticket.wait()
+        begun.fence.wait()
         times_ns["chain_end"] = steady_ns()
         exposure = self._meter.add(
             begun.pulse,
@@ -95,5 +95,5 @@ class ImageChainOp(Operator):
         """When the received picture was rendered, once it is; nothing where it was not."""
         if picture.rendering is None:
             return {}
-        span = picture.rendering.wait()
-        return {"render_start": span.begun_ns, "render_end": span.ended_ns}
+        interval = picture.rendering.wait()
+        return {"render_start": interval.begun_ns, "render_end": interval.ended_ns}

@@ -10,7 +10,7 @@ from fluoro.console.controls import ControlState, LiveControls
 from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.exposure.dose_meter import Pulse
 from fluoro.imaging.frame import FrameHeader
-from fluoro.rendering.devices.base import Ticket
+from fluoro.rendering.devices.base import Fence
 from fluoro.steady_clock import steady_ns
 
 __all__ = ["BegunPicture", "LiveChain", "lines_up", "with_controls"]
@@ -21,17 +21,17 @@ class BegunPicture:
     """A picture that the image chain is at work on.
 
     Attributes:
-        image: Display values in [0, 1], (height, width) float32, not to be read before `ticket`.
+        image: Display values in [0, 1], (height, width) float32, not to be read before `fence`.
         config: What it is made with.
         pulse: The same of its X-rays.
-        ticket: What to wait for.
+        fence: What to wait for.
         begun_ns: When, Unix time [ns].
     """
 
     image: Any
     config: ImageChainConfig
     pulse: Pulse
-    ticket: Ticket
+    fence: Fence
     begun_ns: int
 
 
@@ -59,7 +59,7 @@ class LiveChain:
         self._shown = config
 
     def begin(
-        self, integrals: Any, header: FrameHeader, rendering: Ticket | None = None
+        self, integrals: Any, header: FrameHeader, rendering: Fence | None = None
     ) -> BegunPicture:
         """Begin with the picture of a frame.
 
@@ -83,7 +83,7 @@ class LiveChain:
             image=image,
             config=config,
             pulse=self._chain.pulse,
-            ticket=self._chain.device.ticket(),
+            fence=self._chain.device.fence(),
             begun_ns=begun_ns,
         )
 

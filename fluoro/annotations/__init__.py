@@ -1,1 +1,1 @@
-"""What is said of a frame: one kind of annotation a module."""
+"""Annotations of a frame: one kind a module."""

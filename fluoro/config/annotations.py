@@ -1,4 +1,4 @@
-"""The section `annotations`: what is said of every frame."""
+"""The section `annotations`: masks, boxes and landmarks of every frame."""
 
 from __future__ import annotations
 

@@ -125,9 +125,9 @@ class Trial:
         config = self.config.model_copy(update={"renderer": renderer})
         return make_patient(config, self.volume, device, self.materials)
 
-    def integrals(self, device: ComputeDevice, *, unrendered: bool = False) -> Any:
+    def integrals(self, device: ComputeDevice, *, deferred: bool = False) -> Any:
         """Return the device's line integrals (height, width), or thicknesses of materials [mm]."""
-        patient = self.patient(device, fused=unrendered)
+        patient = self.patient(device, fused=deferred)
         return patient.render(self.view, self.time_s, self.injected_s)
 
     def expected_integrals(self) -> NDArray[np.float64]:
@@ -173,7 +173,7 @@ class Trial:
             if wrong:
                 return wrong
             if self.config.renderer.fused:
-                integrals = self.integrals(queue, unrendered=True)
+                integrals = self.integrals(queue, deferred=True)
             return self._wrong_pictures(queue, integrals, found)
         finally:
             queue.close()

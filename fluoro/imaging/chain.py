@@ -22,7 +22,7 @@ from fluoro.imaging.frame_state import FrameState
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.stages.order import HOLD, ORDER
 from fluoro.physics.materials import Material
-from fluoro.rendering.deferred_integrals import UnrenderedIntegrals
+from fluoro.rendering.deferred_integrals import DeferredIntegrals
 from fluoro.rendering.devices.base import ComputeDevice
 
 __all__ = ["ImageChain"]
@@ -69,7 +69,7 @@ class ImageChain:
         Args:
             integrals: Line integrals (dimensionless), float32 array of the device, shape
                 (height, width); with `xray` thicknesses [mm], shape (materials, height, width);
-                left as they are. Or `UnrenderedIntegrals`, which become one kernel with the stages
+                left as they are. Or `DeferredIntegrals`, which become one kernel with the stages
                 that follow, where the chain is fused and has neither `xray` nor `scatter`.
             config: Which stages, with which numbers; may change from frame to frame.
             frame_number: Selects the noise. Lag and temporal filter start afresh where it does
@@ -107,7 +107,7 @@ class ImageChain:
 
         Takes what `apply` takes and returns what it returns, not to be read before `finish`.
         """
-        if isinstance(integrals, UnrenderedIntegrals) and not self._integrates(config):
+        if isinstance(integrals, DeferredIntegrals) and not self._integrates(config):
             integrals = integrals.render()
         frame = begin_frame(
             integrals,

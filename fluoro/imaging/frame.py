@@ -45,7 +45,7 @@ class FluoroFrame:
         pulse: False: no X-rays; the picture of the last pulse is held, and the pose is its.
         exposure: What the picture was made with, and the run's dose so far; None: not known.
         shown_s: When a film shows the frame, from the run's first one [s]; None: number / fps.
-        truth: What is in the picture; None: nobody asked.
+        truth: Annotations of what is in the image; None: not requested.
     """
 
     image: NDArray[np.float32]
@@ -76,7 +76,7 @@ class FrameHeader:
         exposure: What the picture was made with; None: not exposed yet.
         shown_s: When a film shows the frame, from the run's first one [s]; None: number / fps.
         beam_s: How long the beam has been on in the run, this frame included [s].
-        truth: What is in the picture; None: nobody asked.
+        truth: Annotations of what is in the image; None: not requested.
     """
 
     number: int

@@ -16,7 +16,7 @@ from fluoro.volume.phantom.bolus import CURVE_STEPS_PER_S, Bolus, concentration_
 __all__ = ["ContrastFill", "ContrastRenderer"]
 
 LIST_COLUMNS = 1024
-"""The list of voxels is worked on in rows of so many."""
+"""Length of the rows in which the list of voxels is processed."""
 
 
 class ContrastFill:

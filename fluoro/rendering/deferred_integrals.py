@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ["PixelStage", "UnrenderedIntegrals"]
+__all__ = ["DeferredIntegrals", "PixelStage"]
 
 
 class PixelStage(NamedTuple):
@@ -22,7 +22,7 @@ class PixelStage(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class UnrenderedIntegrals:
+class DeferredIntegrals:
     """What the image chain takes for line integrals, to integrate each pixel's ray itself.
 
     Attributes:

@@ -15,7 +15,7 @@ __all__ = ["Miss", "beam_meets", "explain_miss"]
 
 Array = NDArray[np.float64]
 Mend = Callable[[View, VolumeGrid], View]
-"""A view as it would be without one mistake."""
+"""A view as it would be without one error."""
 WEIGHT = 1e5
 """Of the condition that barycentric weights sum to 1, beside distances in units of the scene."""
 LONGEST_CARM_MM = 10_000.0
@@ -30,7 +30,7 @@ class Miss:
     Attributes:
         distance_mm: Shortest way between the beam (source to detector) and the volume's box [mm].
         where: On which side of the beam the volume's middle lies.
-        would_hit: Mistakes in the view which, put right, bring the volume's middle into the beam.
+        would_hit: Errors in the view; without one of them the volume's middle is in the beam.
         source_xyz_mm: The source, rounded [mm].
         center_xyz_mm: The volume's middle, rounded [mm].
     """
@@ -45,7 +45,7 @@ class Miss:
         if self.would_hit:
             advice = f"It would hit if {'; or if '.join(self.would_hit)}."
         else:
-            advice = "None of the usual mistakes of convention explains it: check the isocentre."
+            advice = "None of the usual errors of convention explains it: check the isocentre."
         return (
             f"No ray meets the volume, so the image is empty: the beam misses it by "
             f"{self.distance_mm:.0f} mm. The source is at {self.source_xyz_mm}, the volume's "

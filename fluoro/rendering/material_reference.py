@@ -1,4 +1,4 @@
-"""The oracle of `MaterialRenderer`: in float64 just what its kernels do."""
+"""The reference of `MaterialRenderer`: the computation of its kernels in float64."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from numpy.typing import NDArray
 from fluoro.geometry.projection import View
 from fluoro.rendering.reference import (
     clip_rays,
+    joseph_reference,
     joseph_samples,
-    joseph_twin,
+    march_reference,
     march_steps,
-    march_twin,
     trilinear,
 )
 from fluoro.volume.material_volume import LabelledInclusion, Layer, MaterialVolume
 from fluoro.volume.volumes import MuVolume
 
 __all__ = [
-    "label_joseph_twin",
-    "label_march_twin",
+    "label_joseph_reference",
+    "label_march_reference",
     "layer_sample",
-    "tissue_joseph_twin",
-    "tissue_march_twin",
+    "tissue_joseph_reference",
+    "tissue_march_reference",
     "tissue_sample",
 ]
 
 Array = NDArray[np.float64]
 
 
-def tissue_march_twin(
+def tissue_march_reference(
     volume: MaterialVolume, view: View, step_mm: float, steps: NDArray[np.int_] | None = None
 ) -> Array:
     """Thickness of each tissue [mm], shape (tissues, height, width).
@@ -51,7 +51,7 @@ def tissue_march_twin(
     return np.asarray(thickness.T.reshape(-1, view.height_px, view.width_px))
 
 
-def tissue_joseph_twin(volume: MaterialVolume, view: View) -> Array:
+def tissue_joseph_reference(volume: MaterialVolume, view: View) -> Array:
     """Thickness of each tissue [mm], shape (tissues, height, width): one sample a voxel plane."""
     rays = clip_rays(view, volume.volume.grid)
     total = np.zeros((len(rays.start), len(volume.tissues.materials)))
@@ -79,16 +79,16 @@ def layer_sample(layer: Layer) -> Callable[[Array], Array]:
     return lambda points: ramps(points) @ layer.mix.T
 
 
-def label_march_twin(
+def label_march_reference(
     inclusion: LabelledInclusion, view: View, step_mm: float, steps: NDArray[np.int_] | None = None
 ) -> Array:
     """Thickness of each label's material [mm], shape (materials, height, width): one by one."""
-    return np.stack([march_twin(each, view, step_mm, steps) for each in _where(inclusion)])
+    return np.stack([march_reference(each, view, step_mm, steps) for each in _where(inclusion)])
 
 
-def label_joseph_twin(inclusion: LabelledInclusion, view: View) -> Array:
+def label_joseph_reference(inclusion: LabelledInclusion, view: View) -> Array:
     """The same with one sample a voxel plane."""
-    return np.stack([joseph_twin(each, view) for each in _where(inclusion)])
+    return np.stack([joseph_reference(each, view) for each in _where(inclusion)])
 
 
 def _where(inclusion: LabelledInclusion) -> list[MuVolume]:

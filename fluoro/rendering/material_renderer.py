@@ -16,7 +16,7 @@ from fluoro.names import Projector as ProjectorName
 from fluoro.rendering.array_checks import require_array, require_out
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.moving_renderer import moved_uniforms
-from fluoro.rendering.packed_volume import CellCopies
+from fluoro.rendering.packed_volume import PackedVolume, Precision
 from fluoro.rendering.packing import pack_motions
 from fluoro.rendering.projectors import PROJECTORS, Projector, names_where
 from fluoro.rendering.ray_kernels import (
@@ -28,7 +28,7 @@ from fluoro.rendering.ray_kernels import (
     ramps,
 )
 from fluoro.rendering.ray_volume import RayVolume, Reading
-from fluoro.rendering.renderer import EXACT, checked_projector, common_size, copies_fit
+from fluoro.rendering.renderer import checked_projector, common_size, copies_fit
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.material_volume import MaterialVolume
 from fluoro.volume.volumes import MuVolume
@@ -163,14 +163,14 @@ class MaterialRenderer:
     def render_derivatives(
         self, view: View, motions: NDArray[np.float64], weights: ArrayLike
     ) -> tuple[Any, Any]:
-        """Weighted thicknesses and their exact derivatives by parameters of the view.
+        """Return weighted thicknesses and their exact derivatives with respect to the view.
 
         Args:
             view: Where the parameters are 0.
             motions: What each of K parameters does (fluoro.geometry.view_derivatives), shape
                 (K, 4, 3).
-            weights: What a millimetre of each material is worth in each pixel, shape (materials,
-                height, width); such as a signal's derivative by the thicknesses. They are held.
+            weights: Weight of a millimetre of each material in each pixel, shape (materials,
+                height, width), e.g. a signal's derivative w.r.t. thickness; taken as constant.
 
         Returns:
             sum of weights x thicknesses, shape (height, width), and its derivatives per unit of
@@ -224,12 +224,12 @@ class MaterialRenderer:
     def render_vjp(
         self, view: View, center_xyz_mm: ArrayLike, upstream: ArrayLike
     ) -> NDArray[np.float64]:
-        """Derivative by the twist of a function of the thicknesses.
+        """Return the derivative, with respect to the twist, of a function of the thicknesses.
 
         Args:
             view: Where the C-arm stands.
             center_xyz_mm: About which it turns, world LPS [mm].
-            upstream: The function's derivative by each thickness, shape (materials, height,
+            upstream: Derivative with respect to each thickness, shape (materials, height,
                 width).
 
         Returns:
@@ -241,11 +241,11 @@ class MaterialRenderer:
     def backproject(
         self, views: View | Sequence[View], upstream: Any, layer: int = 0, out: Any = None
     ) -> Any:
-        """The derivative by each voxel of a function of the thicknesses.
+        """Return the derivative, with respect to each voxel, of a function of the thicknesses.
 
         Args:
             views: One view, or several of one size.
-            upstream: The function's derivative by each thickness, shape (materials, height,
+            upstream: Derivative with respect to each thickness, shape (materials, height,
                 width), or (N, materials, height, width) for a batch; of the device, or on the
                 host.
             layer: By the attenuation of the tissues' voxels (0), or by the shares of the
@@ -253,7 +253,7 @@ class MaterialRenderer:
             out: float32 array of the device to add to, shape (z, y, x); None: zeros.
 
         Returns:
-            `out`: derivatives by attenuation [mm per 1/mm] or by share [mm].
+            `out`: derivatives w.r.t. attenuation [mm per 1/mm] or share [mm].
 
         Raises:
             InputError: An upstream or `out` that does not fit, or a labelled inclusion, whose
@@ -293,12 +293,14 @@ class MaterialRenderer:
             **layer.uniforms(),
         )
 
-    def _copies(self, volume: MuVolume, method: Projector) -> CellCopies | None:
+    def _copies(self, volume: MuVolume, method: Projector) -> PackedVolume | None:
         """Of the tissues, on the CPU where they fit; inclusions are read in place."""
-        if method.copies is None or not copies_fit(self.grid, self.device, EXACT):
+        if method.copies is None or not copies_fit(self.grid, self.device, Precision.EXACT):
             return None
         mu = self._layers[0].rays.values
-        return CellCopies(mu, volume.mu_zyx, self.grid, self.device, thickness=1, exact=True)
+        return PackedVolume(
+            mu, volume.mu_zyx, self.grid, self.device, thickness=1, precision=Precision.EXACT
+        )
 
 
 def _layers(

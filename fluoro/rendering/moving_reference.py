@@ -1,4 +1,4 @@
-"""The oracle of moving volumes: samples displaced one by one, in float64."""
+"""The reference of moving volumes: samples displaced one by one, in float64."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def moved_integrals(
         step_mm: Longest step [mm].
         displacements_mm: At the nodes [mm], shape (z, y, x, 3).
         nodes: Where they lie.
-        knot_steps: 0: the field is looked up at every sample; else once in so many steps, and
-            linear in between, as the kernel does it.
+        knot_steps: Steps between two look-ups of the field, which is linear in between, as in
+            the kernel; 0: a look-up at every sample.
     """
     return moved_sums(
         lambda points: trilinear(volume.mu_zyx, points),

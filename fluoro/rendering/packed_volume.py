@@ -1,4 +1,4 @@
-"""Copies of a volume for Joseph's method, of 16 bits a voxel or exact, one for each leading axis.
+"""A volume packed for Joseph's method: copies of 16 bits a voxel or exact, one a leading axis.
 
 What a copy holds, and why, is written in shaders/cells.slang. A copy is made when the first view
 comes that needs it.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,22 @@ from fluoro.rendering.packing import leading_axes
 from fluoro.volume.grid import VolumeGrid
 
 __all__ = [
-    "CellCopies",
-    "bytes_of_cells",
-    "cells_of_axis",
-    "fits_in_cells",
-    "held_values",
+    "PackedVolume",
+    "Precision",
+    "can_be_packed",
+    "packed_bytes",
+    "packed_elements",
+    "packed_values",
     "value_range",
 ]
+
+
+class Precision(Enum):
+    """How a copy stores a voxel."""
+
+    ROOTS = "the square root of the attenuation, in 16 bits"
+    EXACT = "the attenuation itself, in 32 bits"
+
 
 COUNTS = 65535**2
 """That the volume's range of attenuation is divided into; a voxel is stored as their root, in 16
@@ -35,33 +45,39 @@ bits, so that near 0 the steps are finest and at the top 2 / 65535 of the range.
 MAX_CELLS = 2**31 - 1
 """Kernels index the copies with 32-bit integers."""
 BOX_BYTES, MAX_BOXES = 2**22, 256
-"""What a CPU thread makes in one piece: at least two large pages of memory, and in at most so many
-pieces, so that threads seldom touch a page for the first time together: each would clear it."""
+"""Least bytes of the pieces that CPU threads make (two large pages), and their largest number. Two
+threads that touch a page for the first time together would both clear it."""
 PARTS_PER_THREAD = 8
 """Of a volume whose range is looked for: the last ones end together."""
 ORDERS = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
 """Axes (a, b, c) by leading axis, x first."""
 
 
-def cells_of_axis(
-    shape_xyz: Sequence[int], axis: int, thickness: int, *, exact: bool = False
+def packed_elements(
+    shape_xyz: Sequence[int], axis: int, thickness: int, *, precision: Precision = Precision.ROOTS
 ) -> int:
     """Elements, of 4 bytes, of the copy for rays that `axis` leads."""
     a, b, c = (shape_xyz[k] for k in ORDERS[axis])
-    return (c + (2 if exact else 1)) * -(-a // thickness) * (b + 2)
+    return (c + (2 if precision is Precision.EXACT else 1)) * -(-a // thickness) * (b + 2)
 
 
-def bytes_of_cells(shape_xyz: Sequence[int], thickness: int, *, exact: bool = False) -> int:
+def packed_bytes(
+    shape_xyz: Sequence[int], thickness: int, *, precision: Precision = Precision.ROOTS
+) -> int:
     """Bytes of the copies for all three axes."""
-    return 4 * sum(cells_of_axis(shape_xyz, axis, thickness, exact=exact) for axis in range(3))
+    return 4 * sum(
+        packed_elements(shape_xyz, axis, thickness, precision=precision) for axis in range(3)
+    )
 
 
-def fits_in_cells(shape_xyz: Sequence[int], thickness: int, *, exact: bool = False) -> bool:
+def can_be_packed(
+    shape_xyz: Sequence[int], thickness: int, *, precision: Precision = Precision.ROOTS
+) -> bool:
     """Whether the kernels can index the copies for all three axes."""
-    return bytes_of_cells(shape_xyz, thickness, exact=exact) <= 4 * MAX_CELLS
+    return packed_bytes(shape_xyz, thickness, precision=precision) <= 4 * MAX_CELLS
 
 
-def held_values(mu_per_mm: NDArray[np.float64], largest_per_mm: float) -> NDArray[np.float64]:
+def packed_values(mu_per_mm: NDArray[np.float64], largest_per_mm: float) -> NDArray[np.float64]:
     """What copies hold of attenuation [1/mm] from 0 to `largest_per_mm`, any shape."""
     count_per_mm = largest_per_mm / COUNTS
     return np.asarray(np.floor(np.sqrt(mu_per_mm / count_per_mm) + 0.5) ** 2 * count_per_mm)
@@ -89,8 +105,8 @@ def _threads(device: ComputeDevice) -> int:
     return int(getattr(device, "workers", 0)) or available_cores()
 
 
-class CellCopies:
-    """The copies of one volume on one device.
+class PackedVolume:
+    """The packed copies of one volume on one device.
 
     Args:
         mu: Attenuation [1/mm], array of the device, shape (z, y, x).
@@ -98,7 +114,7 @@ class CellCopies:
         grid: Where the voxels lie.
         device: Where the copies are.
         thickness: Voxel planes whose mean is one slab.
-        exact: Hold the voxels themselves, of 32 bits; then `thickness` is 1.
+        precision: How a voxel is stored; if exact, `thickness` is 1.
     """
 
     def __init__(
@@ -109,15 +125,16 @@ class CellCopies:
         device: ComputeDevice,
         *,
         thickness: int,
-        exact: bool = False,
+        precision: Precision = Precision.ROOTS,
     ) -> None:
         self._mu, self._grid, self._device = mu, grid, device
-        self.thickness, self.exact = thickness, exact
-        lowest, highest = (0.0, COUNTS) if exact else value_range(values, _threads(device))
+        self.thickness, self.exact = thickness, precision is Precision.EXACT
+        lowest, highest = (0.0, COUNTS) if self.exact else value_range(values, _threads(device))
         self._low_per_mm = min(lowest, 0.0)
         self.count_per_mm = (highest - self._low_per_mm) / COUNTS or 1.0
         self._sizes = [
-            cells_of_axis(grid.shape_xyz, axis, thickness, exact=exact) for axis in range(3)
+            packed_elements(grid.shape_xyz, axis, thickness, precision=precision)
+            for axis in range(3)
         ]
         self._first_cell = tuple(sum(self._sizes[:axis]) for axis in range(3))
         self._cells: Any = None

@@ -11,8 +11,8 @@ from fluoro.config import Config, VolumeConfig
 from fluoro.geometry.projection import View
 from fluoro.physics.materials import Material, material
 from fluoro.rendering.contrast_renderer import ContrastFill, ContrastRenderer
-from fluoro.rendering.deferred_integrals import UnrenderedIntegrals
-from fluoro.rendering.devices.base import ComputeDevice, Span, Ticket
+from fluoro.rendering.deferred_integrals import DeferredIntegrals
+from fluoro.rendering.devices.base import ComputeDevice, Fence, Interval
 from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.moving_renderer import MovingRenderer
 from fluoro.rendering.renderer import DrrRenderer
@@ -34,16 +34,16 @@ class Rendering:
     """A picture that is on its way.
 
     Attributes:
-        ticket: Of its launches.
+        fence: Of its launches.
     """
 
-    def __init__(self, ticket: Ticket, begun_ns: int) -> None:
-        self.ticket = ticket
-        self._span = Span(begun_ns=begun_ns, ended_ns=steady_ns())
+    def __init__(self, fence: Fence, begun_ns: int) -> None:
+        self.fence = fence
+        self._interval = Interval(begun_ns=begun_ns, ended_ns=steady_ns())
 
-    def wait(self) -> Span:
+    def wait(self) -> Interval:
         """Return when the picture is there: when it was rendered."""
-        return self.ticket.wait() or self._span
+        return self.fence.wait() or self._interval
 
 
 class PatientRenderer:
@@ -70,7 +70,7 @@ class PatientRenderer:
 
         Returns:
             Line integrals, shape (height, width), or thicknesses [mm], shape (materials, height,
-            width); float32 array of the device. Or `UnrenderedIntegrals`, of a fused renderer.
+            width); float32 array of the device. Or `DeferredIntegrals`, of a fused renderer.
         """
         integrals, rendering = self.start(view, time_s, injected_s)
         if rendering:
@@ -93,9 +93,9 @@ class PatientRenderer:
         """
         begun_ns = steady_ns()
         integrals = self._picture(view, time_s, injected_s)
-        if isinstance(integrals, UnrenderedIntegrals):
+        if isinstance(integrals, DeferredIntegrals):
             return integrals, None
-        return integrals, Rendering(self._device.ticket(), begun_ns)
+        return integrals, Rendering(self._device.fence(), begun_ns)
 
     def _picture(self, view: View, time_s: float, injected_s: float | None) -> Any:
         since_s = None if injected_s is None else time_s - injected_s
@@ -135,7 +135,7 @@ class _OneEnergy(PatientRenderer):
 
     def _render(self, view: View, since_s: float | None, moved: tuple[Any, ...]) -> Any:
         if self._fused:
-            return self._renderer.unrendered(view)
+            return self._renderer.deferred(view)
         if self._moving:
             integrals = self._moving.render(view, *moved)
         else:

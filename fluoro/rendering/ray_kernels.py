@@ -75,14 +75,14 @@ PLAIN = Quantity(SlangType("sums", "PlainSums"), SlangType("sums", "PlainField")
 
 @cache
 def ramps(count: int) -> Quantity:
-    """So many ramps of a tissue map, or one of shares."""
+    """Return the sums over `count` ramps of a tissue map, or over one of shares."""
     sums, field = SlangType("sums", "RampSums"), SlangType("sums", "RampField")
     return Quantity(sums.of(count), field.of(count), count)
 
 
 @cache
 def labels(count: int) -> Quantity:
-    """So many labels of a segmentation."""
+    """Return the sums over `count` labels of a segmentation."""
     sums, field = SlangType("labels", "LabelSums"), SlangType("labels", "LabelField")
     return Quantity(sums.of(count), field.of(count), count)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fluoro.errors import InputError
 from fluoro.geometry.projection import View
 from fluoro.rendering.devices.base import ComputeDevice
-from fluoro.rendering.packed_volume import CellCopies
+from fluoro.rendering.packed_volume import PackedVolume
 from fluoro.rendering.packing import pack_views, x_never_leads
 from fluoro.rendering.projectors import Projector, SlangType
 from fluoro.rendering.ray_kernels import (
@@ -69,8 +69,8 @@ class RayVolume:
         self.device, self.projector, self.grid, self.step_mm = device, projector, grid, step_mm
         pairs = readable_in_pairs(values) if isinstance(values, np.ndarray) else values
         self.values = device.to_device(pairs)
-        self.copies: CellCopies | None = None
-        self.gradient_copies: CellCopies | None = None
+        self.copies: PackedVolume | None = None
+        self.gradient_copies: PackedVolume | None = None
         self._place = {
             "size": grid.shape_xyz,
             "spacing_mm": tuple(float(edge) for edge in grid.spacing_xyz_mm),
@@ -143,7 +143,7 @@ class RayVolume:
 
     def _from_copies(
         self,
-        copies: CellCopies,
+        copies: PackedVolume,
         views: Sequence[View],
         summed: SlangType,
         *,

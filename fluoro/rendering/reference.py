@@ -1,7 +1,8 @@
-"""The oracle: slow, obvious float64 NumPy that every fast path is held to.
+"""The reference implementation: slow, readable float64 NumPy for every kernel.
 
-`exact_integrals` is the true integral of the trilinear interpolant; `march_twin`, `joseph_twin`,
-`slab_twin` and `siddon_twin` do in float64 just what the kernels of the same name do in float32.
+`exact_integrals` is the true integral of the trilinear interpolant. `march_reference`,
+`joseph_reference`, `slab_reference` and `siddon_reference` do in float64 what the kernels of the
+same name do in float32.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from fluoro.volume.volumes import MuVolume
 
 __all__ = [
     "exact_integrals",
+    "joseph_reference",
     "joseph_samples",
-    "joseph_twin",
+    "march_reference",
     "march_samples",
     "march_steps",
-    "march_twin",
     "planes_crossed",
-    "siddon_twin",
-    "slab_twin",
+    "siddon_reference",
+    "slab_reference",
     "voxels_crossed",
 ]
 
@@ -62,7 +63,7 @@ def clip_rays(view: View, grid: VolumeGrid) -> Segments:
 def trilinear(mu_zyx: NDArray[Any], points: Array, weight_bits: int | None = None) -> Array:
     """Trilinear interpolation at index points (..., 3); beyond the outermost centres edges hold.
 
-    With `weight_bits` the weights are rounded to so many bits, as texture units do: 8 on NVIDIA's
+    With `weight_bits` the weights are rounded to that precision, as texture units do: 8 on NVIDIA's
     GPUs (CUDA C++ Programming Guide, "Texture Fetching").
     """
     last = np.array(mu_zyx.shape[::-1]) - 1
@@ -121,7 +122,7 @@ def march_steps(volume: MuVolume, view: View, step_mm: float) -> NDArray[np.int_
     return np.ceil(clip_rays(view, volume.grid).length_mm / step_mm).astype(int)
 
 
-def march_twin(
+def march_reference(
     volume: MuVolume,
     view: View,
     step_mm: float,
@@ -152,7 +153,7 @@ def march_samples(rays: Segments, step_mm: float) -> Iterator[tuple[Array, Array
         yield points, np.where(n < count, rays.length_mm * share, 0.0)
 
 
-def joseph_twin(volume: MuVolume, view: View) -> Array:
+def joseph_reference(volume: MuVolume, view: View) -> Array:
     """One bilinear sample a voxel plane across the dominant axis, shape (height, width)."""
     rays = clip_rays(view, volume.grid)
     total = np.zeros(len(rays.start))
@@ -182,7 +183,7 @@ def joseph_samples(rays: Segments, grid: VolumeGrid) -> Iterator[tuple[Array, Ar
         yield points, weight * rays.length_mm / np.abs(safe)
 
 
-def slab_twin(
+def slab_reference(
     volume: MuVolume,
     view: View,
     planes: int = 2,
@@ -236,7 +237,7 @@ def _sum_slabs(mu_zyx: Array, rays: Segments, axis: int, planes: int) -> Array:
     return np.asarray(total * rays.length_mm / np.abs(safe))
 
 
-def siddon_twin(volume: MuVolume, view: View) -> Array:
+def siddon_reference(volume: MuVolume, view: View) -> Array:
     """Exact path through voxels of constant value, shape (height, width)."""
     rays = clip_rays(view, volume.grid)
     cuts = _plane_crossings(rays, volume.grid, offset=0.5)

@@ -14,9 +14,9 @@ from fluoro.geometry.projection import View
 from fluoro.geometry.view_derivatives import rigid_motions
 from fluoro.names import Projector as ProjectorName
 from fluoro.rendering.array_checks import require_out
-from fluoro.rendering.deferred_integrals import UnrenderedIntegrals
+from fluoro.rendering.deferred_integrals import DeferredIntegrals
 from fluoro.rendering.devices.base import ComputeDevice
-from fluoro.rendering.packed_volume import CellCopies, bytes_of_cells, fits_in_cells
+from fluoro.rendering.packed_volume import PackedVolume, Precision, can_be_packed, packed_bytes
 from fluoro.rendering.packing import pack_motions, pack_views
 from fluoro.rendering.projectors import PROJECTORS, Projector
 from fluoro.rendering.ray_kernels import BACKPROJECT, JACOBIAN, PROJECT, line_integral_stage
@@ -26,7 +26,6 @@ from fluoro.volume.host_memory import available_memory_bytes
 from fluoro.volume.volumes import MuVolume
 
 __all__ = [
-    "EXACT",
     "DrrRenderer",
     "checked_projector",
     "common_size",
@@ -35,8 +34,6 @@ __all__ = [
 
 MAX_VOXELS = 2**31 - 1
 """Kernels index voxels with 32-bit integers."""
-ROOTS, EXACT = False, True
-"""Kinds of copies: of 16 bits a voxel, and of the voxels themselves (packed_volume.py)."""
 
 
 class DrrRenderer:
@@ -112,7 +109,7 @@ class DrrRenderer:
         return image
 
     def render_rows(self, view: View, rows: tuple[int, int], out: Any = None) -> Any:
-        """Some rows of one view's picture, to the bit those of the whole.
+        """Return rows of one view's image, bit-identical to those of the whole.
 
         Args:
             view: The whole view.
@@ -130,7 +127,7 @@ class DrrRenderer:
         self._project([view], image, rows)
         return image
 
-    def unrendered(self, view: View) -> UnrenderedIntegrals:
+    def deferred(self, view: View) -> DeferredIntegrals:
         """One view for `fluoro.imaging.chain.ImageChain`: one kernel from the ray to the picture.
 
         Args:
@@ -150,7 +147,7 @@ class DrrRenderer:
             )
         packet, source = self._reading([view])
         views = self.device.to_device(pack_views([view], self.grid))
-        return UnrenderedIntegrals(
+        return DeferredIntegrals(
             stage=line_integral_stage(packet),
             uniforms={**source, "views": views},
             shape=(view.height_px, view.width_px),
@@ -158,7 +155,7 @@ class DrrRenderer:
         )
 
     def render_derivatives(self, view: View, motions: NDArray[np.float64]) -> tuple[Any, Any]:
-        """Line integrals and their exact derivatives by parameters of the view.
+        """Return line integrals and their exact derivatives with respect to the view.
 
         The derivative is that of the sum that is computed: sample positions and weights move with
         the ray, the number of samples is held.
@@ -171,7 +168,7 @@ class DrrRenderer:
         Returns:
             Line integrals, shape (height, width), and derivatives per unit of each parameter,
             shape (K, height, width); float32 arrays of the device. The integrals are those of
-            `render` to 3e-5 of the largest, not to the bit.
+            `render` to 3e-5 of the largest; they are not bit-identical.
 
         Raises:
             InputError: Motions of another shape, or not finite.
@@ -200,20 +197,21 @@ class DrrRenderer:
             center_xyz_mm: About which it turns, usually the isocentre, world LPS [mm].
 
         Returns:
-            Line integrals, shape (height, width), and derivatives by the twist (omega_x, omega_y,
-            omega_z [1/rad], v_x, v_y, v_z [1/mm]) in world axes, shape (6, height, width).
+            Line integrals, shape (height, width), and derivatives with respect to the twist
+            (omega_x, omega_y, omega_z [1/rad], v_x, v_y, v_z [1/mm]) in world axes, shape
+            (6, height, width).
         """
         return self.render_derivatives(view, rigid_motions(view, center_xyz_mm))
 
     def render_vjp(
         self, view: View, center_xyz_mm: ArrayLike, upstream: ArrayLike
     ) -> tuple[Any, NDArray[np.float64]]:
-        """Line integrals, and the derivative by the twist of a function of them.
+        """Return line integrals, and the derivative w.r.t. the twist of a function of them.
 
         Args:
             view: Where the C-arm stands.
             center_xyz_mm: About which it turns, world LPS [mm].
-            upstream: The function's derivative by each line integral, shape (height, width).
+            upstream: Derivative with respect to each line integral, shape (height, width).
 
         Returns:
             Line integrals, shape (height, width), and the derivative, shape (6,), float64.
@@ -229,16 +227,16 @@ class DrrRenderer:
         return image, np.tensordot(self.device.to_host(jacobian), weights, axes=2)
 
     def backproject(self, views: View | Sequence[View], upstream: Any, out: Any = None) -> Any:
-        """The derivative by each voxel of a function of the line integrals: `render` transposed.
+        """Return the derivative w.r.t. voxels of a function of line integrals: `render` transposed.
 
         Args:
             views: One view, or several of one size.
-            upstream: The function's derivative by each line integral, shape (height, width), or
+            upstream: Derivative with respect to each line integral, shape (height, width), or
                 (N, height, width) for a batch; of the device, or on the host.
             out: float32 array of the device to add to, shape (z, y, x); None: zeros.
 
         Returns:
-            `out`: derivatives by the attenuation of each voxel [mm].
+            `out`: derivatives with respect to the attenuation of each voxel [mm].
 
         Raises:
             InputError: An upstream or `out` that does not fit.
@@ -274,22 +272,26 @@ class DrrRenderer:
             return self._rays.textured_reading(self._texture)
         return self._rays.reading(batch)
 
-    def _copies(self, volume: MuVolume, method: Projector) -> CellCopies | None:
+    def _copies(self, volume: MuVolume, method: Projector) -> PackedVolume | None:
         """Where the projector needs them, and on the CPU where they fit."""
         copies = method.copies
-        if copies is None or not (copies.needed or copies_fit(self.grid, self.device, ROOTS)):
+        if copies is None or not (
+            copies.needed or copies_fit(self.grid, self.device, Precision.ROOTS)
+        ):
             return None
         mu = self._rays.values
-        return CellCopies(mu, volume.mu_zyx, self.grid, self.device, thickness=copies.planes)
+        return PackedVolume(mu, volume.mu_zyx, self.grid, self.device, thickness=copies.planes)
 
-    def _gradient_copies(self, volume: MuVolume, method: Projector) -> CellCopies | None:
+    def _gradient_copies(self, volume: MuVolume, method: Projector) -> PackedVolume | None:
         """The same for derivatives: exact ones, where the projector can do without."""
         if method.copies is None or method.copies.needed:
             return self._rays.copies
-        if not copies_fit(self.grid, self.device, ROOTS, EXACT):
+        if not copies_fit(self.grid, self.device, Precision.ROOTS, Precision.EXACT):
             return None
         mu = self._rays.values
-        return CellCopies(mu, volume.mu_zyx, self.grid, self.device, thickness=1, exact=True)
+        return PackedVolume(
+            mu, volume.mu_zyx, self.grid, self.device, thickness=1, precision=Precision.EXACT
+        )
 
 
 def checked_projector(volume: MuVolume, name: str, step_mm: float | None) -> Projector:
@@ -311,7 +313,7 @@ def checked_projector(volume: MuVolume, name: str, step_mm: float | None) -> Pro
             "crop or resample it"
         )
     copies = projector.copies
-    if copies and copies.needed and not fits_in_cells(volume.grid.shape_xyz, copies.planes):
+    if copies and copies.needed and not can_be_packed(volume.grid.shape_xyz, copies.planes):
         raise InputError(
             f"the volume has {volume.mu_zyx.size} voxels, too many for projector {name!r}: use "
             "joseph or march, or crop or resample it"
@@ -319,19 +321,18 @@ def checked_projector(volume: MuVolume, name: str, step_mm: float | None) -> Pro
     return projector
 
 
-def copies_fit(grid: VolumeGrid, device: ComputeDevice, *kinds: bool) -> bool:
+def copies_fit(grid: VolumeGrid, device: ComputeDevice, *kinds: Precision) -> bool:
     """Whether copies that a projector can do without are to be made: on the CPU, where they fit.
 
     Args:
         grid: Of the volume.
         device: Where to render.
-        kinds: What may be made, each `ROOTS` or `EXACT`; all of it is to fit in half of the memory
-            left.
+        kinds: Copies that may be made; all of them together must fit in half of the free memory.
     """
     shape, available = grid.shape_xyz, available_memory_bytes()
-    needed = sum(bytes_of_cells(shape, 1, exact=exact) for exact in kinds)
+    needed = sum(packed_bytes(shape, 1, precision=kind) for kind in kinds)
     fit = available is None or 2 * needed <= available
-    indexed = all(fits_in_cells(shape, 1, exact=exact) for exact in kinds)
+    indexed = all(can_be_packed(shape, 1, precision=kind) for kind in kinds)
     return device.kind == "cpu" and indexed and fit
 
 

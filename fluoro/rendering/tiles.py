@@ -22,8 +22,8 @@ def iter_tiles(
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Blocks of a picture from the top: first row, and line integrals on the host.
 
-    Each block is, to the bit, that part of `renderer.render(view)`. It shares one buffer with the
-    blocks before and after: use it, or copy it, before the next one is asked for.
+    Each block is bit-identical to that part of `renderer.render(view)`. It shares one buffer with
+    the blocks before and after: use it, or copy it, before the next one is taken.
 
     Raises:
         InputError: tile_rows below 1.
@@ -45,7 +45,7 @@ def render_tiled(
     tile_rows: int = TILE_ROWS,
     out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """`renderer.render(views)` on the host, to the bit, with one block at a time on the device.
+    """Return `renderer.render(views)`, bit-identical, with one block at a time on the device.
 
     Args:
         renderer: What renders.

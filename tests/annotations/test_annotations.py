@@ -227,7 +227,7 @@ def test_the_truth_of_a_view_of_the_phantom():
         ("annotations={masks: {visible_share: 0}}", "annotations.masks.visible_share"),
     ],
 )
-def test_mistakes_in_the_section_are_one_line(setting, line):
+def test_errors_in_the_section_are_one_line(setting, line):
     with pytest.raises(InputError) as caught:
         load_config(ROOT / "configs" / "orbit.yaml", [setting])
     assert line in str(caught.value)

@@ -30,7 +30,7 @@ from fluoro.fluorosim.rendering import RealismConfig, apply_realism
 from fluoro.geometry import carm
 from fluoro.geometry.carm import CarmPose
 from fluoro.rendering.devices.cpu.device import CpuDevice
-from fluoro.rendering.reference import march_twin
+from fluoro.rendering.reference import march_reference
 from tests import dicom_files
 from tests.support import require_vulkan
 
@@ -58,7 +58,7 @@ def integrals(volume, rotation, translation, geometry=GEOMETRY):
     pose = CarmPose(lao_deg=lao, cra_deg=cranial, roll_deg=roll, translation_mm=translation)
     full = carm.CarmGeometry(**vars(geometry))
     view = full.view(pose, volume.mu.grid.center_xyz_mm)
-    return march_twin(volume.mu, view, 0.5)
+    return march_reference(volume.mu, view, 0.5)
 
 
 # -- names and defaults ------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from fluoro.fluorosim.rendering.diffdrr_slang_renderer import (
 from fluoro.geometry import carm
 from fluoro.geometry.flex import FlexTable
 from fluoro.rendering.devices.cpu.device import CpuDevice
-from fluoro.rendering.reference import march_steps, march_twin
+from fluoro.rendering.reference import march_reference, march_steps
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
 from tests.support import REQUIRE_PROGRAMS, require_vulkan
@@ -53,7 +53,7 @@ def device():
     return CpuDevice()
 
 
-class Twin(SlangDiffDRRRenderer):
+class DoubleRenderer(SlangDiffDRRRenderer):
     """Renders by the float64 reference, with the numbers of steps that one pose takes."""
 
     def hold(self, mu, rotation, translation):
@@ -65,19 +65,19 @@ class Twin(SlangDiffDRRRenderer):
 
     def render(self, rotation=(0, 0, 0), translation=(0, 0, 0)):
         view = self.view(rotation, translation)
-        image = np.exp(-march_twin(self.volume, view, CFG.step_mm, self.steps))
+        image = np.exp(-march_reference(self.volume, view, CFG.step_mm, self.steps))
         if not self.config.normalize:
             image = image * self.config.i0
         return self.config.open_field - image if self.config.invert else image
 
 
-def differences(twin, rotation, translation, upstream):
+def differences(double, rotation, translation, upstream):
     """Central differences of the weighted sum of the reference's picture by the six parameters."""
     pose, found = np.array([*rotation, *translation]), []
     for k, step in enumerate([1e-6] * 3 + [1e-4] * 3):
         change = np.eye(6)[k] * step
         plus, minus = (
-            (twin.render(p[:3], p[3:]) * upstream).sum() for p in (pose + change, pose - change)
+            (double.render(p[:3], p[3:]) * upstream).sum() for p in (pose + change, pose - change)
         )
         found.append((plus - minus) / (2 * step))
     return np.array(found[:3]), np.array(found[3:])
@@ -91,13 +91,13 @@ def test_gradients_are_those_of_the_picture_that_is_shown(
     mu, device, rotation, translation, display
 ):
     cfg = with_(CFG, normalize=display[0], invert=display[1])
-    twin = Twin(mu, SPACING, cfg, device=device).hold(mu, rotation, translation)
+    double = DoubleRenderer(mu, SPACING, cfg, device=device).hold(mu, rotation, translation)
     upstream = np.random.default_rng(1).standard_normal((14, 18))
     image, gradients = SlangDiffDRRRenderer(mu, SPACING, cfg, device=device).render_with_gradients(
         rotation, translation, upstream
     )
-    expected = differences(twin, rotation, translation, upstream)
-    np.testing.assert_allclose(image, twin.render(rotation, translation), atol=1e-5 * cfg.i0)
+    expected = differences(double, rotation, translation, upstream)
+    np.testing.assert_allclose(image, double.render(rotation, translation), atol=1e-5 * cfg.i0)
     for name, by_differences in zip(("rotation", "translation"), expected, strict=True):
         np.testing.assert_allclose(
             gradients[name], by_differences, atol=GATE * np.abs(by_differences).max()
@@ -215,10 +215,10 @@ def test_pytorchs_own_gradient_check_passes_on_the_float64_reference(torch, mu, 
     from fluoro.fluorosim.rendering.diffdrr_slang_renderer import SlangDiffDRRFunction
 
     cfg = with_(CFG, normalize=display[0], invert=display[1])
-    twin = Twin(mu, SPACING, cfg, device=device).hold(mu, *POSES[0])
+    double = DoubleRenderer(mu, SPACING, cfg, device=device).hold(mu, *POSES[0])
     pose = [torch.tensor(part, dtype=torch.float64, requires_grad=True) for part in POSES[0]]
     assert torch.autograd.gradcheck(
-        lambda *at: SlangDiffDRRFunction.apply(twin, *at).sum(dim=1), pose, eps=1e-6, rtol=2e-3
+        lambda *at: SlangDiffDRRFunction.apply(double, *at).sum(dim=1), pose, eps=1e-6, rtol=2e-3
     )
 
 

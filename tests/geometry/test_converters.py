@@ -25,7 +25,7 @@ from fluoro.geometry.converters import (
 )
 from fluoro.geometry.converters.patient_frames import LPS_FROM_IEC
 from fluoro.rendering.devices.cpu.device import CpuDevice
-from fluoro.rendering.reference import march_twin
+from fluoro.rendering.reference import march_reference
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
@@ -123,7 +123,7 @@ PROGRAMS = [
 @pytest.mark.parametrize("name", PICTURES)
 def test_picture_is_the_other_programs(references, name):
     volume, poses, pictures = references
-    ours, theirs = march_twin(volume, poses[name].view(), 1.0), pictures[name]
+    ours, theirs = march_reference(volume, poses[name].view(), 1.0), pictures[name]
     assert ncc(ours, theirs) > LEAST_NCC
     assert ncc(ours[:, ::-1], theirs) < 0.8, "the volume must tell a mirror image"
     assert shift_px(ours, theirs) == (0, 0)

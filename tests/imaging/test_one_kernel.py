@@ -45,13 +45,13 @@ def device(request):
     device.close()
 
 
-def integrals_of(device, unrendered):
+def integrals_of(device, deferred):
     """The line integrals by the chain's own stage, as a picture."""
-    height, width = unrendered.shape
+    height, width = deferred.shape
     image, size = device.empty((height, width)), (width, height, 1)
     uniforms = {"image": image, "image_size": size}
-    uniforms |= {f"stage_0.{name}": value for name, value in unrendered.uniforms.items()}
-    kernel = fused_kernel((unrendered.stage,))
+    uniforms |= {f"stage_0.{name}": value for name, value in deferred.uniforms.items()}
+    kernel = fused_kernel((deferred.stage,))
     device.launch(kernel, FUSED_ENTRY, size, uniforms, exact=True)
     return image
 
@@ -69,9 +69,9 @@ def pictures(device, config, sources):
 def test_the_picture_has_the_bits_of_the_stages_one_by_one(device, name, chain):
     config = ImageChainConfig.model_validate(CHAINS[chain])
     renderer = DrrRenderer(volumes.noise(), device, **RENDERERS[name])
-    unrendered = [renderer.unrendered(view) for view in VIEWS]
-    one = pictures(device, config, unrendered)
-    two = pictures(device, config, [integrals_of(device, each) for each in unrendered])
+    deferred = [renderer.deferred(view) for view in VIEWS]
+    one = pictures(device, config, deferred)
+    two = pictures(device, config, [integrals_of(device, each) for each in deferred])
     assert np.ptp(one[0]) > 0.01
     if device.kind == "cuda":  # NVRTC contracts over the border of two stages (docs/validation.md)
         assert np.mean(np.abs(np.subtract(one, two)) > 1e-5) <= 1e-3
@@ -83,14 +83,14 @@ def test_the_picture_has_the_bits_of_the_stages_one_by_one(device, name, chain):
 def test_its_integrals_are_those_of_the_renderer_but_for_rounding(device, name):
     renderer = DrrRenderer(volumes.noise(), device, **RENDERERS[name])
     for view in VIEWS:
-        unrendered = renderer.unrendered(view)
+        deferred = renderer.deferred(view)
         wanted = device.to_host(renderer.render(view))
-        assert unrendered.shape == wanted.shape
-        found = device.to_host(integrals_of(device, unrendered))
+        assert deferred.shape == wanted.shape
+        found = device.to_host(integrals_of(device, deferred))
         by_8_bits = name == "texture" and device.kind == "cuda"
         limit = A_WEIGHT_OF_8_BITS if by_8_bits else ROUNDING
         assert np.abs(found - wanted).max() < limit * wanted.max()
-        assert np.array_equal(device.to_host(unrendered.render()), wanted)
+        assert np.array_equal(device.to_host(deferred.render()), wanted)
 
 
 @pytest.mark.parametrize("fused", [True, False])
@@ -101,7 +101,7 @@ def test_a_chain_that_needs_the_integrals_renders_them(device, fused):
         device.to_host(
             ImageChain(device, 3, fused=fused).apply(source, config, 0, PITCH_MM, GEOMETRY)
         )
-        for source in (renderer.unrendered(VIEWS[0]), renderer.render(VIEWS[0]))
+        for source in (renderer.deferred(VIEWS[0]), renderer.render(VIEWS[0]))
     )
     assert np.array_equal(found, wanted)
 
@@ -111,7 +111,7 @@ def test_one_frame_is_one_launch(device, monkeypatch):
     renderer = DrrRenderer(volumes.noise(), device)
     launches, run = [], device.run
     monkeypatch.setattr(device, "run", lambda launch: (launches.append(launch), run(launch)))
-    pictures(device, config, [renderer.unrendered(VIEWS[0])])
+    pictures(device, config, [renderer.deferred(VIEWS[0])])
     assert len(launches) == 1
 
 
@@ -120,7 +120,7 @@ def test_a_cpu_and_slab_have_kernels_of_their_own():
     for projector in ("march", "slab"):
         renderer = DrrRenderer(volumes.noise(), device, projector=projector)
         with pytest.raises(InputError, match=r"renderer\.fused: false"):
-            renderer.unrendered(VIEWS[0])
+            renderer.deferred(VIEWS[0])
 
 
 @pytest.mark.parametrize(

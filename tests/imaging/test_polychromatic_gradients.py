@@ -17,7 +17,7 @@ from fluoro.imaging.stages.order import ORDER
 from fluoro.imaging.stages.scatter import most_cells, scatter_map, scatter_source
 from fluoro.physics.scatter import INTEGRAL_STEP, amplitude_table, scatter_kernel
 from fluoro.rendering.devices.cpu.device import CpuDevice
-from fluoro.rendering.material_reference import tissue_march_twin
+from fluoro.rendering.material_reference import tissue_march_reference
 from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.reference import march_steps
 from tests import volumes
@@ -102,7 +102,7 @@ def test_pose_derivative_goes_through_renderer_and_chain(device, volume, beams, 
     motions, steps = rigid_motions(at, center), march_steps(volume.volume, at, step_mm)
 
     def picture(place):
-        thicknesses = tissue_march_twin(volume, place, step_mm, steps)
+        thicknesses = tissue_march_reference(volume, place, step_mm, steps)
         return gradients.expected_picture(thicknesses, given, PITCH_MM, volumes.DETECTOR, beams)
 
     expected = np.zeros(6)

@@ -18,13 +18,14 @@ from tests import volumes
 FLOAT32 = 1e-5
 """Of the picture's maximum, as in test_projectors.py."""
 
-TWINS = {"joseph": reference.joseph_twin, "slab": reference.slab_twin}
+REFERENCES = {"joseph": reference.joseph_reference, "slab": reference.slab_reference}
+ROOTS_OR_EXACT = (packed_volume.Precision.ROOTS, packed_volume.Precision.EXACT)
 POSES = {
     "frontal": CarmPose(),
     "z leads": CarmPose(cra_deg=75, lao_deg=10),
     "all lead": CarmPose(lao_deg=43, cra_deg=33, roll_deg=20),
 }
-projectors = pytest.mark.parametrize("projector", list(TWINS))
+projectors = pytest.mark.parametrize("projector", list(REFERENCES))
 
 
 def noise(shape_zyx, low=0.0, seed=1):
@@ -78,8 +79,13 @@ def made_elements(copies, axis):
 def test_copies_hold_the_packed_voxels(shape, axis, thickness, exact, low):
     """With less than a vector along an axis, with whole vectors and with parts of them."""
     volume = noise(shape, low=low)
-    copies = packed_volume.CellCopies(
-        volume.mu_zyx, volume.mu_zyx, volume.grid, CpuDevice(), thickness=thickness, exact=exact
+    copies = packed_volume.PackedVolume(
+        volume.mu_zyx,
+        volume.mu_zyx,
+        volume.grid,
+        CpuDevice(),
+        thickness=thickness,
+        precision=ROOTS_OR_EXACT[exact],
     )
     found = made_elements(copies, axis)
     expected = expected_elements(copies, volume.mu_zyx, axis).ravel()
@@ -94,8 +100,8 @@ def test_copies_of_other_devices_hold_the_same(other, thickness, exact):
     """Roots on a GPU may round another way: a step off, no more."""
     volume = noise((41, 37, 33))
     mu = other.to_device(volume.mu_zyx)
-    copies = packed_volume.CellCopies(
-        mu, volume.mu_zyx, volume.grid, other, thickness=thickness, exact=exact
+    copies = packed_volume.PackedVolume(
+        mu, volume.mu_zyx, volume.grid, other, thickness=thickness, precision=ROOTS_OR_EXACT[exact]
     )
     for axis in range(3):
         found = made_elements(copies, axis).astype(np.int64)
@@ -105,7 +111,7 @@ def test_copies_of_other_devices_hold_the_same(other, thickness, exact):
 
 def test_a_copy_of_several_boxes_is_that_of_one(monkeypatch):
     volume = noise((41, 37, 33))
-    copies = packed_volume.CellCopies(
+    copies = packed_volume.PackedVolume(
         volume.mu_zyx, volume.mu_zyx, volume.grid, CpuDevice(3), thickness=1
     )
     whole = [made_elements(copies, axis) for axis in range(3)]
@@ -141,7 +147,7 @@ def test_odd_even_and_single_planes(projector, shape, pose):
     image = DrrRenderer(volume, CpuDevice(), projector=projector).render(view)
     # a voxel is held to half a step, which is 2 / 65535 at the top: all of
     # the error where there is one plane
-    assert worst(image, TWINS[projector](volume, view)) < FLOAT32 + 1 / 65535
+    assert worst(image, REFERENCES[projector](volume, view)) < FLOAT32 + 1 / 65535
 
 
 def in_place(volume):
@@ -174,7 +180,7 @@ def test_attenuation_below_zero_is_kept(projector):
     volume = noise((13, 15, 17), low=-0.03)
     view = volumes.view(POSES["all lead"], volume.grid)
     image = DrrRenderer(volume, CpuDevice(), projector=projector).render(view)
-    assert worst(image, TWINS[projector](volume, view)) < 3 * FLOAT32
+    assert worst(image, REFERENCES[projector](volume, view)) < 3 * FLOAT32
 
 
 @projectors
@@ -192,7 +198,7 @@ def test_metal_takes_little_from_what_lies_beside_it():
     volume = MuVolume(mu_zyx=values, grid=water.grid)
     view = volumes.view(POSES["frontal"])
     image = DrrRenderer(volume, CpuDevice(), projector="joseph").render(view)
-    expected = reference.joseph_twin(volume, view)
+    expected = reference.joseph_reference(volume, view)
     off = np.abs(image - expected)[expected < 2.5]
     assert off.size > 500
     assert off.max() < 3e-4 * 2.0
@@ -235,8 +241,8 @@ def test_without_room_for_copies_joseph_reads_in_place(monkeypatch):
     """Derivatives first: they need copies of their own besides."""
     volume, view = volumes.noise(), volumes.view(POSES["all lead"])
     shape, center = volume.grid.shape_xyz, volume.grid.center_xyz_mm
-    roots = 2 * packed_volume.bytes_of_cells(shape, 1)
-    both = roots + 2 * packed_volume.bytes_of_cells(shape, 1, exact=True)
+    roots = 2 * packed_volume.packed_bytes(shape, 1)
+    both = roots + 2 * packed_volume.packed_bytes(shape, 1, precision=packed_volume.Precision.EXACT)
     held, pictures, slopes = [], [], []
     for available in (both, both - 1, roots - 1):
         monkeypatch.setattr(renderer, "available_memory_bytes", lambda room=available: room)
@@ -265,7 +271,9 @@ def test_exact_copies_are_made_for_derivatives_alone():
     drr.render(view)
     roots = drr.copies_bytes()
     drr.render_jacobian(view, volume.grid.center_xyz_mm)
-    size = packed_volume.cells_of_axis(volume.grid.shape_xyz, 1, 1, exact=True)
+    size = packed_volume.packed_elements(
+        volume.grid.shape_xyz, 1, 1, precision=packed_volume.Precision.EXACT
+    )
     assert drr.copies_bytes() == roots + 4 * size
 
 
@@ -273,7 +281,12 @@ def test_rays_that_miss_are_0_whatever_the_memory_held_before():
     """They read from the copy of the axis x, which this view does not need."""
     volume = noise((23, 25, 27))
     view = volumes.view(CarmPose(translation_mm=(80.0, 0.0, 0.0)), volume.grid)
-    size = packed_volume.bytes_of_cells(volume.grid.shape_xyz, 1, exact=True) // 4
+    size = (
+        packed_volume.packed_bytes(
+            volume.grid.shape_xyz, 1, precision=packed_volume.Precision.EXACT
+        )
+        // 4
+    )
     held = [np.full(size, np.nan, np.float32) for _ in range(8)]
     del held
     drr = DrrRenderer(volume, CpuDevice(), projector="joseph")
@@ -289,11 +302,11 @@ def test_rays_that_miss_are_0_whatever_the_memory_held_before():
 def test_copies_are_as_large_as_the_documentation_says():
     shape = (512, 512, 400)
     voxels = float(np.prod(shape))
-    assert packed_volume.bytes_of_cells(shape, 1) / 3 == pytest.approx(4 * voxels, rel=0.02)
-    assert packed_volume.bytes_of_cells(shape, 1, exact=True) / 3 == pytest.approx(
-        4 * voxels, rel=0.02
-    )
-    assert packed_volume.bytes_of_cells(shape, 2) / 3 == pytest.approx(2 * voxels, rel=0.02)
+    assert packed_volume.packed_bytes(shape, 1) / 3 == pytest.approx(4 * voxels, rel=0.02)
+    assert packed_volume.packed_bytes(
+        shape, 1, precision=packed_volume.Precision.EXACT
+    ) / 3 == pytest.approx(4 * voxels, rel=0.02)
+    assert packed_volume.packed_bytes(shape, 2) / 3 == pytest.approx(2 * voxels, rel=0.02)
 
 
 def test_a_volume_too_large_for_slab_is_refused(monkeypatch):

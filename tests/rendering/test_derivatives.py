@@ -43,7 +43,7 @@ def device():
     return CpuDevice()
 
 
-def twin(projector, volume, view, at):
+def reference_image(projector, volume, view, at):
     """The reference at `view`; a march keeps the number of steps that it takes at `at`."""
     step_mm = min(volume.grid.spacing_xyz_mm) / 2
     return PROJECTORS[projector].reference(volume, view, step_mm, at)
@@ -56,7 +56,8 @@ def differences(projector, volume, view, motions, steps):
         amount = np.zeros(len(steps))
         amount[k] = step
         plus, minus = (
-            twin(projector, volume, moved(view, motions, sign * amount), view) for sign in (1, -1)
+            reference_image(projector, volume, moved(view, motions, sign * amount), view)
+            for sign in (1, -1)
         )
         found.append((plus - minus) / (2 * step))
     return np.array(found)
@@ -91,11 +92,12 @@ differ by the step times its curvature."""
 
 def one_sided(projector, volume, view, motions, steps):
     """Slopes of the reference forwards and backwards, each (parameters, height, width)."""
-    here, found = twin(projector, volume, view, view), []
+    here, found = reference_image(projector, volume, view, view), []
     for k, step in enumerate(steps):
         amount = np.eye(len(steps))[k] * step
         plus, minus = (
-            twin(projector, volume, moved(view, motions, sign * amount), view) for sign in (1, -1)
+            reference_image(projector, volume, moved(view, motions, sign * amount), view)
+            for sign in (1, -1)
         )
         found.append(((plus - here) / step, (here - minus) / step))
     forwards, backwards = np.array(found).swapaxes(0, 1)
@@ -140,7 +142,7 @@ def test_what_copies_hold_moves_slabs_derivative_little(device, name):
     _, found = DrrRenderer(volume, device, projector="slab").render_derivatives(view, motions)
     plus, minus = (
         [
-            reference.slab_twin(volume, moved(view, motions, sign * amount))
+            reference.slab_reference(volume, moved(view, motions, sign * amount))
             for amount in np.diag(STEPS)
         ]
         for sign in (1, -1)

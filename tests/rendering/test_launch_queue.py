@@ -114,29 +114,29 @@ def test_launch_returns_before_the_work_is_done_and_wait_after_it(queue):
     begun_s = time.perf_counter()
     busy(queue, 400)
     launched_s = time.perf_counter() - begun_s
-    span = queue.ticket().wait()
+    interval = queue.fence().wait()
     waited_s = time.perf_counter() - begun_s
     assert launched_s < waited_s
-    assert 0 < span.ended_ns - span.begun_ns <= 1e9 * waited_s + 1e6
+    assert 0 < interval.ended_ns - interval.begun_ns <= 1e9 * waited_s + 1e6
 
 
 def test_tickets_stand_for_the_launches_since_the_last_one_in_order(queue):
-    tickets = []
+    fences = []
     for _ in range(3):
         busy(queue, 10)
-        tickets.append(queue.ticket())
-    last = tickets[2].wait()
-    spans = [ticket.wait() for ticket in tickets]
-    assert spans[2] == last
-    ends = [span.ended_ns for span in spans]
+        fences.append(queue.fence())
+    last = fences[2].wait()
+    intervals = [fence.wait() for fence in fences]
+    assert intervals[2] == last
+    ends = [interval.ended_ns for interval in intervals]
     if queue.kind == "cpu":  # elsewhere the time is that of the wait
         assert ends == sorted(ends)
-        assert all(a.ended_ns <= b.begun_ns for a, b in pairwise(spans))
+        assert all(a.ended_ns <= b.begun_ns for a, b in pairwise(intervals))
 
 
 def test_a_ticket_for_nothing_is_done(queue):
-    span = queue.ticket().wait()
-    assert span.begun_ns <= span.ended_ns
+    interval = queue.fence().wait()
+    assert interval.begun_ns <= interval.ended_ns
 
 
 def test_what_a_launch_works_on_is_kept_until_it_is_done_and_no_longer(queue):
@@ -192,8 +192,8 @@ def test_two_queues_of_a_device_do_not_wait_for_each_other():
     long.finish()
     busy(long, 400)
     photons(short, np.zeros((8, 8), np.float32), np.empty((8, 8), np.float32))
-    span, late = short.ticket().wait(), long.ticket().wait()
-    assert span.ended_ns < late.ended_ns
+    interval, late = short.fence().wait(), long.fence().wait()
+    assert interval.ended_ns < late.ended_ns
     for queue in (long, short):
         queue.close()
 
@@ -217,9 +217,9 @@ def threads_of_the_process():
 def test_a_closed_queue_takes_no_launch_and_says_so():
     queue = CpuDevice(2).queue()
     image = busy(queue)
-    ticket = queue.ticket()
+    fence = queue.fence()
     queue.close()
-    assert ticket.wait().ended_ns > 0
+    assert fence.wait().ended_ns > 0
     with pytest.raises(DeviceError, match="the device is closed"):
         photons(queue, image, np.empty((512, 512), np.float32))
 
@@ -250,9 +250,9 @@ def test_a_queue_waits_for_its_own_launches_and_not_for_those_of_another(device)
     busy(first)
     first.finish()
     photons(first, first.to_device(np.zeros((8, 8), np.float32)), first.empty((8, 8)))
-    early = first.ticket()
+    early = first.fence()
     busy(second, 400)
-    late = second.ticket()
+    late = second.fence()
     begun_s = time.perf_counter()
     early.wait()
     first.finish()
@@ -268,9 +268,9 @@ def test_a_launch_that_comes_after_a_ticket_of_another_queue_sees_what_that_wrot
     out, again = device.empty((512, 512)), device.empty((512, 512))
     for _ in range(20):
         photons(first, busy(first), out)
-        second.after(first.ticket())
+        second.after(first.fence())
         photons(second, out, again)  # exp(-exp(-x)) of what is there
-        done = second.ticket()
+        done = second.fence()
     done.wait()
     wanted = np.exp(-device.to_host(out))
     assert np.allclose(device.to_host(again), wanted, rtol=1e-5)
@@ -282,7 +282,7 @@ def test_a_queue_whose_launch_waits_for_another_can_be_closed_first_or_last():
     for first_closed in (0, 1):
         queues = CpuDevice(2).queue(), CpuDevice(2).queue()
         image, out = busy(queues[0], 100), np.empty((512, 512), np.float32)
-        queues[1].after(queues[0].ticket())
+        queues[1].after(queues[0].fence())
         photons(queues[1], image, out)
         queues[first_closed].close()
         queues[1 - first_closed].close()
@@ -300,8 +300,8 @@ def test_a_patient_begins_a_picture_and_is_done_with_it_when_waited_for(device, 
     for where in (device, queue):
         patient = OneLaunch(None, where)
         picture, rendering = patient.start(VIEWS[0])
-        span = rendering.wait()
+        interval = rendering.wait()
         assert np.ptp(device.to_host(picture)) == 0
-        assert span.begun_ns < span.ended_ns
-        assert rendering.wait() == span
+        assert interval.begun_ns < interval.ended_ns
+        assert rendering.wait() == interval
         assert np.array_equal(device.to_host(patient.render(VIEWS[0])), device.to_host(picture))

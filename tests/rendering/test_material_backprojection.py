@@ -14,7 +14,7 @@ from fluoro.imaging import gradients
 from fluoro.imaging.configured_beam import Beams
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.devices.selection import open_device
-from fluoro.rendering.material_reference import tissue_joseph_twin, tissue_march_twin
+from fluoro.rendering.material_reference import tissue_joseph_reference, tissue_march_reference
 from fluoro.rendering.material_renderer import MaterialRenderer
 from tests import volumes
 from tests.rendering.test_tissues import ball, tissue_volume
@@ -46,8 +46,8 @@ def thicknesses(volume, mu_zyx, projector):
     held = SimpleNamespace(mu_zyx=mu_zyx, grid=base.grid, water_mu_per_mm=base.water_mu_per_mm)
     body = SimpleNamespace(volume=held, tissues=volume.tissues)
     if projector == "joseph":
-        return tissue_joseph_twin(body, VIEW)
-    return tissue_march_twin(body, VIEW, STEP_MM)
+        return tissue_joseph_reference(body, VIEW)
+    return tissue_march_reference(body, VIEW, STEP_MM)
 
 
 def differences(volume, direction, projector, function):

@@ -16,7 +16,7 @@ from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.moving_reference import moved_integrals
 from fluoro.rendering.moving_renderer import MovingRenderer, knot_steps
 from fluoro.rendering.patient_renderer import make_patient
-from fluoro.rendering.reference import march_twin
+from fluoro.rendering.reference import march_reference
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.hu_to_mu import mu_from_hu
@@ -74,8 +74,10 @@ def test_moving_rays_agree_with_the_reference(device, thorax, motion):
     field = motion.displacements_mm(1.3)
     moving = MovingRenderer(thorax.mu_zyx, thorax.grid, device, step_mm=STEP_MM)
     image = moving.render(VIEW, field, motion.grid)
-    twin = moved_integrals(thorax, VIEW, STEP_MM, field, motion.grid, knot_steps(STEP_MM))
-    assert np.abs(image - twin).max() < FLOAT32
+    reference_image = moved_integrals(
+        thorax, VIEW, STEP_MM, field, motion.grid, knot_steps(STEP_MM)
+    )
+    assert np.abs(image - reference_image).max() < FLOAT32
 
 
 def test_looking_the_field_up_at_knots_costs_little_of_what_motion_does(device, thorax, motion):
@@ -94,7 +96,7 @@ def test_a_patient_at_rest_is_bit_identical_to_the_still_picture(device, thorax)
     assert not motion.displacements_mm(0.0).any()
     still = DrrRenderer(thorax, device, step_mm=STEP_MM).render(VIEW)
     assert np.array_equal(moving.render(VIEW, motion.displacements_mm(0.0), motion.grid), still)
-    assert np.allclose(still, march_twin(thorax, VIEW, STEP_MM), atol=FLOAT32)
+    assert np.allclose(still, march_reference(thorax, VIEW, STEP_MM), atol=FLOAT32)
 
 
 def test_a_moving_picture_is_not_written_where_it_does_not_fit(device, thorax, motion):
@@ -260,7 +262,7 @@ def test_iodine_adds_its_line_integral_to_the_patient(device, thorax, bolus):
     with_iodine = patient.render(VIEW, 2.0, 1.0)
     grid = bolus.vessels.grid
     box = MuVolume(mu_zyx=bolus.shares(1.0) * np.float32(iodine_per_mm()), grid=grid)
-    expected = march_twin(box, VIEW, grid.spacing_xyz_mm[0])
+    expected = march_reference(box, VIEW, grid.spacing_xyz_mm[0])
     assert np.abs(with_iodine - plain - expected).max() < FLOAT32
     assert expected.max() > 0.5
 

@@ -36,7 +36,7 @@ def device():
     return CpuDevice()
 
 
-def twin(projector, volume, view):
+def reference_image(projector, volume, view):
     step_mm = min(volume.grid.spacing_xyz_mm) / 2
     return PROJECTORS[projector].reference(volume, view, step_mm)
 
@@ -57,7 +57,7 @@ def test_kernel_agrees_with_its_float64_reference(device, projector, name, pose)
         view = volumes.view(CarmPose(lao_deg=89.7, cra_deg=0.3))
     volume = VOLUMES[name]
     image = DrrRenderer(volume, device, projector=projector).render(view)
-    expected = twin(projector, volume, view)
+    expected = reference_image(projector, volume, view)
     off = np.abs(image - expected) / expected.max()
     if PROJECTORS[projector].steps:
         # a path of almost a whole number of steps may round to one more in single precision: then
@@ -99,7 +99,7 @@ def test_weights_of_eight_bits_keep_the_gates_of_march(name, pose):
     # what NVIDIA's texture units do, in float64; test_textures.py has the kernel
     volume, view = VOLUMES[name], volumes.view(volumes.POSES[pose])
     step_mm = min(volume.grid.spacing_xyz_mm) / 2
-    image = reference.march_twin(volume, view, step_mm, weight_bits=8)
+    image = reference.march_reference(volume, view, step_mm, weight_bits=8)
     rmse, worst = errors(image, reference.exact_integrals(volume, view))
     assert rmse < 2e-4
     assert worst < FLOAT32 or name in ("gaussian", "sphere")
@@ -117,7 +117,7 @@ def test_smaller_steps_come_closer_to_the_exact_integral(device):
 
 def test_exact_reference_agrees_with_brute_force():
     view = volumes.view(volumes.POSES["LAO 37 CRA 21"])
-    fine = reference.march_twin(VOLUMES["gaussian"], view, 0.02)
+    fine = reference.march_reference(VOLUMES["gaussian"], view, 0.02)
     assert errors(fine, reference.exact_integrals(VOLUMES["gaussian"], view))[1] < 1e-6
 
 
@@ -140,7 +140,7 @@ def test_joseph_is_the_same_whichever_kernel_renders_it(device, lao_deg):
     view = volumes.view(CarmPose(lao_deg=lao_deg, cra_deg=3))
     renderer = DrrRenderer(VOLUMES["noise"], device, projector="joseph")
     image = renderer.render(view)
-    assert errors(image, reference.joseph_twin(VOLUMES["noise"], view))[1] < FLOAT32
+    assert errors(image, reference.joseph_reference(VOLUMES["noise"], view))[1] < FLOAT32
     leads = np.abs((view.pixel_centers_xyz_mm() - view.source_xyz_mm) / (1.3, 0.9, 1.1))
     x_leads_somewhere = bool((leads.argmax(axis=-1) == 0).any())
     if x_never_leads(view, volumes.GRID):

@@ -11,7 +11,7 @@ from fluoro.geometry.carm import CarmPose
 from fluoro.physics.tissues import TISSUE_MAPS, TissueMap, tissue_map
 from fluoro.rendering import packed_volume, renderer
 from fluoro.rendering.devices.cpu.device import CpuDevice
-from fluoro.rendering.material_reference import tissue_joseph_twin
+from fluoro.rendering.material_reference import tissue_joseph_reference
 from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.volume.material_volume import MaterialVolume
 from tests import volumes
@@ -60,7 +60,7 @@ def test_every_map_is_rendered_as_its_reference_has_it(name):
     volume = body(name=name)
     view = volumes.view(POSES["all lead"], volume.volume.grid)
     made = joseph(volume)
-    assert worst(made.render(view), tissue_joseph_twin(volume, view)) < RAMPS
+    assert worst(made.render(view), tissue_joseph_reference(volume, view)) < RAMPS
     assert made.copies_bytes() > 0
 
 
@@ -87,7 +87,7 @@ def test_tissues_beside_metal_are_as_exact_as_without():
     values[40:50, 20:30, 45:55] = 21 * alone.volume.water_mu_per_mm
     volume = replace(alone, volume=replace(alone.volume, mu_zyx=values))
     view = volumes.view(volumes.POSES["LAO 37 CRA 21"])
-    expected = tissue_joseph_twin(volume, view)
+    expected = tissue_joseph_reference(volume, view)
     off = np.abs(joseph(volume).render(view) - expected).max(axis=(1, 2))
     assert (off < 2e-5 * np.minimum(expected.max(axis=(1, 2)), 100)).all()
 
@@ -123,7 +123,9 @@ def test_an_inclusion_that_is_rewritten_shows_and_tissues_keep_their_copies():
 def test_without_room_for_copies_it_reads_in_place(monkeypatch):
     volume = body()
     grid = volume.volume.grid
-    needed = 2 * packed_volume.bytes_of_cells(grid.shape_xyz, 1, exact=True)
+    needed = 2 * packed_volume.packed_bytes(
+        grid.shape_xyz, 1, precision=packed_volume.Precision.EXACT
+    )
     view = volumes.view(POSES["all lead"], grid)
     pictures, held = [], []
     for available in (needed, needed - 1):
@@ -139,14 +141,18 @@ def test_copies_are_made_for_the_views_and_serve_derivatives_too():
     volume = body((23, 25, 27))
     grid = volume.volume.grid
     made, frontal = joseph(volume), volumes.view(POSES["frontal"], grid)
-    one_axis = 4 * packed_volume.cells_of_axis(grid.shape_xyz, 1, 1, exact=True)
+    one_axis = 4 * packed_volume.packed_elements(
+        grid.shape_xyz, 1, 1, precision=packed_volume.Precision.EXACT
+    )
     made.render(frontal)
     assert made.copies_bytes() == one_axis
     made.render_jacobian(frontal, grid.center_xyz_mm, weights_of(volume, frontal))
     assert made.copies_bytes() == one_axis
     batch = [frontal, volumes.view(POSES["all lead"], grid)]
     both = made.render(batch)
-    assert made.copies_bytes() == packed_volume.bytes_of_cells(grid.shape_xyz, 1, exact=True)
+    assert made.copies_bytes() == packed_volume.packed_bytes(
+        grid.shape_xyz, 1, precision=packed_volume.Precision.EXACT
+    )
     for found, view in zip(both, batch, strict=True):
         np.testing.assert_array_equal(found, made.render(view))
 

@@ -10,7 +10,7 @@ from fluoro.geometry.view_derivatives import moved, rigid_motions
 from fluoro.physics.materials import material
 from fluoro.physics.tissues import TISSUE_MAPS, tissue_map
 from fluoro.rendering.devices.cpu.device import CpuDevice
-from fluoro.rendering.material_reference import tissue_joseph_twin, tissue_march_twin
+from fluoro.rendering.material_reference import tissue_joseph_reference, tissue_march_reference
 from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.reference import march_steps
 from fluoro.volume.grid import VolumeGrid
@@ -123,7 +123,7 @@ def test_errors_name_what_there_is():
 def test_march_agrees_with_its_reference(device, name, pose):
     volume, view = tissue_volume(name), volumes.view(volumes.POSES[pose])
     found = MaterialRenderer(volume, device).render(view)
-    expected = tissue_march_twin(volume, view, min(volume.volume.grid.spacing_xyz_mm) / 2)
+    expected = tissue_march_reference(volume, view, min(volume.volume.grid.spacing_xyz_mm) / 2)
     assert np.abs(found - expected).max() < 2e-5 * expected.max()
 
 
@@ -141,7 +141,7 @@ def renderer_of(volume, device, projector):
 def test_joseph_agrees_with_its_reference(device, pose, projector):
     volume, view = tissue_volume(), volumes.view(volumes.POSES[pose])
     found = renderer_of(volume, device, projector).render(view)
-    expected = tissue_joseph_twin(volume, view)
+    expected = tissue_joseph_reference(volume, view)
     assert np.abs(found - expected).max() < 2e-5 * expected.max()
 
 
@@ -209,13 +209,15 @@ def test_weighted_jacobian_is_the_derivative_of_the_discrete_sum(device, project
     assert np.abs(total - weighted).max() < 3e-5 * weighted.max()
     motions, steps = rigid_motions(view, center), march_steps(volume.volume, view, step_mm)
 
-    def twin(at):
+    def reference_image(at):
         if projector != "march":
-            return (weights * tissue_joseph_twin(volume, at)).sum(axis=0)
-        return (weights * tissue_march_twin(volume, at, step_mm, steps)).sum(axis=0)
+            return (weights * tissue_joseph_reference(volume, at)).sum(axis=0)
+        return (weights * tissue_march_reference(volume, at, step_mm, steps)).sum(axis=0)
 
     for k, amount in enumerate(STEPS):
-        plus, minus = (twin(moved(view, motions, sign * amount * np.eye(6)[k])) for sign in (1, -1))
+        plus, minus = (
+            reference_image(moved(view, motions, sign * amount * np.eye(6)[k])) for sign in (1, -1)
+        )
         expected = (plus - minus) / (2 * amount)
         assert np.linalg.norm(found[k] - expected) < GATE * np.linalg.norm(expected), k
 

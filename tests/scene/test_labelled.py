@@ -11,7 +11,7 @@ from fluoro.geometry.view_derivatives import moved, rigid_motions
 from fluoro.physics.materials import material
 from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.devices.cpu.device import CpuDevice
-from fluoro.rendering.material_reference import label_joseph_twin, label_march_twin
+from fluoro.rendering.material_reference import label_joseph_reference, label_march_reference
 from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.reference import march_steps
 from fluoro.scene.assemble import displaced
@@ -55,10 +55,10 @@ def body(*inclusions):
     return MaterialVolume(volume=air, tissues=tissue_map("tissues"), inclusions=inclusions)
 
 
-def twin(inclusion, view, projector, steps=None):
+def reference_image(inclusion, view, projector, steps=None):
     if projector == "joseph":
-        return label_joseph_twin(inclusion, view)
-    return label_march_twin(inclusion, view, STEP_MM, steps)
+        return label_joseph_reference(inclusion, view)
+    return label_march_reference(inclusion, view, STEP_MM, steps)
 
 
 @pytest.mark.parametrize("projector", PROJECTORS)
@@ -70,7 +70,7 @@ def test_one_march_gives_each_label_as_its_reference_alone(device, projector, co
     step = {"step_mm": STEP_MM} if projector == "march" else {}
     renderer = MaterialRenderer(body(inclusion), device, projector=projector, **step)
     found = renderer.render([view, view])[1]
-    expected = twin(inclusion, view, projector)
+    expected = reference_image(inclusion, view, projector)
     assert found.shape == (AIR + count, 30, 38)
     assert expected.max(axis=(1, 2)).min() > 1
     assert np.abs(found[AIR:] - expected).max() < 2e-5 * expected.max()
@@ -90,7 +90,9 @@ def test_weighted_jacobian_is_the_derivative_of_the_discrete_sum(device, project
     motions, steps = rigid_motions(view, center), march_steps(at_rest, view, STEP_MM)
     for k, amount in enumerate(STEPS):
         plus, minus = (
-            twin(inclusion, moved(view, motions, sign * amount * np.eye(6)[k]), projector, steps)
+            reference_image(
+                inclusion, moved(view, motions, sign * amount * np.eye(6)[k]), projector, steps
+            )
             for sign in (1, -1)
         )
         expected = (weights[AIR:] * (plus - minus)).sum(axis=0) / (2 * amount)

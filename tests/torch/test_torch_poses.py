@@ -248,19 +248,22 @@ def test_rescaled_detector_covers_the_same_field():
         module.rescale_detector_(0.01)
 
 
-class Twin(PoseDrr):
+class ReferenceModule(PoseDrr):
     """Pictures of the float64 reference."""
 
     def picture(self, views):
         volume = volumes.gaussian()
-        return torch.from_numpy(np.stack([reference.joseph_twin(volume, v) for v in views]))
+        return torch.from_numpy(np.stack([reference.joseph_reference(volume, v) for v in views]))
 
 
 @pytest.mark.parametrize("name", PARAMETERIZATIONS)
 def test_derivative_with_respect_to_every_parametrisation_is_that_of_the_reference(name):
     """Along random directions; gate 1e-3 of the derivative's norm, as for the renderer."""
     size = {"height_px": 12, "width_px": 14, "delx_mm": 16.0, "dely_mm": 16.0}
-    twin, convention = Twin(volumes.gaussian(), sdd_mm=1020.0, device=CpuDevice(), **size), "ZXY"
+    reference, convention = (
+        ReferenceModule(volumes.gaussian(), sdd_mm=1020.0, device=CpuDevice(), **size),
+        "ZXY",
+    )
     rotation, translation = pose_parameters(
         poses_of(ANGLES[:1], SHIFTS[:1]), parameterization=name, convention=convention
     )
@@ -269,7 +272,7 @@ def test_derivative_with_respect_to_every_parametrisation_is_that_of_the_referen
 
     def total(turn, place):
         how = {"parameterization": name, "convention": convention}
-        return (twin(turn, place, **how) * upstream).sum()
+        return (reference(turn, place, **how) * upstream).sum()
 
     gradients = torch.autograd.grad(total(*given), given, allow_unused=True)
     for n, (one, gradient) in enumerate(zip(given, gradients, strict=True)):
@@ -408,9 +411,9 @@ def test_gradient_is_that_of_the_picture_whatever_becomes_of_detector_and_pose(s
 
 def test_copy_of_a_module_has_a_detector_of_its_own():
     module = drr()
-    twin = copy.deepcopy(module).rescale_detector_(0.5)
-    assert (module.height_px, twin.height_px) == (22, 11)
-    assert twin.renderer is module.renderer  # the volume lies on the device once
+    copied = copy.deepcopy(module).rescale_detector_(0.5)
+    assert (module.height_px, copied.height_px) == (22, 11)
+    assert copied.renderer is module.renderer  # the volume lies on the device once
     images = [m(tensor(ANGLES), tensor(SHIFTS), **HOW) for m in (module, copy.deepcopy(module))]
     torch.testing.assert_close(*images, rtol=0, atol=0)
 

@@ -50,12 +50,12 @@ def projectors(device):
             march = deviation(DrrRenderer(volume, device).render(view), exact)
             image = DrrRenderer(volume, device, projector="joseph").render(view)
             joseph = deviation(image, exact)
-            twin = deviation(image, reference.joseph_twin(volume, view))[1]
+            off_joseph = deviation(image, reference.joseph_reference(volume, view))[1]
             siddon = 0.0
             if label != "lateral":  # there a row of rays runs along voxel faces
                 image = DrrRenderer(volume, device, projector="siddon").render(view)
-                siddon = deviation(image, reference.siddon_twin(volume, view))[1]
-            rows.append([*march, *joseph, twin, siddon])
+                siddon = deviation(image, reference.siddon_reference(volume, view))[1]
+            rows.append([*march, *joseph, off_joseph, siddon])
         m = worst(rows)
         print(
             f"| {name} | {m[0]:.1e} / {m[1]:.1e} | {m[2]:.1e} / {m[3]:.1e} | {m[4]:.1e} |"

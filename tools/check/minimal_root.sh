@@ -89,11 +89,11 @@ step() { echo; echo "== $suite, $(date -u '+%Y-%m-%d %H:%M UTC'), $revision: $*"
 
 # What a user gets who has no network: exactly one line that names the fix.
 without_network() {
-    local said
-    said=$(NAMESPACES=--net as_user "$1" "make env" 2>&1 | grep '^missing: ' || true)
-    echo "$said"
-    [[ $said == "missing: packages that pip could not install"* && $said != *$'\n'* ]] ||
-        fail "without a network: expected one line about packages, got: $said"
+    local line
+    line=$(NAMESPACES=--net as_user "$1" "make env" 2>&1 | grep '^missing: ' || true)
+    echo "$line"
+    [[ $line == "missing: packages that pip could not install"* && $line != *$'\n'* ]] ||
+        fail "without a network: expected one line about packages, got: $line"
 }
 
 user_commands() {

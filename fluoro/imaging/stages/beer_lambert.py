@@ -13,7 +13,7 @@ from fluoro.imaging.random_reference import exp_portable
 from fluoro.imaging.stage import FrameContext, Image, Shape, Stage, Step, settings
 from fluoro.imaging.stages.attenuate import BeamFilter, beam_filters, filter_mu
 from fluoro.physics.beam import Beam
-from fluoro.rendering.deferred_integrals import UnrenderedIntegrals
+from fluoro.rendering.deferred_integrals import DeferredIntegrals
 
 __all__ = ["BeerLambert", "Integrals", "expected_photons", "polychromatic"]
 
@@ -32,7 +32,7 @@ class Integrals(Stage):
     def run(self, frame: FrameContext, kernels: KernelRun) -> None:
         """Begin the image."""
         given = frame.integrals
-        if isinstance(given, UnrenderedIntegrals):
+        if isinstance(given, DeferredIntegrals):
             kernels.pixels(given.stage, **given.uniforms)
         else:
             kernels.pixels("copy_integrals", integrals=given)
@@ -52,7 +52,7 @@ class BeerLambert(Stage):
     def run(self, frame: FrameContext, kernels: KernelRun) -> None:
         """Begin the image."""
         given, photons = frame.integrals, frame.open_field_photons
-        if isinstance(given, UnrenderedIntegrals):
+        if isinstance(given, DeferredIntegrals):
             kernels.pixels(given.stage, **given.uniforms)
             kernels.pixels("transmit", open_field_photons=photons)
         elif frame.beam is None:

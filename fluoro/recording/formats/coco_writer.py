@@ -53,7 +53,7 @@ class CocoWriter:
                 (folder / FOLDER).mkdir()
 
     def write(self, frame: FluoroFrame) -> None:
-        """Write what is said of one frame.
+        """Write the annotations of one frame.
 
         Raises:
             OutputError: It cannot be written.

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fluoro.errors import InputError
 
-__all__ = ["ComputeDevice", "KernelText", "Launch", "Span", "Ticket", "Uniform"]
+__all__ = ["ComputeDevice", "Fence", "Interval", "KernelText", "Launch", "Uniform"]
 
 Uniform = Any
 """A Python int or float, a tuple of three of a kind, or an array of the device."""
@@ -54,7 +54,7 @@ class Launch(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Span:
+class Interval:
     """When launches ran.
 
     Attributes:
@@ -66,10 +66,10 @@ class Span:
     ended_ns: int
 
 
-class Ticket:
+class Fence:
     """Stands for launches that may not be done; this one for launches that waited themselves."""
 
-    def wait(self) -> Span | None:
+    def wait(self) -> Interval | None:
         """Return when the launches are done: when they ran, if that is known."""
         return None
 
@@ -156,20 +156,20 @@ class ComputeDevice(ABC):
     def run(self, launch: Launch) -> None:
         """`launch`, with its arguments in one."""
 
-    def ticket(self) -> Ticket:
-        """Of the launches since the last ticket."""
-        return Ticket()
+    def fence(self) -> Fence:
+        """Of the launches since the last fence."""
+        return Fence()
 
-    def after(self, ticket: Ticket) -> None:
-        """Have the next launch begin when those of another queue's ticket are done.
+    def after(self, fence: Fence) -> None:
+        """Have the next launch begin when those of another queue's fence are done.
 
         Launches that wait themselves, or that all keep one order, need nothing done for that.
         """
-        del ticket
+        del fence
 
     def finish(self) -> None:
         """Return when the results of all launches can be read."""
-        self.ticket().wait()
+        self.fence().wait()
 
     @abstractmethod
     def queue(self) -> ComputeDevice:

@@ -12,25 +12,25 @@ from typing import Any
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from typing_extensions import override
 
-from fluoro.rendering.devices.base import ComputeDevice, Launch, Span, Ticket, Uniform
+from fluoro.rendering.devices.base import ComputeDevice, Fence, Interval, Launch, Uniform
 
 __all__ = ["LaunchQueue"]
 
 
-class QueueTicket(Ticket):
+class QueueFence(Fence):
     """Stands for launches of a queue; keeps alive what they work on."""
 
     def __init__(self, queue: LaunchQueue, mark: Any, held: list[Any]) -> None:
         self.queue, self.mark, self._held = queue, mark, held
-        self._span: Span | None = None
+        self._interval: Interval | None = None
 
     @override
-    def wait(self) -> Span:
-        if self._span is None:
-            self._span = self.queue.wait_for(self.mark)
+    def wait(self) -> Interval:
+        if self._interval is None:
+            self._interval = self.queue.wait_for(self.mark)
             self.queue.forget(self)
             self._held = []
-        return self._span
+        return self._interval
 
 
 class LaunchQueue(ComputeDevice):
@@ -38,7 +38,7 @@ class LaunchQueue(ComputeDevice):
 
     When launches began and ended is known of the last 4096 at least.
 
-    One thread launches; any thread may wait for a ticket. Arrays that the host writes must not be
+    One thread launches; any thread may wait for a fence. Arrays that the host writes must not be
     those of launches that are not done; `to_host` waits first.
 
     Args:
@@ -51,7 +51,7 @@ class LaunchQueue(ComputeDevice):
         self.rays_per_thread, self.one_order = device.rays_per_thread, device.one_order
         self.fused_pixels, self.on_host = device.fused_pixels, device.on_host
         self._held: list[Any] = []
-        self._open: set[QueueTicket] = set()
+        self._open: set[QueueFence] = set()
 
     @override
     def run(self, launch: Launch) -> None:
@@ -59,11 +59,11 @@ class LaunchQueue(ComputeDevice):
         self._push(launch)
 
     @override
-    def ticket(self) -> QueueTicket:
+    def fence(self) -> QueueFence:
         held, self._held = self._held, []
-        ticket = QueueTicket(self, self._mark(), held)
-        self._open.add(ticket)
-        return ticket
+        fence = QueueFence(self, self._mark(), held)
+        self._open.add(fence)
+        return fence
 
     @override
     def queue(self) -> ComputeDevice:
@@ -94,12 +94,12 @@ class LaunchQueue(ComputeDevice):
     @override
     def close(self) -> None:
         """Wait for all launches. The device stays open."""
-        for ticket in [*self._open, self.ticket()]:
-            ticket.wait()
+        for fence in [*self._open, self.fence()]:
+            fence.wait()
 
-    def forget(self, ticket: QueueTicket) -> None:
-        """Called by a ticket whose launches are done."""
-        self._open.discard(ticket)
+    def forget(self, fence: QueueFence) -> None:
+        """Called by a fence whose launches are done."""
+        self._open.discard(fence)
 
     @abstractmethod
     def _push(self, launch: Launch) -> None:
@@ -110,5 +110,5 @@ class LaunchQueue(ComputeDevice):
         """What `wait_for` needs to know the launches since the last mark by."""
 
     @abstractmethod
-    def wait_for(self, mark: Any) -> Span:
+    def wait_for(self, mark: Any) -> Interval:
         """Return when the launches of a mark are done; without the interpreter's lock."""

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from fluoro.errors import DeviceError, InputError
 from fluoro.paths import shader_dirs
-from fluoro.rendering.devices.base import ComputeDevice, KernelText, Launch, Span, Uniform
+from fluoro.rendering.devices.base import ComputeDevice, Interval, KernelText, Launch, Uniform
 from fluoro.rendering.devices.launch_queue import LaunchQueue
 from fluoro.rendering.devices.uniforms import UniformBlock, uniform_places
 from fluoro.steady_clock import steady_ns
@@ -200,10 +200,10 @@ class SlangDevice(ComputeDevice):
 
 
 class SlangQueue(LaunchQueue):
-    """Launches on the device's own command queue; those of one ticket are submitted together.
+    """Launches on the device's own command queue; those of one fence are submitted together.
 
     So a frame costs one submission, however many launches it is. An array that `to_device` gives is
-    there for the queue's own launches, and for others when a ticket that is made later is done.
+    there for the queue's own launches, and for others when a fence that is made later is done.
     """
 
     def __init__(self, device: SlangDevice) -> None:
@@ -237,14 +237,14 @@ class SlangQueue(LaunchQueue):
         return begun_ns, self._last
 
     @override
-    def wait_for(self, mark: tuple[int, Any]) -> Span:
-        """As the base class has it; the span begins with the submission, or the last wait's end."""
+    def wait_for(self, mark: tuple[int, Any]) -> Interval:
+        """As in the base class; the interval begins with submission, or the last wait's end."""
         begun_ns, submitted = mark
         if submitted is not None:
             self._slang.wait_for(submitted)
         begun_ns = max(begun_ns, self._ended_ns)
         self._ended_ns = steady_ns()
-        return Span(begun_ns=begun_ns, ended_ns=self._ended_ns)
+        return Interval(begun_ns=begun_ns, ended_ns=self._ended_ns)
 
 
 def _program(session: Any, module: str | KernelText, entry: str) -> Any:

@@ -20,9 +20,9 @@ __all__ = ["PROJECTOR"]
 
 
 def _reference(volume: MuVolume, view: View, *_: object) -> NDArray[np.float64]:
-    from fluoro.rendering.reference import joseph_twin
+    from fluoro.rendering.reference import joseph_reference
 
-    return joseph_twin(volume, view)
+    return joseph_reference(volume, view)
 
 
 def _points(

@@ -28,9 +28,9 @@ def _steps(volume: MuVolume, view: View | None, step_mm: float) -> NDArray[np.in
 def _reference(
     volume: MuVolume, view: View, step_mm: float, steps_of: View | None = None
 ) -> NDArray[np.float64]:
-    from fluoro.rendering.reference import march_twin
+    from fluoro.rendering.reference import march_reference
 
-    return march_twin(volume, view, step_mm, _steps(volume, steps_of, step_mm))
+    return march_reference(volume, view, step_mm, _steps(volume, steps_of, step_mm))
 
 
 def _points(

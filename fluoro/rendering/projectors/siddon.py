@@ -17,9 +17,9 @@ __all__ = ["PROJECTOR"]
 
 
 def _reference(volume: MuVolume, view: View, *_: object) -> NDArray[np.float64]:
-    from fluoro.rendering.reference import siddon_twin
+    from fluoro.rendering.reference import siddon_reference
 
-    return siddon_twin(volume, view)
+    return siddon_reference(volume, view)
 
 
 def _samples(volume: MuVolume, view: View, *_: object) -> int:

@@ -21,12 +21,12 @@ PLANES = 2
 
 def _reference(volume: MuVolume, view: View, *_: object) -> NDArray[np.float64]:
     """Of what the copies hold."""
-    from fluoro.rendering.packed_volume import held_values
-    from fluoro.rendering.reference import slab_twin
+    from fluoro.rendering.packed_volume import packed_values
+    from fluoro.rendering.reference import slab_reference
 
     low = min(float(volume.mu_zyx.min()), 0.0)
     largest = float(volume.mu_zyx.max()) - low or 1.0
-    return slab_twin(volume, view, PLANES, lambda mu: held_values(mu - low, largest) + low)
+    return slab_reference(volume, view, PLANES, lambda mu: packed_values(mu - low, largest) + low)
 
 
 def _samples(volume: MuVolume, view: View, *_: object) -> int:

@@ -11,7 +11,14 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from typing_extensions import override
 
 from fluoro.errors import DeviceError
-from fluoro.rendering.devices.base import ComputeDevice, KernelText, Launch, Span, Threads, Ticket
+from fluoro.rendering.devices.base import (
+    ComputeDevice,
+    Fence,
+    Interval,
+    KernelText,
+    Launch,
+    Threads,
+)
 from fluoro.rendering.devices.cpu.compiler import (
     FUSED_PIXELS,
     RAY_LANES,
@@ -19,7 +26,7 @@ from fluoro.rendering.devices.cpu.compiler import (
     load_cpu_kernel,
     load_thread_library,
 )
-from fluoro.rendering.devices.launch_queue import LaunchQueue, QueueTicket
+from fluoro.rendering.devices.launch_queue import LaunchQueue, QueueFence
 from fluoro.steady_clock import steady_ns, unix_ns
 
 __all__ = ["CpuDevice", "available_cores"]
@@ -124,9 +131,9 @@ class CpuQueue(LaunchQueue):
         self._awaited: tuple[Any, int] = (None, 0)
 
     @override
-    def after(self, ticket: Ticket) -> None:
-        if isinstance(ticket, QueueTicket) and isinstance(ticket.queue, CpuQueue):
-            self._awaited = ticket.queue._queue, ticket.mark[1]
+    def after(self, fence: Fence) -> None:
+        if isinstance(fence, QueueFence) and isinstance(fence.queue, CpuQueue):
+            self._awaited = fence.queue._queue, fence.mark[1]
 
     @override
     def _push(self, launch: Launch) -> None:
@@ -145,14 +152,14 @@ class CpuQueue(LaunchQueue):
         return first, self._last
 
     @override
-    def wait_for(self, mark: tuple[int, int]) -> Span:
+    def wait_for(self, mark: tuple[int, int]) -> Interval:
         first, last = mark
         if last < first:  # nothing was launched
             now_ns = steady_ns()
-            return Span(begun_ns=now_ns, ended_ns=now_ns)
+            return Interval(begun_ns=now_ns, ended_ns=now_ns)
         times = TwoTimes()
         self._threads.wait(self._queue, first, last, times)
-        return Span(begun_ns=unix_ns(times[0]), ended_ns=unix_ns(times[1]))
+        return Interval(begun_ns=unix_ns(times[0]), ended_ns=unix_ns(times[1]))
 
     @override
     def close(self) -> None:
