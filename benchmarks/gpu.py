@@ -50,9 +50,9 @@ from fluoro.volume.volumes import MuVolume
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "gpu.json"
 REHEARSAL = ROOT / "output" / "gpu_rehearsal.json"
-LIMIT_S = 480.0
-SHARES_S = {"doctor": 60.0, "tests": 180.0, "projectors": 120.0, "chain": 60.0, "graph": 60.0}
-"""Of each step; together the limit. What a step leaves goes to those behind it."""
+MINUTES = 8.0
+SHARES = {"doctor": 0.125, "tests": 0.375, "projectors": 0.25, "chain": 0.125, "graph": 0.125}
+"""Of each step; together 1. What a step leaves goes to those behind it."""
 PYTEST_END_S = 10.0
 """Before the end of their step the tests are stopped, to be counted."""
 STEP, SECONDS = "--step", "--step-seconds"
@@ -75,8 +75,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--edge", type=int, default=EDGE_VOXELS, metavar="VOXELS", help="of a CT")
     parser.add_argument("--tests", default="", metavar="WORDS", help="only these, as pytest's -k")
     parser.add_argument("--seconds", type=float, default=ROW_S, metavar="S", help="for each row")
-    parser.add_argument(STEP, choices=sorted(SHARES_S), help=argparse.SUPPRESS)
-    parser.add_argument(SECONDS, type=float, default=LIMIT_S, help=argparse.SUPPRESS)
+    parser.add_argument("--minutes", type=float, default=MINUTES, metavar="M", help="for all of it")
+    parser.add_argument(STEP, choices=sorted(SHARES), help=argparse.SUPPRESS)
+    parser.add_argument(SECONDS, type=float, default=0.0, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
 
@@ -280,18 +281,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if given.output.resolve() == RESULT and not _is_whole(given):
         sys.exit(f"{RESULT} is for whole runs on an NVIDIA GPU: give another --output")
-    begun_s = time.monotonic()
+    begun_s, limit_s = time.monotonic(), given.minutes * 60
     device = _device_name(given.device)
     results: dict[str, Any] = {"machine": describe_machine(), "device": device}
     names = list(STEPS)
     for number, name in enumerate(names):
-        later_s = sum(SHARES_S[each] for each in names[number + 1 :])
-        left_s = LIMIT_S - (time.monotonic() - begun_s) - later_s
+        later_s = limit_s * sum(SHARES[each] for each in names[number + 1 :])
+        left_s = limit_s - (time.monotonic() - begun_s) - later_s
         results[name] = run_step(name, words, left_s)
         results["seconds"] = round(time.monotonic() - begun_s, 1)
         write_json(given.output, results)
         _tell(name, results[name])
-    print(f"{results['seconds']:.0f} s of {LIMIT_S:.0f}; written to {given.output}")
+    print(f"{results['seconds']:.0f} s of {limit_s:.0f}; written to {given.output}")
     return int(any({"failed", "left out"} & {k for k, v in results[n].items() if v} for n in names))
 
 
@@ -308,8 +309,8 @@ def _device_name(requested: str) -> str:
 
 def _is_whole(given: argparse.Namespace) -> bool:
     """Whether all of it runs, in its real size, on a real GPU."""
-    asked = (tuple(given.sizes), given.edge, given.seconds, given.tests)
-    whole = asked == (SIZES_PX, EDGE_VOXELS, ROW_S, "")
+    asked = (tuple(given.sizes), given.edge, given.seconds, given.tests, given.minutes)
+    whole = asked == (SIZES_PX, EDGE_VOXELS, ROW_S, "", MINUTES)
     return given.device.startswith("cuda") and whole and not _on_stand_in()
 
 

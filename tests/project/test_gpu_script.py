@@ -25,8 +25,9 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def test_the_steps_shares_of_the_time_are_eight_minutes():
-    assert sum(gpu.SHARES_S.values()) == gpu.LIMIT_S == 480
-    assert list(gpu.SHARES_S) == list(gpu.STEPS)
+    assert sum(gpu.SHARES.values()) == 1
+    assert gpu.MINUTES == 8
+    assert list(gpu.SHARES) == list(gpu.STEPS)
 
 
 def test_a_step_measures_the_whole_chain():
@@ -76,8 +77,8 @@ def test_a_step_that_fails_or_hangs_says_so_and_costs_no_other(monkeypatch, tmp_
     assert found["doctor"] == {"left out": "not done within 60 s"}
     assert found["tests"] == {"failed": "DeviceError: no GPU"}
     assert found["projectors"] == found["chain"] == found["graph"] == {"a": 1}
-    assert all(limit > gpu.SHARES_S[name] - 1 for name, limit in limits.items())
-    assert limits["graph"] <= gpu.LIMIT_S
+    assert all(limit > 480 * gpu.SHARES[name] - 1 for name, limit in limits.items())
+    assert limits["graph"] <= 480
 
 
 def test_what_a_step_started_ends_with_it(tmp_path):
@@ -115,7 +116,8 @@ def test_without_a_gpu_it_ends_at_once_with_one_line(monkeypatch):
 def test_all_of_it_runs_on_the_stand_in(tmp_path):
     require_stand_in()
     output = tmp_path / "gpu.json"
-    options = ["--edge", "32", "--sizes", "32", "64", "--seconds", "0.01", "--tests", "joseph"]
+    options = ["--edge", "32", "--sizes", "32", "64", "--seconds", "0.01"]
+    options += ["--tests", "test_line_integrals_agree", "--minutes", "40"]
     options += ["--output", str(output)]
     variables = {"FLUORO_CACHE_DIR": str(make_cache(tmp_path / "cache"))}
     done = subprocess.run(
@@ -129,8 +131,8 @@ def test_all_of_it_runs_on_the_stand_in(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(output.read_text())
     assert found["device"] == "Stand-in GPU 0"
-    assert found["seconds"] < gpu.LIMIT_S
-    assert found["tests"]["passed"] > 5
+    assert found["seconds"] < 40 * 60
+    assert found["tests"]["passed"] >= 4
     assert found["tests"]["failed"] == []
     assert found["doctor"]["advice"].startswith("use renderer.device: cuda: ")
     assert found["projectors"][gpu.PEER_ROW].startswith("not available: ")
