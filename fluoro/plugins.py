@@ -58,8 +58,8 @@ class Plugin:
             does, by their name; give them as `module:function`.
         annotations: `fluoro.annotations.base.AnnotationSection` classes, by their key of
             `annotations`.
-        shaders: Folder with the Slang sources of its stages and projectors; None: it has none. The
-            names of files must differ from fluoro's.
+        shaders: Folder, seen from the module's, with the Slang sources of its stages and
+            projectors; empty: it has none. The names of files must differ from fluoro's.
     """
 
     stages: Mapping[str, Any] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Plugin:
     measures: Mapping[str, Any] = field(default_factory=dict)
     phantoms: Mapping[str, Any] = field(default_factory=dict)
     annotations: Mapping[str, Any] = field(default_factory=dict)
-    shaders: Path | None = None
+    shaders: str = ""
 
 
 _allowed: dict[str, Any] = {}
@@ -189,8 +189,23 @@ def _owner(kind: str, name: str) -> str:
 
 
 def shader_folders() -> tuple[Path, ...]:
-    """Return the folders of the plugins' Slang sources."""
-    return tuple(plugin.shaders for plugin in _plugins().values() if plugin.shaders)
+    """Return the folders of the plugins' Slang sources.
+
+    Raises:
+        InputError: There is no such folder.
+    """
+    return tuple(
+        _shaders_of(module, plugin.shaders)
+        for module, plugin in _plugins().items()
+        if plugin.shaders
+    )
+
+
+def _shaders_of(module: str, folder: str) -> Path:
+    found = Path(str(sys.modules[module].__file__)).parent / folder
+    if not found.is_dir():
+        raise InputError(f"plugin {module}: shaders: {found} is not a folder")
+    return found
 
 
 @cache

@@ -1,7 +1,5 @@
 """One of each thing that a package can add to fluoro; each is imported when it is needed."""
 
-from pathlib import Path
-
 from fluoro.plugins import Plugin
 
 PLUGIN = Plugin(
@@ -14,5 +12,5 @@ PLUGIN = Plugin(
     measures={"weighted_squares": "fluoro_extension.weighted_squares:WeightedSquares"},
     phantoms={"bead_box": "fluoro_extension.bead_box:make_bead_box"},
     annotations={"volume_center": "fluoro_extension.volume_center:VolumeCenterConfig"},
-    shaders=Path(__file__).parent / "shaders",
+    shaders="shaders",
 )
