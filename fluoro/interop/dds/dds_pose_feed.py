@@ -73,20 +73,23 @@ class DdsPoseFeed(PoseFeed):
         if self._listener.writers():
             last = self.refusals.last() or "none has come"
             return f"a writer of {self._where} is there, but no good pose yet: {last}"
-        if policy := self._listener.mismatch():
-            asked = "reliable, as lockstep is" if self._lockstep else "best effort"
-            return (
-                f"a writer of {self._where} offers less {policy} than the reader asks for "
-                f"({asked}; volatile)"
-            )
-        return self._no_writer()
+        return self._mismatch() or self._no_writer()
+
+    def _mismatch(self) -> str:
+        """Return in what a writer of the topic does not fit; empty: none that does not is there."""
+        wanted = TYPES[self._config.message].__idl_typename__
+        if types := self._node.discovery.types_written(self.topic) - {wanted}:
+            return f"a writer of {self._where} has the type {', '.join(types)}, must be {wanted}"
+        policy = self._listener.mismatch()
+        asked = "reliable, as lockstep is" if self._lockstep else "best effort"
+        return policy and (
+            f"a writer of {self._where} offers less {policy} than the reader asks for "
+            f"({asked}; volatile)"
+        )
 
     def _no_writer(self) -> str:
         """Return why no writer of the topic is found."""
         discovery, config = self._node.discovery, self._node.config
-        if types := discovery.types_written(self.topic):
-            wanted = TYPES[self._config.message].__idl_typename__
-            return f"a writer of {self._where} has the type {', '.join(types)}, must be {wanted}"
         if others := discovery.participants():
             return (
                 f"{others} other participants in domain {config.domain}, none writes {self.topic}"
