@@ -24,10 +24,9 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-import slangpy
-
 from fluoro.imaging.fused import FUSED_ENTRY, fused_kernel
 from fluoro.paths import shader_dir, shader_dirs
+from fluoro.rendering.devices.load_slangpy import load_slangpy
 from fluoro.rendering.devices.nvrtc import find_nvrtc, serve_nvrtc
 from fluoro.rendering.devices.slang import DEFINES
 from fluoro.rendering.ray_kernels import (
@@ -86,7 +85,7 @@ class Translator:
     """Slang's compiler library, which slangpy brings, with NVRTC."""
 
     def __init__(self) -> None:
-        (library,) = Path(slangpy.__file__).parent.glob("libslang-compiler.so.*")
+        (library,) = Path(load_slangpy().__file__ or "").parent.glob("libslang-compiler.so.*")
         self._slang = ctypes.CDLL(str(library))
         self._session = self._call("CreateSession", None)
 
