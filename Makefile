@@ -14,6 +14,7 @@
 #                  the CT and the peers before, once
 # make bench-quick fluoro's speed alone, at most 2 minutes
 # make peers       poses of nanodrr, DiffDRR and RTK against these programs as installed (1 to 4 GB, once)
+# make peers-rtk   reconstructs a rotational run with RTK's FDK, in an environment of itk-rtk alone (200 MB, once)
 # make cuda-check  compiles every kernel for an NVIDIA GPU, on a machine without one; 130 MB, once
 # make gpu         the tests and benchmarks that need an NVIDIA GPU
 # make lock        writes requirements/constraints.txt
@@ -41,7 +42,7 @@ $(error ROOM must be one of $(ROOMS), got $(ROOM))
 endif
 export PYTHON
 
-.PHONY: help run live hil hil-servo soak test test-all lint bench bench-quick peers cuda-check gpu env env-dev lock clean distclean
+.PHONY: help run live hil hil-servo soak test test-all lint bench bench-quick peers peers-rtk cuda-check gpu env env-dev lock clean distclean
 
 help:
 	@sed -n '/^# fluoro/,/^$$/ s/^# \{0,1\}//p' Makefile
@@ -87,6 +88,11 @@ peers: env-dev
 	$(PY) -c "from benchmarks.harness.peers import make_environment; make_environment()"
 	FLUORO_REQUIRE_PEERS=1 $(PY) -m pytest -m peers tests/geometry/test_converters.py $(ARGS)
 
+peers-rtk: env-dev
+	test -x benchmarks/.venv-rtk/bin/python || $(PY) -m venv benchmarks/.venv-rtk
+	benchmarks/.venv-rtk/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/peers/rtk_requirements.txt
+	FLUORO_REQUIRE_PEERS=1 $(PY) -m pytest -m peers tests/recording/test_cbct.py $(ARGS)
+
 cuda-check: env
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements/cuda_check.txt
 	$(PY) tools/check/check_cuda.py
@@ -108,4 +114,4 @@ clean:
 	find app.py operators fluoro tests tools benchmarks examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean
-	rm -rf .venv .venv-cu13 benchmarks/.venv-peers
+	rm -rf .venv .venv-cu13 benchmarks/.venv-peers benchmarks/.venv-rtk

@@ -115,7 +115,7 @@ FrameProtocol = Literal["ros2", "holohub", "i4h"]
 """The messages that carry frames over DDS."""
 Pacing = Literal["paced", "free_running"]
 """Frames at a rate, or as fast as they are rendered."""
-RecordingFormat = Literal["mp4", "png", "npy", "npz", "dicom"]
+RecordingFormat = Literal["mp4", "png", "npy", "npz", "dicom", "geometry"]
 """Files that a recording leaves."""
 XrayObject = Literal["XA", "XRF", "enhanced_xa"]
 """What a recording in DICOM is."""

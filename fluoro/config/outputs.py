@@ -136,7 +136,7 @@ class RecorderConfig(Section):
     formats: Annotated[tuple[RecordingFormat, ...], Strict(False)] = Field(
         ("mp4", "png"),
         description="Of the frames: a film, 8-bit pictures, float32 arrays, an X-ray image in "
-        "DICOM.",
+        "DICOM; geometry: their views as RTK, TIGRE, ASTRA and LEAP have them.",
     )
     dicom: DicomRecordingConfig = Field(
         DicomRecordingConfig(), description="Of the format dicom (docs/xray_files.md)."

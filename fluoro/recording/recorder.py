@@ -17,10 +17,11 @@ from fluoro.config import RecorderConfig
 from fluoro.errors import OutputError
 from fluoro.files.image_files import PngFrames
 from fluoro.imaging.frame import FluoroFrame, to_uint8
-from fluoro.recording.dicom_frames import DicomFrames
 from fluoro.recording.formats.array_files import NpyStream, NpzFrames
 from fluoro.recording.formats.coco_writer import CocoWriter
+from fluoro.recording.formats.dicom_frames import DicomFrames
 from fluoro.recording.formats.mp4_writer import Film
+from fluoro.recording.formats.projection_files import ProjectionFiles
 from fluoro.recording.frame_sampler import EvenSample
 from fluoro.recording.journal import FrameJournal
 from fluoro.xray_files.recorded import Recording
@@ -252,6 +253,7 @@ def _writers(
         "npy": lambda: _npy(folder),
         "npz": lambda: _npz(folder, isocenter_xyz_mm),
         "dicom": lambda: _dicom(folder, cfg, fps, dicom),
+        "geometry": lambda: _geometry(folder, isocenter_xyz_mm),
     }
     return [makers[name]() for name in dict.fromkeys(cfg.formats)]
 
@@ -292,3 +294,8 @@ def _dicom(folder: Path, cfg: RecorderConfig, fps: float, recording: Recording |
         raise OutputError(f"{folder}: the format dicom needs to know how the run is made")
     frames = DicomFrames(folder, recording, fps, dose_report=cfg.dicom.dose_report)
     return _Writer(write=lambda taken: frames.write(taken.frame), close=frames.close)
+
+
+def _geometry(folder: Path, isocenter_xyz_mm: Sequence[float] | None) -> _Writer:
+    files = ProjectionFiles(folder, isocenter_xyz_mm or (0.0, 0.0, 0.0))
+    return _Writer(write=lambda taken: files.write(taken.frame), close=files.close)

@@ -20,7 +20,6 @@ from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.from_config import make_geometry
 from fluoro.imaging.exposure.tube import TubeSetting
-from fluoro.recording.dicom_frames import PIXELS_NAME, repair_dicom
 from fluoro.recording.formats.array_files import (
     IMAGES_NAME,
     NPZ_NAME,
@@ -28,6 +27,7 @@ from fluoro.recording.formats.array_files import (
     add_columns,
     write_npz,
 )
+from fluoro.recording.formats.dicom_frames import PIXELS_NAME, repair_dicom
 from fluoro.recording.journal import JOURNAL_NAME, JournalEntry, read_journal
 from fluoro.recording.run_record import UNFINISHED, RunRecord
 from fluoro.xray_files.recorded import RecordedFrame, Recording

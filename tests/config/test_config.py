@@ -176,7 +176,7 @@ def test_full_document_is_valid(tmp_path):
         (
             "recorder.formats",
             ["gif"],
-            "recorder.formats.0: must be 'mp4', 'png', 'npy', 'npz' or 'dicom', ",
+            "recorder.formats.0: must be 'mp4', 'png', 'npy', 'npz', 'dicom' or 'geometry', ",
         ),
         ("run.name", "../x", "run.name: must be text that matches "),
         ("run.frames", 0, "run.frames: must be at least 1, got 0"),

@@ -30,6 +30,7 @@ FILE_OF_FORMAT = {
     "npy": "frames.npy",
     "npz": "frames.npz",
     "dicom": "frames.dcm",
+    "geometry": "geometry/rtk.xml",
 }
 
 

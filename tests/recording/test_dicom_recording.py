@@ -13,8 +13,8 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.imaging.exposure.dose_meter import DoseTotal, Exposure, Pulse
 from fluoro.imaging.exposure.tube import TubeSetting
 from fluoro.imaging.frame import FluoroFrame
-from fluoro.recording import dicom_frames
-from fluoro.recording.dicom_frames import DicomFrames
+from fluoro.recording.formats import dicom_frames
+from fluoro.recording.formats.dicom_frames import DicomFrames
 from fluoro.recording.recorder import Recorder
 from fluoro.xray_files import xray_file
 from fluoro.xray_files.recorded import Recording

@@ -21,11 +21,12 @@ declare -A checks=(
     [cuda-compile]="make cuda-check"
     [stand-in]="tools/check/stand_in.sh"
     [peers]="make peers"
+    [peers-rtk]="make peers-rtk"
     [arm-wheels]="$python tools/check/arm_wheels.py"
     [package]="tools/check/package.sh"
     [ros2]="$python -m pytest -q -rs tests/interop/test_ros2_nodes.py tests/interop/test_igtl_library.py"
 )
-order=(debian12 debian13 library schema slow-tests faults cuda-compile stand-in peers arm-wheels package ros2)
+order=(debian12 debian13 library schema slow-tests faults cuda-compile stand-in peers peers-rtk arm-wheels package ros2)
 
 run() {
     local name=$1 begun=$SECONDS result=passed

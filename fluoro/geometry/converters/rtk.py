@@ -7,7 +7,7 @@ its physical coordinates shifted by the projection offset, and pixel index i at 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -60,6 +60,16 @@ class RtkPose:
     spacing_xy_mm: Vector2
     size_px: tuple[int, int]
     lps_from_rtk: Frame = IDENTITY
+
+    def with_origin(self, origin_xy_mm: Vector2) -> RtkPose:
+        """The same projection with another origin of its image: the projection offset has the rest.
+
+        RTK has one image for all projections, so they need one origin.
+        """
+        moved = np.add(self.offset_xy_mm, self.origin_xy_mm) - origin_xy_mm
+        return replace(
+            self, origin_xy_mm=origin_xy_mm, offset_xy_mm=(float(moved[0]), float(moved[1]))
+        )
 
     def view(self) -> View:
         """What it projects, world LPS [mm]."""
