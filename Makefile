@@ -8,7 +8,7 @@
 #                  of latencies, 90 s in all (longer and steadier: ARGS="--seconds 8 --repeat 3")
 # make hil-servo   a robot in a process of its own finds a view by its images, over DDS
 # make test-all    the slow tests too
-# make lint        ruff, mypy, import-linter, codespell, hadolint
+# make lint        ruff, mypy, import-linter, codespell, phrases, hadolint
 # make soak        robot and simulator for two minutes, their memory watched
 # make bench       fluoro's speed beside its peers, at most 15 minutes (ARGS="--minutes N": in N); fetches
 #                  the CT and the peers before, once
@@ -74,6 +74,7 @@ lint: env-dev
 	$(PY) -m mypy --strict fluoro
 	$(PY) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 	$(PY) -m codespell_lib
+	$(PY) tools/check/phrases.py
 	$(VENV)/bin/hadolint Dockerfile
 
 bench: env-dev

@@ -109,7 +109,7 @@ def optimiser_of(config: Config) -> Optimiser | None:
     """The user's optimiser; None: there is none.
 
     Raises:
-        InputError: One that cannot be loaded, or that nobody has allowed to be imported.
+        InputError: One that cannot be loaded, or whose import is not allowed.
     """
     wanted = config.optimiser
     if wanted is None:

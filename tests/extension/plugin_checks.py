@@ -84,7 +84,7 @@ def test_the_configuration_and_its_documents_know_all_of_them():
         ("registration.enabled", "true", "persistent_gamma: cannot be undone by the registration"),
     ],
 )
-def test_a_mistake_in_its_keys_is_one_line(request, key, value, line):
+def test_an_error_in_its_keys_is_one_line(request, key, value, line):
     stream = request.path.parent / "stream.yaml"
     with pytest.raises(InputError, match=line) as caught:
         load_config(stream, [f"{key}={value}"])

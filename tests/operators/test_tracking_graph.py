@@ -167,7 +167,7 @@ def test_a_class_that_is_no_optimiser_is_rejected_before_it_is_called(tmp_path):
     assert err.splitlines()[-1] == line
 
 
-def test_an_optimiser_that_nobody_allowed_is_one_line_before_the_stream(run, tmp_path):
+def test_an_optimiser_that_is_not_allowed_is_one_line_before_the_stream(run, tmp_path):
     needed = r"^optimiser\.class: needs --allow-plugins nowhere\.at_all$"
     with pytest.raises(InputError, match=needed):
         run("own_optimiser.yaml", "optimiser.class=nowhere.at_all:Class")

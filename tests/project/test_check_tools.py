@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tools.check import phrases
 from tools.check.dockerfile_steps import instructions, shell_lines
 from tools.check.same_pictures import difference, gone
 
@@ -33,6 +34,27 @@ def test_names_may_go_only_with_a_line_in_the_map():
     assert gone({"a", "b"}, {"b"}, {}) == "1 are gone: a"
     assert gone({"a", "b"}, {"b", "c"}, {"a": "c"}) == ""
     assert gone({"a", "b"}, {"b"}, {"a": "c"}) == "1 are gone: a"
+    assert gone({"a[1]"}, {"c[1]"}, {"a": "c"}) == ""
+    assert gone({"a[1]"}, {"c[2]"}, {"a": "c"}) == "1 are gone: a[1]"
+
+
+def test_a_phrase_is_found_in_texts_and_names_of_tests_but_not_in_code(tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text(
+        'sour = f"{sour} frames"\n'
+        "# bitter\n"
+        "def test_sour_things():\n"
+        '    """Very\n    sweet, not sweet alone."""\n'
+    )
+    rules = phrases.rules("# a comment\n\\bsour\\b -> acid\nbitter -> dark\nvery sweet -> honey\n")
+    found = sorted(phrases.hits(list(phrases.texts(path)), rules))
+    assert found == [(2, "bitter", "dark"), (3, "sour", "acid"), (4, "Very sweet", "honey")]
+
+
+def test_every_phrase_of_the_list_has_a_better_wording():
+    rules = phrases.rules(phrases.LIST.read_text())
+    assert len(rules) > 20
+    assert all(better.strip() for _, better in rules)
 
 
 def test_instructions_of_a_dockerfile_are_joined_and_in_order():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -22,6 +24,10 @@ OPTIONAL = (
     "websockets", "cyclonedds", "matplotlib",
 )  # fmt: skip
 """What a script that only renders does without."""
+
+MOST_FILE_BYTES = 1_000_000
+MOST_WHEEL_BYTES = 1_500_000
+"""Bound of a wheel with all rooms, shaders and tables (1.2 MB); large data belong elsewhere."""
 
 BLOCK = """
 import sys
@@ -51,6 +57,24 @@ def run(code, package, folder, blocked=()):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_the_library_has_six_dependencies():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[<>=!~;\[ ]", line)[0] for line in project["dependencies"]}
+    assert names == {"numpy", "pydantic", "pyyaml", "scipy", "slangpy", "typing-extensions"}
+
+
+def test_the_wheel_is_small(wheel):
+    assert wheel.stat().st_size < MOST_WHEEL_BYTES
+
+
+def test_no_file_of_the_repository_is_larger_than_1_mb():
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, check=True)
+    paths = [ROOT / name for name in listed.stdout.decode().splitlines()]
+    assert [p.name for p in paths if p.is_file() and p.stat().st_size > MOST_FILE_BYTES] == []
 
 
 def test_importing_fluoro_loads_nothing_else(tmp_path):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class TiffConfig(Section):
     """Frames as TIFF files of float32 display values."""
 
-    every: Annotated[int, Field(ge=1)] = Field(10, description="One of so many frames is written.")
+    every: Annotated[int, Field(ge=1)] = Field(10, description="Every n-th frame is written.")
 
 
 class TiffSink(FrameSink):
