@@ -42,6 +42,8 @@ STACK_MIB = 32
 MEMORY_GIB, DISK_GIB = 4, 2
 GIB = 1 << 30
 
+OPENS = "opens"
+"""Name of the row of a device that could be opened, or not."""
 UPDATE = "update its driver, or render on another device"
 UPDATE_CPU = "name another C++ compiler in CXX"
 
@@ -118,7 +120,7 @@ def advice(rows: Sequence[Row]) -> Advice:
     failed = {row.device: row for row in reversed(bad)}  # the first of each says the most
     sound = [device for device in devices if device not in failed and device != "llvmpipe"]
     better = "".join(
-        f"; {device} fails ({failed[device].name}: {failed[device].text}): {_fix(failed[device])}"
+        f"; {device} fails ({failed[device].name}: {failed[device].text}){_fix(failed[device])}"
         for device in devices
         if device in failed
     )
@@ -131,7 +133,9 @@ def advice(rows: Sequence[Row]) -> Advice:
 
 
 def _fix(row: Row) -> str:
-    return row.fix or (UPDATE_CPU if row.device == "cpu" else UPDATE)
+    """What to do, after a colon; a device that does not open says it itself."""
+    fix = row.fix or (UPDATE_CPU if row.device == "cpu" else UPDATE)
+    return "" if row.name == OPENS else f": {fix}"
 
 
 def report_lines(rows: Sequence[Row]) -> list[str]:

@@ -172,6 +172,28 @@ def test_a_gpu_that_lies_crashes_or_hangs_is_not_advised(tmp_path, fault):
     assert DEVICE_FAULTS[fault] in last
 
 
+BAD = {
+    "too old": ({"version": "11040"}, "the driver supports up to 11.4: update the driver"),
+    "little memory": ({"memory": str(1 << 27)}, "has too little memory: 0.2 GiB more are wanted"),
+    "no GPU": ({"gpus": "0"}, "the NVIDIA driver finds no GPU: see what nvidia-smi says"),
+    "hidden": ({}, "CUDA_VISIBLE_DEVICES='' hides every NVIDIA GPU: unset it, or set it to the"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", BAD)
+def test_a_gpu_that_does_not_open_is_one_line_with_its_fix(tmp_path, monkeypatch, kind):
+    require_stand_in()
+    settings, said = BAD[kind]
+    if kind == "hidden":
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    found = on_stand_in(PARITY, make_cache(tmp_path / "cache"), "250", **settings).splitlines()
+    assert found[-1].startswith("use renderer.device: cpu: ")
+    assert "cuda fails (opens: " in found[-1]
+    assert said in found[-1]
+    assert "update its driver, or render" not in found[-1]
+
+
 @pytest.mark.slow
 def test_doctor_advises_a_gpu_that_computes(tmp_path):
     """On the stand-in, which Holoviz cannot draw on."""

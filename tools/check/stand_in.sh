@@ -7,4 +7,5 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=.venv/bin/python
 $python -m pytest -q tests/rendering/test_nvidia.py tests/rendering/test_stand_in.py tests/operators/test_doctor.py
+$python -m pytest -q --timeout 3000 -m slow tests/project/test_gpu_script.py
 exec $python -m tests.stand_in.build "$PWD/$python" -m pytest -p tests.stand_in.plugin -m gpu -q --timeout 900 "$@"
