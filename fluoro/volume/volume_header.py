@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,15 +26,20 @@ __all__ = [
     "StoredNumbers",
     "VolumeHeader",
     "VoxelData",
-    "data_file_name",
     "finite_numbers",
+    "header_bytes",
     "placement",
     "require_complete",
     "require_spacing",
+    "voxel_file",
 ]
 
 OrderMark = Literal["<", ">"]
 """NumPy's mark of a byte order."""
+HEADER_LIMIT_BYTES = 1 << 20
+"""A text header is a few hundred bytes; beyond this it is none."""
+SEVERAL_FILES = re.compile(r"LIST(\s|$)|.*%", re.IGNORECASE)
+"""How NRRD and MetaImage name the files of the slices: a list, or a pattern with a number."""
 CHUNK_BYTES = 1 << 16
 """Read and inflated at a time; deflate makes at most 1000 times as many of them."""
 
@@ -126,12 +132,27 @@ def require_spacing(path: Path, key: str, spacing: Sequence[float]) -> tuple[flo
     return tuple(float(value) for value in spacing)
 
 
-def data_file_name(text: str) -> str:
-    """Return the name of a voxel file from a header that was decoded as Latin-1.
+def header_bytes(path: Path) -> bytes:
+    """Return the beginning of a file, in which a text header ends."""
+    with path.open("rb") as file:
+        return file.read(HEADER_LIMIT_BYTES)
+
+
+def voxel_file(path: Path, name: str) -> Path:
+    """Return the file of the voxels that a text header names, beside the header's.
 
     A header's bytes are the file name's own, UTF-8 as a rule; other bytes are kept as they are.
+
+    Args:
+        path: The header's file.
+        name: From the header, which was decoded as Latin-1.
+
+    Raises:
+        InputError: It names several files, or none.
     """
-    return text.encode("latin-1").decode("utf-8", "surrogateescape")
+    if SEVERAL_FILES.match(name) or not name:
+        raise InputError(f"{path}: voxels in several files are not read, got {name!r}")
+    return path.parent / name.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 def finite_numbers(path: Path, key: str, text: str, *, marks: str = ",()[]") -> tuple[float, ...]:

@@ -17,16 +17,15 @@ from fluoro.volume.volume_header import (
     StoredNumbers,
     VolumeHeader,
     VoxelData,
-    data_file_name,
     finite_numbers,
+    header_bytes,
     placement,
     require_spacing,
+    voxel_file,
 )
 
 __all__ = ["METAIMAGE", "read_meta_header"]
 
-HEADER_LIMIT_BYTES = 1 << 20
-"""A header is a few hundred bytes; beyond this it is none."""
 ELEMENT_TYPES = {
     "CHAR": "i1", "UCHAR": "u1", "SHORT": "i2", "USHORT": "u2", "INT": "i4", "UINT": "u4",
     "LONG": "i4", "ULONG": "u4", "LONG_LONG": "i8", "ULONG_LONG": "u8", "FLOAT": "f4",
@@ -74,8 +73,7 @@ def read_meta_header(path: Path) -> VolumeHeader:
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:
     """Keys and values up to ElementDataFile, and the first byte after that line."""
-    with path.open("rb") as file:
-        raw = file.read(HEADER_LIMIT_BYTES)
+    raw = header_bytes(path)
     fields: dict[str, str] = {}
     start = 0
     while start < len(raw) and "ElementDataFile" not in fields:
@@ -197,14 +195,12 @@ def _numbers(path: Path, fields: dict[str, str]) -> StoredNumbers | None:
 def _data(path: Path, fields: dict[str, str], end: int, needed_bytes: int) -> VoxelData:
     name = fields["ElementDataFile"]
     local = name in LOCAL
-    if name.upper() == "LIST" or "%" in name or not name:
-        raise InputError(f"{path}: voxels in several files are not read, got {name!r}")
     if not _is_true(path, fields, "BinaryData"):
         raise InputError(f"{path}: BinaryData must be True; voxels written as text are not read")
     compressed = _is_true(path, fields, "CompressedData")
     skipped = fields.get("HeaderSize", "0") != "0"
     return VoxelData(
-        path=path if local else path.parent / data_file_name(name),
+        path=path if local else voxel_file(path, name),
         offset=end if local else 0,
         encoding="other" if skipped else "zlib" if compressed else "raw",
         needed_bytes=needed_bytes,

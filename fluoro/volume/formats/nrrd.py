@@ -17,16 +17,15 @@ from fluoro.volume.volume_header import (
     StoredNumbers,
     VolumeHeader,
     VoxelData,
-    data_file_name,
     finite_numbers,
+    header_bytes,
     placement,
     require_spacing,
+    voxel_file,
 )
 
 __all__ = ["NRRD", "read_nrrd_header"]
 
-HEADER_LIMIT_BYTES = 1 << 20
-"""A header is a few hundred bytes; beyond this it is none."""
 STRAY = re.compile(rb"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 """Readers differ in what they make of these."""
 TYPES = (
@@ -77,8 +76,7 @@ def read_nrrd_header(path: Path) -> VolumeHeader:
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:
     """Fields up to the blank line (or the end), and the first byte after it."""
-    with path.open("rb") as file:
-        raw = file.read(HEADER_LIMIT_BYTES)
+    raw = header_bytes(path)
     if not raw.startswith(b"NRRD"):
         raise InputError(f"{path}: is not a NRRD file: it does not start with NRRD")
     blank = re.search(rb"\r?\n\r?\n", raw)
@@ -191,12 +189,10 @@ def _data(
     path: Path, fields: dict[str, str], end: int, needed_bytes: int, voxel_type: np.dtype[Any]
 ) -> VoxelData:
     name = fields.get("data file")
-    if name is not None and (name.upper().startswith("LIST") or "%" in name or not name):
-        raise InputError(f"{path}: voxels in several files are not read, got {name!r}")
     skipped = any(key in fields for key in ("byte skip", "byteskip", "line skip", "lineskip"))
     encoding = ENCODINGS.get(_field(path, fields, "encoding").lower())
     return VoxelData(
-        path=path if name is None else path.parent / data_file_name(name),
+        path=path if name is None else voxel_file(path, name),
         offset=end if name is None else 0,
         encoding="other" if skipped or encoding is None else encoding,
         needed_bytes=needed_bytes,
