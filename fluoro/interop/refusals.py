@@ -9,7 +9,7 @@ from collections import Counter
 
 from fluoro.errors import InputError
 
-__all__ = ["FieldError", "Refusals", "RefusedError"]
+__all__ = ["FieldError", "Refusals", "RefusedError", "one_line"]
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Refusals:
     def add(self, error: InputError) -> None:
         """Count a refusal, and log it unless its reason was logged within the last second."""
         reason = error.reason if isinstance(error, RefusedError) else "malformed"
-        text = _one_line(str(error))
+        text = one_line(str(error))
         with self._lock:
             self._counts[reason] += 1
             self._last = text
@@ -109,6 +109,7 @@ class _Line:
         return more
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return a text of others as one short line of printable characters."""
     shown = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]} ..."

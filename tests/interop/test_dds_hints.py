@@ -51,6 +51,13 @@ def test_sender_of_another_type_is_named(feed):
     assert "sensor_msgs::msg::dds_::JointState_, must be geometry_msgs::msg::dds_::" in feed.hint()
 
 
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "x" * 10_000, "", "\u202e"])
+def test_names_of_strangers_stay_in_one_short_line(feed, monkeypatch, name):
+    monkeypatch.setattr(feed._node.discovery, "types_written", lambda _topic: {name})
+    assert feed.hint().isprintable()
+    assert len(feed.hint()) < 600
+
+
 def test_sender_whose_poses_are_refused_is_told_with_the_reason(node, feed):
     writer = node.writer("rt/carm/pose", PoseStamped, qos.reliable())
     wait_until(lambda: writer.readers() == 1)

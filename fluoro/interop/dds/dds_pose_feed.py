@@ -19,6 +19,7 @@ from fluoro.interop.dds.ros_sensor import JointState
 from fluoro.interop.dds.timestamps import stamp_ns
 from fluoro.interop.pose_feed import LOCKSTEP_QUEUE, PoseFeed
 from fluoro.interop.pose_filter import SentPose
+from fluoro.interop.refusals import one_line
 
 __all__ = ["DdsPoseFeed"]
 
@@ -79,7 +80,8 @@ class DdsPoseFeed(PoseFeed):
         """Return in what a writer of the topic does not fit; empty: none that does not is there."""
         wanted = TYPES[self._config.message].__idl_typename__
         if types := self._node.discovery.types_written(self.topic) - {wanted}:
-            return f"a writer of {self._where} has the type {', '.join(types)}, must be {wanted}"
+            written = one_line(", ".join(sorted(types)))
+            return f"a writer of {self._where} has the type {written}, must be {wanted}"
         policy = self._listener.mismatch()
         asked = "reliable, as lockstep is" if self._lockstep else "best effort"
         return policy and (
