@@ -43,7 +43,7 @@ from benchmarks.harness.scene import load_ct, make_views, synthetic_volume
 from benchmarks.harness.stopwatch import timed
 from fluoro.errors import FluoroError
 from fluoro.geometry.projection import View
-from fluoro.names import Projector, TissueMapName
+from fluoro.names import TissueMapName
 from fluoro.rendering.devices.cpu.device import available_cores
 from fluoro.rendering.devices.selection import open_device
 from fluoro.rendering.packed_volume import packed_bytes
@@ -52,12 +52,12 @@ from fluoro.volume.host_memory import available_memory_bytes, in_gib
 from fluoro.volume.volumes import MuVolume
 
 ROOT = Path(__file__).parents[1]
-PROJECTORS: tuple[Projector, ...] = ("march", "joseph", "slab")
+PROJECTORS: tuple[str, ...] = ("march", "joseph", "slab")
 VIEW = "LAO 45 CRA 30"
 FILES = {"cpu": "cpu", "cuda": "gpu"}
 FIRST_FRAMES = (*PROJECTORS, "joseph" + WITH_DERIVATIVES)
 """Derivatives of Joseph make copies of their own."""
-LARGE_PROJECTORS: tuple[Projector, ...] = ("march", "slab")
+LARGE_PROJECTORS: tuple[str, ...] = ("march", "slab")
 """For 4 GiB: without a copy, and with the smallest one."""
 SERIES_SHARE = 0.65
 """Of the time; start-up has the rest."""
@@ -65,7 +65,7 @@ POINTS = 2
 """Of each series, whatever the time."""
 PATIENCE_S = 6.0
 """A point's calls are not repeated beyond that."""
-Renderers = dict[Projector, DrrRenderer]
+Renderers = dict[str, DrrRenderer]
 Calls = dict[str, Callable[[], Any]]
 
 

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 __all__ = [
     "DEGREES_OF_FREEDOM",
+    "MEASURES",
     "AxesName",
     "ByteOrder",
     "DetectorKind",
@@ -18,7 +19,6 @@ __all__ = [
     "Freedom",
     "JointKind",
     "LossName",
-    "MeasureName",
     "MissingSlices",
     "NiftiTransform",
     "NumberType",
@@ -32,9 +32,7 @@ __all__ = [
     "Polarity",
     "PoseMessage",
     "PositionUnit",
-    "Projector",
     "RecordingFormat",
-    "RegistrationProjector",
     "RosClock",
     "ScatterQuality",
     "Side",
@@ -72,8 +70,6 @@ Vessels = Literal["aorta", "pulmonary", "coronary"]
 
 DeviceName = Literal["auto", "cuda", "vulkan", "metal", "cpu", "llvmpipe"]
 """What computes; `cuda:1` is the second NVIDIA GPU."""
-Projector = Literal["march", "joseph", "slab", "siddon"]
-"""How a ray is integrated."""
 
 # The image chain
 
@@ -132,19 +128,17 @@ DEGREES_OF_FREEDOM: tuple[Freedom, ...] = get_args(Freedom)
 """All six, in the order of a twist's components."""
 LossName = Literal["squares", "huber", "tukey"]
 """How much large residuals count."""
-MeasureName = Literal[
-    "mse",
-    "ncc",
-    "local_ncc",
-    "local_fit",
-    "multiscale_ncc",
-    "gradient_ncc",
-    "mutual_information",
-]
-"""What compares a rendered image with a target."""
+MEASURES = {
+    "mse": "fluoro.registration.measures.similarity:MeanSquares",
+    "ncc": "fluoro.registration.measures.similarity:Ncc",
+    "local_ncc": "fluoro.registration.measures.similarity:LocalNcc",
+    "local_fit": "fluoro.registration.measures.local_fit:LocalFit",
+    "multiscale_ncc": "fluoro.registration.measures.similarity:MultiScaleNcc",
+    "gradient_ncc": "fluoro.registration.measures.similarity:GradientNcc",
+    "mutual_information": "fluoro.registration.measures.mutual_information:MutualInformation",
+}
+"""What compares a rendered image with a target: the class of each, imported when it is needed."""
 OptimiserName = Literal["levenberg_marquardt", "adam", "lbfgs"]
 """What lessens a measure."""
-RegistrationProjector = Literal["march", "joseph", "slab"]
-"""The projectors with derivatives."""
 TargetKind = Literal["raw", "log", "display"]
 """Detector intensity, line integrals, or what a screen shows."""

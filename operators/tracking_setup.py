@@ -14,7 +14,6 @@ from fluoro import plugins
 from fluoro.config import Config, OptimiserConfig, StartConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
-from fluoro.names import MeasureName, RegistrationProjector
 from fluoro.registration.measures.spectral import at_energy
 from fluoro.registration.pose_loss import PoseLoss
 from fluoro.registration.register import PROJECTOR, Registrar
@@ -32,10 +31,10 @@ __all__ = ["AnyEvent", "TrackingSetup", "make_registration", "optimiser_of", "pr
 
 Position = Sequence[float]
 
-STREAM_MEASURE: MeasureName = "local_fit"
+STREAM_MEASURE: str = "local_fit"
 """Where `registration.measure` leaves it open: as exact as local_ncc in half the time, and blind
 to scatter and hardening as well (docs/registration.md)."""
-STREAM_PROJECTOR: RegistrationProjector = "slab"
+STREAM_PROJECTOR: str = "slab"
 """Where `registration.projector` leaves it open: the fastest with derivatives."""
 
 
@@ -154,7 +153,7 @@ def make_registration(
     return TrackingSetup(record=record, tracker=tracker)
 
 
-def projector_of(config: Config) -> RegistrationProjector:
+def projector_of(config: Config) -> str:
     """Return the projector whose derivatives a stream's registration asks for."""
     return PROJECTOR if config.optimiser else config.registration.projector or STREAM_PROJECTOR
 

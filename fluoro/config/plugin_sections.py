@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -83,17 +83,15 @@ def word_of(model: type[Section]) -> str:
     return str(word)
 
 
-def words(kind: str, built_in: Any, able: Callable[[str], bool] = lambda _: True) -> Any:
+def words(kind: str, built_in: Iterable[str]) -> Any:
     """Return the words of an option, a `Literal`: fluoro's and the names that plugins add.
 
     Args:
         kind: The plugins' kind.
-        built_in: A `Literal` of fluoro's words.
-        able: Whether the option may be a name that a plugin adds.
+        built_in: Fluoro's words.
     """
-    own = {word: word for word in get_args(built_in)}
-    added = {name: name for name in plugins.names(kind) if able(name)}
-    return Literal[tuple(plugins.extend(kind, own, added))]
+    own = {word: word for word in built_in}
+    return Literal[tuple(plugins.extend(kind, own, {name: name for name in plugins.names(kind)}))]
 
 
 def _is_section(found: object, base: type[Section] = Section) -> bool:

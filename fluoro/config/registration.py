@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, Strict, model_validator
 
@@ -14,11 +14,10 @@ from fluoro.config.section import Section
 from fluoro.config.validation_errors import KeyValueError
 from fluoro.names import (
     DEGREES_OF_FREEDOM,
+    MEASURES,
     Freedom,
     LossName,
-    MeasureName,
     OptimiserName,
-    RegistrationProjector,
 )
 from fluoro.rendering.projectors import names_where
 
@@ -38,13 +37,11 @@ MOVED = {
 
 
 if TYPE_CHECKING:
-    MeasureChoice = MeasureName
-    ProjectorChoice = RegistrationProjector
+    MeasureChoice = str
+    ProjectorChoice = str
 else:
-    MeasureChoice = words("measures", MeasureName)
-    ProjectorChoice = words(
-        "projectors", RegistrationProjector, names_where(lambda each: each.gradient).__contains__
-    )
+    MeasureChoice = words("measures", MEASURES)
+    ProjectorChoice = Literal[tuple(names_where(lambda each: each.registers))]
 
 
 class StartConfig(Section):

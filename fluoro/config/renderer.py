@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from fluoro.config.plugin_sections import words
 from fluoro.config.schema_rules import at, const, never, rules
 from fluoro.config.section import Section
 from fluoro.config.validation_errors import KeyValueError, shown
-from fluoro.names import DeviceName, Projector
+from fluoro.names import DeviceName
 from fluoro.rendering.projectors import PROJECTORS, names_where
 
 __all__ = [
@@ -37,9 +36,9 @@ Device = Annotated[
 
 
 if TYPE_CHECKING:
-    ProjectorChoice = Projector
+    ProjectorChoice = str
 else:
-    ProjectorChoice = words("projectors", Projector)
+    ProjectorChoice = Literal[tuple(PROJECTORS)]
 
 
 class RendererConfig(Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, Strict, model_validator
 
@@ -162,7 +162,7 @@ class MaterialsConfig(Section):
 if TYPE_CHECKING:
     PhantomChoice = PhantomName
 else:
-    PhantomChoice = words("phantoms", PhantomName)
+    PhantomChoice = words("phantoms", get_args(PhantomName))
 
 
 class _VolumeSource(Section):

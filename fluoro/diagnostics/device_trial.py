@@ -28,7 +28,6 @@ from fluoro.geometry.projection import View
 from fluoro.geometry.view_derivatives import moved, rigid_motions
 from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.reference import ReferenceChain
-from fluoro.names import Projector
 from fluoro.physics.materials import Material, material
 from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.devices.base import ComputeDevice
@@ -112,7 +111,7 @@ class Trial:
         self.volume = volume or small_volume()
         self.config = _small_scene(sections, min(self.volume.grid.spacing_xyz_mm))
         self.chain = self.config.image_chain
-        self.derivatives: Projector | None = sections.get("derivatives")
+        self.derivatives: str | None = sections.get("derivatives")
         self.geometry = geometry or _small_geometry(self.config)
         pose = CarmPose(lao_deg=25.0, cra_deg=15.0, translation_mm=(4.0, -3.0, 6.0))
         self.view: View = self.geometry.view(pose, self.volume.grid.center_xyz_mm.tolist())
@@ -193,7 +192,7 @@ class Trial:
                 return f"{off:.0%} of its line integrals are wrong"
         return None
 
-    def _wrong_derivatives(self, queue: ComputeDevice, projector: Projector) -> str | None:
+    def _wrong_derivatives(self, queue: ComputeDevice, projector: str) -> str | None:
         center = self.volume.grid.center_xyz_mm
         renderer = DrrRenderer(self.volume, queue, projector=projector)
         found = queue.to_host(renderer.render_jacobian(self.view, center)[1])

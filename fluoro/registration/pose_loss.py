@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
-from fluoro.names import MeasureName
 from fluoro.registration.measures.choice import make_measure
 from fluoro.registration.search.pyramid import bin_image, bin_view
 from fluoro.registration.targets.target import Target
@@ -56,7 +55,7 @@ class PoseLoss:
         isocenter_xyz_mm: Sequence[float],
         *,
         width_px: int = 128,
-        measure: MeasureName = "ncc",
+        measure: str = "ncc",
     ) -> None:
         self._renderer, self._isocenter = renderer, isocenter_xyz_mm
         self._width_px, self._measure = width_px, measure

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fluoro.config import RegistrationSettings
 from fluoro.errors import InputError
 from fluoro.geometry.projection import View
-from fluoro.names import DEGREES_OF_FREEDOM, MeasureName, RegistrationProjector
+from fluoro.names import DEGREES_OF_FREEDOM
 from fluoro.registration.measures.choice import make_measure
 from fluoro.registration.measures.similarity import LeastSquaresMeasure
 from fluoro.registration.report.acceptance import Acceptance, assess, least_agreement
@@ -43,9 +43,9 @@ __all__ = ["PROJECTOR", "Registrar", "register"]
 Array = NDArray[np.float64]
 Watcher = Callable[[Step], None]
 
-MEASURE: MeasureName = "local_ncc"
+MEASURE: str = "local_ncc"
 """Of one picture, where the settings leave it open."""
-PROJECTOR: RegistrationProjector = "joseph"
+PROJECTOR: str = "joseph"
 """Of one picture, where the settings leave it open."""
 GIVEN_START = -1
 """The attempt before those with many starts: where it is believed, that is all."""
@@ -133,7 +133,7 @@ class Registrar:
         center_xyz_mm: ArrayLike | None = None,
     ) -> None:
         self.settings = settings or RegistrationSettings()
-        self.measure: MeasureName = self.settings.measure or MEASURE
+        self.measure: str = self.settings.measure or MEASURE
         self._projector = self.settings.projector or PROJECTOR
         center = volume.grid.center_xyz_mm if center_xyz_mm is None else center_xyz_mm
         self.center_xyz_mm = np.asarray(center, float)
@@ -238,7 +238,7 @@ class _Search:
         acceptance = assess(problem, trace, self._bounds, self._settings.least_agreement)
         return _Assessed(problem=problem, trace=trace, acceptance=acceptance)
 
-    def _problem(self, width_px: int, measure: MeasureName) -> PoseProblem:
+    def _problem(self, width_px: int, measure: str) -> PoseProblem:
         if self._registrar.measure == "mutual_information":
             measure = "mutual_information"
         tasks = [
@@ -248,7 +248,7 @@ class _Search:
         self._problems.append(PoseProblem(tasks, self._pose_parameters))
         return self._problems[-1]
 
-    def _task(self, target: Target, view: View, width_px: int, measure: MeasureName) -> ViewTask:
+    def _task(self, target: Target, view: View, width_px: int, measure: str) -> ViewTask:
         factor = max(1, round(min(view.width_px, view.height_px) / width_px))
         image, mask = bin_image(target.image, target.mask, factor)
         binned = bin_view(view, factor)

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from fluoro.errors import InputError
 from fluoro.geometry.projection import View
 from fluoro.geometry.view_derivatives import rigid_motions
-from fluoro.names import Projector as ProjectorName
 from fluoro.rendering.array_checks import require_array, require_out
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.moving_renderer import moved_uniforms
@@ -84,7 +83,7 @@ class MaterialRenderer:
         volume: MaterialVolume,
         device: ComputeDevice,
         *,
-        projector: ProjectorName = "march",
+        projector: str = "march",
         step_mm: float | None = None,
     ) -> None:
         able = names_where(lambda each: each.materials)

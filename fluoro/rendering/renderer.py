@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from fluoro.errors import InputError
 from fluoro.geometry.projection import View
 from fluoro.geometry.view_derivatives import rigid_motions
-from fluoro.names import Projector as ProjectorName
 from fluoro.rendering.array_checks import require_out
 from fluoro.rendering.deferred_integrals import DeferredIntegrals
 from fluoro.rendering.devices.base import ComputeDevice
@@ -69,7 +68,7 @@ class DrrRenderer:
         volume: MuVolume,
         device: ComputeDevice,
         *,
-        projector: ProjectorName = "march",
+        projector: str = "march",
         step_mm: float | None = None,
         texture: bool = False,
     ) -> None:

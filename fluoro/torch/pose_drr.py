@@ -15,7 +15,7 @@ from fluoro.geometry.converters.diffdrr import DiffdrrPose, camera_axes
 from fluoro.geometry.converters.patient_frames import LPS_FROM_RAS, angles_deg
 from fluoro.geometry.projection import View
 from fluoro.geometry.se3 import hat
-from fluoro.names import Projector, ViewName
+from fluoro.names import ViewName
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.devices.selection import open_device
 from fluoro.rendering.renderer import DrrRenderer
@@ -114,7 +114,7 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         y0_mm: float = 0.0,
         orientation: ViewName | None = "AP",
         reverse_x_axis: bool = True,
-        projector: Projector = "joseph",
+        projector: str = "joseph",
         device: str | ComputeDevice = "auto",
     ) -> None:
         super().__init__()

@@ -12,10 +12,19 @@ import yaml
 from pydantic import Field
 
 from fluoro import names
-from fluoro.config import Config, FilePath, RegistrationConfig, Section, load_sections
+from fluoro.config import (
+    Config,
+    FilePath,
+    RegistrationConfig,
+    RendererConfig,
+    Section,
+    load_sections,
+)
 from fluoro.config.section import CtPath
 from fluoro.errors import InputError
 from fluoro.registration.config import RegisterConfig
+from fluoro.registration.measures.choice import MEASURES
+from fluoro.rendering.projectors import PROJECTORS, names_where
 
 ROOT = Path(__file__).parents[2]
 NOT_OPTIONS = {("fluoro/volume/formats/dicom/pixel_decoder.py", ("little", "big"))}
@@ -42,8 +51,24 @@ def test_the_words_of_an_option_stand_in_one_place():
 
 
 def test_every_list_of_words_has_one_name():
-    words = [frozenset(get_args(getattr(names, name))) for name in names.__all__]
-    assert len(set(words)) == len(words)
+    given = {name: getattr(names, name) for name in names.__all__}
+    words = [frozenset(get_args(each)) for each in given.values() if get_args(each)]
+    words.append(frozenset(names.MEASURES))
+    assert len(set(words)) == len(words) > 30
+
+
+def test_projectors_and_measures_are_offered_as_they_are_listed():
+    """Their lists are the registries; the configuration has the words from there."""
+    fields = RegistrationConfig.model_fields
+    for field, offered in (
+        (RendererConfig.model_fields["projector"], list(PROJECTORS)),
+        (fields["projector"], names_where(lambda each: each.registers)),
+        (fields["measure"], list(MEASURES)),
+    ):
+        union = get_args(field.annotation)
+        words = union if "march" in union else get_args(union[0])
+        assert list(words) == offered
+    assert names_where(lambda each: each.registers) == ["march", "joseph", "slab"]
 
 
 def test_names_are_there_without_numpy():

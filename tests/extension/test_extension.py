@@ -20,7 +20,7 @@ from fluoro.config.plugin_sections import kinds, sections, words
 from fluoro.config.section import Section
 from fluoro.errors import InputError
 from fluoro.imaging.stages import order
-from fluoro.names import MeasureName
+from fluoro.names import MEASURES
 from fluoro.plugins import Plugin
 from fluoro.poses.base import PoseSourceSection
 from fluoro.poses.static import StaticPoses
@@ -113,7 +113,7 @@ class Pulsing(PoseSourceSection):
     [
         (
             Plugin(measures={"ncc": "a:B"}),
-            lambda: words("measures", MeasureName),
+            lambda: words("measures", MEASURES),
             "plugin one: measures.ncc: fluoro has one of that name",
         ),
         (

@@ -5,32 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fluoro import plugins
-from fluoro.names import MeasureName
-from fluoro.registration.measures.local_fit import LocalFit
-from fluoro.registration.measures.mutual_information import MutualInformation
+from fluoro import names, plugins
 from fluoro.registration.measures.similarity import (
-    GradientNcc,
     LeastSquaresMeasure,
-    LocalNcc,
-    MeanSquares,
     Measure,
     MultiScaleNcc,
-    Ncc,
 )
 
 __all__ = ["MEASURES", "make_measure"]
-
-BUILT_IN: dict[str, Callable[..., Measure]] = {
-    "mse": MeanSquares,
-    "ncc": Ncc,
-    "local_ncc": LocalNcc,
-    "local_fit": LocalFit,
-    "multiscale_ncc": MultiScaleNcc,
-    "gradient_ncc": GradientNcc,
-    "mutual_information": MutualInformation,
-}
-"""By the names that settings use."""
 
 
 def _is_measure(found: object) -> bool:
@@ -39,13 +21,13 @@ def _is_measure(found: object) -> bool:
 
 MEASURES: dict[str, Callable[..., Measure]] = plugins.extend(
     "measures",
-    BUILT_IN,
+    {name: plugins.imported(place, f"measure {name}") for name, place in names.MEASURES.items()},
     plugins.find("measures", _is_measure, "a class of LeastSquaresMeasure"),
 )
-"""Those, and the measures of plugins."""
+"""By the names that settings use, those of plugins last."""
 
 
-def make_measure(name: MeasureName, image: Any, mask: Any) -> Measure:
+def make_measure(name: str, image: Any, mask: Any) -> Measure:
     """The measure of that name for a target."""
     if name == "multiscale_ncc":
         width = min(image.shape)

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.projection import View
-from fluoro.names import DEGREES_OF_FREEDOM, MeasureName
+from fluoro.names import DEGREES_OF_FREEDOM
 from fluoro.registration.measures.choice import make_measure
 from fluoro.registration.register import Registrar
 from fluoro.registration.report.acceptance import Acceptance, assess
@@ -45,7 +45,7 @@ STEP_MM = 0.2
 """A step shorter than this ends a level: the next one would be far shorter still."""
 LONGEST_STEP_MM = 40.0
 LEVEL_ITERATIONS = 15
-COARSEST_MEASURE: MeasureName = "ncc"
+COARSEST_MEASURE: str = "ncc"
 """On the first of several levels: it leads there from furthest away; the others undo its bias."""
 LEAST_WIDTH_PX = 16
 LONGEST_GAP = 3.0
@@ -295,7 +295,7 @@ class _Frame:
         turn_mm = np.radians(self._settings.turn_bound_deg) * ROTATION_SCALE_MM
         reach = np.array([turn_mm] * 3 + [self._settings.shift_bound_mm] * 3)[free]
         self._bounds = Bounds(lower=-reach, upper=reach)
-        self._tasks: dict[tuple[int, MeasureName], ViewTask] = {}
+        self._tasks: dict[tuple[int, str], ViewTask] = {}
 
     def followed(self) -> _Found:
         """Levenberg-Marquardt from the view down the pyramid."""
@@ -350,7 +350,7 @@ class _Frame:
             self._tasks[key] = self._make_task(*key)
         return self._tasks[key]
 
-    def _make_task(self, factor: int, measure: MeasureName) -> ViewTask:
+    def _make_task(self, factor: int, measure: str) -> ViewTask:
         view = bin_view(self._view, factor)
         image, mask = bin_image(self._target.image, self._target.mask, factor)
         pixel_mm = _pixel_at_mm(view, self._registrar.center_xyz_mm)

@@ -119,6 +119,7 @@ class Projector:
         texture: As `packet`, by a GPU's texture units; None: it does not use them.
         moving: As `packet`, through a volume that moves; None: it cannot.
         steps: Whether it takes a longest step.
+        smooth: Whether its derivative changes little with the view, as a registration needs.
         points: Where its samples lie; None: it does not separate materials.
     """
 
@@ -135,12 +136,18 @@ class Projector:
     texture: SlangType | None = None
     moving: SlangType | None = None
     steps: bool = False
+    smooth: bool = True
     points: SamplePoints | None = None
 
     @property
     def materials(self) -> bool:
         """Whether it separates materials."""
         return self.points is not None
+
+    @property
+    def registers(self) -> bool:
+        """Whether a registration can use it."""
+        return self.smooth and bool(self.gradient or self.copies)
 
     @property
     def in_place(self) -> bool:

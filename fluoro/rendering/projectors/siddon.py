@@ -36,5 +36,6 @@ PROJECTOR = Projector(
     gradient=SlangType("siddon", "SiddonGradient"),
     backprojector=SlangType("siddon", "Siddon").of(SlangType("sums", "PlainSums")),
     samples=_samples,
+    smooth=False,  # voxels are constant: its derivative jumps where a ray leaves one
     voxels_per_sample=1,
 )
