@@ -29,12 +29,6 @@ __all__ = [
     "StartConfig",
 ]
 
-MOVED = {
-    "width_px": "registration.widths_px, the columns of every level, such as [32, 64, 128]",
-    "search_starts": "registration.multi_start.starts; 1: the pose is not searched for",
-}
-"""Keys that a stream's section had, and where they are."""
-
 
 if TYPE_CHECKING:
     MeasureChoice = str
@@ -203,14 +197,6 @@ class _RegistrationTask(Section):
 
 class RegistrationConfig(RegistrationSettings, _RegistrationTask):
     """Finds the pose of one picture, or tracks that of a stream's newest frame, by images alone."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _keys_have_moved(cls, values: object) -> object:
-        for old, new in MOVED.items():
-            if isinstance(values, dict) and old in values:
-                raise KeyValueError(old, f"is now {new}")
-        return values
 
 
 class OptimiserConfig(Section):

@@ -234,13 +234,6 @@ class VolumeConfig(ReadOptions, _VolumeSource):
     )
     contrast: ContrastConfig | None = Field(None, description="Injected iodine; null: none.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _energy_has_moved(cls, values: object) -> object:
-        if isinstance(values, dict) and "energy_kev" in values:
-            raise KeyValueError("energy_kev", "is now volume.hu_to_mu.energy_kev")
-        return values
-
     @model_validator(mode="after")
     def _one_source(self) -> VolumeConfig:
         if (self.phantom is None) == (self.path is None):

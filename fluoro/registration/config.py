@@ -198,13 +198,6 @@ class RegisterConfig(Section):
         ),
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _start_has_moved(cls, values: object) -> object:
-        if isinstance(values, dict) and "start" in values:
-            raise KeyValueError("start", "is now registration.start")
-        return values
-
     @model_validator(mode="after")
     def _keys_have_effect(self) -> RegisterConfig:
         for key in sorted(self.registration.model_fields_set & set(STREAM_KEYS)):

@@ -235,7 +235,7 @@ def test_picture_without_the_anatomy_is_not_converged_and_ends_with_3(quick, tmp
         ({"registration": {"measure": "mutual_information"}}, "registration.optimiser: leven"),
         ({"registration": {"enabled": True}}, "registration.enabled: has no effect on one picture"),
         ({"registration": {"predict": False}}, "registration.predict: has no effect on one pict"),
-        ({"start": {"seed": 1}}, "start: is now registration.start"),
+        ({"start": {"seed": 1}}, "start: unknown key"),
         ({"registration": {"fixed": ["turn"]}}, "registration.fixed.0: must be"),
         (
             {"registration": {"start": {"mtre_mm": 200}}},

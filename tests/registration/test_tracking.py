@@ -423,8 +423,8 @@ def test_the_picture_beside_an_estimate_has_its_size():
             "mutual_information cannot track a stream",
         ),
         ({"registration": {"optimiser": "adam"}}, "adam cannot track a stream"),
-        ({"registration": {"width_px": 64}}, r"is now registration\.widths_px, the columns of"),
-        ({"registration": {"search_starts": 0}}, r"is now registration\.multi_start\.starts; 1:"),
+        ({"registration": {"width_px": 64}}, r"registration\.width_px: unknown key"),
+        ({"registration": {"search_starts": 0}}, r"registration\.search_starts: unknown key"),
     ],
 )
 def test_a_loop_that_lacks_a_part_is_refused(sections, message):

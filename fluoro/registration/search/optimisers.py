@@ -48,11 +48,6 @@ class Bounds:
         low = (point <= self.lower) & (gradient > 0)
         return np.asarray(low | ((point >= self.upper) & (gradient < 0)))
 
-    def touches(self, point: Array) -> bool:
-        """Whether a parameter lies at a bound that leaves it room at all."""
-        room = self.upper > self.lower
-        return bool((room & ((point <= self.lower) | (point >= self.upper))).any())
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trace:

@@ -29,11 +29,6 @@ class VulkanAdapter:
     kind: int
     driver_version: int
 
-    @property
-    def is_software(self) -> bool:
-        """Whether it computes on the CPU."""
-        return self.kind == SOFTWARE
-
 
 class _InstanceInfo(ctypes.Structure):
     _fields_ = (
