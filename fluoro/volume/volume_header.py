@@ -96,6 +96,7 @@ class VolumeHeader:
         world_from_index: 4x4, voxel index (x, y, z) to patient LPS [mm], by the format's
             specification; None if the file does not have 3 axes in space.
         placed_by_header: Whether `world_from_index` counts, whatever the library makes of it.
+        known_to_itk: Whether SimpleITK reads the file too.
     """
 
     shape_xyz: tuple[int, ...]
@@ -105,6 +106,7 @@ class VolumeHeader:
     oriented: bool
     world_from_index: NDArray[np.float64] | None = None
     placed_by_header: bool = False
+    known_to_itk: bool = True
 
 
 def placement(axes_mm: ArrayLike, origin_mm: ArrayLike) -> NDArray[np.float64]:

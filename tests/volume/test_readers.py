@@ -263,7 +263,7 @@ def test_folders_pipes_loops_and_other_suffixes_are_refused(tmp_path):
     refused(folder, "holds no CT images")
     refused(loop, "cannot be read: .*symbolic links")
     refused(pipe, "is not a regular file")
-    refused(written(tmp_path, "ct.tif", b"x"), r"or end in \.nii, \.nii\.gz, \.nrrd")
+    refused(written(tmp_path, "ct.tif", b"x"), r"or end in \.nii, \.nii\.gz, \.hdr")
 
 
 def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
@@ -402,13 +402,13 @@ BROKEN = {
     "voxels in the header, nii": (nifti_bytes(vox_offset=0.0), "vox_offset must be at least 352"),
     "voxels beyond the end, nii": (nifti_bytes(vox_offset=1e6), "is truncated"),
     "more bytes than promised, nii": (nifti_bytes() + b"1", "does not fit its header"),
-    "half a pair, nii": (nifti_bytes(magic=b"ni1\0"), "not a NIfTI file in one piece"),
-    "Analyze, nii": (nifti_bytes(magic=b"\0\0\0\0"), "not a NIfTI file in one piece"),
+    "half a pair, nii": (nifti_bytes(magic=b"ni1\0"), "is not NIfTI: no header of version 1 or 2"),
+    "Analyze, nii": (nifti_bytes(magic=b"\0\0\0\0"), "is not NIfTI: no header"),
     "slope 0 with an intercept, nii": (nifti_bytes(slope=0.0, inter=-1024.0), "scl_slope must not"),
     "next to no slope, nii": (nifti_bytes(slope=1e-30), "scl_slope must be 0 or no less than"),
     "intercept nan, nii": (nifti_bytes(inter=NAN), "scl_inter must be finite"),
     "unit of time, nii": (nifti_bytes(units=5), "xyzt_units must be a length"),
-    "version 2, nii": (b"\x1c\x02\0\0n+2\0\r\n\x1a\n".ljust(2000), "NIfTI version 2 is not read"),
+    "version 2, nii": (b"\x1c\x02\0\0n+2\0\r\n\x1a\n".ljust(2000), "dim must be 1 to 7 positive"),
     "not gzipped, nii.gz": (nifti_bytes(), "is truncated or damaged: Not a gzipped file"),
     "zero spacing, mha": (meta_bytes(ElementSpacing="0 1 1"), r"ElementSpacing must .*\(0, 1, 1\)"),
     "negative spacing, mha": (meta_bytes(ElementSpacing="-1 1 1"), "ElementSpacing must"),

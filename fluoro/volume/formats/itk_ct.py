@@ -1,9 +1,9 @@
-"""A CT in a file that SimpleITK reads, its header checked against our own reading of it."""
+"""A CT in a file that is read by its header, and checked against SimpleITK where that reads it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from fluoro.volume.host_memory import require_memory
 from fluoro.volume.slice_reader import VolumePlanes, complete_file_planes, file_planes, planes_of
 from fluoro.volume.volume_header import VolumeHeader, VoxelData, require_complete
 
-__all__ = ["ItkCt", "itk_format"]
+__all__ = ["HeaderCt", "ItkCt", "itk_format"]
 
 SAME_HU = 1e-3
 """Difference of two readers' CT numbers [HU] that rounding explains."""
@@ -44,25 +44,26 @@ def itk_format(
         read_header: Our own reader of the header. Raises InputError.
         options: Keys of `ReadOptions` that have an effect on it.
     """
-    return CtFormat(
-        name=name,
-        suffixes=suffixes,
-        options=options,
-        open=lambda path, choices: ItkCt(path, name, image_io, read_header(path, choices)),
-    )
+
+    def opened(path: Path, choices: ReadOptions) -> Ct:
+        header = read_header(path, choices)
+        if header.known_to_itk:
+            return ItkCt(path, name, image_io, header)
+        return HeaderCt(path, name, header)
+
+    return CtFormat(name=name, suffixes=suffixes, options=options, open=opened)
 
 
-class ItkCt(Ct):
-    """One file, whose voxels may lie in a second.
+class HeaderCt(Ct):
+    """One file, whose voxels may lie in a second, read as its header says.
 
     Args:
         path: The file.
         kind: Name of its format.
-        image_io: SimpleITK's name of the format's reader.
         header: What the file's header says.
     """
 
-    def __init__(self, path: Path, kind: str, image_io: str, header: VolumeHeader) -> None:
+    def __init__(self, path: Path, kind: str, header: VolumeHeader) -> None:
         super().__init__(path)
         self.kind = kind
         self.oriented = header.oriented
@@ -72,8 +73,41 @@ class ItkCt(Ct):
             self.remarks = (
                 f"{path}: does not say how the patient lies; its axes are taken as L, P, S",
             )
-        self._image_io = image_io
         self._header = header
+
+    @cached_property
+    def grid(self) -> VolumeGrid:
+        """Where the voxels lie in the patient."""
+        return _grid_of(self.path, self._header)
+
+    @cached_property
+    def planes(self) -> VolumePlanes:
+        """CT numbers plane by plane."""
+        return file_planes(self.path, self.grid, self._header.data)
+
+    def array(self) -> NDArray[np.int16] | NDArray[np.float32]:
+        """Return the CT numbers [HU], shape (z, y, x)."""
+        require_memory(str(self.path), 2 * 4 * math.prod(self._header.shape_xyz))
+        planes = self.planes.read(0, self.grid.shape_zyx[0])
+        hu_zyx = np.empty(self.grid.shape_zyx, np.float32)
+        for plane, into in zip(planes, hu_zyx, strict=True):
+            into[:] = plane
+        return as_hu(self.path, hu_zyx)
+
+
+class ItkCt(HeaderCt):
+    """The same, read by SimpleITK too, and refused where the two differ.
+
+    Args:
+        path: The file.
+        kind: Name of its format.
+        image_io: SimpleITK's name of the format's reader.
+        header: What the file's header says.
+    """
+
+    def __init__(self, path: Path, kind: str, image_io: str, header: VolumeHeader) -> None:
+        super().__init__(path, kind, header)
+        self._image_io = image_io
 
     @cached_property
     def grid(self) -> VolumeGrid:
@@ -104,6 +138,19 @@ class ItkCt(Ct):
         return ItkFile(self.path, self._image_io)
 
 
+def _grid_of(path: Path, header: VolumeHeader) -> VolumeGrid:
+    """Return the grid that a header describes."""
+    matrix = header.world_from_index
+    if len(header.shape_xyz) != 3 or matrix is None:
+        raise InputError(
+            f"{path}: must be one volume with 3 axes, got axes of {header.shape_xyz} voxels"
+        )
+    direction = matrix[:3, :3] / header.spacing_xyz_mm
+    return _made_grid(
+        path, header.shape_xyz, header.spacing_xyz_mm, matrix[:3, 3].tolist(), direction
+    )
+
+
 def _grid(path: Path, info: ImageInfo, header: VolumeHeader) -> VolumeGrid:
     size = _single_volume(path, info)
     spacing = info.spacing_mm[:3]
@@ -116,9 +163,21 @@ def _grid(path: Path, info: ImageInfo, header: VolumeHeader) -> VolumeGrid:
     if header.placed_by_header and header.world_from_index is not None:
         direction = header.world_from_index[:3, :3] / header.spacing_xyz_mm
         origin = tuple(header.world_from_index[:3, 3].tolist())
+    grid = _made_grid(path, size, spacing, origin, direction)
+    _require_agreement(path, grid, header)
+    return grid
+
+
+def _made_grid(
+    path: Path,
+    size: Sequence[int],
+    spacing: Sequence[float],
+    origin: Sequence[float],
+    direction: NDArray[np.float64],
+) -> VolumeGrid:
     x, y, z = ((row[0] + 0.0, row[1] + 0.0, row[2] + 0.0) for row in direction[:3].tolist())
     try:
-        grid = VolumeGrid(
+        return VolumeGrid(
             shape_zyx=(size[2], size[1], size[0]),
             spacing_xyz_mm=(spacing[0], spacing[1], spacing[2]),
             origin_xyz_mm=(origin[0], origin[1], origin[2]),
@@ -126,8 +185,6 @@ def _grid(path: Path, info: ImageInfo, header: VolumeHeader) -> VolumeGrid:
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    _require_agreement(path, grid, header)
-    return grid
 
 
 def _single_volume(path: Path, info: ImageInfo) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""NIfTI (version 1, one file): its header, by its specification."""
+"""NIfTI, versions 1 and 2, in one file or in two: its header, by its specification."""
 
 from __future__ import annotations
 
@@ -24,18 +24,31 @@ from fluoro.volume.volume_header import (
 
 __all__ = ["NIFTI", "read_nifti_header"]
 
-HEADER = np.dtype({
-    "names": ["size", "magic", "dim", "datatype", "pixdim", "vox_offset", "slope", "inter",
-              "units", "qform_code", "sform_code", "quatern", "srow"],
+NAMES = ["size", "magic", "dim", "datatype", "pixdim", "vox_offset", "slope", "inter",
+         "units", "qform_code", "sform_code", "quatern", "srow"]  # fmt: skip
+VERSION_1 = np.dtype({
+    "names": NAMES,
     "formats": ["i4", "S4", "8i2", "i2", "8f4", "f4", "f4", "f4",
                 "u1", "i2", "i2", "6f4", "12f4"],
     "offsets": [0, 344, 40, 70, 76, 108, 112, 116, 123, 252, 254, 256, 280],
     "itemsize": 348,
 })  # fmt: skip
 """nifti1.h (NIMH); `quatern` also holds the three offsets that follow it."""
-SMALLEST_OFFSET = 352
-"""Of the voxels: behind the header and its four bytes that announce extensions."""
-SIZE_OF_VERSION_2 = 540
+VERSION_2 = np.dtype({
+    "names": NAMES,
+    "formats": ["i4", "S8", "8i8", "i2", "8f8", "i8", "f8", "f8",
+                "i4", "i4", "i4", "6f8", "12f8"],
+    "offsets": [0, 4, 16, 12, 104, 168, 176, 184, 500, 344, 348, 352, 400],
+    "itemsize": 540,
+})  # fmt: skip
+"""nifti2.h (NIMH), the same fields."""
+PAIR_SUFFIXES = (".hdr", ".hdr.gz")
+SINGLE, PAIR = b"n+", b"ni"
+"""How the magic begins: voxels behind the header, or in a file of their own."""
+MAGIC_END = {348: b"", 540: b"\0\r\n\x1a\n"}
+"""How it ends, behind the version's number; trailing zeros left out."""
+EXTENDER_BYTES = 4
+"""Between the header and the voxels, to announce extensions."""
 VOXEL_TYPES = {
     2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8",
     1280: "u8",
@@ -63,15 +76,15 @@ def read_nifti_header(path: Path, transform: NiftiTransform | None = None) -> Vo
             and they must agree.
 
     Raises:
-        InputError: Not a NIfTI file in one piece, or a header that contradicts itself.
+        InputError: Not a NIfTI file, or a header that contradicts itself.
     """
-    with np.errstate(invalid="ignore"):  # a NaN is found out where it is read
+    with np.errstate(invalid="ignore", over="ignore"):  # found out where they are read
         return _claims(path, transform)
 
 
 def _claims(path: Path, transform: NiftiTransform | None) -> VolumeHeader:
-    compressed = path.name.lower().endswith(".gz")
-    header = _parse(path, _first_bytes(path, compressed))
+    header = _parse(path, _first_bytes(path))
+    data_path = _data_path(path)
     shape = _shape(path, header["dim"])
     voxel_type = _voxel_type(path, header)
     voxel_bytes = voxel_type.itemsize
@@ -85,9 +98,9 @@ def _claims(path: Path, transform: NiftiTransform | None) -> VolumeHeader:
         spacing_xyz_mm=tuple(value * unit for value in pixdim),
         voxel_bytes=max(4, voxel_bytes) if scaled else voxel_bytes,
         data=VoxelData(
-            path=path,
+            path=data_path,
             offset=0,
-            encoding="gzip" if compressed else "raw",
+            encoding="gzip" if _is_compressed(data_path) else "raw",
             needed_bytes=_offset(path, header) + math.prod(shape) * voxel_bytes,
             numbers=StoredNumbers(
                 dtype=voxel_type.str,
@@ -99,25 +112,58 @@ def _claims(path: Path, transform: NiftiTransform | None) -> VolumeHeader:
         oriented=bool(header["sform_code"] > 0 or header["qform_code"] > 0),
         world_from_index=_world_from_index(path, header, unit, transform),
         placed_by_header=transform is not None,
+        known_to_itk=header.dtype.itemsize == VERSION_1.itemsize,
     )
 
 
-def _first_bytes(path: Path, compressed: bool) -> bytes:
+def _is_compressed(path: Path) -> bool:
+    return path.name.lower().endswith(".gz")
+
+
+def _first_bytes(path: Path) -> bytes:
     try:
-        with gzip.open(path) if compressed else path.open("rb") as file:
-            return file.read(HEADER.itemsize)
+        with gzip.open(path) if _is_compressed(path) else path.open("rb") as file:
+            return file.read(VERSION_2.itemsize)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{path}: is truncated or damaged: {error}") from None
 
 
 def _parse(path: Path, raw: bytes) -> Any:
-    for layout in (HEADER.newbyteorder("<"), HEADER.newbyteorder(">")):
-        header = np.frombuffer(raw.ljust(HEADER.itemsize, b"\0"), layout, count=1)[0]
-        if header["size"] == SIZE_OF_VERSION_2:
-            raise InputError(f"{path}: NIfTI version 2 is not read; convert it to version 1")
-        if header["size"] == HEADER.itemsize and header["magic"] == b"n+1":
-            return header
-    raise InputError(f"{path}: is not a NIfTI file in one piece: no header of version 1")
+    for layout in (VERSION_1, VERSION_2):
+        for order in ("<", ">"):
+            given = raw[: layout.itemsize].ljust(layout.itemsize, b"\0")
+            header = np.frombuffer(given, layout.newbyteorder(order), count=1)[0]
+            if header["size"] == layout.itemsize and _is_magic(path, header):
+                return header
+    wanted = "a pair, named .hdr and .img" if _is_pair(path) else "a file in one piece"
+    raise InputError(f"{path}: is not NIfTI: no header of version 1 or 2 of {wanted}")
+
+
+def _is_pair(path: Path) -> bool:
+    return path.name.lower().endswith(PAIR_SUFFIXES)
+
+
+def _is_magic(path: Path, header: Any) -> bool:
+    size = header.dtype.itemsize
+    number = b"1" if size == VERSION_1.itemsize else b"2"
+    expected = (PAIR if _is_pair(path) else SINGLE) + number + MAGIC_END[size]
+    return bool(header["magic"] == expected)
+
+
+def _data_path(path: Path) -> Path:
+    """The file with the voxels: of a pair, beside the header.
+
+    Raises:
+        InputError: It is not there.
+    """
+    if not _is_pair(path):
+        return path
+    header = path.with_suffix("") if _is_compressed(path) else path
+    image = header.with_suffix(".IMG" if header.suffix.isupper() else ".img")
+    for found in (image, image.with_name(f"{image.name}.gz")):
+        if found.is_file():
+            return found
+    raise InputError(f"{path}: its voxels, {image.name}, are not there")
 
 
 def _shape(path: Path, dim: NDArray[np.int64]) -> tuple[int, ...]:
@@ -142,8 +188,9 @@ def _voxel_type(path: Path, header: Any) -> np.dtype[Any]:
 
 def _offset(path: Path, header: Any) -> int:
     offset = float(header["vox_offset"])
-    if not math.isfinite(offset) or offset < SMALLEST_OFFSET:
-        raise InputError(f"{path}: vox_offset must be at least {SMALLEST_OFFSET}, got {offset:g}")
+    least = 0 if _is_pair(path) else header.dtype.itemsize + EXTENDER_BYTES
+    if not math.isfinite(offset) or offset < least:
+        raise InputError(f"{path}: vox_offset must be at least {least}, got {offset:g}")
     return int(offset)
 
 
@@ -256,7 +303,7 @@ def _text(values: Any) -> str:
 
 NIFTI = itk_format(
     name="NIfTI",
-    suffixes=(".nii", ".nii.gz"),
+    suffixes=(".nii", ".nii.gz", *PAIR_SUFFIXES),
     image_io="NiftiImageIO",
     read_header=lambda path, options: read_nifti_header(path, options.nifti_transform),
     options=frozenset({"nifti_transform"}),
