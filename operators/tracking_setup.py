@@ -25,6 +25,7 @@ from fluoro.registration.tracking.tracker import PoseTracker
 from fluoro.registration.tracking.tracking_plot import write_optimiser_plot, write_tracking_plot
 from fluoro.registration.tracking.user_optimiser import Optimiser, load_optimiser
 from fluoro.rendering.devices.base import ComputeDevice
+from fluoro.volume.labels.load import structures_alone
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["AnyEvent", "TrackingSetup", "make_registration", "optimiser_of", "projector_of"]
@@ -173,6 +174,7 @@ def _tracker(
         }
     )
     shown = at_energy(volume, wanted.tissues_at_kev) if wanted.tissues_at_kev else volume
+    shown = structures_alone(shown, config.volume, wanted.labels, "registration.labels")
     return PoseTracker(
         Registrar(shown, device, settings, center_xyz_mm=isocenter_xyz_mm),
         _start(wanted.start, true_start, isocenter_xyz_mm),

@@ -120,6 +120,7 @@ class Config(Section):
             then=at("annotations.landmarks.path"),
         ),
         when(at("annotations.landmarks.coordinates"), then=at("annotations.landmarks.path")),
+        when(at("registration.labels"), then=at("volume.labels")),
         when(
             at("dds.frames.truth", const(True)),
             then={"anyOf": [at("annotations.masks"), at("annotations.boxes")]},
@@ -237,6 +238,8 @@ class Config(Section):
         for name in ("structures", "masks", "boxes"):
             if getattr(wanted, name) is not None and self.volume.labels is None:
                 raise KeyValueError(f"{key}.{name}", "needs volume.labels")
+        if self.registration.labels is not None and self.volume.labels is None:
+            raise KeyValueError("registration.labels", "needs volume.labels")
         for name in wanted.sections():
             if self.volume.motion:
                 raise KeyValueError(f"{key}.{name}", "needs a still patient, without volume.motion")

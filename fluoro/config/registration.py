@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, Strict, model_validator
 
+from fluoro.config.labels import Structures
 from fluoro.config.plugin_sections import words
 from fluoro.config.poses import PoseConfig
 from fluoro.config.schema_rules import absent_or, at, const, never, rules
@@ -187,6 +188,11 @@ class _RegistrationTask(Section):
     )
     predict: bool = Field(
         True, description="Continue the motion at constant velocity; in a stream only."
+    )
+    labels: Structures | None = Field(
+        None,
+        description="Only these structures of volume.labels are held against the target; null: all "
+        "that is in the volume.",
     )
     tissues_at_kev: Annotated[float, Field(ge=20, le=150)] | None = Field(
         None,

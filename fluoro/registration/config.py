@@ -179,6 +179,8 @@ class RegisterConfig(Section):
     model_config = rules(
         never(at("image_chain.xray")),
         *(never(at(f"volume.{key}")) for key in ("motion", "contrast", "materials")),
+        never(at("volume.labels.materials", {"minProperties": 1})),
+        when(at("registration.labels"), then=at("volume.labels")),
         *(never(at(f"image_chain.{key}")) for key in ("dsa", "pulse_rate_hz")),
         never(at("image_chain.image_intensifier.pin_cushion", {"not": const(0)})),
         never(
@@ -211,6 +213,11 @@ class RegisterConfig(Section):
         for key in ("motion", "contrast", "materials"):
             if getattr(self.volume, key) is not None:
                 raise KeyValueError(f"volume.{key}", "has no effect on one picture's registration")
+        labels = self.volume.labels
+        if labels and labels.materials:
+            raise KeyValueError("volume.labels.materials", "has no effect on one energy")
+        if self.registration.labels is not None and labels is None:
+            raise KeyValueError("registration.labels", "needs volume.labels")
         for key in ("dsa", "pulse_rate_hz"):
             if getattr(self.image_chain, key) is not None:
                 raise KeyValueError(f"image_chain.{key}", "cannot be used: the target is one frame")

@@ -45,6 +45,7 @@ from fluoro.registration.xray_target import XrayTarget, read_xray_target
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.devices.selection import open_device
 from fluoro.rendering.renderer import DrrRenderer
+from fluoro.volume.labels.load import structures_alone
 from fluoro.volume.load import load_volume
 from fluoro.volume.volumes import MuVolume
 
@@ -133,6 +134,9 @@ def run_register(config: RegisterConfig, name: str, reporter: RegisterReporter) 
         settings = config.registration
         energy_kev = config.registration.tissues_at_kev
         volume = at_energy(task.volume, energy_kev) if energy_kev else task.volume
+        volume = structures_alone(
+            volume, config.volume, config.registration.labels, "registration.labels"
+        )
         registrar = Registrar(volume, device, settings, center_xyz_mm=task.center_xyz_mm)
         result = _search(registrar, target, task, reporter)
         run_name = config.run.name or f"{name}-{datetime.now():%Y%m%d-%H%M%S}"

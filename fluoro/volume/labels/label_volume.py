@@ -95,8 +95,8 @@ class LabelVolume:
         chosen = tuple(self.structures[label - 1] for label in labels)
         return replace(self, structures=chosen, label_zyx=table[self.label_zyx])
 
-    def cropped(self) -> LabelVolume:
-        """Return the smallest box of voxels that has all labels."""
+    def box(self) -> Box:
+        """Return the smallest box of voxels that has all labels, (z, y, x)."""
         there = self.label_zyx > 0
         sides = []
         for axis in range(3):
@@ -104,9 +104,12 @@ class LabelVolume:
             at = np.flatnonzero(there.any(axis=others))
             sides.append(slice(int(at[0]), int(at[-1]) + 1) if at.size else slice(0, 1))
         z, y, x = sides
-        return replace(
-            self, label_zyx=self.label_zyx[z, y, x], grid=cropped_grid(self.grid, (z, y, x))
-        )
+        return z, y, x
+
+    def cropped(self) -> LabelVolume:
+        """Return the labels in the smallest box that has them all."""
+        box = self.box()
+        return replace(self, label_zyx=self.label_zyx[box], grid=cropped_grid(self.grid, box))
 
     def inside(self, labels: Sequence[int]) -> NDArray[np.bool_]:
         """Return whether each voxel has one of some labels, shape (z, y, x)."""

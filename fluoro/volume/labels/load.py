@@ -23,10 +23,11 @@ from fluoro.volume.labels.structures import (
     totalsegmentator,
 )
 from fluoro.volume.open_ct import open_ct
+from fluoro.volume.resample import cropped_grid
 from fluoro.volume.store.fetch import fetched_labels
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["load_labels", "read_label_file", "shaped_by_labels"]
+__all__ = ["load_labels", "masked", "read_label_file", "shaped_by_labels", "structures_alone"]
 
 KEY = "volume.labels"
 Numbers = NDArray[np.uint16]
@@ -84,6 +85,35 @@ def shaped_by_labels(volume: MuVolume, config: VolumeConfig) -> MuVolume:
     if wanted.render is not None:
         mu[~labels.inside(labels.labels_of(wanted.render, f"{KEY}.render"))] = 0
     return replace(volume, mu_zyx=mu)
+
+
+def structures_alone(
+    volume: MuVolume, config: VolumeConfig, wanted: Sequence[int | str] | None, key: str
+) -> MuVolume:
+    """Return some structures of a volume, in the box around them; the volume itself for None.
+
+    Args:
+        volume: Attenuation on the grid that `load_labels` is given.
+        config: The section `volume`.
+        wanted: Numbers, names, patterns and groups.
+        key: Key of the configuration, for messages.
+
+    Raises:
+        InputError: As `load_labels`; a structure that is unknown.
+    """
+    labels = load_labels(config, volume.grid) if wanted is not None else None
+    if wanted is None or labels is None:
+        return volume
+    alone = labels.subset(labels.labels_of(wanted, key))
+    return masked(volume, alone)
+
+
+def masked(volume: MuVolume, labels: LabelVolume) -> MuVolume:
+    """Return what a volume has within labels, in the box around them; air elsewhere."""
+    z, y, x = labels.box()
+    inside = labels.label_zyx[z, y, x] > 0
+    mu = np.where(inside, volume.mu_zyx[z, y, x], np.float32(0))
+    return replace(volume, mu_zyx=mu, grid=cropped_grid(volume.grid, (z, y, x)))
 
 
 def read_label_file(path: Path, options: ReadOptions) -> tuple[Numbers, VolumeGrid]:
