@@ -43,7 +43,7 @@ def cylinder(folder):
     """A CT of water, a cylinder along the patient with a ball of bone in it; a NIfTI file."""
     fine, edge = 192, 1.0
     at = (np.arange(fine) - (fine - 1) / 2) * edge
-    x, y, z = np.meshgrid(at, at, at, indexing="ij")
+    z, y, x = np.meshgrid(at, at, at, indexing="ij")
     hu = np.full((fine,) * 3, -1000, np.int16)
     hu[(np.hypot(x, y) < RADIUS_MM) & (np.abs(z) < 60)] = 0
     ball = np.sqrt(sum((a - b) ** 2 for a, b in zip((x, y, z), BALL_MM, strict=True)))
