@@ -2,13 +2,13 @@
 """fluoro: live fluoroscopy from a CT.
 
 app.py run configs/sweep.yaml            stream what a YAML file describes
-app.py register configs/register_phantom.yaml   find the C-arm's pose from a picture
+app.py register configs/register_phantom.yaml   find the C-arm's pose from an image
 app.py validate configs/sweep.yaml       check a YAML file
 app.py schema [registration]             JSON Schema of the YAML, for editors
 app.py presets                           C-arms that carm.preset may name
 app.py fetch chest-ct                    bring a public CT
 app.py doctor                            whether all that is needed works here, and on which device
-app.py inspect CT.nii.gz                 what is in a CT or an X-ray file, with a picture
+app.py inspect CT.nii.gz                 what is in a CT or an X-ray file, with an image
 app.py segment CT.nii.gz                 labels of a CT by another program, for volume.labels: auto
 app.py preprocess --nifti CT.nii.gz      attenuation as a folder that `run --ct` takes
 app.py repair output/sweep-1             record and bag of a run that was killed
@@ -142,7 +142,7 @@ def _overrides(arguments: argparse.Namespace) -> list[str]:
 
 
 def register(arguments: argparse.Namespace) -> int:
-    """Find the C-arm's pose from a picture."""
+    """Find the C-arm's pose from an image."""
     from fluoro.registration.config import load_register_config
     from fluoro.registration.report.report import result_lines
     from fluoro.registration.session import run_register
@@ -254,7 +254,7 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 
 def inspect(arguments: argparse.Namespace) -> int:
-    """Tell what is in a CT or an X-ray file and save a picture of it."""
+    """Tell what is in a CT or an X-ray file and save an image of it."""
     from fluoro.config import volume_config
     from fluoro.plot.slice_image import slice_picture
     from fluoro.volume.inspect import attenuation_lines, label_lines, report, series_lines
@@ -293,7 +293,7 @@ def inspect(arguments: argparse.Namespace) -> int:
 
 
 def _inspect_xray(path: Path, arguments: argparse.Namespace) -> int:
-    """Tell what is in an X-ray file and save a picture of one frame."""
+    """Tell what is in an X-ray file and save an image of one frame."""
     from fluoro.plot.xray_image import xray_picture
     from fluoro.xray_files.report import report_lines
     from fluoro.xray_files.xray_file import XrayFile
@@ -506,7 +506,7 @@ def _inspect_options(command: argparse.ArgumentParser) -> None:
         "--picture",
         type=Path,
         metavar="PNG",
-        help="where to save the picture; default: NAME_slices.png, or NAME_frame_N.png of an X-ray "
+        help="where to save the image; default: NAME_slices.png, or NAME_frame_N.png of an X-ray "
         "file, in FLUORO_OUTPUT_DIR or ./output",
     )
     command.add_argument(

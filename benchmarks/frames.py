@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Frames a second that a GPU makes from pose to picture, in kernels for march and chain or in one.
+"""Frames a second that a GPU makes from pose to image, in kernels for march and chain or in one.
 
     python benchmarks/frames.py --device cuda        a minute
     python benchmarks/frames.py --device llvmpipe --sizes 128 --frames 20
@@ -120,7 +120,7 @@ def throughput(begin: Callable[[], Fence], frames: int) -> tuple[float, float]:
 
 
 def latencies(begin: Callable[[], Fence], frames: int) -> list[float]:
-    """From a pose to its picture, frame by frame [s]."""
+    """From a pose to its image, frame by frame [s]."""
     found = []
     for _ in range(frames):
         start_s = time.perf_counter()

@@ -118,7 +118,7 @@ def tests(given: argparse.Namespace) -> Any:
 
 
 def projectors(given: argparse.Namespace) -> Any:
-    """Median times [ms] of pictures and derivatives, of fluoro and nanodrr."""
+    """Median times [ms] of images and derivatives, of fluoro and nanodrr."""
     volume = synthetic_volume(given.edge)
     device, found = open_device(given.device), {}
     with ExitStack() as stack:
@@ -167,7 +167,7 @@ def _peers_python() -> Path | None:
 
 
 def chain(given: argparse.Namespace) -> Any:
-    """Median times [ms] from the view to the picture on the host, on a queue."""
+    """Median times [ms] from the view to the image on the host, on a queue."""
     volume = synthetic_volume(given.edge)
     device = open_device(given.device)
     return {

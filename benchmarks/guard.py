@@ -173,7 +173,7 @@ class Guard:
 
 
 def blur_call(device: CpuDevice, size_px: int) -> Callable[[], Any]:
-    """A detector's transfer on a square picture: 17 x 17 taps."""
+    """A detector's transfer on a square image: 17 x 17 taps."""
     source = np.linspace(0.0, 1.0, size_px**2, dtype=np.float32).reshape(size_px, size_px)
     taps, image = mtf_taps(0.5, 0.3, 0.3), np.empty_like(source)
     threads = (-(-size_px // device.rays_per_thread), size_px, 1)
@@ -188,7 +188,7 @@ def blur_call(device: CpuDevice, size_px: int) -> Callable[[], Any]:
 
 
 def noise_call(device: CpuDevice, size_px: int) -> Callable[[], Any]:
-    """Quantum noise of a square picture of 0 to 1000 photons a pixel."""
+    """Quantum noise of a square image of 0 to 1000 photons a pixel."""
     expected = np.linspace(0.0, 1000.0, size_px**2, dtype=np.float32).reshape(size_px, size_px)
     image, zero = np.empty_like(expected), (0, 0, 0)
     uniforms = {"image": image, "image_size": (size_px, size_px, 1), "seed": zero, "frame": zero}
@@ -202,7 +202,7 @@ def noise_call(device: CpuDevice, size_px: int) -> Callable[[], Any]:
 
 
 def fused_call(device: CpuDevice, size_px: int) -> Callable[[], Any]:
-    """The chain from line integrals of 0 to 8 to the picture: noise, logarithm and window."""
+    """The chain from line integrals of 0 to 8 to the image: noise, logarithm and window."""
     ramp = np.linspace(0.0, 8.0, size_px**2, dtype=np.float32).reshape(size_px, size_px)
     chain, config, frames = ImageChain(device, 0, fused=True), ImageChainConfig(), count()
     return lambda: chain.apply(ramp, config, next(frames), PITCH_MM)

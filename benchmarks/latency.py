@@ -6,11 +6,11 @@
     make hil ARGS="--seconds 8 --repeat 3"           medians of three runs, for the record
     benchmarks/latency.py --seconds 2 --sizes 512 --rates 60
 
-Three ways for the same pose and picture, measured in the same run:
+Three ways for the same pose and image, measured in the same run:
 
-bare loopback        the other process answers each pose with a picture from memory: DDS alone
+bare loopback        the other process answers each pose with an image from memory: DDS alone
 transport and graph  the application's operators for poses and frames in a Holoscan graph, with
-                     pictures from memory in place of renderer and image chain
+                     images from memory in place of renderer and image chain
 hil with rendering   the whole simulator (configs/robot.yaml) under examples/robot_carm.py, at the
                      rate that this machine reaches
 """

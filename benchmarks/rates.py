@@ -6,7 +6,7 @@
 
 Writes benchmarks/results/rates_cpu.json (or rates_gpu.json) and a table in
 docs/benchmarks/results.md.
-Two units, measured in the same run: the rate at which the device copies a picture that is larger
+Two units, measured in the same run: the rate at which the device copies an image that is larger
 than its caches, and, for the march, its own rate on a volume that is small enough for them.
 """
 
@@ -41,7 +41,7 @@ from fluoro.volume.volumes import MuVolume
 FILES = {"cpu": "cpu", "cuda": "gpu", "llvmpipe": "llvmpipe"}
 VIEWS = ("PA", "LAO 45 CRA 30")
 COPY_PX = 8192
-"""Edge of the picture that is copied: 256 MiB."""
+"""Edge of the image that is copied: 256 MiB."""
 SMALL_VOXELS = 16
 """Edge of the volume that fits into a first cache: 16 KiB."""
 VOXEL_BYTES, COPIED_VOXEL_BYTES = 4, 2
@@ -53,10 +53,10 @@ class Rate:
     """One projector in one view.
 
     Attributes:
-        seconds: Of a picture.
+        seconds: Of an image.
         samples: That it took.
         sample_bytes: That a sample asks for.
-        cached_seconds: Of a picture with as many samples, of a small volume; None: not comparable.
+        cached_seconds: Of an image with as many samples, of a small volume; None: not comparable.
     """
 
     seconds: float
@@ -66,7 +66,7 @@ class Rate:
 
 
 def samples_of(renderer: DrrRenderer, volume: MuVolume, view: View) -> int:
-    """Samples of a picture: steps, voxel planes, slabs or voxels along all rays together."""
+    """Samples of an image: steps, voxel planes, slabs or voxels along all rays together."""
     return PROJECTORS[renderer.projector].samples(volume, view, renderer.step_mm)
 
 
@@ -89,7 +89,7 @@ def median_seconds(call: Callable[[], Any], repeats: int) -> float:
 
 
 def copy_rate(device: ComputeDevice, repeats: int, edge_px: int = COPY_PX) -> float:
-    """Bytes that are read and written a second when a large picture is copied."""
+    """Bytes that are read and written a second when a large image is copied."""
     source, image = (device.to_device(np.zeros((edge_px, edge_px), np.float32)) for _ in "ab")
     size = (edge_px, edge_px, 1)
     uniforms = {"image": image, "image_size": size, "integrals": source}

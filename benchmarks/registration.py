@@ -3,7 +3,7 @@
 
     python benchmarks/registration.py --minutes 40     at most so long; go on with another call
     python benchmarks/registration.py                  everything: about 50 minutes on 2 cores
-    python benchmarks/registration.py --no-peers       without nanodrr and without RTK's pictures
+    python benchmarks/registration.py --no-peers       without nanodrr and without RTK's images
     python benchmarks/registration.py --report         tables and plots of the rows there are
 
 First come the starts that both programs do, next to each other, then the rest of fluoro's; of
@@ -109,7 +109,7 @@ class Bench:
         return found
 
     def cases(self) -> list[Case]:
-        """All, without those whose pictures need a peer that is not there."""
+        """All, without those whose images need a peer that is not there."""
         every = make_cases(self.options.starts)
         return [case for case in every if self.peers or not case.kind.startswith("RTK")]
 

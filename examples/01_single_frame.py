@@ -1,4 +1,4 @@
-"""One frame: a phantom, a C-arm at LAO 30 / CRA 20, a picture."""
+"""One frame: a phantom, a C-arm at LAO 30 / CRA 20, an image."""
 
 import math
 

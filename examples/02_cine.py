@@ -15,7 +15,7 @@ from fluoro.paths import output_dir
 volume = VolumePreprocessor.from_phantom(spacing_mm=4.0).preprocess()
 config = SimulatorConfig(
     geometry=CarmGeometry(1200, 800, 160, 160, 2.5),
-    # Noise comes before the picture is inverted: bone, which lets few photons through, is noisiest.
+    # Noise comes before the image is inverted: bone, which lets few photons through, is noisiest.
     realism=RealismSettings(enabled=True, poisson_photons=3000, blur_sigma_px=0.5, seed=7),
 )
 simulator = FluoroSimulator(volume, config)

@@ -1,6 +1,6 @@
 """A stream: poses come one by one, each answered by a frame, until enough is seen.
 
-Here the C-arm follows the picture: it moves towards the brightest column, frame by frame.
+Here the C-arm follows the image: it moves towards the brightest column, frame by frame.
 """
 
 from collections.abc import Iterator

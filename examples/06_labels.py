@@ -26,4 +26,4 @@ heart = truth.masks.mask(1)  # shape (height, width), bool
 path = output_dir() / "examples" / "labels.json"
 path.parent.mkdir(parents=True, exist_ok=True)
 path.write_text(json.dumps({"annotations": truth.annotations(), **truth.camera()}))
-print(f"heart in {heart.mean():.0%} of the picture; COCO's words in {path}")
+print(f"heart in {heart.mean():.0%} of the image; COCO's words in {path}")

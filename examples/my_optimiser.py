@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 ROTATION_SCALE_MM = 100.0
-"""A turn [rad] times this counts as a shift [mm], so that both move the picture alike."""
+"""A turn [rad] times this counts as a shift [mm], so that both move the image alike."""
 
 
 class MomentumDescent:

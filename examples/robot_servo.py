@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""A robotic C-arm that finds a view by its pictures: a closed loop over DDS, two processes.
+"""A robotic C-arm that finds a view by its images: a closed loop over DDS, two processes.
 
     make hil-servo                                     robot and simulator together
     app.py run configs/robot_servo.yaml                the simulator in one terminal,
     examples/robot_servo.py                            the robot in another
 
 The robot does not know where the patient lies: its encoders are off by `OFFSET`, which the loop is
-not told. The simulator takes the picture from where the C-arm truly stands; its registration
-operator tells from the picture alone where that must have been, and the estimate comes back over
-DDS with the stamp of its pose. Each one decides the next move, until the picture says that the view
+not told. The simulator takes the image from where the C-arm truly stands; its registration
+operator tells from the image alone where that must have been, and the estimate comes back over
+DDS with the stamp of its pose. Each one decides the next move, until the image says that the view
 is reached.
 """
 
@@ -52,10 +52,10 @@ STEP_MM = 25.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """Where a picture says that the C-arm stood.
+    """Where an image says that the C-arm stood.
 
     Attributes:
-        time_ns: Stamp of the pose and of the picture.
+        time_ns: Stamp of the pose and of the image.
         world_from_carm: 4x4 pose [mm].
         converged: Only what is believed is sent as a pose.
     """

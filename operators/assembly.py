@@ -121,7 +121,7 @@ def _context(
     pictures = config.pose_source.open_pictures(setup, lambda: make_geometry(config.carm))
     if pictures:
         stack.callback(pictures.close)
-    # pictures that come ready are of the C-arm as configured: the console has no part in them
+    # images that come ready are of the C-arm as configured: the console has no part in them
     geometry = (make_geometry if pictures else unmagnified_geometry)(config.carm)
     controls = LiveControls.from_config(config)
     preparation = _Preparation(
@@ -199,7 +199,7 @@ class _Preparation:
         return device, prepared
 
     def _prepared(self, device: ComputeDevice, stack: ExitStack) -> _Prepared:
-        """Renderer and image chain, their kernels compiled: the first picture comes at once.
+        """Renderer and image chain, their kernels compiled: the first image comes at once.
 
         Each has a queue of launches, so that no thread waits between two of them and one image is
         finished while the next is rendered; both have one where all launches keep one order and

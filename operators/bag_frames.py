@@ -1,4 +1,4 @@
-"""A bag's pictures, in the place of pose source, renderer and image chain."""
+"""A bag's images, in the place of pose source, renderer and image chain."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["BagPicturesOp"]
 
 
 class BagPicturesOp(Operator):
-    """Issues a bag's pictures as frames, until there are no more, `frames` are issued or `stop`.
+    """Issues a bag's images as frames, until there are no more, `frames` are issued or `stop`.
 
     Ports:
         record (out): `Picture` of (height, width) float32, display values in [0, 1], every frame;
@@ -76,7 +76,7 @@ class BagPicturesOp(Operator):
     def compute(
         self, _input: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:
-        """Issue one picture."""
+        """Issue one image."""
         done = self._stop.is_set() or self._number == self._frames
         if not done and not self._pace.is_due():
             return

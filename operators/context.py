@@ -54,7 +54,7 @@ class RunContext:
         geometry: The C-arm's lengths and detector.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
         poses: Where the C-arm stands from frame to frame.
-        pictures: Pictures that come with their poses; None: they are rendered.
+        pictures: Images that come with their poses; None: they are rendered.
         controls: What a user sets while the stream runs.
         device: Where frames are rendered; `renderer` and `chain` are prepared on it.
         truth: Annotates frames; None: not requested.

@@ -126,7 +126,7 @@ def advice(rows: Sequence[Row]) -> Advice:
     )
     if not sound:
         return Advice(device=None, text=f"no device renders as it should{better}")
-    why = "its pictures are those of the reference"
+    why = "its images are those of the reference"
     if sound[0] == "cpu" and len(devices) == 1:
         why += ", and there is no GPU"
     return Advice(device=sound[0], text=f"use renderer.device: {sound[0]}: {why}{better}")

@@ -31,8 +31,8 @@ class DrrGradientOp(Operator):
 
     Args:
         loss: Renders and compares.
-        device: Where the picture lies.
-        config: Chain that made the pictures.
+        device: Where the image lies.
+        config: Chain that made the images.
         controls: Window and polarity of the moment.
         jacobian: Hand out the Jacobian too.
     """

@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 
 
 class DrrRendererOp(Operator):
-    """Begins to render the view of each pose; who receives the picture waits for it.
+    """Begins to render the view of each pose; who receives the image waits for it.
 
-    So the next picture is begun when the last one is done, without a gap, and the image chain when
-    its picture is rendered. Between pulses the last line integrals go on once more. The first view
+    So the next image is begun when the last one is done, without a gap, and the image chain when
+    its image is rendered. Between pulses the last line integrals go on once more. The first view
     whose beam misses the volume is explained in the log.
 
     Ports:
@@ -106,7 +106,7 @@ class DrrRendererOp(Operator):
         return self._chain.begin(self._integrals, header, fence)
 
     def _explain(self, header: FrameHeader, view: View) -> None:
-        """Say once why a picture is empty."""
+        """Say once why an image is empty."""
         miss = explain_miss(view, self._renderer.grid)
         if miss is None:
             return

@@ -97,7 +97,7 @@ class Graph:
         return tracks or any(sink.port == "view" for sink in self._run.sinks)
 
     def _frames(self) -> tuple[Operator, Operator]:
-        """Where the poses come from and where the frames; of a bag's pictures both are one."""
+        """Where the poses come from and where the frames; of a bag's images both are one."""
         if self._context.pictures:
             pictures = self._bag_pictures()
             return pictures, pictures

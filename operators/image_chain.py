@@ -1,4 +1,4 @@
-"""Line integrals to the picture."""
+"""Line integrals to the image."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ __all__ = ["ImageChainOp"]
 
 
 class ImageChainOp(Operator):
-    """Waits for the image chain, which the renderer has lined up, and hands the picture on.
+    """Waits for the image chain, which the renderer has lined up, and hands the image on.
 
     So the device has the next frame's launches before this one's are done. A chain that does not
-    line up, since it reads its pictures, is begun here, once the rendering is there.
+    line up, since it reads its images, is begun here, once the rendering is there.
 
     Ports:
         integrals (in): `Picture` of (height, width) float32, line integrals; or (materials, height,
@@ -71,7 +71,7 @@ class ImageChainOp(Operator):
     def compute(
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:
-        """Make one picture."""
+        """Make one image."""
         received: Picture = input_.receive("integrals")
         header, times_ns = received.header, self._rendered(received)
         begun = received.begun or self._chain.begin(received.array, header)
@@ -92,7 +92,7 @@ class ImageChainOp(Operator):
             emit(self, output, "view", begun.image, header)
 
     def _rendered(self, picture: Picture) -> dict[str, int]:
-        """When the received picture was rendered, once it is; nothing where it was not."""
+        """When the received image was rendered, once it is; nothing where it was not."""
         if picture.rendering is None:
             return {}
         interval = picture.rendering.wait()

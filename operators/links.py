@@ -36,7 +36,7 @@ class Links:
         feed: Takes poses that are sent; None: the poses come from elsewhere.
         frames: Sends frames over DDS; None: none are sent.
         take_transform: Takes what OpenIGTLink's clients send; None: it is thrown away.
-        on_blank: Called when poses stop and the picture is to be black.
+        on_blank: Called when poses stop and the image is to be black.
         refusing: Refusals of what takes messages that are no poses, by its name.
         clock: Time of frames that show no sender's pose [ns since 1970]; a simulation's time where
             DDS has one.

@@ -18,7 +18,7 @@ __all__ = ["BegunPicture", "LiveChain", "lines_up", "with_controls"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BegunPicture:
-    """A picture that the image chain is at work on.
+    """An image that the image chain is at work on.
 
     Attributes:
         image: Display values in [0, 1], (height, width) float32, not to be read before `fence`.
@@ -36,15 +36,15 @@ class BegunPicture:
 
 
 def lines_up(config: ImageChainConfig) -> bool:
-    """Whether a picture is begun without a wait, so that it may follow its rendering at once.
+    """Whether an image is begun without a wait, so that it may follow its rendering at once.
 
-    The control of the brightness reads a picture before it goes on.
+    The control of the brightness reads an image before it goes on.
     """
     return config.brightness is None
 
 
 class LiveChain:
-    """Begins pictures with the console's dose, window and polarity of the moment.
+    """Begins images with the console's dose, window and polarity of the moment.
 
     Args:
         chain: The stages.
@@ -61,7 +61,7 @@ class LiveChain:
     def begin(
         self, integrals: Any, header: FrameHeader, rendering: Fence | None = None
     ) -> BegunPicture:
-        """Begin with the picture of a frame.
+        """Begin with the image of a frame.
 
         Args:
             integrals: As for `ImageChain.apply`.

@@ -39,7 +39,7 @@ class StreamMonitor:
         self._recent: deque[tuple[float, dict[str, int]]] = deque()
         self._dropped: Counter[str] = Counter()
         self._shown: Counter[str] = Counter()
-        self._newest: tuple[int, CarmPose] | None = None  # no frame: it would keep its picture
+        self._newest: tuple[int, CarmPose] | None = None  # no frame: it would keep its image
         self.frames = 0
 
     def add(self, frame: FluoroFrame) -> None:

@@ -1,4 +1,4 @@
-"""The pose of the newest frame, from its picture alone."""
+"""The pose of the newest frame, from its image alone."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class RegistrationOp(Operator):
     Args:
         tracker: What estimates.
         device: Where the tensor lies.
-        config: Chain that made the pictures.
+        config: Chain that made the images.
         controls: Window and polarity of the moment.
         monitor: Counts what was dropped here.
         fps: Frames per second of the stream's time.
@@ -92,7 +92,7 @@ class RegistrationOp(Operator):
             emit(self, output, "feedback", tracked, header)
 
     def _estimate(self, image: NDArray[np.float32], header: FrameHeader) -> PoseEstimate:
-        """The pose; a picture that shows nothing, black or white all over, loses it."""
+        """The pose; an image that shows nothing, black or white all over, loses it."""
         config = with_controls(self._config, self._controls.snapshot())
         seen = (header.geometry, header.number, self._time_s(header))
         try:

@@ -94,7 +94,7 @@ class TrackingSetup:
         return None
 
     def write_plot(self, folder: Path) -> None:
-        """A picture of how it went, where there is anything to show.
+        """An image of how it went, where there is anything to show.
 
         Raises:
             OutputError: It cannot be written.
@@ -132,7 +132,7 @@ def make_registration(
 
     Args:
         config: The application's configuration.
-        volume: What the pictures show.
+        volume: What the images show.
         device: Where to render.
         geometry: The C-arm's lengths and detector.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].

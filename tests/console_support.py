@@ -81,7 +81,7 @@ def pixels(page, selector):
 
 
 def grey(page):
-    """Mean of the picture's middle, where nothing is written on it."""
+    """Mean of the image's middle, where nothing is written on it."""
     image = pixels(page, "#image")
     height, width = image.shape
     return image[height // 4 : height // 3, width // 4 : 3 * width // 4].mean()

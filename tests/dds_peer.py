@@ -1,6 +1,6 @@
 """The other process in tests over DDS.
 
-`listen` counts pictures and prints a line for every tenth, `poses` sends poses and prints one for
+`listen` counts images and prints a line for every tenth, `poses` sends poses and prints one for
 every tenth, `status` prints each new state of a part, `control` sets controls and says so, `clock`
 sends simulated time with poses of it, `stamps` sends a pose for each stamp it is given, `extremes`
 sends messages whose stamps are outside their range, each before a good one.

@@ -100,11 +100,11 @@ def find(
     settings: RegistrationSettings = QUICK,
     pose: CarmPose = POSE,
 ) -> RegistrationResult:
-    """Register one picture, starting displaced from a pose."""
+    """Register one image, starting displaced from a pose."""
     registrar = Registrar(thorax(), device(), settings)
     return registrar.register([target(image)], [moved_view(view_at(pose), displaced)])
 
 
 def blobs(shape: tuple[int, int], seed: int, sigma_px: float) -> NDArray[np.float64]:
-    """Smooth noise: a picture of something else."""
+    """Smooth noise: an image of something else."""
     return gaussian_filter(np.random.default_rng(seed).normal(size=shape), sigma_px)

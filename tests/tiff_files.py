@@ -1,4 +1,4 @@
-"""TIFF pictures written tag by tag, so that any of them can be unusual."""
+"""TIFF images written tag by tag, so that any of them can be unusual."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def tiff_bytes(values, *, order="<", tile=None, pages=1, **changes):
         values: Numbers, shape (height, width) or (height, width, samples).
         order: Byte order, `<` or `>`.
         tile: Edge of the tiles [pixels]; None: one strip.
-        pages: How often the picture is in the file.
+        pages: How often the image is in the file.
         changes: Tags to add or replace by number, as `t262=0`; None leaves a tag out.
     """
     values = np.asarray(values)

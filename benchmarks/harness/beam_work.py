@@ -32,7 +32,7 @@ OPEN_FIELD = 1000.0
 
 
 def energies_call(device: ComputeDevice, size_px: int, energies: int) -> Callable[[], Any]:
-    """The kernel from thicknesses to the expected signal, on a square picture.
+    """The kernel from thicknesses to the expected signal, on a square image.
 
     Args:
         device: Where it runs.
@@ -66,7 +66,7 @@ def energies_call(device: ComputeDevice, size_px: int, energies: int) -> Callabl
 def material_calls(
     volume: MuVolume, device: ComputeDevice, tissues: TissueMapName, view: View
 ) -> tuple[int, dict[str, Callable[[], Any]]]:
-    """How many materials a map has, and a picture of them all by each projector that has them."""
+    """How many materials a map has, and an image of them all by each projector that has them."""
     material = MaterialVolume(volume=volume, tissues=tissue_map(tissues))
     renderers = {
         name: MaterialRenderer(material, device, projector=name) for name in MATERIAL_PROJECTORS

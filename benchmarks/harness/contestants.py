@@ -57,7 +57,7 @@ class Contestant(ABC):
 
     @abstractmethod
     def run(self, task: str, *, keep: bool = False) -> Call:
-        """Do a task once; `keep` asks for the picture."""
+        """Do a task once; `keep` asks for the image."""
 
 
 class OwnProjector(Contestant):

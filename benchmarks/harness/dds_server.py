@@ -68,7 +68,7 @@ def pictures(size: int) -> list[np.ndarray]:
 
 
 def serve_bare(domain: int, size: int) -> None:
-    """Answer each pose with a picture whose bytes lie ready."""
+    """Answer each pose with an image whose bytes lie ready."""
     node = DdsNode(DdsConfig(domain=domain))
     images = [image_message(image, "mono8", 0) for image in pictures(size)]
     writer = node.writer(ros_topic("/fluoro/image_raw"), Image, qos.frames())
@@ -101,7 +101,7 @@ class ReplayOp(Operator):
         spec.output("view").condition(ConditionType.NONE)
 
     def compute(self, input_: Any, output: Any, _context: Any) -> None:
-        """Show one picture."""
+        """Show one image."""
         header = input_.receive("pose")
         emit(self, output, "view", self._images[header.number % PICTURES], header)
 
@@ -145,7 +145,7 @@ ENDED_NS: dict[int, int] = {}
 
 
 class ReplayApp(Application):
-    """Poses in, pictures from memory out."""
+    """Poses in, images from memory out."""
 
     def __init__(self, config: Config, node: DdsNode, size: int, stop: threading.Event) -> None:
         self._config, self._node, self._size, self._stop = config, node, size, stop

@@ -1,4 +1,4 @@
-"""Errors of pictures and gradients against the exact float64 integral, on some of the pixels."""
+"""Errors of images and gradients against the exact float64 integral, on some of the pixels."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ SHIFT_MM = 0.01
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Truth:
-    """What a view's picture and gradient should be.
+    """What a view's image and gradient should be.
 
     Attributes:
-        every: The picture is compared in each so-manieth column and row.
+        every: The image is compared in each so-manieth column and row.
         integrals: Exact line integrals there.
         is_uncut: Which of them have rays that do not pass the first or last slice's outer face,
             where the patient is cut off: programs differ in what they take for the last half voxel.

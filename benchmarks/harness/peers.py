@@ -86,7 +86,7 @@ class PeerProcess(Contestant):
         program: Which peer.
         python: Interpreter of the peers' environment.
         volume: What it projects.
-        folder: Where volume and pictures are handed over; `volume.npy` lies there.
+        folder: Where volume and images are handed over; `volume.npy` lies there.
         threads: How many it may use.
         device: "cpu" or "cuda".
 

@@ -64,7 +64,7 @@ def _bars(ax: Axes, task: str, rows: Sequence[Row], summary: Sequence[Row]) -> N
             va="center",
             fontsize=8,
         )
-    ax.set(xscale="log", xlabel="ms a picture (bar: median of views)", title=TASKS[task])
+    ax.set(xscale="log", xlabel="ms an image (bar: median of views)", title=TASKS[task])
 
 
 def _errors(ax: Axes, summary: Sequence[Row]) -> None:

@@ -1,4 +1,4 @@
-"""What is registered: pictures of the chest CT, their true poses and the starts, by fixed seeds."""
+"""What is registered: images of the chest CT, their true poses and the starts, by fixed seeds."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ NOISY = ImageChainConfig.model_validate(
         "dead_pixel_fraction": 0.0005,
     }
 )
-"""Everything that a raw picture of the chain can have, at a fluoroscopy frame's dose."""
+"""Everything that a raw image of the chain can have, at a fluoroscopy frame's dose."""
 DISPLAYED = ImageChainConfig.model_validate(
     {"dose_ngy": 5.0, "window": {"level": 3.5, "width": 8.0}, "polarity": "bone_dark"}
 )
 GAMMA = 0.6
-"""Law of the grey levels in the third kind of picture, on top of the window."""
+"""Law of the grey levels in the third kind of image, on top of the window."""
 RECIPE = (repr(GEOMETRY), NOISY.model_dump_json(), DISPLAYED.model_dump_json(), GAMMA)
 """How targets are made; rows with another recipe are not counted."""
 

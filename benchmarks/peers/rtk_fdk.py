@@ -22,7 +22,7 @@ IMAGE = itk.Image[itk.F, 3]
 
 
 def line_integrals(run: Path) -> np.ndarray:
-    """What the pictures show, shape (views, height, width): their window undone."""
+    """What the images show, shape (views, height, width): their window undone."""
     chain = json.loads((run / "run.json").read_text())["config"]["image_chain"]
     window, images = chain["window"], np.load(run / "frames.npz")["images"]
     rising = images if chain["polarity"] == "bone_bright" else 1 - images

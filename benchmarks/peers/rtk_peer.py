@@ -49,8 +49,8 @@ class Peer:
         self.joseph.SetInput(1, self.ct)
 
     def forward(self) -> tuple[Any, None]:
-        """A picture."""
-        self.empty.Modified()  # or the filter would hand out the last picture again
+        """An image."""
+        self.empty.Modified()  # or the filter would hand out the last image again
         self.joseph.Modified()
         self.joseph.Update()
         return self.joseph.GetOutput(), None

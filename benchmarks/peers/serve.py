@@ -5,7 +5,7 @@
 Runs in the peers' environment, which has no fluoro. Commands: `open` (the program, its volume and
 threads), `view` (a pose in the program's own words), `run` (a task) and `register` (from the pose
 that was taken). The last two are timed in here: starting up, loading the volume and handing the
-pictures over are left out.
+images over are left out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Server:
         return {}
 
     def run(self, task: str, keep: str) -> dict[str, Any]:
-        """Do a task; the picture goes to the file `keep`, if there is a name."""
+        """Do a task; the image goes to the file `keep`, if there is a name."""
         call = self.peer.forward if task == "forward" else self.peer.gradient
         (picture, shift_gradient), seconds, cpu_seconds = timed(call)
         if keep:
@@ -50,7 +50,7 @@ class Server:
         }
 
     def register(self, target: str, **method: Any) -> dict[str, Any]:
-        """Find the pose of the picture in a file."""
+        """Find the pose of the image in a file."""
         picture = np.load(target)
         found, seconds, cpu_seconds = timed(lambda: self.peer.register(picture, method))
         return {**found, "seconds": seconds, "cpu_seconds": cpu_seconds}

@@ -12,7 +12,7 @@ LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 class TorchPeer:
-    """A module that makes a picture from three angles and a translation."""
+    """A module that makes an image from three angles and a translation."""
 
     def __init__(self, setting: dict[str, Any]) -> None:
         torch.set_num_threads(setting["threads"])
@@ -38,14 +38,14 @@ class TorchPeer:
         raise NotImplementedError
 
     def forward(self) -> tuple[Any, None]:
-        """A picture without gradient."""
+        """An image without gradient."""
         with torch.no_grad():
             picture = self.picture(self.rotation, self.translation)
         self.wait()
         return picture, None
 
     def gradient(self) -> tuple[Any, np.ndarray]:
-        """A picture, and the derivatives of the loss by angles and translation."""
+        """An image, and the derivatives of the loss by angles and translation."""
         pose = [self.rotation.clone().requires_grad_(), self.translation.clone().requires_grad_()]
         picture = self.picture(*pose)
         loss = 0.5 * picture[:: self.every, :: self.every].square().sum()

@@ -1,4 +1,4 @@
-"""Boxes around structures, in the picture: those of their voxels' corners, projected."""
+"""Boxes around structures, in the image: those of their voxels' corners, projected."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ class FrameBoxes:
 
     Attributes:
         structures: K of them.
-        boxes_px: Left, top, right and bottom of each, in pixels from the picture's corner, cut at
-            its edges; None: outside of the picture.
+        boxes_px: Left, top, right and bottom of each, in pixels from the image's corner, cut at
+            its edges; None: outside of the image.
     """
 
     structures: tuple[Structure, ...]
     boxes_px: tuple[Box | None, ...]
 
     def coco(self) -> Mapping[int, Mapping[str, Any]]:
-        """Return left, top, width and height of the structures in the picture."""
+        """Return left, top, width and height of the structures in the image."""
         found = {}
         for each, box in zip(self.structures, self.boxes_px, strict=True):
             if box is not None:

@@ -1,4 +1,4 @@
-"""Named points of the patient, projected into the picture."""
+"""Named points of the patient, projected into the image."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ LANDMARKS_CATEGORY = 65536
 """Number of the category that has the landmarks, above those of all structures."""
 
 VISIBLE, ABSENT = 2, 0
-"""COCO's words for a keypoint in the picture, and for one that is not."""
+"""COCO's words for a keypoint in the image, and for one that is not."""
 
 
 class LandmarkConfig(AnnotationSection):
-    """Named points, where they are in the picture, and whether they are in it."""
+    """Named points, where they are in the image, and whether they are in it."""
 
     path: FilePath | None = Field(
         None,
@@ -120,9 +120,9 @@ class FrameLandmarks:
 
     Attributes:
         names: N of them.
-        pixels_uv: Column and row of each in pixels from the picture's corner, shape (N, 2); NaN
+        pixels_uv: Column and row of each in pixels from the image's corner, shape (N, 2); NaN
             where a point is not before the source.
-        inside: Whether each is in the picture, shape (N,).
+        inside: Whether each is in the image, shape (N,).
     """
 
     names: tuple[str, ...]
@@ -130,7 +130,7 @@ class FrameLandmarks:
     inside: NDArray[np.bool_]
 
     def coco(self) -> Mapping[int, Mapping[str, Any]]:
-        """Return u, v and visibility of each point in turn; 0, 0, 0 outside of the picture."""
+        """Return u, v and visibility of each point in turn; 0, 0, 0 outside of the image."""
         flat: list[float] = []
         for (u, v), inside in zip(self.pixels_uv.tolist(), self.inside.tolist(), strict=True):
             flat += [u, v, VISIBLE] if inside else [0.0, 0.0, ABSENT]

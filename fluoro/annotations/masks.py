@@ -35,7 +35,7 @@ class MaskConfig(AnnotationSection):
     )
     files: Literal["png", "npz"] | None = Field(
         None,
-        description="Write masks beside annotations.json: png has one grey picture a frame and "
+        description="Write masks beside annotations.json: png has one grey image a frame and "
         "structure, npz one file a frame with masks and thickness; null: run lengths alone.",
     )
 
@@ -142,7 +142,7 @@ class FrameMasks:
         return image
 
     def coco(self) -> Mapping[int, Mapping[str, Any]]:
-        """Return segmentation and area of the structures in the picture."""
+        """Return segmentation and area of the structures in the image."""
         from fluoro.annotations.coco import mask_rle
 
         found: dict[int, dict[str, Any]] = {}

@@ -247,7 +247,7 @@ class Config(Section):
             if intensifier and intensifier.pin_cushion:
                 raise KeyValueError(f"{key}.{name}", "needs image_intensifier.pin_cushion: 0")
             if self.pose_source.word() == "bag":
-                raise KeyValueError(f"{key}.{name}", "cannot be made of the pictures of a bag")
+                raise KeyValueError(f"{key}.{name}", "cannot be made of the images of a bag")
         frames = self.dds.frames
         if frames and frames.truth and not (wanted.masks or wanted.boxes):
             raise KeyValueError("dds.frames.truth", "needs annotations.masks or annotations.boxes")
@@ -264,7 +264,7 @@ class Config(Section):
         if chain.brightness and chain.log and abs(window.level) >= window.width / 2:
             raise KeyValueError(
                 "image_chain.window.level",
-                "must lie within half a width of 0, where brightness holds the picture, "
+                "must lie within half a width of 0, where brightness holds the image, "
                 f"got {window.level:g} at a width of {window.width:g}",
             )
         return self
@@ -278,7 +278,7 @@ class Config(Section):
         if size > LARGEST_PICTURE_BYTES:
             raise KeyValueError(
                 "dds.frames",
-                f"DDS takes pictures of at most {LARGEST_PICTURE_BYTES} bytes, carm's of "
+                f"DDS takes images of at most {LARGEST_PICTURE_BYTES} bytes, carm's of "
                 f"{width_px} x {height_px} pixels have {size}: use fewer pixels or another "
                 "encoding",
             )
@@ -318,7 +318,7 @@ class Config(Section):
         if intensifier and intensifier.pin_cushion:
             raise KeyValueError(
                 "image_chain.image_intensifier.pin_cushion",
-                "must be 0 with registration or optimiser, which take the picture for undistorted",
+                "must be 0 with registration or optimiser, which take the image for undistorted",
             )
         return self
 

@@ -58,12 +58,12 @@ class ScatterConfig(Section):
 class WedgeConfig(Section):
     """A wedge filter that comes into the field from one side; lengths at the detector."""
 
-    side: Side = Field(description="Side of the picture that it comes from.")
+    side: Side = Field(description="Side of the image that it comes from.")
     material: MaterialName = Field("aluminium", description="What it is made of.")
     thickness_mm: Annotated[float, Field(gt=0, le=100)] = Field(
         description="Where it is thickest [mm]."
     )
-    reach_mm: Length = Field(description="From the picture's border to its thin end [mm].")
+    reach_mm: Length = Field(description="From the image's border to its thin end [mm].")
     ramp_mm: Annotated[float, Field(ge=0, le=100_000)] = Field(
         20.0, description="Length over which it thins to nothing [mm]."
     )

@@ -105,7 +105,7 @@ class CarmConfig(Section):
 
     @property
     def picture_size_px(self) -> tuple[int, int]:
-        """Columns and rows of a picture: those of the detector that are used, binned."""
+        """Columns and rows of an image: those of the detector that are used, binned."""
         left, right = self.columns or (0, self.detector_width_px)
         top, bottom = self.rows or (0, self.detector_height_px)
         return (right - left) // self.binning, (bottom - top) // self.binning

@@ -1,4 +1,4 @@
-"""Parts of `image_chain` that a console does to the picture: curves, subtraction, roadmap."""
+"""Parts of `image_chain` that a console does to the image: curves, subtraction, roadmap."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class ShutterConfig(Section):
 
     margin_mm: Annotated[float, Field(ge=-500, le=500)] = Field(
         0.0,
-        description="How far beyond the collimator's field, at the detector, the picture still "
+        description="How far beyond the collimator's field, at the detector, the image still "
         "shows [mm]; below 0: within it.",
     )
 

@@ -1,4 +1,4 @@
-"""The section `image_chain`: from line integrals to the picture."""
+"""The section `image_chain`: from line integrals to the image."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _keys_of_plugins(section: type[Section]) -> dict[str, Any]:
 
 @extended("stages", _keys_of_plugins)
 class ImageChainConfig(Section):
-    """From line integrals to the picture: counts, noise, blur, log, window, polarity."""
+    """From line integrals to the image: counts, noise, blur, log, window, polarity."""
 
     model_config = ConfigDict(json_schema_extra=_rules)
 
@@ -116,7 +116,7 @@ class ImageChainConfig(Section):
     pulse_rate_hz: Annotated[float, Field(ge=0.5, le=60)] | None = Field(
         None,
         description="Pulses per second, at most run.fps, usually 3.75, 7.5, 15 or 30; between them "
-        "the last picture is held. null: a pulse for every frame.",
+        "the last image is held. null: a pulse for every frame.",
     )
     xray: Annotated[XrayConfig | None, _SIGNAL] = Field(
         None, description="Tube and detector; null: photons of one energy, hu_to_mu.energy_kev."
@@ -126,7 +126,7 @@ class ImageChainConfig(Section):
         False, description="Distance and slant weaken the beam towards the detector's corners."
     )
     heel_anode_side: Annotated[Side | None, _SIGNAL] = Field(
-        None, description="Side of the picture that the anode's heel darkens; null: no heel effect."
+        None, description="Side of the image that the anode's heel darkens; null: no heel effect."
     )
     collimator: Annotated[CollimatorConfig | None, _SIGNAL] = Field(None, description="null: open.")
     wedge: Annotated[WedgeConfig | None, _SIGNAL] = Field(None, description="null: none.")

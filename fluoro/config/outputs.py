@@ -135,7 +135,7 @@ class RecorderConfig(Section):
     enabled: bool = Field(True, description="Write anything but the summary on the terminal.")
     formats: Annotated[tuple[RecordingFormat, ...], Strict(False)] = Field(
         ("mp4", "png"),
-        description="Of the frames: a film, 8-bit pictures, float32 arrays, an X-ray image in "
+        description="Of the frames: a film, 8-bit images, float32 arrays, an X-ray image in "
         "DICOM; geometry: their views as RTK, TIGRE, ASTRA and LEAP have them.",
     )
     dicom: DicomRecordingConfig = Field(
@@ -224,7 +224,7 @@ class DdsFramesConfig(Section):
 LARGEST_SAMPLE_BYTES = 64 * 2**20
 """Largest message that is sent or taken over DDS."""
 LARGEST_PICTURE_BYTES = LARGEST_SAMPLE_BYTES - 2**10
-"""Largest picture in such a message, beside its header."""
+"""Largest image in such a message, beside its header."""
 PIXEL_BYTES = {
     "mono8": 1, "8UC1": 1, "mono16": 2, "16UC1": 2, "32FC1": 4, "holohub": 4, "i4h": 1,
 }  # fmt: skip

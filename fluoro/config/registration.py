@@ -120,7 +120,7 @@ class RegistrationSettings(Section):
     measure: MeasureChoice | None = Field(
         None,
         description="Likeness of rendered image and target, on the last level; in a stream on all "
-        "but the first. null: local_ncc for one picture, local_fit in a stream, where it is as "
+        "but the first. null: local_ncc for one image, local_fit in a stream, where it is as "
         "exact in half the time. Scatter and a spectrum do not bias these two; they do bias the "
         "others, although the poses are believed. A stream does not take mutual_information.",
     )
@@ -160,7 +160,7 @@ class RegistrationSettings(Section):
     )
     projector: ProjectorChoice | None = Field(
         None,
-        description="Of the images that are held against the target. null: joseph for one picture; "
+        description="Of the images that are held against the target. null: joseph for one image; "
         "slab, the fastest, in a stream.",
     )
 
@@ -202,7 +202,7 @@ class _RegistrationTask(Section):
 
 
 class RegistrationConfig(RegistrationSettings, _RegistrationTask):
-    """Finds the pose of one picture, or tracks that of a stream's newest frame, by images alone."""
+    """Finds the pose of one image, or tracks that of a stream's newest frame, by images alone."""
 
 
 class OptimiserConfig(Section):

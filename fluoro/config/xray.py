@@ -42,7 +42,7 @@ class BrightnessConfig(Section):
     )
     roi: Shares = Field(
         (0.35, 0.35, 0.65, 0.65),
-        description="Left, top, right and bottom of what is measured, as shares of the picture.",
+        description="Left, top, right and bottom of what is measured, as shares of the image.",
     )
     least_dose_ngy: Positive = Field(0.5, description="dose_ngy does not fall below [nGy].")
     most_dose_ngy: Positive = Field(500.0, description="dose_ngy does not rise above [nGy].")

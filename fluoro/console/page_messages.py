@@ -43,7 +43,7 @@ PART_BYTES = 16 * 1024
 """Of a longer message's parts. A page hears of a slow link's life with each of them."""
 
 PREVIEW_PX = 256
-"""Longest edge of the picture with which a page starts, for frames that are larger."""
+"""Longest edge of the image with which a page starts, for frames that are larger."""
 PREVIEW_QUALITY = 60
 """Its JPEG quality."""
 
@@ -102,7 +102,7 @@ def controls_message(state: ControlState) -> str:
 
 
 def frame_message(frame: FluoroFrame, jpeg_quality: int) -> bytes:
-    """One picture with what is written on it."""
+    """One image with what is written on it."""
     view = frame.geometry.view(frame.pose, WORLD_ORIGIN)
     header = {
         "kind": "frame",
@@ -128,7 +128,7 @@ def preview_message(frame: FluoroFrame) -> bytes | None:
 
 
 def _dose(exposure: Exposure | None) -> dict[str, float | None] | None:
-    """What the picture was made with, and what the run has cost so far."""
+    """What the image was made with, and what the run has cost so far."""
     if exposure is None:
         return None
     total, tube = exposure.total, exposure.pulse.tube
@@ -145,7 +145,7 @@ def _dose(exposure: Exposure | None) -> dict[str, float | None] | None:
 
 
 def _truth(truth: FrameTruth) -> dict[str, Any]:
-    """What is in the picture: a label image, names with colours and boxes, and landmarks."""
+    """What is in the image: a label image, names with colours and boxes, and landmarks."""
     masks, boxes, landmarks = truth.masks, truth.boxes, truth.landmarks
     structures = [
         {

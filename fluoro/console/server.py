@@ -1,7 +1,7 @@
 """The browser console's server: one thread, one port, any number of browsers.
 
 Its page is our own, served beside the WebSocket that feeds it, rather than a viser one: viser puts
-a picture into a side panel, where it is a thumbnail, while here it fills the window, with letters
+an image into a side panel, where it is a thumbnail, while here it fills the window, with letters
 and angles on it. The page asks nothing of any other host.
 
 The stream hands over a frame by reference and goes on. All else happens in the console's thread
@@ -77,7 +77,7 @@ class Console:
     """Serves the console's page and keeps its browsers up to date.
 
     Args:
-        config: Address, port and picture quality.
+        config: Address, port and image quality.
         controls: The box that the graph reads.
         scene: Patient and isocentre for the 3D view; None: no 3D view.
         on_save: Writes a frame and returns the file; called in a thread of its own when a user

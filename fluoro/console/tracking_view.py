@@ -1,4 +1,4 @@
-"""What the console shows of a tracked pose: figures, the error so far, and both pictures."""
+"""What the console shows of a tracked pose: figures, the error so far, and both images."""
 
 from __future__ import annotations
 

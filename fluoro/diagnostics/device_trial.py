@@ -135,7 +135,7 @@ class Trial:
         return patient_reference(self.config, self.volume, self.view, *moment, self.materials)
 
     def pictures(self, device: ComputeDevice, integrals: Any) -> list[NDArray[np.float32]]:
-        """Return the first pictures that the device's image chain makes of one set of integrals."""
+        """Return the first images that the device's image chain makes of one set of integrals."""
         chain = ImageChain(device, SEED, self._chain_materials, fused=True)
         pitch_mm = self.geometry.pixel_spacing_mm
         return [
@@ -157,7 +157,7 @@ class Trial:
         return (*self.materials.materials, *iodine)
 
     def fault(self, device: ComputeDevice) -> str | None:
-        """Return what is wrong with the device's integrals and pictures; None: nothing.
+        """Return what is wrong with the device's integrals and images; None: nothing.
 
         They come through a queue, as those of a stream do.
         """
@@ -210,7 +210,7 @@ class Trial:
         ):
             off = _share_off(ours, theirs, SHOWN_OFF)
             if off > MOST_OFF:
-                return f"{off:.0%} of the pixels of picture {number} are wrong"
+                return f"{off:.0%} of the pixels of image {number} are wrong"
         return None
 
 

@@ -26,7 +26,7 @@ class PngFrames:
             folder.mkdir()
 
     def write(self, number: int, grey: NDArray[np.uint8]) -> None:
-        """Write one picture, shape (height, width), compressed fast rather than small.
+        """Write one image, shape (height, width), compressed fast rather than small.
 
         Raises:
             OutputError: It cannot be written; nothing of it stays.

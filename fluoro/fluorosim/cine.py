@@ -70,7 +70,7 @@ def _vector(name: str, values: Any) -> Vector3:
 
 @dataclass(eq=False)
 class Frame:
-    """A rendered picture and how it came about.
+    """A rendered image and how it came about.
 
     Attributes:
         image: Shape (height, width), float32, in [0, 1] (with `normalize`); row 0 is cranial and

@@ -76,7 +76,7 @@ class CarmGeometry:
 
 @dataclass(frozen=True)
 class XrayPhysics:
-    """From attenuation to a picture.
+    """From attenuation to an image.
 
     Attributes:
         step_mm: Longest distance between samples along a ray [mm], > 0.
@@ -288,7 +288,7 @@ class SimulatorConfig:
 
     Attributes:
         geometry: Lengths and detector.
-        physics: From attenuation to a picture.
+        physics: From attenuation to an image.
         realism: Noise and blur.
         output: What becomes of frames.
         metrics: Which figures are given.

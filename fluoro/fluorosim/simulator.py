@@ -74,7 +74,7 @@ class SimulatorMetrics:
 
 
 class FluoroSimulator:
-    """Takes pictures of a volume with a C-arm.
+    """Takes images of a volume with a C-arm.
 
     Angles and shifts are those of docs/conventions.md: `rotation` is (cranial, LAO, roll) in
     radians, `translation` moves the C-arm in world LPS [mm], and the isocentre is the centre of
@@ -134,7 +134,7 @@ class FluoroSimulator:
         translation: tuple[float, float, float] = (0.0, 0.0, 0.0),
         pose: Pose | Mapping[str, Any] | None = None,
     ) -> Frame:
-        """One picture; the simulator's single frames are numbered from 0.
+        """One image; the simulator's single frames are numbered from 0.
 
         Args:
             rotation: Angles (cranial, LAO, roll) [rad].
@@ -153,7 +153,7 @@ class FluoroSimulator:
         fps: float = 30.0,
         progress: bool = True,
     ) -> CineSequence:
-        """The picture of each pose, numbered from 0.
+        """The image of each pose, numbered from 0.
 
         Args:
             poses: Poses, or mappings with `rotation` and `translation`.

@@ -1,1 +1,1 @@
-"""Poses, C-arm kinematics and cone-beam projection. Knows no volume, no picture, no device."""
+"""Poses, C-arm kinematics and cone-beam projection. Knows no volume, no image, no device."""

@@ -1,7 +1,7 @@
 """The C-arm: its fixed lengths, its detector, its pose, and the view that results.
 
 Angles follow DICOM XA (PS3.3 C.8.7.5.1.2): the primary angle is positive towards LAO, the
-secondary towards cranial. docs/conventions.md has the pictures.
+secondary towards cranial. docs/conventions.md has the images.
 """
 
 from __future__ import annotations

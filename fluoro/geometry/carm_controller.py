@@ -1,4 +1,4 @@
-"""A C-arm to drive by hand: a few lines from angles, or from a wanted picture, to the view."""
+"""A C-arm to drive by hand: a few lines from angles, or from a wanted image, to the view."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def pose_for_view(
     Args:
         point_xyz_mm: What the C-arm turns about and what shows in the middle, world LPS [mm].
         direction: The beam's, from the source to the detector, world LPS; of any length.
-        up: World direction whose part across the beam shows upwards in the picture; None: the
+        up: World direction whose part across the beam shows upwards in the image; None: the
             head, or the front where the beam runs along the body.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, world LPS [mm].
 

@@ -48,7 +48,7 @@ class CarmScene:
     Attributes:
         source_xyz_mm: Focal spot, shape (3,).
         isocenter_xyz_mm: The patient's point that the C-arm turns about untranslated, shape (3,).
-        detector_corners_xyz_mm: Active area, shape (4, 3): the picture's top left, top right,
+        detector_corners_xyz_mm: Active area, shape (4, 3): the image's top left, top right,
             bottom right, bottom left.
         beam_edges_xyz_mm: Source and corner of each of the beam's four edges, shape (4, 2, 3).
         arc_xyz_mm: Middle line of the arc from the tube round the head to the detector, (N, 3).

@@ -1,6 +1,6 @@
 """How the patient lies on the table: from the patient's axes to the room's.
 
-Angles and pictures are the patient's own (docs/conventions.md), so they do not depend on it. What
+Angles and images are the patient's own (docs/conventions.md), so they do not depend on it. What
 does is the room: which side of the patient the table is on, and from which side the C-arm comes.
 """
 

@@ -103,7 +103,7 @@ class View:
         )
 
     def mirrored(self) -> View:
-        """The same rays with the columns in the other order: the picture from the other side."""
+        """The same rays with the columns in the other order: the image from the other side."""
         across = self.column_step_xyz_mm * self.width_px
         return replace(
             self,
@@ -113,7 +113,7 @@ class View:
 
     @property
     def seen_from_detector(self) -> bool:
-        """Whether the picture is what a viewer behind the detector sees, as radiographs are shown.
+        """Whether the image is what a viewer behind the detector sees, as radiographs are shown.
 
         Else it is the mirror of that: what a pinhole camera at the source would take.
         """

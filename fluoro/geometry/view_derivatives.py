@@ -1,4 +1,4 @@
-"""How a view moves with its parameters: what derivatives of pictures are taken by.
+"""How a view moves with its parameters: what derivatives of images are taken by.
 
 A motion is linear in its parameter: the source moves by `source`, the pixel at corner-based
 coordinates (u, v) by `origin + u * columns + v * rows`, all in world LPS [mm] per unit of the

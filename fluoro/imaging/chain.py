@@ -52,7 +52,7 @@ class ImageChain:
         self._seed, self._selection = seed, StageSelection()
         self._memory = FrameMemory(device)
         self.pulse = Pulse(dose_ngy=0.0)
-        """What the last picture was made with."""
+        """What the last image was made with."""
 
     def apply(
         self,
@@ -64,7 +64,7 @@ class ImageChain:
         *,
         pulse: bool = True,
     ) -> Any:
-        """The picture of one frame.
+        """The image of one frame.
 
         Args:
             integrals: Line integrals (dimensionless), float32 array of the device, shape
@@ -73,10 +73,10 @@ class ImageChain:
                 that follow, where the chain is fused and has neither `xray` nor `scatter`.
             config: Which stages, with which numbers; may change from frame to frame.
             frame_number: Selects the noise. Lag and temporal filter start afresh where it does
-                not rise, and where the picture's size changes.
+                not rise, and where the image's size changes.
             pixel_spacing_mm: Pixel pitch [mm], for the photons per pixel and the blur.
             geometry: The detector and its distance, where a stage of the field needs them.
-            pulse: False: no X-rays, the last pulse's picture is shown once more; needs
+            pulse: False: no X-rays, the last pulse's image is shown once more; needs
                 `pulse_rate_hz`.
 
         Returns:
@@ -90,7 +90,7 @@ class ImageChain:
         return image
 
     def finish(self) -> None:
-        """Return when the pictures that were begun are there."""
+        """Return when the images that were begun are there."""
         self.device.finish()
 
     def start(
@@ -103,7 +103,7 @@ class ImageChain:
         *,
         pulse: bool = True,
     ) -> Any:
-        """Begin with the picture of one frame: `apply` without the wait on a `LaunchQueue`.
+        """Begin with the image of one frame: `apply` without the wait on a `LaunchQueue`.
 
         Takes what `apply` takes and returns what it returns, not to be read before `finish`.
         """
@@ -168,7 +168,7 @@ class ImageChain:
 
         Args:
             frame_number: Of the next frame.
-            shape: Of its picture (height, width).
+            shape: Of its image (height, width).
         """
         continues = self._memory.continues(shape, frame_number)
         memory = self._memory.copy() if continues else FrameMemory()

@@ -31,7 +31,7 @@ class PoseOrigin:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FluoroFrame:
-    """One picture of the stream and how it came about.
+    """One image of the stream and how it came about.
 
     Attributes:
         image: Display values in [0, 1], shape (height, width), float32; row 0 is cranial and
@@ -42,8 +42,8 @@ class FluoroFrame:
         stamps_ns: Unix time [ns] by stage, in order: `pose` (the pose was issued), `render_start`,
             `render_end`, `chain_end`; of a clock that never jumps.
         origin: Who sent the pose; None: it is our own.
-        pulse: False: no X-rays; the picture of the last pulse is held, and the pose is its.
-        exposure: What the picture was made with, and the run's dose so far; None: not known.
+        pulse: False: no X-rays; the image of the last pulse is held, and the pose is its.
+        exposure: What the image was made with, and the run's dose so far; None: not known.
         shown_s: When a film shows the frame, from the run's first one [s]; None: number / fps.
         truth: Annotations of what is in the image; None: not requested.
     """
@@ -62,7 +62,7 @@ class FluoroFrame:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameHeader:
-    """What is known of a frame on its way through the graph, before it has a picture.
+    """What is known of a frame on its way through the graph, before it has an image.
 
     Attributes:
         number: Counts from 0.
@@ -72,8 +72,8 @@ class FrameHeader:
         origin: Who sent the pose; None: it is our own.
         time_s: Of the run at which the patient is seen [s]; docs/conventions.md says which.
         injected_s: When contrast was injected, in the run's time [s]; None: it was not.
-        pulse: False: no X-rays; the picture of the last pulse is held, pose and time are its.
-        exposure: What the picture was made with; None: not exposed yet.
+        pulse: False: no X-rays; the image of the last pulse is held, pose and time are its.
+        exposure: What the image was made with; None: not exposed yet.
         shown_s: When a film shows the frame, from the run's first one [s]; None: number / fps.
         beam_s: How long the beam has been on in the run, this frame included [s].
         truth: Annotations of what is in the image; None: not requested.
@@ -97,7 +97,7 @@ class FrameHeader:
         return replace(self, stamps_ns={**self.stamps_ns, **times_ns})
 
     def exposed(self, exposure: Exposure, **times_ns: int) -> FrameHeader:
-        """A copy with what the picture was made with, and Unix times [ns] by stage."""
+        """A copy with what the image was made with, and Unix times [ns] by stage."""
         return replace(self, exposure=exposure, stamps_ns={**self.stamps_ns, **times_ns})
 
     def frame(self, image: NDArray[np.float32]) -> FluoroFrame:

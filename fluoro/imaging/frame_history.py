@@ -41,7 +41,7 @@ class FrameMemory:
         self._buffers: dict[str, Any] = {}
         self._counts: dict[str, int] = {}
         self.numbers = KeptNumbers()
-        """What the brightness control and the held picture go by."""
+        """What the brightness control and the held image go by."""
         self._shape: tuple[int, int] | None = None
         self._number = -1
 
@@ -87,7 +87,7 @@ class FrameMemory:
         return self._counts.setdefault(name, value) != value
 
     def has(self, stage: str) -> bool:
-        """Whether a stage has pictures of an earlier frame."""
+        """Whether a stage has images of an earlier frame."""
         return stage in self._buffers
 
     def layers(self, stage: str, count: int) -> tuple[Any, int]:

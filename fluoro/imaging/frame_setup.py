@@ -108,4 +108,4 @@ def _require_planes(shape: tuple[int, ...], materials: int) -> None:
     wanted = 3 if materials else 2
     if len(shape) != wanted or (materials and shape[0] != materials):
         kind = f"{materials} materials' thicknesses" if materials else "line integrals"
-        raise InputError(f"integrals must be a picture of {kind}, got shape {shape}")
+        raise InputError(f"integrals must be an image of {kind}, got shape {shape}")

@@ -28,11 +28,11 @@ Size = tuple[int, int, int]
 
 
 class StageRunner:
-    """Runs stages on pictures, one launch a stage, or one for neighbours that can be put together.
+    """Runs stages on images, one launch a stage, or one for neighbours that can be put together.
 
     Args:
-        device: Where the pictures are.
-        fused: Let stages of single pixels wait for those that follow on the same picture. They
+        device: Where the images are.
+        fused: Let stages of single pixels wait for those that follow on the same image. They
             run when another stage comes, or at `finish`.
     """
 
@@ -83,7 +83,7 @@ class StageRunner:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Within it stages run that neither read nor write the picture that others wait for."""
+        """Within it stages run that neither read nor write the image that others wait for."""
         kept = self._waiting, self._image, self._size
         self._waiting, self._image = [], None
         yield

@@ -1,6 +1,6 @@
 """The image chain's derivative: with respect to line integrals, from that of display values.
 
-Noise is off in what is differentiated: the derivative of the expected picture. Every stage that is
+Noise is off in what is differentiated: the derivative of the expected image. Every stage that is
 on is in it but the digitiser, whose steps have no slope. Where the window clips or the logarithm
 meets its floor the derivative is 0. What earlier frames have left (lag, temporal filter, mask and
 roadmap, dose of the brightness control) is held: a `FrameState` says it.

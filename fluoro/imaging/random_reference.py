@@ -31,7 +31,7 @@ def philox(counter: Word, key: tuple[int, int]) -> Word:
 
 
 def draw_bits(shape: tuple[int, int], seed: int, frame: int, stage: int) -> Word:
-    """32 random bits for every pixel of a picture, shape (height, width), uint32."""
+    """32 random bits for every pixel of an image, shape (height, width), uint32."""
     pixel = np.arange(shape[0] * shape[1], dtype=np.uint32)
     words = [stage, frame & 0xFFFFFFFF, frame >> 32]
     counter = np.stack([pixel, *(np.full_like(pixel, word) for word in words)])

@@ -83,7 +83,7 @@ class FrameSink:
             self._frames.send(black, self._clock())
 
     def readers(self) -> int:
-        """Receivers of the picture that listen now."""
+        """Receivers of the image that listen now."""
         return int(self._frames.images.readers())
 
     def hint(self) -> str:

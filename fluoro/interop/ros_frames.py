@@ -98,7 +98,7 @@ class RosFrames:
 
 
 class _TruthMessages:
-    """Writes what is in the picture: `labels` and `detections`, where annotations have them.
+    """Writes what is in the image: `labels` and `detections`, where annotations have them.
 
     Args:
         node: The participant, or a bag.

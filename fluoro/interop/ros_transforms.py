@@ -53,7 +53,7 @@ Placement = tuple[str, str, NDArray[np.float64]]
 
 
 class RosTransforms:
-    """Writes the frames of each picture to /tf, and those that stay to /tf_static, once.
+    """Writes the frames of each image to /tf, and those that stay to /tf_static, once.
 
     Args:
         node: The participant, or a bag.

@@ -29,7 +29,7 @@ NO_POSE = PoseWithCovariance(
     ),
     covariance=[0.0] * 36,
 )
-"""Boxes say where a structure is in the picture, not in space."""
+"""Boxes say where a structure is in the image, not in space."""
 
 
 def label_message(masks: FrameMasks, time_ns: int) -> Image:
@@ -51,7 +51,7 @@ def label_message(masks: FrameMasks, time_ns: int) -> Image:
 
 
 def detections_message(boxes: FrameBoxes, time_ns: int) -> Detection2DArray:
-    """Return the boxes in the picture; `class_id` is a structure's name, `id` its number."""
+    """Return the boxes in the image; `class_id` is a structure's name, `id` its number."""
     header = header_of(time_ns, CAMERA_FRAME)
     found = []
     for each, box in zip(boxes.structures, boxes.boxes_px, strict=True):

@@ -45,7 +45,7 @@ def open_field_photons(dose_ngy: float, pixel_spacing_mm: float) -> float:
 
     Returns:
         dose 30 /mm2/nGy x pixel area x exp(0.0193 x 200): 47.5 times what is left behind the
-        water. It depends on the dose and the pixel alone, never on the picture.
+        water. It depends on the dose and the pixel alone, never on the image.
     """
     return detector_photons(dose_ngy, pixel_spacing_mm) * math.exp(
         MU_WATER_70_KEV_PER_MM * PATIENT_MM

@@ -1,4 +1,4 @@
-"""How pictures are measured: modulation transfer from a slanted edge, noise power spectrum."""
+"""How images are measured: modulation transfer from a slanted edge, noise power spectrum."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OVERSAMPLING = 4
 def slanted_edge_mtf(image: Array, pixel_spacing_mm: float) -> tuple[Array, Array]:
     """Modulation transfer by the slanted edge of ISO 12233 and IEC 62220-1-1.
 
-    The edge runs roughly along rows' direction down the picture, a few degrees off: its place in
+    The edge runs roughly along rows' direction down the image, a few degrees off: its place in
     every row is the centroid of the row's derivative, a line is fitted, all pixels are sorted by
     their distance from it into bins of a quarter pixel, and the derivative of that profile is
     transformed.
@@ -33,7 +33,7 @@ def slanted_edge_mtf(image: Array, pixel_spacing_mm: float) -> tuple[Array, Arra
         Frequencies across the edge [1/mm] up to Nyquist's, and the transfer, 1 at 0.
 
     Raises:
-        InputError: An edge that does not cross the picture, or is not slanted.
+        InputError: An edge that does not cross the image, or is not slanted.
     """
     height, width = image.shape
     slope = np.abs(np.diff(image, axis=1))

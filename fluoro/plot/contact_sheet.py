@@ -16,7 +16,7 @@ __all__ = ["contact_sheet", "write_contact_sheet"]
 
 COLUMNS = 4
 CELL_PX = 256
-"""Longest edge of each picture on the page."""
+"""Longest edge of each image on the page."""
 GAP_PX, CAPTION_PX, TITLE_PX = 12, 26, 56
 PAPER, INK, FAINT = (18, 20, 24), (240, 240, 240), (150, 160, 170)
 

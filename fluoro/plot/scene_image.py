@@ -1,4 +1,4 @@
-"""The patient on the table inside the turning C-arm, as a picture."""
+"""The patient on the table inside the turning C-arm, as an image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OVERSAMPLING = 2
 VIEW_XYZ = (-0.60, 0.28, 0.75)
 """From the patient's left, from the feet and from above towards the chest (LPS)."""
 ANTERIOR = (0.0, -1.0, 0.0)
-"""Up in the picture: the patient lies on the back."""
+"""Up in the image: the patient lies on the back."""
 LONGEST_EDGE_MM = 110.0
 """Triangles painted with one depth each are no longer than this."""
 LONGEST_DETECTOR_EDGE_MM = 45.0
@@ -47,7 +47,7 @@ class SceneRenderer:
         skin: Outside of the body.
         bone: Skeleton.
         scenes: All the poses that will be painted, so that the camera sees each of them.
-        size_px: Edge of the pictures.
+        size_px: Edge of the images.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class SceneRenderer:
         self._backdrop = _backdrop(self.camera.size_px)
 
     def picture(self, scene: CarmScene) -> Image.Image:
-        """The scene with this C-arm, an RGB picture of the size given."""
+        """The scene with this C-arm, an RGB image of the size given."""
         solid = _nearer(self._bone, paint(self.camera, _carm_parts(scene)))
         beam = self._flat(_beam(scene), BEAM)
         detector = self._flat(scene.detector, DETECTOR, LONGEST_DETECTOR_EDGE_MM)
@@ -84,7 +84,7 @@ class SceneRenderer:
         return paint(self.camera, [(subdivided(surface, longest_mm), rgb)])
 
     def place(self, point_xyz_mm: NDArray[Any]) -> tuple[float, float]:
-        """Where a point shows in the picture [px]."""
+        """Where a point shows in the image [px]."""
         x, y = self.camera.pixels(self.camera.seen(point_xyz_mm[None]))[0] / OVERSAMPLING
         return float(x), float(y)
 
@@ -100,7 +100,7 @@ def _nearer(a: Layer, b: Layer) -> Layer:
 
 
 def _blend(rgb: Floats, layer: Layer, depth_mm: Floats, alpha: Floats | float) -> None:
-    """Lay a translucent layer over the picture where it is in front."""
+    """Lay a translucent layer over the image where it is in front."""
     shown = layer.depth_mm < depth_mm
     places = np.flatnonzero(shown)
     pixels = rgb.reshape(-1, 3)

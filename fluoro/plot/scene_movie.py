@@ -30,7 +30,7 @@ from fluoro.recording.frame_sampler import SampledFrame
 __all__ = ["movie_pictures", "write_animation", "write_scene_movie"]
 
 PANEL_PX = 480
-"""Edge of each half of the picture."""
+"""Edge of each half of the image."""
 INK, FAINT = (245, 245, 245), (170, 182, 196)
 MARGIN_PX = 12
 ANIMATION_WIDTHS_PX = (960, 800, 640, 480, 360, 240)
@@ -49,7 +49,7 @@ def write_scene_movie(
     fps: float = 15,
     progress: Callable[[float], None] = lambda _: None,
 ) -> None:
-    """Write the movie, 960 x 480, one picture for each frame.
+    """Write the movie, 960 x 480, one image for each frame.
 
     Args:
         path: MP4 file to make.
@@ -58,8 +58,8 @@ def write_scene_movie(
         bone: Skeleton, patient LPS [mm].
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
         patient_position: How the patient lies on the table.
-        fps: Pictures per second of play.
-        progress: Told the share that is done after each picture, up to 1.
+        fps: Images per second of play.
+        progress: Told the share that is done after each image, up to 1.
 
     Raises:
         InputError: No frames.
@@ -79,7 +79,7 @@ def movie_pictures(
     isocenter_xyz_mm: Sequence[float],
     patient_position: PatientPosition = "HFS",
 ) -> Iterator[Image.Image]:
-    """The movie's pictures one after another; arguments as of `write_scene_movie`.
+    """The movie's images one after another; arguments as of `write_scene_movie`.
 
     Raises:
         InputError: No frames.
@@ -183,7 +183,7 @@ def _save_animation(path: Path, pictures: Iterator[tuple[Image.Image, int]]) -> 
 
 
 def _movie_pictures(movie_path: Path, width: int, every: int) -> Iterator[tuple[Image.Image, int]]:
-    """The movie's pictures, reduced to a width, and how long each is shown [ms]."""
+    """The movie's images, reduced to a width, and how long each is shown [ms]."""
     with av.open(str(movie_path)) as movie:
         rate = movie.streams.video[0].average_rate or 1
         for index, frame in enumerate(movie.decode(video=0)):

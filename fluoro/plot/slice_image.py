@@ -15,7 +15,7 @@ from fluoro.volume.volumes import HuVolume
 __all__ = ["slice_picture"]
 
 WINDOW_LEVEL_HU, WINDOW_WIDTH_HU = -200.0, 1600.0
-"""Shows lung, soft tissue and bone in one picture; fixed, whatever the volume holds."""
+"""Shows lung, soft tissue and bone in one image; fixed, whatever the volume holds."""
 LONGEST_EDGE_PX = 440
 """Of the largest slice; all three are drawn to the same scale."""
 MARGIN_PX, CAPTION_PX, TEXT_PX = 26, 56, 16
@@ -36,7 +36,7 @@ class _Slice:
 def slice_picture(hu: HuVolume) -> Image.Image:
     """Axial, coronal and sagittal slice through the middle of a volume, side by side.
 
-    As radiologists hang them: the patient's right on the left of the picture, the front to the
+    As radiologists hang them: the patient's right on the left of the image, the front to the
     top or the left, the head up. One scale for all; the window is fixed and stated. An oblique
     volume is cut along its own axes, which the caption says.
     """

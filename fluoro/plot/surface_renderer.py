@@ -23,7 +23,7 @@ Rgb = tuple[int, int, int]
 EYE_DISTANCE = 3.2
 """Distance of the eye in radii of what it sees: little perspective, no distortion."""
 FILLED = 0.95
-"""Share of the picture's edge that the points take."""
+"""Share of the image's edge that the points take."""
 NEAR_MM = 10.0
 """Nothing nearer to the eye than this is drawn."""
 LIGHT = (0.35, 0.6, 0.7)
@@ -56,9 +56,9 @@ class Camera:
         """A camera that sees all the points from a moderate distance, with a small margin.
 
         Args:
-            points_xyz_mm: What must be in the picture, shape (N, 3).
+            points_xyz_mm: What must be in the image, shape (N, 3).
             view_xyz: Direction of view.
-            up_xyz: What is up in the picture.
+            up_xyz: What is up in the image.
             size_px: Edge of the image.
         """
         points = np.asarray(points_xyz_mm, float)

@@ -1,4 +1,4 @@
-"""Text on pictures, in the font that Pillow carries."""
+"""Text on images, in the font that Pillow carries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def draw_text(
 ) -> None:
     """Write one line; `anchor` as in Pillow: horizontally l m r, vertically t m b.
 
-    With `outline_px` it stays readable on any picture.
+    With `outline_px` it stays readable on any image.
     """
     font = _font(size_px)
     canvas.text(xy_px, text, fill, font, anchor, stroke_width=outline_px, stroke_fill=(0, 0, 0))

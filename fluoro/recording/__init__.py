@@ -1,1 +1,1 @@
-"""What is written and read besides CT: films, pictures, run records."""
+"""What is written and read besides CT: films, images, run records."""

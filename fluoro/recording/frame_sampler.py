@@ -14,7 +14,7 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 __all__ = ["EvenSample", "SampledFrame", "evenly"]
 
 LONGEST_EDGE_PX = 480
-"""To which larger pictures are reduced: that of the pictures made from them."""
+"""To which larger images are reduced: that of the images made from them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

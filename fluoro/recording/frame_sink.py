@@ -63,7 +63,7 @@ class FrameSink(Protocol):
         """Take the pose that registration found of a frame.
 
         Args:
-            tracked: The estimate and the picture.
+            tracked: The estimate and the image.
             header: Header of the frame, with the true pose.
             scored: The estimate, compared with the true pose.
         """

@@ -61,7 +61,7 @@ class FrameJournal:
 
         Args:
             frame: The frame; its image is not used.
-            recorded: Whether the frame's picture is recorded, too.
+            recorded: Whether the frame's image is recorded, too.
 
         Raises:
             OutputError: The line cannot be written; the lines before it are whole.

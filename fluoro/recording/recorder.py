@@ -41,7 +41,7 @@ class _Taken:
     Attributes:
         frame: The frame, its image empty where no format wants floats.
         grey: The image in 8-bit grey levels, empty where nothing wants them.
-        recorded: Whether the picture is recorded; False: the queue had no room for it.
+        recorded: Whether the image is recorded; False: the queue had no room for it.
     """
 
     frame: FluoroFrame
@@ -201,7 +201,7 @@ class Recorder:
             self._written += taken.recorded
 
     def _write_rows(self) -> None:
-        """Note the frames that come although their pictures can no longer be written."""
+        """Note the frames that come although their images can no longer be written."""
         while taken := self._next():
             if self._journal:
                 self._journal.write(taken.frame, recorded=False)

@@ -47,7 +47,7 @@ def _as_value_error(make: Any) -> None:
 
 
 class TargetConfig(Section):
-    """The picture: rendered at a pose and sent through `image_chain`, or read from a file."""
+    """The image: rendered at a pose and sent through `image_chain`, or read from a file."""
 
     path: FilePath | None = Field(
         None,
@@ -77,7 +77,7 @@ class TargetConfig(Section):
     )
     polarity: Polarity | None = Field(
         None,
-        description="display: null: of a rendered picture image_chain's; a file's bones are taken "
+        description="display: null: of a rendered image image_chain's; a file's bones are taken "
         "as bright.",
     )
     crop: (
@@ -108,7 +108,7 @@ class TargetConfig(Section):
         if self.path is None and self.pose is None:
             raise KeyValueError("pose", "must be given where there is no path")
         if self.path is None and self.polarity:
-            raise KeyValueError("polarity", "of a rendered picture is image_chain.polarity")
+            raise KeyValueError("polarity", "of a rendered image is image_chain.polarity")
         if self.path is None and self.frame is not None:
             raise KeyValueError("frame", "has no effect without path")
         _as_value_error(self.preparation)
@@ -116,16 +116,16 @@ class TargetConfig(Section):
 
     @property
     def is_dicom(self) -> bool:
-        """Whether the picture is a frame of an X-ray file, which knows its geometry."""
+        """Whether the image is a frame of an X-ray file, which knows its geometry."""
         return self.path is not None and (
             self.frame is not None or self.path.suffix.lower() in XRAY_SUFFIXES
         )
 
     def preparation(self, rendered: Polarity | None = None) -> Preparation:
-        """How the picture becomes a target.
+        """How the image becomes a target.
 
         Args:
-            rendered: Polarity in which a picture of kind display was rendered; None: of a file.
+            rendered: Polarity in which an image of kind display was rendered; None: of a file.
         """
         return Preparation(
             kind=self.kind,
@@ -161,7 +161,7 @@ XRAY_SUFFIXES = (".dcm", ".dicom", ".ima")
 DICOM_PATH = {"type": "string", "pattern": r"\.([dD][cC][mM]|[dD][iI][cC][oO][mM]|[iI][mM][aA])$"}
 """Of a path that is taken for DICOM by its name, in the JSON Schema."""
 STREAM_KEYS = ("enabled", "predict")
-"""Of the section `registration`: without effect on one picture."""
+"""Of the section `registration`: without effect on one image."""
 _RENDERED = absent_or("target.path", NULL)
 
 
@@ -212,7 +212,7 @@ class RegisterConfig(Section):
             raise KeyValueError("image_chain.xray", "cannot be used: the target has one energy")
         for key in ("motion", "contrast", "materials"):
             if getattr(self.volume, key) is not None:
-                raise KeyValueError(f"volume.{key}", "has no effect on one picture's registration")
+                raise KeyValueError(f"volume.{key}", "has no effect on one image's registration")
         labels = self.volume.labels
         if labels and labels.materials:
             raise KeyValueError("volume.labels.materials", "has no effect on one energy")

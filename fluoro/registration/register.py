@@ -44,9 +44,9 @@ Array = NDArray[np.float64]
 Watcher = Callable[[Step], None]
 
 MEASURE: str = "local_ncc"
-"""Of one picture, where the settings leave it open."""
+"""Of one image, where the settings leave it open."""
 PROJECTOR: str = "joseph"
-"""Of one picture, where the settings leave it open."""
+"""Of one image, where the settings leave it open."""
 GIVEN_START = -1
 """The attempt before those with many starts: where it is believed, that is all."""
 FIRST_ROUND, SECOND_ROUND = 12, 3
@@ -73,7 +73,7 @@ def register(
     """Find the pose once; for a stream of targets keep a `Registrar`.
 
     Args:
-        volume: What the pictures show, attenuation [1/mm].
+        volume: What the images show, attenuation [1/mm].
         device: Where to render.
         targets: One a view.
         views: Where the views start; they move rigidly together.
@@ -110,10 +110,10 @@ class _Assessed:
 
 
 class Registrar:
-    """Registers pictures to one volume; keeps its coarser copies and their renderers.
+    """Registers images to one volume; keeps its coarser copies and their renderers.
 
     Args:
-        volume: What the pictures show, attenuation [1/mm].
+        volume: What the images show, attenuation [1/mm].
         device: Where to render.
         settings: How; None: the defaults.
         center_xyz_mm: About which the views turn, world LPS [mm]; None: the volume's centre.

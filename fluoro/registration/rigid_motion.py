@@ -49,7 +49,7 @@ def view_axes(view: View) -> Array:
     """3x3 whose columns are world unit vectors along a view's columns, rows and beam.
 
     The beam points from the source to the detector; the matrix is a reflection for a C-arm,
-    whose picture is seen from the detector's side.
+    whose image is seen from the detector's side.
     """
     u, v = view.column_step_xyz_mm, view.row_step_xyz_mm
     normal = np.cross(u, v)

@@ -82,7 +82,7 @@ class _Task:
     """What is registered to what.
 
     Attributes:
-        volume: What the picture shows.
+        volume: What the image shows.
         geometry: The C-arm's lengths and detector.
         center_xyz_mm: Isocentre, world LPS [mm].
         start: First pose.
@@ -107,7 +107,7 @@ class _Task:
 
 
 def run_register(config: RegisterConfig, name: str, reporter: RegisterReporter) -> RegisterOutcome:
-    """Register, and write result.json and the pictures.
+    """Register, and write result.json and the images.
 
     Args:
         config: What, from where and how.

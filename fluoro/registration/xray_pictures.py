@@ -1,4 +1,4 @@
-"""The frames of an X-ray file as pictures of a stream, shown as the image chain would show them."""
+"""The frames of an X-ray file as images of a stream, shown as the image chain would show them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PERCENTS = (0.5, 99.5)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class XrayPicture:
-    """A frame of the file as a picture.
+    """A frame of the file as an image.
 
     Attributes:
         image: Display values in [0, 1], shape (height, width), float32; 0 where collimator,
@@ -45,8 +45,8 @@ class XrayPictures:
     Args:
         file: The file.
         poses: Where the C-arm stood at each frame.
-        image_chain: Whose window and polarity the pictures have.
-        size: Rows and columns that the pictures must have.
+        image_chain: Whose window and polarity the images have.
+        size: Rows and columns that the images must have.
         i0: Intensity of the open field; None: estimated from the first frame.
 
     Attributes:
@@ -77,7 +77,7 @@ class XrayPictures:
         self._scale = _intensity(first, i0) if first.meaning.kind == "raw" else _span(first)
 
     def next(self) -> XrayPicture | None:
-        """The next picture; None: there is no more.
+        """The next image; None: there is no more.
 
         Raises:
             InputError: A frame that cannot be read.

@@ -1,4 +1,4 @@
-"""A frame of an X-ray file as the target of a registration: picture, geometry and start."""
+"""A frame of an X-ray file as the target of a registration: image, geometry and start."""
 
 from __future__ import annotations
 

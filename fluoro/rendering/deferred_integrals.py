@@ -28,8 +28,8 @@ class DeferredIntegrals:
     Attributes:
         stage: The stage that does so.
         uniforms: What it takes.
-        shape: Of the picture (height, width).
-        render: The line integrals, for who needs them as a picture.
+        shape: Of the image (height, width).
+        render: The line integrals, for who needs them as an image.
     """
 
     stage: PixelStage

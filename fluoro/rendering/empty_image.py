@@ -126,7 +126,7 @@ def _distance(a: Array, b: Array) -> float:
 
 
 def _where(view: View, middle: Array) -> str:
-    """Where a point lies, as the picture shows it."""
+    """Where a point lies, as the image shows it."""
     columns = (
         view.column_step_xyz_mm,
         view.row_step_xyz_mm,

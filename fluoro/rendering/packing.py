@@ -81,8 +81,8 @@ def _values_of(view: View, grid: VolumeGrid) -> list[float]:
 def _rays(view: View, grid: VolumeGrid) -> list[Vector]:
     """Source, corner ray and what a column and a row add to it, in index coordinates.
 
-    In Python's own numbers: a picture has the caches, and a few of these come back sooner than
-    NumPy's ways to small matrices (0.1 ms of a picture's 10).
+    In Python's own numbers: an image has the caches, and a few of these come back sooner than
+    NumPy's ways to small matrices (0.1 ms of an image's 10).
     """
     turn, shift = _turn_and_shift(grid)
     source, corner = view.source_xyz_mm.tolist(), view.corner_xyz_mm.tolist()

@@ -31,7 +31,7 @@ IODINE_KEV = 70.0
 
 
 class Rendering:
-    """A picture that is on its way.
+    """An image that is on its way.
 
     Attributes:
         fence: Of its launches.
@@ -42,7 +42,7 @@ class Rendering:
         self._interval = Interval(begun_ns=begun_ns, ended_ns=steady_ns())
 
     def wait(self) -> Interval:
-        """Return when the picture is there: when it was rendered."""
+        """Return when the image is there: when it was rendered."""
         return self.fence.wait() or self._interval
 
 
@@ -80,7 +80,7 @@ class PatientRenderer:
     def start(
         self, view: View, time_s: float = 0.0, injected_s: float | None = None
     ) -> tuple[Any, Rendering | None]:
-        """Begin with a picture, behind those begun before; on a `LaunchQueue` without waiting.
+        """Begin with an image, behind those begun before; on a `LaunchQueue` without waiting.
 
         Args:
             view: As for `render`.
@@ -106,7 +106,7 @@ class PatientRenderer:
         )
 
     def _render(self, view: View, since_s: float | None, moved: tuple[Any, ...]) -> Any:
-        """The picture; `moved` has displacements and their nodes, or nothing."""
+        """The image; `moved` has displacements and their nodes, or nothing."""
         raise NotImplementedError
 
 

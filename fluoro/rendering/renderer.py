@@ -42,10 +42,10 @@ class DrrRenderer:
     faces); between the outermost voxel centre and the face the edge value holds.
 
     Args:
-        volume: Attenuation [1/mm]; on the CPU it is read in place, also from a memory map. Pictures
+        volume: Attenuation [1/mm]; on the CPU it is read in place, also from a memory map. Images
             of Joseph on the CPU and all of slab come from copies, of 4 (slab: 2) bytes a voxel for
             each axis that leads a ray of some view so far; a voxel is held to 2 / 65535 of the
-            largest or closer. Derivatives of Joseph on the CPU, and the pictures that come with
+            largest or closer. Derivatives of Joseph on the CPU, and the images that come with
             them, are taken from exact copies of their own, of 4 bytes a voxel for each such axis.
             Where all that it may make would not fit in half of the memory left, Joseph reads in
             place, for derivatives first.
@@ -54,7 +54,7 @@ class DrrRenderer:
             path; "joseph" takes one bilinear sample a voxel plane, "slab" one for each two planes,
             from their mean; "siddon" takes voxels as constant.
         step_mm: Longest step of "march" [mm]; None: half the smallest voxel edge.
-        texture: Whether a GPU's texture units interpolate the pictures of "march", NVIDIA's with
+        texture: Whether a GPU's texture units interpolate the images of "march", NVIDIA's with
             weights of 8 bits. It takes a copy of 4 bytes a voxel. Derivatives do not use it.
 
     Raises:
@@ -127,7 +127,7 @@ class DrrRenderer:
         return image
 
     def deferred(self, view: View) -> DeferredIntegrals:
-        """One view for `fluoro.imaging.chain.ImageChain`: one kernel from the ray to the picture.
+        """One view for `fluoro.imaging.chain.ImageChain`: one kernel from the ray to the image.
 
         Args:
             view: One view.
@@ -142,7 +142,7 @@ class DrrRenderer:
         if self.device.rays_per_thread != 1 or self._rays.copies:
             what = self.projector if self._rays.copies else f"the {self.device.kind} device"
             raise InputError(
-                f"{what} has no kernel from the ray to the picture: use two (renderer.fused: false)"
+                f"{what} has no kernel from the ray to the image: use two (renderer.fused: false)"
             )
         packet, source = self._reading([view])
         views = self.device.to_device(pack_views([view], self.grid))
@@ -216,7 +216,7 @@ class DrrRenderer:
             Line integrals, shape (height, width), and the derivative, shape (6,), float64.
 
         Raises:
-            InputError: An upstream of another shape than the picture's.
+            InputError: An upstream of another shape than the image's.
         """
         image, jacobian = self.render_jacobian(view, center_xyz_mm)
         weights = np.asarray(upstream, float)
@@ -336,7 +336,7 @@ def copies_fit(grid: VolumeGrid, device: ComputeDevice, *kinds: Precision) -> bo
 
 
 def common_size(views: Sequence[View]) -> tuple[int, int]:
-    """Height and width of the views' pictures.
+    """Height and width of the views' images.
 
     Raises:
         InputError: No view, or views of different sizes.

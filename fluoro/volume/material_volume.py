@@ -50,7 +50,7 @@ class Solid(Protocol):
 
     @property
     def materials(self) -> tuple[Material, ...]:
-        """Return what it is made of: a plane of the renderer's picture each."""
+        """Return what it is made of: a plane of the renderer's image each."""
         ...
 
     @property
@@ -207,6 +207,6 @@ class MaterialVolume:
 
     @property
     def materials(self) -> tuple[Material, ...]:
-        """The tissues, then the inclusions: one plane of the renderer's picture each."""
+        """The tissues, then the inclusions: one plane of the renderer's image each."""
         inclusions = (one for each in self.inclusions for one in each.materials)
         return (*self.tissues.materials, *inclusions)

@@ -26,7 +26,7 @@ class RecordedFrame:
         pose: Where the C-arm stood.
         geometry: Its lengths and detector at that moment.
         time_s: Since the run's first frame [s].
-        pulse: False: no X-rays; the frame holds the picture of the last pulse.
+        pulse: False: no X-rays; the frame holds the image of the last pulse.
         tube: The tube's setting; None: no tube is described.
         total: The run's dose up to the frame; None: nothing was exposed.
     """
@@ -47,7 +47,7 @@ class Recording:
         name: Of the run.
         object: SOP class of the images.
         bits: Stored in a pixel: 8, 12 or 16.
-        image_chain: What made the pictures.
+        image_chain: What made the images.
         patient_position: How the patient lies on the table.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm]; None: not known.
         anatomy: SNOMED code and name of what is shown.

@@ -20,7 +20,7 @@ def report_lines(file: XrayFile, shown: XrayFrame) -> list[str]:
 
     Args:
         file: The file.
-        shown: The frame whose picture is shown.
+        shown: The frame whose image is shown.
     """
     geometries = [file.geometry(number) for number in range(1, file.count + 1)]
     facts = {

@@ -20,7 +20,7 @@ __all__ = ["CineSequence", "Frame"]
 
 @dataclass(eq=False)
 class Frame:
-    """A rendered picture and how it came about.
+    """A rendered image and how it came about.
 
     Attributes:
         image: Grey values in [0, 1], shape (height, width), float32; an array of the device with

@@ -50,7 +50,7 @@ PROGRESS_EVERY = 10
 
 
 class xray_simulator:  # noqa: N801  (its name in scripts)
-    """Takes pictures of a volume with a C-arm.
+    """Takes images of a volume with a C-arm.
 
     Args:
         volume: What is in the beam.
@@ -150,7 +150,7 @@ class xray_simulator:  # noqa: N801  (its name in scripts)
         translation: Vector3 = ZERO,
         pose: Pose | Mapping[str, Any] | None = None,
     ) -> Frame:
-        """One picture; its noise is the seed's, so a second one repeats it.
+        """One image; its noise is the seed's, so a second one repeats it.
 
         Args:
             rotation: Euler angles (rx, ry, rz) [rad].
@@ -170,7 +170,7 @@ class xray_simulator:  # noqa: N801  (its name in scripts)
         fps: float = 30.0,
         progress: bool = True,
     ) -> CineSequence:
-        """The picture of each pose, each with noise of its own.
+        """The image of each pose, each with noise of its own.
 
         Args:
             poses: Poses, or mappings of their keys.

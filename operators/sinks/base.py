@@ -29,7 +29,7 @@ class Sink(FrameSink, Protocol):
 
         Args:
             fragment: The graph.
-            device: Where the pictures lie.
+            device: Where the images lie.
         """
         return SinkOp(fragment, sink=self, device=device, name=self.name)
 
@@ -40,7 +40,7 @@ def operator_of(sink: FrameSink, fragment: Any, device: ComputeDevice) -> Operat
     Args:
         sink: Takes the frames.
         fragment: The graph.
-        device: Where the pictures lie.
+        device: Where the images lie.
     """
     if Sink in type(sink).__mro__:
         return cast("Sink", sink).operator(fragment, device)
@@ -56,7 +56,7 @@ class SinkOp(Operator):
 
     Args:
         sink: Takes the frames.
-        device: Where the picture lies.
+        device: Where the image lies.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ __all__ = ["BesideSink"]
 
 
 class BesideSink(Sink):
-    """Writes a film of both frames, and its first picture as beside.png.
+    """Writes a film of both frames, and its first image as beside.png.
 
     Args:
         context: The run.
@@ -45,7 +45,7 @@ class BesideSink(Sink):
         return cls(context, seen, folder) if seen and folder else None
 
     def take(self, frame: FluoroFrame) -> None:
-        """Draw one picture of both."""
+        """Draw one image of both."""
         time_s = frame.number / self._fps
         grey, number = self._seen.at(time_s)
         rendered = Image.fromarray(to_uint8(frame.image))

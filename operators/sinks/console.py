@@ -28,7 +28,7 @@ class ConsoleSink(Sink):
     Args:
         console: Shows them.
         monitor: Tells how the stream is doing, and counts what was dropped here.
-        config: Chain that made the frames, whose window the estimates' pictures take.
+        config: Chain that made the frames, whose window the estimates' images take.
         controls: Window and polarity of the moment.
         url: Address of the console.
     """

@@ -81,7 +81,7 @@ class HolovizSink(Sink):
 
 
 class HolovizFeedOp(Operator):
-    """Frames as Holoviz takes pictures: three axes, the last one the colours.
+    """Frames as Holoviz takes images: three axes, the last one the colours.
 
     Of two axes Holoviz would take the columns for colours. On CUDA and on the CPU nothing is
     copied; a Vulkan or Metal buffer comes to the host.
@@ -116,7 +116,7 @@ class HolovizFeedOp(Operator):
 
 
 def _window(fragment: Any, config: HolovizConfig) -> Any:
-    """Holoscan's Holoviz operator, showing the picture as grey levels; see `require_holoviz`."""
+    """Holoscan's Holoviz operator, showing the image as grey levels; see `require_holoviz`."""
     from holoscan.operators import HolovizOp
 
     return HolovizOp(

@@ -33,7 +33,7 @@ class RecorderSink(Sink):
 
     Args:
         monitor: Counts every frame.
-        recording: Writes files, and the pictures of the whole run; None: frames are only counted.
+        recording: Writes files, and the images of the whole run; None: frames are only counted.
     """
 
     name, port = "recorder", "record"
@@ -70,7 +70,7 @@ class RecorderSink(Sink):
 
 
 class _Recording:
-    """The recorder, and the pictures that are drawn from the whole run.
+    """The recorder, and the images that are drawn from the whole run.
 
     Args:
         context: The run, whose folder is made.

@@ -49,7 +49,7 @@ EXCEPTIONS = {
         r"must be (a|an) (whole number|integer)[^,]*, got -?\d+\.0$"
     ),
     "a phantom's voxels have edges of their own": r"must lie in \[0\.5, 10\] for a phantom",
-    "a picture's bytes are a product": r"DDS takes pictures of at most",
+    "an image's bytes are a product": r"DDS takes images of at most",
     "a path that no file can have": r"must be the path of a file or folder",
 }
 """What the program alone refuses, by the reason why JSON Schema cannot say it."""

@@ -34,7 +34,7 @@ from tests.console_support import (
 )
 
 JPEG_TOLERANCE_LEVELS = 3
-"""Grey levels by which JPEG at quality 90 may change a smooth picture."""
+"""Grey levels by which JPEG at quality 90 may change a smooth image."""
 
 
 @pytest.fixture
@@ -463,7 +463,7 @@ def test_the_messages_hold_exactly_what_their_headers_announce():
 
 
 def test_the_scene_follows_the_sliders_while_the_beam_is_off(start_console, open_peer):
-    """No frame comes then, but the C-arm moves; the picture keeps the pose that it was taken at."""
+    """No frame comes then, but the C-arm moves; the image keeps the pose that it was taken at."""
     controls = make_controls()
     console, url = start_console(controls, scene=make_scene())
     console.show(make_frame(1), STATUS)

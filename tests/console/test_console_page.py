@@ -30,7 +30,7 @@ from tests.support import CHROMIUM_FLAGS
 pytestmark = pytest.mark.browser
 
 GREY_TOLERANCE = 0.02
-"""Display values by which JPEG, scaling and the screenshot may change a picture's mean."""
+"""Display values by which JPEG, scaling and the screenshot may change an image's mean."""
 
 
 @pytest.fixture

@@ -218,7 +218,7 @@ def test_4_direction_counts_and_nothing_is_mirrored():
     ]
     np.testing.assert_allclose(images[0], images[1], atol=1e-5)
     frontal = simulator(hu).render_frame().image
-    assert centroid(frontal)[0] > 3  # left of the patient's midline, right in the picture
+    assert centroid(frontal)[0] > 3  # left of the patient's midline, right in the image
 
 
 # -- 5: rays cut short -------------------------------------------------------------------------
@@ -360,7 +360,7 @@ def test_7_gradients_are_added_up_where_they_are_made():
         upstream = np.ones((33, 41), np.float32)
         sim.renderer.render_with_gradients((0.1, 0.2, 0.0), (0.0, 0.0, 0.0), upstream)
         assert HALF_BONE.size not in device.to_gpu
-        assert set(device.to_cpu) <= {41 * 33, 6}  # the picture, and six numbers
+        assert set(device.to_cpu) <= {41 * 33, 6}  # the image, and six numbers
 
 
 @pytest.mark.gpu

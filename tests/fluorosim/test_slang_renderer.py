@@ -72,7 +72,7 @@ class DoubleRenderer(SlangDiffDRRRenderer):
 
 
 def differences(double, rotation, translation, upstream):
-    """Central differences of the weighted sum of the reference's picture by the six parameters."""
+    """Central differences of the weighted sum of the reference's image by the six parameters."""
     pose, found = np.array([*rotation, *translation]), []
     for k, step in enumerate([1e-6] * 3 + [1e-4] * 3):
         change = np.eye(6)[k] * step

@@ -1,4 +1,4 @@
-"""Cameras in and out, points there and back, why a picture is black, and pictures in blocks."""
+"""Cameras in and out, points there and back, why an image is black, and images in blocks."""
 
 import itertools
 

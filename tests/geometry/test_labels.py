@@ -1,4 +1,4 @@
-"""Angles in clinical notation and the letters at the picture's edges."""
+"""Angles in clinical notation and the letters at the image's edges."""
 
 from __future__ import annotations
 

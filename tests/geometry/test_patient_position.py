@@ -1,4 +1,4 @@
-"""The patient's position turns the room about the patient, never the picture."""
+"""The patient's position turns the room about the patient, never the image."""
 
 import numpy as np
 import pytest

@@ -205,7 +205,7 @@ def test_tigres_fields_project_the_points_by_its_kernels_geometry():
 
 
 def test_tigre_refuses_what_it_cannot_say():
-    with pytest.raises(InputError, match="TIGRE shows pictures as seen from the source"):
+    with pytest.raises(InputError, match="TIGRE shows images as seen from the source"):
         TigreGeometry.from_views(VIEWS, CENTER)
     other = GEOMETRY.binned(2).view(POSES[0], CENTER).mirrored()
     with pytest.raises(InputError, match="one detector, got several"):

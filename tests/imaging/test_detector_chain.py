@@ -106,7 +106,7 @@ def frames():
 
 
 def run(device, frames, changes, geometry=GEOMETRY, seed=SEED):
-    """Every frame's picture, from one chain."""
+    """Every frame's image, from one chain."""
     chain, config = ImageChain(device, seed), chain_config(changes)
     pitch_mm = GEOMETRY.pixel_spacing_mm
     return [chain.apply(frame, config, n, pitch_mm, geometry) for n, frame in enumerate(frames)]
@@ -448,7 +448,7 @@ DIFFERENTIABLE = {
 
 @pytest.mark.parametrize("name", list(DIFFERENTIABLE))
 def test_derivative_is_that_of_the_kernels_picture(device, name):
-    """Against differences of the float32 picture itself, hence the step and the tolerance."""
+    """Against differences of the float32 image itself, hence the step and the tolerance."""
     config, pitch_mm = chain_config(DIFFERENTIABLE[name]), GEOMETRY.pixel_spacing_mm
     rng = np.random.default_rng(4)
     integrals = (0.2 + rng.random(SHAPE)).astype(np.float32)

@@ -88,7 +88,7 @@ def test_unknown_materials_are_named_with_those_there_are():
 
 
 def chain_image(device, integrals, **changes):
-    """Signal relative to the open field of a picture with pixels of 0.2 mm."""
+    """Signal relative to the open field of an image with pixels of 0.2 mm."""
     height, width = integrals.shape
     geometry = CarmGeometry(
         source_to_detector_mm=1200.0,

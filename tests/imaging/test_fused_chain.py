@@ -32,7 +32,7 @@ GEOMETRY = CarmGeometry(
 MATERIALS = tissue_map("soft_and_bone").materials
 BLADES = {"kind": "rectangle", "width_mm": 100.0, "height_mm": 15.0}
 PULSES: dict[str, Any] = {"pulse_rate_hz": 15.0}
-"""As in a stream, where the picture of a pulse may be held."""
+"""As in a stream, where the image of a pulse may be held."""
 PANEL: dict[str, Any] = {
     **PULSES,
     "xray": {},

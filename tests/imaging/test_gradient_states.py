@@ -119,7 +119,7 @@ def test_pulled_back_derivative_is_that_of_the_picture(device, beams, name):
 
 
 def test_a_state_is_not_moved_by_being_asked_for(device):
-    """Nor are its pictures by the frames that follow."""
+    """Nor are its images by the frames that follow."""
     name = "all of them"
     chain, state = before_the_last(device, name)
     kept = {each: state.memory.stored(each).copy() for each in REMEMBERED}

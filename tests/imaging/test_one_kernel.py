@@ -1,4 +1,4 @@
-"""One kernel from the ray to the picture: the bits of two, as far as the arithmetic is the same."""
+"""One kernel from the ray to the image: the bits of two, as far as the arithmetic is the same."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def device(request):
 
 
 def integrals_of(device, deferred):
-    """The line integrals by the chain's own stage, as a picture."""
+    """The line integrals by the chain's own stage, as an image."""
     height, width = deferred.shape
     image, size = device.empty((height, width)), (width, height, 1)
     uniforms = {"image": image, "image_size": size}

@@ -1,4 +1,4 @@
-"""Addresses, names and pictures that ended the process amid Cyclone DDS or Holoscan."""
+"""Addresses, names and images that ended the process amid Cyclone DDS or Holoscan."""
 
 import os
 import socket
@@ -146,7 +146,7 @@ def test_address_that_is_not_utf_8_is_refused_in_one_line(yaml_file):
     assert "--address must be HOST:PORT" in err.splitlines()[-1]
 
 
-# -- pictures that are too large for DDS -------------------------------------------------------
+# -- images that are too large for DDS -------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_picture_beyond_64_mb_is_refused_by_validate(yaml_file, capsys, size_px,
     path = yaml_file(carm=carm, dds={"frames": frames})
     assert app.main(["validate", str(path)]) == (0 if fits else 2)
     said = capsys.readouterr()
-    assert fits or "dds.frames: DDS takes pictures of at most 67107840 bytes" in said.err
+    assert fits or "dds.frames: DDS takes images of at most 67107840 bytes" in said.err
 
 
 def test_picture_counts_as_it_is_read_out(yaml_file):

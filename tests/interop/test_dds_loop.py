@@ -1,4 +1,4 @@
-"""A robot in another process drives to a view by what registration makes of its pictures."""
+"""A robot in another process drives to a view by what registration makes of its images."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Poses and pictures as messages: units, frames, order, and nothing mirrored."""
+"""Poses and images as messages: units, frames, order, and nothing mirrored."""
 
 import io
 import math
@@ -47,7 +47,7 @@ def assert_same(pose, other):
 
 
 def mirror_shower():
-    """A picture in which a mirror, a turn or swapped axes shows: a bright left upper corner."""
+    """An image in which a mirror, a turn or swapped axes shows: a bright left upper corner."""
     image = np.linspace(0, 0.5, 12 * 7, dtype=np.float32).reshape(7, 12)
     image[0, 0] = 1.0
     return image

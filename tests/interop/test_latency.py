@@ -35,7 +35,7 @@ def test_latency_and_loss_are_counted_by_stamps_and_numbers():
     for number, came_ms in ((0, 3), (1, 12), (3, 31)):  # number 2 never came
         log.add(10 * number * MS, came_ms * MS)
         log.add_number(number, 10 * number * MS)
-    log.add_number(4, 40 * MS)  # its info came, its picture did not
+    log.add_number(4, 40 * MS)  # its info came, its image did not
     row = log.row("a way", 256, None)
     assert (row.received, row.lost) == (3, 2)
     assert (row.p50_ms, row.max_ms) == (2.0, 3.0)

@@ -1,4 +1,4 @@
-"""The C-arm's settings through whole runs: limits, presets, the detector, empty pictures."""
+"""The C-arm's settings through whole runs: limits, presets, the detector, empty images."""
 
 import logging
 

@@ -519,7 +519,7 @@ def test_a_signal_ends_the_stream_while_the_beam_is_off(document, monkeypatch):
 
 @pytest.fixture
 def program_files(document, tmp_path):
-    """A YAML file of an endless run with a film and pictures, and its run's folder."""
+    """A YAML file of an endless run with a film and images, and its run's folder."""
     path = tmp_path / "endless.yaml"
     settings = document(
         recorder={"formats": ["mp4", "png"], "contact_sheet": True, "scene_movie": True},

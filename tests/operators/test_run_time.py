@@ -1,4 +1,4 @@
-"""Time of a run: of a picture's content, of films, of beam-on time and rates, of bags."""
+"""Time of a run: of an image's content, of films, of beam-on time and rates, of bags."""
 
 import logging
 import threading
@@ -119,7 +119,7 @@ def document(tmp_path, monkeypatch):
 
 
 def film_times_s(path):
-    """When a film starts, and when it shows each picture [s]."""
+    """When a film starts, and when it shows each image [s]."""
     with av.open(str(path)) as film:
         times_s = [frame.time for frame in film.decode(video=0)]
         return film.start_time / av.time_base, times_s
@@ -187,7 +187,7 @@ def test_films_of_a_run_start_at_0(document):
 
 
 def write_bag(folder, stamps_s, bag_s, *, pictures=False):
-    """A bag of poses of LAO 0, 1, 2 ... degrees; with a picture of each, a millisecond later."""
+    """A bag of poses of LAO 0, 1, 2 ... degrees; with an image of each, a millisecond later."""
     bag = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
     store = get_typestore(Stores.ROS2_JAZZY)
     with bag:

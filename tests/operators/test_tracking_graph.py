@@ -69,7 +69,7 @@ def test_a_hidden_sweep_is_tracked_and_every_estimate_recorded(run):
     ids=["scatter", "spectrum"],
 )
 def test_what_the_default_measure_believes_is_right_under_scatter_and_a_spectrum(run, changes):
-    """Without scatter and at one energy the same pictures give about 0.1 mm."""
+    """Without scatter and at one energy the same images give about 0.1 mm."""
     outcome = run(
         "track_sweep.yaml", "registration.widths_px=[16, 32, 64]", "run.frames=20", *changes
     )

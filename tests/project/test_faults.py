@@ -50,7 +50,7 @@ ITEMS: dict[str, tuple[str, ...]] = {
         "fluorosim/test_slang_renderer.py::test_tensors_that_are_no_poses_are_refused",
         "fluorosim/test_slang_renderer.py::test_copy_of_a_module_renders_the_same_and_a_pickle_is_refused_in_one_line",
     ),
-    # 5. Pictures of other programs as targets.
+    # 5. Images of other programs as targets.
     "foreign pictures": (
         "registration/test_target_pictures.py::test_a_tiff_whose_0_is_white_is_inverted",
         "registration/test_target_pictures.py::test_an_orientation_is_applied",
@@ -96,7 +96,7 @@ ITEMS: dict[str, tuple[str, ...]] = {
         "recording/test_repair.py::test_a_disk_too_full_for_run_json_leaves_what_it_is_made_from",
         "recording/test_repair.py::test_a_bag_on_a_full_disk_is_repaired",
     ),
-    # 11. Time of a picture, of films and of rates.
+    # 11. Time of an image, of films and of rates.
     "time": (
         "operators/test_run_time.py",
         "interop/test_dds_stamps.py::test_sender_whose_clock_is_off_is_named_once_and_in_the_diagnostics",

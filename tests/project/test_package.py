@@ -95,7 +95,7 @@ def test_importing_fluoro_loads_nothing_else(tmp_path):
 
 
 def test_what_renders_a_cached_volume_loads_nothing_that_reads_or_makes_one(tmp_path):
-    """SciPy and SimpleITK take longer to import than a picture takes."""
+    """SciPy and SimpleITK take longer to import than an image takes."""
     run(
         """
         import sys
@@ -220,7 +220,7 @@ MADE = {
 
 
 NOTEBOOKS = {"fluoro_tour": 3, "registration": 2}
-"""And how many pictures each shows."""
+"""And how many images each shows."""
 EXECUTE = """
 import sys
 import nbformat

@@ -156,7 +156,7 @@ def test_documents_have_code_to_hold_to_account():
 
 
 def links() -> list:
-    """Relative links and pictures of the documents."""
+    """Relative links and images of the documents."""
     return [
         pytest.param(path.parent / target, id=f"{path.name}: {target}")
         for path in DOCUMENTS

@@ -63,7 +63,7 @@ def config(**sections):
 
 
 def image(number=0, geometry=GEOMETRY):
-    """A picture that is neither its mirror image nor its inverse."""
+    """An image that is neither its mirror image nor its inverse."""
     y, x = np.mgrid[: geometry.detector_height_px, : geometry.detector_width_px]
     values = 0.1 + 0.8 * np.exp(-((x - 9 - number) ** 2 + (y - 20) ** 2) / 40)
     return values.astype(np.float32)

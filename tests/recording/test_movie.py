@@ -1,4 +1,4 @@
-"""The movie, the contact sheet and the pictures of the scene."""
+"""The movie, the contact sheet and the images of the scene."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_frames_that_are_not_square_keep_their_shape() -> None:
     picture = np.asarray(next(movie_pictures(sampled(1, 64, 128), SKIN, BONE, ISOCENTER)))
     right = picture[:, 480:].max(axis=2)
     assert right[100, 40] == 0, "black above"
-    assert right[180, 100] == 20, "the picture in the middle"
+    assert right[180, 100] == 20, "the image in the middle"
 
 
 def test_a_patient_without_surfaces_is_drawn_as_nothing() -> None:

@@ -1,4 +1,4 @@
-"""What a kill or a full disk leaves: pictures with their poses, and all that `repair` makes."""
+"""What a kill or a full disk leaves: images with their poses, and all that `repair` makes."""
 
 import json
 import signal
@@ -76,7 +76,7 @@ def test_a_killed_run_keeps_the_pose_of_each_picture_and_is_repaired(small_yaml,
     lines = (folder / JOURNAL_NAME).read_text().splitlines(keepends=True)
     entries = [json.loads(line)["row"] for line in lines if line.endswith("\n")]
     numbers = {int(picture.stem.split("_")[1]) for picture in folder.glob("frames/*.png")}
-    assert numbers <= {row["number"] for row in entries}, "each picture has its pose"
+    assert numbers <= {row["number"] for row in entries}, "each image has its pose"
 
     record_line, npz_line, bag_line = sorted(repaired(capsys, folder), reverse=True)
     record = record_of(folder)
@@ -103,7 +103,7 @@ def test_a_killed_run_keeps_the_pose_of_each_picture_and_is_repaired(small_yaml,
 
 
 def check_npz(folder, record, line):
-    """Images of frames.npz are the pictures of their numbers, with the matrices of run.json."""
+    """Images of frames.npz are the images of their numbers, with the matrices of run.json."""
     with np.load(folder / NPZ_NAME) as archive:
         images, numbers = archive["images"], archive["number"]
         matrices = archive["pixel_from_world"]
@@ -188,7 +188,7 @@ def test_a_full_disk_keeps_the_record_of_what_was_written(small_yaml, tmp_path):
     record, images = record_of(folder), images_of(folder)
     assert len(images) == (60_000 - 128) // images[0].nbytes
     recorded = [row["number"] for row in record["per_frame"] if row.get("recorded", True)]
-    assert recorded == [*range(len(images) + 1)], "and of the picture that did not fit"
+    assert recorded == [*range(len(images) + 1)], "and of the image that did not fit"
     assert len(record["per_frame"]) == record["frames"]
     assert not (folder / JOURNAL_NAME).exists()
 

@@ -1,4 +1,4 @@
-"""`app.py register`: a picture to a pose, and no pose where the picture shows something else."""
+"""`app.py register`: an image to a pose, and no pose where the image shows something else."""
 
 import json
 
@@ -87,7 +87,7 @@ def test_tissues_at_another_energy_are_what_the_picture_is_held_against(quick, t
         found = json.loads((tmp_path / "out" / f"at_{energy}" / "result.json").read_text())
         assert found["mtre_mm"] < 1
         costs.append(found["history"][-1]["cost"])
-    assert costs[1] > 1.05 * costs[0]  # the picture is of 70 keV
+    assert costs[1] > 1.05 * costs[0]  # the image is of 70 keV
 
 
 def test_pictures_show_where_it_began_and_ended(quick, tmp_path):
@@ -143,7 +143,7 @@ def test_picture_from_a_file_is_found_from_a_given_start(quick, tmp_path, suffix
 
 
 def test_magnified_picture_is_registered_as_one(quick, tmp_path):
-    """A picture at magnification 2 shows half the field on as many pixels."""
+    """An image at magnification 2 shows half the field on as many pixels."""
     carm = {**DOCUMENT["carm"], "magnification": 2}
     assert quick(target={"pose": TRUTH, "kind": "log"}, carm=carm) == 0
     made = np.load(tmp_path / "out" / "run" / "target.npy")
@@ -193,7 +193,7 @@ def test_picture_without_the_anatomy_is_not_converged_and_ends_with_3(quick, tmp
         ({"target": {"pose": TRUTH, "crop": [40, 40, 0, 0]}}, "crop must leave pixels of 64 x 64"),
         (
             {"target": {"pose": TRUTH, "polarity": "bone_dark"}},
-            "target.polarity: of a rendered picture is image_chain.polarity",
+            "target.polarity: of a rendered image is image_chain.polarity",
         ),
         (
             {"target": {"path": "x.png", "pose": TRUTH}, "image_chain": {"dose_ngy": 5}},
@@ -229,7 +229,7 @@ def test_picture_without_the_anatomy_is_not_converged_and_ends_with_3(quick, tmp
         ),
         (
             {"volume": {"phantom": "thorax", "spacing_mm": 5.0, "motion": {}}},
-            "volume.motion: has no effect on one picture's registration",
+            "volume.motion: has no effect on one image's registration",
         ),
         ({"registration": {"widths_px": [64, 32]}}, "registration.widths_px: must rise"),
         ({"registration": {"measure": "mutual_information"}}, "registration.optimiser: leven"),

@@ -1,4 +1,4 @@
-"""X-ray pictures of all kinds become attenuation-like targets, and say what was assumed."""
+"""X-ray images of all kinds become attenuation-like targets, and say what was assumed."""
 
 import numpy as np
 import pytest

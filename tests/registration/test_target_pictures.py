@@ -27,7 +27,7 @@ def read(tmp_path, raw, name="picture.tif"):
 
 
 def saved(image, kind, **options):
-    """A picture's file, as Pillow writes it."""
+    """An image's file, as Pillow writes it."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
@@ -89,7 +89,7 @@ def test_a_tiff_whose_0_is_white_is_inverted(tmp_path, order, tile, values):
 @pytest.mark.parametrize("values", [DEEP, DEEP.astype(np.uint32)], ids=["16 bits", "32 bits"])
 def test_a_tiff_that_pillow_does_not_know_is_refused(tmp_path, values):
     raw = tiff_bytes(values, order=">", t262=0)
-    refused(tmp_path, raw, "must be a PNG, TIFF or JPEG picture of a kind that")
+    refused(tmp_path, raw, "must be a PNG, TIFF or JPEG image of a kind that")
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits"])
@@ -177,12 +177,12 @@ def test_the_orientation_of_a_jpeg_is_applied(tmp_path, orientation):
 
 
 def test_a_file_of_several_pictures_is_refused(tmp_path):
-    refused(tmp_path, tiff_bytes(DEEP, pages=3), "must hold one picture, got 3")
+    refused(tmp_path, tiff_bytes(DEEP, pages=3), "must hold one image, got 3")
     frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
     moving = saved(frames[0], "PNG", save_all=True, append_images=frames[1:])
-    refused(tmp_path, moving, "must hold one picture, got 2", "a.png")
+    refused(tmp_path, moving, "must hold one image, got 2", "a.png")
     several = saved(frames[0], "MPO", save_all=True, append_images=frames[1:])
-    refused(tmp_path, several, "must hold one picture, got 2", "a.jpg")
+    refused(tmp_path, several, "must hold one image, got 2", "a.jpg")
 
 
 def with_alpha(alpha):
@@ -226,7 +226,7 @@ def test_a_tiff_of_16_bits_in_colour_is_refused(tmp_path, planar):
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_inks_are_refused(tmp_path, kind):
     raw = saved(Image.fromarray(GREY).convert("CMYK"), kind)
-    refused(tmp_path, raw, "must be a grey picture, got mode CMYK")
+    refused(tmp_path, raw, "must be a grey image, got mode CMYK")
 
 
 @pytest.mark.parametrize("kind", ["BMP", "GIF", "WEBP", "PPM"])
@@ -269,7 +269,7 @@ def test_register_takes_a_target_as_a_viewer_shows_it_or_says_why_not(
         "registration": {"start": {"pose": {}}, "attempts": 1, "multi_start": {"starts": 1}},
         "run": {"name": "found", "animation": False},
     }
-    for name, code, words in (("two", 2, "must hold one picture, got 2"), ("turned", 3, "")):
+    for name, code, words in (("two", 2, "must hold one image, got 2"), ("turned", 3, "")):
         document["target"]["path"] = str(tmp_path / f"{name}.tif")
         path = tmp_path / f"{name}.yaml"
         path.write_text(yaml.safe_dump(document))

@@ -230,7 +230,7 @@ def test_what_is_known_to_shade_a_frame_is_undone(shade, log):
 
 
 def estimate_at(pose, number=0, *, converged=True):
-    """An estimate that says so, whatever the picture."""
+    """An estimate that says so, whatever the image."""
     base = tracker(pose).blind("", DETECTOR, number, 0.0)
     return base.__class__(**{**vars(base), "converged": converged})
 

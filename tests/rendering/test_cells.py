@@ -16,7 +16,7 @@ from fluoro.volume.volumes import MuVolume
 from tests import volumes
 
 FLOAT32 = 1e-5
-"""Of the picture's maximum, as in test_projectors.py."""
+"""Of the image's maximum, as in test_projectors.py."""
 
 REFERENCES = {"joseph": reference.joseph_reference, "slab": reference.slab_reference}
 ROOTS_OR_EXACT = (packed_volume.Precision.ROOTS, packed_volume.Precision.EXACT)

@@ -1,4 +1,4 @@
-"""Derivatives of pictures against central differences of the float64 references."""
+"""Derivatives of images against central differences of the float64 references."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ difference itself would be off by 0.5 %: the samples would pass from one cell to
 the slope jumps."""
 
 GATE = 1e-3
-"""Norm-relative over the picture."""
+"""Norm-relative over the image."""
 
 POSES = {
     "LAO 37 CRA 21": volumes.POSES["LAO 37 CRA 21"],
@@ -64,7 +64,7 @@ def differences(projector, volume, view, motions, steps):
 
 
 def relative(found, expected):
-    """Norm-relative deviation of each parameter's picture."""
+    """Norm-relative deviation of each parameter's image."""
     off = np.linalg.norm((found - expected).reshape(len(found), -1), axis=1)
     return off / np.linalg.norm(expected.reshape(len(found), -1), axis=1)
 
@@ -85,7 +85,7 @@ def test_pose_jacobian_is_the_derivative_of_the_discrete_sum(device, projector, 
 STEPS_LARGE = np.array([1e-7] * 3 + [1e-5] * 3)
 """A hundred times `STEPS`."""
 JUMP = 2e-4
-"""One-sided slopes of a pixel that differ by more, relative to the root mean square of the picture
+"""One-sided slopes of a pixel that differ by more, relative to the root mean square of the image
 of slopes, tell that a sample has passed into another cell: within one the sum is smooth, and they
 differ by the step times its curvature."""
 

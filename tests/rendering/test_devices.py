@@ -115,7 +115,7 @@ def test_auto_takes_the_first_device_that_passes_and_tells_of_each_other(monkeyp
     assert selection.choose_device("auto").adapter == "AMD Radeon"
     (line,) = [record.message for record in caplog.records]
     assert line.startswith("renderer.device: auto leaves out cuda: 90% of its line integrals")
-    faults["vulkan"] = "it gave no picture within 60 s"
+    faults["vulkan"] = "it gave no image within 60 s"
     assert selection.choose_device("auto").kind == "cpu"
     assert len(caplog.records) == 3
 

@@ -25,7 +25,7 @@ BALL_VOXEL_MM = 0.25
 
 @pytest.fixture(scope="module")
 def reference():
-    """gVirtualXray's pictures; it writes them turned by 180 degrees against its own axes."""
+    """gVirtualXray's images; it writes them turned by 180 degrees against its own axes."""
     with np.load(REFERENCE) as file:
         found = {name: file[name] for name in file.files}
     for name in ("energy_left", "cube_length_mm", "ball_length_mm"):

@@ -109,7 +109,7 @@ def test_a_moving_picture_is_not_written_where_it_does_not_fit(device, thorax, m
 
 
 def test_a_uniform_displacement_shifts_the_patient(device, thorax):
-    """By two voxels: the same picture as of a volume whose grid lies elsewhere."""
+    """By two voxels: the same image as of a volume whose grid lies elsewhere."""
     nodes = VolumeGrid(shape_zyx=(2, 2, 2), spacing_xyz_mm=(50.0,) * 3)
     shift = np.broadcast_to(np.float32([0.0, 0.0, 10.0]), (2, 2, 2, 3))
     moving = MovingRenderer(thorax.mu_zyx, thorax.grid, device, step_mm=STEP_MM)

@@ -176,7 +176,7 @@ FAULTS = {
     "idle": "of its line integrals are wrong",
     "wrong": "of its line integrals are wrong",
     "crash": "it ended the process that tried it (SIGABRT)",
-    "hang": "it gave no picture within 20 s",
+    "hang": "it gave no image within 20 s",
     "refuse": "does not open",
     "dead": "the NVIDIA driver does not start (cuInit gives 999)",
 }

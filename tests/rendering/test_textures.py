@@ -24,7 +24,7 @@ def device(request):
 
 
 def off(image, exact):
-    """Deviations relative to the picture's maximum."""
+    """Deviations relative to the image's maximum."""
     return np.abs(image - exact) / exact.max()
 
 

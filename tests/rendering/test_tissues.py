@@ -21,7 +21,7 @@ from tests import volumes
 MAPS = list(TISSUE_MAPS)
 ROUND_TRIPS = ["tissues", "soft_and_bone"]
 GATE = 1e-3
-"""Of derivatives, norm-relative over the picture."""
+"""Of derivatives, norm-relative over the image."""
 
 STEPS = np.array([1e-9] * 3 + [1e-7] * 3)
 """Of the central differences, radians and millimetres; as in test_derivatives.py."""

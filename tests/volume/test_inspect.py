@@ -138,7 +138,7 @@ def test_a_tilt_is_reported(tmp_path):
     assert "tilted by 36.9 degrees" in "\n".join(inspected(path).lines())
 
 
-# The picture
+# The image
 
 MARKED_MM = {"L": (90, 50, 50), "A": (50, 10, 50), "H": (50, 50, 90)}
 """Where a bright block lies in a box of 100 mm, from the patient's right, front and feet."""
@@ -154,7 +154,7 @@ def marked(letter):
 
 @pytest.mark.parametrize("letter", MARKED_MM)
 def test_slices_hang_as_radiologists_hang_them_however_they_were_stored(letter):
-    """Patient's right to the left of the picture, front up or left, head up: by block."""
+    """Patient's right to the left of the image, front up or left, head up: by block."""
     pictures = [
         np.asarray(slice_picture(turned(marked(letter), (2.0, 2.0, 4.0), axes, signs)))
         for axes, signs in SIGNED_AXES[::7]

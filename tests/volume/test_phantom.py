@@ -53,7 +53,7 @@ def at(volume, points_xyz_mm):
 
 
 def frontal(volume):
-    """Line integrals along y on a 1.25 mm grid of 320 x 300 mm: x, z and the picture (z, x)."""
+    """Line integrals along y on a 1.25 mm grid of 320 x 300 mm: x, z and the image (z, x)."""
     mu = mu_from_hu(np.maximum(volume.hu_zyx, -1000), ENERGY_KEV)
     sx, sy, sz = volume.grid.spacing_xyz_mm
     integrals = mu.sum(axis=1) * sy

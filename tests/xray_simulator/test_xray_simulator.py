@@ -49,7 +49,7 @@ def simulator(device, volume=None, **sections):
 
 
 def darkest(image):
-    """Column and row of the bead in a picture of fluoroscopy, its centre of mass."""
+    """Column and row of the bead in an image of fluoroscopy, its centre of mass."""
     weight = image.max() - image
     weight[weight < 0.3 * weight.max()] = 0
     rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]

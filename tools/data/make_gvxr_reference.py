@@ -28,7 +28,7 @@ SPECTRUM = {30.0: 1.0, 40.0: 2.0, 55.0: 3.0, 70.0: 2.0, 90.0: 1.0}
 
 
 def main() -> None:
-    """Make the environment, or, inside it, the pictures."""
+    """Make the environment, or, inside it, the images."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--venv", type=Path)

@@ -5,7 +5,7 @@
     PY=benchmarks/.venv-peers/bin/python
     $PY tools/data/make_peer_references.py tests/data/peer_references.npz
 
-The file holds the volume, each pose in the program's own words, each picture, and the versions.
+The file holds the volume, each pose in the program's own words, each image, and the versions.
 With --poses FILE, the poses are those of a JSON file: by name, with the class and its fields.
 """
 
@@ -140,7 +140,7 @@ def rtk_poses(grid: VolumeGrid) -> dict[str, RtkPose]:
 
 
 def render_nanodrr(volume: MuVolume, pose: NanodrrPose) -> np.ndarray:
-    """Nanodrr's picture, shape (height, width)."""
+    """Nanodrr's image, shape (height, width)."""
     import torch
     from nanodrr.camera import make_rt_inv
     from nanodrr.data import Subject
@@ -170,7 +170,7 @@ def render_nanodrr(volume: MuVolume, pose: NanodrrPose) -> np.ndarray:
 
 
 def render_diffdrr(volume: MuVolume, pose: DiffdrrPose) -> np.ndarray:
-    """DiffDRR's picture, shape (height, width)."""
+    """DiffDRR's image, shape (height, width)."""
     import torch
     from diffdrr.data import read
     from diffdrr.drr import DRR
@@ -205,7 +205,7 @@ def render_diffdrr(volume: MuVolume, pose: DiffdrrPose) -> np.ndarray:
 
 
 def render_rtk(volume: MuVolume, pose: RtkPose) -> np.ndarray:
-    """RTK's picture, shape (rows, columns), by its Joseph projector."""
+    """RTK's image, shape (rows, columns), by its Joseph projector."""
     import itk
     from itk import RTK
 
@@ -244,7 +244,7 @@ CLASSES = {kind.__name__: kind for kind in RENDERERS}
 
 
 def reference_poses(grid: VolumeGrid) -> dict[str, Any]:
-    """The poses of the kept pictures by name."""
+    """The poses of the kept images by name."""
     made = {"nanodrr": nanodrr_poses, "diffdrr": diffdrr_poses, "rtk": rtk_poses}
     return {
         f"{program} {name}": pose
@@ -268,7 +268,7 @@ def read_poses(path: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the pictures."""
+    """Write the images."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("path", type=Path)
     parser.add_argument("--poses", type=Path, help="JSON file of the poses to render")
@@ -286,7 +286,7 @@ def main() -> None:
     }
     levels = np.rint(volume.mu_zyx / MU_PER_LEVEL).astype(np.uint8)
     np.savez_compressed(given.path, record=json.dumps(record), levels=levels, **pictures)
-    print(f"{given.path}: {len(pictures)} pictures, {given.path.stat().st_size} bytes")
+    print(f"{given.path}: {len(pictures)} images, {given.path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

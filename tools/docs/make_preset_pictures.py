@@ -2,7 +2,7 @@
 
 python -m tools.docs.make_preset_pictures
 
-Each picture is one frame of the run, with all frames before it, because brightness control, lag and
+Each image is one frame of the run, with all frames before it, because brightness control, lag and
 subtraction remember them.
 """
 

@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/physics.md from the spectra, the tables and the kernels themselves.
+"""Draws the images of docs/physics.md from the spectra, the tables and the kernels themselves.
 
 .venv/bin/python tools/docs/plot_physics.py        needs matplotlib besides; half a minute
 """

@@ -1,4 +1,4 @@
-"""Draws docs/images/physics_validation.png: pictures of the chain, measured as a laboratory would.
+"""Draws docs/images/physics_validation.png: images of the chain, measured as a laboratory would.
 
 .venv/bin/python tools/docs/plot_validation.py        needs matplotlib besides; some seconds
 """

@@ -1,4 +1,4 @@
-"""fluorosim's renderer on top of fluoro's: a pose in, a picture and its exact derivative out."""
+"""fluorosim's renderer on top of fluoro's: a pose in, an image and its exact derivative out."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class SlangDiffDRRConfig:
 
     @property
     def physics(self) -> XrayPhysics:
-        """From attenuation to a picture."""
+        """From attenuation to an image."""
         return XrayPhysics(self.step_mm, self.i0, self.normalize, self.invert)
 
     @property
@@ -170,7 +170,7 @@ class SlangDiffDRRRenderer:
     def render(
         self, rotation: ArrayLike = ORIGIN, translation: ArrayLike = ORIGIN
     ) -> NDArray[np.float32]:
-        """The picture of a pose, or of several.
+        """The image of a pose, or of several.
 
         Args:
             rotation: Angles (cranial, LAO, roll) [rad], shape (3,) or (N, 3).
@@ -204,7 +204,7 @@ class SlangDiffDRRRenderer:
         Args:
             rotation: Angles (cranial, LAO, roll) [rad], shape (3,).
             translation: Shift of the C-arm in world LPS [mm], shape (3,).
-            realism: What the detector does, before the picture is inverted.
+            realism: What the detector does, before the image is inverted.
             seed: Of the noise.
             frame_idx: Selects the noise.
 
@@ -236,7 +236,7 @@ class SlangDiffDRRRenderer:
     def render_with_gradients(
         self, rotation: ArrayLike, translation: ArrayLike, grad_output: ArrayLike | None = None
     ) -> tuple[NDArray[np.float32], Gradients]:
-        """The picture, and the derivative of a function of it by the pose.
+        """The image, and the derivative of a function of it by the pose.
 
         The derivative is exact: of what is computed, through Beer-Lambert, normalising and
         inverting.
@@ -248,7 +248,7 @@ class SlangDiffDRRRenderer:
                 width); None: ones, for the derivative of the image's sum.
 
         Returns:
-            The picture as `render` gives it (to rounding), and "rotation" [1/rad] and
+            The image as `render` gives it (to rounding), and "rotation" [1/rad] and
             "translation" [1/mm], each of shape (3,), float64.
 
         Raises:
@@ -326,7 +326,7 @@ def render_diffdrr_slang(
     translation: ArrayLike = ORIGIN,
     cfg: SlangDiffDRRConfig = DEFAULT,
 ) -> NDArray[np.float32]:
-    """One picture of one volume; for more keep a `SlangDiffDRRRenderer`.
+    """One image of one volume; for more keep a `SlangDiffDRRRenderer`.
 
     Args:
         mu_volume: Linear attenuation [1/mm], shape (z, y, x).

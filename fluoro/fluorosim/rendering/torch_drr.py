@@ -1,6 +1,6 @@
 """fluoro's images inside PyTorch's graph, with exact derivatives with respect to the pose.
 
-Pictures and upstream derivatives stay on the GPU where both PyTorch and the renderer use CUDA.
+Images and upstream derivatives stay on the GPU where both PyTorch and the renderer use CUDA.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ __all__ = ["SlangDiffDRRFunction", "TorchSlangDiffDRR", "create_slang_diffdrr_op
 
 
 class SlangDiffDRRFunction(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
-    """`apply(renderer, rotation, translation)`: a picture whose derivative PyTorch knows."""
+    """`apply(renderer, rotation, translation)`: an image whose derivative PyTorch knows."""
 
     @staticmethod
     def forward(
         ctx: Any, renderer: SlangDiffDRRRenderer, rotation: Tensor, translation: Tensor
     ) -> Tensor:
-        """The picture of one pose.
+        """The image of one pose.
 
         Args:
             ctx: PyTorch's.
@@ -129,7 +129,7 @@ class TorchSlangDiffDRR(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         return self._renderer
 
     def forward(self, rotation: Tensor, translation: Tensor) -> Tensor:
-        """The picture of a pose, or of several.
+        """The image of a pose, or of several.
 
         Args:
             rotation: Angles (cranial, LAO, roll) [rad], shape (3,) or (N, 3).

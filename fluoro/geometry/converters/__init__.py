@@ -1,7 +1,7 @@
 """Poses of other programs, from and to views: each module one program, its words and its units.
 
 Every class says a whole projection in the program's own terms: `.view()` is what it projects, and
-`.from_view(view)` says a view in them. A program whose pictures are always seen from the source
+`.from_view(view)` says a view in them. A program whose images are always seen from the source
 cannot say a view seen from the detector, or the other way round: `View.mirrored` turns one into
 the other. Programs that reconstruct take many views at once: `TigreGeometry`, `astra_vectors`,
 `leap_text`, and `rtk_text` for RTK's geometry file.

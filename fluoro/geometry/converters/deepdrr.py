@@ -3,7 +3,7 @@
 The arm's frame is Ry(beta) Rx(alpha) at the isocentre of the device's frame; the source is at
 (0, horizontal offset, -source to isocentre) in it, the beam along its +z. The camera is the arm's
 frame turned by 90 degrees about z (`rotate_camera_left`), then by gamma; columns along its +x, rows
-along +y, pixel centres at + 0.5. Pictures are as seen from the source. A patient placed by
+along +y, pixel centres at + 0.5. Images are as seen from the source. A patient placed by
 `supine()` lies with feet to +x, left to +y, front to +z of the world.
 """
 
@@ -100,7 +100,7 @@ class DeepdrrPose:
         """A view in DeepDRR's words, the isocentre on the central ray.
 
         Raises:
-            InputError: The picture is seen from the detector (as a C-arm's are), or the detector
+            InputError: The image is seen from the detector (as a C-arm's are), or the detector
                 has no right angles, no square pixels or is off the central ray.
         """
         frame = np.asarray(lps_from_device, float)

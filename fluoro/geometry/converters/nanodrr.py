@@ -2,7 +2,7 @@
 
 World RAS. A camera's columns run along its +x, rows along +y, the beam along +z; pixel centres at
 + 0.5. `pose = R(ZXY angles)`, the camera stands at `isocenter + R translation`, and a fixed matrix
-for the orientation turns the camera's axes into those of the pose: for "AP" a rotation (pictures
+for the orientation turns the camera's axes into those of the pose: for "AP" a rotation (images
 as seen from the source), for "PA" a reflection (as seen from the detector).
 """
 
@@ -106,7 +106,7 @@ class NanodrrPose:
         """A view in nanodrr's words; a C-arm's view is a "PA".
 
         Raises:
-            InputError: The picture is from the side that the orientation cannot show, or the
+            InputError: The image is from the side that the orientation cannot show, or the
                 detector has no right angles.
         """
         require_orientation(orientation)

@@ -74,17 +74,17 @@ def view_parts(view: View, *, program: str, seen_from_detector: bool | None = No
     Args:
         view: The view.
         program: Who wants it, for messages.
-        seen_from_detector: The only side from which the program shows pictures; None: both.
+        seen_from_detector: The only side from which the program shows images; None: both.
 
     Raises:
-        InputError: The detector's axes are not at right angles, or the picture is from the side
+        InputError: The detector's axes are not at right angles, or the image is from the side
             that the program cannot show.
     """
     if seen_from_detector is not None and view.seen_from_detector != seen_from_detector:
         side, other = ("detector", "source") if seen_from_detector else ("source", "detector")
         raise InputError(
-            f"{program} shows pictures as seen from the {side}, this view is seen from the "
-            f"{other}: give view.mirrored() and flip the picture's columns"
+            f"{program} shows images as seen from the {side}, this view is seen from the "
+            f"{other}: give view.mirrored() and flip the image's columns"
         )
     across, down = view.column_step_xyz_mm, view.row_step_xyz_mm
     spacing = float(np.linalg.norm(across)), float(np.linalg.norm(down))

@@ -1,7 +1,7 @@
 """plastimatch: `drr -nrm ... -vup ... -g "sad sid"`, world LPS, isocentre in mm.
 
 The camera stands at isocenter + sad nrm. The panel's left is nrm x vup, its up left x nrm; columns
-run to its right, rows down. Pixel centres at integers. Pictures are as seen from the source.
+run to its right, rows down. Pixel centres at integers. Images are as seen from the source.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class PlastimatchPose:
         """A view in plastimatch's words, the isocentre `sad_mm` before the source.
 
         Raises:
-            InputError: The picture is seen from the detector (as a C-arm's are), or the detector
+            InputError: The image is seen from the detector (as a C-arm's are), or the detector
                 has no right angles.
         """
         parts = view_parts(view, program="plastimatch", seen_from_detector=False)

@@ -93,7 +93,7 @@ class RtkPose:
         """A view in RTK's words, with the projection offset 0.
 
         Raises:
-            InputError: The picture is seen from the source (in RTK's frame: a reflection among
+            InputError: The image is seen from the source (in RTK's frame: a reflection among
                 `lps_from_rtk` changes that), or the detector has no right angles.
         """
         frame = np.asarray(lps_from_rtk, float)

@@ -54,7 +54,7 @@ class TigreGeometry:
             center_xyz_mm: Point of patient LPS that is TIGRE's origin: the volume's centre [mm].
 
         Raises:
-            InputError: No views, pictures seen from the detector, detectors that differ, or one
+            InputError: No views, images seen from the detector, detectors that differ, or one
                 whose axes are not at right angles.
         """
         if not views:

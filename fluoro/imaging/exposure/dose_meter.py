@@ -1,4 +1,4 @@
-"""What a run's pictures cost the patient: kerma-area product, air kerma, an estimate for the skin.
+"""What a run's images cost the patient: kerma-area product, air kerma, an estimate for the skin.
 
 From the dose at the detector back to the tube: `fluoro.physics.dose`. Nothing is measured in the
 patient; the field's unevenness (heel effect, slant) is left aside.
@@ -19,7 +19,7 @@ __all__ = ["DoseMeter", "DoseTotal", "Exposure", "Pulse", "field_area_cm2"]
 
 @dataclass(frozen=True, kw_only=True)
 class Pulse:
-    """What the image chain made one picture with.
+    """What the image chain made one image with.
 
     Attributes:
         dose_ngy: Air kerma at the detector behind 20 cm of water [nGy].
@@ -63,7 +63,7 @@ class Exposure:
     """How one frame was made, and what the run has cost up to it.
 
     Attributes:
-        pulse: What the picture was made with; of a held picture, that of its pulse.
+        pulse: What the image was made with; of a held image, that of its pulse.
         total: The dose so far.
     """
 
@@ -90,10 +90,10 @@ class DoseMeter:
         """Take one frame into account.
 
         Args:
-            pulse: What its picture was made with.
+            pulse: What its image was made with.
             config: Of the chain that made it: the collimator.
             geometry: Of the C-arm.
-            is_pulse: False: it holds the last pulse's picture.
+            is_pulse: False: it holds the last pulse's image.
             beam_s: How long the beam has been on so far [s].
         """
         self.total = replace(self.total, beam_s=beam_s)

@@ -95,7 +95,7 @@ def chosen_step(
     """The lowest voltage that can give the dose, and what it then gives [nGy].
 
     Beyond the last one's current the dose is what the tube has. A step is left downwards only
-    where the lower one has current to spare: the same picture needs more dose at a lower voltage.
+    where the lower one has current to spare: the same image needs more dose at a lower voltage.
 
     Args:
         brightness: The steps.

@@ -64,8 +64,8 @@ def roi_box(roi: Sequence[float], shape: tuple[int, int]) -> tuple[int, int, int
     """Return first column and row of what is measured, and those after its last; not empty.
 
     Args:
-        roi: Left, top, right, bottom as shares of the picture.
-        shape: The picture's rows and columns.
+        roi: Left, top, right, bottom as shares of the image.
+        shape: The image's rows and columns.
     """
     left, right = _span(roi[0], roi[2], shape[1])
     top, bottom = _span(roi[1], roi[3], shape[0])

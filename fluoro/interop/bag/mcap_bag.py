@@ -185,7 +185,7 @@ class BagWriter(Generic[Sample]):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BagPicture:
-    """A picture of a bag.
+    """An image of a bag.
 
     Attributes:
         image: Values, shape (height, width), float32: integers as [0, 1], floats as they are.
@@ -199,17 +199,17 @@ class BagPicture:
 
 
 class BagPictures:
-    """The pictures of a bag with the poses of their stamps, one after the other.
+    """The images of a bag with the poses of their stamps, one after the other.
 
     Args:
         folder: The bag.
         topic: ROS 2's name of the topic of Image.
         pose_topic: ROS 2's name of the topic of PoseStamped.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
-        size: Rows and columns that every picture must have.
+        size: Rows and columns that every image must have.
 
     Attributes:
-        count: Pictures of the bag.
+        count: Images of the bag.
 
     Raises:
         InputError: No bag, or no such topics in it.
@@ -235,10 +235,10 @@ class BagPictures:
             self._messages = self._reader.messages(wanted)
 
     def next(self) -> BagPicture | None:
-        """The next picture; None: there is no more.
+        """The next image; None: there is no more.
 
         Raises:
-            InputError: A message that is no picture, of another size, or without its pose.
+            InputError: A message that is no image, of another size, or without its pose.
         """
         with _readable(self._folder):
             message = next(self._messages, None)
@@ -259,7 +259,7 @@ class BagPictures:
             return BagPicture(image=image, pose=self._poses.nearest(bag_ns), time_ns=bag_ns)
         time_ns = stamp_ns(message.header.stamp)
         if time_ns not in self._by_stamp:
-            raise InputError(f"{self._folder}: no pose has the stamp of a picture, {time_ns} ns")
+            raise InputError(f"{self._folder}: no pose has the stamp of an image, {time_ns} ns")
         return BagPicture(image=image, pose=self._by_stamp[time_ns], time_ns=time_ns)
 
 
@@ -331,7 +331,7 @@ def _read_timed(folder: Path, topic: str, isocenter_xyz_mm: Sequence[float]) -> 
 
 
 def _first_stamps_rise(folder: Path, topic: str) -> bool:
-    """Whether the stamps of a bag's first two pictures can be used; the answer no is logged."""
+    """Whether the stamps of a bag's first two images can be used; the answer no is logged."""
     with _readable(folder), Reader(folder) as reader:
         wanted = _connections(reader, folder, topic, IMAGE_TYPE)
         first = [data for _, _, data in islice(reader.messages(wanted), 2)]

@@ -1,7 +1,7 @@
 """A short way to the bytes of simple types: numbers, strings and at most octets at the end.
 
 cyclonedds encodes member by member through Python objects; after the pause between two frames
-that costs a tenth of a millisecond and more, on the way of every pose and picture. Here the layout
+that costs a tenth of a millisecond and more, on the way of every pose and image. Here the layout
 is worked out once: runs of numbers that one `struct` packs, strings, octets. What is not plain (an
 XCDR2 encoding, another byte order, bytes that end too early) goes cyclonedds's own way.
 """

@@ -14,7 +14,7 @@ __all__ = ["VideoFrame"]
 @dataclass
 @final
 class VideoFrame(IdlStruct, typename="VideoFrame"):
-    """A picture, RGBA with 8 bits each, row by row."""
+    """An image, RGBA with 8 bits each, row by row."""
 
     stream_id: uint32
     key("stream_id")

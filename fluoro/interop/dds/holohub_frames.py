@@ -28,7 +28,7 @@ class HolohubFrames:
 
 
 class I4hFrames:
-    """Writes i4h's CameraInfo with its picture, 8-bit grey."""
+    """Writes i4h's CameraInfo with its image, 8-bit grey."""
 
     def __init__(self, node: DdsNode, config: DdsFramesConfig) -> None:
         topic = config.topic or I4H_TOPIC

@@ -14,7 +14,7 @@ __all__ = ["CameraInfo", "ProbeInfo"]
 @dataclass
 @final
 class CameraInfo(IdlStruct, typename="CameraInfo"):
-    """A picture with its camera's focal length [px]."""
+    """An image with its camera's focal length [px]."""
 
     focal_len: float64
     stream_id: int64

@@ -66,7 +66,7 @@ def _quantised(image: NDArray[np.float32], encoding: Encoding) -> NDArray[np.gen
 
 
 def picture_of(message: Image) -> NDArray[np.float32]:
-    """Values of a grey picture, shape (height, width): integers as [0, 1], floats as they are.
+    """Values of a grey image, shape (height, width): integers as [0, 1], floats as they are.
 
     Raises:
         FieldError: Another encoding, sizes that do not fit each other, values that are not finite.
@@ -93,7 +93,7 @@ def picture_of(message: Image) -> NDArray[np.float32]:
 
 
 def _side(field: str, value: int) -> int:
-    """Return a picture's width or height where it is one."""
+    """Return an image's width or height where it is one."""
     if not 0 < int(value) <= MAX_SIDE_PX:
         raise FieldError(field, f"must be 1 to {MAX_SIDE_PX} pixels, got {value}")
     return int(value)

@@ -38,5 +38,5 @@ def latched() -> Qos:
 
 
 def frames(depth: int = 2) -> Qos:
-    """Of pictures: reliable, so that readers of either kind match; few are kept for repeats."""
+    """Of images: reliable, so that readers of either kind match; few are kept for repeats."""
     return reliable(depth)

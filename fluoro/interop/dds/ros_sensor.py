@@ -16,7 +16,7 @@ __all__ = ["CameraInfo", "CompressedImage", "Image", "JointState", "RegionOfInte
 @dataclass
 @final
 class Image(IdlStruct, typename="sensor_msgs::msg::dds_::Image_"):
-    """A picture, row by row."""
+    """An image, row by row."""
 
     header: Header
     height: uint32
@@ -30,7 +30,7 @@ class Image(IdlStruct, typename="sensor_msgs::msg::dds_::Image_"):
 @dataclass
 @final
 class CompressedImage(IdlStruct, typename="sensor_msgs::msg::dds_::CompressedImage_"):
-    """A picture as JPEG or PNG."""
+    """An image as JPEG or PNG."""
 
     header: Header
     format: str

@@ -42,7 +42,7 @@ class Point2D(IdlStruct, typename="vision_msgs::msg::dds_::Point2D_"):
 @dataclass
 @final
 class Pose2D(IdlStruct, typename="vision_msgs::msg::dds_::Pose2D_"):
-    """A place in the picture, and a turn [rad]."""
+    """A place in the image, and a turn [rad]."""
 
     position: Point2D
     theta: float64
@@ -81,7 +81,7 @@ class ObjectHypothesisWithPose(
 @dataclass
 @final
 class Detection2D(IdlStruct, typename="vision_msgs::msg::dds_::Detection2D_"):
-    """One object in a picture."""
+    """One object in an image."""
 
     header: Header
     results: sequence[ObjectHypothesisWithPose]
@@ -92,7 +92,7 @@ class Detection2D(IdlStruct, typename="vision_msgs::msg::dds_::Detection2D_"):
 @dataclass
 @final
 class Detection2DArray(IdlStruct, typename="vision_msgs::msg::dds_::Detection2DArray_"):
-    """All objects in a picture."""
+    """All objects in an image."""
 
     header: Header
     detections: sequence[Detection2D]

@@ -1,4 +1,4 @@
-"""The truth of frames as one COCO file, and masks as pictures or arrays beside it."""
+"""The truth of frames as one COCO file, and masks as images or arrays beside it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CocoWriter:
         folder: The run's folder, which exists.
         config: What is annotated.
         truth: Knows the categories.
-        pictures: Name of a frame's picture by its number; empty: it has no file of its own.
+        pictures: Name of a frame's image by its number; empty: it has no file of its own.
 
     Raises:
         OutputError: A file cannot be made.

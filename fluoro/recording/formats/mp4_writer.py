@@ -25,7 +25,7 @@ FRAGMENT_S = 0.5
 TICKS_PER_S = 90_000
 """Of the film's clock, as films have it: 30 and 25 frames a second are whole ticks apart."""
 LONGEST_PAUSE_S = 3600.0
-"""Longest time that a film shows one picture [s]: its container counts ticks in 32 bits."""
+"""Longest time that a film shows one image [s]: its container counts ticks in 32 bits."""
 
 
 class _WholeBoxes:
@@ -50,10 +50,10 @@ class _WholeBoxes:
 
 
 class _Times:
-    """Times of pictures as ticks from the first one's, which always grow.
+    """Times of images as ticks from the first one's, which always grow.
 
     Args:
-        fps: Pictures per second where they come without times.
+        fps: Images per second where they come without times.
     """
 
     def __init__(self, fps: float) -> None:
@@ -62,7 +62,7 @@ class _Times:
         self._last: tuple[int, float] = (-self._step, 0.0)
 
     def pts(self, time_s: float | None) -> int:
-        """Ticks of the next picture, shown at a time [s]; None: right after the one before."""
+        """Ticks of the next image, shown at a time [s]; None: right after the one before."""
         pts, last_s = self._last
         if time_s is None:
             self._last = pts + self._step, last_s
@@ -85,11 +85,11 @@ class _Times:
 class Film:
     """H.264 in MP4, yuv420p: every player opens it. Odd sizes grow by one repeated row or column.
 
-    The first picture is shown at 0; no picture refers to a later one, which would delay it.
+    The first image is shown at 0; no image refers to a later one, which would delay it.
 
     Args:
         path: File to make.
-        fps: Frames per second of play, where the pictures come without times.
+        fps: Frames per second of play, where the images come without times.
         preset: x264's: `ultrafast` leaves the cores to the renderer, `medium` makes small files.
 
     Raises:
@@ -110,7 +110,7 @@ class Film:
             )
 
     def write(self, pixels: NDArray[np.uint8], time_s: float | None = None) -> None:
-        """Add a picture, (height, width) grey or (height, width, 3) RGB.
+        """Add an image, (height, width) grey or (height, width, 3) RGB.
 
         Args:
             pixels: Grey levels or colours, the same shape every time.

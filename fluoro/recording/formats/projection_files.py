@@ -30,7 +30,7 @@ class ProjectionFiles:
 
     The origin of all worlds is the untranslated isocentre. RTK's has IEC 61217's axes, x to the
     patient's left, y to the head and z to the front, so that the C-arm's primary angle is the
-    gantry's; the others have the patient's LPS. TIGRE sees pictures from the source: its columns
+    gantry's; the others have the patient's LPS. TIGRE sees images from the source: its columns
     are ours in the other order.
 
     Args:

@@ -1,4 +1,4 @@
-"""Robust weights: what a residual counts when some of the picture is not in the volume."""
+"""Robust weights: what a residual counts when some of the image is not in the volume."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def at_energy(volume: MuVolume, energy_kev: float, tissues: TissueMap | None = N
     """Every voxel's CT number as tissues, and what they attenuate at an energy.
 
     Unlike a map that is exact for water alone it follows that fat, soft tissue and bone differ
-    more at low energies. For pictures of many energies take about the mean of the open beam.
+    more at low energies. For images of many energies take about the mean of the open beam.
 
     Args:
         volume: Attenuation of which CT numbers follow by its water, 1000 (mu / water - 1).

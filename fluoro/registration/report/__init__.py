@@ -1,1 +1,1 @@
-"""Results of a registration: record, acceptance, pictures."""
+"""Results of a registration: record, acceptance, images."""

@@ -16,10 +16,10 @@ Rgb = NDArray[np.uint8]
 SHOWN_PERCENTILES = (1.0, 99.0)
 """Of the values that count: black and full colour."""
 FIELDS = 8
-"""Of the chessboard, along the picture's longer side."""
+"""Of the chessboard, along the image's longer side."""
 GAP_PX = 4
 LARGEST_ZOOM, WANTED_PX = 8, 384
-"""Small pictures are enlarged to about this many pixels, each pixel a square."""
+"""Small images are enlarged to about this many pixels, each pixel a square."""
 
 
 def overlay(target: Target, image: NDArray[Any]) -> Rgb:

@@ -102,12 +102,12 @@ def _distances(stations: Sequence[Station]) -> list[float]:
 def write_convergence(
     path: Path, target: Target, images: Sequence[NDArray[Any]], captions: Sequence[str]
 ) -> None:
-    """An endless WebP of the overlay as the pose was found; the last picture stays a while.
+    """An endless WebP of the overlay as the pose was found; the last image stays a while.
 
     Args:
         path: WebP file to make.
         target: What was seen.
-        images: Line integrals, one a picture, the target's shape; at least one.
+        images: Line integrals, one an image, the target's shape; at least one.
         captions: What to write on each.
 
     Raises:

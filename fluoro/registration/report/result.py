@@ -51,7 +51,7 @@ class RegistrationResult:
         evidence: The values behind the acceptance, by name.
         history: Every iteration.
         iterations: Evaluations with derivatives on the last level.
-        renderings: Pictures with derivatives on all levels.
+        renderings: Images with derivatives on all levels.
         seconds: Wall time.
     """
 

@@ -39,7 +39,7 @@ class Renderer(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ViewTask:
-    """One picture to be explained.
+    """One image to be explained.
 
     Attributes:
         renderer: Renders the volume.

@@ -14,9 +14,9 @@ EDGE_RATIO = 4.0
 """Brightness across a blade's edge rises at least by this: lead lets through less than 1 %, but
 scatter reaches its shadow."""
 PENUMBRA = 0.03
-"""Width of the edge's blur, as a share of the picture's side."""
+"""Width of the edge's blur, as a share of the image's side."""
 LARGEST_SHARE = 0.45
-"""No blade covers more of the picture from one side."""
+"""No blade covers more of the image from one side."""
 MARGIN_PX = 1
 """Left out beside the edge: it may be blurred."""
 

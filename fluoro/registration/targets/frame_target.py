@@ -41,12 +41,12 @@ def target_from_frame(
 
     Args:
         image: Display values in [0, 1], shape (height, width).
-        config: Chain that made the picture, with the dose, window and polarity of that moment.
+        config: Chain that made the image, with the dose, window and polarity of that moment.
         pixel_spacing_mm: Pixel pitch [mm], which decides how many photons a pixel gets.
         geometry: C-arm that the beam's field depends on; None: there is no such field.
 
     Raises:
-        InputError: A picture that is clipped or constant all over.
+        InputError: An image that is clipped or constant all over.
     """
     kept = (image > 0) & (image < 1)
     rising = np.float32(1) - image if is_inverted(config) else image
@@ -64,7 +64,7 @@ def target_from_frame(
 
 
 def _shading(config: ImageChainConfig) -> ImageChainConfig:
-    """The configuration with nothing in it but what shades the picture."""
+    """The configuration with nothing in it but what shades the image."""
     return ImageChainConfig(**{name: getattr(config, name) for name in SHADING})
 
 

@@ -19,9 +19,9 @@ from fluoro.rendering.renderer import DrrRenderer
 __all__ = ["pictured", "rendered_picture"]
 
 FULL_SCALE = 1.25
-"""Signal, relative to the open field, that a raw picture's largest value stands for."""
+"""Signal, relative to the open field, that a raw image's largest value stands for."""
 LOG_SPAN = (-1.0, 15.0)
-"""Line integrals between which the chain's window shows a logarithmic picture."""
+"""Line integrals between which the chain's window shows a logarithmic image."""
 
 
 def rendered_picture(
@@ -32,7 +32,7 @@ def rendered_picture(
     kind: TargetKind,
     seed: int,
 ) -> NDArray[Any]:
-    """A picture with the chain's noise, shape (height, width).
+    """An image with the chain's noise, shape (height, width).
 
     Args:
         renderer: Of the volume.
@@ -54,7 +54,7 @@ def pictured(
     kind: TargetKind,
     seed: int,
 ) -> NDArray[Any]:
-    """Line integrals of whatever source as a picture with the chain's noise, same shape.
+    """Line integrals of whatever source as an image with the chain's noise, same shape.
 
     Args:
         device: Where the line integrals lie.

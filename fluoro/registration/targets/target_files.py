@@ -1,4 +1,4 @@
-"""Foreign pictures as arrays: PNG, TIFF and JPEG as a viewer shows them, and NPY."""
+"""Foreign images as arrays: PNG, TIFF and JPEG as a viewer shows them, and NPY."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ __all__ = ["read_picture"]
 FORMATS = ("PNG", "TIFF", "JPEG")
 """Pillow's names of the formats that are read."""
 GREY_MODES = frozenset({"L", "I;16", "I;16B", "I;16L", "I", "F"})
-"""Pillow's modes of one channel whose numbers are the picture's own."""
+"""Pillow's modes of one channel whose numbers are the image's own."""
 OTHER_MODES = frozenset({"1", "P", "PA", "LA", "RGB", "RGBA"})
-"""Modes of 8 bits in which a picture may be grey in all but name."""
+"""Modes of 8 bits in which an image may be grey in all but name."""
 BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339
 """Tags of TIFF 6.0."""
 WHITE_IS_ZERO, SIGNED = 0, 2
 
 
 def read_picture(path: Path) -> NDArray[Any]:
-    """Return the grey values of a picture file, shape (height, width), in the file's own type.
+    """Return the grey values of an image file, shape (height, width), in the file's own type.
 
-    Larger is brighter, and the picture lies as a viewer shows it: a TIFF whose 0 is white is
-    inverted, an orientation (EXIF) is applied. A picture in colour must be grey in all but name,
+    Larger is brighter, and the image lies as a viewer shows it: a TIFF whose 0 is white is
+    inverted, an orientation (EXIF) is applied. An image in colour must be grey in all but name,
     and nothing in it may be transparent.
 
     Raises:
-        InputError: A missing or unreadable file, another format, several pictures, colour, or an
+        InputError: A missing or unreadable file, another format, several images, colour, or an
             array of another shape.
     """
     if not path.is_file():
@@ -45,8 +45,7 @@ def read_picture(path: Path) -> NDArray[Any]:
     values = _read_npy(path) if path.suffix.lower() == ".npy" else _read_image(path)
     if values.ndim != 2 or values.size == 0 or values.dtype.kind not in "uif":
         raise InputError(
-            f"{path}: must hold one grey picture, (height, width); got {values.dtype} "
-            f"{values.shape}"
+            f"{path}: must hold one grey image, (height, width); got {values.dtype} {values.shape}"
         )
     return values
 
@@ -75,19 +74,19 @@ def _read_image(path: Path) -> NDArray[Any]:
         if is_dicom(path):
             raise InputError(f"{path}: is a DICOM file: give target.frame, 1 or more") from None
         raise InputError(
-            f"{path}: must be a PNG, TIFF or JPEG picture of a kind that docs/registration.md lists"
+            f"{path}: must be a PNG, TIFF or JPEG image of a kind that docs/registration.md lists"
         ) from None
     except Exception as error:  # noqa: BLE001  (Pillow raises all kinds on a damaged file)
         text = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: not a readable PNG, TIFF or JPEG picture: {text}") from None
+        raise InputError(f"{path}: not a readable PNG, TIFF or JPEG image: {text}") from None
 
 
 def _require_one_grey(path: Path, image: ImageFile) -> None:
     count = getattr(image, "n_frames", 1)
     if count != 1:
-        raise InputError(f"{path}: must hold one picture, got {count}")
+        raise InputError(f"{path}: must hold one image, got {count}")
     if image.mode not in GREY_MODES | OTHER_MODES:
-        raise InputError(f"{path}: must be a grey picture, got mode {image.mode}")
+        raise InputError(f"{path}: must be a grey image, got mode {image.mode}")
     if image.mode in OTHER_MODES and _has_16_bits(image):
         raise InputError(f"{path}: 16 bits are read in grey without alpha only; write it as that")
 
@@ -99,7 +98,7 @@ def _has_16_bits(image: ImageFile) -> bool:
 
 
 def _shown(path: Path, image: ImageFile) -> NDArray[Any]:
-    """The grey values of a picture whose file is open."""
+    """The grey values of an image whose file is open."""
     from PIL import ImageOps
 
     tags = _tags(path, image)
@@ -156,5 +155,5 @@ def _native(values: NDArray[Any]) -> NDArray[Any]:
 def _grey(path: Path, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     red, green, blue = np.moveaxis(rgb, -1, 0)
     if (red != green).any() or (red != blue).any():
-        raise InputError(f"{path}: must be a grey picture, got one in colour")
+        raise InputError(f"{path}: must be a grey image, got one in colour")
     return np.ascontiguousarray(red)

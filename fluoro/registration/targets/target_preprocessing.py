@@ -1,4 +1,4 @@
-"""From an X-ray picture to a registration target: intensity, logarithm, crop, mask, polarity.
+"""From an X-ray image to a registration target: intensity, logarithm, crop, mask, polarity.
 
 raw      detector intensity            log(i0) - log(I)
 log      attenuation line integrals    as they are
@@ -38,15 +38,15 @@ LOW_SHARE = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """How a picture becomes a target.
+    """How an image becomes a target.
 
     Attributes:
         kind: What the values are.
         i0: Intensity of the open field for "raw"; None: estimated.
         crop: Pixels (top, bottom, left, right) to leave out, "auto": found by the dark borders
-            of a collimator, in "raw" pictures only; None: nothing.
+            of a collimator, in "raw" images only; None: nothing.
         smoothing_px: Standard deviation of a Gaussian over the attenuation [pixels]; 0: none.
-        polarity: Whether bone is dark or bright in a "display" picture.
+        polarity: Whether bone is dark or bright in a "display" image.
         saturation: Value from which "raw" pixels are left out, as they may have been higher;
             None: the largest value of an integer type.
 
@@ -81,7 +81,7 @@ class Preparation:
 
 def _require_kind(preparation: Preparation, name: str, kind: TargetKind) -> None:
     if getattr(preparation, name) is not None and preparation.kind != kind:
-        raise InputError(f"{name} has no effect on a {preparation.kind} picture, only on {kind}")
+        raise InputError(f"{name} has no effect on a {preparation.kind} image, only on {kind}")
 
 
 def _require_crop(crop: object) -> None:
@@ -97,7 +97,7 @@ def prepare(
 ) -> Target:
     """An attenuation-like image with the mask of the pixels that count.
 
-    The picture keeps its size, so that its view stays right: what is cropped is masked.
+    The image keeps its size, so that its view stays right: what is cropped is masked.
 
     Args:
         picture: Values, shape (height, width), any real type; larger is brighter.
@@ -109,7 +109,7 @@ def prepare(
         left out for being saturated, dark or clipped.
 
     Raises:
-        InputError: A picture that is not an image, holds values that are not finite in the mask,
+        InputError: An image that is not an image, holds values that are not finite in the mask,
             or leaves no pixels or a constant image.
     """
     how = preparation or Preparation()
@@ -137,7 +137,7 @@ def _checked(
     values = np.asarray(picture)
     if values.ndim != 2 or values.size == 0 or values.dtype.kind not in "uif":
         raise InputError(
-            f"target must be a grey picture of shape (height, width), got {values.dtype} "
+            f"target must be a grey image of shape (height, width), got {values.dtype} "
             f"{values.shape}"
         )
     kept = np.ones(values.shape, bool) if mask is None else np.array(mask, bool)

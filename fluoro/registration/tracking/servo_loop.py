@@ -1,4 +1,4 @@
-"""From a picture to the next move: the logic of a servo loop that drives to a wanted view."""
+"""From an image to the next move: the logic of a servo loop that drives to a wanted view."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 class Located(Protocol):
-    """Where a picture says that the C-arm stood, such as a tracker's `PoseEstimate`."""
+    """Where an image says that the C-arm stood, such as a tracker's `PoseEstimate`."""
 
     @property
     def world_from_carm(self) -> Array:
@@ -33,7 +33,7 @@ class Located(Protocol):
 class Servo:
     """Decides each move of a C-arm that knows its own motion, but not where the patient lies.
 
-    The estimate says how to go from where the picture was taken to the wanted view; that motion,
+    The estimate says how to go from where the image was taken to the wanted view; that motion,
     in the C-arm's own frame and no longer than a step, is added to where the C-arm stood.
 
     Args:
@@ -67,12 +67,12 @@ class Servo:
         self._arrived = False
 
     def move(self, estimate: Located, stood: CarmPose) -> CarmPose | None:
-        """Where to go next; None: the wanted view is reached, as far as the picture tells.
+        """Where to go next; None: the wanted view is reached, as far as the image tells.
 
-        Where the estimate is not believed the C-arm stays for another picture.
+        Where the estimate is not believed the C-arm stays for another image.
 
         Args:
-            estimate: Of the newest picture.
+            estimate: Of the newest image.
             stood: Where the C-arm stood then, by its own encoders.
         """
         self._frames += 1
@@ -92,11 +92,11 @@ class Servo:
 
     @property
     def reached(self) -> bool:
-        """Whether the C-arm really stands within the tolerance, and the last picture says so."""
+        """Whether the C-arm really stands within the tolerance, and the last image says so."""
         return self._arrived and self._ended is not None and self._ended[1] <= self._tolerance_mm
 
     def facts(self) -> dict[str, Any]:
-        """Plain data for run.json; lengths are None where there was no picture."""
+        """Plain data for run.json; lengths are None where there was no image."""
         estimated_mm, true_mm = self._ended or (None, None)
         return {
             "reached": self.reached,

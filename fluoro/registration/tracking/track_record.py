@@ -20,7 +20,7 @@ __all__ = ["ScoredEstimate", "TrackRecord", "TrackedFrame", "pose_facts"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrackedFrame:
-    """An estimate with the picture that it was made from.
+    """An estimate with the image that it was made from.
 
     Attributes:
         estimate: Where the C-arm stood.

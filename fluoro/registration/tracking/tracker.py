@@ -66,7 +66,7 @@ class PoseEstimate:
         ncc: Normalised cross-correlation of rendered image and frame, -1 to 1.
         residual: Root mean square of what gain and offset do not explain of the frame's line
             integrals, dimensionless.
-        iterations: Pictures with derivatives that it took.
+        iterations: Images with derivatives that it took.
         seconds: Wall time.
         rendered: Line integrals at the estimate, shape (height, width) of the working size.
         seen: The frame's line integrals at the same size; 0 where it is masked.

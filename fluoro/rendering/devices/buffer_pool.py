@@ -12,7 +12,7 @@ LARGEST_BYTES = 1 << 26
 """Larger buffers are volumes: they are not kept."""
 
 MOST_OF_A_SIZE = 16
-"""A frame has a handful of pictures of a size, and a stream a few frames on their way."""
+"""A frame has a handful of images of a size, and a stream a few frames on their way."""
 
 STEP_BYTES = 256
 """Sizes are rounded up to multiples, so that small ones serve each other."""

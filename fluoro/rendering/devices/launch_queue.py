@@ -1,7 +1,7 @@
 """Launches that line up: they run one after another, and `launch` returns before they are done.
 
 A stream has two queues on one device, one for its renderer and one for its image chain: the next
-picture is there to be rendered when the last one is done, and no time passes between two stages.
+image is there to be rendered when the last one is done, and no time passes between two stages.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def _ask(choice: Mapping[str, Any], sections: Mapping[str, Any]) -> TrialResult:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return TrialResult(fault=f"it gave no picture within {LIMIT_S:g} s")
+        return TrialResult(fault=f"it gave no image within {LIMIT_S:g} s")
     except OSError as error:
         return TrialResult(fault=f"it could not be tried ({error})", lasting=False)
     if done.returncode < 0:

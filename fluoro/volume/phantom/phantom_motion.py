@@ -1,6 +1,6 @@
 """How the thorax phantom moves: a displacement for every point, by the time of the frame.
 
-A picture at time t is that of the volume at rest (breathed out, the heart full), each point x
+An image at time t is that of the volume at rest (breathed out, the heart full), each point x
 shown with what lies at x + d(x, t): d = breath(t) B(x) + beat(t) H(x), two fields on a coarse grid.
 Tissue is neither made nor lost by design, but density does not follow: a fuller lung stays as
 dense as it was.

@@ -1,4 +1,4 @@
-"""Where the middle of the volume lies in the picture, as a keypoint of COCO."""
+"""Where the middle of the volume lies in the image, as a keypoint of COCO."""
 
 from __future__ import annotations
 

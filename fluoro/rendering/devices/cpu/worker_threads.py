@@ -1,7 +1,7 @@
 """The threads that CPU kernels share: made once, then waiting for the next dispatch.
 
 A new thread often starts on the processor of the one that makes it, and moves when the system next
-balances its load: 0.8 to 1.5 ms later, of a picture's 10 and of an image chain's stage of 1. One
+balances its load: 0.8 to 1.5 ms later, of an image's 10 and of an image chain's stage of 1. One
 that waits is awake on a free processor within 0.05 ms.
 """
 
