@@ -33,6 +33,7 @@ __all__ = [
     "imported",
     "names",
     "shader_folders",
+    "versions",
 ]
 
 T = TypeVar("T")
@@ -186,6 +187,17 @@ def error(kind: str, name: str, text: str) -> InputError:
 
 def _owner(kind: str, name: str) -> str:
     return next(module for module, plugin in _plugins().items() if name in getattr(plugin, kind))
+
+
+def versions() -> dict[str, str]:
+    """Return the version of each plugin's package by its module, or that it is not installed."""
+    if not _plugins():
+        return {}
+    from importlib.metadata import packages_distributions, version
+
+    packages = packages_distributions()
+    found = {module: packages.get(module.partition(".")[0], [])[:1] for module in _plugins()}
+    return {m: version(names[0]) if names else "not installed" for m, names in found.items()}
 
 
 def shader_folders() -> tuple[Path, ...]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fluoro import plugins
 from fluoro.files.atomic_write import replacing
 from fluoro.imaging.exposure.dose_meter import DoseTotal
 from fluoro.imaging.frame import FluoroFrame
@@ -236,14 +237,14 @@ def _percentiles(durations_ms: NDArray[np.float64]) -> dict[str, float]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, of the platform and of the packages that decide what a run gives."""
+    """Versions of Python, of the platform, of plugins and packages that decide what a run gives."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for name in PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return {**found, **plugins.versions()}
 
 
 SECTION_LINES = {

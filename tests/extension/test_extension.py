@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -47,7 +48,7 @@ def frames_of(folder):
     return {int(path.stem[-6:]): np.asarray(Image.open(path)) for path in folder.glob("*.tiff")}
 
 
-def check_stream(out):
+def check_stream(out, version):
     """The run of stream.yaml: a spiral, every tenth frame as TIFF, the block's shadow."""
     record = json.loads((out / "stream" / "run.json").read_text())
     poses = [frame["pose"] for frame in record["per_frame"]]
@@ -62,6 +63,7 @@ def check_stream(out):
     truth = json.loads((out / "stream" / "annotations.json").read_text())
     assert truth["annotations"][0]["keypoints"] == pytest.approx([32, 32, 2])
     assert record["config"]["renderer"]["projector"] == "trapezoid"
+    assert record["versions"]["fluoro_extension"] == version
 
 
 def test_one_of_each_kind_runs_in_one_stream(tmp_path):
@@ -72,7 +74,7 @@ def test_one_of_each_kind_runs_in_one_stream(tmp_path):
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    check_stream(tmp_path)
+    check_stream(tmp_path, "not installed")
 
 
 def test_checks_and_fluoros_own_tests_hold_for_what_a_plugin_adds(tmp_path):
@@ -203,7 +205,8 @@ def test_an_installed_package_adds_one_of_each_kind_away_from_the_checkout(wheel
     python, out = tmp_path / "venv" / "bin" / "python", tmp_path / "out"
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*build, "--no-index", "-w", tmp_path, HERE], check=True)
+    shutil.copytree(HERE, tmp_path / "source", ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run([*build, "--no-index", "-w", tmp_path, tmp_path / "source"], check=True)
     (extension,) = tmp_path.glob("fluoro_extension-*.whl")
     install = [python, "-m", "pip", "install", "-q", "-c", ROOT / "requirements/constraints.txt"]
     subprocess.run([*install, f"{wheel}[app]", extension], check=True)
@@ -220,7 +223,7 @@ def test_an_installed_package_adds_one_of_each_kind_away_from_the_checkout(wheel
 
     assert '"spiral"' in fluoro("schema")
     fluoro("run", HERE / "stream.yaml")
-    check_stream(out)
+    check_stream(out, "0.1.0")
     fluoro("preprocess", "--ct", bead_box_ct(tmp_path, python, environment), "--output", "mu")
     settings = (HERE / "tracking.yaml").read_text().replace("{ct}", str(tmp_path / "box.plainct"))
     (tmp_path / "tracking.yaml").write_text(settings)

@@ -66,6 +66,8 @@ PLACE = {
     "direction": (1, 0, 0, 0, 1, 0, 0, 0, 1),
 }
 LAYOUT = ReadOptions(array=ArrayConfig(**PLACE))
+NIFTI = Path(__file__).parents[2] / "tests" / "data" / "nifti"
+"""Written by nibabel."""
 RAW_LAYOUT = ReadOptions(array=ArrayConfig(**PLACE, shape_zyx=SHAPE_ZYX, dtype="int16"))
 MOST_FRAMES = 64
 """Of an X-ray file that is read whole."""
@@ -118,6 +120,8 @@ def subjects(folder: Path) -> dict[str, Callable[[], Subject]]:
     return {
         "nii": lambda: _file(folder / "ct.nii", nifti_bytes(qform_code=0)),
         "nii.gz": lambda: _file(folder / "ct.nii.gz", gzip.compress(nifti_bytes())),
+        "nii-2": lambda: _file(folder / "two.nii", (NIFTI / "two.nii").read_bytes()),
+        "nii-pair": lambda: _pair(folder / "two.hdr"),
         "mha": lambda: _file(folder / "ct.mha", meta_bytes()),
         "mha-zlib": lambda: _file(
             folder / "zlib.mha",
@@ -151,6 +155,14 @@ def subjects(folder: Path) -> dict[str, Callable[[], Subject]]:
 def _file(path: Path, raw: bytes) -> Subject:
     path.write_bytes(raw)
     return Subject(place=path, damaged=path, second_opinion=_plane_by_plane)
+
+
+def _pair(header: Path) -> Subject:
+    """NIfTI of version 2 in two files, the header damaged."""
+    shutil.copy(NIFTI / "two.img", header.with_suffix(".img"))
+    subject = _file(header, (NIFTI / "two.hdr").read_bytes())
+    subject.header_share = 0.0
+    return subject
 
 
 def _detached(path: Path) -> Subject:
