@@ -218,15 +218,25 @@ def test_compiler_without_float16_is_refused_on_arm_with_the_reason(checkout):
     )
 
 
-def test_machine_without_a_package_index_gets_one_line_with_the_reason(checkout, installed):
+NO_INDEX = {"PIP_NO_INDEX": "1"}
+NO_CONNECTION = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "1"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [(NO_INDEX, "ERROR: "), (NO_CONNECTION, "no connection to the package index")],
+    ids=["no index", "no connection"],
+)
+def test_machine_without_a_package_index_gets_one_line_with_the_reason(
+    checkout, installed, settings, reason
+):
     _put_program(checkout, "g++", "exit 0")
     shutil.copytree(installed[0] / ".venv", checkout / ".venv", symlinks=True)
     (checkout / "requirements.txt").write_text("no-such-package-of-fluoro==1\n")
-    result = _bootstrap(
-        checkout, PYTHON=sys.executable, PIP_NO_INDEX="1", PIP_FIND_LINKS="/dev/null"
-    )
+    files = {"PIP_FIND_LINKS": "/dev/null", "PIP_CONFIG_FILE": "/dev/null"}
+    result = _bootstrap(checkout, PYTHON=sys.executable, **files, **settings)
     assert result.returncode == 1
-    assert result.stderr.startswith("missing: packages that pip could not install (ERROR: ")
+    assert result.stderr.startswith(f"missing: packages that pip could not install ({reason}")
     assert result.stderr.endswith("then run this again\n")
     assert result.stderr.count("\n") == 1
 

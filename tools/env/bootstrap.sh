@@ -186,7 +186,8 @@ install_packages() {
     log=$venv/pip.log
     # shellcheck disable=SC2086 # several words on purpose
     if ! { pip_install pip && pip_install $requirements; } 2>"$log"; then
-        reason=$(awk '/^ERROR/ { line = $0 } END { print line }' "$log")
+        reason=$(awk '/Retry\(total=0,/ { cut = "no connection to the package index" }
+            /^ERROR/ { line = $0 } END { print cut ? cut : line }' "$log")
         echo "missing: packages that pip could not install (${reason:-no reason given}; log: $log): pip needs a package index that it can reach; then run this again" >&2
         exit 1
     fi
