@@ -104,7 +104,7 @@ def simulator(start, prefix=(), *, size_px=256, hz=10, **dds):
     config = {"domain": own_domain(), "frames": {}, **dds}
     script = Path(__file__).parent / "ros2_simulator.py"
     program = start(*prefix, sys.executable, script, json.dumps(config), size_px, hz)
-    program.wait_for("adler")
+    program.wait_for("adler", 90)
     return program
 
 
