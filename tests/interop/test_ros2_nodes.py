@@ -271,11 +271,13 @@ def test_node_that_floods_is_counted_and_frames_go_on(node_program, start, machi
 def test_default_is_found_on_its_own_machine_alone(node_program, start, machines):
     ours = simulator(start, machines[0])
     here = start(*machines[0], node_program, own_domain(), "default", 60)
-    there = start(*machines[1], node_program, own_domain(), "default", 60, "lao=20")
+    there = [
+        start(*machines[1], node_program, own_domain(), discovery, 60, "lao=20")
+        for discovery in ("default", f"peer:{ADDRESSES[0]}")
+    ]
     here.wait_for("reader")  # it listens to the network's multicast, on our machine
     time.sleep(8)
-    assert not there.all("reader")
-    assert not there.all("writer")
+    assert not any(node.all("reader") or node.all("writer") for node in there)
     assert figures(ours)["writers"] == 1
 
 
