@@ -77,6 +77,19 @@ def test_no_file_of_the_repository_is_larger_than_1_mb():
     assert [p.name for p in paths if p.is_file() and p.stat().st_size > MOST_FILE_BYTES] == []
 
 
+def test_the_wheel_has_every_package_of_the_checkout():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    there = {path.parent.relative_to(ROOT) for path in (ROOT / "fluoro").rglob("__init__.py")}
+    there |= {
+        Path("fluoro/shaders"),
+        Path("fluoro/application"),
+        Path("fluoro/application/configs"),
+    }
+    operators = {path.parent for path in (ROOT / "operators").rglob("__init__.py")}
+    there |= {Path("fluoro/application") / path.relative_to(ROOT) for path in operators}
+    assert sorted(listed) == sorted(".".join(path.parts) for path in there)
+
+
 def test_importing_fluoro_loads_nothing_else(tmp_path):
     loaded = json.loads(
         run(
