@@ -31,7 +31,11 @@ class LabelInclusion(SceneSection):
     )
 
     def solids(self) -> list[Solid]:
-        """Return the labels, marched together where that is cheaper."""
+        """Return the labels, marched together where that is cheaper.
+
+        Raises:
+            InputError: A file that cannot be read, or one without voxels of a label.
+        """
         import numpy as np
 
         from fluoro.errors import InputError

@@ -312,6 +312,9 @@ def phantom_code(phantom: str = "thorax") -> str:
     """Return the SHA-256 of a phantom's source files: another phantom is another cache entry.
 
     They are the Python files beside the module that makes it.
+
+    Raises:
+        InputError: A plugin's phantom that is not named as `module:function`.
     """
     maker = _phantoms()[phantom]
     place = importlib.util.find_spec(maker.partition(":")[0]) if isinstance(maker, str) else None

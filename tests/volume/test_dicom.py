@@ -712,7 +712,7 @@ def test_a_decoder_that_dies_or_hangs_is_one_line(tmp_path, monkeypatch):
     for path in folder.iterdir():
         dicom.compressed(path, RLELossless)
     script = tmp_path.parent / "decoder.py"
-    monkeypatch.setattr(pixels.dicom_decoder, "__file__", str(script))
+    monkeypatch.setattr(pixels.pixel_decoder, "__file__", str(script))
     script.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     refused(folder, "IM99..\\.dcm: its compressed pixels cannot be read")
     script.write_text("import time; time.sleep(60)")
@@ -806,4 +806,4 @@ def test_a_missing_decoder_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "gdcm", None)
     remedy = r"JPEG needs the package python-gdcm: pip install \.\[dicom\]"
     with pytest.raises(ValueError, match=remedy):
-        next(pixels.dicom_decoder.stored_frames(str(path), [0]))
+        next(pixels.pixel_decoder.stored_frames(str(path), [0]))
