@@ -133,7 +133,8 @@ class Guard:
             step = {"step_mm": self._step_mm} if projector.steps else {}
             one = DrrRenderer(self.volume, device, projector=projector.name, **step)
             calls[name] = lambda one=one: one.render(view)
-            calls[f"{name} jacobian"] = lambda one=one: one.render_jacobian(view, center)
+            if projector.differentiable:
+                calls[f"{name} jacobian"] = lambda one=one: one.render_jacobian(view, center)
         return calls
 
     def chain_calls(self) -> dict[str, Callable[[], Any]]:

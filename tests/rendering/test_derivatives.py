@@ -13,13 +13,14 @@ from fluoro.geometry.view_derivatives import intrinsic_motions, moved, rigid_mot
 from fluoro.rendering import reference
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.devices.selection import open_device
-from fluoro.rendering.projectors import PROJECTORS
+from fluoro.rendering.projectors import PROJECTORS, names_where
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.load import load_volume
 from fluoro.volume.store.fetch import fetched_path
 from tests import volumes
 from tests.support import require_vulkan
 
+DIFFERENTIABLE = names_where(lambda each: each.differentiable)
 VOLUMES = {"noise": volumes.noise(), "sphere": volumes.sphere(), "gaussian": volumes.gaussian()}
 STEPS = np.array([1e-9] * 3 + [1e-7] * 3)
 """Of the central differences: radians, millimetres. A hundred times more, and on noise the
@@ -71,7 +72,7 @@ def relative(found, expected):
 
 @pose_names
 @pytest.mark.parametrize("name", list(VOLUMES))
-@pytest.mark.parametrize("projector", PROJECTORS)
+@pytest.mark.parametrize("projector", DIFFERENTIABLE)
 def test_pose_jacobian_is_the_derivative_of_the_discrete_sum(device, projector, name, pose):
     view, volume = volumes.view(POSES[pose]), VOLUMES[name]
     renderer = DrrRenderer(volume, device, projector=projector)
@@ -152,7 +153,7 @@ def test_what_copies_hold_moves_slabs_derivative_little(device, name):
     assert relative(found, expected).max() < 3 * GATE
 
 
-@pytest.mark.parametrize("projector", PROJECTORS)
+@pytest.mark.parametrize("projector", DIFFERENTIABLE)
 def test_intrinsics_jacobian_is_the_derivative_of_the_discrete_sum(device, projector):
     view, volume = volumes.view(POSES["LAO 37 CRA 21"]), VOLUMES["noise"]
     motions = intrinsic_motions(view)
@@ -191,7 +192,7 @@ def test_rigid_motions_are_the_exponential_to_first_order():
     np.testing.assert_allclose(changed.corner_xyz_mm, corner[:3], atol=1e-8)
 
 
-@pytest.mark.parametrize("projector", PROJECTORS)
+@pytest.mark.parametrize("projector", DIFFERENTIABLE)
 def test_clipping_by_the_detector_and_the_source_is_differentiated(device, projector):
     """Both ends of these rays lie inside the volume."""
     short = CarmGeometry(
@@ -277,7 +278,7 @@ def test_backprojection_adds_to_what_is_there(device):
 
 
 @pytest.mark.parametrize("other", ["llvmpipe", pytest.param("cuda", marks=pytest.mark.gpu)])
-@pytest.mark.parametrize("projector", PROJECTORS)
+@pytest.mark.parametrize("projector", DIFFERENTIABLE)
 def test_derivatives_agree_between_devices(other, projector):
     if other == "llvmpipe":
         require_vulkan()
@@ -293,7 +294,7 @@ def test_derivatives_agree_between_devices(other, projector):
     there.close()
 
 
-@pytest.mark.parametrize("projector", PROJECTORS)
+@pytest.mark.parametrize("projector", DIFFERENTIABLE)
 def test_rays_that_miss_have_no_derivative(device, projector):
     view = volumes.view(CarmPose(translation_mm=(0.0, 0.0, 900.0)))
     renderer = DrrRenderer(VOLUMES["noise"], device, projector=projector)

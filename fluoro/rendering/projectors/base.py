@@ -145,9 +145,14 @@ class Projector:
         return self.points is not None
 
     @property
+    def differentiable(self) -> bool:
+        """Whether it has derivatives with respect to the view."""
+        return bool(self.gradient or self.copies)
+
+    @property
     def registers(self) -> bool:
         """Whether a registration can use it."""
-        return self.smooth and bool(self.gradient or self.copies)
+        return self.smooth and self.differentiable
 
     @property
     def in_place(self) -> bool:
