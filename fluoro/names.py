@@ -133,7 +133,6 @@ MEASURES = {
     "ncc": "fluoro.registration.measures.similarity:Ncc",
     "local_ncc": "fluoro.registration.measures.similarity:LocalNcc",
     "local_fit": "fluoro.registration.measures.local_fit:LocalFit",
-    "quarters_ncc": "fluoro.registration.measures.quarters_ncc:QuartersNcc",
     "multiscale_ncc": "fluoro.registration.measures.similarity:MultiScaleNcc",
     "gradient_ncc": "fluoro.registration.measures.similarity:GradientNcc",
     "mutual_information": "fluoro.registration.measures.mutual_information:MutualInformation",

@@ -50,9 +50,6 @@ class RunConfig(Section):
         None, description="Number of frames after which the run ends; null: run until stopped."
     )
     fps: Annotated[float, Field(ge=0.01, le=1000)] = Field(30.0, description="Frame rate [1/s].")
-    frame_means: bool = Field(
-        False, description="Write the mean of each frame to frame_means.csv in the run's folder."
-    )
     pacing: Pacing = Field(
         "paced", description="paced: one pose each 1/fps; free_running: as fast as it goes."
     )

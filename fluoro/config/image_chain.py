@@ -182,9 +182,6 @@ class ImageChainConfig(Section):
         "bone_dark", description="bone_dark: live fluoroscopy; bone_bright: radiograph."
     )
     lut: LutConfig | None = Field(None, description="Curve of the display; null: straight.")
-    afterglow: Annotated[float, Field(ge=0, le=0.99)] = Field(
-        0.0, description="Share of a frame that is left on the display in the next one."
-    )
     shutter: ShutterConfig | None = Field(
         None, description="Blanks what the collimator covers; null: its noise is shown."
     )

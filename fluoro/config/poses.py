@@ -9,7 +9,6 @@ from fluoro.poses.bag import BagPoses
 from fluoro.poses.base import PoseConfig, PoseSourceSection
 from fluoro.poses.console import ConsolePoses
 from fluoro.poses.dds import DdsPoses, JointConfig
-from fluoro.poses.helix import HelixPoses
 from fluoro.poses.igtl import IgtlPoses
 from fluoro.poses.orbit import OrbitPoses
 from fluoro.poses.random_walk import RandomWalkPoses
@@ -43,7 +42,6 @@ BUILT_IN: tuple[type[PoseSourceSection], ...] = (
     StaticPoses,
     SweepPoses,
     OrbitPoses,
-    HelixPoses,
     WaypointPoses,
     RandomWalkPoses,
     ConsolePoses,

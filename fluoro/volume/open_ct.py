@@ -10,7 +10,7 @@ from fluoro import plugins
 from fluoro.config import ReadOptions
 from fluoro.errors import InputError
 from fluoro.volume.ct import Ct, CtFormat
-from fluoro.volume.formats import array, gipl, metaimage, nifti, nrrd
+from fluoro.volume.formats import array, metaimage, nifti, nrrd
 from fluoro.volume.formats.dicom import dicom_ct
 
 __all__ = ["FORMATS", "open_ct"]
@@ -21,7 +21,6 @@ BUILT_IN: tuple[CtFormat, ...] = (
     nifti.NIFTI,
     nrrd.NRRD,
     metaimage.METAIMAGE,
-    gipl.GIPL,
     array.NUMPY,
     array.RAW,
     dicom_ct.DICOM,

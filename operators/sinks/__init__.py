@@ -8,7 +8,6 @@ from operators.sinks.bag import BagSink
 from operators.sinks.beside import BesideSink
 from operators.sinks.console import ConsoleSink
 from operators.sinks.dds import DdsSink
-from operators.sinks.frame_means import FrameMeansSink
 from operators.sinks.holoviz import HolovizSink
 from operators.sinks.igtl import IgtlSink
 from operators.sinks.recorder import RecorderSink
@@ -24,7 +23,6 @@ BUILT_IN: tuple[type[FrameSink], ...] = (
     DdsSink,
     IgtlSink,
     HolovizSink,
-    FrameMeansSink,
     UplinkSink,
 )
 """Fluoro's own sinks, in the order in which they are opened; a new one is added here."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from fluoro import plugins
 from fluoro.imaging.stage import Stage
-from fluoro.imaging.stages.afterglow import Afterglow
 from fluoro.imaging.stages.attenuate import Attenuate
 from fluoro.imaging.stages.beer_lambert import BeerLambert, Integrals
 from fluoro.imaging.stages.blur import Blur
@@ -65,7 +64,6 @@ BUILT_IN: tuple[Stage, ...] = (
     HOLD,
     Window(),
     Lookup(),
-    Afterglow(),
     Shutter(),
 )
 """From line integrals to display values. Stages before `HOLD` run with a pulse alone."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fluoro import plugins
-from fluoro.rendering.projectors import gauss, joseph, march, siddon, slab
+from fluoro.rendering.projectors import joseph, march, siddon, slab
 from fluoro.rendering.projectors.base import Copies, Projector, SlangType
 
 __all__ = ["PROJECTORS", "Copies", "Projector", "SlangType", "names_where"]
 
 BUILT_IN: dict[str, Projector] = {
-    each.PROJECTOR.name: each.PROJECTOR for each in (march, joseph, slab, siddon, gauss)
+    each.PROJECTOR.name: each.PROJECTOR for each in (march, joseph, slab, siddon)
 }
 """Fluoro's own, by name, in the order of the documents: a new one is added here."""
 
