@@ -377,7 +377,7 @@ def preprocess(arguments: argparse.Namespace) -> int:
 
 
 def _source_of(arguments: argparse.Namespace) -> dict[str, str]:
-    """The volume that preprocess was asked for, as keys of the section `volume`."""
+    """Return the volume of the preprocess command, as keys of the section `volume`."""
     if arguments.synthetic:
         return {"phantom": "thorax"}
     if arguments.nifti and not arguments.nifti.name.lower().endswith((".nii", ".nii.gz")):

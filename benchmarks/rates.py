@@ -164,7 +164,7 @@ def _row(name: str, views: Sequence[Rate], bytes_per_s: float) -> dict[str, Any]
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """For the terminal and the document."""
     heads = (
-        "projector | ms | samples, billions a second | asked for, GB/s | of the copy's rate "
+        "projector | ms | samples, billions a second | requested, GB/s | of the copy's rate "
         "| of its own rate in the cache"
     )
     lines = [f"| {heads} |", "|" + "---|" * (heads.count("|") + 1)]

@@ -85,7 +85,7 @@ class RunContext:
 
     @cached_property
     def surfaces(self) -> tuple[Surface, Surface]:
-        """Skin and bone of the patient, made when the first sink asks for them."""
+        """Skin and bone of the patient, made when the first sink needs them."""
         self.reporter.stage("shaping the patient", 0.0)
         water = self.volume.water_mu_per_mm
         surfaces = skin_surface(self.volume, water), bone_surface(self.volume, water)

@@ -26,7 +26,7 @@ class DrrGradientOp(Operator):
         target (in): `Picture` of (height, width) float32, display values in [0, 1]; waits for a
             pose and holds the stream back meanwhile.
         evaluation (out): `PoseGradient`: image (height, width) float32 and loss, gradient (6,) by
-            a left twist about the isocentre [1/rad, 1/mm] and, where asked for, the image's
+            a left twist about the isocentre [1/rad, 1/mm] and, where requested, the image's
             Jacobian (6, height, width) float32; the frame's header as metadata.
 
     Args:

@@ -16,7 +16,7 @@ __all__ = ["EstimatesOp"]
 
 
 class EstimatesOp(Operator):
-    """Compares estimates with the truth, records them and hands them to the sinks.
+    """Compares estimates with the truth, records them and passes them to the sinks.
 
     Ports:
         estimate (in): `TrackedFrame`, the frame's header with its true pose as metadata.

@@ -23,7 +23,7 @@ __all__ = ["Links"]
 
 
 class Links:
-    """Opens each connection when the first part asks for it, and closes it after the graph.
+    """Opens each connection when a part first needs it, and closes it after the graph.
 
     Args:
         config: The application's configuration.
@@ -99,7 +99,7 @@ class Links:
             self._controls.update(beam_on=True, last_image_hold=before.last_image_hold)
 
     def start(self) -> None:
-        """Take what the control topic says, and tell over DDS how the stream is doing.
+        """Take messages of the control topic, and publish the state of the stream over DDS.
 
         Raises:
             InputError: An interface that is not there.

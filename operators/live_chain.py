@@ -88,7 +88,7 @@ class LiveChain:
         )
 
     def _config_of(self, header: FrameHeader) -> ImageChainConfig:
-        """The configuration of a frame; a mask that was asked for begins with it."""
+        """The configuration of a frame; a mask that was requested begins with it."""
         state = self._controls.snapshot()
         if state is not self._state:
             if state.masks != self._masks:

@@ -41,7 +41,7 @@ __all__ = [
 
 HEADER = "header"
 KEPT_IMAGES = 4
-"""Images on the host that are kept for sinks that ask later."""
+"""Number of images kept on the host for later sinks."""
 KEPT = 512
 """Headers that are kept, far more than are on their way: a queue that drops holds one or two."""
 BY_NUMBER = "by_number"
@@ -128,7 +128,7 @@ class Host:
 
 
 class _HostImages:
-    """The newest frames' images on the host: the sink that asks first has it copied for all."""
+    """The newest frames' images on the host: the first sink that needs one copies it for all."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -214,5 +214,5 @@ def as_frame(operator: Operator, message: Any, device: ComputeDevice) -> FluoroF
 
 
 def host_image(array: Any, header: FrameHeader, device: ComputeDevice) -> Any:
-    """The image of a frame on the host; the same array for all who ask, not to be written to."""
+    """The image of a frame on the host; the same array for all sinks, read only."""
     return _images.image(array, header, device)

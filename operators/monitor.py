@@ -29,7 +29,7 @@ class StreamMonitor:
 
     Args:
         record: Takes a note of every frame.
-        target_fps: Frame rate asked for [1/s]; None: free-running.
+        target_fps: Frame rate requested [1/s]; None: free-running.
         device: What renders, in words.
     """
 

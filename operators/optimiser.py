@@ -27,7 +27,7 @@ POLL_NS = 2_000_000
 
 
 class OptimiserOp(Operator):
-    """Issues a pose, waits for its evaluation, asks the user's class for the next step.
+    """Issues a pose, waits for its evaluation, gets the next step from the user's class.
 
     Ports:
         evaluation (in): `PoseGradient`, the frame's header as metadata; none at first.

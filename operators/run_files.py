@@ -61,7 +61,7 @@ class RunFiles:
         return self.folder
 
     def save_frame(self, frame: FluoroFrame) -> Path:
-        """Write one frame for a user who asked for it on the console."""
+        """Write one frame for a user who requested it on the console."""
         if self.folder is None:
             self.journal = FrameJournal(self._made())
         if self.journal and not self._config.recorder.enabled:

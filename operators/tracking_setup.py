@@ -155,7 +155,7 @@ def make_registration(
 
 
 def projector_of(config: Config) -> str:
-    """Return the projector whose derivatives a stream's registration asks for."""
+    """Return the projector of the derivatives that a stream's registration needs."""
     return PROJECTOR if config.optimiser else config.registration.projector or STREAM_PROJECTOR
 
 

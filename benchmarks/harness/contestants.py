@@ -30,7 +30,7 @@ class Call:
     Attributes:
         seconds: Wall time.
         cpu_seconds: CPU time of all its threads.
-        picture: Line integrals, shape (height, width); None where they were not asked for.
+        picture: Line integrals, shape (height, width); None where they were not requested.
         shift_gradient: Of the loss by a shift of the C-arm [1/mm, LPS]; None without gradient.
     """
 

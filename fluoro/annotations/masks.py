@@ -99,13 +99,13 @@ class FrameMasks:
 
     @cached_property
     def visible_bits(self) -> NDArray[np.uint32] | None:
-        """Masks of what is visible, as `bits`; None: not asked for."""
+        """Masks of what is visible, as `bits`; None: not requested."""
         found = self._images[-1].visible
         return None if found is None else self._device.to_host(found, settled=True)
 
     @cached_property
     def lengths_mm(self) -> NDArray[np.float32] | None:
-        """Path length in each structure [mm], shape (K, height, width); None: not asked for."""
+        """Path length in each structure [mm], shape (K, height, width); None: not requested."""
         found = self._images[0].lengths_mm
         return None if found is None else self._device.to_host(found, settled=True)
 
@@ -120,7 +120,7 @@ class FrameMasks:
         return bits_of(self.bits, label)
 
     def visible(self, label: int) -> NDArray[np.bool_] | None:
-        """Return where a structure is visible, shape (height, width); None: not asked for."""
+        """Return where a structure is visible, shape (height, width); None: not requested."""
         from fluoro.rendering.label_renderer import bits_of
 
         return None if self.visible_bits is None else bits_of(self.visible_bits, label)

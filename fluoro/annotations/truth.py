@@ -35,19 +35,19 @@ class FrameTruth:
 
     @property
     def masks(self) -> FrameMasks | None:
-        """Return the masks; None: not asked for."""
+        """Return the masks; None: not requested."""
         found = self.parts.get("masks")
         return found if isinstance(found, FrameMasks) else None
 
     @property
     def boxes(self) -> FrameBoxes | None:
-        """Return the boxes; None: not asked for."""
+        """Return the boxes; None: not requested."""
         found = self.parts.get("boxes")
         return found if isinstance(found, FrameBoxes) else None
 
     @property
     def landmarks(self) -> FrameLandmarks | None:
-        """Return the landmarks; None: not asked for."""
+        """Return the landmarks; None: not requested."""
         found = self.parts.get("landmarks")
         return found if isinstance(found, FrameLandmarks) else None
 

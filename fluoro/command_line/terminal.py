@@ -1,4 +1,4 @@
-"""What the application tells on the terminal while it works: bars, or lines where none fit."""
+"""Progress on the terminal: bars, or lines where bars do not fit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Reporter:
         self._told: dict[str, float] = {}
 
     def close(self) -> None:
-        """There is no more to tell."""
+        """End the display of progress."""
 
     def stage(self, what: str, fraction: float) -> None:
         """Tell how far a stage is."""

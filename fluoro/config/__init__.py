@@ -185,7 +185,7 @@ _MODULES = (
 if not TYPE_CHECKING:  # mypy is to miss a name that is not there
 
     def __getattr__(name: str) -> Any:
-        """A name, from its module when it is asked for: all modules take a tenth of a second."""
+        """Return a name, imported at first use: all modules together take a tenth of a second."""
         if name in _MODULES:
             return importlib.import_module(f"{__name__}.{name}")
         for path in _MODULES if name in __all__ else ():
@@ -195,5 +195,5 @@ if not TYPE_CHECKING:  # mypy is to miss a name that is not there
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:
-        """Every name, asked for or not."""
+        """Return all names, imported or not."""
         return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""The whole file: all sections together, and what they ask of each other."""
+"""The whole file: all sections, and the rules between them."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class ReadOptions(Section):
     )
     select: dict[str, Selection] = Field(
         {},
-        description="DICOM: attributes that tell the wanted images of a series from others, such "
+        description="DICOM: attributes that select the wanted images of a series, such "
         "as {AcquisitionNumber: 2}; a list takes the images of several values as one volume; '' "
         "takes the images without the attribute.",
     )

@@ -180,7 +180,7 @@ class RegistrationSettings(Section):
 
 
 class _RegistrationTask(Section):
-    """What is asked for, beside how it is done."""
+    """The task of a registration; the settings say how it is done."""
 
     enabled: bool = Field(False, description="Run it; in a stream only.")
     start: StartConfig = Field(

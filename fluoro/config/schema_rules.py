@@ -1,4 +1,4 @@
-"""What sections ask of several keys at once, in JSON Schema's words.
+"""Rules between several keys of a section, in JSON Schema.
 
 A section's validator decides; these rules repeat for editors what JSON Schema can say of it. They
 stand in the section's `model_config`. tests/config/test_schema.py compares both over changed files.

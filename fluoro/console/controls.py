@@ -52,7 +52,7 @@ class ControlState:
         pulse_rate_hz: Pulses of X-rays per second; None: one for every frame.
         mask_shift_x_px: By how much the subtraction's mask is moved to the right [pixels].
         mask_shift_y_px: And down.
-        masks: How often another mask was asked for.
+        masks: Number of requests for another mask.
         injections: How often contrast was injected by hand.
         beam_on: False: no frames are made.
         last_image_hold: With the beam off: true shows the last image, false a black one.
@@ -228,7 +228,7 @@ class LiveControls:
         """Take what a holder does with the pedal: `down`, `held` at least once a second, `up`.
 
         Args:
-            holder: Who holds it; the beam ends when the last one lets go or is silent.
+            holder: Who holds it; the beam ends when the last one releases it or is silent.
             word: What happens.
 
         Returns:

@@ -122,7 +122,7 @@ class Pages:
         self._logged: set[str] = set()
 
     def answer(self, request: Request) -> Response | None:
-        """Return the answer to a request; None: it asks for the WebSocket and may have it."""
+        """Return the answer to a request; None: it opens the WebSocket and is allowed to."""
         path = request.path.partition("?")[0]
         refusal = self._access.refusal(request)
         if refusal is None and path == "/live":

@@ -18,7 +18,7 @@ HOLD_S = 1.0
 
 
 class Pedal:
-    """Turns the beam on with the first holder and off when the last one lets go, or falls silent.
+    """Turns the beam on with the first holder, and off when the last one releases or is silent.
 
     Args:
         set_beam: Turns the beam on or off; called in the thread that caused the change, or in the
@@ -33,7 +33,7 @@ class Pedal:
         self._watched = False
 
     def apply(self, holder: Hashable, word: object) -> bool:
-        """Take what a holder does: `down` presses, `held` goes on, `up` lets go.
+        """Take an action of a holder: `down` presses, `held` continues, `up` releases.
 
         `held` from one who does not hold it, or no longer, is without effect: the beam never
         comes back by itself.
@@ -51,7 +51,7 @@ class Pedal:
         return holder in self._ends_s
 
     def release(self, holder: Hashable) -> None:
-        """Let go; without effect for one who does not hold it."""
+        """Release it; without effect for one who does not hold it."""
         with self._changed:
             if self._ends_s.pop(holder, None) is not None and not self._ends_s:
                 self._set_beam(False)

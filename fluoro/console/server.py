@@ -351,7 +351,7 @@ class Console:
                 await browser.connection.send(part)
 
     def _receive(self, browser: Browser, message: str | bytes) -> None:
-        """Do what a page asks, without a wait: the pedal's next word must not have to queue."""
+        """Handle a page's message without a wait: the pedal's next message must not queue."""
         try:
             request = parse_request(message)
             late_s = browser.uplink.late_s(request, time.monotonic())

@@ -21,7 +21,7 @@ class StreamStatus:
 
     Attributes:
         fps: Frames made per second, lately.
-        target_fps: Frames asked for per second; None: free-running.
+        target_fps: Frames requested per second; None: free-running.
         latency_ms: Time each stage takes for a frame [ms], by the stage's name.
         dropped: Frames each sink has dropped since the start, by the sink's name.
         device: What renders, in words.

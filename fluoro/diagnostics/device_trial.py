@@ -97,7 +97,7 @@ class Trial:
         sections: `renderer` and `image_chain` as in a YAML file, of `volume` the keys `motion`,
             `contrast`, `materials` and `hu_to_mu`, and of `carm` the keys `source_to_detector_mm`
             and `source_to_isocenter_mm`; what is missing has its default. Besides `derivatives`,
-            the projector that derivatives are asked of; None: none are.
+            the projector of derivatives; None: none are needed.
         volume: What is rendered.
         geometry: Of the detector.
     """

@@ -1,4 +1,4 @@
-"""How busy an NVIDIA GPU is, as its driver tells."""
+"""The load of an NVIDIA GPU, from its driver."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Utilization(ctypes.Structure):
 
 
 def gpu_utilization_percent(index: int = 0) -> float | None:
-    """Share of the last moment in which a kernel ran [%], by NVML; None where it does not tell."""
+    """Return the share of the last moment in which a kernel ran [%], by NVML; None: unknown."""
     try:
         nvml = ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:

@@ -192,7 +192,7 @@ class FluoroSimulator:
             yield self._render(pose, numbers)
 
     def get_metrics(self) -> SimulatorMetrics:
-        """How fast it has been, as `config.metrics` wants it told."""
+        """Return the speed, in the form of `config.metrics`."""
         wanted, times = self._config.metrics, list(self._frame_times)
         rate, jitter = (wanted.track_fps, wanted.track_jitter) if wanted.enabled else (True, True)
         gpu = wanted.enabled and wanted.track_gpu_usage and self._renderer.device.kind == "cuda"

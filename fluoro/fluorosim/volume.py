@@ -114,7 +114,7 @@ def require_three_axes(volume: NDArray[Any]) -> None:
     """Check that an array has a volume's three axes.
 
     Raises:
-        InputError: It has not; the message tells its shape.
+        InputError: It has not; the message names its shape.
     """
     if volume.ndim != 3:
         raise InputError(f"Expected 3D volume, got shape {volume.shape}")

@@ -148,7 +148,7 @@ class CarmGeometry:
     def view(self, pose: CarmPose, isocenter_xyz_mm: Sequence[float]) -> View:
         """The source and the detector's pixels in world LPS [mm] at one pose.
 
-        In Python's own numbers: each frame asks for it, with its kernels in the caches.
+        In plain Python numbers: each frame computes it, while its kernels fill the caches.
         """
         *axes, center = pose.axes(isocenter_xyz_mm)
         flex = self.flex.at(pose.lao_deg).tolist() if self.flex else RIGID
@@ -243,7 +243,7 @@ class CarmPose:
         return np.array([*self._rows(isocenter_xyz_mm), (0.0, 0.0, 0.0, 1.0)])
 
     def _rows(self, isocenter_xyz_mm: Sequence[float]) -> tuple[Vector4, Vector4, Vector4]:
-        """The first three of `world_from_carm`, multiplied out: each frame asks several times."""
+        """Return the first three of `world_from_carm`, multiplied out, for use in every frame."""
         x, y, z = (float(c) + t for c, t in zip(isocenter_xyz_mm, self.translation_mm, strict=True))
         lao, cra, roll = map(math.radians, (self.lao_deg, self.cra_deg, self.roll_deg))
         (cl, sl), (cc, sc), (cr, sr) = ((math.cos(a), math.sin(a)) for a in (lao, cra, roll))

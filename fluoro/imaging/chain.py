@@ -144,7 +144,7 @@ class ImageChain:
         pixel_spacing_mm: float,
         geometry: CarmGeometry | None = None,
     ) -> None:
-        """Compile every kernel that frames of a stream need, and forget the frames before.
+        """Compile every kernel that frames of a stream need, and clear the memory of frames.
 
         Other numbers in the configuration need no others: a window, a dose, a field, another rate
         of pulses, another mask.

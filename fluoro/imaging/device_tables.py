@@ -12,7 +12,7 @@ from fluoro.rendering.devices.base import ComputeDevice
 __all__ = ["Tables"]
 
 KEPT = 4
-"""Results of a function that are kept: more than a chain asks for in one frame."""
+"""Number of results of a function that are kept: more than a chain needs in one frame."""
 
 T = TypeVar("T")
 

@@ -69,7 +69,7 @@ def pull_back(
         upstream: Derivative with respect to each display value, shape (height, width).
         geometry: As for `ImageChain.apply`.
         materials: Whose thicknesses they are; or their `Beams`, which are fitted once.
-        state: What earlier frames have left, as `ImageChain.state` tells; None: the first frame
+        state: Memory of earlier frames, as `ImageChain.state` returns it; None: the first frame
             of a run with seed 0.
 
     Returns:

@@ -31,7 +31,7 @@ class LatencyRow:
     Attributes:
         what: Which way the frames took.
         size: Columns and rows.
-        rate_hz: Frames received per second asked for or, with rendering, reached.
+        rate_hz: Frames received per second requested or, with rendering, reached.
         p50_ms: Median from the pose's stamp to the frame in the other process [ms].
         p95_ms: 95th percentile.
         p99_ms: 99th percentile.

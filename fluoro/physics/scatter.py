@@ -82,7 +82,7 @@ def _table() -> NDArray[np.float64]:
 def amplitude_table(air_gap_mm: float, beam: Beam | None = None) -> NDArray[np.float64]:
     """Amplitude [1/mm2] relative to the open field, by line integral at 70 keV.
 
-    The kernels want the primary of their own beam (80 kV, weighted by energy). A line integral at
+    The kernels need the primary of their own beam (80 kV, weighted by energy). A line integral at
     70 keV stands for so much water; what that leaves of either beam is known, and the amplitude
     is scaled so that scatter keeps its ratio to the primary.
 

@@ -28,7 +28,7 @@ Energies = NDArray[np.float64]
 NAMED_SPECTRA: Mapping[str, tuple[int, float]] = MappingProxyType(
     {"60KV_AL35": (60, 3.5), "90KV_AL40": (90, 4.0), "120KV_AL43": (120, 4.3)}
 )
-"""Tube voltage [kV] and aluminium [mm] of the spectra that DeepDRR knows by these names."""
+"""Tube voltage [kV] and aluminium [mm] of the spectra with these names in DeepDRR."""
 
 THINNEST_MM_AL, THICKEST_MM_AL = 1.0, 100.0
 """Less than any tube's window and housing; more than any beam quality of IEC 61267."""

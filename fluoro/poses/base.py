@@ -125,7 +125,7 @@ class PoseSource(Protocol):
         return
 
     def ready(self) -> bool:
-        """Return whether a pose may be asked for."""
+        """Return whether a pose may be requested."""
         return True
 
     def next(self, number: int, time_s: float, wait_s: float) -> IssuedPose | None:
@@ -281,7 +281,7 @@ class PoseSourceSection(Section):
         """
 
     def completed(self, config: Config) -> Config:
-        """Return the configuration with what the source's file knows, where it says nothing else.
+        """Return the configuration with values from the source's file, where it has no other.
 
         Args:
             config: The whole configuration, checked.

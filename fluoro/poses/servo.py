@@ -1,4 +1,4 @@
-"""A C-arm that is driven to a wanted view by what its pictures tell."""
+"""A C-arm that is driven to a wanted view by its images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["ServoPoses", "ServoSource"]
 
 
 class ServoPoses(PoseConfig, PoseSourceSection):
-    """Drives the C-arm from this pose to a wanted view, by what its pictures tell.
+    """Drives the C-arm from this pose to a wanted view by its images.
 
     The C-arm does not know this pose: `registration` estimates where it stands, picture by
     picture, and each estimate decides the next step.

@@ -35,7 +35,7 @@ class SampledFrame:
 
 
 class EvenSample:
-    """Every k-th frame; k doubles, and every second one is let go, when there are too many.
+    """Every k-th frame; k doubles, and every second one is dropped, when there are too many.
 
     Args:
         capacity: Most frames kept, at least 2.

@@ -46,7 +46,7 @@ class FrameSink(Protocol):
     @classmethod
     @abstractmethod
     def from_config(cls, context: Any) -> FrameSink | None:
-        """Return the sink, open; None where the configuration does not ask for it.
+        """Return the sink, open; None where the configuration does not enable it.
 
         Args:
             context: What the parts of the run share: `config`; `files.opened()` is the run's

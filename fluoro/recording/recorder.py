@@ -39,8 +39,8 @@ class _Taken:
     """A frame as it waits in the queue: its own copies, for the source may reuse its buffer.
 
     Attributes:
-        frame: The frame, its image empty where no format wants floats.
-        grey: The image in 8-bit grey levels, empty where nothing wants them.
+        frame: The frame, its image empty where no format needs floats.
+        grey: The image in 8-bit grey levels, empty where no format needs them.
         recorded: Whether the image is recorded; False: the queue had no room for it.
     """
 
@@ -215,7 +215,7 @@ class Recorder:
         return taken
 
     def _note(self, error: Exception | None) -> None:
-        """Keep and tell the first failure; who waits to put a frame waits no longer."""
+        """Keep and report the first failure, and release a thread that waits to put a frame."""
         if error is None or self._error:
             return
         with self._changed:

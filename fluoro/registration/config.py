@@ -116,7 +116,7 @@ class TargetConfig(Section):
 
     @property
     def is_dicom(self) -> bool:
-        """Whether the image is a frame of an X-ray file, which knows its geometry."""
+        """Whether the image is a frame of an X-ray file, which contains its geometry."""
         return self.path is not None and (
             self.frame is not None or self.path.suffix.lower() in XRAY_SUFFIXES
         )

@@ -29,7 +29,7 @@ class PoseGradient:
             LPS axes: omega_x, omega_y, omega_z [1/rad], v_x, v_y, v_z [1/mm], shape (6,).
         image: Line integrals at the pose, shape (height, width), float32.
         jacobian: Derivative of the image by the same twist, shape (6, height, width), float32;
-            None: not asked for.
+            None: not requested.
     """
 
     iteration: int

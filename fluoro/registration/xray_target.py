@@ -28,7 +28,7 @@ class XrayTarget:
     """A frame and the configuration that it completes.
 
     Attributes:
-        config: Whose `carm` and `registration.start.pose` say what the file knows.
+        config: Whose `carm` and `registration.start.pose` get values from the file.
         frame: The frame.
         notes: What the file left open, one clause each.
     """

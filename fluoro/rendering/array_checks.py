@@ -1,4 +1,4 @@
-"""Arrays that callers hand over: looked at before a kernel works on them."""
+"""Checks of arrays from callers, before a kernel works on them."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def _where(view: View, middle: Array) -> str:
 
 
 def _hits_middle(view: View, grid: VolumeGrid) -> bool:
-    """Whether the volume's middle is in the beam; plain numbers, because each frame asks."""
+    """Whether the volume's middle is in the beam; plain numbers, because each frame needs it."""
     source = view.source_xyz_mm
     column, row = view.column_step_xyz_mm.tolist(), view.row_step_xyz_mm.tolist()
     corner = (view.corner_xyz_mm - source).tolist()

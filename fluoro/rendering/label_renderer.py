@@ -30,9 +30,9 @@ class LabelImages:
     Attributes:
         masks: Where a ray passes through a label, as bits: `bits_of` unpacks them; shape
             (ceil(K / 32), height, width), uint32.
-        visible: Where a label has its share of the line integral, as bits; None: not asked for.
-        lengths_mm: Path length in each label [mm], shape (K, height, width); None: not asked for.
-        integrals: Line integral through each label, shape (K, height, width); None: not asked for.
+        visible: Where a label has its share of the line integral, as bits; None: not requested.
+        lengths_mm: Path length in each label [mm], shape (K, height, width); None: not requested.
+        integrals: Line integral through each label, shape (K, height, width); None: not requested.
     """
 
     masks: Any
@@ -62,7 +62,7 @@ class LabelRenderer:
     Args:
         labels: Which structure each voxel belongs to, at most 255.
         device: Where to render.
-        volume: Attenuation on the same grid, for integrals; None: these are not asked for.
+        volume: Attenuation on the same grid, for integrals; None: these are not requested.
 
     Raises:
         InputError: A volume on another grid.

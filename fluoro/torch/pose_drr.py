@@ -274,7 +274,7 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
 
 
 def _require_poses(**parameters: Tensor | None) -> None:
-    """Refuse no pose at all, and what a search that diverged would ask for."""
+    """Reject an empty batch of poses, and poses of a search that diverged."""
     for name, values in parameters.items():
         if not isinstance(values, torch.Tensor):
             continue  # pose_matrix says what is wrong

@@ -1,4 +1,4 @@
-"""What every CT can tell and give, whatever its format; and what a format is."""
+"""The interface of every CT, independent of its format, and the interface of a format."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Ct(ABC):
     def slices(self, start: int, stop: int) -> Iterator[NDArray[Any]]:
         """Yield the CT numbers [HU] of the planes `start` to before `stop`, each of shape (y, x).
 
-        Each plane must be used before the next is asked for.
+        Each plane must be used before the next is requested.
 
         Raises:
             InputError: As `planes`.

@@ -120,6 +120,6 @@ class _Walker:
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    """Return what tells a folder from others, whatever path leads to it."""
+    """Return the identity of a folder, the same for every path that leads to it."""
     status = folder.stat()
     return status.st_dev, status.st_ino

@@ -19,7 +19,7 @@ LIMITS = (
 """Files with a container's limit, what counts against it and of what that consists: control groups
 of version 2 and 1, as the container sees its own."""
 FILE_PAGES = re.compile(r"^(?:total_)?(?:in)?active_file (\d+)$", re.MULTILINE)
-"""Of what counts, copies of files, which the system drops where memory is asked for."""
+"""Counted memory that holds copies of files; the system drops them when memory is needed."""
 
 
 def require_memory(what: str, needed_bytes: int) -> None:

@@ -52,7 +52,7 @@ def open_ct(path: Path, options: ReadOptions = DEFAULTS) -> Ct:
         options: Choices where a file leaves one, such as the section `volume`.
 
     Raises:
-        InputError: A file that is missing, empty, unreadable or damaged as far as headers tell, or
+        InputError: A file that is missing, empty, unreadable or damaged according to its header, or
             an option without effect on it.
     """
     form = _format(path)

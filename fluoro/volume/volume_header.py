@@ -68,10 +68,10 @@ class VoxelData:
     Attributes:
         path: The file that holds them.
         offset: Byte of that file at which they, or the compressed stream, start.
-        encoding: `raw`, or how they are compressed; `other`: only the imaging library knows.
+        encoding: `raw`, or how they are compressed; `other`: known to the imaging library only.
         needed_bytes: How many there must be from `offset` on, once inflated.
         stored_bytes: How long the header says the compressed stream is; None if it does not.
-        numbers: How they are written; None: only the imaging library knows.
+        numbers: How they are written; None: known to the imaging library only.
     """
 
     path: Path

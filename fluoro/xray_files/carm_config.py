@@ -1,4 +1,4 @@
-"""The section `carm` with what an X-ray file knows, where the YAML says nothing else."""
+"""The section `carm` with values of an X-ray file, where the YAML has no other."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def one_line(path: Path) -> Iterator[None]:
     """Make one line that names the file of whatever pydicom raises of damaged attributes.
 
     Raises:
-        InputError: Something was raised; pydicom converts values when they are asked for.
+        InputError: Something was raised; pydicom converts values on access.
     """
     try:
         with warnings.catch_warnings():

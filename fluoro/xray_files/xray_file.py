@@ -68,7 +68,7 @@ class XrayFile:
 
     Attributes:
         header: Its header.
-        notes: What is missing, assumed or contradictory; complete once everything was asked for.
+        notes: What is missing, assumed or contradictory; complete once everything was requested.
 
     Raises:
         InputError: No X-ray image, or a damaged one; the message names the attribute.

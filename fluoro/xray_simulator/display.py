@@ -1,4 +1,4 @@
-"""From intensity to what is shown: one mapping for all frames, unless per_frame is asked for."""
+"""From intensity to display values: one mapping for all frames, unless per_frame is set."""
 
 from __future__ import annotations
 

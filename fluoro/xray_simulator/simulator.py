@@ -191,7 +191,7 @@ class xray_simulator:  # noqa: N801  (its name in scripts)
 
         Args:
             pose_generator: Poses, or mappings of their keys.
-            max_frames: Stop after so many; None: when the poses end.
+            max_frames: Number of frames; None: until the poses end.
         """
         if max_frames is not None and max_frames < 0:
             raise InputError(f"max_frames must be at least 0 or None, got {max_frames}")
@@ -199,7 +199,7 @@ class xray_simulator:  # noqa: N801  (its name in scripts)
             yield self._render(_pose(pose), number, noise=number)
 
     def get_metrics(self) -> SimulatorMetrics:
-        """How fast it has been, as `config.metrics` wants it told."""
+        """Return the speed, in the form of `config.metrics`."""
         wanted, times = self._config.metrics, list(self._frame_times)
         rate, jitter = (wanted.track_fps, wanted.track_jitter) if wanted.enabled else (True, True)
         gpu = wanted.enabled and wanted.track_gpu_usage and self._device.kind == "cuda"

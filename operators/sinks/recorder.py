@@ -25,7 +25,7 @@ MOVIE_FPS = 15.0
 
 
 class _EnoughError(Exception):
-    """A user does not want to wait for the movie's end."""
+    """Stop the movie early, for a user who does not wait."""
 
 
 class RecorderSink(Sink):
@@ -43,7 +43,7 @@ class RecorderSink(Sink):
 
     @classmethod
     def from_config(cls, context: RunContext) -> RecorderSink:
-        """Return the recorder; without files where the configuration wants none."""
+        """Return the recorder; without files where the configuration has none."""
         context.files.open()
         enabled = context.config.recorder.enabled
         return cls(context.monitor, _Recording(context) if enabled else None)
@@ -110,7 +110,7 @@ class _Recording:
         return CocoWriter(context.files.folder, context.config.annotations, context.truth, pictures)
 
     def draw(self, *, with_movie: bool) -> None:
-        """Draw what the configuration asks for, where there are frames."""
+        """Draw what the configuration enables, where there are frames."""
         frames, files = self._sample.frames, self._context.files
         if not frames:
             return

@@ -401,7 +401,7 @@ def test_saving_writes_the_frame_on_show_and_names_the_file(start_console, open_
     assert saved == [5]
 
 
-def test_a_full_disk_is_reported_to_who_asked_for_the_file(start_console, open_peer):
+def test_a_full_disk_is_reported_to_who_requested_the_file(start_console, open_peer):
     def save(_frame):
         raise OutputError("output/frame.png: cannot be written: No space left on device")
 

@@ -109,7 +109,7 @@ def test_a_host_that_is_no_name_is_not_answered(start_console, host):
 # Token
 
 
-def test_on_loopback_no_token_is_asked_for(start_console):
+def test_on_loopback_no_token_is_requested(start_console):
     _, url = start_console()
     assert "token" not in url
     assert request(url)[0] == HTTPStatus.OK

@@ -152,7 +152,7 @@ def test_the_beam_is_on_while_the_pedal_is_down(start_console, open_page):
     wait_until(lambda: not controls.snapshot().beam_on, "the space bar up")
     page.keyboard.down("Space")
     wait_until(lambda: controls.snapshot().beam_on, "the space bar down again")
-    page.evaluate("window.dispatchEvent(new Event('blur'))")  # let go in another window
+    page.evaluate("window.dispatchEvent(new Event('blur'))")  # the window loses focus
     wait_until(lambda: not controls.snapshot().beam_on, "the window left")
     page.keyboard.up("Space")
 
@@ -196,7 +196,7 @@ def test_a_browser_that_does_not_keep_up_is_named_as_the_reason(start_console, o
     sync_api.expect(page.locator("#reason")).to_have_text(re.compile(r"this browser \d+ fps"))
 
 
-def test_sliders_follow_the_stream_until_touched_and_again_when_let_go(start_console, open_page):
+def test_sliders_follow_the_stream_until_touched_and_again_when_released(start_console, open_page):
     controls = make_controls()
     console, url = start_console(controls)
     page = open_page(url)
@@ -208,7 +208,7 @@ def test_sliders_follow_the_stream_until_touched_and_again_when_let_go(start_con
     show_and_wait(console, page, make_frame(2, pose=CarmPose(lao_deg=-10.0)))
     sync_api.expect(slider).to_have_value("90.0")
     manual.uncheck()
-    wait_until(lambda: not controls.snapshot().manual_pose, "letting go")
+    wait_until(lambda: not controls.snapshot().manual_pose, "released")
     show_and_wait(console, page, make_frame(3, pose=CarmPose(lao_deg=-11.0)))
     sync_api.expect(slider).to_have_value("-11.0")
 

@@ -71,7 +71,7 @@ def test_the_beam_is_on_while_the_pedal_is_held(address, controls, closing):
     wait_for_beam(controls, False)
 
 
-def test_a_holder_that_falls_silent_lets_go(address, controls, closing):
+def test_a_holder_that_falls_silent_releases_it(address, controls, closing):
     peer = holder(closing, address)
     wait_for_beam(controls, True)
     wait_for_beam(controls, False, SOON_S)
@@ -80,7 +80,7 @@ def test_a_holder_that_falls_silent_lets_go(address, controls, closing):
     assert not beam(controls), "a heartbeat does not bring the beam back"
 
 
-def test_a_holder_whose_connection_ends_lets_go(address, controls, closing):
+def test_a_holder_whose_connection_ends_releases_it(address, controls, closing):
     peer = holder(closing, address)
     wait_for_beam(controls, True)
     started_s = time.monotonic()
@@ -89,7 +89,7 @@ def test_a_holder_whose_connection_ends_lets_go(address, controls, closing):
     assert time.monotonic() - started_s < HOLD_S
 
 
-def test_a_holder_whose_cable_is_pulled_lets_go(address, controls, closing):
+def test_a_holder_whose_cable_is_pulled_releases_it(address, controls, closing):
     proxy = closing(TcpProxy(int(address.rstrip("/").rsplit(":", 1)[1])))
     peer = holder(closing, proxy.url)
     wait_for_beam(controls, True)
@@ -103,7 +103,7 @@ def test_a_holder_whose_cable_is_pulled_lets_go(address, controls, closing):
     assert not beam(controls)
 
 
-def test_with_two_holders_the_beam_ends_when_the_last_lets_go(address, controls, closing):
+def test_with_two_holders_the_beam_ends_when_the_last_releases_it(address, controls, closing):
     first, second = holder(closing, address), holder(closing, address)
     wait_for_beam(controls, True)
     keep_holding([first, second], 0.3, controls)

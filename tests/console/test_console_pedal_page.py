@@ -212,7 +212,7 @@ def test_the_beam_ends_when_the_tab_is_closed(page, controls):
     wait_for_beam(controls, False)
 
 
-def test_of_two_pages_the_last_to_let_go_ends_the_beam(console, open_page, controls):
+def test_of_two_pages_the_last_release_ends_the_beam(console, open_page, controls):
     one, other = open_page(console.url), open_page(console.url)
     one.keyboard.down("Space")
     press(other)
@@ -224,7 +224,7 @@ def test_of_two_pages_the_last_to_let_go_ends_the_beam(console, open_page, contr
     wait_for_beam(controls, False)
 
 
-def test_a_pedal_let_go_while_the_socket_is_cut_stays_up(console, open_page, controls):
+def test_a_pedal_released_while_the_socket_is_cut_stays_up(console, open_page, controls):
     proxy = TcpProxy(urlsplit(console.url).port)
     page = open_page(proxy.url)
     press(page)

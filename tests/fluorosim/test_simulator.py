@@ -236,7 +236,7 @@ def test_empty_cine_is_an_empty_array(simulator):
     assert simulator.render_cine([]).to_numpy().shape == (0, 0, 0)
 
 
-def test_metrics_tell_what_is_asked_for(volume):
+def test_metrics_tell_what_is_requested(volume):
     def metrics(**switches):
         config = SimulatorConfig(GEOMETRY, metrics=fluoro.MetricsSettings(**switches))
         simulator = FluoroSimulator(volume, config, device="cpu")
@@ -398,7 +398,7 @@ def test_calibration_may_be_given_by_its_attenuations():
         settings = fluoro.PreprocessingSettings(hu_to_mu=calibration, **clip)
         return VolumePreprocessor.from_numpy(hu, settings=settings).preprocess().mu_volume.ravel()
 
-    own = fluoro.HuToMuCalibration(500.0, 1000.0, 0.01, 0.03)  # the energy is not asked for
+    own = fluoro.HuToMuCalibration(500.0, 1000.0, 0.01, 0.03)  # the energy is not requested
     assert (own.mu_water_mm_inv, own.mu_bone_mm_inv) == (0.01, 0.03)
     np.testing.assert_allclose(mu(own), [0.005, 0.01, 0.02], rtol=1e-6)
     np.testing.assert_allclose(mu(own, hu_clip_max=0.0), [0.005, 0.01, 0.01], rtol=1e-6)

@@ -116,7 +116,7 @@ def test_random_walk_is_its_seed_s():
     assert np.abs(one - other).max() > 1
 
 
-def test_random_walk_can_be_asked_for_any_time_alone():
+def test_random_walk_can_be_requested_any_time_alone():
     pose_at = trajectory(3, kind="random_walk")
     in_order = [pose_at(n * FRAME_S) for n in range(50)]
     assert trajectory(3, kind="random_walk")(49 * FRAME_S) == in_order[49]
@@ -133,7 +133,7 @@ def walks(count, times_s, **source):
     )
 
 
-def test_random_walk_has_the_standard_deviations_and_the_centre_asked_for():
+def test_random_walk_has_the_standard_deviations_and_the_centre_requested():
     center = {"lao_deg": 20, "cra_deg": -10, "roll_deg": 5, "translation_mm": [1, 2, 3]}
     found = walks(
         400, [0.0, 50.0], center=center, angle_sigma_deg=4, translation_sigma_mm=9

@@ -197,7 +197,7 @@ def test_penumbra_is_the_focal_spot_seen_through_the_edge(device):
 
 
 @pytest.mark.parametrize(("opening", "area_mm2"), [(RECTANGLE, 180 * 120), (IRIS, np.pi * 100**2)])
-def test_the_field_has_the_size_that_was_asked_for(device, opening, area_mm2):
+def test_the_field_has_the_size_that_was_requested(device, opening, area_mm2):
     assert signal(device, {"collimator": opening}).sum() * 9 == pytest.approx(area_mm2, rel=2e-3)
 
 
@@ -328,7 +328,7 @@ def test_a_filter_that_was_off_in_between_starts_afresh(device, frames):
 # -- pixels and converter ----------------------------------------------------------------------
 
 
-def test_pixel_pattern_is_fixed_and_has_the_spread_that_was_asked_for(device):
+def test_pixel_pattern_is_fixed_and_has_the_spread_that_was_requested(device):
     changes = {"pixel_gain_spread": 0.02, "dead_pixel_fraction": 0.01}
     first, later = (signal(device, changes, count=count) for count in (1, 3))
     np.testing.assert_array_equal(first, later)

@@ -181,7 +181,7 @@ def test_a_stream_needs_no_kernel_that_was_not_prepared(name):
         if frame % 4 == 0:
             controls.update(**CONSOLE[frame // 4])
             shown = with_controls(config, controls.snapshot())
-            if shown.dsa:  # as where another mask is asked for
+            if shown.dsa:  # as where another mask is requested
                 series = shown.dsa.model_copy(update={"first_frame": frame})
                 shown = shown.model_copy(update={"dsa": series})
         chain.apply(seen(config), shown, frame, 1.0, GEOMETRY, pulse=frame % 2 == 0)

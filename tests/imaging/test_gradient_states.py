@@ -118,7 +118,7 @@ def test_pulled_back_derivative_is_that_of_the_picture(device, beams, name):
     assert np.abs(pulled).max() > 0
 
 
-def test_a_state_is_not_moved_by_being_asked_for(device):
+def test_a_state_is_not_moved_by_being_requested(device):
     """Nor are its images by the frames that follow."""
     name = "all of them"
     chain, state = before_the_last(device, name)

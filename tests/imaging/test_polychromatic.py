@@ -171,7 +171,7 @@ def test_many_inclusions_of_one_material_have_the_energies_of_one():
     assert many.mu_per_mm.shape[1] == len(TISSUES) + 20
 
 
-def test_a_spectrum_of_fewer_lines_than_asked_for_is_taken_as_it_is():
+def test_a_spectrum_of_fewer_lines_than_requested_is_taken_as_it_is():
     kev, signal = np.array([30.0, 60.0]), np.array([1.0, 3.0])
     found = fit_quadrature(kev, signal, TISSUES, np.zeros((1, 5)), 5)
     np.testing.assert_array_equal(found.energies_kev, kev)

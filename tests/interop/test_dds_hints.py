@@ -1,4 +1,4 @@
-"""What keeps two endpoints apart is named; floods and losses are counted and said once."""
+"""What keeps two endpoints apart is named; floods and losses are counted and logged once."""
 
 import time
 
@@ -58,7 +58,7 @@ def test_names_of_strangers_stay_in_one_short_line(feed, monkeypatch, name):
     assert len(feed.hint()) < 600
 
 
-def test_sender_whose_poses_are_refused_is_told_with_the_reason(node, feed):
+def test_sender_whose_poses_are_refused_is_named_with_the_reason(node, feed):
     writer = node.writer("rt/carm/pose", PoseStamped, qos.reliable())
     wait_until(lambda: writer.readers() == 1)
     writer.write(pose_message(CarmPose(), ORIGIN, time.time_ns(), frame_id="base_link"))

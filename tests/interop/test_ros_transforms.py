@@ -132,7 +132,7 @@ def test_radiograph_and_camera_show_the_same_point_mirrored():
     assert camera.k[3:] == pytest.approx(usual.k[3:])
 
 
-def test_neither_is_sent_unless_it_is_asked_for():
+def test_neither_is_sent_unless_it_is_requested():
     names = {"image_raw", "camera_info", "carm_pose", "camera_pose", "frame_info"}
     assert set(sent()) == {f"rt/fluoro/{name}" for name in names}
 

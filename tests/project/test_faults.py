@@ -125,8 +125,8 @@ ITEMS: dict[str, tuple[str, ...]] = {
         "console/test_console_pedal_page.py::test_no_other_button_of_the_mouse_presses_the_pedal",
         "console/test_console_pedal_page.py::test_space_is_the_pedal_wherever_the_pointer_clicked_before",
         "console/test_console_pedal_page.py::test_the_beam_ends_when_the_tab_is_closed",
-        "console/test_console_pedal_page.py::test_of_two_pages_the_last_to_let_go_ends_the_beam",
-        "console/test_console_pedal_page.py::test_a_pedal_let_go_while_the_socket_is_cut_stays_up",
+        "console/test_console_pedal_page.py::test_of_two_pages_the_last_release_ends_the_beam",
+        "console/test_console_pedal_page.py::test_a_pedal_released_while_the_socket_is_cut_stays_up",
     ),
     # 15. A silent link is seen.
     "silent link": (

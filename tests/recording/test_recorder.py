@@ -200,7 +200,7 @@ def put_all(recorder: Recorder, count: int) -> None:
 
 
 class SlowWriter:
-    """Holds the writing thread until it is let go."""
+    """Holds the writing thread until it is released."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.let_go = threading.Event()

@@ -304,7 +304,7 @@ def test_gradient_of_the_loss_agrees_with_differences(measure):
     assert evaluation.gradient @ direction == pytest.approx(difference, rel=0.01)
 
 
-def test_the_jacobian_is_handed_out_only_where_it_is_asked_for():
+def test_the_jacobian_is_handed_out_only_where_it_is_requested():
     seen = target(rendered(view_at()))
     assert pose_loss()(CarmPose(), seen, DETECTOR).jacobian is None
     with pytest.raises(InputError, match=r"detector's shape"):

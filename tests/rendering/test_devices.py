@@ -227,7 +227,7 @@ def test_loading_a_kernel_does_not_switch_the_process_to_flush_denormals():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_workers_are_as_many_as_asked_for():
+def test_workers_are_as_many_as_requested():
     assert CpuDevice(3).workers == 3
     assert CpuDevice().workers >= 1
     assert CpuDevice(1).name == "CPU, 1 thread"

@@ -167,7 +167,7 @@ def test_breathing_in_lowers_the_diaphragm_and_spares_spine_and_skin(motion):
     assert at(0, -70, -20)[1] > 1.0  # the front of the chest rises
 
 
-def test_the_heart_shrinks_by_what_was_asked_for():
+def test_the_heart_shrinks_by_what_was_requested():
     motion = ThoraxMotion(MotionConfig(breath_mm=0.0, heart_contraction=0.1))
     field, grid = motion.displacements_mm(END_SYSTOLE_S), motion.grid
     point = np.array([45.0, -22.0, 10.0])

@@ -720,7 +720,7 @@ def test_a_decoder_that_dies_or_hangs_is_one_line(tmp_path, monkeypatch):
     refused(folder, "the decoder did not finish in 0.2 s")
 
 
-def test_memory_is_asked_for_before_pixels_are_read(tmp_path, monkeypatch):
+def test_memory_is_requested_before_pixels_are_read(tmp_path, monkeypatch):
     from fluoro.volume import host_memory
 
     folder = dicom.series(tmp_path)

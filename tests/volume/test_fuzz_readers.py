@@ -28,7 +28,7 @@ def _one_decoder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory):
-    """Cases by kind, made when they are first asked for."""
+    """Cases by kind, made when they are first requested."""
     folder = tmp_path_factory.mktemp("fuzz")
     return functools.cache(lambda kind: fuzz.Cases(kind, folder))
 

@@ -157,7 +157,7 @@ def test_a_reader_that_places_a_volume_otherwise_is_refused(tmp_path, monkeypatc
 
 
 def test_a_gzipped_nifti_is_not_mixed_up_with_its_neighbour(tmp_path):
-    """The NIfTI library takes the voxels of ct.nii when it is asked for ct.nii.gz."""
+    """The NIfTI library takes the voxels of ct.nii when it opens ct.nii.gz."""
     written(tmp_path, "ct.nii", nifti_bytes(ramp() * 0))
     path = written(tmp_path, "ct.nii.gz", nifti_bytes())
     np.testing.assert_array_equal(open_ct(path).volume().hu_zyx, ramp())
@@ -520,7 +520,7 @@ def test_a_volume_beyond_memory_is_refused_before_it_is_read(tmp_path, name, raw
     refused(written(tmp_path, name, raw), r"does not fit in memory: needs [\d,.]+ GiB, [\d,.]+ GiB")
 
 
-def test_the_memory_asked_for_is_that_of_all_copies(tmp_path, monkeypatch):
+def test_the_memory_requested_is_that_of_all_copies(tmp_path, monkeypatch):
     path = written(tmp_path, "ct.mha", meta_bytes())
     needed = 120 * (2 + 2)
     monkeypatch.setattr(host_memory, "available_memory_bytes", lambda: needed)

@@ -141,7 +141,7 @@ def test_a_voxel_larger_than_the_volume_is_refused():
         Resampling(GRID, (1.0, 40.0, 1.0))
 
 
-def test_planes_are_asked_for_as_they_are_needed_and_to_their_end():
+def test_planes_are_requested_as_they_are_needed_and_to_their_end():
     asked = []
 
     def planes():

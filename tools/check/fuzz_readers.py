@@ -423,7 +423,7 @@ class SharedReader(FrameReader):
 
 
 def main() -> int:
-    """Run the kinds asked for; 1 if a case failed."""
+    """Run the kinds requested; 1 if a case failed."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--kind", action="append")
     arguments.add_argument("--count", type=int, default=10_000)

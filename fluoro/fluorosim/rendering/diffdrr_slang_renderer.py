@@ -264,7 +264,7 @@ class SlangDiffDRRRenderer:
     ) -> tuple[Intensity, Array]:
         """Return intensity and derivative with respect to (rotation, translation), shape (6,)."""
         if self._geometry.flex is not None:
-            raise InputError("flex must be None where gradients are asked for, got a table")
+            raise InputError("flex must be None where gradients are requested, got a table")
         view = self.view(rotation, translation)
         upstream = self._upstream(grad_output, (view.height_px, view.width_px))
         motions = pose_motions(view, rotation, self._center + np.asarray(translation, float))

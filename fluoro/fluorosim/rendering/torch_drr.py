@@ -23,7 +23,7 @@ __all__ = ["SlangDiffDRRFunction", "TorchSlangDiffDRR", "create_slang_diffdrr_op
 
 
 class SlangDiffDRRFunction(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
-    """`apply(renderer, rotation, translation)`: an image whose derivative PyTorch knows."""
+    """`apply(renderer, rotation, translation)`: an image with a derivative for PyTorch."""
 
     @staticmethod
     def forward(

@@ -73,7 +73,7 @@ def view_parts(view: View, *, program: str, seen_from_detector: bool | None = No
 
     Args:
         view: The view.
-        program: Who wants it, for messages.
+        program: Name of the other program, for messages.
         seen_from_detector: The only side from which the program shows images; None: both.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The analogue-to-digital converter: it saturates, and knows whole steps only."""
+"""The analogue-to-digital converter: it saturates and rounds to whole steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of the stages: the one place that knows it."""
+"""The order of the stages, defined in this place only."""
 
 from __future__ import annotations
 

@@ -17,12 +17,12 @@ TOPIC = "/diagnostics"
 
 
 class StatusPublisher:
-    """Writes what `look` tells until closed, from a thread of its own.
+    """Publishes the results of `look` until closed, from a separate thread.
 
     Args:
         node: The participant.
         clock: Time of the messages [ns].
-        look: The parts' states, asked for each time.
+        look: Returns the parts' states; called each time.
     """
 
     def __init__(

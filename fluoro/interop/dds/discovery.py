@@ -29,7 +29,7 @@ FIRST_EPHEMERAL_PORT = 32768
 
 
 class Discovery:
-    """What DDS's own discovery knows of the other participants.
+    """What DDS's discovery reports about the other participants.
 
     Args:
         participant: Ours.

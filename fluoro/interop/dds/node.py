@@ -160,7 +160,7 @@ class Listener(Generic[Sample]):
         return int(self._reader.get_subscription_matched_status().current_count)
 
     def mismatch(self) -> str:
-        """Return the policy in which a writer offers less than is asked for; empty: none."""
+        """Return the policy in which a writer offers less than is requested; empty: none."""
         status = self._reader.get_requested_incompatible_qos_status()
         return policy_name(status.last_policy_id) if status.total_count else ""
 

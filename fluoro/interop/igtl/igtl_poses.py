@@ -165,9 +165,9 @@ def read_messages(
     """Read a client's messages until it goes; those of other kinds are passed over.
 
     Args:
-        client: With a timeout, at which `ended` is asked.
+        client: With a timeout, after which `ended` is called.
         on_transform: Told of each TRANSFORM.
-        on_query: Told of the kind of each message that asks for something, such as "GET_STATUS".
+        on_query: Called with the kind of each query, such as "GET_STATUS".
         ended: Whether to stop.
 
     Raises:

@@ -266,7 +266,7 @@ class IgtlServer:
                 self._changed.notify_all()
 
     def _answer(self, client: _Client, query: str) -> None:
-        """Answer a query for STATUS or CAPABILITY; frames come without being asked for."""
+        """Answer a query for STATUS or CAPABILITY; frames are sent without a query."""
         if query == "GET_CAPABIL":
             client.send(capability_message(IMAGE_DEVICE))
         elif query == "GET_STATUS":

@@ -128,7 +128,7 @@ class Film:
             self._boxes.commit()
 
     def _picture_type(self, pts: int) -> PictureType:
-        """A key frame where a fragment has lasted long enough, otherwise what the encoder wants."""
+        """A key frame where a fragment has lasted long enough, otherwise the encoder's choice."""
         begun = self._fragment_pts
         if begun is not None and pts - begun < FRAGMENT_S * TICKS_PER_S:
             return PictureType.NONE

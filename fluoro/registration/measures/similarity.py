@@ -1,6 +1,6 @@
 """How alike a rendered image and a target are: costs to be minimised, each with its gradient.
 
-A measure is built once for a target and its mask, and then asked for many images. `cost` gives
+A measure is built once for a target and its mask, and then evaluated on many images. `cost` gives
 the value and its derivative with respect to every pixel. Sums of squares also give
 `residuals`: a vector r with cost = r.r / 2 and its Jacobian, for Gauss-Newton.
 

@@ -21,7 +21,7 @@ class OptimiserLoop:
     """Moves a pose by an optimiser's steps.
 
     Args:
-        optimiser: Asked for each step.
+        optimiser: Makes each step.
         start: First pose.
         isocenter_xyz_mm: About which the steps turn, patient LPS [mm].
     """

@@ -31,7 +31,7 @@ class Located(Protocol):
 
 
 class Servo:
-    """Decides each move of a C-arm that knows its own motion, but not where the patient lies.
+    """Decides each move of a C-arm whose motion is known, but not the patient's position.
 
     The estimate says how to go from where the image was taken to the wanted view; that motion,
     in the C-arm's own frame and no longer than a step, is added to where the C-arm stood.
@@ -67,7 +67,7 @@ class Servo:
         self._arrived = False
 
     def move(self, estimate: Located, stood: CarmPose) -> CarmPose | None:
-        """Where to go next; None: the wanted view is reached, as far as the image tells.
+        """Return the next pose; None: the wanted view is reached, according to the image.
 
         Where the estimate is not believed the C-arm stays for another image.
 

@@ -54,7 +54,7 @@ LONGEST_GAP = 3.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PoseEstimate:
-    """Where the C-arm stood when a frame was taken, as far as the frame tells.
+    """The estimated pose of the C-arm when a frame was taken.
 
     Attributes:
         number: Of the frame.

@@ -1,4 +1,4 @@
-"""A user's optimiser: a Python class named in the YAML, asked for one step an iteration."""
+"""A user's optimiser: a Python class named in the YAML; it makes one step an iteration."""
 
 from __future__ import annotations
 

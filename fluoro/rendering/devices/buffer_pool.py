@@ -44,6 +44,6 @@ class BufferPool:
             self._free[size_bytes].append(buffer)
 
     def close(self) -> None:
-        """Let go of all buffers, and of those that come back later."""
+        """Release all buffers, and of those that come back later."""
         self._is_open = False
         self._free.clear()

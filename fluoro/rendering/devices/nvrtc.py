@@ -36,7 +36,7 @@ class Nvrtc:
 
     Attributes:
         library: Its file.
-        version: As it tells it, e.g. (12, 0); what it compiles runs on drivers of this version
+        version: As it reports it, e.g. (12, 0); its kernels run on drivers of this version
             and newer ones.
         include: Folder with CUDA's headers.
     """

@@ -1,4 +1,4 @@
-"""Which device renders: the one asked for, or the best one that works; never a silent fallback."""
+"""Selection of the device: the requested one, or the best that works; no silent fallback."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def _gpus() -> Iterator[DeviceChoice]:
 def _warn(choice: DeviceChoice, fault: str) -> None:
     log.warning(
         "renderer.device: auto leaves out %s: %s; the next device is taken. `app.py doctor` looks "
-        "for the reason and tries it again; renderer.device: cpu asks for no GPU",
+        "for the reason and tries it again; renderer.device: cpu uses no GPU",
         choice.label,
         fault,
     )
@@ -225,7 +225,7 @@ def _warn(choice: DeviceChoice, fault: str) -> None:
 
 def _find(requested: str) -> DeviceChoice | None:
     if requested == "cpu":
-        return DeviceChoice(kind="cpu", reason="asked for")
+        return DeviceChoice(kind="cpu", reason="requested")
     if requested.startswith("cuda"):
         count = _cuda_device_count()
         number = NUMBERED.fullmatch(requested)

@@ -104,7 +104,7 @@ class SlangDevice(ComputeDevice):
         """Begin with what an encoder has, behind what was submitted before, without waiting.
 
         Returns:
-            What `wait_for` knows it by.
+            The mark that `wait_for` takes.
         """
         with self._lock:  # the newest one is the one that was submitted last
             self._submitted = self._device.submit_command_buffer(encoder.finish())

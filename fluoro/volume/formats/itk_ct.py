@@ -116,7 +116,7 @@ class ItkCt(HeaderCt):
 
     @cached_property
     def planes(self) -> VolumePlanes:
-        """CT numbers plane by plane; in memory where only SimpleITK knows how they are written."""
+        """CT numbers plane by plane; in memory where only SimpleITK can read their encoding."""
         data = self._header.data
         if data.numbers is None or data.encoding == "other":
             return planes_of(self.volume())

@@ -141,7 +141,7 @@ def _require_hu_in_mm(path: Path, fields: dict[str, str]) -> None:
 
 
 def _numbers_of(path: Path, key: str, text: str) -> tuple[float, ...]:
-    """Numbers between blanks: the imaging library knows no other mark."""
+    """Numbers between blanks: the imaging library accepts no other separator."""
     return finite_numbers(path, key, text, marks="")
 
 

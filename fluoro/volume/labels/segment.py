@@ -28,7 +28,7 @@ __all__ = ["SEGMENTERS", "segment", "segmented_path"]
 SEGMENTERS = {
     "totalsegmentator": "TotalSegmentator -i {ct} -o {labels} --ml --task total",
 }
-"""Command of each program that `app.py segment --with` knows; {ct} and {labels} are NIfTI files."""
+"""Command of each program of `app.py segment --with`; {ct} and {labels} are NIfTI files."""
 
 SAME_MM = 0.1
 """Difference between the grids of CT and labels that counts as none [mm]."""

@@ -1,4 +1,4 @@
-"""The CPU as a compute device: NumPy arrays, native kernels, as many threads as asked for."""
+"""The CPU as a compute device: NumPy arrays, native kernels, as many threads as requested."""
 
 from __future__ import annotations
 

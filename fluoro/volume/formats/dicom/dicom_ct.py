@@ -183,7 +183,7 @@ def _interpolated(planes: Iterator[Plane], slice_index: Plane) -> Iterator[Plane
 def _collected(
     planes: Iterable[Plane], shape_zyx: tuple[int, int, int], dtype: type[np.generic]
 ) -> Voxels:
-    """All planes in one array; of float32 if a value does not fit the type asked for."""
+    """All planes in one array; of float32 if a value does not fit the type requested."""
     voxels = np.empty(shape_zyx, dtype)
     limits = np.iinfo(np.int16)
     for z, plane in enumerate(planes):

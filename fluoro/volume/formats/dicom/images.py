@@ -91,7 +91,7 @@ def frames_of(file: DicomFile) -> list[Frame]:
             return _frames_of(file)
     except InputError:
         raise
-    except Exception as error:  # noqa: BLE001  (pydicom reads attributes when asked for them)
+    except Exception as error:  # noqa: BLE001  (pydicom reads attributes on access)
         text = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{file.path}: is a damaged DICOM file: {text}") from None
 

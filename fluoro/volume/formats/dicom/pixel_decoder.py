@@ -36,7 +36,7 @@ DECODED = {
 }
 """Compressed transfer syntaxes that are decoded (DICOM PS3.5 A.4)."""
 MEMORY_LIMIT_BYTES = 8 << 30
-"""Of the decoding process: a damaged stream may ask for anything."""
+"""Memory limit of the decoding process: a damaged stream may request any amount."""
 
 
 def stored_frames(path: str, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
@@ -117,7 +117,7 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
             for values in stored_frames(request["path"], request["indices"]):
                 _answer(answers, {"shape": values.shape, "dtype": values.dtype.str})
                 answers.write(np.ascontiguousarray(values).tobytes())
-        except Exception as error:  # noqa: BLE001  (told to the process that asked)
+        except Exception as error:  # noqa: BLE001  (reported to the parent process)
             _answer(answers, {"error": " ".join(f"{error}".split()) or type(error).__name__})
         answers.flush()
 

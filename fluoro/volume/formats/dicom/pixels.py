@@ -151,7 +151,7 @@ class FrameReader:
             self._stop()
             raise InputError(f"{path}: its compressed pixels cannot be read: {error}") from None
         except GeneratorExit:
-            if missing:  # what was asked for and not taken would be taken for the next answer
+            if missing:  # what was requested and not taken would be taken for the next answer
                 self._stop()
             raise
 

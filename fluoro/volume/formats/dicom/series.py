@@ -185,7 +185,7 @@ def choose_series(folder: DicomFolder, wanted: str | None) -> Series:
 
 
 def selected(path: Path, series: Series, select: Mapping[str, str | Sequence[str]]) -> list[Frame]:
-    """The images of a series that have the attributes asked for.
+    """The images of a series that have the attributes requested.
 
     Args:
         path: What to name in messages.
@@ -193,7 +193,7 @@ def selected(path: Path, series: Series, select: Mapping[str, str | Sequence[str
         select: One value, or several, by attribute; empty: the images without the attribute.
 
     Raises:
-        InputError: An attribute that cannot be asked for, none that fits, or a damaged header.
+        InputError: An attribute that cannot be requested, none that fits, or a damaged header.
     """
     for keyword in select:
         if keyword not in SELECTABLE:

@@ -134,7 +134,7 @@ class Tags:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return self.get(keyword)
-        except Exception as error:  # noqa: BLE001  (pydicom converts values when asked for them)
+        except Exception as error:  # noqa: BLE001  (pydicom converts values on access)
             text = " ".join(str(error).split())
             raise InputError(
                 f"{self._path}: {self._where}{named(keyword)} cannot be read: {text}"
