@@ -66,14 +66,15 @@ class DisplaySettings:
 
     @classmethod
     def preset(cls, name: str) -> DisplaySettings:
-        """One of `DISPLAY_PRESETS`.
+        """One of `DISPLAY_PRESETS`; "diagnostic" is another name of "xray".
 
         Raises:
             InputError: There is no such preset; also a ValueError.
         """
-        if name not in DISPLAY_PRESETS:
+        known = "xray" if name == "diagnostic" else name
+        if known not in DISPLAY_PRESETS:
             raise InputError(f"preset must be one of {', '.join(DISPLAY_PRESETS)}, got {name!r}")
-        return DISPLAY_PRESETS[name]
+        return DISPLAY_PRESETS[known]
 
 
 DISPLAY_PRESETS: dict[str, DisplaySettings] = {
@@ -95,7 +96,7 @@ def resolve_display_settings(given: DisplaySettings | str | None) -> DisplaySett
     if given is None:
         return DisplaySettings()
     if isinstance(given, str):
-        return DisplaySettings.preset("xray" if given == "diagnostic" else given)
+        return DisplaySettings.preset(given)
     if not isinstance(given, DisplaySettings):
         raise InputError(f"display must be DisplaySettings or a preset's name, got {given!r}")
     return given

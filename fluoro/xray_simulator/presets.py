@@ -13,7 +13,7 @@ from fluoro.config.yaml_text import read_mapping
 from fluoro.errors import InputError
 from fluoro.fluorosim.image_saving import whole_file
 
-__all__ = ["get_preset_schema", "read_preset", "write_preset"]
+__all__ = ["checked_preset", "get_preset_schema", "read_preset", "write_preset"]
 
 SUFFIXES = (".json", ".yaml", ".yml")
 
@@ -147,12 +147,24 @@ def read_preset(path: Path) -> dict[str, Any]:
     _require_suffix(path)
     document = _json(path) if path.suffix.lower() == ".json" else read_mapping(path)
     try:
+        return checked_preset(document)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def checked_preset(document: Any) -> dict[str, Any]:
+    """Return a preset's plain data, checked, its defaults filled in.
+
+    Raises:
+        InputError: A key or value that a preset has not; the message names the key.
+    """
+    try:
         return _Preset.model_validate(document).model_dump()
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         got = repr(first["input"])[:60]
-        raise InputError(f"{path}: {where}: {first['msg']}, got {got}") from None
+        raise InputError(f"{where}: {first['msg']}, got {got}") from None
 
 
 def _require_suffix(path: Path) -> None:

@@ -273,37 +273,23 @@ class SimulatorConfig:
         return replace(self, preprocessing=replace(self.preprocessing, **changes))
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data, section by section."""
-        plain = asdict(self)
-        plain["preprocessing"]["hu_to_mu"] = self.preprocessing.hu_to_mu.to_dict()
-        if self.output.output_dir is not None:
-            plain["output"]["output_dir"] = str(self.output.output_dir)
-        return plain
+        """As a preset's plain data, the defaults among them.
+
+        Raises:
+            InputError: Settings that a preset has no key for; also a ValueError.
+        """
+        return _preset_of(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SimulatorConfig:
-        """The opposite of `to_dict`; sections and fields that are missing have their defaults.
+        """The settings of a preset's plain data.
 
         Raises:
-            InputError: A section or field that there is not; also a ValueError.
+            InputError: A key or value that a preset has not; also a ValueError.
         """
-        given = dict(values)
-        sections: dict[str, Any] = {}
-        for name, kind in SECTIONS.items():
-            fields = dict(given.pop(name, {}))
-            if name == "preprocessing" and isinstance(fields.get("hu_to_mu"), Mapping):
-                fields["hu_to_mu"] = HuToMuMapping.from_dict(fields["hu_to_mu"])
-            for key in ("log_window", "window", "principal_point_px"):
-                if isinstance(fields.get(key), list):
-                    fields[key] = tuple(fields[key])
-            try:
-                sections[name] = kind(**fields)
-            except TypeError as error:
-                raise InputError(f"{name}: {error}") from None
-        backend = given.pop("backend", "slang")
-        if given:
-            raise InputError(f"settings have no section {', '.join(map(repr, given))}")
-        return cls(**sections, backend=backend)
+        from fluoro.xray_simulator.presets import checked_preset
+
+        return _of_preset(checked_preset(values))
 
     @classmethod
     def from_preset(cls, path: str | Path) -> SimulatorConfig:
@@ -328,29 +314,29 @@ class SimulatorConfig:
         return write_preset(_preset_of(self), Path(path))
 
 
-SECTIONS: dict[str, Any] = {
-    "geometry": CarmGeometry,
-    "physics": XrayPhysics,
-    "realism": RealismSettings,
-    "display": DisplaySettings,
-    "output": OutputSettings,
-    "metrics": MetricsSettings,
-    "preprocessing": PreprocessingSettings,
-}
-
-
-def _of_preset(preset: dict[str, Any]) -> SimulatorConfig:
-    """The settings of a preset's plain data."""
+def _of_preset(preset: Mapping[str, Any]) -> SimulatorConfig:
+    """The settings of a preset that was checked."""
     detector, after = preset["detector"], preset["post_processing"]
-    geometry = {
-        **preset["geometry"],
-        "detector_width_px": detector["width_px"],
-        "detector_height_px": detector["height_px"],
-        "pixel_spacing_mm": detector["pixel_spacing_mm"],
+    display: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in after["display"].items()
     }
-    sections = {name: preset[name] for name in ("output", "metrics", "preprocessing", "backend")}
-    return SimulatorConfig.from_dict(
-        {**sections, "geometry": geometry, "physics": preset["beam"], **after}
+    before = dict(preset["preprocessing"])
+    mapping = HuToMuMapping.from_dict(before.pop("hu_to_mu"))
+    return SimulatorConfig(
+        geometry=CarmGeometry(
+            **preset["geometry"],
+            detector_width_px=detector["width_px"],
+            detector_height_px=detector["height_px"],
+            pixel_spacing_mm=detector["pixel_spacing_mm"],
+        ),
+        physics=XrayPhysics(**preset["beam"]),
+        realism=RealismSettings(**after["realism"]),
+        display=DisplaySettings(**display),
+        output=OutputSettings(**preset["output"]),
+        metrics=MetricsSettings(**preset["metrics"]),
+        preprocessing=PreprocessingSettings(**before, hu_to_mu=mapping),
+        backend=preset["backend"],
     )
 
 
@@ -360,14 +346,18 @@ def _preset_of(config: SimulatorConfig) -> dict[str, Any]:
     Raises:
         InputError: Settings that a preset has no key for.
     """
-    geometry, plain = config.geometry, config.to_dict()
+    geometry, output = config.geometry, asdict(config.output)
     if geometry.pixel_spacing_y_mm or geometry.principal_point_px:
         raise InputError("a preset has no pixel_spacing_y_mm and no principal_point_px")
     if config.physics.normalize is not None or config.physics.invert is not None:
         raise InputError("a preset has no normalize and no invert: give DisplaySettings")
     lengths = ("source_to_detector_mm", "source_to_isocenter_mm")
-    display = plain["display"]
-    windows = {name: list(display[name]) for name in ("log_window", "window")}
+    display = {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in asdict(config.display).items()
+    }
+    folder = None if output["output_dir"] is None else str(output["output_dir"])
+    mapping = config.preprocessing.hu_to_mu.to_dict()
     return {
         "schema_version": 1,
         "modality": "xray",
@@ -379,6 +369,8 @@ def _preset_of(config: SimulatorConfig) -> dict[str, Any]:
             "height_px": geometry.detector_height_px,
             "pixel_spacing_mm": geometry.pixel_spacing_mm,
         },
-        "post_processing": {"realism": plain["realism"], "display": {**display, **windows}},
-        **{name: plain[name] for name in ("output", "metrics", "preprocessing")},
+        "post_processing": {"realism": asdict(config.realism), "display": display},
+        "output": {**output, "output_dir": folder},
+        "metrics": asdict(config.metrics),
+        "preprocessing": {**asdict(config.preprocessing), "hu_to_mu": mapping},
     }

@@ -219,6 +219,14 @@ class xray_simulator:  # noqa: N801  (its name in scripts)
         """Source and detector at a pose, patient LPS [mm]."""
         return view_of(self._config.geometry, pose, self._center)
 
+    def __repr__(self) -> str:
+        geometry = self._config.geometry
+        return (
+            f"xray_simulator(volume={self._volume!r}, detector="
+            f"{geometry.detector_height_px}x{geometry.detector_width_px}, "
+            f"device={self._device.name!r})"
+        )
+
     def _render(self, pose: Pose, number: int, *, noise: int) -> Frame:
         self._warn(pose)
         start_s = time.perf_counter()
