@@ -1,6 +1,7 @@
 """xray_simulator: named views, an appearance calibrated once, two looks of one frame."""
 
 import warnings
+from dataclasses import replace
 
 import fluoro.xray_simulator as xs
 from fluoro.fluorosim.preprocessor import VolumePreprocessor as Phantom
@@ -24,6 +25,7 @@ for name, pose in (
 ):
     frame = simulator.render_frame(pose=pose)
     frame.save(folder / f"{name}_fluoro.png")
-    frame.with_appearance("xray").save(folder / f"{name}_xray.png")  # the same photons
+    bright = replace(simulator.display, polarity="diagnostic")  # the same photons and window
+    frame.with_appearance(bright).save(folder / f"{name}_xray.png")
     print(f"{pose.view}: angles {pose.clinical_angles()}")
 print(f"saved in {folder}")
