@@ -15,6 +15,7 @@ import pytest
 
 import app
 from fluoro.config import load_config
+from fluoro.paths import config_path
 from fluoro.registration.config import load_register_config
 from tests.support import require_program
 
@@ -121,6 +122,9 @@ def test_command_of_the_documents_exists(words):
         check_extras(words)
         return
     rest = words if words[0] == "app.py" else words[1:]
+    if not rest[1:]:
+        assert (ROOT / rest[0]).is_file()
+        return
     if rest[0] == "-m":
         module = ROOT / rest[1].replace(".", "/")
         assert module.with_suffix(".py").is_file() or (module / "__main__.py").is_file()
@@ -145,9 +149,9 @@ def check_command(words):
     if words[0] in ("run", "validate"):
         configs = arguments.config if words[0] == "validate" else [arguments.config]
         for config in configs:
-            load_config(ROOT / config, arguments.set)
+            load_config(ROOT / config_path(Path(config)), arguments.set)
     elif words[0] == "register":
-        load_register_config(ROOT / arguments.config, arguments.set)
+        load_register_config(ROOT / config_path(Path(arguments.config)), arguments.set)
 
 
 def test_documents_have_code_to_hold_to_account():
