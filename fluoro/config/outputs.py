@@ -263,6 +263,10 @@ class DdsConfig(Section):
 class IgtlConfig(Section):
     """Frames to 3D Slicer and others by OpenIGTLink."""
 
+    model_config = rules(
+        never(absent_or("enabled", const(False)), at("servers", {"minItems": 1})),
+    )
+
     enabled: bool = Field(False, description="Serve them.")
     host: str = Field(
         "127.0.0.1",
@@ -276,3 +280,9 @@ class IgtlConfig(Section):
         description="HOST:PORT of OpenIGTLink servers, such as a tracker's (PLUS), to connect to "
         "as a client as well.",
     )
+
+    @model_validator(mode="after")
+    def _servers_have_effect(self) -> IgtlConfig:
+        if self.servers and not self.enabled:
+            raise KeyValueError("servers", "has no effect with enabled: false")
+        return self

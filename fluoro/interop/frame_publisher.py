@@ -112,8 +112,8 @@ class FrameSink:
         if not count or size <= most:
             return ""
         return (
-            f"{count} best-effort readers of images of {size} bytes lose some above {most} bytes: "
-            f"raise net.core.rmem_max and rmem_default to {4 * size} where they run, or read "
+            f"best-effort readers ({count}) lose some of the images, {size} bytes each, as more "
+            f"than {most} do not fit: raise net.core.rmem_max and rmem_default to {4 * size}, read "
             "reliably, or read the JPEG (dds.frames.jpeg_quality)"
         )
 

@@ -15,7 +15,7 @@ from tests.support import require_library, require_program
 
 # isort: split
 
-from fluoro.config import CarmConfig, IgtlPoses
+from fluoro.config import CarmConfig, IgtlConfig, IgtlPoses
 from fluoro.geometry.from_config import make_limits
 from fluoro.imaging.frame import to_uint8
 from fluoro.interop.igtl.igtl_poses import IgtlPoseFeed
@@ -171,6 +171,30 @@ def test_server_that_goes_is_found_again(serve, feed):
             with tracker.accept()[0] as connection:
                 connection.sendall(transform(device="Tracker"))
                 wait_until(partial(has_received, feed, received))
+
+
+def test_server_that_is_this_program_is_not_connected_to(serve, caplog):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = IgtlServer("127.0.0.1", port, ISOCENTER, None, [("127.0.0.1", port)])
+    try:
+        wait_until(lambda: "no other program listens there; trying again" in caplog.text)
+        assert server.clients == 0
+    finally:
+        server.close()
+
+
+def test_servers_without_the_sink_have_no_effect():
+    with pytest.raises(ValueError, match="has no effect with enabled: false"):
+        IgtlConfig(servers=("tracker:18944",))
+
+
+@pytest.mark.parametrize(
+    "address", ["tracker", "tracker:0", "tracker:65536", ":18944", "::1:18944", "a b:18944", 5]
+)
+def test_address_of_a_server_that_is_none_is_refused(address):
+    with pytest.raises(ValueError, match=r"HOST:PORT|valid string"):
+        IgtlConfig(enabled=True, servers=(address,))
 
 
 @pytest.mark.parametrize("version", [1, 2])

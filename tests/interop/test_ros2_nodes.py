@@ -228,7 +228,7 @@ def test_best_effort_reader_of_large_images_gets_a_hint_small_ones_arrive(
     require_equal_images(ours[2], nodes[2])
     hints = [" ".join(" ".join(words) for words in each.all("images")) for each in ours]
     assert not hints[0]
-    assert "1 best-effort readers of images of 1048576 bytes lose some" in hints[1]
+    assert "best-effort readers (1) lose some of the images, 1048576 bytes each" in hints[1]
 
 
 def share_received(node):

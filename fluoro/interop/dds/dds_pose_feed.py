@@ -93,9 +93,7 @@ class DdsPoseFeed(PoseFeed):
         """Return why no writer of the topic is found."""
         discovery, config = self._node.discovery, self._node.config
         if others := discovery.participants():
-            return (
-                f"{others} other participants in domain {config.domain}, none writes {self.topic}"
-            )
+            return f"others in domain {config.domain}: {others}, of which none writes {self.topic}"
         elsewhere = [str(n) for n in domains_on_this_machine() if n != config.domain]
         there = f"; UDP ports here look like domain {', '.join(elsewhere)}" if elsewhere else ""
         peers = ", ".join(config.peers) or "us"

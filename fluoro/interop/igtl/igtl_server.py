@@ -183,7 +183,7 @@ class IgtlServer:
         reached = True
         while not self._ended:
             try:
-                connection = _connect(server)
+                connection = _connect(server, self.port)
             except OSError as error:
                 if reached:
                     log.warning("igtl.servers: %s:%d: %s; trying again", *server, _why(error))
@@ -303,17 +303,22 @@ def _listen(host: str, port: int) -> socket.socket:
         raise DeviceError(f"igtl.port: cannot listen at {host}:{port}: {_why(error)}") from None
 
 
-def _connect(server: tuple[str, int]) -> socket.socket:
+def _connect(server: tuple[str, int], own_port: int) -> socket.socket:
     """Return a connection to a server.
 
+    Args:
+        server: Host and port.
+        own_port: Where we listen ourselves.
+
     Raises:
-        OSError: It cannot be reached. A socket connected to itself counts as not reached: TCP
-            allows that where no program listens at a local port of the dynamic range.
+        OSError: It cannot be reached, or it is this program. On one machine a socket may also reach
+            itself, where no program listens at a port that the system gives away.
     """
     connection = socket.create_connection(server, timeout=RETRY_S)
-    if connection.getsockname() == connection.getpeername():
+    own, peer = connection.getsockname(), connection.getpeername()
+    if own[0] == peer[0] and peer[1] in (own[1], own_port):
         connection.close()
-        raise ConnectionRefusedError("no program listens there")
+        raise ConnectionRefusedError("no other program listens there")
     return connection
 
 
