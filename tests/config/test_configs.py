@@ -44,7 +44,12 @@ def small(path, folder):
     """The configuration with a small CT and detector, a few frames, and any free port."""
     shown = load_config(path)
     lives = shown.volume.motion or shown.volume.contrast
-    volume = ["volume.phantom=null", f"volume.path={small_ct(folder)}"]
+    phantom = ["volume.path=null", "volume.phantom=thorax", "volume.spacing_mm=10"]
+    volume = (
+        [*phantom, "volume.labels.path=null"]
+        if shown.volume.labels
+        else ["volume.phantom=null", f"volume.path={small_ct(folder)}"]
+    )
     overrides = [
         *(["volume.spacing_mm=10"] if lives else volume),
         *(["volume.contrast.spacing_mm=5"] if shown.volume.contrast else []),

@@ -27,7 +27,14 @@ from fluoro.volume.resample import cropped_grid
 from fluoro.volume.store.fetch import fetched_labels
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["load_labels", "masked", "read_label_file", "shaped_by_labels", "structures_alone"]
+__all__ = [
+    "load_labels",
+    "masked",
+    "masked_box",
+    "read_label_file",
+    "shaped_by_labels",
+    "structures_alone",
+]
 
 KEY = "volume.labels"
 Numbers = NDArray[np.uint16]
@@ -110,10 +117,32 @@ def structures_alone(
 
 def masked(volume: MuVolume, labels: LabelVolume) -> MuVolume:
     """Return what a volume has within labels, in the box around them; air elsewhere."""
-    z, y, x = labels.box()
-    inside = labels.label_zyx[z, y, x] > 0
+    return masked_box(volume, labels, range(1, len(labels.structures) + 1))[0]
+
+
+def masked_box(
+    volume: MuVolume, labels: LabelVolume, wanted: Sequence[int]
+) -> tuple[MuVolume, tuple[slice, slice, slice]]:
+    """Return what a volume has within some labels, and the box of its voxels, (z, y, x).
+
+    The box has a voxel more on each side where there is one, so that attenuation falls to 0 between
+    voxel centres as it does in the volume.
+
+    Args:
+        volume: Attenuation on the labels' grid.
+        labels: Which structure each voxel belongs to.
+        wanted: Labels, from 1.
+    """
+    sides = [
+        slice(max(side.start - 1, 0), min(side.stop + 1, count))
+        for side, count in zip(
+            labels.subset(list(wanted)).box(), labels.label_zyx.shape, strict=True
+        )
+    ]
+    z, y, x = sides
+    inside = np.isin(labels.label_zyx[z, y, x], list(wanted))
     mu = np.where(inside, volume.mu_zyx[z, y, x], np.float32(0))
-    return replace(volume, mu_zyx=mu, grid=cropped_grid(volume.grid, (z, y, x)))
+    return replace(volume, mu_zyx=mu, grid=cropped_grid(volume.grid, (z, y, x))), (z, y, x)
 
 
 def read_label_file(path: Path, options: ReadOptions) -> tuple[Numbers, VolumeGrid]:
