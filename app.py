@@ -441,7 +441,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(metavar="COMMAND")
     _run_options(_add_command(commands, "run", run, "stream what a YAML file describes"))
     _register_options(
-        _add_command(commands, "register", register, "find the C-arm's pose from a picture")
+        _add_command(commands, "register", register, "find the C-arm's pose from an image")
     )
     _validate_options(_add_command(commands, "validate", validate, "check YAML files"))
     _schema_options(_add_command(commands, "schema", schema, "print the JSON Schema of the YAML"))

@@ -76,7 +76,7 @@ def _errors(ax: Axes, summary: Sequence[Row]) -> None:
             up = -11 if below else 4  # slab lies beside march
             ax.annotate(row["name"], at, xytext=(4, up), textcoords="offset points", fontsize=7)
     ax.margins(x=0.3, y=0.12)
-    ax.set(xscale="log", yscale="log", xlabel="ms a picture", ylabel="RMSE [line integral]")
+    ax.set(xscale="log", yscale="log", xlabel="ms an image", ylabel="RMSE [line integral]")
     ax.set_title("forward: error against the exact integral")
 
 

@@ -203,7 +203,7 @@ class RegisterConfig(Section):
     @model_validator(mode="after")
     def _keys_have_effect(self) -> RegisterConfig:
         for key in sorted(self.registration.model_fields_set & set(STREAM_KEYS)):
-            raise KeyValueError(f"registration.{key}", "has no effect on one picture")
+            raise KeyValueError(f"registration.{key}", "has no effect on one image")
         if self.target.path is not None:
             self._of_a_file()
         elif self.target.kind == "raw" and not self.image_chain.beer_lambert:

@@ -144,7 +144,7 @@ def _where(view: View, middle: Array) -> str:
         "below": v / w - view.height_px,
     }
     side = max(sides, key=lambda name: sides[name])
-    return f"{side} the picture"
+    return f"{side} the image"
 
 
 def _hits_middle(view: View, grid: VolumeGrid) -> bool:

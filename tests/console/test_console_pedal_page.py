@@ -101,7 +101,7 @@ CLICKS = {
     "a switch's label": "label:has([data-key=last_image_hold])",
     "a radio button": "[value=bone_bright]",
     "a slider": "#roll_deg-range",
-    "the picture": "#image",
+    "the image": "#image",
     "the 3D view": "#scene",
     "the pedal": "#pedal",
 }

@@ -303,7 +303,7 @@ def test_miss_is_as_far_as_arithmetic_says():
     corner = np.array([300.0, -20.0]) - [0.0, 510.0]
     expected = corner[0] * -along[1] + corner[1] * along[0]
     assert miss.distance_mm == pytest.approx(abs(expected), abs=1e-3)
-    assert miss.where == "right of the picture"
+    assert miss.where == "right of the image"
 
 
 def test_miss_without_a_known_error_says_so():
@@ -317,9 +317,9 @@ def test_miss_without_a_known_error_says_so():
     [
         ((0.0, 800.0, 0.0), "behind the source", 800 - 510 - 20),
         ((0.0, -700.0, 0.0), "behind the detector", 700 - 510 - 20),
-        ((0.0, 0.0, 400.0), "above the picture", None),
-        ((0.0, 0.0, -400.0), "below the picture", None),
-        ((-400.0, 0.0, 0.0), "left of the picture", None),
+        ((0.0, 0.0, 400.0), "above the image", None),
+        ((0.0, 0.0, -400.0), "below the image", None),
+        ((-400.0, 0.0, 0.0), "left of the image", None),
     ],
 )
 def test_miss_says_where_the_volume_is(center, where, distance_mm):

@@ -211,7 +211,7 @@ def test_installed_program_shows_what_the_renderer_does(
         theirs = shown_live[f"{program} {number}"]
         if not as_program(program, view).view().seen_from_detector:
             theirs = theirs[:, ::-1]
-        assert ours.max() > 0.5, "the volume is in the picture"
+        assert ours.max() > 0.5, "the volume is in the image"
         assert ncc(ours, theirs) > LEAST_NCC, number
         assert shift_px(ours, theirs) == (0, 0), number
 

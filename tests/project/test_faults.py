@@ -51,7 +51,7 @@ ITEMS: dict[str, tuple[str, ...]] = {
         "fluorosim/test_slang_renderer.py::test_copy_of_a_module_renders_the_same_and_a_pickle_is_refused_in_one_line",
     ),
     # 5. Images of other programs as targets.
-    "foreign pictures": (
+    "foreign images": (
         "registration/test_target_pictures.py::test_a_tiff_whose_0_is_white_is_inverted",
         "registration/test_target_pictures.py::test_an_orientation_is_applied",
         "registration/test_target_pictures.py::test_the_orientation_of_a_jpeg_is_applied",

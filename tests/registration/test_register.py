@@ -189,7 +189,7 @@ def test_picture_without_the_anatomy_is_not_converged_and_ends_with_3(quick, tmp
             "registration.start.pose: must be given: target.pose is not known",
         ),
         ({"target": {"path": "x.png", "pose": TRUTH}}, "x.png: there is no such file"),
-        ({"target": {"pose": TRUTH, "i0": 3.0}}, "target: i0 has no effect on a display picture"),
+        ({"target": {"pose": TRUTH, "i0": 3.0}}, "target: i0 has no effect on a display image"),
         ({"target": {"pose": TRUTH, "crop": [40, 40, 0, 0]}}, "crop must leave pixels of 64 x 64"),
         (
             {"target": {"pose": TRUTH, "polarity": "bone_dark"}},
@@ -233,7 +233,7 @@ def test_picture_without_the_anatomy_is_not_converged_and_ends_with_3(quick, tmp
         ),
         ({"registration": {"widths_px": [64, 32]}}, "registration.widths_px: must rise"),
         ({"registration": {"measure": "mutual_information"}}, "registration.optimiser: leven"),
-        ({"registration": {"enabled": True}}, "registration.enabled: has no effect on one picture"),
+        ({"registration": {"enabled": True}}, "registration.enabled: has no effect on one image"),
         ({"registration": {"predict": False}}, "registration.predict: has no effect on one pict"),
         ({"start": {"seed": 1}}, "start: unknown key"),
         ({"registration": {"fixed": ["turn"]}}, "registration.fixed.0: must be"),
@@ -257,7 +257,7 @@ def test_error_is_one_line_and_ends_with_2(quick, capsys, tmp_path, sections, me
         (np.full((SIZE_PX, SIZE_PX), 3.0), "constant"),
         (np.full((SIZE_PX, SIZE_PX), np.nan), "must be finite"),
         (np.ones((10, 20)), "must have carm's detector size, 64 x 64, got 20 x 10"),
-        (np.ones((SIZE_PX, SIZE_PX, 3)), "must hold one grey picture"),
+        (np.ones((SIZE_PX, SIZE_PX, 3)), "must hold one grey image"),
     ],
     ids=["constant", "nan", "size", "colour"],
 )

@@ -150,7 +150,7 @@ def test_smoothing_stays_within_the_mask():
         (np.full((8, 8), 255, np.uint8), "not saturated"),
         (np.zeros((8, 8, 3)), "height, width"),
         (np.zeros((0, 8)), "height, width"),
-        (np.array([["a", "b"]]), "grey picture"),
+        (np.array([["a", "b"]]), "grey image"),
         (np.where(np.arange(64).reshape(8, 8) == 19, np.nan, 1.0), "nan at row 2, column 3"),
         (np.where(np.arange(64).reshape(8, 8) == 9, np.inf, 1.0), "inf at row 1, column 1"),
     ],
@@ -231,11 +231,11 @@ def test_unreadable_picture_files_are_named(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_picture(tmp_path / "missing.png")
     for name in ("broken.png", "broken.npy"):
-        (tmp_path / name).write_bytes(b"not a picture")
+        (tmp_path / name).write_bytes(b"not an image")
         with pytest.raises(InputError, match=name):
             read_picture(tmp_path / name)
     np.save(tmp_path / "cube.npy", np.zeros((2, 3, 4)))
-    with pytest.raises(InputError, match="one grey picture"):
+    with pytest.raises(InputError, match="one grey image"):
         read_picture(tmp_path / "cube.npy")
 
 

@@ -231,7 +231,7 @@ def test_inks_are_refused(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["BMP", "GIF", "WEBP", "PPM"])
 def test_other_formats_are_refused(tmp_path, kind):
-    refused(tmp_path, saved(Image.fromarray(GREY), kind), "must be a PNG, TIFF or JPEG picture")
+    refused(tmp_path, saved(Image.fromarray(GREY), kind), "must be a PNG, TIFF or JPEG image")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG"])

@@ -62,7 +62,7 @@ def edge(ax, device):
     shown = signal(device, soft(np.where(away < 0, 5.0, 60.0)), {"mtf": {}})
     f, found = slanted_edge_mtf(shown, PITCH_MM)
     ax.plot(f, mtf_of(f, 0.5, PITCH_MM), lw=1, label="1 / (1 + H f²) sinc(a f)")
-    ax.plot(f, found, "o", ms=3, mfc="none", label="slanted edge of the picture")
+    ax.plot(f, found, "o", ms=3, mfc="none", label="slanted edge of the image")
     ax.set(xlabel="spatial frequency [1/mm]", ylabel="transfer", title="Modulation transfer")
     ax.legend(frameon=False, fontsize=7)
 

@@ -90,7 +90,7 @@ class ProjectionFiles:
                 "spacing": spacing,
                 "origin": _image_origin(size, spacing),
             },
-            "tigre_columns": "in the other order than in the pictures",
+            "tigre_columns": "in the other order than in the images",
         }
         return json.dumps(facts, indent=2) + "\n"
 
