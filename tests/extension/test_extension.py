@@ -229,7 +229,7 @@ def test_an_installed_package_adds_one_of_each_kind_away_from_the_checkout(wheel
     (tmp_path / "tracking.yaml").write_text(settings)
     fluoro("run", tmp_path / "tracking.yaml")
     record = json.loads((out / "tracking" / "run.json").read_text())
-    assert record["registration"]["median_mtre_mm"] < 1.0
+    assert record["tracking"]["median_mtre_mm"] < 1.0
 
 
 MAKE_CT = """
