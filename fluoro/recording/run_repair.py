@@ -27,6 +27,7 @@ from fluoro.recording.formats.array_files import (
     add_columns,
     write_npz,
 )
+from fluoro.recording.formats.coco_writer import COCO_NAME, finish_coco
 from fluoro.recording.formats.dicom_frames import PIXELS_NAME, repair_dicom
 from fluoro.recording.journal import JOURNAL_NAME, JournalEntry, read_journal
 from fluoro.recording.run_record import UNFINISHED, RunRecord
@@ -36,9 +37,9 @@ __all__ = ["repair_run"]
 
 
 def repair_run(folder: Path) -> list[str]:
-    """Make run.json, frames.npz and frames.dcm of a run that did not end by itself.
+    """Make run.json, frames.npz, frames.dcm and annotations.json of a run that was cut short.
 
-    The last two where they were recorded.
+    All but the first where they were recorded.
 
     Args:
         folder: Folder of the run.
@@ -55,14 +56,20 @@ def repair_run(folder: Path) -> list[str]:
     if not journal.exists():
         rows = known.get("per_frame", [])
         entries = (JournalEntry(row=row, total=None) for row in rows)
-        return [*_make_npz(folder, known, rows), *_make_dicom(folder, known, entries)]
+        made = [*_make_npz(folder, known, rows), *_make_dicom(folder, known, entries)]
+        return [*made, *_make_coco(folder)]
     with _locked(journal):
-        made = _make_npz(folder, known, (entry.row for entry in read_journal(journal)))
+        made = _make_coco(folder)
+        made += _make_npz(folder, known, (entry.row for entry in read_journal(journal)))
         made += _make_dicom(folder, known, read_journal(journal))
         if known.get("stopped_by") == UNFINISHED:
             made.append(_make_record(folder / "run.json", known, journal))
         journal.unlink()
     return made
+
+
+def _make_coco(folder: Path) -> list[str]:
+    return [COCO_NAME] if finish_coco(folder) else []
 
 
 def _read_known(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -21,6 +21,10 @@ EXTRA_LABEL = 0.35
 """What one more label adds to the cost of a march, of that of a march for one (docs/physics.md)."""
 
 
+MOST_ALONE = 32
+"""Labels up to which each may have a march of its own; of more, those of one material are one."""
+
+
 def grouped(labels: NDArray[Any], grid: VolumeGrid, materials: Mapping[int, str]) -> list[Solid]:
     """Return labels as solids: those of one material are one, and boxes are as tight as pays.
 
@@ -33,7 +37,17 @@ def grouped(labels: NDArray[Any], grid: VolumeGrid, materials: Mapping[int, str]
         _Group(labels=(label,), names=(name,), box=_box(labels == label))
         for label, name in materials.items()
     ]
+    if len(alone) > MOST_ALONE:
+        alone = _by_material(alone)
     return [_of_group(each, labels, materials, grid) for each in _together(alone)]
+
+
+def _by_material(groups: Sequence[_Group]) -> list[_Group]:
+    """One group a material."""
+    found: dict[tuple[str, ...], _Group] = {}
+    for each in groups:
+        found[each.names] = found[each.names].with_(each) if each.names in found else each
+    return list(found.values())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from PIL import Image
 
 import app
 from fluoro.annotations.coco import decoded_counts
+from fluoro.recording.formats.coco_writer import finish_coco
 
 YAML = """
 volume: {phantom: thorax, spacing_mm: 4, labels: {structures: [heart, aorta, vertebrae_T8]}}
@@ -66,3 +67,19 @@ def recorded(folder, annotation, files):
         lengths = arrays["lengths_mm"][at]
         np.testing.assert_array_equal(lengths > 0, arrays["masks"][at])
         return arrays["masks"][at]
+
+
+def test_the_lines_of_a_killed_run_become_coco_but_for_a_line_that_was_cut(tmp_path):
+    lines = [
+        {"categories": [{"id": 51, "name": "heart"}]},
+        {"image": {"id": 0}, "annotations": [{"category_id": 51, "bbox": [1, 2, 3, 4]}]},
+        {"image": {"id": 1}, "annotations": []},
+    ]
+    text = "\n".join(map(json.dumps, lines)) + '\n{"image": {"id": 2}, "anno'
+    (tmp_path / "annotations-recording.jsonl").write_text(text)
+    assert finish_coco(tmp_path)
+    document = json.loads((tmp_path / "annotations.json").read_text())
+    assert [image["id"] for image in document["images"]] == [0, 1]
+    (annotation,) = document["annotations"]
+    assert annotation == {"id": 1, "image_id": 0, "category_id": 51, "bbox": [1, 2, 3, 4]}
+    assert not finish_coco(tmp_path)

@@ -12,12 +12,14 @@ from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.from_config import make_geometry
 from fluoro.rendering.devices.cpu.device import CpuDevice
+from fluoro.rendering.devices.selection import open_device
 from fluoro.rendering.label_reference import label_sums_reference
 from fluoro.rendering.label_renderer import LabelRenderer, bits_of
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.labels.label_volume import LabelVolume
 from fluoro.volume.labels.structures import named
 from fluoro.volume.volumes import MuVolume
+from tests.support import require_vulkan
 
 SIZE = {"detector_width_px": 40, "detector_height_px": 24, "pixel_spacing_mm": 6.0}
 POSES = {
@@ -134,3 +136,18 @@ def test_integrals_need_a_volume_on_the_same_grid(cpu):
         shape_zyx=(2, 2, 2), spacing_xyz_mm=(1.0, 1.0, 1.0)))  # fmt: skip
     with pytest.raises(InputError, match=r"must lie on the grid of the labels"):
         LabelRenderer(labels, cpu, other)
+
+
+def test_llvmpipe_has_the_masks_and_sums_of_the_cpu(cpu):
+    require_vulkan()
+    other = open_device("llvmpipe")
+    labels = blobs(40)
+    view, volume = view_at(POSES["oblique"], labels), noisy_volume(labels)
+    here, there = (LabelRenderer(labels, each, volume) for each in (cpu, other))
+    ours, theirs = here.lengths(view), there.lengths(view)
+    np.testing.assert_array_equal(other.to_host(theirs.masks), ours.masks)
+    np.testing.assert_allclose(other.to_host(theirs.lengths_mm), ours.lengths_mm, atol=1e-3)
+    ours, theirs = here.integrals(view, 0.1), there.integrals(view, 0.1)
+    np.testing.assert_array_equal(other.to_host(theirs.visible), ours.visible)
+    np.testing.assert_allclose(other.to_host(theirs.integrals), ours.integrals, atol=1e-5)
+    other.close()

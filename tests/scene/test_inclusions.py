@@ -240,3 +240,15 @@ def test_every_kind_of_object_makes_solids_that_the_renderer_takes(section, tmp_
         assert part.mix.shape == (len(solid.materials), len(part.ramps))
         filled = solid.filled_zyx()
         assert 0 <= filled.min() < filled.max() <= 1
+
+
+def test_many_labels_are_grouped_by_material(tmp_path):
+    """100 labels of two materials are two solids at most, and it takes no time."""
+    voxels = np.zeros((4, 5, 6), "<i2")
+    voxels.ravel()[:100] = np.arange(1, 101)
+    path = tmp_path / "many.mha"
+    path.write_bytes(meta_bytes(voxels))
+    materials = {n: ("titanium", "steel")[n % 2] for n in range(1, 101)}
+    solids = LabelInclusion(kind="labels", path=path, materials=materials).solids()
+    assert len(solids) <= 2
+    assert sum(int(each.filled_zyx().sum()) for each in solids) == 100
