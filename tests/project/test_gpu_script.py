@@ -30,6 +30,7 @@ def test_the_steps_shares_of_the_time_are_eight_minutes():
     assert list(gpu.SHARES) == list(gpu.STEPS)
 
 
+@pytest.mark.slow
 def test_a_step_measures_the_whole_chain():
     found = gpu.run_step("chain", REHEARSAL, 300.0)
     assert list(found) == [f"{name}, 64 px" for name in gpu.CHAINS]

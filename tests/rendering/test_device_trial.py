@@ -78,7 +78,9 @@ SCENES = {
 }
 
 
-@pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.parametrize(
+    "scene", [pytest.param(n, marks=[pytest.mark.slow] * ("inclusions" in n)) for n in SCENES]
+)
 def test_kernels_agree_with_the_reference_of_the_whole_patient(labels, scene):
     given = dict(SCENES[scene])
     trial = Trial(sections(labels, *given.pop("parts", ()), **given))
@@ -94,6 +96,7 @@ def test_a_sound_device_passes_with_all_parts_of_a_patient(labels):
     assert Trial(sections(labels, *PARTS, xray=True)).fault(CpuDevice()) is None
 
 
+@pytest.mark.slow
 def test_other_devices_pass_with_all_parts_of_a_patient(labels, other):
     assert Trial(sections(labels, *PARTS, xray=True)).fault(other) is None
 
@@ -118,7 +121,9 @@ def test_a_device_that_is_wrong_in_one_part_alone_is_found_out(labels, part):
     assert Trial(sections(labels, xray=xray)).fault(PartlyIdle(word)) is None
 
 
-@pytest.mark.parametrize("projector", ["march", "joseph", "slab"])
+@pytest.mark.parametrize(
+    "projector", ["march", *(pytest.param(p, marks=pytest.mark.slow) for p in ("joseph", "slab"))]
+)
 def test_a_device_whose_derivatives_alone_are_wrong_is_rejected(projector):
     asked = {"derivatives": projector}
     assert Trial(asked).fault(CpuDevice()) is None

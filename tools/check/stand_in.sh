@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every test marked `gpu`, and the slow ones of tests/rendering/test_nvidia.py, on the stand-in for an NVIDIA
+# Runs every test marked `gpu`, those of the first touch of a GPU and a rehearsal of `make gpu` on the stand-in for an NVIDIA
 # driver (tests/stand_in): the CUDA source of every kernel, compiled for the host. No GPU runs anything.
 #
 # usage: tools/check/stand_in.sh        (from the root of the project, after make env-dev)
