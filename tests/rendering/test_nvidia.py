@@ -356,7 +356,7 @@ def test_kernels_are_kept_by_source_and_options_and_only_those_of_projectors_are
 def test_a_change_of_any_shader_makes_another_folder_of_kernels(tmp_path, monkeypatch):
     (tmp_path / "stages").mkdir()
     stage = tmp_path / "stages" / "lag.slang"
-    monkeypatch.setattr(cuda, "shader_dir", lambda: tmp_path)
+    monkeypatch.setattr("fluoro.paths.shader_dir", lambda: tmp_path)
     gpu = NvidiaGpu(index=0, name="GPU", capability=(8, 6), memory_bytes=1)
     driver = NvidiaDriver(version=(12, 2), gpus=(gpu,))
     found = Nvrtc(library=Path("/n"), version=(12, 0), include=Path("/i"))
