@@ -10,12 +10,13 @@ import math
 import numbers
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from fluoro.errors import InputError
 
 __all__ = [
     "CarmGeometry",
+    "FrameFormat",
     "HuToMuCalibration",
     "HuToMuMapping",
     "MetricsSettings",
@@ -27,7 +28,9 @@ __all__ = [
     "require_format",
 ]
 
-FORMATS = ("png", "npy", "npz")
+FrameFormat = Literal["png", "npy", "npz"]
+"""Of a saved frame."""
+FORMATS = get_args(FrameFormat)
 
 
 @dataclass(frozen=True)
@@ -232,7 +235,7 @@ class OutputSettings:
 
     save_to_disk: bool = False
     output_dir: str | Path | None = None
-    format: Literal["png", "npy", "npz"] = "png"
+    format: FrameFormat = "png"
     keep_in_gpu: bool = False
 
     def __post_init__(self) -> None:

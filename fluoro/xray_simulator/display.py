@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,13 +12,19 @@ from fluoro.errors import InputError
 
 __all__ = [
     "DISPLAY_PRESETS",
+    "Appearance",
     "DisplaySettings",
+    "Scaling",
     "apply_display",
     "calibrate_display",
     "resolve_display_settings",
     "transmission",
 ]
 
+Appearance = Literal["fluoro", "diagnostic", "xray"]
+"""Dense structures dark, or bright; the last two are one."""
+Scaling = Literal["log", "transmission", "window", "per_frame"]
+"""From intensity to grey values."""
 Image = NDArray[np.float32]
 LEAST_TRANSMISSION = 1e-8
 LEAST_RANGE = 1e-6
@@ -41,8 +47,8 @@ class DisplaySettings:
         InputError: A value out of its range; also a ValueError.
     """
 
-    polarity: Literal["fluoro", "diagnostic", "xray"] = "fluoro"
-    scaling: Literal["log", "transmission", "window", "per_frame"] = "log"
+    polarity: Appearance = "fluoro"
+    scaling: Scaling = "log"
     log_window: tuple[float, float] = (0.0, 6.0)
     window: tuple[float, float] = (0.0, 1.0)
     gamma: float = 1.0
@@ -52,9 +58,9 @@ class DisplaySettings:
         if polarity not in ("fluoro", "diagnostic"):
             raise InputError(f"polarity must be fluoro, diagnostic or xray, got {polarity!r}")
         object.__setattr__(self, "polarity", polarity)
-        if self.scaling not in ("log", "transmission", "window", "per_frame"):
+        if self.scaling not in get_args(Scaling):
             raise InputError(
-                f"scaling must be log, transmission, window or per_frame, got {self.scaling!r}"
+                f"scaling must be {' or '.join(get_args(Scaling))}, got {self.scaling!r}"
             )
         for name in ("log_window", "window"):
             low, high = getattr(self, name)

@@ -108,7 +108,11 @@ class HuToMuMapping:
         return self._mapped(lambda hu: hu + delta_hu, lambda mu: mu)
 
     def scaled(self, factor: float) -> HuToMuMapping:
-        """All attenuations multiplied by a factor of at least 0."""
+        """All attenuations multiplied by a factor.
+
+        Raises:
+            InputError: A factor below 0; also a ValueError.
+        """
         if factor < 0:
             raise InputError(f"factor must be at least 0, got {factor}")
         return self._mapped(lambda hu: hu, lambda mu: mu * factor)

@@ -11,7 +11,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from fluoro.config.yaml_text import read_mapping
 from fluoro.errors import InputError
+from fluoro.fluorosim.config import FrameFormat
 from fluoro.fluorosim.image_saving import whole_file
+from fluoro.xray_simulator.display import Appearance, Scaling
 
 __all__ = ["checked_preset", "get_preset_schema", "read_preset", "write_preset"]
 
@@ -65,8 +67,8 @@ class _Realism(_Part):
 
 
 class _Display(_Part):
-    polarity: Literal["fluoro", "diagnostic", "xray"] = "fluoro"
-    scaling: Literal["log", "transmission", "window", "per_frame"] = "log"
+    polarity: Appearance = "fluoro"
+    scaling: Scaling = "log"
     log_window: Window = [0.0, 6.0]
     window: Window = [0.0, 1.0]
     gamma: Above = 1.0
@@ -80,7 +82,7 @@ class _PostProcessing(_Part):
 class _Output(_Part):
     save_to_disk: bool = False
     output_dir: str | None = None
-    format: Literal["png", "npy", "npz"] = "png"
+    format: FrameFormat = "png"
     keep_in_gpu: bool = False
     keep_intensity: bool = False
 

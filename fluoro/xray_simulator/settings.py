@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fluoro.errors import InputError
-from fluoro.fluorosim.config import MetricsSettings, require_format
+from fluoro.fluorosim.config import FrameFormat, MetricsSettings, require_format
 from fluoro.xray_simulator.display import DisplaySettings, resolve_display_settings
 from fluoro.xray_simulator.hu_mapping import HuToMuMapping
 
@@ -110,6 +110,9 @@ class XrayPhysics:
         i0: Intensity of the open field, > 0.
         normalize: Of fluorosim: True is scaling "per_frame", False "transmission"; warns.
         invert: Of fluorosim: True is polarity "diagnostic", False "fluoro"; warns.
+
+    Raises:
+        InputError: A value out of its range; also a ValueError.
     """
 
     step_mm: float = 0.5
@@ -148,6 +151,9 @@ class RealismSettings:
         gaussian_sigma: Standard deviation of the electronic noise; 0: none.
         blur_sigma_px: Gaussian sigma of the blur [pixels]; 0: none.
         seed: Of the noise; None: drawn for each frame.
+
+    Raises:
+        InputError: A value out of its range; also a ValueError.
     """
 
     enabled: bool = False
@@ -176,11 +182,14 @@ class OutputSettings:
         format: "png", "npy" or "npz".
         keep_in_gpu: `Frame.image` is an array of the device: CuPy's on CUDA.
         keep_intensity: `Frame.intensity` holds the intensity, for other appearances.
+
+    Raises:
+        InputError: A value out of its range; also a ValueError.
     """
 
     save_to_disk: bool = False
     output_dir: str | Path | None = None
-    format: Literal["png", "npy", "npz"] = "png"
+    format: FrameFormat = "png"
     keep_in_gpu: bool = False
     keep_intensity: bool = False
 
@@ -199,6 +208,9 @@ class PreprocessingSettings:
         hu_clip_max: Higher CT numbers become this one [HU].
         clip_hu: Whether they do.
         hu_to_mu: From CT numbers to attenuation.
+
+    Raises:
+        InputError: A value out of its range; also a ValueError.
     """
 
     hu_clip_min: float = -1024.0
@@ -227,6 +239,9 @@ class SimulatorConfig:
         metrics: Which figures are given.
         preprocessing: From a CT to attenuation, for those who make the volume by the same file.
         backend: "slang", the only one.
+
+    Raises:
+        InputError: A value out of its range; also a ValueError.
     """
 
     geometry: CarmGeometry = field(default_factory=CarmGeometry)

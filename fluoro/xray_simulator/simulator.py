@@ -9,7 +9,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +29,7 @@ from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.devices.selection import open_device
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.xray_simulator.display import (
+    Appearance,
     DisplaySettings,
     apply_display,
     calibrate_display,
@@ -119,7 +120,7 @@ class xray_simulator:  # noqa: N801  (its name in scripts)
         """Show frames from now on by a preset's name or by settings."""
         self._display = resolve_display_settings(display)
 
-    def set_polarity(self, polarity: Literal["fluoro", "diagnostic", "xray"]) -> None:
+    def set_polarity(self, polarity: Appearance) -> None:
         """Show dense structures dark ("fluoro") or bright; the calibration stays."""
         self._display = replace(self._display, polarity=polarity)
 
@@ -192,6 +193,10 @@ class xray_simulator:  # noqa: N801  (its name in scripts)
         Args:
             pose_generator: Poses, or mappings of their keys.
             max_frames: Number of frames; None: until the poses end.
+
+        Raises:
+            InputError: A pose that is not finite, or a negative `max_frames`.
+            OutputError: A frame cannot be saved.
         """
         if max_frames is not None and max_frames < 0:
             raise InputError(f"max_frames must be at least 0 or None, got {max_frames}")

@@ -229,6 +229,7 @@ MADE = {
     "03_stream": [],
     "04_preprocess_ct": ["examples/preprocessed/mu_volume.npy", "examples/preprocessed.png"],
     "05_demo": ["examples/demo/frame_0011.png"],
+    "06_labels": ["examples/labels.json"],
     "07_xray_file": ["examples/beside.png"],
     "08_xray_simulator": ["examples/xray_simulator/lao_xray.png"],
 }
