@@ -14,6 +14,7 @@ as the primary is. Prints the rows of docs/physics.md, with standard errors.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import xraydb
@@ -87,28 +88,48 @@ class Water:
         return np.clip(1 - 2 * q2 * (ANGSTROM_KEV / kev) ** 2, -1, 1)
 
 
+Photons = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Places [mm] and directions, shape (3, N), and energies times weights [keV], shape (N,)."""
+
+
 def batch(water: Water, thickness_mm: float, gaps_mm: tuple[float, ...], seed: int) -> np.ndarray:
-    """Scatter to primary by air gap and field, shape (gaps, fields)."""
-    rng = np.random.default_rng([seed, int(thickness_mm)])
+    """Return scatter to primary by air gap and field, shape (gaps, fields)."""
+    entering_kev, primary = beam_energy(water, thickness_mm)
+    received = sum(
+        score(*photons, thickness_mm, gaps_mm)
+        for photons in leaving_photons(water, thickness_mm, seed)
+    )
+    return received / (PHOTONS * entering_kev * primary)
+
+
+def beam_energy(water: Water, thickness_mm: float) -> tuple[float, float]:
+    """Return the mean energy of an entering photon [keV], and its share in the primary behind."""
     beam = tube_spectrum(80, 3.0)
     energies, photons = beam.energies_kev, beam.photons_per_mm2
     total = sum(water.mu_per_mm(kind, energies) for kind in water.mu)
-    mean_kev = np.average(energies, weights=photons)
-    primary = np.average(energies * np.exp(-total * thickness_mm), weights=photons) / mean_kev
-    kev = rng.choice(energies, PHOTONS, p=photons / photons.sum())
+    mean_kev = float(np.average(energies, weights=photons))
+    through = np.average(energies * np.exp(-total * thickness_mm), weights=photons)
+    return mean_kev, float(through) / mean_kev
+
+
+def leaving_photons(water: Water, thickness_mm: float, seed: int) -> Iterator[Photons]:
+    """Yield scattered photons that leave the slab forwards, of `PHOTONS` that enter."""
+    rng = np.random.default_rng([seed, int(thickness_mm)])
+    beam = tube_spectrum(80, 3.0)
+    kev = rng.choice(
+        beam.energies_kev, PHOTONS, p=beam.photons_per_mm2 / beam.photons_per_mm2.sum()
+    )
     weight, at = np.ones(PHOTONS), np.zeros((3, PHOTONS))
     to = np.zeros((3, PHOTONS))
     to[2] = 1.0
-    received, scattered = np.zeros((len(gaps_mm), len(FIELDS_MM))), False
+    scattered = False
     while kev.size:
         mu = {kind: water.mu_per_mm(kind, kev) for kind in water.mu}
         free_mm = rng.exponential(1 / sum(mu.values()))
         inside = (at[2] + free_mm * to[2] > 0) & (at[2] + free_mm * to[2] < thickness_mm)
         if scattered:
             leaves = ~inside & (to[2] > 0)
-            received += score(
-                at[:, leaves], to[:, leaves], (weight * kev)[leaves], thickness_mm, gaps_mm
-            )
+            yield at[:, leaves], to[:, leaves], (weight * kev)[leaves]
         at = (at + free_mm * to)[:, inside]
         to, kev, weight = to[:, inside], kev[inside], weight[inside]
         mu = {kind: each[inside] for kind, each in mu.items()}
@@ -116,9 +137,9 @@ def batch(water: Water, thickness_mm: float, gaps_mm: tuple[float, ...], seed: i
         bound = rng.random(kev.size) * (mu["incoh"] + mu["coh"]) < mu["coh"]
         cosine, after = deflect(water, kev, bound, rng)
         to, scattered = turned(to, cosine, rng), True
-        lives = (weight > LEAST_WEIGHT) & (after > LEAST_KEV)
-        at, to, kev, weight = at[:, lives], to[:, lives], after[lives], weight[lives]
-    return received / (PHOTONS * mean_kev * primary)
+        remaining = (weight > LEAST_WEIGHT) & (after > LEAST_KEV)
+        at, to = at[:, remaining], to[:, remaining]
+        kev, weight = after[remaining], weight[remaining]
 
 
 def score(

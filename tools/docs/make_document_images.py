@@ -1,0 +1,124 @@
+"""Makes images of the documents in docs/images from files of configs/.
+
+    python -m tools.docs.make_document_images                  all of them; some minutes
+    python -m tools.docs.make_document_images phantom          one of them
+
+| Name | Image |
+|---|---|
+| carm_sweep | carm_sweep.webp: the movie of `make run`, reduced |
+| chest_ct | chest_ct.png: four views of configs/chest_ct.yaml |
+| phantom | phantom.png: thorax phantom and chest CT in the same four views, bone bright |
+| registration | registration.webp: the course of configs/register_chest.yaml |
+
+The chest CT comes with `app.py fetch chest-ct`. presets.png is made by make_preset_pictures.py,
+curves by plot_physics.py and plot_validation.py. console.png, labels.png and polychromatic.png are
+not made by a program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+import app
+from fluoro.config import Config, load_config
+from fluoro.geometry.carm import CarmPose
+from fluoro.geometry.from_config import make_geometry
+from fluoro.imaging.chain import ImageChain
+from fluoro.imaging.frame import to_uint8
+from fluoro.paths import output_dir
+from fluoro.plot.scene_movie import write_animation
+from fluoro.rendering.devices.selection import open_device
+from fluoro.rendering.renderer import DrrRenderer
+from fluoro.volume.load import load_volume
+
+ROOT = Path(__file__).parents[2]
+IMAGES = ROOT / "docs" / "images"
+MOST_BYTES = 750_000
+"""Of an animation in the repository."""
+SWEEP_VIEWS = (
+    CarmPose(),
+    CarmPose(lao_deg=40),
+    CarmPose(lao_deg=-40),
+    CarmPose(cra_deg=25),
+)
+BODY_VIEWS = (CarmPose(), CarmPose(lao_deg=30), CarmPose(lao_deg=90), CarmPose(cra_deg=25))
+BONE_BRIGHT = ("image_chain.polarity=bone_bright",)
+
+
+def row_of(config: Config, poses: Sequence[CarmPose], gap_px: int) -> NDArray[np.uint8]:
+    """Return the frames of poses side by side, with white gaps, as grey levels."""
+    device, volume = open_device("cpu"), load_volume(config.volume)
+    renderer = DrrRenderer(volume, device, projector="joseph")
+    chain, geometry = ImageChain(device, 0), make_geometry(config.carm)
+    parts: list[NDArray[np.uint8]] = []
+    for number, pose in enumerate(poses):
+        integrals = renderer.render(geometry.view(pose, volume.grid.center_xyz_mm))
+        pitch_mm = geometry.pixel_spacing_mm
+        image = chain.apply(integrals, config.image_chain, number, pitch_mm, geometry)
+        grey = to_uint8(device.to_host(image))
+        parts += [grey, np.zeros((len(grey), gap_px), np.uint8)]
+    return np.hstack(parts[:-1])
+
+
+def chest_ct() -> None:
+    """Make chest_ct.png."""
+    row = row_of(load_config(ROOT / "configs" / "chest_ct.yaml"), SWEEP_VIEWS, 6)
+    Image.fromarray(row).save(IMAGES / "chest_ct.png", optimize=True)
+
+
+def phantom() -> None:
+    """Make phantom.png."""
+    names = ("sweep", "chest_ct")
+    configs = [load_config(ROOT / "configs" / f"{name}.yaml", BONE_BRIGHT) for name in names]
+    rows = [row_of(config, BODY_VIEWS, 1) for config in configs]
+    Image.fromarray(np.vstack(rows)).save(IMAGES / "phantom.png", optimize=True)
+
+
+def run_of(*arguments: str) -> Path:
+    """Return the folder that a run of app.py has made."""
+    earlier = set(output_dir().glob("*"))
+    if app.main(list(arguments)) != 0:
+        raise RuntimeError(f"app.py {' '.join(arguments)} has failed")
+    return max(set(output_dir().glob("*")) - earlier, key=lambda path: path.stat().st_mtime)
+
+
+def carm_sweep() -> None:
+    """Make carm_sweep.webp."""
+    folder = run_of("run", str(ROOT / "configs" / "sweep.yaml"))
+    movie = folder / "carm_sweep.mp4"
+    write_animation(IMAGES / "carm_sweep.webp", movie, max_bytes=MOST_BYTES)
+
+
+def registration() -> None:
+    """Make registration.webp."""
+    start = ("registration.start.seed=7", "registration.start.mtre_mm=40")
+    folder = run_of("register", str(ROOT / "configs" / "register_chest.yaml"), "--set", *start)
+    shutil.copy(folder / "convergence.webp", IMAGES / "registration.webp")
+
+
+MAKERS = {make.__name__: make for make in (carm_sweep, chest_ct, phantom, registration)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the images that are named, or all."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MAKERS))
+    names = parser.parse_args(arguments).names or list(MAKERS)
+    for name in names:
+        if name not in MAKERS:
+            parser.error(f"NAME must be one of {', '.join(MAKERS)}, got {name}")
+        MAKERS[name]()
+        print(f"made: {name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
