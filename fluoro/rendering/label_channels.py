@@ -1,4 +1,4 @@
-"""One line integral a structure: channels with derivatives by pose and by voxel."""
+"""One line integral a structure: channels, differentiable with respect to pose and voxels."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class LabelChannels:
         Args:
             view: Where the C-arm stands.
             center_xyz_mm: About which it turns, world LPS [mm].
-            upstream: The function's derivative by each integral, shape (K, height, width).
+            upstream: Derivative with respect to each integral, shape (K, height, width).
         """
         parts = [
             each.render_vjp(view, center_xyz_mm, weights)[1]
@@ -93,13 +93,13 @@ class LabelChannels:
     def backproject(
         self, views: View | Sequence[View], upstream: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Return the derivative by the attenuation of each voxel [mm], shape (z, y, x).
+        """Return the derivative w.r.t. the attenuation of each voxel [mm], shape (z, y, x).
 
         A voxel of no structure has none.
 
         Args:
             views: One view, or several of one size.
-            upstream: The function's derivative by each integral, shape (K, height, width), or
+            upstream: Derivative with respect to each integral, shape (K, height, width), or
                 (N, K, height, width) of a batch.
         """
         found = np.zeros(self._shape, np.float32)

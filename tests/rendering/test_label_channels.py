@@ -1,4 +1,4 @@
-"""A channel a structure: they add up, and have derivatives by pose and by voxel."""
+"""A channel a structure: they add up, and are differentiable in pose and voxels."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_channel_is_the_picture_of_the_structure_alone(cpu, channels):
         np.testing.assert_allclose(found[label - 1], alone, atol=1e-4)
 
 
-def test_derivatives_by_the_pose_are_those_of_differences(channels):
+def test_pose_derivatives_are_those_of_differences(channels):
     labels = channels.labels
     view, center = view_at(POSES["oblique"], labels), labels.grid.center_xyz_mm
     weights = np.random.default_rng(1).normal(size=channels.render(view).shape)
@@ -68,7 +68,7 @@ def test_derivatives_by_the_pose_are_those_of_differences(channels):
         assert found[n] == pytest.approx((ahead - behind) / (2 * step), rel=0.05)
 
 
-def test_derivatives_by_voxels_are_the_transpose(channels):
+def test_voxel_derivatives_are_the_transpose(channels):
     labels = channels.labels
     volume, view = noisy_volume(labels), view_at(POSES["frontal"], labels)
     upstream = np.random.default_rng(2).normal(size=channels.render(view).shape).astype(np.float32)
