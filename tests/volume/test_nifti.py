@@ -53,6 +53,7 @@ def changed(tmp_path, name, **fields):
         ("two.nii", {"dim": (4, 3, 4, 5, 2, 1, 1, 1)}, "truncated|3 axes"),
         ("two.nii", {"dim": (3, 3, 4, 2**40, 1, 1, 1, 1)}, "memory|truncated"),
         ("two.nii", {"pixdim": (1, 1, np.nan, 3, 0, 0, 0, 0)}, "pixdim"),
+        ("two.nii", {"sform_code": 0, "units": 1, "pixdim": (1e307,) * 8}, r"pixdim \[mm\] must"),
         ("two.nii", {"qform_code": 1, "quatern": 0}, "places the volume in two ways"),
         ("two.hdr", {"dim": (3, 3, 4, 6, 1, 1, 1, 1)}, "truncated|needs"),
     ],

@@ -95,7 +95,7 @@ def _claims(path: Path, transform: NiftiTransform | None) -> VolumeHeader:
         raise InputError(f"{path}: xyzt_units must be a length, got {int(header['units']) & 7}")
     return VolumeHeader(
         shape_xyz=shape,
-        spacing_xyz_mm=tuple(value * unit for value in pixdim),
+        spacing_xyz_mm=require_spacing(path, "pixdim [mm]", [value * unit for value in pixdim]),
         voxel_bytes=max(4, voxel_bytes) if scaled else voxel_bytes,
         data=VoxelData(
             path=data_path,
