@@ -6,6 +6,7 @@ import copy
 import os
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ def properties_called(schema: Any, name: str) -> Iterator[Any]:
 ODD = (None, True, False, 0, 1, -1, 2, 3.5, 256.0, "", "x", "cache:x", [], {}, [1, 2], [0, 0, 0])
 
 
+@cache
 def candidates(kind: str, key: str) -> list[Any]:
     """Values to try at a key: what other files have there, what the schema names, and odd ones."""
     found = [value_at(document, key) for _, document in DOCUMENTS]
