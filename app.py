@@ -300,7 +300,7 @@ def _inspect_xray(path: Path, arguments: argparse.Namespace) -> int:
 
     if arguments.series is not None or arguments.set:
         raise InputError(f"--series and --set are of a CT, which {path} is not")
-    file, number = XrayFile(path), arguments.frame or 1
+    file, number = XrayFile(path), 1 if arguments.frame is None else arguments.frame
     picture = _picture_path(arguments, f"{path.name.split('.')[0]}_frame_{number}.png")
     frame = file.frame(number)
     for line in report_lines(file, frame):

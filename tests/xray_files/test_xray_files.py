@@ -650,8 +650,9 @@ def test_inspect_shows_facts_and_a_picture(tmp_path, capsys):
     assert "covered by collimator, shutter or padding" in told
     with Image.open(picture) as image:
         assert min(image.size) > 500
-    assert app.main(["inspect", str(path), "--frame", "3"]) == 2
-    assert "there is no frame 3" in capsys.readouterr().err
+    for number in ("0", "3"):
+        assert app.main(["inspect", str(path), "--frame", number]) == 2
+        assert f"there is no frame {number}" in capsys.readouterr().err
 
 
 def test_the_report_names_what_moves(tmp_path):
