@@ -234,7 +234,7 @@ def test_picture_without_the_anatomy_is_not_converged_and_ends_with_3(quick, tmp
         ({"registration": {"widths_px": [64, 32]}}, "registration.widths_px: must rise"),
         ({"registration": {"measure": "mutual_information"}}, "registration.optimiser: leven"),
         ({"registration": {"enabled": True}}, "registration.enabled: has no effect on one image"),
-        ({"registration": {"predict": False}}, "registration.predict: has no effect on one pict"),
+        ({"registration": {"predict": False}}, "registration.predict: has no effect on one image"),
         ({"start": {"seed": 1}}, "start: unknown key"),
         ({"registration": {"fixed": ["turn"]}}, "registration.fixed.0: must be"),
         (
