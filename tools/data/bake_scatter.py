@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
+
+from fluoro.physics.scatter import scatter_kernel
 
 Array = NDArray[np.float64]
 
@@ -30,8 +32,10 @@ TABLE = Path(__file__).parents[2] / "fluoro" / "physics" / "data" / "scatter_ker
 NAMES = ("a_per_cm2", "alpha", "beta", "s1_mm", "b", "s2_mm")
 GAPS_MM = (100.0, 200.0, 300.0)
 SLABS_MM = (50.0, 100.0, 150.0, 200.0, 250.0)
-RINGS_MM = np.concatenate([np.arange(0, 200, 10.0), np.arange(200, 601, 25.0)])
-"""Radii between rings of the detector's plane."""
+RINGS_MM = np.arange(0, 251, 10.0)
+"""Radii between rings of the detector's plane: as far as a detector of 30 cm reaches."""
+CIRCLES_MM = (50.0, 100.0, 150.0)
+"""Radii within which the scattered energy of the shipped table is compared."""
 START = {100.0: (25.0, 0.7, 110.0), 200.0: (35.0, 0.7, 170.0), 300.0: (45.0, 0.7, 220.0)}
 """Where the fit of s1, b and s2 starts, by air gap."""
 
@@ -100,13 +104,29 @@ def fitted_rows(primary: Array, rings: Array) -> list[list[float]]:
     return rows
 
 
+def shipped_to_simulated(primary: Array, rings: Array) -> Iterator[str]:
+    """Yield a line an air gap and circle: shipped / simulated energy inside, for each slab."""
+    for gap_mm, found in zip(GAPS_MM, rings, strict=True):
+        kernel = scatter_kernel(gap_mm)
+        per_cm2 = kernel.a_per_cm2 * primary**kernel.alpha * (-np.log(primary)) ** kernel.beta
+        shares = ring_shares(kernel.s1_mm, kernel.b, kernel.s2_mm)
+        for radius_mm in CIRCLES_MM:
+            inside = RINGS_MM[1:] <= radius_mm
+            ratios = per_cm2 / 100 * shares[inside].sum() / found[:, inside].sum(axis=1)
+            text = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+            where = f"{gap_mm:g} mm gap, within {radius_mm:g} mm"
+            yield f"{where}: shipped / simulated {text} for {SLABS_MM} mm of water"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Simulate, fit, compare with the shipped table, and replace it with --write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--batches", type=int, default=10, help="of 400,000 photons a slab")
     parser.add_argument("--write", action="store_true", help="replace the table")
     options = parser.parse_args(arguments)
-    rows = fitted_rows(*simulate(options.batches))
+    primary, rings = simulate(options.batches)
+    print("\n".join(shipped_to_simulated(primary, rings)))
+    rows = fitted_rows(primary, rings)
     head, names, *shipped = TABLE.read_text().splitlines()
     for row, line in zip(rows, shipped, strict=True):
         for name, value, old in zip(NAMES, row[1:], map(float, line.split(",")[1:]), strict=True):
