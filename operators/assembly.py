@@ -118,7 +118,7 @@ def _context(
         image_chain=config.image_chain,
     )
     poses = config.pose_source.make(setup)
-    pictures = config.pose_source.open_pictures(setup, lambda: make_geometry(config.carm))
+    pictures = config.pose_source.open_images(setup, lambda: make_geometry(config.carm))
     if pictures:
         stack.callback(pictures.close)
     # images that come ready are of the C-arm as configured: the console has no part in them

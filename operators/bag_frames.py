@@ -19,20 +19,20 @@ from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.frame import FrameHeader, PoseOrigin
 from fluoro.steady_clock import steady_ns
 from operators.gil_state import keep_gil_state
-from operators.messages import Picture, emit
+from operators.messages import PortFrame, emit
 from operators.pace import Pace
 
 if TYPE_CHECKING:
-    from fluoro.interop.bag.mcap_bag import BagPicture, BagPictures
+    from fluoro.interop.bag.mcap_bag import BagImage, BagImages
 
-__all__ = ["BagPicturesOp"]
+__all__ = ["BagFramesOp"]
 
 
-class BagPicturesOp(Operator):
+class BagFramesOp(Operator):
     """Issues a bag's images as frames, until there are no more, `frames` are issued or `stop`.
 
     Ports:
-        record (out): `Picture` of (height, width) float32, display values in [0, 1], every frame;
+        record (out): `PortFrame` of (height, width) float32, display values in [0, 1], every frame;
             its header has the pose and stamp of the bag.
         view (out): the same as a tensor for displays, the header as metadata; what they do not take
             in time is dropped.
@@ -51,7 +51,7 @@ class BagPicturesOp(Operator):
         fragment: Any,
         *conditions: Any,
         pace: Pace,
-        pictures: BagPictures,
+        pictures: BagImages,
         geometry: CarmGeometry,
         frames: int | None,
         displays: bool,
@@ -85,12 +85,12 @@ class BagPicturesOp(Operator):
             self._going.disable_tick()
             return
         header = self._header(picture)
-        output.emit(Picture(array=picture.image, header=header), "record")
+        output.emit(PortFrame(array=picture.image, header=header), "record")
         if self._displays:
             emit(self, output, "view", picture.image, header)
         self._number += 1
 
-    def _header(self, picture: BagPicture) -> FrameHeader:
+    def _header(self, picture: BagImage) -> FrameHeader:
         now_ns = steady_ns()
         self._first_ns = picture.time_ns if self._first_ns is None else self._first_ns
         time_s = (picture.time_ns - self._first_ns) * 1e-9

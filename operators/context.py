@@ -16,7 +16,7 @@ from fluoro.console.stream_status import StreamStatus
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.triangles import Surface
 from fluoro.imaging.chain import ImageChain
-from fluoro.poses.base import PosePictures, PoseSource
+from fluoro.poses.base import PoseImages, PoseSource
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.patient_renderer import PatientRenderer
 from fluoro.volume.patient_surface import bone_surface, skin_surface
@@ -72,7 +72,7 @@ class RunContext:
     geometry: CarmGeometry
     isocenter_xyz_mm: tuple[float, float, float]
     poses: PoseSource
-    pictures: PosePictures | None
+    pictures: PoseImages | None
     controls: LiveControls
     device: ComputeDevice
     renderer: PatientRenderer

@@ -13,7 +13,7 @@ from fluoro.registration.targets.frame_target import target_from_frame
 from fluoro.rendering.devices.base import ComputeDevice
 from operators.gil_state import keep_gil_state
 from operators.live_chain import with_controls
-from operators.messages import Picture, emit, host_image
+from operators.messages import PortFrame, emit, host_image
 
 __all__ = ["DrrGradientOp"]
 
@@ -23,7 +23,7 @@ class DrrGradientOp(Operator):
 
     Ports:
         pose (in): `CarmPose`.
-        target (in): `Picture` of (height, width) float32, display values in [0, 1]; waits for a
+        target (in): `PortFrame` of (height, width) float32, display values in [0, 1]; waits for a
             pose and holds the stream back meanwhile.
         evaluation (out): `PoseGradient`: image (height, width) float32 and loss, gradient (6,) by
             a left twist about the isocentre [1/rad, 1/mm] and, where requested, the image's
@@ -65,7 +65,7 @@ class DrrGradientOp(Operator):
     ) -> None:
         """Evaluate one pose."""
         pose = input_.receive("pose")
-        received: Picture = input_.receive("target")
+        received: PortFrame = input_.receive("target")
         header = received.header
         image = host_image(received.array, header, self._device)
         config = with_controls(self._config, self._controls.snapshot())

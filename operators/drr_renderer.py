@@ -17,8 +17,8 @@ from fluoro.rendering.empty_image import explain_miss
 from fluoro.rendering.patient_renderer import PatientRenderer, Rendering
 from fluoro.steady_clock import steady_ns
 from operators.gil_state import keep_gil_state
-from operators.live_chain import BegunPicture, LiveChain
-from operators.messages import Picture
+from operators.live_chain import BegunImage, LiveChain
+from operators.messages import PortFrame
 
 __all__ = ["DrrRendererOp"]
 
@@ -34,7 +34,7 @@ class DrrRendererOp(Operator):
 
     Ports:
         pose (in): `FrameHeader`.
-        integrals (out): `Picture` of (height, width) float32, line integrals, dimensionless; or
+        integrals (out): `PortFrame` of (height, width) float32, line integrals, dimensionless; or
             (materials, height, width), thicknesses [mm], of a renderer of materials; with the
             rendering where there is something to wait for, and what the chain has begun of it.
 
@@ -82,7 +82,7 @@ class DrrRendererOp(Operator):
         begun = self._begun(header, rendering)
         if begun and rendering is None and header.pulse:  # the chain's kernel renders
             rendering = Rendering(begun.fence, begun.begun_ns)
-        picture = Picture(array=self._integrals, header=header, rendering=rendering, begun=begun)
+        picture = PortFrame(array=self._integrals, header=header, rendering=rendering, begun=begun)
         output.emit(picture, "integrals")
         if not self._miss_explained:
             self._explain(header, view)
@@ -98,7 +98,7 @@ class DrrRendererOp(Operator):
             self._truth.finish()
         return rendering
 
-    def _begun(self, header: FrameHeader, rendering: Rendering | None) -> BegunPicture | None:
+    def _begun(self, header: FrameHeader, rendering: Rendering | None) -> BegunImage | None:
         """What the chain has begun, behind the rendering."""
         if self._chain is None:
             return None

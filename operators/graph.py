@@ -15,7 +15,7 @@ from fluoro.config import Config
 from fluoro.geometry.from_config import make_limits
 from fluoro.imaging.exposure.dose_meter import DoseMeter
 from operators.assembly import Run
-from operators.bag_frames import BagPicturesOp
+from operators.bag_frames import BagFramesOp
 from operators.context import RunContext
 from operators.drr_gradient import DrrGradientOp
 from operators.drr_renderer import DrrRendererOp
@@ -110,7 +110,7 @@ class Graph:
     def _bag_pictures(self) -> Operator:
         parts = self._context
         pace = self._pace()
-        return BagPicturesOp(
+        return BagFramesOp(
             self,
             *pace.conditions(self),
             pace=pace,

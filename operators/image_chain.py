@@ -18,7 +18,7 @@ from fluoro.steady_clock import steady_ns
 from operators.frame_credits import Turns
 from operators.gil_state import keep_gil_state
 from operators.live_chain import LiveChain
-from operators.messages import Picture, emit
+from operators.messages import PortFrame, emit
 
 __all__ = ["ImageChainOp"]
 
@@ -30,10 +30,10 @@ class ImageChainOp(Operator):
     line up, since it reads its images, is begun here, once the rendering is there.
 
     Ports:
-        integrals (in): `Picture` of (height, width) float32, line integrals; or (materials, height,
-            width), thicknesses [mm], where the chain has a beam; with the rendering that has to be
-            waited for, and what was begun of it.
-        record (out): `Picture` of (height, width) float32, display values in [0, 1], every frame;
+        integrals (in): `PortFrame` of (height, width) float32, line integrals; or (materials,
+            height, width), thicknesses [mm], where the chain has a beam; with the rendering to wait
+            for, and what was begun of it.
+        record (out): `PortFrame` of (height, width) float32, display values in [0, 1], every frame;
             its header has the stamps `render_start`, `render_end` and `chain_end`.
         view (out): the same as a tensor for displays, the header as metadata; what they do not take
             in time is dropped.
@@ -72,7 +72,7 @@ class ImageChainOp(Operator):
         self, input_: InputContext, output: OutputContext, _context: ExecutionContext
     ) -> None:
         """Make one image."""
-        received: Picture = input_.receive("integrals")
+        received: PortFrame = input_.receive("integrals")
         header, times_ns = received.header, self._rendered(received)
         begun = received.begun or self._chain.begin(received.array, header)
         if self._turn:
@@ -87,11 +87,11 @@ class ImageChainOp(Operator):
             beam_s=header.beam_s,
         )
         header = header.exposed(exposure, **times_ns)
-        output.emit(Picture(array=begun.image, header=header), "record")
+        output.emit(PortFrame(array=begun.image, header=header), "record")
         if self._displays:
             emit(self, output, "view", begun.image, header)
 
-    def _rendered(self, picture: Picture) -> dict[str, int]:
+    def _rendered(self, picture: PortFrame) -> dict[str, int]:
         """When the received image was rendered, once it is; nothing where it was not."""
         if picture.rendering is None:
             return {}

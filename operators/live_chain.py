@@ -13,11 +13,11 @@ from fluoro.imaging.frame import FrameHeader
 from fluoro.rendering.devices.base import Fence
 from fluoro.steady_clock import steady_ns
 
-__all__ = ["BegunPicture", "LiveChain", "lines_up", "with_controls"]
+__all__ = ["BegunImage", "LiveChain", "lines_up", "with_controls"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class BegunPicture:
+class BegunImage:
     """An image that the image chain is at work on.
 
     Attributes:
@@ -60,7 +60,7 @@ class LiveChain:
 
     def begin(
         self, integrals: Any, header: FrameHeader, rendering: Fence | None = None
-    ) -> BegunPicture:
+    ) -> BegunImage:
         """Begin with the image of a frame.
 
         Args:
@@ -79,7 +79,7 @@ class LiveChain:
             geometry,
             pulse=header.pulse,
         )
-        return BegunPicture(
+        return BegunImage(
             image=image,
             config=config,
             pulse=self._chain.pulse,

@@ -1,6 +1,6 @@
 """What travels between operators: arrays, and the header of their frame.
 
-On a port that loses nothing a `Picture` travels as it is. On one that drops what is not taken in
+On a port that loses nothing a `PortFrame` travels as it is. On one that drops what is not taken in
 time, nothing of Python lies in the queue: arrays travel as tensors, headers as metadata. Where a
 queue drops a message for a newer one, Holoscan gives up the message's Python objects while it holds
 the queue, and waits for the interpreter; a receiver that has the interpreter waits for the queue,
@@ -26,17 +26,17 @@ from fluoro.imaging.frame import FluoroFrame, FrameHeader
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.devices.graphics import DeviceArray
 from fluoro.rendering.patient_renderer import Rendering
-from operators.live_chain import BegunPicture
+from operators.live_chain import BegunImage
 
 __all__ = [
     "Host",
-    "Picture",
+    "PortFrame",
     "as_array",
     "as_frame",
     "emit",
     "header_of",
     "host_image",
-    "picture_of",
+    "port_frame",
 ]
 
 HEADER = "header"
@@ -49,7 +49,7 @@ BY_NUMBER = "by_number"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
-class Picture:
+class PortFrame:
     """What a port that loses nothing carries.
 
     Attributes:
@@ -62,7 +62,7 @@ class Picture:
     array: Any
     header: FrameHeader
     rendering: Rendering | None = None
-    begun: BegunPicture | None = None
+    begun: BegunImage | None = None
 
 
 class _Headers:
@@ -186,11 +186,11 @@ def header_of(operator: Operator) -> FrameHeader:
     return _headers.header(operator.metadata[HEADER])
 
 
-def picture_of(operator: Operator, message: Any) -> Picture:
+def port_frame(operator: Operator, message: Any) -> PortFrame:
     """What came by either kind of port."""
-    if isinstance(message, Picture):
+    if isinstance(message, PortFrame):
         return message
-    return Picture(array=as_array(message), header=header_of(operator))
+    return PortFrame(array=as_array(message), header=header_of(operator))
 
 
 def as_array(message: Any) -> Any:
@@ -209,7 +209,7 @@ def as_array(message: Any) -> Any:
 
 def as_frame(operator: Operator, message: Any, device: ComputeDevice) -> FluoroFrame:
     """The frame of a message, its image on the host."""
-    picture = picture_of(operator, message)
+    picture = port_frame(operator, message)
     return picture.header.frame(host_image(picture.array, picture.header, device))
 
 

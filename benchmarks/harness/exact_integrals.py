@@ -47,7 +47,7 @@ class Truth:
     is_uncut: NDArray[np.bool_]
     shift_gradient: Array
 
-    def picture_errors(self, picture: NDArray[np.float32]) -> dict[str, float]:
+    def image_errors(self, picture: NDArray[np.float32]) -> dict[str, float]:
         """Root mean square and 99.9th percentile of the deviation, in line integrals.
 
         Of all pixels, and of those whose rays are not cut, if there are any.

@@ -27,7 +27,7 @@ from fluoro.plot.text_overlay import draw_text
 from fluoro.recording.formats.mp4_writer import Film
 from fluoro.recording.frame_sampler import SampledFrame
 
-__all__ = ["movie_pictures", "write_animation", "write_scene_movie"]
+__all__ = ["movie_images", "write_animation", "write_scene_movie"]
 
 PANEL_PX = 480
 """Edge of each half of the image."""
@@ -66,13 +66,13 @@ def write_scene_movie(
         OutputError: The file cannot be written, or exists.
     """
     with closing(Film(path, fps, preset="medium")) as film:
-        pictures = movie_pictures(frames, skin, bone, isocenter_xyz_mm, patient_position)
+        pictures = movie_images(frames, skin, bone, isocenter_xyz_mm, patient_position)
         for index, picture in enumerate(pictures):
             film.write(np.asarray(picture))
             progress((index + 1) / len(frames))
 
 
-def movie_pictures(
+def movie_images(
     frames: Sequence[SampledFrame],
     skin: Surface,
     bone: Surface,

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from fluoro.config.schema_rules import at, const, never, rules
 from fluoro.config.section import FilePath, Topic
 from fluoro.config.validation_errors import KeyValueError
-from fluoro.poses.base import PathSource, PosePictures, PoseSetup, PoseSource, PoseSourceSection
+from fluoro.poses.base import PathSource, PoseImages, PoseSetup, PoseSource, PoseSourceSection
 
 if TYPE_CHECKING:
     from fluoro.geometry.carm import CarmGeometry
@@ -55,14 +55,14 @@ class BagPoses(PoseSourceSection):
         times_s, poses = read_poses(self.path, self.topic, setup.isocenter_xyz_mm)
         return PathSource(waypoint_trajectory(times_s, poses, repeat=self.repeat))
 
-    def open_pictures(
+    def open_images(
         self, setup: PoseSetup, geometry: Callable[[], CarmGeometry]
-    ) -> PosePictures | None:
+    ) -> PoseImages | None:
         """Return the bag's pictures, where they are wanted."""
         if self.pictures is None:
             return None
-        from fluoro.interop.bag.mcap_bag import BagPictures
+        from fluoro.interop.bag.mcap_bag import BagImages
 
         detector = geometry()
         size = (detector.detector_height_px, detector.detector_width_px)
-        return BagPictures(self.path, self.pictures, self.topic, setup.isocenter_xyz_mm, size)
+        return BagImages(self.path, self.pictures, self.topic, setup.isocenter_xyz_mm, size)

@@ -28,8 +28,8 @@ __all__ = [
     "IssuedPose",
     "PathSource",
     "PoseConfig",
+    "PoseImages",
     "PoseLinks",
-    "PosePictures",
     "PoseSetup",
     "PoseSource",
     "PoseSourceSection",
@@ -160,7 +160,7 @@ class PoseSource(Protocol):
         return
 
 
-class PosePictures(Protocol):
+class PoseImages(Protocol):
     """Pictures that come with their poses, in the place of rendered ones.
 
     Attributes:
@@ -327,9 +327,9 @@ class PoseSourceSection(Section):
         """
         return PathSource(self.trajectory(setup.seed))
 
-    def open_pictures(
+    def open_images(
         self, setup: PoseSetup, geometry: Callable[[], CarmGeometry]
-    ) -> PosePictures | None:
+    ) -> PoseImages | None:
         """Return pictures that take the place of rendered ones; None: they are rendered.
 
         Args:

@@ -13,7 +13,7 @@ from fluoro.config.validation_errors import KeyValueError
 from fluoro.poses.base import (
     PathSource,
     PoseConfig,
-    PosePictures,
+    PoseImages,
     PoseSetup,
     PoseSource,
     PoseSourceSection,
@@ -128,9 +128,9 @@ class XrayFilePoses(PoseSourceSection):
 
         return ShownFrames(self.file(), repeat=self.repeat)
 
-    def open_pictures(
+    def open_images(
         self, setup: PoseSetup, geometry: Callable[[], CarmGeometry]
-    ) -> PosePictures | None:
+    ) -> PoseImages | None:
         """Return the file's frames, where they are wanted."""
         if not self.pictures:
             return None

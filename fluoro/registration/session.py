@@ -37,7 +37,7 @@ from fluoro.registration.report.result import RegistrationResult, Step
 from fluoro.registration.rigid_motion import motion_about, moved_view
 from fluoro.registration.search.pyramid import bin_image, bin_view
 from fluoro.registration.search.starts import twist_at_mtre
-from fluoro.registration.targets.rendered_target import rendered_picture
+from fluoro.registration.targets.rendered_target import rendered_image
 from fluoro.registration.targets.target import Target
 from fluoro.registration.targets.target_files import read_picture
 from fluoro.registration.targets.target_preprocessing import prepare
@@ -206,7 +206,7 @@ def _rendered(config: RegisterConfig, task: _Task, device: ComputeDevice) -> NDA
     )
     view = task.geometry.view(task.truth or task.start, task.center_xyz_mm)
     kind, seed = config.target.kind, config.run.seed
-    return rendered_picture(renderer, view, task.geometry, config.image_chain, kind, seed)
+    return rendered_image(renderer, view, task.geometry, config.image_chain, kind, seed)
 
 
 def _search(

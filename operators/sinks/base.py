@@ -52,7 +52,7 @@ class SinkOp(Operator):
 
     Ports:
         frame (in): tensor (height, width) float32, display values in [0, 1], newest only; at the
-            port `record` a `Picture`, every one.
+            port `record` a `PortFrame`, every one.
 
     Args:
         sink: Takes the frames.

@@ -25,7 +25,7 @@ from tests.session_support import (
 from fluoro.config import Config, load_config
 from fluoro.errors import InputError, OutputError
 from fluoro.interop.bag.bag_repair import repair_bag
-from fluoro.interop.bag.mcap_bag import BagPictures, read_poses
+from fluoro.interop.bag.mcap_bag import BagImages, read_poses
 
 FRAMES = 6
 SWEEP = {"kind": "sweep", "period_s": 1.0, "roll_deg": 5.0, "translation_mm": [3.0, -4.0, 5.0]}
@@ -203,7 +203,7 @@ def test_a_recorded_run_is_the_target_of_registration(tmp_path, monkeypatch):
 
 def read_all(bag):
     poses = read_poses(bag, "/fluoro/carm_pose", (0, 0, 0))
-    pictures = BagPictures(bag, "/fluoro/image_raw", "/fluoro/carm_pose", (0, 0, 0), (24, 32))
+    pictures = BagImages(bag, "/fluoro/image_raw", "/fluoro/carm_pose", (0, 0, 0), (24, 32))
     try:
         while pictures.next():
             pass

@@ -20,7 +20,7 @@ from fluoro.geometry.limits import CarmLimits
 from fluoro.imaging.frame import FluoroFrame
 from fluoro.interop.dds import qos
 from fluoro.interop.dds.dds_pose_feed import DdsPoseFeed
-from fluoro.interop.dds.image_messages import image_message, picture_of
+from fluoro.interop.dds.image_messages import image_message, image_of
 from fluoro.interop.dds.joints import Joint, joint_pose, joint_values
 from fluoro.interop.dds.node import DdsNode
 from fluoro.interop.dds.pose_messages import FARTHEST_MM, pose_message, pose_of
@@ -183,7 +183,7 @@ JOINTS = JointState(header_of(5, ""), ["lao"], [0.2], [], []).serialize()
     [
         (PoseStamped, POSE, lambda m: pose_of(m, ORIGIN), 60_000),
         (JointState, JOINTS, lambda m: joint_pose(CHAIN, joint_values(m), ORIGIN), 20_000),
-        (Image, IMAGE, picture_of, 20_000),
+        (Image, IMAGE, image_of, 20_000),
     ],
     ids=["pose", "joints", "image"],
 )

@@ -15,8 +15,8 @@ from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.limits import CarmLimits
 from fluoro.interop import refusals
-from fluoro.interop.bag.mcap_bag import BagPictures, read_poses
-from fluoro.interop.dds.image_messages import image_message, picture_of
+from fluoro.interop.bag.mcap_bag import BagImages, read_poses
+from fluoro.interop.dds.image_messages import image_message, image_of
 from fluoro.interop.dds.joints import Joint, joint_pose, joint_values
 from fluoro.interop.dds.pose_messages import pose_message, pose_of, probe_message, probe_pose
 from fluoro.interop.dds.ros_sensor import JointState
@@ -62,7 +62,7 @@ def read_clock(**fields):
 
 def read_image(**fields):
     message = image_message(np.zeros((2, 3), np.float32), "mono8", 5)
-    return picture_of(with_fields(message, **fields))
+    return image_of(with_fields(message, **fields))
 
 
 def read_transform(matrix=None, timestamp=5.0, version=1, spoil=0, cut=0):
@@ -158,7 +158,7 @@ def test_stamps_of_a_bag_have_the_same_range_and_the_bag_is_named(tmp_path):
     with pytest.raises(InputError, match=rf"{bag}: .*header.stamp.nanosec must be below"):
         read_poses(bag, "/bad", ORIGIN)
     with pytest.raises(InputError, match=rf"{bag}: .*header.stamp.sec must be 0 to"):
-        BagPictures(bag, "/image", "/good", ORIGIN, (2, 3))
+        BagImages(bag, "/image", "/good", ORIGIN, (2, 3))
 
 
 # -- what is counted and logged ----------------------------------------------------------------

@@ -21,7 +21,7 @@ from fluoro.interop.dds import i4h, qos
 from fluoro.interop.dds.dds_pose_feed import DdsPoseFeed
 from fluoro.interop.dds.diagnostics_publisher import StatusPublisher, status_message
 from fluoro.interop.dds.holohub import VideoFrame
-from fluoro.interop.dds.image_messages import picture_of
+from fluoro.interop.dds.image_messages import image_of
 from fluoro.interop.dds.network import cyclone_xml, is_local
 from fluoro.interop.dds.node import DdsNode
 from fluoro.interop.dds.outgoing_clock import make_clock
@@ -85,7 +85,7 @@ def test_ros_2_frame_arrives_with_camera_pose_number_and_all_stamps(node):
     sink.send(frame)
     got = {name: samples.one() for name, samples in heard.items()}
     assert {stamp_ns(sample.header.stamp) for sample in got.values()} == {123_000_000_456}
-    np.testing.assert_allclose(picture_of(got["image_raw"]), frame.image, atol=1e-5)
+    np.testing.assert_allclose(image_of(got["image_raw"]), frame.image, atol=1e-5)
     assert got["camera_info"].width == 12
     back = pose_of(got["carm_pose"], ISOCENTER)
     assert back.lao_deg == pytest.approx(POSE.lao_deg)
@@ -129,8 +129,8 @@ def test_black_frame_follows_the_last_one(node):
     sink.send(make_frame())
     sink.send_black()
     wait_until(lambda: len(heard) == 2)
-    assert picture_of(heard[0]).max() == 1.0
-    assert picture_of(heard[1]).max() == 0.0
+    assert image_of(heard[0]).max() == 1.0
+    assert image_of(heard[1]).max() == 0.0
 
 
 def send(node, topic, kind, samples, feed):

@@ -18,7 +18,7 @@ from fluoro.interop.dds.image_messages import (
     compressed_message,
     i4h_image,
     image_message,
-    picture_of,
+    image_of,
     video_frame,
 )
 from fluoro.interop.dds.joints import Joint, joint_pose, joint_values
@@ -171,14 +171,14 @@ def test_picture_comes_back_unmirrored_in_each_encoding(encoding, step):
     message = Image.deserialize(image_message(image, encoding, STAMP_NS).serialize())
     assert (message.width, message.height) == (12, 7)
     assert message.step * message.height == len(message.data)
-    np.testing.assert_allclose(picture_of(message), image, atol=step)
+    np.testing.assert_allclose(image_of(message), image, atol=step)
 
 
 def test_big_endian_rows_with_padding_are_read():
     pixels = (np.arange(6) * 1000).astype(">u2").reshape(2, 3)
     rows = np.pad(pixels.view(np.uint8).reshape(2, 6), ((0, 0), (0, 2)))
     message = Image(header_of(0, ""), 2, 3, "mono16", 1, 8, rows.tobytes())
-    np.testing.assert_allclose(picture_of(message) * 65535, pixels, atol=1e-2)
+    np.testing.assert_allclose(image_of(message) * 65535, pixels, atol=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -197,14 +197,14 @@ def test_picture_whose_sizes_do_not_fit_is_refused(change):
     for name, value in change.items():
         setattr(message, name, value)
     with pytest.raises(InputError):
-        picture_of(message)
+        image_of(message)
 
 
 def test_float_picture_with_a_nan_is_refused():
     image = mirror_shower()
     image[3, 3] = np.nan
     with pytest.raises(InputError, match="finite"):
-        picture_of(image_message(image, "32FC1", 0))
+        image_of(image_message(image, "32FC1", 0))
 
 
 def test_compressed_picture_is_the_same_jpeg_for_any_reader():

@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 from fluoro.config import DdsFramesConfig
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.imaging.frame import FluoroFrame
-from fluoro.interop.dds.image_messages import camera_info_message, picture_of
+from fluoro.interop.dds.image_messages import camera_info_message, image_of
 from fluoro.interop.dds.pose_messages import CARM_FRAME
 from fluoro.interop.frame_publisher import FrameSink
 from fluoro.interop.ros_transforms import LINKS, RosTransforms, carm_transforms, static_transforms
@@ -122,7 +122,7 @@ def test_camera_projects_a_point_to_its_pixel_as_image_geometry_does(tree):
     assert info.k[0] > 0
     assert w > 0
     assert (u / w, v / w) == pytest.approx((11 - column, row), abs=1e-9)
-    np.testing.assert_array_equal(picture_of(image), make_frame().image[:, ::-1])
+    np.testing.assert_array_equal(image_of(image), make_frame().image[:, ::-1])
 
 
 def test_radiograph_and_camera_show_the_same_point_mirrored():

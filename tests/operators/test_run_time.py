@@ -20,7 +20,7 @@ from fluoro.console.controls import LiveControls
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.imaging.frame import PoseOrigin
-from fluoro.interop.bag.mcap_bag import IMAGE_TYPE, POSE_TYPE, BagPictures, read_poses
+from fluoro.interop.bag.mcap_bag import IMAGE_TYPE, POSE_TYPE, BagImages, read_poses
 from fluoro.interop.dds.image_messages import image_message
 from fluoro.interop.dds.pose_messages import pose_message
 from operators.stream_clock import StreamClock
@@ -221,7 +221,7 @@ def test_pictures_of_a_bag_whose_stamps_do_not_rise_have_the_poses_of_their_time
     tmp_path, stamps_s
 ):
     folder = write_bag(tmp_path / "bag", stamps_s, BAG_S, pictures=True)
-    pictures = BagPictures(folder, "/image", "/pose", ORIGIN, (3, 4))
+    pictures = BagImages(folder, "/image", "/pose", ORIGIN, (3, 4))
     shown = [pictures.next() for _ in BAG_S]
     pictures.close()
     assert [picture.image[0, 0] * 8 for picture in shown] == [0, 1, 2, 3]

@@ -98,8 +98,8 @@ def test_own_gradient_is_that_of_the_exact_loss(volume, view, truth):
 
 def test_errors_are_taken_on_the_very_pixels_of_the_picture(volume, view, truth):
     picture = np.array(DrrRenderer(volume, CpuDevice()).render(view))
-    rmse = truth.picture_errors(picture)["error_rmse"]
-    shifted = truth.picture_errors(np.roll(picture, 1, axis=1))
+    rmse = truth.image_errors(picture)["error_rmse"]
+    shifted = truth.image_errors(np.roll(picture, 1, axis=1))
     assert rmse < 2e-3
     assert shifted["error_rmse"] > 20 * rmse
 
@@ -110,8 +110,8 @@ def test_larger_pictures_are_compared_in_as_many_pixels(volume):
     assert truth.integrals.shape == (100, 100)
     assert exact_integrals.gradient_every(view) == 10
     picture = np.array(DrrRenderer(volume, CpuDevice()).render(view))
-    assert truth.picture_errors(picture)["error_rmse"] < 2e-3
-    assert truth.picture_errors(np.roll(picture, 4, axis=1))["error_rmse"] > 4e-3
+    assert truth.image_errors(picture)["error_rmse"] < 2e-3
+    assert truth.image_errors(np.roll(picture, 4, axis=1))["error_rmse"] > 4e-3
 
 
 def test_rays_through_the_outer_slices_faces_count_apart(volume):
@@ -121,7 +121,7 @@ def test_rays_through_the_outer_slices_faces_count_apart(volume):
     picture = np.array(truth.integrals.repeat(2, axis=0).repeat(2, axis=1), np.float32)
     cut = replace(truth, is_uncut=np.arange(10)[:, None] * np.ones(10) < 5)
     picture[:10] += 1.0
-    errors = cut.picture_errors(picture)
+    errors = cut.image_errors(picture)
     assert errors["uncut_rmse"] == pytest.approx(1.0)
     assert errors["error_rmse"] == pytest.approx(np.sqrt(0.5))
 

@@ -15,7 +15,7 @@ from fluoro.geometry.carm_drawing import carm_scene
 from fluoro.geometry.triangles import Surface, box
 from fluoro.plot.contact_sheet import contact_sheet, write_contact_sheet
 from fluoro.plot.scene_image import SceneRenderer
-from fluoro.plot.scene_movie import movie_pictures, write_animation, write_scene_movie
+from fluoro.plot.scene_movie import movie_images, write_animation, write_scene_movie
 from fluoro.plot.surface_renderer import Camera, paint
 from fluoro.recording.frame_sampler import SampledFrame
 
@@ -62,13 +62,13 @@ def test_movie_of_no_frames_is_refused_and_none_is_overwritten(
     movie: tuple[Path, list[float]],
 ) -> None:
     with pytest.raises(InputError, match="at least one frame"):
-        next(movie_pictures([], SKIN, BONE, ISOCENTER))
+        next(movie_images([], SKIN, BONE, ISOCENTER))
     with pytest.raises(OutputError, match=r"carm_sweep\.mp4: cannot be written: File exists"):
         write_scene_movie(movie[0], sampled(1), SKIN, BONE, ISOCENTER)
 
 
 def test_frames_that_are_not_square_keep_their_shape() -> None:
-    picture = np.asarray(next(movie_pictures(sampled(1, 64, 128), SKIN, BONE, ISOCENTER)))
+    picture = np.asarray(next(movie_images(sampled(1, 64, 128), SKIN, BONE, ISOCENTER)))
     right = picture[:, 480:].max(axis=2)
     assert right[100, 40] == 0, "black above"
     assert right[180, 100] == 20, "the image in the middle"
@@ -78,7 +78,7 @@ def test_a_patient_without_surfaces_is_drawn_as_nothing() -> None:
     nothing = Surface(
         vertices_xyz_mm=np.zeros((0, 3), np.float32), faces=np.zeros((0, 3), np.int32)
     )
-    picture = next(movie_pictures(sampled(1), nothing, nothing, ISOCENTER))
+    picture = next(movie_images(sampled(1), nothing, nothing, ISOCENTER))
     assert picture.size == (960, 480)
 
 

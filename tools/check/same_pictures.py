@@ -109,7 +109,7 @@ def difference(old: dict[str, Any], new: dict[str, Any]) -> str:
     return ""
 
 
-def compare_pictures(base: Path, frames: int, only: list[str]) -> Iterator[tuple[str, str]]:
+def compare_images(base: Path, frames: int, only: list[str]) -> Iterator[tuple[str, str]]:
     """Return a line for each configuration: its name, and what differs."""
     for path in sorted((ROOT / "configs").glob("*.yaml")):
         if (only and path.stem not in only) or not (base / "configs" / path.name).is_file():
@@ -209,7 +209,7 @@ def main() -> int:
         parser.error(f"BASE must be a work tree with app.py, got {arguments.base}")
     texts = () if arguments.only else compare_texts(base)
     different = 0
-    for each in (texts, compare_pictures(base, arguments.frames, arguments.only)):
+    for each in (texts, compare_images(base, arguments.frames, arguments.only)):
         for name, what in each:
             print(
                 f"{'DIFFERS' if what else 'same   '}  {name}{': ' if what else ''}{what}",

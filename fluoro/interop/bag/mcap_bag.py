@@ -28,7 +28,7 @@ from rosbags.typesys.store import Typestore
 from fluoro.errors import FluoroError, InputError
 from fluoro.files.atomic_write import writing
 from fluoro.geometry.carm import CarmPose
-from fluoro.interop.dds.image_messages import picture_of
+from fluoro.interop.dds.image_messages import image_of
 from fluoro.interop.dds.pose_messages import pose_of
 from fluoro.interop.dds.ros_geometry import PoseStamped
 from fluoro.interop.dds.ros_sensor import Image
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BAG_VERSION",
+    "BagImage",
+    "BagImages",
     "BagNode",
-    "BagPicture",
-    "BagPictures",
     "BagWriter",
     "read_poses",
     "typestore",
@@ -184,7 +184,7 @@ class BagWriter(Generic[Sample]):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class BagPicture:
+class BagImage:
     """An image of a bag.
 
     Attributes:
@@ -198,7 +198,7 @@ class BagPicture:
     time_ns: int
 
 
-class BagPictures:
+class BagImages:
     """The images of a bag with the poses of their stamps, one after the other.
 
     Args:
@@ -234,7 +234,7 @@ class BagPictures:
             self.count = sum(connection.msgcount for connection in wanted)
             self._messages = self._reader.messages(wanted)
 
-    def next(self) -> BagPicture | None:
+    def next(self) -> BagImage | None:
         """The next image; None: there is no more.
 
         Raises:
@@ -248,19 +248,19 @@ class BagPictures:
         """Close the bag."""
         self._reader.close()
 
-    def _picture(self, message: Image, bag_ns: int) -> BagPicture:
-        image = picture_of(message)
+    def _picture(self, message: Image, bag_ns: int) -> BagImage:
+        image = image_of(message)
         if image.shape != self._size:
             raise InputError(
                 f"{self._folder}: {self._topic} must have carm's detector size, "
                 f"{self._size[1]} x {self._size[0]}, got {image.shape[1]} x {image.shape[0]}"
             )
         if self._by_stamp is None:
-            return BagPicture(image=image, pose=self._poses.nearest(bag_ns), time_ns=bag_ns)
+            return BagImage(image=image, pose=self._poses.nearest(bag_ns), time_ns=bag_ns)
         time_ns = stamp_ns(message.header.stamp)
         if time_ns not in self._by_stamp:
             raise InputError(f"{self._folder}: no pose has the stamp of an image, {time_ns} ns")
-        return BagPicture(image=image, pose=self._by_stamp[time_ns], time_ns=time_ns)
+        return BagImage(image=image, pose=self._by_stamp[time_ns], time_ns=time_ns)
 
 
 def read_poses(

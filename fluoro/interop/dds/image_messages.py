@@ -23,7 +23,7 @@ __all__ = [
     "compressed_message",
     "i4h_image",
     "image_message",
-    "picture_of",
+    "image_of",
     "video_frame",
 ]
 
@@ -65,7 +65,7 @@ def _quantised(image: NDArray[np.float32], encoding: Encoding) -> NDArray[np.gen
     return np.asarray(image).astype("<f4", copy=False)
 
 
-def picture_of(message: Image) -> NDArray[np.float32]:
+def image_of(message: Image) -> NDArray[np.float32]:
     """Values of a grey image, shape (height, width): integers as [0, 1], floats as they are.
 
     Raises:

@@ -16,7 +16,7 @@ from fluoro.names import Polarity, TargetKind
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.renderer import DrrRenderer
 
-__all__ = ["pictured", "rendered_picture"]
+__all__ = ["pictured", "rendered_image"]
 
 FULL_SCALE = 1.25
 """Signal, relative to the open field, that a raw image's largest value stands for."""
@@ -24,7 +24,7 @@ LOG_SPAN = (-1.0, 15.0)
 """Line integrals between which the chain's window shows a logarithmic image."""
 
 
-def rendered_picture(
+def rendered_image(
     renderer: DrrRenderer,
     view: View,
     geometry: CarmGeometry,
@@ -60,8 +60,8 @@ def pictured(
         device: Where the line integrals lie.
         integrals: Shape (height, width), float32.
         geometry: The detector.
-        chain: As for `rendered_picture`.
-        kind: As for `rendered_picture`.
+        chain: As for `rendered_image`.
+        kind: As for `rendered_image`.
         seed: Of the noise.
     """
     settings = _chain_for(chain, kind)
