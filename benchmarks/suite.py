@@ -49,7 +49,7 @@ class Step:
 
 FULL = (
     Step(script="guard.py", minutes=0.5, told=False),
-    Step(script="projectors.py", minutes=7.0),
+    Step(script="projectors.py", minutes=6.5),
     Step(script="rates.py", minutes=0.5, told=False),
     Step(script="labels.py", minutes=0.5, told=False),
     Step(script="graph.py", minutes=2.0),
