@@ -111,7 +111,9 @@ def ray_kernel(generic: SlangType, packet: SlangType, *arguments: int) -> Kernel
         "[numthreads(GROUP_COLUMNS, GROUP_ROWS, 1)]",
         f"void {RAYS_ENTRY}(uint3 thread: SV_DispatchThreadID)",
         "{",
-        "    task.run(rays, source, thread);",
+        # a copy, so that a compiler sees that nothing else changes it, and keeps it in registers
+        f"    {packet}::Source here = source;",
+        "    task.run(rays, here, thread);",
         "}",
     ]
     scatters = task.module == BACKPROJECT.module
