@@ -83,7 +83,7 @@ class ContrastRenderer:
         self._fill = ContrastFill(bolus, device)
         self._voxels = device.to_device(np.zeros(grid.shape_zyx, np.float32))
         step_mm = float(grid.spacing_xyz_mm[0])
-        self._renderer = MovingRenderer(self._voxels, grid, device, step_mm=step_mm)
+        self._renderer = MovingRenderer(self._voxels, grid, device, step_mm=step_mm, solid=True)
 
     def render(
         self,

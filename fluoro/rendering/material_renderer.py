@@ -14,7 +14,7 @@ from fluoro.geometry.projection import View
 from fluoro.geometry.view_derivatives import rigid_motions
 from fluoro.rendering.array_checks import require_array, require_out
 from fluoro.rendering.devices.base import ComputeDevice
-from fluoro.rendering.moving_renderer import moved_uniforms
+from fluoro.rendering.moving_renderer import moved_volume
 from fluoro.rendering.packed_volume import PackedVolume, Precision
 from fluoro.rendering.packing import pack_motions
 from fluoro.rendering.projectors import PROJECTORS, Projector, names_where
@@ -126,6 +126,8 @@ class MaterialRenderer:
     ) -> Any:
         """Thickness of each material [mm] of one view, shape (materials, height, width), moved.
 
+        Inclusions move with the tissues around them, also out of their boxes at rest.
+
         Args:
             view: One view.
             displacements_mm: As for `fluoro.rendering.moving_renderer.MovingRenderer`.
@@ -137,11 +139,9 @@ class MaterialRenderer:
         if PROJECTORS[self.projector].moving is None:
             raise InputError(f"projector must be march for a moving volume, got {self.projector}")
         image = self.device.empty((len(self.materials), view.height_px, view.width_px))
-        for layer in self._layers:
-            moved = moved_uniforms(
-                self.device, layer.rays.grid, displacements_mm, nodes, layer.rays.step_mm
-            )
-            self._project(layer, layer.rays.moved_reading(moved, layer.quantity), [view], image)
+        for number, layer in enumerate(self._layers):
+            moved = moved_volume(layer.rays, displacements_mm, nodes, solid=number > 0)
+            self._project(layer, layer.rays.moved_reading(*moved, layer.quantity), [view], image)
         return image
 
     def samples(self, layer: int) -> Any:

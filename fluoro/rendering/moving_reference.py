@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.geometry.projection import View
+from fluoro.rendering.moving_renderer import moving_box
 from fluoro.rendering.reference import clip_rays, trilinear
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
@@ -22,10 +23,10 @@ def moved_points(
     points: Array, grid: VolumeGrid, displacements_mm: NDArray[np.float32], nodes: VolumeGrid
 ) -> Array:
     """Where points (R, 3), voxel index, lie at rest: each by the field's own interpolation."""
-    world = points * grid.spacing_xyz_mm + grid.origin_xyz_mm
-    at = (world - nodes.origin_xyz_mm) / nodes.spacing_xyz_mm
+    to_nodes = nodes.index_from_world @ grid.world_from_index
+    at = points @ to_nodes[:3, :3].T + to_nodes[:3, 3]
     parts = [trilinear(displacements_mm[..., axis], at) for axis in range(3)]
-    return np.asarray(points + np.stack(parts, axis=-1) / grid.spacing_xyz_mm)
+    return np.asarray(points + np.stack(parts, axis=-1) @ grid.index_from_world[:3, :3].T)
 
 
 def moved_integrals(
@@ -42,7 +43,7 @@ def moved_integrals(
         volume: At rest.
         view: One view.
         step_mm: Longest step [mm].
-        displacements_mm: At the nodes [mm], shape (z, y, x, 3).
+        displacements_mm: At the nodes, patient LPS [mm], shape (z, y, x, 3).
         nodes: Where they lie.
         knot_steps: Steps between two look-ups of the field, which is linear in between, as in
             the kernel; 0: a look-up at every sample.
@@ -64,6 +65,8 @@ def moved_sums(
     step_mm: float,
     moved: tuple[NDArray[np.float32], VolumeGrid] | None,
     knot_steps: int = 0,
+    *,
+    solid: bool = False,
 ) -> Array:
     """Integrals [mm times the sample's unit] along displaced rays, shape (..., height, width).
 
@@ -75,18 +78,25 @@ def moved_sums(
         moved: Displacements at the nodes [mm], shape (z, y, x, 3), and the nodes' grid; None: rays
             are straight.
         knot_steps: As for `moved_integrals`.
+        solid: Whether nothing lies beyond the grid, as for `MovingRenderer`.
     """
-    rays = clip_rays(view, grid)
+    box, before = moving_box(grid, moved[0]) if solid and moved else (grid, np.zeros(3))
+    rays = clip_rays(view, box)
+    start = rays.start - before
     count = np.ceil(rays.length_mm / step_mm).astype(int)
     share = 1 / np.maximum(count, 1)
 
     def point(along: float) -> Array:
-        return np.asarray(rays.start + (along * share)[:, None] * rays.extent)
+        return np.asarray(start + (along * share)[:, None] * rays.extent)
 
     def displaced(along: float) -> Array:
         if moved is None:
             return np.zeros(3)
         return moved_points(point(along), grid, *moved) - point(along)
+
+    def inside(points: Array) -> NDArray[np.bool_]:
+        size = np.asarray(grid.shape_xyz)
+        return np.asarray(np.all(np.abs(points - (size - 1) / 2) <= size / 2, axis=-1))
 
     total: Any = 0.0
     for n in range(int(count.max(initial=0))):
@@ -95,6 +105,8 @@ def moved_sums(
             d = (1 - part) * displaced(knot) + part * displaced(knot + knot_steps)
         else:
             d = displaced(n + 0.5)
-        total = total + np.where(n < count, sample(point(n + 0.5) + d).T, 0.0)
+        at = point(n + 0.5) + d
+        counts = (n < count) & inside(at) if solid else n < count
+        total = total + np.where(counts, sample(at).T, 0.0)
     sums = total * rays.length_mm * share
     return np.asarray(sums.reshape(*np.shape(sums)[:-1], view.height_px, view.width_px))

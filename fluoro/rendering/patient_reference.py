@@ -55,12 +55,14 @@ def patient_reference(
         integrals = rays.integrals(volume)
         if iodine:
             step_mm = float(iodine.grid.spacing_xyz_mm[0])
-            integrals += iodine_per_mm(config.volume) * rays.marched(iodine, step_mm)
+            integrals += iodine_per_mm(config.volume) * rays.marched(iodine, step_mm, solid=True)
         return integrals
     filled = materials or material_volume(config.volume, volume)
     planes = [rays.thicknesses(tissue_sample(filled), volume.grid)]
-    planes += [rays.thicknesses(layer_sample(s.layer()), s.grid) for s in filled.inclusions]
-    planes += [rays.integrals(iodine)[None]] if iodine else []
+    planes += [
+        rays.thicknesses(layer_sample(s.layer()), s.grid, solid=True) for s in filled.inclusions
+    ]
+    planes += [rays.integrals(iodine, solid=True)[None]] if iodine else []
     return np.concatenate(planes)
 
 
@@ -83,28 +85,35 @@ class _Rays:
             moved=(motion.displacements_mm(time_s), motion.grid) if motion else None,
         )
 
-    def integrals(self, volume: MuVolume) -> Array:
+    def integrals(self, volume: MuVolume, *, solid: bool = False) -> Array:
         """Along the configured projector's rays."""
         step_mm = self._step_mm(volume.grid)
         if self.moved:
-            return self.marched(volume, step_mm)
+            return self.marched(volume, step_mm, solid=solid)
         return PROJECTORS[self.projector].reference(volume, self.view, step_mm)
 
-    def marched(self, volume: MuVolume, step_mm: float) -> Array:
+    def marched(self, volume: MuVolume, step_mm: float, *, solid: bool = False) -> Array:
         """By march, with a step of its own [mm]."""
-        return self._sums(lambda points: trilinear(volume.mu_zyx, points), volume.grid, step_mm)
+        return self._sums(
+            lambda points: trilinear(volume.mu_zyx, points), volume.grid, step_mm, solid
+        )
 
-    def thicknesses(self, sample: Callable[[Array], Array], grid: VolumeGrid) -> Array:
+    def thicknesses(
+        self, sample: Callable[[Array], Array], grid: VolumeGrid, *, solid: bool = False
+    ) -> Array:
         """Of materials [mm] whose shares `sample` gives, shape (materials, height, width)."""
         points_of = PROJECTORS[self.projector].points
         if self.moved or points_of is None:
-            return self._sums(sample, grid, self._step_mm(grid))
+            return self._sums(sample, grid, self._step_mm(grid), solid)
         samples = points_of(clip_rays(self.view, grid), grid, self._step_mm(grid))
         sums = sum(mm[:, None] * sample(points) for points, mm in samples)
         return np.asarray(sums).T.reshape(-1, self.view.height_px, self.view.width_px)
 
-    def _sums(self, sample: Callable[[Array], Array], grid: VolumeGrid, step_mm: float) -> Array:
-        return moved_sums(sample, grid, self.view, step_mm, self.moved, knot_steps(step_mm))
+    def _sums(
+        self, sample: Callable[[Array], Array], grid: VolumeGrid, step_mm: float, solid: bool
+    ) -> Array:
+        knots = knot_steps(step_mm)
+        return moved_sums(sample, grid, self.view, step_mm, self.moved, knots, solid=solid)
 
     def _step_mm(self, grid: VolumeGrid) -> float:
         return self.step_mm or min(grid.spacing_xyz_mm) / 2

@@ -169,9 +169,11 @@ def _tasks(projector: Projector, quantities: list[Quantity]) -> Iterator[Any]:
 def _packets(projector: Projector, quantity: Quantity) -> Iterator[SlangType]:
     plain, by_value = quantity is PLAIN, quantity.sums.module == PLAIN.sums.module
     texture = projector.texture if plain else None
-    for each in (projector.packet, projector.across, projector.moving, texture):
+    for each in (projector.packet, projector.across, texture):
         if each:
             yield each.of(quantity.sums)
+    if projector.moving:
+        yield from (projector.moving.of(quantity.sums, solid) for solid in (0, 1))
     if projector.copies and by_value:
         kind = ROOT_CELLS if plain else EXACT_CELLS
         yield projector.copies.packet.of(kind, quantity.sums)

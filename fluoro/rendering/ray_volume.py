@@ -36,10 +36,12 @@ class Reading(NamedTuple):
     Attributes:
         packet: Slang struct that does so.
         source: Uniforms of what it reads.
+        grid: Whose voxel indices rays have; None: the volume's own.
     """
 
     packet: SlangType
     source: Mapping[str, Any]
+    grid: VolumeGrid | None = None
 
 
 class RayVolume:
@@ -105,7 +107,7 @@ class RayVolume:
             (-(-width // lanes), stop - first, len(views)),
             {
                 **reading.source,
-                "views": self.device.to_device(pack_views(views, self.grid)),
+                "views": self.device.to_device(pack_views(views, reading.grid or self.grid)),
                 "image_size": (width, stop - first, len(views)),
                 "first_row": first,
                 **uniforms,
@@ -127,10 +129,12 @@ class RayVolume:
             return self._from_copies(self.gradient_copies, views, quantity.field, gradient=True)
         return self._in_place(self.projector.gradient, quantity.field)
 
-    def moved_reading(self, moved: Mapping[str, Any], quantity: Quantity = PLAIN) -> Reading:
-        """Return how a quantity is summed that has moved (`moving_renderer.node_uniforms`)."""
-        packet, source = self._in_place(self.projector.moving, quantity.sums)
-        return Reading(packet, {**source, **moved})
+    def moved_reading(
+        self, box: VolumeGrid, field: Mapping[str, Any], solid: bool, quantity: Quantity = PLAIN
+    ) -> Reading:
+        """Return how a quantity is summed that has moved (`moving_renderer.MovedVolume`)."""
+        packet = self._present(self.projector.moving).of(quantity.sums, int(solid))
+        return Reading(packet, {**self._volume(), **field}, box)
 
     def textured_reading(self, texture: Mapping[str, Any]) -> Reading:
         """Return how attenuation is sampled by a texture unit (`ComputeDevice.texture`)."""

@@ -144,11 +144,11 @@ class DrrRenderer:
             raise InputError(
                 f"{what} has no kernel from the ray to the image: use two (renderer.fused: false)"
             )
-        packet, source = self._reading([view])
+        reading = self._reading([view])
         views = self.device.to_device(pack_views([view], self.grid))
         return DeferredIntegrals(
-            stage=line_integral_stage(packet),
-            uniforms={**source, "views": views},
+            stage=line_integral_stage(reading.packet),
+            uniforms={**reading.source, "views": views},
             shape=(view.height_px, view.width_px),
             render=partial(self.render, view),
         )

@@ -140,6 +140,11 @@ ITEMS: dict[str, tuple[str, ...]] = {
         "operators/test_tracking_graph.py::"
         "test_what_the_default_measure_believes_is_right_under_scatter_and_a_spectrum",
     ),
+    # 17. Solids in a patient who moves.
+    "moving solids": (
+        "rendering/test_moving_solids.py::test_solid_and_its_hole_are_seen_where_they_would_lie_moved",
+        "rendering/test_moving_solids.py::test_contrast_leaves_the_box_of_its_vessels",
+    ),
 }
 """Tests by item, each as `file.py::function` or `file.py` under tests/."""
 

@@ -130,7 +130,7 @@ def test_moving_patients_with_contrast_agree_between_devices(device, other, thor
 @pytest.mark.parametrize("beam", [{}, {"xray": {}}], ids=["one energy", "many energies"])
 def test_pictures_begun_one_behind_the_other_are_those_made_one_by_one(device, thorax, beam):
     """The voxels with contrast are filled again for each, after the last one is done."""
-    given = patient_config(contrast=CONTRAST, motion={}).model_dump()
+    given = patient_config(contrast=CONTRAST, motion={}).model_dump(exclude_unset=True)
     document = {**given, "image_chain": beam}
     document["volume"] = {k: v for k, v in given["volume"].items() if v is not None}
     config, moments = Config.model_validate(document), (1.2, 1.8, 2.6, 1.5)
@@ -285,7 +285,7 @@ def test_full_concentration_is_as_many_milligrams_a_millilitre(bolus):
 
 
 def test_a_beam_of_many_energies_gets_iodine_as_its_last_material(device, thorax):
-    document = patient_config(contrast=CONTRAST, motion={}).model_dump()
+    document = patient_config(contrast=CONTRAST, motion={}).model_dump(exclude_unset=True)
     document["image_chain"] = {"xray": {}}
     document["volume"] = {k: v for k, v in document["volume"].items() if v is not None}
     patient = make_patient(Config.model_validate(document), thorax, device)

@@ -117,7 +117,8 @@ class Projector:
         across: As `packet`, faster, for views in which no ray runs mostly along x.
         copies: What it reads instead of the volume itself, or None.
         texture: As `packet`, by a GPU's texture units; None: it does not use them.
-        moving: As `packet`, through a volume that moves; None: it cannot.
+        moving: As `packet`, through a volume that moves: of what is summed, and of whether nothing
+            lies beyond the volume (1) or its edge holds (0); None: it cannot.
         steps: Whether it takes a longest step.
         smooth: Whether its derivative changes little with the view, as a registration needs.
         points: Where its samples lie; None: it does not separate materials.
