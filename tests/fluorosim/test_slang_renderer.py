@@ -339,7 +339,7 @@ def test_without_pytorch_its_names_say_how_to_get_it(monkeypatch):
     from fluoro.fluorosim.rendering import diffdrr_slang_renderer
 
     monkeypatch.setitem(sys.modules, "torch", None)
-    for name in ("torch_drr", "torch_tensors"):
-        monkeypatch.delitem(sys.modules, f"fluoro.fluorosim.{name}", raising=False)
+    for name in ("fluorosim.rendering.torch_drr", "torch.tensors"):
+        monkeypatch.delitem(sys.modules, f"fluoro.{name}", raising=False)
     with pytest.raises(ImportError, match=r"torch is missing: .* extra \[torch\]"):
         diffdrr_slang_renderer.TorchSlangDiffDRR  # noqa: B018

@@ -1,6 +1,7 @@
 """Stamps of what comes in: their range, time that is set back, clocks that are off."""
 
 import os
+import re
 import signal
 import socket
 import time
@@ -28,6 +29,8 @@ pytestmark = pytest.mark.dds
 ORIGIN = (0.0, 0.0, 0.0)
 FRAMES = 12
 REFUSED = {"header.stamp.sec", "header.stamp.nanosec"}
+NANOSECONDS = r"nanosec must be below 1000000000, got (1000000000|4294967295)"
+"""Either is sent first; one line is logged for each reason and second."""
 
 
 def document(folder, **pose_source):
@@ -46,7 +49,7 @@ def test_stamps_out_of_range_are_refused_by_field_and_the_run_goes_on(tmp_path, 
     assert (outcome.summary["frames"], outcome.summary["completed"]) == (FRAMES, True)
     dropped = outcome.summary["dropped"]
     assert all(dropped[f"poses refused: {field}"] > 0 for field in REFUSED)
-    assert "header.stamp.nanosec must be below 1000000000, got 4294967295" in caplog.text
+    assert re.search(NANOSECONDS, caplog.text)
     assert "header.stamp.sec must be 0 to 2147483647, got -" in caplog.text
 
 
@@ -58,7 +61,7 @@ def test_times_on_clock_out_of_range_are_refused_by_field_and_the_run_goes_on(tm
         outcome = run_small(settings)
     assert (outcome.summary["frames"], outcome.summary["completed"]) == (FRAMES, True)
     assert outcome.summary["dropped"]["clock refused: clock.nanosec"] > 0
-    assert "clock.nanosec must be below 1000000000, got 4294967295" in caplog.text
+    assert re.search(NANOSECONDS, caplog.text)
 
 
 def transform(timestamp):

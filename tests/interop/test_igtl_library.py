@@ -179,7 +179,7 @@ def test_server_that_is_this_program_is_not_connected_to(serve, caplog):
     server = IgtlServer("127.0.0.1", port, ISOCENTER, None, [("127.0.0.1", port)])
     try:
         wait_until(lambda: "no other program listens there; trying again" in caplog.text)
-        assert server.clients == 0
+        wait_until(lambda: server.clients == 0)
     finally:
         server.close()
 

@@ -480,7 +480,7 @@ def test_painting_a_phantom_is_reported_in_rising_shares():
 
 def test_a_phantom_of_uneven_voxels_is_drawn_fine_and_resampled(monkeypatch):
     painted = functools.cache(make_thorax)
-    monkeypatch.setattr(load, "_phantom_hu", lambda spacing_mm, _told: painted(spacing_mm))
+    monkeypatch.setattr(load, "_phantom_hu", lambda _name, spacing_mm, _told: painted(spacing_mm))
     config = VolumeConfig.model_validate({"phantom": "thorax", "spacing_mm": [8, 8, 10]})
     uneven, even = load_volume(config), load_volume(VolumeConfig(phantom="thorax", spacing_mm=8))
     assert uneven.grid.spacing_xyz_mm == (8, 8, 10)
