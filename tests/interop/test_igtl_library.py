@@ -136,6 +136,10 @@ def test_the_librarys_client_gets_all_messages_and_moves_the_c_arm(program, serv
 
 @pytest.mark.parametrize("host", ["::1", "[::1]", "localhost"])
 def test_server_is_reached_at_the_address_that_it_is_bound_to(serve, feed, host):
+    try:
+        socket.getaddrinfo(host.strip("[]"), None)
+    except OSError:
+        pytest.skip(f"{host} has no address on this machine, which has no /etc/hosts")
     with socket.create_connection((host.strip("[]"), serve(host).port)) as client:
         client.sendall(transform(device="Tracker"))
         wait_until(lambda: feed.latest() is not None)
