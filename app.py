@@ -25,7 +25,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -184,8 +184,7 @@ def _missing(config: Config | RegisterConfig) -> list[str]:
     from fluoro.config import Config
     from fluoro.interop.dds.network import unresolved_peers
 
-    ct = config.volume.path
-    found = [f"{ct} is not there"] if ct is not None and not _is_there(ct) else []
+    found = [f"{path} is not there" for path in _read_paths(config) if not _is_there(path)]
     if isinstance(config, Config):
         found += unresolved_peers(config.dds)
         if config.optimiser and not plugins.allowed(config.optimiser.module):
@@ -193,11 +192,26 @@ def _missing(config: Config | RegisterConfig) -> list[str]:
     return found
 
 
-def _is_there(ct: Path) -> bool:
+def _read_paths(value: object) -> Iterator[Path]:
+    """Yield every path that a section names to be read, in its order."""
+    from fluoro.config import Section
+
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, Section):
+        for name in type(value).model_fields:
+            if name != "output_dir":
+                yield from _read_paths(getattr(value, name))
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from _read_paths(each)
+
+
+def _is_there(path: Path) -> bool:
     from fluoro.volume.load import volume_path
 
     try:
-        return volume_path(ct).exists()
+        return volume_path(path).exists()
     except InputError:  # not fetched
         return False
 

@@ -166,6 +166,12 @@ def test_validate_says_that_a_ct_is_not_there(yaml_file, tmp_path, capsys):
     assert (code, out) == (0, f"{yaml_file()}: valid, but {tmp_path}/none.nii.gz is not there\n")
 
 
+@pytest.mark.parametrize("key", ["volume.labels.path", "annotations.landmarks.path", "carm.flex"])
+def test_validate_names_every_file_that_is_not_there(yaml_file, tmp_path, capsys, key):
+    code, out, _ = run_main(capsys, "validate", yaml_file(), "--set", f"{key}={tmp_path}/none.csv")
+    assert (code, out) == (0, f"{yaml_file()}: valid, but {tmp_path}/none.csv is not there\n")
+
+
 def test_schema_is_json_schema_of_the_shipped_files(capsys):
     code, out, _ = run_main(capsys, "schema")
     assert code == 0
