@@ -42,6 +42,19 @@ def require_library(header: str, package: str) -> None:
         _lacks(f"needs {header}: apt install {package}")
 
 
+def require_npm(project: Path, file: str) -> Path:
+    """Path of a package's file; else the test skips, naming the command, or fails in CI.
+
+    Args:
+        project: Folder of a package.json.
+        file: Path of the file below `node_modules`.
+    """
+    found = project / "node_modules" / file
+    if not found.is_file():
+        _lacks(f"needs {file}: npm ci --prefix {project.relative_to(Path.cwd())}")
+    return found
+
+
 def _lacks(reason: str) -> NoReturn:
     if os.environ.get(REQUIRE_PROGRAMS) == "1":
         pytest.fail(reason, pytrace=False)

@@ -174,11 +174,11 @@ def _truth(truth: FrameTruth) -> dict[str, Any]:
 
 def _label_png(masks: FrameMasks) -> str:
     """The label image as a PNG in the structures' colours, clear where there is none, base64."""
-    picture = Image.fromarray(masks.label_image(), mode="P")
+    labels = Image.fromarray(masks.label_image(), mode="P")
     colours = [value for each in masks.structures for value in each.colour]
-    picture.putpalette([0, 0, 0, *colours])
+    labels.putpalette([0, 0, 0, *colours])
     file = io.BytesIO()
-    picture.save(file, "PNG", transparency=0, compress_level=1)
+    labels.save(file, "PNG", transparency=0, compress_level=1)
     return base64.b64encode(file.getvalue()).decode()
 
 

@@ -264,7 +264,7 @@ def test_a_click_saves_the_frame_and_tells_where(start_console, open_page, tmp_p
     console, url = start_console(on_save=lambda frame: tmp_path / f"{frame.number}.png")
     page = open_page(url)
     show_and_wait(console, page, make_frame(8))
-    page.get_by_role("button", name="Save frame").click()
+    page.get_by_role("button", name="Save to run folder").click()
     sync_api.expect(page.locator("#notice")).to_have_text(f"Saved {tmp_path / '8.png'}")
 
 

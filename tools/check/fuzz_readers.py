@@ -57,6 +57,8 @@ from tests.volume_files import SHAPE_ZYX, meta_bytes, nifti_bytes, nrrd_bytes, r
 
 PATIENCE_S = 30
 """CPU time [s]; the limit of wall time is ten times that, for a loaded machine."""
+FAILED = Path(__file__).parents[2] / "output" / "fuzz"
+"""Keeps the files of failed cases, named by kind, seed and number."""
 CHARACTERS = b"\0\xff 0123456789-.\n=:,()\\naif"
 """Bytes that make a header mean something else rather than nothing."""
 PLAIN = ReadOptions()
@@ -386,7 +388,7 @@ class Cases:
 
 
 def run(kind: str, count: int, seed: int, folder: Path) -> Counter[str]:
-    """Return outcomes of `count` cases of one kind; a failed case is kept beside the script."""
+    """Return outcomes of `count` cases of one kind; a failed case is kept in `FAILED`."""
     cases = Cases(kind, folder)
     found: Counter[str] = Counter()
     with caught_words() as words:
@@ -396,7 +398,8 @@ def run(kind: str, count: int, seed: int, folder: Path) -> Counter[str]:
                 found[cases.run(random.Random(f"{kind} {seed} {number}"), words)] += 1
             except Exception as error:  # noqa: BLE001  (whatever it is, it is what is looked for)
                 found[f"FAILED: {type(error).__name__}: {error}"[:200]] += 1
-                shutil.copy(cases.subject.damaged, Path(f"fuzz-{kind}-{seed}-{number}"))
+                FAILED.mkdir(parents=True, exist_ok=True)
+                shutil.copy(cases.subject.damaged, FAILED / f"{kind}-{seed}-{number}")
             finally:
                 _be_patient(0)
     return found

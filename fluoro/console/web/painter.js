@@ -32,7 +32,7 @@ void main() {
   pixel = vec4(shaded, min(alpha, 1.0));
 }`;
 
-const PICTURE_VERTEX = `#version 300 es
+const IMAGE_VERTEX = `#version 300 es
 uniform mat4 clip_from_room;
 layout(location = 0) in vec3 position;
 layout(location = 1) in vec3 texel;
@@ -42,7 +42,7 @@ void main() {
   gl_Position = clip_from_room * vec4(position, 1.0);
 }`;
 
-const PICTURE_FRAGMENT = `#version 300 es
+const IMAGE_FRAGMENT = `#version 300 es
 precision highp float;
 uniform sampler2D image;
 in vec2 uv;
@@ -58,7 +58,7 @@ export class Painter {
   constructor(gl) {
     this.gl = gl;
     this.plain = program(gl, VERTEX, FRAGMENT);
-    this.textured = program(gl, PICTURE_VERTEX, PICTURE_FRAGMENT);
+    this.textured = program(gl, IMAGE_VERTEX, IMAGE_FRAGMENT);
     this.texture = gl.createTexture();
     gl.bindTexture(gl.TEXTURE_2D, this.texture);
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE);
@@ -89,7 +89,7 @@ export class Painter {
     return Object.assign(mesh, { count: indices.length });
   }
 
-  setPicture(canvas) {
+  setImage(canvas) {
     const { gl } = this;
     gl.bindTexture(gl.TEXTURE_2D, this.texture);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, canvas);
@@ -125,8 +125,8 @@ export class Painter {
     gl.disable(gl.BLEND);
   }
 
-  /** The picture between four corners: its top left, top right, bottom right, bottom left. */
-  picture(corners) {
+  /** The image between four corners: its top left, top right, bottom right, bottom left. */
+  image(corners) {
     const { gl } = this;
     this.quad = this.mesh(new Float32Array(corners.flat()), TEXELS, QUAD, this.quad);
     gl.useProgram(this.textured.program);

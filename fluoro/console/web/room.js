@@ -1,10 +1,11 @@
 /**
- * The 3D view: patient, C-arm and table, the live picture on the detector.
+ * The 3D view: patient, C-arm and table, the live image on the detector.
  *
  * Room coordinates are patient LPS in mm about the C-arm's isocentre; up is anterior (-y), so the
  * patient lies supine. The C-arm stays, the patient moves with the table.
  */
 
+import { onDrag } from "./drag.js";
 import { Painter } from "./painter.js";
 import * as m from "./matrices.js";
 
@@ -16,14 +17,14 @@ const TABLE = [0.45, 0.52, 0.58, 0.55];
 const BEAM = [1, 0.83, 0.25, 0.16];
 const EDGE = [1, 0.83, 0.25, 0.8];
 const UNLIT_EDGE = [0.6, 0.65, 0.7, 0.5];
-const HOUSING_DEPTH = 1.03; // the picture on the housing's back lies just outside of it
+const HOUSING_DEPTH = 1.03; // the image on the housing's back lies just outside of it
 const FIELD_OF_VIEW = 0.55;
 
 export class Room {
-  constructor(canvas, apology, picture) {
+  constructor(canvas, apology, image) {
     this.canvas = canvas;
     this.apology = apology;
-    this.picture = picture;
+    this.image = image;
     this.camera = { yaw: 0.72, pitch: 0.42, distance: 2650 };
     this.meshes = {};
     this.offset = [0, 0, 0];
@@ -55,7 +56,7 @@ export class Room {
     this.#setBeam(source, corners);
     this.front = corners;
     this.offset = patient_offset_mm;
-    this.painter.setPicture(this.picture);
+    this.painter.setImage(this.image);
     this.#later();
   }
 
@@ -110,13 +111,9 @@ export class Room {
   }
 
   #listen() {
-    this.canvas.addEventListener("pointerdown", (event) => {
-      this.canvas.setPointerCapture(event.pointerId);
-    });
-    this.canvas.addEventListener("pointermove", (event) => {
-      if (!event.buttons) return;
-      this.camera.yaw += event.movementX * 0.008;
-      this.camera.pitch += event.movementY * 0.008;
+    onDrag(this.canvas, (right, down) => {
+      this.camera.yaw += right * 0.008;
+      this.camera.pitch += down * 0.008;
       this.camera.pitch = Math.min(1.5, Math.max(-1.5, this.camera.pitch));
       this.#later();
     });
@@ -157,7 +154,7 @@ export class Room {
     painter.solid(meshes.arc, METAL);
     painter.solid(meshes.detector, METAL);
     painter.solid(meshes.tube, TUBE);
-    [this.front, this.back].forEach((corners) => corners && painter.picture(corners));
+    [this.front, this.back].forEach((corners) => corners && painter.image(corners));
     painter.glass(meshes.table, TABLE);
     painter.glass(meshes.skin, SKIN, { offset: this.offset, rim: 1 });
     if (this.beamOn) painter.glass(meshes.beam, BEAM);

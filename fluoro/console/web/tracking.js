@@ -12,6 +12,7 @@ const MODES = {
 const TILES = 8; // along each edge of the chessboard
 const LEAST_MM = 0.001;
 const GOOD_MM = 1;
+const TEXT = 0.85; // of the page's text size
 
 export class Tracking {
   constructor(section, overlay, curve) {
@@ -33,7 +34,7 @@ export class Tracking {
     const context = scratch.getContext("2d", { willReadFrequently: true });
     context.drawImage(bitmap, 0, 0);
     const both = context.getImageData(0, 0, bitmap.width, bitmap.height).data;
-    this.pictures = { width, height: bitmap.height, both };
+    this.images = { width, height: bitmap.height, both };
     bitmap.close();
     this.message = message;
     this.section.hidden = false;
@@ -70,8 +71,8 @@ export class Tracking {
   }
 
   #drawOverlay() {
-    if (!this.pictures) return;
-    const { width, height, both } = this.pictures;
+    if (!this.images) return;
+    const { width, height, both } = this.images;
     this.overlay.width = width;
     this.overlay.height = height;
     const context = this.overlay.getContext("2d");
@@ -124,7 +125,9 @@ class Axes {
     this.last = Math.max(numbers.at(-1), this.first + 1);
     this.low = Math.floor(Math.min(...decades, -1));
     this.high = Math.max(Math.ceil(Math.max(...decades)), 1);
-    Object.assign(this, { width, height, left: 46, top: 8, bottom: height - 20 });
+    const text = TEXT * parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const bottom = height - 1.8 * text;
+    Object.assign(this, { width, height, text, left: 4.2 * text, top: 8, bottom });
   }
 
   x(number) {
@@ -137,7 +140,7 @@ class Axes {
   }
 
   draw(context) {
-    context.font = "11px system-ui, sans-serif";
+    context.font = `${this.text}px system-ui, sans-serif`;
     context.fillStyle = "#88939b";
     context.lineWidth = 1;
     for (let decade = this.low; decade <= this.high; decade++) {

@@ -1,4 +1,4 @@
-/** What is in the picture, drawn over it: structures in their colours, boxes, names, landmarks. */
+/** What is in the image, drawn over it: structures in their colours, boxes, names, landmarks. */
 
 const ALPHA = 0.35;
 const CROSS_PX = 5;
