@@ -13,7 +13,8 @@
 # make bench       fluoro's speed beside its peers, at most 15 minutes (ARGS="--minutes N": in N); fetches
 #                  the CT and the peers before, once
 # make bench-quick fluoro's speed alone, at most 2 minutes
-# make peers       poses of nanodrr, DiffDRR and RTK against these programs as installed (1 to 4 GB, once)
+# make peers       poses of nanodrr, DiffDRR and RTK against these programs as installed, and data sets
+#                  against DiffDRR's own loader (1 to 4 GB, once)
 # make peers-rtk   reconstructs a rotational run with RTK's FDK, in an environment of itk-rtk alone (200 MB, once)
 # make cuda-check  compiles every kernel for an NVIDIA GPU, on a machine without one; 130 MB, once
 # make gpu         the tests and benchmarks that need an NVIDIA GPU
@@ -88,7 +89,7 @@ bench-quick: env-dev
 
 peers: env-dev
 	$(PY) -c "from benchmarks.harness.peers import make_environment; make_environment()"
-	FLUORO_REQUIRE_PEERS=1 $(PY) -m pytest -m peers tests/geometry/test_converters.py $(ARGS)
+	FLUORO_REQUIRE_PEERS=1 $(PY) -m pytest -m peers tests/geometry/test_converters.py tests/datasets/test_published_files.py $(ARGS)
 
 peers-rtk: env-dev
 	test -x benchmarks/.venv-rtk/bin/python || $(PY) -m venv benchmarks/.venv-rtk

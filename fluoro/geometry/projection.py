@@ -111,6 +111,17 @@ class View:
             column_step_xyz_mm=-self.column_step_xyz_mm,
         )
 
+    def half_turned(self) -> View:
+        """The same rays with columns and rows in the other order: the image turned by 180 degrees."""
+        across = self.column_step_xyz_mm * self.width_px
+        down = self.row_step_xyz_mm * self.height_px
+        return replace(
+            self,
+            corner_xyz_mm=self.corner_xyz_mm + across + down,
+            column_step_xyz_mm=-self.column_step_xyz_mm,
+            row_step_xyz_mm=-self.row_step_xyz_mm,
+        )
+
     @property
     def seen_from_detector(self) -> bool:
         """Whether the image is what a viewer behind the detector sees, as radiographs are shown.

@@ -1,0 +1,1 @@
+"""Published X-ray views with known poses: DeepFluoro and Ljubljana, in their forms."""
