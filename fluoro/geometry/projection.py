@@ -112,7 +112,7 @@ class View:
         )
 
     def half_turned(self) -> View:
-        """The same rays with columns and rows in the other order: the image turned by 180 degrees."""
+        """The same rays with columns and rows in the other order: the image turned by half."""
         across = self.column_step_xyz_mm * self.width_px
         down = self.row_step_xyz_mm * self.height_px
         return replace(

@@ -89,7 +89,7 @@ def _imported_distributions() -> set[str]:
 
 
 def _optional() -> set[str]:
-    """What extras bring that the application does without; tests have it by requirements/dev.txt."""
+    """What extras bring and the application does without; requirements/dev.txt has it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     lines = (line for name in ("datasets", "plot", "ray") for line in extras.get(name, ()))
