@@ -46,6 +46,8 @@ KEPT = 512
 """Headers that are kept, far more than are on their way: a queue that drops holds one or two."""
 BY_NUMBER = "by_number"
 """Name of a tensor that holds the number of an array."""
+TRUTH = "truth."
+"""Begin of the names of tensors that hold a frame's annotations."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -164,6 +166,8 @@ def emit(
 ) -> None:
     """Send an array under the port's name, without a copy, and its header as metadata.
 
+    The frame's annotations go beside it as tensors, `truth.masks` and so on (docs/labels.md).
+
     Args:
         operator: Who sends.
         output: Its output.
@@ -175,10 +179,20 @@ def emit(
     operator.metadata.clear()
     operator.metadata.set(HEADER, _headers.keep(header), cast_to_cpp=True)
     if isinstance(array, DeviceArray):
-        output.emit({BY_NUMBER: _arrays.numbered(array)}, port)
+        output.emit({BY_NUMBER: _arrays.numbered(array), **_truth_of(header)}, port)
         return
-    known = hasattr(array, "__array_interface__") or hasattr(array, "__cuda_array_interface__")
-    output.emit({port: array} if known else array, port)
+    output.emit({port: array, **_truth_of(header)} if _is_tensor(array) else array, port)
+
+
+def _is_tensor(array: Any) -> bool:
+    """Whether Holoscan knows an array."""
+    return hasattr(array, "__array_interface__") or hasattr(array, "__cuda_array_interface__")
+
+
+def _truth_of(header: FrameHeader) -> dict[str, Any]:
+    """A frame's annotations as tensors by name; those that Holoscan does not know are left out."""
+    found = header.truth.tensors() if header.truth else {}
+    return {TRUTH + name: array for name, array in found.items() if _is_tensor(array)}
 
 
 def header_of(operator: Operator) -> FrameHeader:
@@ -197,7 +211,7 @@ def as_array(message: Any) -> Any:
     """The array of a message, where it lies: NumPy, CuPy or a device buffer."""
     if not isinstance(message, dict):
         return message
-    ((name, tensor),) = message.items()
+    ((name, tensor),) = ((n, each) for n, each in message.items() if not n.startswith(TRUTH))
     if name == BY_NUMBER:
         return _arrays.array(tensor)
     if hasattr(tensor, "__cuda_array_interface__"):

@@ -46,6 +46,10 @@ class FramePart(Protocol):
         """Return fields of the frame's annotations in COCO's words, by the category's number."""
         ...
 
+    def tensors(self) -> Mapping[str, Any]:
+        """Return arrays of the device or of the host by name, for operators of the graph."""
+        ...
+
 
 class Annotator(Protocol):
     """Makes one kind of annotation, frame after frame."""

@@ -66,6 +66,13 @@ class FrameBoxes:
     structures: tuple[Structure, ...]
     boxes_px: tuple[Box | None, ...]
 
+    def tensors(self) -> Mapping[str, Any]:
+        """Return left, top, right and bottom [px], shape (K, 4), float32; NaN: not in the image."""
+        import numpy as np
+
+        rows = [box or (np.nan,) * 4 for box in self.boxes_px]
+        return {"boxes_px": np.array(rows, np.float32).reshape(-1, 4)}
+
     def coco(self) -> Mapping[int, Mapping[str, Any]]:
         """Return left, top, width and height of the structures in the image."""
         found = {}

@@ -129,6 +129,13 @@ class FrameLandmarks:
     pixels_uv: NDArray[np.float64]
     inside: NDArray[np.bool_]
 
+    def tensors(self) -> Mapping[str, Any]:
+        """Return column and row [px], shape (N, 2), float32; NaN: not in the image."""
+        import numpy as np
+
+        pixels = np.where(self.inside[:, None], self.pixels_uv, np.nan)
+        return {"landmarks_px": pixels.astype(np.float32)}
+
     def coco(self) -> Mapping[int, Mapping[str, Any]]:
         """Return u, v and visibility of each point in turn; 0, 0, 0 outside of the image."""
         flat: list[float] = []

@@ -87,11 +87,6 @@ class FrameMasks:
         self.structures = structures
         self._images, self._device = images, device
 
-    @property
-    def tensor(self) -> Any:
-        """Masks as bits, array of the device, shape (ceil(K / 32), height, width), uint32."""
-        return self._images[0].masks
-
     @cached_property
     def bits(self) -> NDArray[np.uint32]:
         """Masks as bits on the host, shape (ceil(K / 32), height, width)."""
@@ -140,6 +135,16 @@ class FrameMasks:
             if self.areas_px[n]:
                 image[self.mask(n + 1)] = n + 1
         return image
+
+    def tensors(self) -> Mapping[str, Any]:
+        """Return masks as bits, visible masks and lengths [mm], arrays of the device."""
+        first, last = self._images[0], self._images[-1]
+        found = {
+            "masks": first.masks,
+            "visible_masks": last.visible,
+            "lengths_mm": first.lengths_mm,
+        }
+        return {name: array for name, array in found.items() if array is not None}
 
     def coco(self) -> Mapping[int, Mapping[str, Any]]:
         """Return segmentation and area of the structures in the image."""

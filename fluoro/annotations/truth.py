@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fluoro.annotations.base import AnnotationSetup, Annotator, FramePart
 from fluoro.annotations.boxes import FrameBoxes
 from fluoro.annotations.landmarks import FrameLandmarks
@@ -65,6 +67,13 @@ class FrameTruth:
             "camera_from_world": camera_from_world.tolist(),
             "pixel_from_world": self.view.pixel_from_world.tolist(),
         }
+
+    def tensors(self) -> dict[str, Any]:
+        """Return arrays by name: those of the annotations, and `pixel_from_world`, (3, 4)."""
+        found = {"pixel_from_world": self.view.pixel_from_world.astype(np.float32)}
+        for part in self.parts.values():
+            found |= part.tensors()
+        return found
 
     def annotations(self) -> list[dict[str, Any]]:
         """Return the frame's annotations in COCO's words, without their ids."""

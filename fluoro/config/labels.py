@@ -34,6 +34,7 @@ class LabelsConfig(ReadOptions):
         when(at("gaps", const("interpolate")), then=at("path")),
         when(at("nifti_transform"), then=at("path")),
         when(at("array"), then=at("path")),
+        when(at("soft_edge_mm", {"exclusiveMinimum": 0}), then=at("render")),
     )
 
     path: LabelsPath | None = Field(
@@ -60,6 +61,11 @@ class LabelsConfig(ReadOptions):
     render: Structures | None = Field(
         None, description="Only these are in the beam, the rest is air; null: all is."
     )
+    soft_edge_mm: Annotated[float, Field(ge=0, le=20)] = Field(
+        0.0,
+        description="Standard deviation of the blur of the edges of what `render` keeps [mm]; 0: "
+        "edges are those of the voxels.",
+    )
     bone_attenuation_multiplier: Annotated[float, Field(ge=0, le=10)] = Field(
         1.0, description="Multiplies the attenuation of structures of the group bone."
     )
@@ -74,6 +80,12 @@ class LabelsConfig(ReadOptions):
         given = ["names"] if self.names is not None else list(self.given())
         if self.path is None and given:
             raise KeyValueError(given[0], "has no effect without path")
+        return self
+
+    @model_validator(mode="after")
+    def _edges_are_those_of_render(self) -> LabelsConfig:
+        if self.soft_edge_mm and self.render is None:
+            raise KeyValueError("soft_edge_mm", "has no effect without render")
         return self
 
 

@@ -73,6 +73,7 @@ class RayVolume:
         self.values = device.to_device(pairs)
         self.copies: PackedVolume | None = None
         self.gradient_copies: PackedVolume | None = None
+        self._nowhere = device.to_device(np.zeros(2, np.float32))
         self._place = {
             "size": grid.shape_xyz,
             "spacing_mm": tuple(float(edge) for edge in grid.spacing_xyz_mm),
@@ -86,6 +87,7 @@ class RayVolume:
         views: Sequence[View],
         *arguments: int,
         rows: tuple[int, int] | None = None,
+        places: NDArray[np.float32] | None = None,
         **uniforms: Any,
     ) -> None:
         """Run a task on the rays of views.
@@ -96,9 +98,13 @@ class RayVolume:
             views: One or more of one size.
             arguments: Of the task, besides the packet.
             rows: The first row and the one after the last; None: all.
+            places: Column and row [px] of the rays of each view, whose images are one row then,
+                shape (N, 2); None: the pixels'.
             uniforms: The task's.
         """
         width, (first, stop) = views[0].width_px, rows or (0, views[0].height_px)
+        if places is not None:
+            width, (first, stop) = len(places), (0, 1)
         kernel = ray_kernel(task, reading.packet, *arguments)
         lanes = 1 if kernel.scatters else self.device.rays_per_thread
         self.device.launch(
@@ -110,6 +116,8 @@ class RayVolume:
                 "views": self.device.to_device(pack_views(views, reading.grid or self.grid)),
                 "image_size": (width, stop - first, len(views)),
                 "first_row": first,
+                "places": self._nowhere if places is None else self.device.to_device(places),
+                "listed": int(places is not None),
                 **uniforms,
             },
         )

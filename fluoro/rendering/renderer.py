@@ -86,25 +86,35 @@ class DrrRenderer:
         """Return the renderer itself: nothing about it changes, and its volume may be large."""
         return self
 
-    def render(self, views: View | Sequence[View], out: Any = None) -> Any:
+    def render(
+        self,
+        views: View | Sequence[View],
+        out: Any = None,
+        *,
+        pixels: NDArray[np.integer] | None = None,
+    ) -> Any:
         """Line integrals (dimensionless) of one view or a batch.
 
         Args:
             views: One view, or several with the same number of pixels.
             out: float32 array of the device to write into, shape (height, width), or
-                (N, height, width) for a batch; None: a new one.
+                (N, height, width) for a batch; with `pixels` shape (P,) or (N, P); None: a new one.
+            pixels: Row and column of each of P pixels, shape (P, 2); None: all.
 
         Returns:
             `out`; on the CPU a NumPy array, on CUDA a CuPy array.
 
         Raises:
-            InputError: No view, views of different sizes, or an `out` that does not fit.
+            InputError: No view, views of different sizes, pixels that these do not have, or an
+                `out` that does not fit.
         """
         batch = [views] if isinstance(views, View) else list(views)
-        height, width = common_size(batch)
-        shape = (height, width) if isinstance(views, View) else (len(batch), height, width)
+        size = common_size(batch)
+        places = _places(pixels, size)
+        one = size if places is None else (len(places),)
+        shape = one if isinstance(views, View) else (len(batch), *one)
         image = self.device.empty(shape) if out is None else require_out(self.device, out, shape)
-        self._project(batch, image)
+        self._project(batch, image, places=places)
         return image
 
     def render_rows(self, view: View, rows: tuple[int, int], out: Any = None) -> Any:
@@ -123,7 +133,7 @@ class DrrRenderer:
             raise InputError(f"rows must be a range within 0 to {view.height_px}, got {rows}")
         shape = (stop - first, view.width_px)
         image = self.device.empty(shape) if out is None else require_out(self.device, out, shape)
-        self._project([view], image, rows)
+        self._project([view], image, rows=rows)
         return image
 
     def deferred(self, view: View) -> DeferredIntegrals:
@@ -153,7 +163,13 @@ class DrrRenderer:
             render=partial(self.render, view),
         )
 
-    def render_derivatives(self, view: View, motions: NDArray[np.float64]) -> tuple[Any, Any]:
+    def render_derivatives(
+        self,
+        view: View,
+        motions: NDArray[np.float64],
+        *,
+        pixels: NDArray[np.integer] | None = None,
+    ) -> tuple[Any, Any]:
         """Return line integrals and their exact derivatives with respect to the view.
 
         The derivative is that of the sum that is computed: sample positions and weights move with
@@ -163,24 +179,27 @@ class DrrRenderer:
             view: Where the parameters are 0.
             motions: What each of K parameters does (fluoro.geometry.view_derivatives), shape
                 (K, 4, 3).
+            pixels: Row and column of each of P pixels, shape (P, 2); None: all.
 
         Returns:
-            Line integrals, shape (height, width), and derivatives per unit of each parameter,
-            shape (K, height, width); float32 arrays of the device. The integrals are those of
-            `render` to 3e-5 of the largest; they are not bit-identical.
+            Line integrals, shape (height, width) or (P,), and derivatives per unit of each
+            parameter, shape (K, height, width) or (K, P); float32 arrays of the device. The
+            integrals are those of `render` to 3e-5 of the largest; they are not bit-identical.
 
         Raises:
-            InputError: Motions of another shape, or not finite.
+            InputError: Motions of another shape, or not finite; pixels that the view has not.
         """
         motions = np.asarray(motions, float)
         if motions.ndim != 3 or motions.shape[1:] != (4, 3) or not np.isfinite(motions).all():
             raise InputError(f"motions must be finite and of shape (K, 4, 3), got {motions.shape}")
-        shape = (view.height_px, view.width_px)
+        places = _places(pixels, (view.height_px, view.width_px))
+        shape = (view.height_px, view.width_px) if places is None else (len(places),)
         image, jacobian = self.device.empty(shape), self.device.empty((len(motions), *shape))
         self._rays.launch(
             JACOBIAN,
             self._rays.gradient_reading([view]),
             [view],
+            places=places,
             integrals=image,
             jacobian=jacobian,
             motions=self.device.to_device(pack_motions(motions, self.grid)),
@@ -188,51 +207,74 @@ class DrrRenderer:
         )
         return image, jacobian
 
-    def render_jacobian(self, view: View, center_xyz_mm: ArrayLike) -> tuple[Any, Any]:
+    def render_jacobian(
+        self,
+        view: View,
+        center_xyz_mm: ArrayLike,
+        *,
+        pixels: NDArray[np.integer] | None = None,
+    ) -> tuple[Any, Any]:
         """Line integrals and their derivatives by a rigid motion of source and detector.
 
         Args:
             view: Where the C-arm stands.
             center_xyz_mm: About which it turns, usually the isocentre, world LPS [mm].
+            pixels: As for `render_derivatives`.
 
         Returns:
-            Line integrals, shape (height, width), and derivatives with respect to the twist
-            (omega_x, omega_y, omega_z [1/rad], v_x, v_y, v_z [1/mm]) in world axes, shape
-            (6, height, width).
+            Line integrals, shape (height, width) or (P,), and derivatives with respect to the
+            twist (omega_x, omega_y, omega_z [1/rad], v_x, v_y, v_z [1/mm]) in world axes, shape
+            (6, height, width) or (6, P).
         """
-        return self.render_derivatives(view, rigid_motions(view, center_xyz_mm))
+        motions = rigid_motions(view, center_xyz_mm)
+        return self.render_derivatives(view, motions, pixels=pixels)
 
     def render_vjp(
-        self, view: View, center_xyz_mm: ArrayLike, upstream: ArrayLike
+        self,
+        view: View,
+        center_xyz_mm: ArrayLike,
+        upstream: ArrayLike,
+        *,
+        pixels: NDArray[np.integer] | None = None,
     ) -> tuple[Any, NDArray[np.float64]]:
         """Return line integrals, and the derivative w.r.t. the twist of a function of them.
 
         Args:
             view: Where the C-arm stands.
             center_xyz_mm: About which it turns, world LPS [mm].
-            upstream: Derivative with respect to each line integral, shape (height, width).
+            upstream: Derivative with respect to each line integral, shape (height, width) or (P,).
+            pixels: As for `render_derivatives`.
 
         Returns:
-            Line integrals, shape (height, width), and the derivative, shape (6,), float64.
+            Line integrals, of upstream's shape, and the derivative, shape (6,), float64.
 
         Raises:
             InputError: An upstream of another shape than the image's.
         """
-        image, jacobian = self.render_jacobian(view, center_xyz_mm)
+        image, jacobian = self.render_jacobian(view, center_xyz_mm, pixels=pixels)
         weights = np.asarray(upstream, float)
-        if weights.shape != (view.height_px, view.width_px):
-            wanted = (view.height_px, view.width_px)
-            raise InputError(f"upstream must have shape {wanted}, got {weights.shape}")
-        return image, np.tensordot(self.device.to_host(jacobian), weights, axes=2)
+        if weights.shape != image.shape:
+            raise InputError(f"upstream must have shape {image.shape}, got {weights.shape}")
+        by_twist = self.device.to_host(jacobian).reshape(len(jacobian), -1)
+        return image, by_twist.astype(float) @ weights.ravel()
 
-    def backproject(self, views: View | Sequence[View], upstream: Any, out: Any = None) -> Any:
+    def backproject(
+        self,
+        views: View | Sequence[View],
+        upstream: Any,
+        out: Any = None,
+        *,
+        pixels: NDArray[np.integer] | None = None,
+    ) -> Any:
         """Return the derivative w.r.t. voxels of a function of line integrals: `render` transposed.
 
         Args:
             views: One view, or several of one size.
             upstream: Derivative with respect to each line integral, shape (height, width), or
-                (N, height, width) for a batch; of the device, or on the host.
+                (N, height, width) for a batch; with `pixels` shape (P,) or (N, P); of the device,
+                or on the host.
             out: float32 array of the device to add to, shape (z, y, x); None: zeros.
+            pixels: As for `render`.
 
         Returns:
             `out`: derivatives with respect to the attenuation of each voxel [mm].
@@ -241,8 +283,10 @@ class DrrRenderer:
             InputError: An upstream or `out` that does not fit.
         """
         batch = [views] if isinstance(views, View) else list(views)
-        height, width = common_size(batch)
-        shape = (height, width) if isinstance(views, View) else (len(batch), height, width)
+        size = common_size(batch)
+        places = _places(pixels, size)
+        one = size if places is None else (len(places),)
+        shape = one if isinstance(views, View) else (len(batch), *one)
         if not self.device.owns(upstream):
             upstream = self.device.to_device(np.asarray(upstream, np.float32))
         if upstream.shape != shape or upstream.dtype != np.float32:
@@ -252,8 +296,14 @@ class DrrRenderer:
         if out is None:
             out = self.device.to_device(np.zeros(self.grid.shape_zyx, np.float32))
         by_voxel = require_out(self.device, out, self.grid.shape_zyx)
-        reading = self._rays.transposed_reading()
-        self._rays.launch(BACKPROJECT, reading, batch, upstream=upstream, by_voxel=by_voxel)
+        self._rays.launch(
+            BACKPROJECT,
+            self._rays.transposed_reading(),
+            batch,
+            places=places,
+            upstream=upstream,
+            by_voxel=by_voxel,
+        )
         return out
 
     def copies_bytes(self) -> int:
@@ -261,10 +311,8 @@ class DrrRenderer:
         copies = {self._rays.copies, self._rays.gradient_copies} - {None}
         return sum(each.made_bytes() for each in copies if each)
 
-    def _project(
-        self, batch: Sequence[View], image: Any, rows: tuple[int, int] | None = None
-    ) -> None:
-        self._rays.launch(PROJECT, self._reading(batch), batch, rows=rows, integrals=image)
+    def _project(self, batch: Sequence[View], image: Any, **where: Any) -> None:
+        self._rays.launch(PROJECT, self._reading(batch), batch, integrals=image, **where)
 
     def _reading(self, batch: Sequence[View]) -> Reading:
         if self._texture:
@@ -333,6 +381,31 @@ def copies_fit(grid: VolumeGrid, device: ComputeDevice, *kinds: Precision) -> bo
     fit = available is None or 2 * needed <= available
     indexed = all(can_be_packed(shape, 1, precision=kind) for kind in kinds)
     return device.kind == "cpu" and indexed and fit
+
+
+def _places(
+    pixels: NDArray[np.integer] | None, size: tuple[int, int]
+) -> NDArray[np.float32] | None:
+    """Column and row of the pixels' centres, shape (P, 2).
+
+    Raises:
+        InputError: No pixel, or one that images of this height and width do not have.
+    """
+    if pixels is None:
+        return None
+    found = np.asarray(pixels)
+    if found.ndim != 2 or found.shape[1:] != (2,) or not len(found) or found.dtype.kind not in "iu":
+        raise InputError(
+            "pixels must be rows and columns, whole numbers of shape (P, 2), "
+            f"got {found.dtype} {found.shape}"
+        )
+    wrong = found[((found < 0) | (found >= size)).any(axis=1)]
+    if len(wrong):
+        raise InputError(
+            f"pixels must lie in an image of {size[0]} rows and {size[1]} columns, "
+            f"got {wrong[0].tolist()}"
+        )
+    return np.ascontiguousarray(found[:, ::-1] + 0.5, np.float32)
 
 
 def common_size(views: Sequence[View]) -> tuple[int, int]:

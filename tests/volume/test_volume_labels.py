@@ -177,6 +177,21 @@ def test_structures_alone_are_in_the_beam_and_bone_attenuates_more(tmp_path):
     assert shaped_by_labels(volume, config_of(path)) is volume
 
 
+def test_edges_of_what_is_rendered_are_soft_on_request(tmp_path):
+    path = write_labels(tmp_path, two_blocks())
+    volume = volume_of(path)
+    crisp, soft = (
+        shaped_by_labels(volume, config_of(path, render=["rib_*"], soft_edge_mm=edge)).mu_zyx
+        for edge in (0.0, 3.0)
+    )
+    assert set(np.unique(crisp)) == {np.float32(0), np.float32(0.02)}
+    between = (soft > 0.001) & (soft < 0.019)
+    assert between.sum() > 20
+    assert soft[crisp > 0].mean() > soft[crisp == 0].mean()
+    with pytest.raises(ValueError, match="has no effect without render"):
+        LabelsConfig(path=path, names="totalsegmentator", soft_edge_mm=3.0)
+
+
 def test_a_structure_of_another_material_keeps_its_ct_number(tmp_path):
     path = write_labels(tmp_path, two_blocks())
     volume = volume_of(path, mu=float(material("water").mu_per_mm(70.0)))

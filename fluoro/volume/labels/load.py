@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,16 +29,19 @@ from fluoro.volume.store.fetch import fetched_labels
 from fluoro.volume.volumes import MuVolume
 
 __all__ = [
+    "label_share",
     "load_labels",
     "masked",
     "masked_box",
     "read_label_file",
     "shaped_by_labels",
+    "softened",
     "structures_alone",
 ]
 
 KEY = "volume.labels"
 Numbers = NDArray[np.uint16]
+Box = tuple[slice, slice, slice]
 
 
 def load_labels(config: VolumeConfig, grid: VolumeGrid) -> LabelVolume | None:
@@ -90,7 +94,8 @@ def shaped_by_labels(volume: MuVolume, config: VolumeConfig) -> MuVolume:
         bones = labels.labels_of(["bone"], f"{KEY}.bone_attenuation_multiplier")
         mu[labels.inside(bones)] *= np.float32(wanted.bone_attenuation_multiplier)
     if wanted.render is not None:
-        mu[~labels.inside(labels.labels_of(wanted.render, f"{KEY}.render"))] = 0
+        inside = labels.inside(labels.labels_of(wanted.render, f"{KEY}.render"))
+        mu *= softened(inside, volume.grid, wanted.soft_edge_mm)
     return replace(volume, mu_zyx=mu)
 
 
@@ -121,8 +126,8 @@ def masked(volume: MuVolume, labels: LabelVolume) -> MuVolume:
 
 
 def masked_box(
-    volume: MuVolume, labels: LabelVolume, wanted: Sequence[int]
-) -> tuple[MuVolume, tuple[slice, slice, slice]]:
+    volume: MuVolume, labels: LabelVolume, wanted: Sequence[int], soft_edge_mm: float = 0.0
+) -> tuple[MuVolume, Box]:
     """Return what a volume has within some labels, and the box of its voxels, (z, y, x).
 
     The box has a voxel more on each side where there is one, so that attenuation falls to 0 between
@@ -132,17 +137,52 @@ def masked_box(
         volume: Attenuation on the labels' grid.
         labels: Which structure each voxel belongs to.
         wanted: Labels, from 1.
+        soft_edge_mm: As for `label_share`.
     """
-    sides = [
-        slice(max(side.start - 1, 0), min(side.stop + 1, count))
-        for side, count in zip(
-            labels.subset(list(wanted)).box(), labels.label_zyx.shape, strict=True
-        )
-    ]
-    z, y, x = sides
+    share, box = label_share(labels, wanted, soft_edge_mm)
+    grid = cropped_grid(volume.grid, box)
+    return replace(volume, mu_zyx=volume.mu_zyx[box] * share, grid=grid), box
+
+
+def label_share(
+    labels: LabelVolume, wanted: Sequence[int], soft_edge_mm: float = 0.0
+) -> tuple[NDArray[np.float32], Box]:
+    """Return the share of some labels in each voxel, 0 to 1, and the box that has all of it.
+
+    Shares of all labels, and of no label, add up to 1.
+
+    Args:
+        labels: Which structure each voxel belongs to.
+        wanted: Labels, from 1.
+        soft_edge_mm: Standard deviation of the edges' blur [mm]; 0: shares are 0 and 1.
+    """
+    sides = labels.subset(list(wanted)).box()
+    reach = [1 + each for each in _blur_reach(labels.grid, soft_edge_mm)]
+    z, y, x = (
+        slice(max(side.start - more, 0), min(side.stop + more, count))
+        for side, more, count in zip(sides, reach, labels.label_zyx.shape, strict=True)
+    )
     inside = np.isin(labels.label_zyx[z, y, x], list(wanted))
-    mu = np.where(inside, volume.mu_zyx[z, y, x], np.float32(0))
-    return replace(volume, mu_zyx=mu, grid=cropped_grid(volume.grid, (z, y, x))), (z, y, x)
+    return softened(inside, labels.grid, soft_edge_mm), (z, y, x)
+
+
+def softened(
+    inside_zyx: NDArray[np.bool_], grid: VolumeGrid, soft_edge_mm: float
+) -> NDArray[np.float32]:
+    """Return shares, 0 to 1, from what is inside, with edges blurred by a Gaussian; (z, y, x)."""
+    from scipy.ndimage import gaussian_filter
+
+    share = inside_zyx.astype(np.float32)
+    if soft_edge_mm:
+        sigma = [soft_edge_mm / edge for edge in grid.spacing_xyz_mm[::-1]]
+        radius = _blur_reach(grid, soft_edge_mm)
+        share = gaussian_filter(share, sigma, radius=radius, mode="nearest")
+    return share
+
+
+def _blur_reach(grid: VolumeGrid, soft_edge_mm: float) -> list[int]:
+    """Voxels along z, y, x to which a blur of edges reaches."""
+    return [math.ceil(3 * soft_edge_mm / edge) for edge in grid.spacing_xyz_mm[::-1]]
 
 
 def read_label_file(path: Path, options: ReadOptions) -> tuple[Numbers, VolumeGrid]:

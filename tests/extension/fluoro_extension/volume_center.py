@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fluoro.annotations.base import AnnotationSection, AnnotationSetup
 
 if TYPE_CHECKING:
@@ -26,11 +28,7 @@ class VolumeCenterConfig(AnnotationSection):
 
 
 class VolumeCenter:
-    """Projects the point.
-
-    Args:
-        point_xyz_mm: Patient LPS [mm], shape (3,).
-    """
+    """Projects a point, patient LPS [mm], shape (3,)."""
 
     def __init__(self, point_xyz_mm: NDArray[Any]) -> None:
         self._point = point_xyz_mm
@@ -51,6 +49,10 @@ class FrameCenter:
 
     u: float
     v: float
+
+    def tensors(self) -> Mapping[str, Any]:
+        """Return the point on the host, float64."""
+        return {"volume_center_px": np.array([self.u, self.v])}
 
     def coco(self) -> Mapping[int, Mapping[str, Any]]:
         """Return the point as a keypoint that is visible."""
