@@ -18,6 +18,14 @@ from fluoro.lazy_names import lazy_names
 if TYPE_CHECKING:
     from fluoro.fluorosim.config import MetricsSettings
     from fluoro.fluorosim.simulator import SimulatorMetrics
+    from fluoro.xray_simulator.config import (
+        CarmGeometry,
+        OutputSettings,
+        PreprocessingSettings,
+        RealismSettings,
+        SimulatorConfig,
+        XrayPhysics,
+    )
     from fluoro.xray_simulator.display import (
         DISPLAY_PRESETS,
         DisplaySettings,
@@ -43,14 +51,6 @@ if TYPE_CHECKING:
     from fluoro.xray_simulator.hu_mapping import HuToMuMapping, hu_to_mu, hu_to_mu_curve
     from fluoro.xray_simulator.pose import Pose
     from fluoro.xray_simulator.presets import get_preset_schema
-    from fluoro.xray_simulator.settings import (
-        CarmGeometry,
-        OutputSettings,
-        PreprocessingSettings,
-        RealismSettings,
-        SimulatorConfig,
-        XrayPhysics,
-    )
     from fluoro.xray_simulator.simulator import xray_simulator
     from fluoro.xray_simulator.volume import (
         PreprocessedVolume,
@@ -110,7 +110,7 @@ _MODULES = {
     "hu_mapping": ("HuToMuMapping", "hu_to_mu", "hu_to_mu_curve"),
     "pose": ("Pose",),
     "presets": ("get_preset_schema",),
-    "settings": (
+    "config": (
         "CarmGeometry",
         "OutputSettings",
         "PreprocessingSettings",

@@ -28,6 +28,7 @@ from fluoro.imaging.stages.poisson import poisson
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.devices.selection import open_device
 from fluoro.rendering.renderer import DrrRenderer
+from fluoro.xray_simulator.config import CarmGeometry, RealismSettings, SimulatorConfig
 from fluoro.xray_simulator.display import (
     Appearance,
     DisplaySettings,
@@ -38,7 +39,6 @@ from fluoro.xray_simulator.display import (
 from fluoro.xray_simulator.frames import CineSequence, Frame
 from fluoro.xray_simulator.geometry import Vector3, euler_zxy_to_matrix, view_frame_warning
 from fluoro.xray_simulator.pose import ZERO, Pose
-from fluoro.xray_simulator.settings import CarmGeometry, RealismSettings, SimulatorConfig
 
 __all__ = ["xray_simulator"]
 

@@ -15,9 +15,9 @@ from fluoro.fluorosim.volume import PreprocessedVolume as FluorosimVolume
 from fluoro.fluorosim.volume import VolumeMetadata as FluorosimMetadata
 from fluoro.fluorosim.volume import finite_range, require_three_axes, three
 from fluoro.volume.volumes import MuVolume
+from fluoro.xray_simulator.config import PreprocessingSettings
 from fluoro.xray_simulator.geometry import CANONICAL_FRAME, Vector3
 from fluoro.xray_simulator.hu_mapping import HuToMuMapping, hu_to_mu
-from fluoro.xray_simulator.settings import PreprocessingSettings
 
 __all__ = ["PreprocessedVolume", "VolumeMetadata", "VolumePreprocessor"]
 
