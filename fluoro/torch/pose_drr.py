@@ -73,7 +73,7 @@ class _Render(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
 
 
 def _by_poses(ctx: Any, weights: Any, matrices: Tensor) -> Tensor:
-    """The derivative by each matrix, shape (B, 4, 4)."""
+    """The derivative with respect to each matrix, shape (B, 4, 4)."""
     pairs = zip(host(matrices), ctx.views, weights, strict=True)
     gradients = [
         _by_matrix(pose, ctx.drr.twist_gradient(ctx.renderer, view, each, ctx.pixels))
@@ -85,7 +85,7 @@ def _by_poses(ctx: Any, weights: Any, matrices: Tensor) -> Tensor:
 def _by_voxels(
     renderer: Renderer, views: list[View], weights: Any, pixels: Pixels | None
 ) -> NDArray[np.float32]:
-    """The derivative by each voxel [mm], shape (z, y, x)."""
+    """The derivative with respect to each voxel [mm], shape (z, y, x)."""
     if isinstance(renderer, LabelChannels):
         upstream = np.asarray(renderer.device.to_host(weights))
         return renderer.backproject(views, upstream, pixels=pixels)

@@ -164,7 +164,7 @@ def test_an_edge_that_is_no_length_is_refused(cpu, length):
         LabelChannels(noisy_volume(labels), labels, cpu, soft_edge_mm=length)
 
 
-def test_pytorch_has_derivatives_by_the_voxels_of_each_channel(cpu):
+def test_pytorch_has_derivatives_in_the_voxels_of_each_channel(cpu):
     pytest.importorskip("torch")
     import torch
 
