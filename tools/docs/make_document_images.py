@@ -11,8 +11,8 @@
 | registration | registration.webp: the course of configs/register_chest.yaml |
 
 The chest CT comes with `app.py fetch chest-ct`. presets.png is made by make_preset_pictures.py,
-curves by plot_physics.py and plot_validation.py. console.png, labels.png and polychromatic.png are
-not made by a program.
+curves by plot_physics.py and plot_validation.py, console.png and labels.png by
+take_console_images.py. polychromatic.png is not made by a program.
 """
 
 from __future__ import annotations
