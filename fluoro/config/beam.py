@@ -42,9 +42,9 @@ CollimatorConfig = Annotated[RectangleCollimator | IrisCollimator, Field(discrim
 
 
 class ScatterConfig(Section):
-    """Scatter of the patient, by kernels of water at 80 kV (provisional: docs/physics.md)."""
+    """Scatter of the patient, by kernels of water at 80 kV (docs/physics.md)."""
 
-    air_gap_mm: Annotated[float, Field(ge=100, le=300)] = Field(
+    air_gap_mm: Annotated[float, Field(ge=50, le=300)] = Field(
         200.0, description="Between patient and detector [mm]."
     )
     quality: ScatterQuality = Field(

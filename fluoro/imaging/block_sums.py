@@ -23,7 +23,7 @@ def cell_grid(shape: Shape, most: int = MOST_CELLS) -> tuple[int, Shape]:
 
 def block_sums(kernels: KernelRun, block: int, cells: Shape) -> object:
     """Return the sums of the image in cells, an array of the device."""
-    given = {"source": kernels.image, "source_size": kernels.size, "block": block}
+    given = {"source": kernels.image, "source_size": kernels.size, "block": (block, block, 1)}
     return kernels.on_cells("block_sum", cells, **given)
 
 

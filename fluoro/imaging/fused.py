@@ -7,8 +7,7 @@ text. The values are bit-identical to those of separate stages.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -74,21 +73,12 @@ class StageRunner:
         waiting, image, size = self._waiting, self._image, self._size
         self._waiting, self._image = [], None
         first = waiting[0][0] if waiting else None
-        if len(waiting) == 1 and isinstance(first, str):
+        if len(waiting) == 1 and isinstance(first, str) and self._device.fused_pixels == 1:
             self._launch(first, first, size, image, size, waiting[0][1])
         elif waiting:
             threads = (-(-size[0] // self._device.fused_pixels), size[1], 1)
             kernel = fused_kernel(tuple(stage for stage, _ in waiting))
             self._launch(kernel, FUSED_ENTRY, threads, image, size, _together(waiting))
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Within it stages run that neither read nor write the image that others wait for."""
-        kept = self._waiting, self._image, self._size
-        self._waiting, self._image = [], None
-        yield
-        self.finish()
-        self._waiting, self._image, self._size = kept
 
     def _launch(
         self,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from fluoro.imaging.device_tables import Tables
@@ -58,14 +56,6 @@ class KernelRun:
         self.alone(kernel, **uniforms)
         result, (self.image, self.size) = self.image, full
         return result
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Within it kernels run that neither read nor write the image; it is there afterwards."""
-        image = self.image
-        with self._runner.aside():
-            yield
-        self.image = image
 
     def finish(self) -> None:
         """Run what waits to be put together with others."""

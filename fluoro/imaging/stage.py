@@ -143,7 +143,6 @@ class Stage(ABC):
         remembers: What the names of its memory begin with; empty: it looks at no earlier frame.
         mixes_pixels: Whether a pixel's result depends on other pixels.
         no_derivative: Why the chain has no derivative with it; empty: it has one.
-        shapes_beam: Whether it also shapes the beam that gives off scatter.
         section: Of a plugin's stage: the model under its key, which is null where the stage is
             off. The keys of fluoro's own stages stand in fluoro/config/image_chain.py.
         follows: Of a plugin's stage: a key of the stage after which it runs.
@@ -155,7 +154,6 @@ class Stage(ABC):
     remembers: ClassVar[str] = ""
     mixes_pixels: ClassVar[bool] = False
     no_derivative: ClassVar[str] = ""
-    shapes_beam: ClassVar[bool] = False
     section: ClassVar[type[Section] | None] = None
     follows: ClassVar[str] = ""
 

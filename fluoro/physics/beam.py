@@ -34,6 +34,7 @@ class Beam:
         noise_weights: They sum to 1, shape (energies,).
         quanta_per_mm2: Of the spectrum as it was given: signal squared over variance [1/mm2].
         kerma_behind_water_ngy: Of it behind 20 cm of water [nGy].
+        response: The detector's.
     """
 
     quadrature: Quadrature
@@ -41,6 +42,7 @@ class Beam:
     noise_weights: Array
     quanta_per_mm2: float
     kerma_behind_water_ngy: float
+    response: DetectorResponse
 
     def quanta_at_dose(self, dose_ngy: float) -> float:
         """Quanta in the open field [1/mm2] at a dose behind 20 cm of water [nGy]."""
@@ -83,4 +85,5 @@ def make_beam(
         noise_weights=noise / noise.sum(),
         quanta_per_mm2=float(signal.sum() ** 2 / square.sum()),
         kerma_behind_water_ngy=spectrum.filtered("water", PATIENT_MM).kerma_ugy * 1000,
+        response=response,
     )

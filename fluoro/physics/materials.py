@@ -20,7 +20,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from fluoro.errors import InputError
 
-__all__ = ["ENERGY_RANGE_KEV", "Material", "material", "materials"]
+__all__ = [
+    "ENERGY_RANGE_KEV",
+    "Material",
+    "atomic_numbers_and_weights",
+    "material",
+    "materials",
+]
 
 ENERGY_RANGE_KEV = (5.0, 150.0)
 """Range of the table [keV]."""
@@ -83,6 +89,13 @@ class Material:
         ]
         return np.asarray(np.sum(parts, axis=0))
 
+    @property
+    def electrons_mol_per_cm3(self) -> float:
+        """Electrons per volume [mol/cm3]: density times the mass fractions' mean of Z/A."""
+        atoms = atomic_numbers_and_weights()
+        per_g = (share * atoms[of][0] / atoms[of][1] for of, share in self.mass_fractions.items())
+        return self.density_g_per_cm3 * sum(per_g)
+
     def mu_per_mm(self, energies_kev: ArrayLike) -> NDArray[np.float64]:
         """Linear attenuation [1/mm], shape of `energies_kev`."""
         return self.mass_attenuation_cm2_per_g(energies_kev) * (self.density_g_per_cm3 / 10)
@@ -97,6 +110,14 @@ def _element_cm2_per_g(symbol: str, energies_kev: NDArray[np.float64]) -> NDArra
 def _elements() -> Mapping[str, NDArray[np.float64]]:
     with as_file(files("fluoro.physics") / "data" / "elements.npz") as path, np.load(path) as table:
         return MappingProxyType({symbol: table[symbol] for symbol in table.files})
+
+
+@cache
+def atomic_numbers_and_weights() -> Mapping[str, tuple[int, float]]:
+    """Atomic number and weight [g/mol] by symbol, of every element that a material may have."""
+    text = (files("fluoro.physics") / "data" / "atoms.csv").read_text("utf-8")
+    rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
+    return MappingProxyType({r["symbol"]: (int(r["number"]), float(r["weight"])) for r in rows})
 
 
 @cache

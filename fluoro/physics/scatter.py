@@ -1,14 +1,16 @@
-"""Scatter behind a patient as a kernel superposition (Sun and Star-Lack 2010, thickness-free).
+"""Scatter behind a patient as a kernel superposition (the form of Sun and Star-Lack 2010).
 
-Each pencil of the beam gives off an amplitude that depends on how much of it is left, and spreads
-it over the detector in two Gaussians. The kernels (`data/scatter_kernels.csv`) are of water at 80
-kV; they are provisional, see docs/physics.md.
+Each pencil of the beam gives off scatter in proportion to the primary that is left of it, and
+spreads it over the detector in two Gaussians; how much goes into each depends on the water that
+the pencil went through. The kernels (`data/scatter_kernels.csv`) are fitted to PENELOPE's scatter
+of water at 80 kV, weighted by what a detector makes of it; see docs/physics.md.
 """
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cache, lru_cache
 from importlib.resources import files
 
@@ -16,30 +18,53 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
-from fluoro.physics.beam import Beam
+from fluoro.names import DetectorKind
+from fluoro.physics.detector import DetectorResponse
 from fluoro.physics.dose import MU_WATER_70_KEV_PER_MM
-from fluoro.physics.materials import material
+from fluoro.physics.materials import Material, material
 from fluoro.physics.spectrum import tube_spectrum
 
-__all__ = ["INTEGRAL_STEP", "ScatterKernel", "amplitude_table", "scatter_kernel"]
+__all__ = [
+    "WATER_STEP_MM",
+    "ScatterKernel",
+    "ratio_tables",
+    "scatter_kernel",
+    "water_per_integral_mm",
+    "water_per_mm",
+]
 
-INTEGRAL_STEP, LAST_INTEGRAL = 0.05, 16.0
-"""Line integrals at which amplitudes are tabulated."""
+Array = NDArray[np.float64]
+
+WATER_STEP_MM, MOST_WATER_MM = 2.5, 450.0
+"""Water at which ratios are tabulated [mm]."""
 
 TUBE_VOLTAGE_KV, ALUMINIUM_MM = 80, 3.0
 """The beam of the kernels."""
 
+MIDDLE_LOG, LOG_WIDTH = 4.65, 2.2
+"""ln(I0/Ip) at which the wide Gaussian's height is b, and over which it changes by exp(c)."""
+MOST_LOG = 8.0
+"""ln(I0/Ip) behind 36 cm of water: beyond it the ratio to the primary is held."""
+
+WATER_KEV = 70.0
+"""At which attenuations are compared with water's."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScatterKernel:
-    """Amplitude and spread behind one air gap; lengths [mm] at the detector.
+    """Amplitudes and widths behind one air gap; lengths [mm] at the detector.
+
+    With Ip/I0, the share of the energy of the kernels' beam that water leaves, and
+    t = ln(I0/Ip), a pencil whose primary is 1 gives off A (Ip/I0)^(alpha - 1) t^beta in the narrow
+    Gaussian, and b exp(c (t - 4.65) / 2.2) times that in the wide one; both by their heights.
 
     Attributes:
         a_per_cm2: Factor of the amplitude [1/cm2].
         alpha: Power of the primary that is left.
         beta: Power of its logarithm.
         s1_mm: Width of the narrow Gaussian [mm].
-        b: Height of the wide one; the narrow one's is 1.
+        b: Height of the wide one against the narrow one.
+        c: How it grows with the logarithm.
         s2_mm: Width of the wide one [mm].
     """
 
@@ -48,64 +73,118 @@ class ScatterKernel:
     beta: float
     s1_mm: float
     b: float
+    c: float
     s2_mm: float
 
+    def heights(self, left: Array) -> Array:
+        """Heights of both Gaussians [1/mm2] for a primary of 1, shape (2, ...).
 
-def scatter_kernel(air_gap_mm: float) -> ScatterKernel:
-    """The kernel behind an air gap; between those of the table straight lines (A: of its log).
+        Args:
+            left: Share of the energy of the kernels' beam that is left, 0 to 1, shape (...).
+        """
+        log = np.minimum(-np.log(left), MOST_LOG)
+        narrow = self.a_per_cm2 / 100 * np.exp((1 - self.alpha) * log) * log**self.beta
+        wide = narrow * self.b * np.exp(self.c * (log - MIDDLE_LOG) / LOG_WIDTH)
+        return np.stack([narrow, wide])
+
+
+PARAMETERS = tuple(field.name for field in fields(ScatterKernel))
+
+
+def scatter_kernel(air_gap_mm: float, response: DetectorResponse | None = None) -> ScatterKernel:
+    """The kernel behind an air gap, as a detector weighs it.
+
+    Between the gaps and detectors of the table straight lines (A: of its logarithm).
+
+    Args:
+        air_gap_mm: Between patient and detector [mm].
+        response: The detector's; None: every photon adds its energy.
 
     Raises:
         InputError: An air gap outside the table.
     """
-    gaps, *columns = _table()
+    response = response or DetectorResponse(converter=None)
+    shares, gaps, table = _table(response.kind)
     if not gaps[0] <= air_gap_mm <= gaps[-1]:
         raise InputError(
             f"air_gap_mm must lie in [{gaps[0]:g}, {gaps[-1]:g}] mm, got {air_gap_mm:g}"
         )
-    log_a, *others = (
-        float(np.interp(air_gap_mm, gaps, column)) for column in (np.log(columns[0]), *columns[1:])
-    )
-    alpha, beta, s1_mm, b, s2_mm = others
-    return ScatterKernel(
-        a_per_cm2=float(np.exp(log_a)), alpha=alpha, beta=beta, s1_mm=s1_mm, b=b, s2_mm=s2_mm
-    )
+    at_gap = [_between(air_gap_mm, gaps, of_detector) for of_detector in table]
+    values = _between(_share(response), shares, np.array(at_gap))
+    return ScatterKernel(**dict(zip(PARAMETERS, (np.exp(values[0]), *values[1:]), strict=True)))
+
+
+def _between(at: float, known: Array, rows: Array) -> Array:
+    return np.array([np.interp(at, known, column) for column in rows.T])
+
+
+def _share(response: DetectorResponse) -> float:
+    """Share of photons of 60 keV that the detector absorbs: how its kernels are ordered."""
+    return float(response.absorbed(60.0))
 
 
 @cache
-def _table() -> NDArray[np.float64]:
+def _table(kind: DetectorKind) -> tuple[Array, Array, Array]:
+    """Shares absorbed, air gaps [mm], and parameters (the first one's logarithm)."""
     text = (files("fluoro.physics") / "data" / "scatter_kernels.csv").read_text("utf-8")
-    rows = list(csv.reader(line for line in text.splitlines() if not line.startswith("#")))
-    return np.array(rows[1:], float).T
+    rows = [
+        row
+        for row in csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
+        if row["kind"] == kind
+    ]
+    gaps = sorted({float(row["air_gap_mm"]) for row in rows})
+    masses = sorted({float(row["csi_g_per_cm2"]) for row in rows})
+    shares = [
+        1.0 if mass == np.inf else _share(DetectorResponse(kind=kind, thickness_g_per_cm2=mass))
+        for mass in masses
+    ]
+    table = np.empty((len(masses), len(gaps), len(PARAMETERS)))
+    for row in rows:
+        values = [float(row[name]) for name in PARAMETERS]
+        place = masses.index(float(row["csi_g_per_cm2"])), gaps.index(float(row["air_gap_mm"]))
+        table[place] = [np.log(values[0]), *values[1:]]
+    return np.array(shares), np.array(gaps), table
 
 
 @lru_cache(maxsize=16)
-def amplitude_table(air_gap_mm: float, beam: Beam | None = None) -> NDArray[np.float64]:
-    """Amplitude [1/mm2] relative to the open field, by line integral at 70 keV.
-
-    The kernels need the primary of their own beam (80 kV, weighted by energy). A line integral at
-    70 keV stands for so much water; what that leaves of either beam is known, and the amplitude
-    is scaled so that scatter keeps its ratio to the primary.
+def ratio_tables(air_gap_mm: float, response: DetectorResponse | None = None) -> Array:
+    """Heights of both Gaussians [1/mm2] for a primary of 1, by the water that it went through.
 
     Args:
         air_gap_mm: Between patient and detector [mm].
-        beam: Whose primary it is; None: photons of 70 keV.
+        response: As for `scatter_kernel`.
 
     Returns:
-        Values at 0, 0.05, ... 16.
+        Shape (2, waters), at 0, 2.5, ... 450 mm of water.
     """
-    kernel = scatter_kernel(air_gap_mm)
-    integrals = np.arange(0, LAST_INTEGRAL + INTEGRAL_STEP / 2, INTEGRAL_STEP)
-    water_mm = integrals / MU_WATER_70_KEV_PER_MM
-    left = _left_of_the_kernels_beam(water_mm)
-    primary = np.exp(-integrals) if beam is None else beam.transmission(material("water"), water_mm)
-    amplitude_per_cm2 = kernel.a_per_cm2 * left**kernel.alpha * (-np.log(left)) ** kernel.beta
-    return np.asarray(amplitude_per_cm2 / 100 * primary / left)
+    water_mm = np.arange(0, MOST_WATER_MM + WATER_STEP_MM / 2, WATER_STEP_MM)
+    return scatter_kernel(air_gap_mm, response).heights(_left_of_the_kernels_beam(water_mm))
 
 
-def _left_of_the_kernels_beam(water_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+def _left_of_the_kernels_beam(water_mm: Array) -> Array:
     """Share of the energy of the kernels' beam behind water; at no water exactly 1."""
     beam = tube_spectrum(TUBE_VOLTAGE_KV, ALUMINIUM_MM)
     weight = beam.photons_per_mm2 * beam.energies_kev
     mu = material("water").mu_per_mm(beam.energies_kev)
     left = np.exp(-np.outer(water_mm, mu)) @ (weight / weight.sum())
     return np.asarray(np.minimum(left, 1.0))
+
+
+def water_per_mm(found: Sequence[Material]) -> Array:
+    """Water [mm] that scatters as 1 mm of each material does, shape (materials,).
+
+    Scatter is made at electrons, and what is made deep within a material comes out of it as the
+    share of its attenuation that is scatter: electrons per volume against water's, squared, over
+    attenuation at 70 keV against water's. So 1 mm of cortical bone counts as 1.24 mm of water
+    (by attenuation: 2.56), of iodine as 0.1 mm.
+    """
+    water = material("water")
+    electrons = np.array([each.electrons_mol_per_cm3 for each in found])
+    electrons /= water.electrons_mol_per_cm3
+    mu = np.array([float(each.mu_per_mm(WATER_KEV)) for each in found])
+    return np.asarray(electrons**2 * float(water.mu_per_mm(WATER_KEV)) / mu)
+
+
+def water_per_integral_mm() -> float:
+    """Water [mm] for a line integral of 1 at 70 keV, where no materials are known."""
+    return 1 / MU_WATER_70_KEV_PER_MM

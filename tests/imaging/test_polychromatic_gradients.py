@@ -14,8 +14,13 @@ from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.configured_beam import Beams
 from fluoro.imaging.stage import FrameContext
 from fluoro.imaging.stages.order import ORDER
-from fluoro.imaging.stages.scatter import most_cells, scatter_map, scatter_source
-from fluoro.physics.scatter import INTEGRAL_STEP, amplitude_table, scatter_kernel
+from fluoro.imaging.stages.scatter import most_cells, scatter_maps, scatter_ratios
+from fluoro.physics.scatter import (
+    WATER_STEP_MM,
+    ratio_tables,
+    scatter_kernel,
+    water_per_integral_mm,
+)
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.material_reference import tissue_march_reference
 from fluoro.rendering.material_renderer import MaterialRenderer
@@ -156,7 +161,7 @@ def linear_stages(shape):
             stage.reference(np.zeros(shape), frame)[1],
         )
     for quality in ("fast", "accurate"):
-        yield scatter_map(ScatterConfig(quality=quality), shape, PITCH_MM)
+        yield from scatter_maps(ScatterConfig(quality=quality), None, shape, PITCH_MM)
     yield linear_maps.moved(shape, 1.25, -3.5)
 
 
@@ -169,19 +174,17 @@ def test_every_linear_stage_has_its_transpose(shape):
         assert (x * transpose(y)).sum() == pytest.approx(forward, rel=1e-9)
 
 
-def sums_over_cells(source, config):
-    """Scatter by sums over cells, Gaussians between them, and straight lines back to pixels."""
+def sums_over_cells(source, width_mm, config):
+    """Scatter by sums over cells, a Gaussian between them, and straight lines back to pixels."""
     block, (rows, columns) = cell_grid(source.shape, most_cells(config))
     padded = np.zeros((rows * block, columns * block))
     padded[: source.shape[0], : source.shape[1]] = source
     cells = padded.reshape(rows, block, columns, block).sum(axis=(1, 3)) * PITCH_MM**2
-    kernel, received = scatter_kernel(config.air_gap_mm), np.zeros(cells.shape)
-    for width_mm, height in ((kernel.s1_mm, 1.0), (kernel.s2_mm, kernel.b)):
-        down, across = (
-            np.exp(-0.5 * (np.subtract.outer(n, n) * block * PITCH_MM / width_mm) ** 2)
-            for n in map(np.arange, cells.shape)
-        )
-        received += height * (down @ cells @ across) * config.grid_factor
+    down, across = (
+        np.exp(-0.5 * (np.subtract.outer(n, n) * block * PITCH_MM / width_mm) ** 2)
+        for n in map(np.arange, cells.shape)
+    )
+    received = (down @ cells @ across) * config.grid_factor
     for axis, count in enumerate(source.shape):
         at = (np.arange(count) + 0.5) / block - 0.5
         held = np.arange(received.shape[axis])
@@ -192,12 +195,17 @@ def sums_over_cells(source, config):
 def test_scatter_of_the_reference_is_the_sum_over_cells():
     shape = (70, 45)
     rng = np.random.default_rng(4)
-    integrals, field = rng.random((2, *shape)) * 2
+    integrals, primary = rng.random((2, *shape)) * 2
+    water_mm = integrals * water_per_integral_mm()
     for quality in ("fast", "accurate"):
         given = ScatterConfig(air_gap_mm=170.0, grid_factor=0.3, quality=quality)
-        table = amplitude_table(given.air_gap_mm)
-        source = np.interp(integrals, np.arange(len(table)) * INTEGRAL_STEP, table)
-        found = scatter_source(integrals, given, None, ())[0]
-        np.testing.assert_allclose(found, source, rtol=1e-12)
-        received = scatter_map(given, shape, PITCH_MM).apply(found * field)
-        np.testing.assert_allclose(received, sums_over_cells(source * field, given), rtol=1e-12)
+        kernel, tables = scatter_kernel(170.0), ratio_tables(170.0)
+        steps = scatter_ratios(integrals, given, None, ())
+        maps = scatter_maps(given, None, shape, PITCH_MM)
+        known = np.arange(tables.shape[1]) * WATER_STEP_MM
+        for table, width_mm, (ratio, _), to in zip(
+            tables, (kernel.s1_mm, kernel.s2_mm), steps, maps, strict=True
+        ):
+            np.testing.assert_allclose(ratio, np.interp(water_mm, known, table), rtol=1e-12)
+            expected = sums_over_cells(primary * ratio, width_mm, given)
+            np.testing.assert_allclose(to.apply(primary * ratio), expected, rtol=1e-12)

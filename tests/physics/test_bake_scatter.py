@@ -1,24 +1,35 @@
-"""The fit of scatter kernels finds the kernels that made its data."""
+"""The fit of scatter kernels finds the kernel that made its data."""
 
 import numpy as np
+import pytest
 
+from fluoro.physics.detector import DetectorResponse
 from fluoro.physics.scatter import scatter_kernel
 from tools.data import bake_scatter
 
-
-def test_fit_finds_the_kernel_of_exact_rings():
-    primary = np.array([0.3, 0.1, 0.03, 0.01])
-    for gap_mm in bake_scatter.GAPS_MM:
-        kernel = scatter_kernel(gap_mm)
-        per_cm2 = kernel.a_per_cm2 * primary**kernel.alpha * (-np.log(primary)) ** kernel.beta
-        wanted = (kernel.s1_mm, kernel.b, kernel.s2_mm)
-        rings = per_cm2[:, None] / 100 * bake_scatter.ring_shares(*wanted)
-        shape, per_mm2 = bake_scatter.fit_shape(rings, bake_scatter.START[gap_mm])
-        np.testing.assert_allclose(shape, wanted, rtol=1e-4)
-        found = bake_scatter.fit_amplitude(primary, per_mm2)
-        np.testing.assert_allclose(found, (kernel.a_per_cm2, kernel.alpha, kernel.beta), rtol=1e-4)
+SLABS = tuple(bake_scatter.HISTORIES)
 
 
-def test_rings_of_a_kernel_add_up_to_its_integral():
-    shares = bake_scatter.ring_shares(20.0, 0.5, 40.0)
-    assert np.isclose(shares.sum(), 2 * np.pi * (20.0**2 + 0.5 * 40.0**2), rtol=1e-4)
+@pytest.mark.parametrize("fixed", [False, True])
+def test_fit_finds_the_kernel_of_exact_ratios(fixed):
+    kernel, left = scatter_kernel(200.0), bake_scatter.left(SLABS)
+    ratios = bake_scatter.square_field(kernel, left, bake_scatter.FIELDS_MM)
+    widths = (kernel.s1_mm, kernel.s2_mm) if fixed else None
+    found = bake_scatter.fit(ratios, left, np.ones(len(SLABS)), widths)
+    again = bake_scatter.square_field(found, left, bake_scatter.FIELDS_MM)
+    np.testing.assert_allclose(again, ratios, rtol=2e-3)
+    assert found.s1_mm == pytest.approx(kernel.s1_mm, rel=5e-2)
+
+
+def test_a_slant_photon_is_worth_more_on_a_thin_converter_alone():
+    energies = np.array([50.0])
+    thin = DetectorResponse(thickness_g_per_cm2=0.01)
+    whole = DetectorResponse(converter=None)
+    slant, straight = (bake_scatter.worth(thin, energies, cosine) for cosine in (0.5, 1.0))
+    assert slant / straight == pytest.approx(2, rel=0.1)
+    assert bake_scatter.worth(whole, energies, 0.5) == 50
+
+
+def test_a_photon_meets_the_plane_where_its_direction_leads():
+    photons = np.array([[50.0, 1.0, 0.0, 20.0, 0.6, 0.0, 0.8]])  # 1 cm aside, 3 to 4
+    assert bake_scatter.half_widths_mm(photons, 40.0) == pytest.approx(10 + 30)

@@ -18,7 +18,7 @@ from fluoro.physics.materials import Material, material
 __all__ = ["Attenuate", "BeamFilter", "beam_filters", "filter_mu"]
 
 FILTER_KEV = 70.0
-"""Energy of the photons where there is no spectrum, and for what a filter does to scatter."""
+"""Energy of the photons where there is no spectrum."""
 
 Map = NDArray[np.float32]
 BeamFilter = tuple[Material, Map]
@@ -31,15 +31,11 @@ class Attenuate(FactorStage):
     keys = ("wedge", "bow_tie")
     example = settings(wedge={"side": "left", "thickness_mm": 2.0, "reach_mm": 100.0})
     text = "A wedge and a bow tie; with `xray` they filter the spectrum."
-    shapes_beam = True
 
     def run(self, frame: FrameContext, kernels: KernelRun) -> None:
         """Multiply the image."""
-        if frame.beam is None:
-            self.shape(frame, kernels)
-
-    def shape(self, frame: FrameContext, kernels: KernelRun) -> None:
-        """Multiply what gives off scatter."""
+        if frame.beam is not None:
+            return
         given = frame.config.wedge, frame.config.bow_tie
         place = frame.shape, frame.pixel_spacing_mm
         for uniforms in kernels.tables.of(_uniforms, *given, *place):

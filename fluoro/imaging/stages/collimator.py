@@ -21,7 +21,6 @@ class Collimator(FactorStage):
     keys = ("collimator",)
     example = settings(collimator={"kind": "rectangle", "width_mm": 300.0, "height_mm": 300.0})
     text = "Blades or an iris, their edge blurred by the focal spot."
-    shapes_beam = True
 
     def run(self, frame: FrameContext, kernels: KernelRun) -> None:
         """Multiply the image."""

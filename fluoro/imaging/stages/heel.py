@@ -31,7 +31,6 @@ class Heel(FactorStage):
     keys = ("heel_anode_side",)
     example = settings(heel_anode_side="left")
     text = "The anode's heel darkens its side of the image."
-    shapes_beam = True
 
     def run(self, frame: FrameContext, kernels: KernelRun) -> None:
         """Multiply the image."""

@@ -17,7 +17,6 @@ class InverseSquare(FactorStage):
     keys = ("inverse_square",)
     example = settings(inverse_square=True)
     text = "Distance and slant weaken the beam: cos^3 of the angle from the central ray."
-    shapes_beam = True
 
     def run(self, frame: FrameContext, kernels: KernelRun) -> None:
         """Multiply the image."""

@@ -1,4 +1,4 @@
-"""Scatter of the patient: source, cells, spread, back to pixels."""
+"""Scatter of the patient: sums over cells of what pencils give off, spread, back to pixels."""
 
 from __future__ import annotations
 
@@ -6,41 +6,35 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fluoro.config import ScatterConfig
 from fluoro.imaging.block_sums import (
     ACCURATE_CELLS,
     MOST_CELLS,
-    block_sums,
     cell_grid,
     line_matrices,
     two_sided,
 )
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.linear_maps import LinearMap, table_step
-from fluoro.imaging.stage import (
-    FactorStage,
-    FrameContext,
-    Image,
-    Shape,
-    Stage,
-    Step,
-    present,
-    settings,
-)
-from fluoro.imaging.stages.attenuate import Attenuate
+from fluoro.imaging.stage import FrameContext, Image, Shape, Stage, Step, present, settings
 from fluoro.physics.beam import Beam
+from fluoro.physics.detector import DetectorResponse
 from fluoro.physics.materials import Material
-from fluoro.physics.scatter import INTEGRAL_STEP, amplitude_table, scatter_kernel
+from fluoro.physics.scatter import (
+    WATER_STEP_MM,
+    ratio_tables,
+    scatter_kernel,
+    water_per_integral_mm,
+    water_per_mm,
+)
 
-__all__ = ["SCATTER_KEV", "Scatter", "most_cells", "scatter_map", "scatter_source"]
-
-SCATTER_KEV = 70.0
-"""At which line integrals are taken as so much water."""
+__all__ = ["Scatter", "most_cells", "scatter_maps", "scatter_ratios", "water_weights_mm"]
 
 
 class Scatter(Stage):
-    """What the shaped beam scatters, computed on cells of many pixels and added."""
+    """What the primary scatters, computed on cells of many pixels and added."""
 
     keys = ("scatter",)
     example = settings(scatter={"grid_factor": 0.2})
@@ -51,9 +45,8 @@ class Scatter(Stage):
         """Add scatter to the image."""
         given = present(frame.config.scatter)
         block, cells = cell_grid(frame.shape, most_cells(given))
-        with kernels.aside():
-            source = _run_source(given, frame, kernels, block, cells)
-            received = _run_spread(given, source, frame, kernels, block, cells)
+        source = _run_source(given, frame, kernels, block, cells)
+        received = _run_spread(given, source, frame, kernels, block, cells)
         kernels.pixels(
             "scatter_add",
             cells=received,
@@ -63,47 +56,46 @@ class Scatter(Stage):
         )
 
     def reference(self, x: Image, frame: FrameContext) -> Step:
-        """Return the image with scatter; the part that came by scatter goes to the integrals."""
+        """Return the image with scatter; what the ratio depends on goes to the integrals."""
         given = present(frame.config.scatter)
-        shaping = np.ones(frame.shape)
-        for stage in frame.stages:
-            if stage.shapes_beam and isinstance(stage, FactorStage):
-                shaping = shaping * stage.factor(frame)
         integrals = np.asarray(frame.integrals, float)
-        source, pull_source = scatter_source(integrals, given, frame.beam, frame.materials)
-        spread = scatter_map(given, frame.shape, frame.pixel_spacing_mm)
-        weights = frame.open_field_photons * shaping
+        ratios = scatter_ratios(integrals, given, frame.beam, frame.materials)
+        maps = scatter_maps(given, frame.beam, frame.shape, frame.pixel_spacing_mm)
+        scatter = sum(to.apply(x * ratio) for to, (ratio, _) in zip(maps, ratios, strict=True))
 
         def pull(y: Image) -> Image:
-            frame.to_integrals.append(pull_source(weights * spread.transpose(y)))
+            given_off = [to.transpose(y) for to in maps]
+            for by_source, (ratio, pull_ratio) in zip(given_off, ratios, strict=True):
+                frame.to_integrals.append(pull_ratio(by_source * x))
+                y = y + by_source * ratio
             return y
 
-        return x + spread.apply(weights * source), pull
+        return x + scatter, pull
 
 
 def _run_source(
     config: ScatterConfig, frame: FrameContext, kernels: KernelRun, block: int, cells: Shape
 ) -> Any:
-    """Return what each cell gives off."""
-    integrals = frame.integrals
-    if frame.beam is not None:
-        kernels.replaced()
-        weights = kernels.tables.of(_water_uniforms, tuple(frame.materials))
-        kernels.alone("thickness_sum", thicknesses=frame.integrals, **weights)
-        integrals = kernels.image
-    kernels.replaced()
-    kernels.pixels(
-        "scatter_source",
-        integrals=integrals,
-        open_field_photons=frame.open_field_photons,
-        **kernels.tables.of(_source_uniforms, config, frame.beam),
+    """Return what each cell gives off, the narrow Gaussian's beside the wide one's."""
+    materials = None if frame.beam is None else tuple(frame.materials)
+    weights = kernels.tables.of(_water_uniforms, materials)
+    rows = kernels.on_cells(
+        "scatter_rows",
+        (frame.shape[0], 2 * cells[1]),
+        primary=kernels.image,
+        primary_size=kernels.size,
+        integrals=frame.integrals,
+        block=block,
+        **weights,
+        **kernels.tables.of(_ratio_uniforms, config, frame.beam),
     )
-    for stage in frame.stages:
-        if isinstance(stage, Attenuate):
-            stage.shape(frame, kernels)
-        elif stage.shapes_beam:
-            stage.run(frame, kernels)
-    return block_sums(kernels, block, cells)
+    return kernels.on_cells(
+        "block_sum",
+        (cells[0], 2 * cells[1]),
+        source=rows,
+        source_size=(2 * cells[1], frame.shape[0], 1),
+        block=(1, block, 1),
+    )
 
 
 def _run_spread(
@@ -114,27 +106,11 @@ def _run_spread(
     block: int,
     cells: Shape,
 ) -> Any:
-    """Return what each cell receives."""
+    """Return what each cell receives, axis by axis."""
     cell_mm = block * frame.pixel_spacing_mm
-    if config.quality == "accurate":
-        return _in_lines(kernels.tables.of(_line_uniforms, config, cell_mm), source, kernels, cells)
-    spread = kernels.tables.of(_spread_uniforms, config, cell_mm)
-    return kernels.on_cells("scatter_spread", cells, source=source, **spread)
-
-
-def _in_lines(
-    lines: Sequence[dict[str, Any]], source: Any, kernels: KernelRun, cells: Shape
-) -> Any:
-    """Return what cells receive, Gaussian by Gaussian and axis by axis: for many cells."""
-    total, share = source, 0.0
-    for line in lines:
-        along_rows = {**line, "height": 1.0, "base": total, "share": 0.0}
-        along_rows |= {"source": source, "along_rows": 1}
-        rows = kernels.on_cells("scatter_line", cells, **along_rows)
-        across = {**line, "base": total, "share": share, "source": rows, "along_rows": 0}
-        total = kernels.on_cells("scatter_line", cells, **across)
-        share = 1.0
-    return total
+    spread = kernels.tables.of(_spread_uniforms, config, frame.beam, cell_mm)
+    rows = kernels.on_cells("scatter_lines", (cells[0], 2 * cells[1]), source=source, **spread)
+    return kernels.on_cells("scatter_columns", cells, source=rows, **spread)
 
 
 def most_cells(config: ScatterConfig) -> int:
@@ -142,72 +118,79 @@ def most_cells(config: ScatterConfig) -> int:
     return ACCURATE_CELLS if config.quality == "accurate" else MOST_CELLS
 
 
-def _source_uniforms(config: ScatterConfig, beam: Beam | None) -> dict[str, Any]:
-    """What every pixel's beam gives off per mm2 of a pixel and mm2 of the detector, by integral."""
-    amplitudes = amplitude_table(config.air_gap_mm, beam)
+def water_weights_mm(materials: Sequence[Material] | None) -> NDArray[np.float64]:
+    """Return the water [mm] that stands for 1 mm of each material, or for a line integral of 1."""
+    return np.array([water_per_integral_mm()]) if materials is None else water_per_mm(materials)
+
+
+def _ratio_uniforms(config: ScatterConfig, beam: Beam | None) -> dict[str, Any]:
+    """Return both Gaussians' heights, in turn, by the water that a pencil went through."""
+    ratios = ratio_tables(config.air_gap_mm, _response(beam))
     return {
-        "amplitudes": amplitudes.astype(np.float32),
-        "last": len(amplitudes) - 1,
-        "per_integral": 1 / INTEGRAL_STEP,
+        "ratios": np.ascontiguousarray(ratios.T, np.float32),
+        "last": ratios.shape[1] - 1,
+        "per_mm": 1 / WATER_STEP_MM,
     }
 
 
-def _water_uniforms(materials: Sequence[Material]) -> dict[str, Any]:
-    mu = np.array([each.mu_per_mm(SCATTER_KEV) for each in materials], np.float32)
-    return {"material_count": len(mu), "mu_per_mm": mu}
+def _water_uniforms(materials: Sequence[Material] | None) -> dict[str, Any]:
+    weights = water_weights_mm(materials).astype(np.float32)
+    return {"plane_count": len(weights), "water_mm": weights}
 
 
-def _spread_uniforms(config: ScatterConfig, cell_mm: float) -> dict[str, Any]:
-    kernel = scatter_kernel(config.air_gap_mm)
-    apart_mm = np.arange(MOST_CELLS) * cell_mm
-    narrow, wide = (
-        np.exp(-0.5 * (apart_mm / width_mm) ** 2).astype(np.float32)
-        for width_mm in (kernel.s1_mm, kernel.s2_mm)
-    )
-    return {"narrow": narrow, "wide": wide, "wide_height": kernel.b}
+def _spread_uniforms(config: ScatterConfig, beam: Beam | None, cell_mm: float) -> dict[str, Any]:
+    apart_mm = np.arange(most_cells(config)) * cell_mm
+    return {
+        name: np.exp(-0.5 * (apart_mm / width_mm) ** 2).astype(np.float32)
+        for name, width_mm in zip(("narrow", "wide"), _widths_mm(config, beam), strict=True)
+    }
 
 
-def _line_uniforms(config: ScatterConfig, cell_mm: float) -> list[dict[str, Any]]:
-    kernel = scatter_kernel(config.air_gap_mm)
-    apart_mm = np.arange(ACCURATE_CELLS) * cell_mm
-    return [
-        {
-            "weights": np.exp(-0.5 * (apart_mm / width_mm) ** 2).astype(np.float32),
-            "height": float(height),
-        }
-        for width_mm, height in ((kernel.s1_mm, 1.0), (kernel.s2_mm, kernel.b))
-    ]
+def _response(beam: Beam | None) -> DetectorResponse | None:
+    return None if beam is None else beam.response
 
 
-def scatter_source(
+def _widths_mm(config: ScatterConfig, beam: Beam | None) -> tuple[float, float]:
+    kernel = scatter_kernel(config.air_gap_mm, _response(beam))
+    return kernel.s1_mm, kernel.s2_mm
+
+
+def scatter_ratios(
     integrals: Image, config: ScatterConfig, beam: Beam | None, materials: Sequence[Material]
-) -> Step:
-    """Return what every pencil of the open beam gives off [1/mm2], by what it went through.
+) -> list[Step]:
+    """Return what each pencil gives off into either Gaussian [1/mm2], for a primary of 1.
 
     Args:
-        integrals: Line integrals, or thicknesses [mm] with a beam.
+        integrals: Line integrals, shape (height, width), or thicknesses [mm] with a beam, shape
+            (materials, height, width).
         config: Of the scatter.
         beam: The tube's beam.
         materials: Whose thicknesses they are.
     """
-    table = amplitude_table(config.air_gap_mm, beam)
-    if beam is None:
-        return table_step(integrals, table, INTEGRAL_STEP)
-    mu_per_mm = np.array([each.mu_per_mm(SCATTER_KEV) for each in materials], float)
-    source, pull = table_step(np.tensordot(mu_per_mm, integrals, 1), table, INTEGRAL_STEP)
-    return source, lambda y: np.asarray(mu_per_mm[:, None, None] * pull(y))
+    tables = ratio_tables(config.air_gap_mm, _response(beam))
+    weights = water_weights_mm(None if beam is None else materials)
+    water_mm = np.tensordot(weights, integrals.reshape(len(weights), *integrals.shape[-2:]), 1)
+
+    def step(table: NDArray[np.float64]) -> Step:
+        ratio, pull = table_step(water_mm, table, WATER_STEP_MM)
+        return ratio, lambda y: (weights[:, None, None] * pull(y)).reshape(integrals.shape)
+
+    return [step(table) for table in tables]
 
 
-def scatter_map(config: ScatterConfig, shape: Shape, pixel_spacing_mm: float) -> LinearMap:
-    """Return the map from what pencils give off to the scatter of every pixel.
+def scatter_maps(
+    config: ScatterConfig, beam: Beam | None, shape: Shape, pixel_spacing_mm: float
+) -> list[LinearMap]:
+    """Return the map of either Gaussian, from what pencils give off to the scatter of every pixel.
 
-    It sums over cells, spreads by both Gaussians, and draws straight lines back to the pixels.
+    It sums over cells, spreads, and draws straight lines back to the pixels.
     """
-    kernel, most = scatter_kernel(config.air_gap_mm), most_cells(config)
+    most = most_cells(config)
     block, cells = cell_grid(shape, most)
-    factor, lines = config.grid_factor * pixel_spacing_mm**2, []
-    for width_mm, height in ((kernel.s1_mm, factor), (kernel.s2_mm, factor * kernel.b)):
+    factor = config.grid_factor * pixel_spacing_mm**2
+    maps = []
+    for width_mm in _widths_mm(config, beam):
         apart = np.arange(max(cells)) * block * pixel_spacing_mm / width_mm
         down, across = line_matrices(shape, most, np.exp(-0.5 * apart**2))
-        lines.append((height * down, across))
-    return two_sided(lines)
+        maps.append(two_sided([(factor * down, across)]))
+    return maps

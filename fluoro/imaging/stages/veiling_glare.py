@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import NDArray
 
 from fluoro.config import VeilingGlareConfig
 from fluoro.imaging.block_sums import MOST_CELLS, block_sums, cell_grid, line_matrices, two_sided
@@ -26,11 +25,11 @@ class VeilingGlare(Stage):
         """Spread a share of the image."""
         given = _given(frame)
         block, cells = cell_grid(frame.shape)
-        kernel = kernels.tables.of(_glare_kernel, given, block, frame.pixel_spacing_mm)
+        kernel = kernels.tables.of(_weights, given, block, frame.pixel_spacing_mm)
         source = block_sums(kernels, block, cells)
         kernels.pixels(
             "veiling_glare",
-            cells=kernels.on_cells("scatter_spread", cells, source=source, **kernel),
+            cells=kernels.on_cells("glare_spread", cells, source=source, weights=kernel),
             cells_size=(cells[1], cells[0], 1),
             block=float(block),
             fraction=float(given.fraction),
@@ -40,7 +39,7 @@ class VeilingGlare(Stage):
         """Return the image with its glare."""
         given = _given(frame)
         block, _ = cell_grid(frame.shape)
-        weights = _glare_kernel(given, block, frame.pixel_spacing_mm)["narrow"].astype(float)
+        weights = _weights(given, block, frame.pixel_spacing_mm).astype(float)
         down, across = line_matrices(frame.shape, MOST_CELLS, weights)
         return two_sided([(given.fraction * down, across)], 1 - given.fraction).at(x)
 
@@ -49,12 +48,11 @@ def _given(frame: FrameContext) -> VeilingGlareConfig:
     return present(frame.config.veiling_glare)
 
 
-def _glare_kernel(
+def _weights(
     config: VeilingGlareConfig, block: int, pixel_spacing_mm: float
-) -> dict[str, Any]:
+) -> NDArray[np.float32]:
     """Weights of a normalised Gaussian by distance in cells, for sums over cells."""
     apart = np.arange(MOST_CELLS) * block * pixel_spacing_mm / config.sigma_mm
     bell = np.exp(-0.5 * apart**2)
     area_px = (bell[0] + 2 * bell[1:].sum()) * block
-    weights = np.asarray(bell / area_px, np.float32)
-    return {"narrow": weights, "wide": np.zeros_like(weights), "wide_height": 0.0}
+    return np.asarray(bell / area_px, np.float32)
