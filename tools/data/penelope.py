@@ -245,7 +245,7 @@ def _energies(spectrum: Spectrum) -> dict[str, Any]:
 
 
 def _material(name: str, number: int) -> dict[str, Any]:
-    """Write a material's file, and return what the simulation is told of it."""
+    """Write a material's file, and return what the simulation needs to know of it."""
     from pyPenred import simulation
 
     records = name == "detector"
