@@ -3,6 +3,7 @@
 
 app.py run configs/sweep.yaml            stream what a YAML file describes
 app.py register configs/register_phantom.yaml   find the C-arm's pose from an image
+app.py evaluate deepfluoro FILE.h5      compare and register a published data set
 app.py validate configs/sweep.yaml       check a YAML file
 app.py schema [registration]             JSON Schema of the YAML, for editors
 app.py presets                           C-arms that carm.preset may name
@@ -158,6 +159,41 @@ def register(arguments: argparse.Namespace) -> int:
     if not outcome.facts["converged"]:
         print(f"fluoro: not converged: {outcome.facts['reason']}", file=sys.stderr)
         return EXIT_NOT_CONVERGED
+    return 0
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Compare and register the views of a published data set."""
+    from contextlib import closing
+
+    from fluoro.datasets.evaluation.evaluate import Settings
+    from fluoro.datasets.evaluation.evaluate import evaluate as evaluate_set
+    from fluoro.datasets.evaluation.report import report_lines
+    from fluoro.rendering.devices.selection import open_device
+
+    settings = Settings(
+        dataset=arguments.dataset,
+        subset=arguments.subset,
+        starts=arguments.starts,
+        seed=arguments.seed,
+        voxel_origin=arguments.voxel_origin,
+        labels=tuple(arguments.labels) if arguments.labels else None,
+        excluded=arguments.excluded,
+    )
+    folder = arguments.output or output_dir() / f"evaluate-{arguments.dataset}"
+    reporter = make_reporter()
+    try:
+        with closing(open_device(arguments.device)) as device:
+            found = evaluate_set(arguments.path, settings, folder, device, reporter.stage)
+    finally:
+        reporter.close()
+    layout = [f"layout        {line}" for line in found.layout]
+    _tell(*layout, *report_lines(found.figures), f"report in {folder / 'report.html'}")
+    failed = found.figures["failed"]
+    if failed:
+        count = sum(len(each["views"]) for each in failed)
+        print(f"fluoro: {count} views failed, the others are done", file=sys.stderr)
+        return EXIT_FAILED
     return 0
 
 
@@ -457,6 +493,9 @@ def parser() -> argparse.ArgumentParser:
     _register_options(
         _add_command(commands, "register", register, "find the C-arm's pose from an image")
     )
+    _evaluate_options(
+        _add_command(commands, "evaluate", evaluate, "compare and register a published data set")
+    )
     _validate_options(_add_command(commands, "validate", validate, "check YAML files"))
     _schema_options(_add_command(commands, "schema", schema, "print the JSON Schema of the YAML"))
     _add_command(commands, "presets", presets, "list the C-arms that carm.preset may name")
@@ -488,6 +527,43 @@ def _run_options(command: argparse.ArgumentParser) -> None:
 def _register_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("config", type=Path, metavar="CONFIG", help=CONFIG_HELP)
     _add_set(command)
+
+
+def _evaluate_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("dataset", choices=("deepfluoro", "ljubljana"))
+    command.add_argument(
+        "path", type=Path, metavar="PATH", help="the HDF5 file, or a folder in xvr's form"
+    )
+    command.add_argument(
+        "--subset", type=int, metavar="N", help="views a subject, evenly spread; default: all"
+    )
+    command.add_argument(
+        "--starts", type=int, default=1, metavar="N", help="registrations a view; 0: none"
+    )
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="of the starts")
+    command.add_argument(
+        "--labels",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help="structures that are registered alone, such as 1 2 3 4 7 (DeepFluoro's pelvis)",
+    )
+    command.add_argument(
+        "--voxel-origin",
+        choices=("center", "corner"),
+        help="what a volume's origin is of its first voxel; default: docs/data.md",
+    )
+    command.add_argument(
+        "--excluded", action="store_true", help="also views whose reference pose is wrong"
+    )
+    command.add_argument("--device", default="auto", metavar="DEVICE", help="where to render")
+    command.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="where; evaluate-NAME in FLUORO_OUTPUT_DIR or ./output if not given; a folder with "
+        "rows of the same settings goes on",
+    )
 
 
 def _validate_options(command: argparse.ArgumentParser) -> None:
