@@ -6,13 +6,30 @@ from typing import TYPE_CHECKING
 
 from fluoro.config.plugin_sections import by_kind, kinds
 from fluoro.scene.ball import BallInclusion
-from fluoro.scene.base import SceneSection
+from fluoro.scene.base import SceneSection, parents_first
 from fluoro.scene.labels import LabelInclusion
 from fluoro.scene.rod import RodInclusion
+from fluoro.scene.tool import ToolInclusion
+from fluoro.scene.wire import WireInclusion
 
-__all__ = ["SCENE_OBJECTS", "BallInclusion", "InclusionConfig", "LabelInclusion", "RodInclusion"]
+__all__ = [
+    "SCENE_OBJECTS",
+    "BallInclusion",
+    "InclusionConfig",
+    "LabelInclusion",
+    "RodInclusion",
+    "ToolInclusion",
+    "WireInclusion",
+    "parents_first",
+]
 
-BUILT_IN: tuple[type[SceneSection], ...] = (LabelInclusion, RodInclusion, BallInclusion)
+BUILT_IN: tuple[type[SceneSection], ...] = (
+    LabelInclusion,
+    RodInclusion,
+    BallInclusion,
+    WireInclusion,
+    ToolInclusion,
+)
 """Fluoro's own kinds of objects in the beam; a new one is added here."""
 
 SCENE_OBJECTS = kinds("scene_objects", SceneSection, BUILT_IN)

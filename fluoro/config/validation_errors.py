@@ -31,6 +31,8 @@ MUST_BE: Mapping[str, str] = {
     "string_pattern_mismatch": "text that matches {pattern}",
     "string_type": "text",
     "string_unicode": "text in Unicode",
+    "too_long": "a list of at most {max_length}",
+    "too_short": "a list of at least {min_length}",
     "tuple_type": "a list",
 }
 """What is expected, by pydantic's type of error; the braces name its context."""

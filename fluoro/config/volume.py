@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, Strict, model_validator
 from fluoro.config.labels import LabelsConfig, labels_section
 from fluoro.config.plugin_sections import words
 from fluoro.config.reading import ReadOptions
-from fluoro.config.scene import InclusionConfig
+from fluoro.config.scene import InclusionConfig, parents_first
 from fluoro.config.schema_rules import at, const, never, one_of, rules, when
 from fluoro.config.section import (
     Attenuation,
@@ -157,6 +157,14 @@ class MaterialsConfig(Section):
     inclusions: Annotated[tuple[InclusionConfig, ...], Strict(False), Field(max_length=64)] = Field(
         (), description="Metal, contrast agents and other materials in the patient."
     )
+
+    @model_validator(mode="after")
+    def _names_and_parents(self) -> MaterialsConfig:
+        try:
+            parents_first(self.inclusions)
+        except ValueError as error:
+            raise KeyValueError("inclusions", str(error)) from None
+        return self
 
 
 if TYPE_CHECKING:

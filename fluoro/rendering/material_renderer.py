@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.moving_renderer import moved_volume
 from fluoro.rendering.packed_volume import PackedVolume, Precision
 from fluoro.rendering.packing import pack_motions
+from fluoro.rendering.parts.scene_parts import Displaced, SceneParts
 from fluoro.rendering.projectors import PROJECTORS, Projector, names_where
 from fluoro.rendering.ray_kernels import (
     BACKPROJECT_THICKNESSES,
@@ -47,14 +48,13 @@ class _Layer:
     first_plane: int
     material_count: int
 
+    def materials(self) -> dict[str, Any]:
+        """What a task takes to make materials of sums."""
+        return {"ramps": self.ramps, "mix": self.mix, "material_count": self.material_count}
+
     def uniforms(self) -> dict[str, Any]:
         """What all tasks take of the layer."""
-        return {
-            "ramps": self.ramps,
-            "mix": self.mix,
-            "material_count": self.material_count,
-            "first_plane": self.first_plane,
-        }
+        return {**self.materials(), "first_plane": self.first_plane}
 
 
 class MaterialRenderer:
@@ -96,16 +96,18 @@ class MaterialRenderer:
         self.projector = projector
         self.materials = volume.materials
         self._layers = _layers(volume, device, method, step_mm)
+        self._parts = _parts(volume, device)
         copies = self._copies(volume.volume, method)
         self._layers[0].rays.copies = self._layers[0].rays.gradient_copies = copies
 
-    def render(self, views: View | Sequence[View], out: Any = None) -> Any:
+    def render(self, views: View | Sequence[View], out: Any = None, *, time_s: float = 0.0) -> Any:
         """Thickness of each material [mm at its own density] of one view or a batch.
 
         Args:
             views: One view, or several with the same number of pixels.
             out: float32 array of the device to write into, shape (materials, height, width), or
                 (N, materials, height, width) for a batch; None: a new one.
+            time_s: Moment of the run, at which posed solids are where they are [s].
 
         Returns:
             `out`.
@@ -119,19 +121,30 @@ class MaterialRenderer:
         image = self.device.empty(shape) if out is None else require_out(self.device, out, shape)
         for layer in self._layers:
             self._project(layer, layer.rays.reading(batch, layer.quantity), batch, image)
+        if self._parts:
+            readings = [each.rays.marched_reading(each.quantity) for each in self._layers]
+            for number, view in enumerate(batch):
+                self._draw(self._parts, view, time_s, image, number, readings)
         return image
 
     def render_moved(
-        self, view: View, displacements_mm: NDArray[np.float32], nodes: VolumeGrid
+        self,
+        view: View,
+        displacements_mm: NDArray[np.float32],
+        nodes: VolumeGrid,
+        *,
+        time_s: float = 0.0,
     ) -> Any:
         """Thickness of each material [mm] of one view, shape (materials, height, width), moved.
 
-        Inclusions move with the tissues around them, also out of their boxes at rest.
+        Inclusions move with the tissues around them, also out of their boxes at rest; posed solids
+        do not.
 
         Args:
             view: One view.
             displacements_mm: As for `fluoro.rendering.moving_renderer.MovingRenderer`.
             nodes: Where they lie.
+            time_s: As for `render`.
 
         Raises:
             InputError: Another projector than march.
@@ -139,9 +152,13 @@ class MaterialRenderer:
         if PROJECTORS[self.projector].moving is None:
             raise InputError(f"projector must be march for a moving volume, got {self.projector}")
         image = self.device.empty((len(self.materials), view.height_px, view.width_px))
+        readings = []
         for number, layer in enumerate(self._layers):
             moved = moved_volume(layer.rays, displacements_mm, nodes, solid=number > 0)
-            self._project(layer, layer.rays.moved_reading(*moved, layer.quantity), [view], image)
+            readings.append(layer.rays.moved_reading(*moved, layer.quantity))
+            self._project(layer, readings[-1], [view], image)
+        if self._parts:
+            self._draw(self._parts, view, time_s, image, 0, readings)
         return image
 
     def samples(self, layer: int) -> Any:
@@ -292,6 +309,23 @@ class MaterialRenderer:
             **layer.uniforms(),
         )
 
+    def _draw(
+        self,
+        parts: SceneParts,
+        view: View,
+        time_s: float,
+        image: Any,
+        number: int,
+        readings: Sequence[Reading],
+    ) -> None:
+        """Draw posed solids into a view of an image, and take out what they displace."""
+        offset = number * len(self.materials)
+        displaced = [
+            Displaced(each.rays, reading, each.materials(), offset + each.first_plane)
+            for each, reading in zip(self._layers, readings, strict=True)
+        ]
+        parts.draw(view, time_s, image, offset, displaced)
+
     def _copies(self, volume: MuVolume, method: Projector) -> PackedVolume | None:
         """Of the tissues, on the CPU where they fit; inclusions are read in place."""
         if method.copies is None or not copies_fit(self.grid, self.device, Precision.EXACT):
@@ -300,6 +334,14 @@ class MaterialRenderer:
         return PackedVolume(
             mu, volume.mu_zyx, self.grid, self.device, thickness=1, precision=Precision.EXACT
         )
+
+
+def _parts(volume: MaterialVolume, device: ComputeDevice) -> SceneParts | None:
+    """What draws posed solids; None: there are none, and no kernel runs for them."""
+    if not volume.posed:
+        return None
+    before = replace(volume, posed=()).materials
+    return SceneParts(volume.posed, device, volume.volume.grid, len(before))
 
 
 def _layers(

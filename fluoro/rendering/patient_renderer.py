@@ -100,12 +100,14 @@ class PatientRenderer:
     def _picture(self, view: View, time_s: float, injected_s: float | None) -> Any:
         since_s = None if injected_s is None else time_s - injected_s
         if self._motion is None:
-            return self._render(view, since_s, ())
+            return self._render(view, time_s, since_s, ())
         return self._render(
-            view, since_s, (self._motion.displacements_mm(time_s), self._motion.grid)
+            view, time_s, since_s, (self._motion.displacements_mm(time_s), self._motion.grid)
         )
 
-    def _render(self, view: View, since_s: float | None, moved: tuple[Any, ...]) -> Any:
+    def _render(
+        self, view: View, time_s: float, since_s: float | None, moved: tuple[Any, ...]
+    ) -> Any:
         """The image; `moved` has displacements and their nodes, or nothing."""
         raise NotImplementedError
 
@@ -133,7 +135,9 @@ class _OneEnergy(PatientRenderer):
             else None
         )
 
-    def _render(self, view: View, since_s: float | None, moved: tuple[Any, ...]) -> Any:
+    def _render(
+        self, view: View, _time_s: float, since_s: float | None, moved: tuple[Any, ...]
+    ) -> Any:
         if self._fused:
             return self._renderer.deferred(view)
         if self._moving:
@@ -168,13 +172,15 @@ class _Materials(PatientRenderer):
         self.materials = renderer.materials
         self._fill = ContrastFill(bolus, renderer.device) if bolus else None
 
-    def _render(self, view: View, since_s: float | None, moved: tuple[Any, ...]) -> Any:
+    def _render(
+        self, view: View, time_s: float, since_s: float | None, moved: tuple[Any, ...]
+    ) -> Any:
         if self._fill:
             gone = since_s if since_s is not None and self._fill.present(since_s) else -1.0
             self._fill.fill(self._renderer.samples(-1), gone)
         if moved:
-            return self._renderer.render_moved(view, *moved)
-        return self._renderer.render(view)
+            return self._renderer.render_moved(view, *moved, time_s=time_s)
+        return self._renderer.render(view, time_s=time_s)
 
 
 def iodine_per_mm(config: VolumeConfig) -> float:

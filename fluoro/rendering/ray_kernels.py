@@ -20,6 +20,7 @@ from fluoro.rendering.projectors import PROJECTORS, Projector, SlangType
 __all__ = [
     "BACKPROJECT",
     "BACKPROJECT_THICKNESSES",
+    "DISPLACE",
     "EXACT_CELLS",
     "JACOBIAN",
     "PLAIN",
@@ -42,6 +43,7 @@ RAYS_ENTRY = "follow_rays"
 
 PROJECT = SlangType("project", "Project")
 THICKNESSES = SlangType("thicknesses", "Thicknesses")
+DISPLACE = SlangType("displace", "Displace")
 JACOBIAN = SlangType("jacobian", "Jacobian")
 WEIGHTED_JACOBIAN = SlangType("jacobian", "WeightedJacobian")
 BACKPROJECT = SlangType("backproject", "Backproject")
@@ -161,6 +163,11 @@ def _tasks(projector: Projector, quantities: list[Quantity]) -> Iterator[Any]:
             yield JACOBIAN if quantity is PLAIN else WEIGHTED_JACOBIAN, packet
     back = projector.backprojector
     yield BACKPROJECT, back
+    if projector.moving and projector.packet:
+        for quantity in of_materials:
+            yield DISPLACE, projector.packet.of(quantity.sums)
+            for solid in (0, 1):
+                yield DISPLACE, projector.moving.of(quantity.sums, solid)
     for quantity in of_materials:
         if quantity.sums.module == PLAIN.sums.module:
             yield BACKPROJECT_THICKNESSES, back, quantity.size

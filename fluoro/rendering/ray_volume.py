@@ -13,7 +13,7 @@ from fluoro.geometry.projection import View
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.packed_volume import PackedVolume
 from fluoro.rendering.packing import pack_views, x_never_leads
-from fluoro.rendering.projectors import Projector, SlangType
+from fluoro.rendering.projectors import PROJECTORS, Projector, SlangType
 from fluoro.rendering.ray_kernels import (
     EXACT_CELLS,
     PLAIN,
@@ -136,6 +136,10 @@ class RayVolume:
         if self.gradient_copies:
             return self._from_copies(self.gradient_copies, views, quantity.field, gradient=True)
         return self._in_place(self.projector.gradient, quantity.field)
+
+    def marched_reading(self, quantity: Quantity) -> Reading:
+        """Return how a quantity is summed by march in parts of rays, whatever the projector."""
+        return self._in_place(PROJECTORS["march"].packet, quantity.sums)
 
     def moved_reading(
         self, box: VolumeGrid, field: Mapping[str, Any], solid: bool, quantity: Quantity = PLAIN

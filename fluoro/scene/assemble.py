@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 
 from fluoro.config import MaterialsConfig, VolumeConfig
 from fluoro.physics.tissues import tissue_map
-from fluoro.scene.base import SceneSection
+from fluoro.scene.base import SceneSection, parents_first
+from fluoro.scene.pose_track import PoseTrack
 from fluoro.scene.structures import structure_solids
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.labels.load import load_labels
 from fluoro.volume.material_volume import MaterialVolume, Solid
+from fluoro.volume.posed_solid import PosedSolid
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["displaced", "material_volume", "scene_solids"]
+__all__ = ["displaced", "material_volume", "posed_solids", "scene_solids"]
 
 
 def material_volume(config: VolumeConfig, volume: MuVolume) -> MaterialVolume:
@@ -33,11 +35,13 @@ def material_volume(config: VolumeConfig, volume: MuVolume) -> MaterialVolume:
     wanted = config.materials or MaterialsConfig()
     tissues = _structures(config, volume, wanted.ct_energy_kev)
     made = scene_solids(wanted.inclusions)
+    posed = posed_solids(wanted.inclusions)
     solid = [each for section, each in made if section.displaces]
     return MaterialVolume(
         volume=displaced(volume, [*tissues, *solid]),
         tissues=tissue_map(wanted.kind, wanted.ct_energy_kev),
         inclusions=(*(_without(each, solid) for each in tissues), *(each for _, each in made)),
+        posed=tuple(posed),
     )
 
 
@@ -56,6 +60,17 @@ def scene_solids(sections: Iterable[SceneSection]) -> list[tuple[SceneSection, S
     """
     made = [(section, solid) for section in sections for solid in section.solids()]
     return [(section, _left_of(section, solid, made)) for section, solid in made]
+
+
+def posed_solids(sections: Iterable[SceneSection]) -> list[PosedSolid]:
+    """Return the solids of a scene that have a pose per frame, in the order of the sections.
+
+    Raises:
+        InputError: A file of an object that cannot be used.
+    """
+    tracks: dict[str, PoseTrack] = {}
+    found = {id(each): each.posed(tracks) for each in parents_first(sections)}
+    return [solid for each in sections for solid in found[id(each)]]
 
 
 def displaced(volume: MuVolume, solids: Sequence[Solid]) -> MuVolume:

@@ -6,18 +6,33 @@ needed: `fluoro.config` loads without NumPy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import Field, Strict, model_validator
 
-from fluoro.config.section import MaterialName, Section
+from fluoro.config.section import MaterialName, Section, Turn, Vector
+from fluoro.config.validation_errors import KeyValueError
 
 if TYPE_CHECKING:
     from fluoro.physics.materials import Material
+    from fluoro.scene.pose_track import PoseTrack
     from fluoro.volume.material_volume import Solid
+    from fluoro.volume.posed_solid import PosedSolid
 
-__all__ = ["SceneSection", "ShapeSection"]
+__all__ = [
+    "ObjectName",
+    "PlacedSection",
+    "PoseKey",
+    "PosedSection",
+    "SceneSection",
+    "ShapeSection",
+    "parents_first",
+]
+
+ObjectName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
 
 
 class SceneSection(Section):
@@ -29,16 +44,125 @@ class SceneSection(Section):
     priority: Annotated[int, Field(ge=-100, le=100)] = Field(
         0,
         description="Where two objects overlap, one that displaces takes the place of those with "
-        "lower priority; of equal ones both count.",
+        "lower priority. Of equal ones both count; of objects that move the first in the list.",
     )
 
     def solids(self) -> Sequence[Solid]:
-        """Return the solids that the section stands for.
+        """Return the solids at rest that the section stands for.
 
         Raises:
             InputError: A file that cannot be used.
         """
-        raise NotImplementedError
+        return ()
+
+    def posed(self, tracks: dict[str, PoseTrack]) -> Sequence[PosedSolid]:
+        """Return the solids with a pose per frame that the section stands for.
+
+        Args:
+            tracks: Of the objects so far, by name; one that others can hold on to adds its own.
+
+        Raises:
+            InputError: A file that cannot be used.
+        """
+        del tracks
+        return ()
+
+
+class PosedSection(SceneSection):
+    """Base of objects that are somewhere else in every frame.
+
+    They displace while the image is rendered, so the voxels stay as they are.
+    """
+
+    name: ObjectName | None = Field(
+        None, description="By which it is steered while the stream runs, and annotated."
+    )
+
+    @property
+    def title(self) -> str:
+        """The name, or the kind of an object without one."""
+        return self.name or str(getattr(self, "kind", "object"))
+
+
+class PoseKey(Section):
+    """Where an object is at a moment."""
+
+    time_s: Annotated[float, Field(ge=0, le=1e6)] = Field(0.0, description="[s]")
+    position_mm: Vector = Field((0.0, 0.0, 0.0), description="Of its origin, patient LPS [mm].")
+    rotation_deg: tuple[Turn, Turn, Turn] = Field(
+        (0.0, 0.0, 0.0), description="About the object's x, then y, then z, all at rest [deg]."
+    )
+    axis: Vector | None = Field(
+        None, description="Where its z points after that rotation; null: along the patient's z."
+    )
+
+    @model_validator(mode="after")
+    def _axis_has_a_length(self) -> PoseKey:
+        if self.axis is not None and math.hypot(*self.axis) < 1e-6:
+            raise KeyValueError("axis", "must be greater than 0 in length")
+        return self
+
+
+class PlacedSection(PosedSection):
+    """Base of rigid objects with a pose by time: in between it is interpolated in SE(3)."""
+
+    poses: Annotated[tuple[PoseKey, ...], Strict(False), Field(max_length=4096)] = Field(
+        (), description="By rising time; before the first and after the last it rests; none: [{}]."
+    )
+    parent: ObjectName | None = Field(
+        None, description="Name of another object that has poses, and that it moves with."
+    )
+
+    @model_validator(mode="after")
+    def _times_rise(self) -> PlacedSection:
+        times = [each.time_s for each in self.poses]
+        for number, (earlier, later) in enumerate(itertools.pairwise(times)):
+            if later <= earlier:
+                where = f"poses.{number + 1}.time_s"
+                raise KeyValueError(where, f"must be greater than {earlier:g}, got {later:g}")
+        return self
+
+    def track(self, tracks: dict[str, PoseTrack]) -> PoseTrack:
+        """Return the object's pose by time, and add it to the tracks under the object's name."""
+        from fluoro.scene.pose_track import PoseTrack
+
+        held = tracks[self.parent] if self.parent else None
+        made = PoseTrack.of(self.title, self.poses, held)
+        if self.name:
+            tracks[self.name] = made
+        return made
+
+
+def parents_first(sections: Iterable[SceneSection]) -> list[SceneSection]:
+    """Return the sections, each behind its parent.
+
+    Raises:
+        ValueError: A name that two have, or a parent that is unknown or the object's own child.
+    """
+    left = list(sections)
+    names = [each.name for each in left if isinstance(each, PosedSection) and each.name]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"must have names once each, got {name} twice")
+    able = {each.name for each in left if isinstance(each, PlacedSection)} - {None}
+    for each in left:
+        parent = _parent(each)
+        if parent is not None and parent not in able:
+            raise ValueError(f"parent must be an object with poses, got {parent}")
+    found: list[SceneSection] = []
+    ready: set[str | None] = {None}
+    while left:
+        next_ones = [each for each in left if _parent(each) in ready]
+        if not next_ones:
+            raise ValueError(f"parents must not go in a circle, got {_parent(left[0])}")
+        found += next_ones
+        left = [each for each in left if _parent(each) not in ready]
+        ready |= {each.name for each in next_ones if isinstance(each, PosedSection)}
+    return found
+
+
+def _parent(section: SceneSection) -> str | None:
+    return section.parent if isinstance(section, PlacedSection) else None
 
 
 class ShapeSection(SceneSection):

@@ -12,6 +12,7 @@ from fluoro.errors import InputError
 from fluoro.physics.materials import Material
 from fluoro.physics.tissues import TissueMap
 from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.posed_solid import PosedSolid, materials_of
 from fluoro.volume.volumes import MuVolume
 
 __all__ = [
@@ -199,14 +200,16 @@ class MaterialVolume:
         volume: Attenuation from which CT numbers follow: 1000 (mu / water - 1).
         tissues: Materials by CT number.
         inclusions: What is there besides.
+        posed: What is there besides and is somewhere else in every frame.
     """
 
     volume: MuVolume
     tissues: TissueMap
     inclusions: tuple[Solid, ...] = ()
+    posed: tuple[PosedSolid, ...] = ()
 
     @property
     def materials(self) -> tuple[Material, ...]:
-        """The tissues, then the inclusions: one plane of the renderer's image each."""
+        """The tissues, the inclusions, the posed solids: one plane of the renderer's image each."""
         inclusions = (one for each in self.inclusions for one in each.materials)
-        return (*self.tissues.materials, *inclusions)
+        return (*self.tissues.materials, *inclusions, *materials_of(self.posed))

@@ -14,6 +14,7 @@ from fluoro.physics.materials import material
 from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.material_renderer import MaterialRenderer
+from fluoro.rendering.parts import PARTS
 from fluoro.scene.assemble import displaced
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.material_volume import LabelledInclusion, MaterialVolume
@@ -232,9 +233,16 @@ def test_every_kind_of_object_makes_solids_that_the_renderer_takes(section, tmp_
         "labels": {"path": labels_file(tmp_path), "materials": {7: "titanium"}},
         "rod": ROD.model_dump(),
         "ball": BALL.model_dump(),
+        "wire": {"preset": "catheter", "path_mm": [(0, 0, 0), (50, 0, 0)]},
+        "tool": {"preset": "screw"},
     }
     (kind,) = section.model_fields["kind"].annotation.__args__
-    for solid in section(**{**examples[kind], "kind": kind}).solids():
+    made = section(**{**examples[kind], "kind": kind})
+    for posed in made.posed({}):
+        assert posed.materials
+        assert any(isinstance(posed, each) for each in PARTS)
+    assert made.solids() or made.posed({})
+    for solid in made.solids():
         part = solid.layer()
         assert part.samples_zyx.shape == solid.grid.shape_zyx
         assert part.mix.shape == (len(solid.materials), len(part.ramps))
