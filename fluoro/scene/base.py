@@ -124,10 +124,12 @@ class PlacedSection(PosedSection):
 
     def track(self, tracks: dict[str, PoseTrack]) -> PoseTrack:
         """Return the object's pose by time, and add it to the tracks under the object's name."""
-        from fluoro.scene.pose_track import PoseTrack
+        from fluoro.scene.pose_track import PoseTrack, pose_matrix
 
         held = tracks[self.parent] if self.parent else None
-        made = PoseTrack.of(self.title, self.poses, held)
+        keys = self.poses or (PoseKey(),)
+        poses = [pose_matrix(each.position_mm, each.rotation_deg, each.axis) for each in keys]
+        made = PoseTrack(self.title, [each.time_s for each in keys], poses, held)
         if self.name:
             tracks[self.name] = made
         return made

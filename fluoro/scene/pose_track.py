@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from fluoro.errors import InputError
 from fluoro.geometry.se3 import interpolate
-from fluoro.scene.base import PoseKey
 from fluoro.volume.posed_solid import require_rigid
 
-__all__ = ["PoseTrack", "matrix_of"]
+__all__ = ["PoseTrack", "frame_along", "pose_matrix"]
 
 Matrix = NDArray[np.float64]
 
@@ -38,12 +37,6 @@ class PoseTrack:
         self._times_s, self._poses, self._parent = np.array(times_s, float), poses, parent
         self._live: Matrix | None = None
 
-    @classmethod
-    def of(cls, name: str, keys: Sequence[PoseKey], parent: PoseTrack | None = None) -> PoseTrack:
-        """Return the track of an object's section; without keys it rests at the origin."""
-        found = keys or (PoseKey(),)
-        return cls(name, [each.time_s for each in found], [matrix_of(k) for k in found], parent)
-
     def at(self, time_s: float) -> Matrix:
         """Return `world_from_object` at a moment of the run [s], 4x4 [mm]."""
         own = self._at_rest(time_s) if self._live is None else self._live
@@ -66,19 +59,26 @@ class PoseTrack:
         return np.asarray(interpolate(self._poses[after - 1], self._poses[after], share))
 
 
-def matrix_of(key: PoseKey) -> Matrix:
-    """Return the pose that a section names, 4x4 [mm].
+def pose_matrix(
+    position_mm: Sequence[float], rotation_deg: Sequence[float], axis: Sequence[float] | None
+) -> Matrix:
+    """Return a pose, 4x4 [mm].
+
+    Args:
+        position_mm: Of the object's origin [mm].
+        rotation_deg: About x, then y, then z, all at rest [deg].
+        axis: Where z points after that rotation; None: it stays.
 
     Raises:
-        InputError: Never for a section that is valid.
+        InputError: An axis without length.
     """
     from scipy.spatial.transform import Rotation
 
-    turn = Rotation.from_euler("xyz", key.rotation_deg, degrees=True).as_matrix()
-    if key.axis is not None:
-        turn = frame_along(np.array(key.axis)) @ turn
+    turn = Rotation.from_euler("xyz", rotation_deg, degrees=True).as_matrix()
+    if axis is not None:
+        turn = frame_along(np.array(axis)) @ turn
     matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = turn, key.position_mm
+    matrix[:3, :3], matrix[:3, 3] = turn, position_mm
     return matrix
 
 

@@ -35,4 +35,12 @@ class ToolInclusion(PlacedSection):
         """Return the instrument."""
         from fluoro.scene.tool_solid import ToolSolid
 
-        return [ToolSolid(self, self.track(tracks))]
+        solid = ToolSolid(
+            self.preset,
+            self.track(tracks),
+            length_mm=self.length_mm,
+            diameter_mm=self.diameter_mm,
+            made_of=self.material,
+        )
+        solid.name, solid.displaces, solid.priority = self.title, self.displaces, self.priority
+        return [solid]

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from fluoro.physics.materials import material
 from fluoro.scene.cross_sections import WIRES
 from fluoro.scene.pose_track import PoseTrack
-from fluoro.scene.tool import ToolInclusion
 from fluoro.scene.wire_solid import Layout
 from fluoro.volume.posed_solid import LivePose, LiveSample, Tubes, TubeSolid
 
@@ -38,21 +37,26 @@ class ToolSolid(TubeSolid):
     """A rigid instrument.
 
     Args:
-        section: Its section of the YAML.
+        preset: Its shape, a key of `TOOLS`.
         track: Its pose by time.
+        length_mm: From the tip back [mm]; None: the preset's.
+        diameter_mm: Outer one [mm]; None: the preset's.
+        made_of: Name of its material; None: the preset's.
     """
 
-    def __init__(self, section: ToolInclusion, track: PoseTrack) -> None:
-        self.name, self.displaces, self.priority = (
-            section.title,
-            section.displaces,
-            section.priority,
-        )
-        self.track = track
-        make, length, diameter = TOOLS[section.preset]
-        self.shape = make(section.length_mm or length, section.diameter_mm or diameter)
-        names = [section.material or name for name in self.shape.materials]
-        self.materials = tuple(material(name) for name in names)
+    def __init__(
+        self,
+        preset: str,
+        track: PoseTrack,
+        *,
+        length_mm: float | None = None,
+        diameter_mm: float | None = None,
+        made_of: str | None = None,
+    ) -> None:
+        self.name, self.track = preset, track
+        make, length, diameter = TOOLS[preset]
+        self.shape = make(length_mm or length, diameter_mm or diameter)
+        self.materials = tuple(material(made_of or name) for name in self.shape.materials)
 
     def tubes(self, time_s: float) -> Tubes:
         """Return its pieces at a moment of the run [s]."""

@@ -93,6 +93,20 @@ class WireInclusion(PosedSection):
             InputError: More pieces than a wire may have.
         """
         del tracks
+        import numpy as np
+
         from fluoro.scene.wire_solid import WireSolid
 
-        return [WireSolid(self)]
+        keys = self.inserted
+        solid = WireSolid(
+            self.title,
+            self.made_from(),
+            np.array(self.path_mm),
+            spline=self.spline,
+            piece_mm=self.piece_mm,
+            insertions=np.array([(k.time_s, k.inserted_mm, k.roll_deg) for k in keys]),
+            tip_angle_deg=self.tip_angle_deg,
+            tip_length_mm=self.tip_length_mm,
+        )
+        solid.displaces, solid.priority = self.displaces, self.priority
+        return [solid]

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from fluoro.errors import InputError
 from fluoro.physics.materials import Material
 from fluoro.scene.cross_sections import WirePart
-from fluoro.scene.wire import WireInclusion
 from fluoro.volume.posed_solid import (
     MOST_SHELLS,
     LiveInsertion,
@@ -134,20 +133,38 @@ class WireSolid(TubeSolid):
     """A wire that goes along its path with the time, or where it is steered.
 
     Args:
-        section: Its section of the YAML.
+        name: What a user calls it.
+        parts: Its cross-sections, the tip's first.
+        path_mm: Way-points, patient LPS [mm], shape (N, 3).
+        spline: Whether the path is smooth; else it is straight between the points.
+        piece_mm: Longest straight piece of a curve [mm].
+        insertions: Time [s], way of the tip along the path [mm] and roll [deg] by rising time,
+            shape (K, 3); K = 0: to the path's end.
+        tip_angle_deg: By which the tip is bent off the path [deg].
+        tip_length_mm: Length of the bend [mm].
+
+    Raises:
+        InputError: A path without length or of too many pieces.
     """
 
-    def __init__(self, section: WireInclusion) -> None:
-        self.name, self.displaces, self.priority = (
-            section.title,
-            section.displaces,
-            section.priority,
-        )
-        self._section = section
-        self._layout = Layout(section.made_from())
+    def __init__(
+        self,
+        name: str,
+        parts: Sequence[WirePart],
+        path_mm: Array,
+        *,
+        spline: bool = True,
+        piece_mm: float = 1.0,
+        insertions: Array | None = None,
+        tip_angle_deg: float = 0.0,
+        tip_length_mm: float = 10.0,
+    ) -> None:
+        self.name, self._layout = name, Layout(parts)
         self.materials = self._layout.materials
-        what = f"path_mm of {self.name}"
-        self._path = Curve(np.array(section.path_mm), spline=section.spline, what=what)
+        self._curved, self._piece_mm = spline and len(path_mm) > 2, piece_mm
+        self._insertions = np.zeros((0, 3)) if insertions is None else insertions.reshape(-1, 3)
+        self._tip_rad, self._tip_mm = float(np.deg2rad(tip_angle_deg)), tip_length_mm
+        self._path = Curve(path_mm, spline=spline, what=f"path_mm of {name}")
         self._live_path: Curve | None = None
         self._live = LiveInsertion()
         self._require_few(self._path)
@@ -179,14 +196,12 @@ class WireSolid(TubeSolid):
 
     def insertion(self, time_s: float) -> tuple[float, float]:
         """Return how far the tip is in [mm], and the roll [deg], at a moment of the run [s]."""
-        keys, path = self._section.inserted, self._live_path or self._path
+        path, table = self._live_path or self._path, self._insertions
         inserted, roll = path.length_mm, 0.0
-        if keys and not self._live_path:
-            times = [each.time_s for each in keys]
-            inserted = float(np.interp(time_s, times, [each.inserted_mm for each in keys]))
-        if keys:
-            times = [each.time_s for each in keys]
-            roll = float(np.interp(time_s, times, [each.roll_deg for each in keys]))
+        if len(table):
+            roll = float(np.interp(time_s, table[:, 0], table[:, 2]))
+        if len(table) and not self._live_path:
+            inserted = float(np.interp(time_s, table[:, 0], table[:, 1]))
         live = self._live
         if live.inserted_mm is not None:
             inserted = live.inserted_mm
@@ -203,31 +218,31 @@ class WireSolid(TubeSolid):
         reach = min(inserted_mm, float(self._layout.ends_mm[-1]))
         from_tip = self._stations(path, inserted_mm, max(reach, 1e-3))
         points = path.at(inserted_mm - from_tip)
-        if self._section.tip_angle_deg > 0:
+        if self._tip_rad > 0:
             points = self._bent(points, from_tip, np.deg2rad(roll_deg))
         return self._layout.tubes(points, from_tip), points
 
     def _stations(self, path: Curve, inserted_mm: float, reach_mm: float) -> Array:
         """Ways from the tip [mm] at which pieces begin and end."""
         borders = self._layout.ends_mm[self._layout.ends_mm < reach_mm]
-        if not self._smooth and not self._section.tip_angle_deg:
+        if not self._smooth and not self._tip_rad:
             corners = inserted_mm - path.corners()
             inner = corners[(corners > 0) & (corners < reach_mm)]
             return np.unique(np.concatenate([[0.0], borders, inner, [reach_mm]]))
         marks = np.concatenate([[0.0], borders, [reach_mm]])
         pieces = [
-            np.linspace(a, b, int(np.ceil((b - a) / self._section.piece_mm)), endpoint=False)
+            np.linspace(a, b, int(np.ceil((b - a) / self._piece_mm)), endpoint=False)
             for a, b in itertools.pairwise(marks)
         ]
         return np.concatenate([*pieces, [reach_mm]])
 
     @property
     def _smooth(self) -> bool:
-        return self._live_path is None and self._section.spline and len(self._section.path_mm) > 2
+        return self._live_path is None and self._curved
 
     def _bent(self, points: Array, from_tip_mm: Array, roll_rad: float) -> Array:
         """The points with the tip on an arc that leaves the path."""
-        length = min(self._section.tip_length_mm, float(from_tip_mm[-1]))
+        length = min(self._tip_mm, float(from_tip_mm[-1]))
         bend = from_tip_mm < length
         base = int(np.count_nonzero(bend))
         along = points[base - 1] - points[min(base, len(points) - 1)]
@@ -235,7 +250,7 @@ class WireSolid(TubeSolid):
         x = np.cross(np.eye(3)[np.abs(along).argmin()], along)
         x /= np.linalg.norm(x)
         side = np.cos(roll_rad) * x + np.sin(roll_rad) * np.cross(along, x)
-        angle = np.deg2rad(self._section.tip_angle_deg)
+        angle = self._tip_rad
         turned = (length - from_tip_mm[bend])[:, None] * (angle / length)
         radius = length / angle
         start = points[base - 1] - (length - from_tip_mm[base - 1]) * along
@@ -258,7 +273,7 @@ class WireSolid(TubeSolid):
 
     def _require_few(self, path: Curve) -> None:
         length = min(path.length_mm, float(self._layout.ends_mm[-1]))
-        pieces = len(path.corners()) if path is not self._path else length / self._section.piece_mm
+        pieces = len(path.corners()) if path is not self._path else length / self._piece_mm
         if pieces > MOST_PIECES:
             raise InputError(
                 f"{self.name} must have at most {MOST_PIECES} pieces, got {pieces:.0f}: a larger "

@@ -12,7 +12,6 @@ from fluoro.geometry.se3 import rotation_z, translation
 from fluoro.scene.assemble import posed_solids
 from fluoro.scene.cross_sections import WIRES
 from fluoro.scene.tool_solid import TOOLS
-from fluoro.scene.wire_solid import WireSolid
 from fluoro.volume.posed_solid import LiveInsertion, LivePoints, LivePose
 from tests.scene.test_inclusions import ROOT
 
@@ -20,9 +19,9 @@ PATH_MM = [(0, 0, 0), (100, 0, 0), (100, 100, 0)]
 
 
 def wire(**given):
-    return WireSolid(
-        WireInclusion(**{"kind": "wire", "preset": "guide_wire", "path_mm": PATH_MM, **given})
-    )
+    made = WireInclusion(**{"kind": "wire", "preset": "guide_wire", "path_mm": PATH_MM, **given})
+    (solid,) = made.posed({})
+    return solid
 
 
 def tool(preset="k_wire", **given):
