@@ -149,7 +149,7 @@ def test_a_batch_has_what_its_views_have_alone(device):
         np.testing.assert_array_equal(alone, renderer.render(one))
 
 
-def test_a_scene_without_posed_solids_runs_no_kernel_of_theirs(device, monkeypatch):
+def test_a_scene_without_posed_solids_runs_none_of_their_kernels(device, monkeypatch):
     launched = []
     run = device.run
     monkeypatch.setattr(device, "run", lambda each: (launched.append(str(each.module)), run(each)))

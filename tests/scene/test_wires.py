@@ -162,7 +162,7 @@ PLACED = "kind: tool, preset: needle"
         (f"{{{PLACED}, name: a, parent: b}}, {{{PLACED}, name: b, parent: a}}",
          "parents must not go in a circle"),
         (f"{{{PLACED}, name: a}}, {{{PLACED}, name: a}}", "got a twice"),
-        (f"{{{PLACED}, parent: nobody}}", "parent must be an object with poses, got nobody"),
+        (f"{{{PLACED}, parent: unknown}}", "parent must be an object with poses, got unknown"),
         (f"{{{PLACED}, poses: [{{time_s: 2}}, {{time_s: 1}}]}}", "must be greater than 2, got 1"),
     ],
 )  # fmt: skip
