@@ -37,7 +37,7 @@ from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.labels.load import read_label_file
 from fluoro.volume.open_ct import DEFAULTS, open_ct
 
-__all__ = ["XvrFolder", "stored_detector_view"]
+__all__ = ["XvrFolder", "read_stored_image", "read_tensors", "stored_detector_view"]
 
 LABELS = {
     1: "left-hemipelvis",
@@ -135,7 +135,7 @@ class XvrFolder:
                     f"got {at.shape_zyx}"
                 )
             labels = label_volume(numbers, LABELS, grid, str(folder / "mask.nii.gz"))
-        points = np.asarray(_torch_file(folder / "fiducials.pt"), float).reshape(-1, 3)
+        points = np.asarray(read_tensors(folder / "fiducials.pt"), float).reshape(-1, 3)
         places = points @ centered_ras(stored.center_xyz_mm)[:3, :3].T + stored.center_xyz_mm
         return Subject(
             name=name,
@@ -153,8 +153,8 @@ class XvrFolder:
             InputError: No such view, or something in it is missing or damaged.
         """
         path = self._folder(subject) / "xrays" / f"{name}.dcm"
-        picture = _dicom_picture(path)
-        stored = _torch_file(path.with_suffix(".pt"))
+        picture = read_stored_image(path)
+        stored = read_tensors(path.with_suffix(".pt"))
         pose, detector = _pose_and_detector(path.with_suffix(".pt"), stored)
         center = self._stored_grid(self._folder(subject)).center_xyz_mm
         view = moved_view(stored_detector_view(pose, detector), centered_ras(center))
@@ -251,7 +251,12 @@ def _pose_and_detector(path: Path, stored: Any) -> tuple[NDArray[np.float64], _D
     return nearest_rigid(pose.reshape(4, 4), f"{path}: pose"), detector
 
 
-def _torch_file(path: Path) -> Any:
+def read_tensors(path: Path) -> Any:
+    """Return what a PyTorch file of tensors holds, on the CPU; no code of it is run.
+
+    Raises:
+        InputError: No such file, no PyTorch, or another content.
+    """
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     try:
@@ -265,8 +270,12 @@ def _torch_file(path: Path) -> Any:
         raise InputError(f"{path}: is damaged or no PyTorch file of tensors: {text}") from None
 
 
-def _dicom_picture(path: Path) -> NDArray[np.float32]:
-    """The image, several frames by their maximum, as xvr reads it."""
+def read_stored_image(path: Path) -> NDArray[np.float32]:
+    """Return the image of a view, several frames by their maximum, shape (height, width).
+
+    Raises:
+        InputError: No such file, or one that cannot be read.
+    """
     import pydicom
     from pydicom.errors import InvalidDicomError
 
