@@ -71,7 +71,7 @@ def test_shape_alone_takes_off_gain_and_bias():
     assert len(report["radial_profiles"]["reference"]) == 16
 
 
-def test_an_inverted_image_is_told():
+def test_an_inverted_image_gets_a_warning():
     report = evaluate_pair(1 - image(), image(), mask(), domain="attenuation", **RANGES)
     assert report["as_configured"]["ncc"] == pytest.approx(-1)
     assert report["affine_fit"]["gain"] == 0
