@@ -7,16 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fluoro.plot.overlays import chessboard_rgb, overlay_rgb
 from fluoro.registration.targets.target import Target
 
 __all__ = ["chessboard", "comparison", "overlay"]
 
 Rgb = NDArray[np.uint8]
 
-SHOWN_PERCENTILES = (1.0, 99.0)
-"""Of the values that count: black and full colour."""
-FIELDS = 8
-"""Of the chessboard, along the image's longer side."""
 GAP_PX = 4
 LARGEST_ZOOM, WANTED_PX = 8, 384
 """Small images are enlarged to about this many pixels, each pixel a square."""
@@ -29,10 +26,7 @@ def overlay(target: Target, image: NDArray[Any]) -> Rgb:
         target: What was seen.
         image: Line integrals, the target's shape.
     """
-    seen, rendered = _shown(target.image, target.mask), _shown(image, target.mask)
-    # orange and blue add up to grey, and differ for eyes that confuse red and green
-    channels = [seen, 0.5 * (seen + rendered), rendered]
-    return _eight_bit(np.stack(channels, axis=-1), target.mask)
+    return overlay_rgb(target.image, image, target.mask)
 
 
 def chessboard(target: Target, image: NDArray[Any]) -> Rgb:
@@ -42,11 +36,7 @@ def chessboard(target: Target, image: NDArray[Any]) -> Rgb:
         target: What was seen.
         image: Line integrals, the target's shape.
     """
-    seen, rendered = _shown(target.image, target.mask), _shown(image, target.mask)
-    edge = max(1, -(-max(seen.shape) // FIELDS))
-    rows, columns = np.indices(seen.shape) // edge
-    mixed = np.where((rows + columns) % 2 == 0, seen, rendered)
-    return _eight_bit(np.repeat(mixed[..., None], 3, axis=-1), target.mask)
+    return chessboard_rgb(target.image, image, target.mask)
 
 
 def comparison(target: Target, before: NDArray[Any], after: NDArray[Any]) -> Rgb:
@@ -71,14 +61,3 @@ def _beside(pictures: list[Rgb], axis: int) -> Rgb:
     shape[axis] = GAP_PX
     gap = np.full(shape, 255, np.uint8)
     return np.concatenate([pictures[0], gap, pictures[1]], axis=axis)
-
-
-def _shown(image: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Values in [0, 1] by their own percentiles: gain and offset do not matter here."""
-    low, high = np.percentile(image[mask], SHOWN_PERCENTILES)
-    return np.asarray(np.clip((image - low) / max(float(high - low), 1e-12), 0.0, 1.0))
-
-
-def _eight_bit(rgb: NDArray[np.float64], mask: NDArray[np.bool_]) -> Rgb:
-    shown = np.where(mask[..., None], rgb, 0.0)
-    return np.asarray(shown * 255 + 0.5).astype(np.uint8)
