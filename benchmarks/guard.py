@@ -47,7 +47,7 @@ from fluoro.config import ImageChainConfig
 from fluoro.errors import DeviceError, FluoroError
 from fluoro.geometry.projection import View
 from fluoro.imaging.chain import ImageChain
-from fluoro.imaging.mtf_kernels import mtf_taps
+from fluoro.imaging.mtf_kernels import light_taps
 from fluoro.names import TissueMapName
 from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.devices.cpu.device import CpuDevice
@@ -174,9 +174,9 @@ class Guard:
 
 
 def blur_call(device: CpuDevice, size_px: int) -> Callable[[], Any]:
-    """A detector's transfer on a square image: 17 x 17 taps."""
+    """The spread of a converter's light on a square image: 17 x 17 taps."""
     source = np.linspace(0.0, 1.0, size_px**2, dtype=np.float32).reshape(size_px, size_px)
-    taps, image = mtf_taps(0.5, 0.3, 0.3), np.empty_like(source)
+    taps, image = light_taps(0.5, 0.1), np.empty_like(source)
     threads = (-(-size_px // device.rays_per_thread), size_px, 1)
     uniforms = {"image": image, "image_size": (size_px, size_px, 1)}
     uniforms |= {"source": source, "taps": taps, "radius": len(taps) - 1}

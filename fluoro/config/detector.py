@@ -35,7 +35,11 @@ class ImageIntensifierConfig(Section):
 
 
 class MtfConfig(Section):
-    """Blur of a scintillator on pixels: its transfer is 1 / (1 + H f^2) sinc(a f)."""
+    """Blur of a scintillator on pixels: its transfer is 1 / (1 + H f^2) sinc(a f).
+
+    The aperture acts before the quanta are counted, the light behind: noise has the light's
+    transfer alone.
+    """
 
     h_mm2: Annotated[float, Field(ge=0, le=100)] = Field(
         0.5, description="H, the spread of the light [mm2]."

@@ -85,9 +85,9 @@ class DetectorResponseConfig(Section):
         0.75, description="Share of it that the needles fill."
     )
     swank_factor: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.85,
-        description="What the spread of a photon's light leaves of the signal to noise squared; "
-        "without effect on photon_counting.",
+        0.925,
+        description="What the spread of a kept energy's light leaves of the signal to noise "
+        "squared, fluorescence left to itself; without effect on photon_counting.",
     )
 
 

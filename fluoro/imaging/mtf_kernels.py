@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 from fluoro.config import MtfConfig
 
-__all__ = ["focal_spot_taps", "focal_spot_width_mm", "mtf_of", "mtf_taps", "taps_of"]
+__all__ = ["aperture_taps", "box_taps", "focal_spot_width_mm", "light_taps", "mtf_of"]
 
 Array = NDArray[np.float64]
 
 REACH_PX = 8
 """Taps beyond are left out; a smooth window ends them, so that the transfer has no ripple."""
+
+DECAYS = 8.5
+"""Lengths over which the light falls to 1/e that the taps reach: to 0.01 of the transfer."""
 
 GRID = 256
 """Frequencies of one period along an axis."""
@@ -24,7 +27,7 @@ def mtf_of(frequency_per_mm: Array, h_mm2: float, aperture_mm: float) -> Array:
     """Modulation transfer of a scintillator on pixels: 1 / (1 + H f^2) sinc(a f).
 
     Args:
-        frequency_per_mm: Spatial frequency, any direction [1/mm].
+        frequency_per_mm: Spatial frequency, along an axis of the pixels [1/mm].
         h_mm2: Spread of the light [mm2].
         aperture_mm: Edge of the part of a pixel that is sensitive [mm].
     """
@@ -34,20 +37,29 @@ def mtf_of(frequency_per_mm: Array, h_mm2: float, aperture_mm: float) -> Array:
 
 
 @lru_cache(maxsize=16)
-def mtf_taps(h_mm2: float, aperture_mm: float, pixel_spacing_mm: float) -> NDArray[np.float32]:
-    """Taps of a detector's blur from the middle outwards, shape (9, 9): a quarter of the filter."""
+def light_taps(h_mm2: float, pixel_spacing_mm: float) -> NDArray[np.float32]:
+    """Taps of the light's spread from the middle outwards: a quarter of the filter.
+
+    Args:
+        h_mm2: Spread of the light [mm2].
+        pixel_spacing_mm: Pixel pitch [mm].
+
+    Returns:
+        Shape (radius + 1, radius + 1); the radius is 4 to 8 pixels, as the light needs.
+    """
     f: Array = np.fft.fftfreq(GRID, pixel_spacing_mm).astype(float)
-    transfer = mtf_of(np.hypot(f[:, None], f), h_mm2, aperture_mm)
-    taps = np.fft.ifft2(transfer).real[: REACH_PX + 1, : REACH_PX + 1]
-    away = np.hypot(*np.indices(taps.shape)) / (REACH_PX + 1)
-    taps = taps * _window(away)
-    mirrored = np.where(np.arange(REACH_PX + 1) > 0, 2.0, 1.0)
+    reach = DECAYS * np.sqrt(h_mm2) / (2 * np.pi * pixel_spacing_mm)
+    radius = int(np.clip(np.ceil(reach), REACH_PX // 2, REACH_PX))
+    transfer = mtf_of(np.hypot(f[:, None], f), h_mm2, 0.0)
+    taps = np.fft.ifft2(transfer).real[: radius + 1, : radius + 1]
+    taps = taps * _window(np.hypot(*np.indices(taps.shape)) / (radius + 1))
+    mirrored = np.where(np.arange(radius + 1) > 0, 2.0, 1.0)
     return np.asarray(taps / (mirrored @ taps @ mirrored), np.float32)
 
 
-def taps_of(config: MtfConfig, pixel_spacing_mm: float) -> NDArray[np.float32]:
-    """Taps of the configured detector's blur."""
-    return mtf_taps(config.h_mm2, config.aperture_mm or pixel_spacing_mm, pixel_spacing_mm)
+def aperture_taps(config: MtfConfig, pixel_spacing_mm: float) -> NDArray[np.float32]:
+    """Taps of a pixel's sensitive part along one axis, from the middle outwards."""
+    return box_taps((config.aperture_mm or pixel_spacing_mm) / pixel_spacing_mm)
 
 
 def focal_spot_width_mm(
@@ -58,7 +70,7 @@ def focal_spot_width_mm(
 
 
 @lru_cache(maxsize=16)
-def focal_spot_taps(width_px: float) -> NDArray[np.float32]:
+def box_taps(width_px: float) -> NDArray[np.float32]:
     """Taps of a box of this width along one axis, from the middle outwards; they sum to 1."""
     reach = max(REACH_PX, int(np.ceil(4 * width_px)))
     transfer = np.sinc(width_px * np.fft.fftfreq(max(GRID, 8 * reach)))

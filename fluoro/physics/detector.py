@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,15 +22,15 @@ __all__ = ["DetectorResponse", "csi_g_per_cm2"]
 class DetectorResponse:
     """A converter layer and how its signal comes about.
 
-    The energy of an absorbed photon counts whole: fluorescence that escapes is left aside, what
-    it does to the noise is in the Swank factor.
+    Of an absorbed photon's energy that share counts which the converter keeps: K fluorescence and
+    scatter escape from it. What is taken up again elsewhere counts where the photon came in.
 
     Attributes:
         kind: "energy_integrating": an absorbed photon adds its energy; "photon_counting": 1.
         converter: Name of the converter's material; None: every photon is absorbed.
         thickness_g_per_cm2: Of the converter [g/cm2].
-        swank_factor: Loss of signal to noise squared by the spread of the light of equal photons,
-            0 to 1; 1 for photon counting.
+        swank_factor: Loss of signal to noise squared by the spread of the light of equal energies
+            that are kept, 0 to 1; what escape does comes on top. 1 for photon counting.
 
     Raises:
         InputError: A thickness or a factor out of range.
@@ -36,7 +39,7 @@ class DetectorResponse:
     kind: DetectorKind = "energy_integrating"
     converter: str | None = "caesium_iodide"
     thickness_g_per_cm2: float = 0.203
-    swank_factor: float = 0.85
+    swank_factor: float = 0.925
 
     def __post_init__(self) -> None:
         if not 0 < self.thickness_g_per_cm2 < math.inf:
@@ -53,14 +56,34 @@ class DetectorResponse:
         return np.asarray(-np.expm1(-mu * self.thickness_g_per_cm2))
 
     def per_photon(self, energies_kev: ArrayLike) -> NDArray[np.float64]:
-        """Signal of an absorbed photon: its energy [keV], or 1."""
+        """Signal of an absorbed photon: the energy that is kept of it [keV], or 1."""
         energies = np.asarray(energies_kev, float)
-        return energies if self.kind == "energy_integrating" else np.ones_like(energies)
+        if self.kind == "photon_counting":
+            return np.ones_like(energies)
+        return np.asarray(energies * self._escape(energies)[0])
 
     def mean_square(self, energies_kev: ArrayLike) -> NDArray[np.float64]:
-        """Mean square of an absorbed photon's signal: its square over the Swank factor."""
-        swank = self.swank_factor if self.kind == "energy_integrating" else 1.0
-        return np.asarray(self.per_photon(energies_kev) ** 2 / swank)
+        """Mean square of an absorbed photon's signal: its square over both Swank factors."""
+        square = self.per_photon(energies_kev) ** 2
+        if self.kind == "photon_counting":
+            return np.asarray(square)
+        return np.asarray(square / (self.swank_factor * self._escape(energies_kev)[1]))
+
+    def _escape(self, energies_kev: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Share of the energy that is kept, and the Swank factor of its spread."""
+        energies = np.asarray(energies_kev, float)
+        if self.converter is None:
+            return np.ones_like(energies), np.ones_like(energies)
+        known, kept, swank = _escape_table()
+        return np.interp(energies, known, kept), np.interp(energies, known, swank)
+
+
+@cache
+def _escape_table() -> NDArray[np.float64]:
+    """Energies [keV], share that is kept, Swank factor: 0.203 g/cm2 of caesium iodide."""
+    text = (files("fluoro.physics") / "data" / "csi_escape.csv").read_text("utf-8")
+    rows = list(csv.reader(line for line in text.splitlines() if not line.startswith("#")))
+    return np.array(rows[1:], float).T
 
 
 def csi_g_per_cm2(thickness_mm: float = 0.6, packing: float = 0.75) -> float:

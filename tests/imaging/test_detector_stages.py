@@ -9,10 +9,11 @@ from fluoro.config import ImageChainConfig, VeilingGlareConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.chain import ImageChain
-from fluoro.imaging.mtf_kernels import focal_spot_taps, mtf_of, mtf_taps
+from fluoro.imaging.mtf_kernels import box_taps, light_taps, mtf_of
 from fluoro.imaging.reference import ReferenceChain
 from fluoro.physics.materials import material
 from fluoro.physics.metrology import noise_power, slanted_edge_mtf
+from fluoro.physics.spectrum import tube_spectrum
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from tests.imaging.test_detector_chain import GEOMETRY, SHAPE, chain_config, frames, run, signal
 
@@ -109,8 +110,8 @@ def point_edge(angle_deg=3.0, size=200):
 
 
 @pytest.mark.parametrize("pitch_mm", [0.15, 0.194, 0.3, 0.5])
-def test_taps_have_the_transfer_along_axis_and_diagonal(pitch_mm):
-    quarter = mtf_taps(0.5, pitch_mm, pitch_mm).astype(float)
+def test_the_lights_taps_have_its_transfer_along_axis_and_diagonal(pitch_mm):
+    quarter = light_taps(0.5, pitch_mm).astype(float)
     radius = len(quarter) - 1
     at = np.abs(np.arange(-radius, radius + 1))
     full = quarter[np.ix_(at, at)]
@@ -122,7 +123,7 @@ def test_taps_have_the_transfer_along_axis_and_diagonal(pitch_mm):
         other = np.exp(2j * np.pi * np.multiply.outer(down, x))
         return np.einsum("fi,ij,fj->f", other, full, phase).real
 
-    expected = mtf_of(f, 0.5, pitch_mm)
+    expected = mtf_of(f, 0.5, 0.0)
     np.testing.assert_allclose(transfer(f, 0 * f), expected, atol=0.01)
     np.testing.assert_allclose(transfer(f / np.sqrt(2), f / np.sqrt(2)), expected, atol=0.02)
 
@@ -146,8 +147,8 @@ def noisy(device, integrals, seed, changes):
     return 2 * ImageChain(device, seed).apply(integrals, given, 0, PITCH_MM).astype(float)
 
 
-def test_noise_power_follows_the_square_of_the_transfer(device):
-    """White quantum noise through the detector's blur: NPS / (pixel area variance) = MTF^2."""
+def test_noise_power_follows_the_square_of_the_lights_transfer(device):
+    """The aperture leaves quantum noise white; read-out noise, behind both, stays white."""
     open_field = np.zeros((256, 256), np.float32)
     plain, blurred = (
         noise_power([noisy(device, open_field, seed, blur) for seed in range(6)], PITCH_MM)
@@ -157,7 +158,36 @@ def test_noise_power_follows_the_square_of_the_transfer(device):
     wanted = (f > 0.2) & (f < 2.2)
     assert white[wanted].std() < 0.1 * white[wanted].mean()
     ratio = blurred[1][wanted] / white[wanted].mean()
-    np.testing.assert_allclose(ratio, mtf_of(f[wanted], 0.5, PITCH_MM) ** 2, atol=0.06)
+    np.testing.assert_allclose(ratio, mtf_of(f[wanted], 0.5, 0.0) ** 2, atol=0.06)
+
+
+RQA5 = {"tube_voltage_kv": 70, "aluminium_mm": 22.3, "tube_current_ma": 100, "pulse_width_ms": 5}
+
+
+def test_detective_quantum_efficiency_at_rqa5_falls_as_a_panels(device):
+    """IEC 62220-1-1: slanted edge, noise power of open fields, photons of the beam."""
+    geometry = CarmGeometry(
+        source_to_detector_mm=1000.0,
+        detector_width_px=256,
+        detector_height_px=256,
+        pixel_spacing_mm=PITCH_MM,
+    )
+    found = [material("soft_tissue")]
+
+    def exposure(thickness_mm, seed, **changes):
+        planes = np.ascontiguousarray(np.broadcast_to(thickness_mm, (1, 256, 256)), np.float32)
+        given = chain_config({"xray": RQA5, "mtf": {}, **changes})
+        image = ImageChain(device, seed, found).apply(planes, given, 0, PITCH_MM, geometry)
+        return 2 * image.astype(float)
+
+    edge = np.where(point_edge(size=256) > 1, 150.0, 0.0)
+    at, transfer = slanted_edge_mtf(exposure(edge, 0), PITCH_MM)
+    f, power = noise_power([exposure(0.0, seed, poisson=True) for seed in range(6)], PITCH_MM)
+    beam = tube_spectrum(RQA5["tube_voltage_kv"], RQA5["aluminium_mm"])
+    q_per_mm2 = beam.fluence_per_mm2 * 0.5
+    dqe = np.interp(f, at, transfer) ** 2 / (q_per_mm2 * power)
+    at_frequency = [dqe[np.abs(f - each) < 0.2].mean() for each in (0.5, 1.0, 2.0, 2.4)]
+    assert at_frequency == pytest.approx([0.72, 0.66, 0.43, 0.32], abs=0.03)
 
 
 def test_focal_spot_blurs_by_its_magnified_width(device):
@@ -170,7 +200,7 @@ def test_focal_spot_blurs_by_its_magnified_width(device):
 
 @pytest.mark.parametrize("width_px", [0.3, 1.0, 3.0, 6.0])
 def test_focal_spots_taps_have_its_variance(width_px):
-    taps = focal_spot_taps(width_px).astype(float)
+    taps = box_taps(width_px).astype(float)
     k = np.arange(1, len(taps))
     assert taps[0] + 2 * taps[1:].sum() == pytest.approx(1, abs=1e-6)
     f = np.linspace(0, 0.4, 50)

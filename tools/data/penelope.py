@@ -156,11 +156,11 @@ def _cross_section(lines: Sequence[str], energies_kev: Array) -> Array:
     return np.asarray(np.exp(np.interp(at, np.log(known_ev), np.log(np.maximum(known, 1e-40)))))
 
 
-def pencil() -> dict[str, Any]:
-    """Return a source along z, at the origin."""
+def pencil(z_cm: float = -1e-4) -> dict[str, Any]:
+    """Return a source along z, at the origin, or a little before or behind it."""
     return {
         "direction": {"type": "CONE", "theta": 0.0, "phi": 0.0, "alpha": 0.0},
-        "spatial": {"type": "POINT", "position": {"x": 0.0, "y": 0.0, "z": -1e-4}},
+        "spatial": {"type": "POINT", "position": {"x": 0.0, "y": 0.0, "z": z_cm}},
     }
 
 
@@ -185,6 +185,18 @@ def photons_out(
     Returns:
         Energy [keV], place x, y, z [cm], direction cosines u, v, w.
     """
+    return recorded(surfaces, bodies, spectrum, histories, seed, source)[0]
+
+
+def recorded(
+    surfaces: Sequence[Quadric],
+    bodies: Sequence[Body],
+    spectrum: Spectrum,
+    histories: float,
+    seed: int,
+    source: dict[str, Any] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return `photons_out`, and the number of each one's history."""
     from pyPenred import simulation
 
     with _folder():
@@ -220,15 +232,15 @@ def photons_out(
         return _recorded()
 
 
-def _recorded() -> NDArray[np.float32]:
+def _recorded() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     from pyPenred import psf
 
     psf.psf2ascii("psf-merged.dat", "photons.txt")
-    # flag of a photon or a secondary, energy [eV], place [cm], direction
-    rows = np.loadtxt("photons.txt", usecols=range(1, 9), dtype=np.float32, ndmin=2)
-    photons = rows[rows[:, 0] > 0]
-    photons[:, 1] /= 1000
-    return photons[:, 1:]
+    # histories since the last one, kind of particle, energy [eV], place [cm], direction
+    rows = np.loadtxt("photons.txt", usecols=range(9), dtype=np.float32, ndmin=2)
+    history = np.cumsum(rows[:, 0].astype(np.int64))
+    rows[:, 2] /= 1000
+    return rows[:, 2:], history
 
 
 def _energies(spectrum: Spectrum) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from fluoro.imaging.mtf_kernels import mtf_of
 from fluoro.physics.materials import material
 from fluoro.physics.metrology import noise_power, slanted_edge_mtf
 from fluoro.physics.quadrature import fit_quadrature, thicknesses
+from fluoro.physics.spectrum import tube_spectrum
 from fluoro.rendering.devices.cpu.device import CpuDevice
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,18 +68,38 @@ def edge(ax, device):
     ax.legend(frameon=False, fontsize=7)
 
 
-def power(ax, device):
-    """Noise power spectrum, plain and behind the transfer."""
+RQA5 = {"tube_voltage_kv": 70, "aluminium_mm": 22.3, "tube_current_ma": 100, "pulse_width_ms": 5}
+"""The standard's beam; its half-value layer is 6.8 mm Al."""
+
+
+def efficiency(power_ax, ax, device):
+    """Noise power and detective quantum efficiency at RQA 5, as IEC 62220-1-1 measures them."""
+    beam = tube_spectrum(RQA5["tube_voltage_kv"], RQA5["aluminium_mm"])
+    per_mm2 = beam.fluence_per_mm2 * 0.5 * (1000 / 1200) ** 2
+    given = {"poisson": True, "xray": RQA5}
     for label, changes in (("without blur", {}), ("with mtf", {"mtf": {}})):
-        noisy = {"poisson": True, "dose_ngy": 5.0, **changes}
-        images = [signal(device, soft(100.0), noisy, seed) for seed in range(8)]
+        images = [signal(device, soft(0.0), given | changes, seed) for seed in range(12)]
         f, found = noise_power([image / image.mean() for image in images], PITCH_MM)
-        ax.plot(f, 1e6 * found, "o", ms=3, mfc="none", label=f"{label}, measured")
+        power_ax.plot(f, 1e6 * found, "o", ms=3, mfc="none", label=f"{label}, measured")
         if not changes:
-            white = 1e6 * found.mean()
-    ax.plot(f, white * mtf_of(f, 0.5, PITCH_MM) ** 2, lw=1, label="white x transfer²")
-    ax.set(xlabel="spatial frequency [1/mm]", ylabel="NPS / mean² [1e-6 mm²]", title="Noise power")
-    ax.legend(frameon=False, fontsize=7)
+            white = found.mean()
+    power_ax.plot(f, 1e6 * white * mtf_of(f, 0.5, 0.0) ** 2, lw=1, label="white / (1 + H f²)²")
+    power_ax.set(
+        xlabel="spatial frequency [1/mm]", ylabel="NPS / mean² [1e-6 mm²]", title="Noise power"
+    )
+    zero = 1 / (per_mm2 * white)
+    ax.plot(
+        f,
+        mtf_of(f, 0.5, PITCH_MM) ** 2 / (per_mm2 * found),
+        "o",
+        ms=3,
+        mfc="none",
+        label="measured",
+    )
+    ax.plot(f, zero * np.sinc(PITCH_MM * f) ** 2, lw=1, label="DQE(0) sinc²(a f)")
+    ax.set(xlabel="spatial frequency [1/mm]", ylabel="DQE", title="RQA 5", ylim=(0, 0.9))
+    for each in (power_ax, ax):
+        each.legend(frameon=False, fontsize=7)
 
 
 def dose(ax, device):
@@ -115,7 +136,7 @@ def hardening(ax, device):
             response_of(XrayConfig().detector),
         )
         kev = spectrum.energies_kev
-        weight = spectrum.photons_per_mm2 * response.absorbed(kev) * kev
+        weight = spectrum.photons_per_mm2 * response.absorbed(kev) * response.per_photon(kev)
         left = np.exp(-np.outer(at_mm, SOFT[0].mu_per_mm(kev))) @ weight / weight.sum()
         (line,) = ax.plot(at_mm, -np.log(left) / np.maximum(at_mm, 1e-9), lw=1, label=f"{kv} kV")
         ax.plot(
@@ -133,7 +154,7 @@ def quadrature(ax):
     """Error of few energies by tissue."""
     spectrum, response = spectrum_of(XrayConfig()), response_of(XrayConfig().detector)
     kev = spectrum.energies_kev
-    weight = spectrum.photons_per_mm2 * response.absorbed(kev) * kev
+    weight = spectrum.photons_per_mm2 * response.absorbed(kev) * response.per_photon(kev)
     names = [each.name for each in SOFT]
     fitted, at = thicknesses(names, SOFT), np.linspace(0, 300, 121)
     for count in (4, 5):
@@ -177,13 +198,14 @@ def main():
     mpl.use("Agg")  # no screen
     device = CpuDevice()
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(2, 3, figsize=(12, 6.6), layout="constrained")
+        figure, axes = plt.subplots(2, 4, figsize=(15, 6.6), layout="constrained")
         edge(axes[0, 0], device)
-        power(axes[0, 1], device)
-        dose(axes[0, 2], device)
+        efficiency(axes[0, 1], axes[0, 2], device)
+        dose(axes[0, 3], device)
         hardening(axes[1, 0], device)
         quadrature(axes[1, 1])
         meshes(axes[1, 2])
+        axes[1, 3].axis("off")
         figure.savefig(ROOT / "docs" / "images" / "physics_validation.png", dpi=100)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.linear_maps import separable
-from fluoro.imaging.mtf_kernels import focal_spot_taps, focal_spot_width_mm
+from fluoro.imaging.mtf_kernels import box_taps, focal_spot_width_mm
 from fluoro.imaging.stage import FrameContext, Image, Stage, Step, settings
 from fluoro.imaging.stages.blur import run_blur, separable_uniforms
 
@@ -43,7 +43,7 @@ def _taps(
     width_mm = focal_spot_width_mm(
         focal_spot_mm, geometry.source_to_detector_mm, geometry.source_to_isocenter_mm
     )
-    return focal_spot_taps(width_mm / pixel_spacing_mm)
+    return box_taps(width_mm / pixel_spacing_mm)
 
 
 def _uniforms(

@@ -1,4 +1,4 @@
-"""The detector's blur by its modulation transfer."""
+"""The spread of the converter's light, behind the quanta."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 from fluoro.config import MtfConfig
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.linear_maps import convolution
-from fluoro.imaging.mtf_kernels import taps_of
+from fluoro.imaging.mtf_kernels import light_taps
 from fluoro.imaging.stage import FrameContext, Image, Stage, Step, present, settings
 
 __all__ = ["Mtf"]
 
 
 class Mtf(Stage):
-    """A filter of 17 x 17 taps."""
+    """A filter of 9 x 9 to 17 x 17 taps; the counts' noise goes through it too."""
 
     keys = ("mtf",)
     example = settings(mtf={"h_mm2": 0.5})
-    text = "Detector blur by its modulation transfer."
+    text = "Spread of the converter's light, on the counts."
     mixes_pixels = True
 
     def run(self, frame: FrameContext, kernels: KernelRun) -> None:
@@ -28,9 +28,11 @@ class Mtf(Stage):
 
     def reference(self, x: Image, frame: FrameContext) -> Step:
         """Return the filtered image."""
-        return convolution(taps_of(present(frame.config.mtf), frame.pixel_spacing_mm)).at(x)
+        return convolution(light_taps(present(frame.config.mtf).h_mm2, frame.pixel_spacing_mm)).at(
+            x
+        )
 
 
 def _uniforms(config: MtfConfig, pixel_spacing_mm: float) -> dict[str, Any]:
-    taps = taps_of(config, pixel_spacing_mm)
+    taps = light_taps(config.h_mm2, pixel_spacing_mm)
     return {"taps": taps, "radius": len(taps) - 1}

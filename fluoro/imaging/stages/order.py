@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from fluoro import plugins
 from fluoro.imaging.stage import Stage
+from fluoro.imaging.stages.aperture import Aperture
 from fluoro.imaging.stages.attenuate import Attenuate
 from fluoro.imaging.stages.beer_lambert import BeerLambert, Integrals
 from fluoro.imaging.stages.blur import Blur
@@ -46,6 +47,7 @@ BUILT_IN: tuple[Stage, ...] = (
     Collimator(),
     Attenuate(),
     Scatter(),
+    Aperture(),
     Poisson(),
     Blur(),
     Mtf(),
