@@ -20,6 +20,7 @@ __all__ = [
     "JointKind",
     "LossName",
     "MissingSlices",
+    "NanVoxels",
     "NiftiTransform",
     "NumberType",
     "OnLimit",
@@ -55,6 +56,8 @@ ByteOrder = Literal["little", "big"]
 """Of the numbers in a raw file."""
 MissingSlices = Literal["refuse", "interpolate"]
 """What becomes of a DICOM series whose slices have a gap."""
+NanVoxels = Literal["refuse", "air"]
+"""What becomes of voxels that are not a number."""
 NiftiTransform = Literal["sform", "qform"]
 """The transform of a NIfTI file that places the volume."""
 NumberType = Literal["int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"]

@@ -29,7 +29,7 @@ from fluoro.volume.load import load_volume
 from fluoro.volume.volumes import MuVolume
 from operators.context import Reporter, RunContext
 from operators.links import Links
-from operators.live_chain import lines_up, with_controls
+from operators.live_chain import held_config, lines_up, with_controls
 from operators.monitor import StreamMonitor
 from operators.pace import pace_fps
 from operators.run_files import RunFiles
@@ -221,7 +221,7 @@ class _Preparation:
         if truth:
             truth.begin(view)
         integrals = renderer.render(view, 0.1, injected_s)
-        shown = with_controls(config.image_chain, self.controls.snapshot())
+        shown = with_controls(held_config(config), self.controls.snapshot())
         chain.prepare(integrals, shown, geometry.pixel_spacing_mm, geometry)
         self.reporter.stage(what, 1.0)
         return renderer, chain, truth

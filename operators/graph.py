@@ -21,8 +21,9 @@ from operators.drr_gradient import DrrGradientOp
 from operators.drr_renderer import DrrRendererOp
 from operators.estimates import EstimatesOp
 from operators.frame_credits import Turns
+from operators.held_image import HeldImage
 from operators.image_chain import ImageChainOp
-from operators.live_chain import LiveChain, lines_up
+from operators.live_chain import LiveChain, held_config, lines_up
 from operators.optimiser import OptimiserOp
 from operators.pace import Pace, pace_fps
 from operators.pose_source import PoseSourceOp
@@ -101,8 +102,13 @@ class Graph:
         if self._context.pictures:
             pictures = self._bag_pictures()
             return pictures, pictures
-        live = LiveChain(self._context.chain, self._config.image_chain, self._context.controls)
-        source, renderer, chain = self._pose_source(), self._renderer(live), self._image_chain(live)
+        live = LiveChain(self._context.chain, held_config(self._config), self._context.controls)
+        held = HeldImage(live, self._run.sinks)
+        source, renderer, chain = (
+            self._pose_source(held),
+            self._renderer(live),
+            self._image_chain(live),
+        )
         self.add_flow(source, renderer, {("pose", "pose")})
         self.add_flow(renderer, chain, {("integrals", "integrals")})
         return source, chain
@@ -122,7 +128,7 @@ class Graph:
             name="bag_pictures",
         )
 
-    def _pose_source(self) -> Operator:
+    def _pose_source(self, held: HeldImage) -> Operator:
         context, config = self._context, self._config
         pace = self._pace()
         source = PoseSourceOp(
@@ -140,6 +146,7 @@ class Graph:
             frames=config.run.frames,
             stop=self._end_of_poses,
             turn=self._turn,
+            held=held,
             name="pose_source",
         )
         if config.pose_source.sent:  # it waits for poses

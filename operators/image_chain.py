@@ -87,6 +87,7 @@ class ImageChainOp(Operator):
             beam_s=header.beam_s,
         )
         header = header.exposed(exposure, **times_ns)
+        self._chain.finished(header)
         output.emit(PortFrame(array=begun.image, header=header), "record")
         if self._displays:
             emit(self, output, "view", begun.image, header)

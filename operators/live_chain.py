@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fluoro.config import ImageChainConfig, WindowConfig
+from fluoro.config import Config, ImageChainConfig, WindowConfig
 from fluoro.console.controls import ControlState, LiveControls
 from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.exposure.dose_meter import Pulse
-from fluoro.imaging.frame import FrameHeader
+from fluoro.imaging.frame import FluoroFrame, FrameHeader
 from fluoro.rendering.devices.base import Fence
 from fluoro.steady_clock import steady_ns
 
-__all__ = ["BegunImage", "LiveChain", "lines_up", "with_controls"]
+__all__ = ["BegunImage", "LiveChain", "held_config", "lines_up", "with_controls"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,6 +57,9 @@ class LiveChain:
         self._masks, self._first_of_series = 0, config.dsa.first_frame if config.dsa else 0
         self._state: ControlState | None = None
         self._shown = config
+        self._integrals: Any = None
+        self._finished: FrameHeader | None = None
+        self._look = _look(config)
 
     def begin(
         self, integrals: Any, header: FrameHeader, rendering: Fence | None = None
@@ -71,6 +74,7 @@ class LiveChain:
         if rendering:
             self._chain.device.after(rendering)
         config, geometry, begun_ns = self._config_of(header), header.geometry, steady_ns()
+        self._integrals, self._look = integrals, _look(config)
         image = self._chain.start(
             integrals,
             config,
@@ -86,6 +90,32 @@ class LiveChain:
             fence=self._chain.device.fence(),
             begun_ns=begun_ns,
         )
+
+    def finished(self, header: FrameHeader) -> None:
+        """Take note of a frame that is done, by its header with the exposure."""
+        self._finished = header
+
+    def is_idle(self, issued: int) -> bool:
+        """Whether the last of `issued` frames is done."""
+        return self._finished is not None and self._finished.number == issued - 1
+
+    def look_again(self, state: ControlState) -> FluoroFrame | None:
+        """Return the last frame as the controls show it; None: that is as before, or not kept.
+
+        Only while the chain is idle.
+
+        Args:
+            state: Of the controls.
+        """
+        header, config = self._finished, with_controls(self._config, state)
+        if header is None or _look(config) == self._look:
+            return None
+        geometry = header.geometry
+        image = self._chain.look_again(self._integrals, config, geometry.pixel_spacing_mm, geometry)
+        if image is None:
+            return None
+        self._look = _look(config)
+        return header.frame(self._chain.device.to_host(image))
 
     def _config_of(self, header: FrameHeader) -> ImageChainConfig:
         """The configuration of a frame; a mask that was requested begins with it."""
@@ -104,13 +134,26 @@ class LiveChain:
         return config.model_copy(update={"dsa": dsa})
 
 
+def _look(config: ImageChainConfig) -> tuple[WindowConfig | None, ...]:
+    """What a user may change of an image that is made."""
+    return config.window, config.dsa.window if config.dsa else None, config.polarity
+
+
+def held_config(config: Config) -> ImageChainConfig:
+    """The chain of a run, which keeps each image before its window where the console shows it."""
+    chain = config.image_chain
+    if not config.console.enabled or config.optimiser:
+        return chain
+    return chain.model_copy(update={"pulse_rate_hz": chain.pulse_rate_hz or config.run.fps})
+
+
 def with_controls(config: ImageChainConfig, state: ControlState) -> ImageChainConfig:
     """The configuration with what a user has set on the console."""
     window = WindowConfig(level=state.window_level, width=state.window_width)
     changes: dict[str, Any] = {
         "dose_ngy": state.dose_ngy,
         "polarity": state.polarity,
-        "pulse_rate_hz": state.pulse_rate_hz,
+        "pulse_rate_hz": state.pulse_rate_hz or config.pulse_rate_hz,
     }
     if config.dsa:
         shift = (state.mask_shift_x_px, state.mask_shift_y_px)

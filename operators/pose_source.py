@@ -25,6 +25,7 @@ from fluoro.poses.base import IssuedPose, PoseSource, PoseSourceSection
 from fluoro.steady_clock import steady_ns
 from operators.frame_credits import Turns
 from operators.gil_state import keep_gil_state
+from operators.held_image import HeldImage
 from operators.messages import header_of
 from operators.monitor import StreamMonitor
 from operators.pace import Pace
@@ -61,6 +62,7 @@ class PoseSourceOp(Operator):
         stop: Ends the stream when set.
         turn: Taken for each pose and given back when it is rendered, so that a pose is the newest
             when its turn comes; None: poses wait before the renderer.
+        held: Shows the last image again where its window changes while the beam is off.
 
     Raises:
         DeviceError: Poses have stopped, and the run is to end then.
@@ -82,12 +84,13 @@ class PoseSourceOp(Operator):
         frames: int | None,
         stop: Event | AnyEvent,
         turn: Turns | None = None,
+        held: HeldImage | None = None,
         **kwargs: Any,
     ) -> None:
         self._source, self._config, self._fps, self._geometry = source, config, fps, geometry
         self._controls, self._frames, self._stop = controls, frames, stop
         self._limits, self._monitor, self._clock = limits, monitor, clock
-        self._turn = turn
+        self._turn, self._held = turn, held
         self._number = 0
         self._pace = pace
         self._going = BooleanCondition(fragment, enable_tick=True, name="going")
@@ -112,9 +115,9 @@ class PoseSourceOp(Operator):
             return time.sleep(IDLE_S)
         if not self._pace.is_due():
             return None
-        if not self._controls.snapshot().beam_on:
-            self._clock.pause()
-            return time.sleep(IDLE_S)
+        state = self._controls.snapshot()
+        if not state.beam_on:
+            return self._rest(state)
         issued = self._issued_in_turn()
         if issued is None:
             return None
@@ -125,6 +128,13 @@ class PoseSourceOp(Operator):
         if self._number == self._frames and not self._source.feedback:
             self._going.disable_tick()
         return None
+
+    def _rest(self, state: ControlState) -> None:
+        """Issue nothing: the beam is off."""
+        self._clock.pause()
+        if self._held:
+            self._held.refresh(state, self._number)
+        time.sleep(IDLE_S)
 
     def _goes_on(self, input_: InputContext) -> bool:
         """Take the estimate, if one has come; whether another pose follows."""

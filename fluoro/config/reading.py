@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from fluoro.config.section import Count, Finite, Length, Section, Vector, list_of
 from fluoro.config.validation_errors import shown
-from fluoro.names import ByteOrder, MissingSlices, NiftiTransform, NumberType
+from fluoro.names import ByteOrder, MissingSlices, NanVoxels, NiftiTransform, NumberType
 
 __all__ = ["ArrayConfig", "ReadOptions"]
 
@@ -81,6 +81,11 @@ class ReadOptions(Section):
     gaps: MissingSlices = Field("refuse", description="DICOM: what becomes of missing slices.")
     nifti_transform: NiftiTransform | None = Field(
         None, description="NIfTI: which transform places the volume; null: they must agree."
+    )
+    nan_voxels: NanVoxels = Field(
+        "refuse",
+        description="NIfTI, NRRD, MetaImage, NumPy and raw: what becomes of NaN voxels, as "
+        "outside of a reconstruction; air: -1024 HU.",
     )
     array: ArrayConfig | None = Field(
         None, description="NumPy (.npy, .npz) and raw files: how their voxels lie."

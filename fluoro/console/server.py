@@ -152,16 +152,18 @@ class Console:
         """
         count = self._shown.count + 1 if self._shown else 1
         self._shown = _Shown(count, frame, status, time.monotonic())
-        if self._browsers:
-            with contextlib.suppress(RuntimeError):  # closed meanwhile
-                self._loop.call_soon_threadsafe(self._wake_all)
+        self._wake_from_elsewhere()
+
+    def show_again(self, frame: FluoroFrame) -> None:
+        """Show the frame on show with another window. Never waits; without effect before it."""
+        if self._shown:
+            self._shown = replace(self._shown, count=self._shown.count + 1, frame=frame)
+            self._wake_from_elsewhere()
 
     def show_tracking(self, view: TrackingView) -> None:
         """Show an estimate of the pose beside the frames. Never waits."""
         self._trail.add(view)
-        if self._browsers:
-            with contextlib.suppress(RuntimeError):  # closed meanwhile
-                self._loop.call_soon_threadsafe(self._wake_all)
+        self._wake_from_elsewhere()
 
     @property
     def port(self) -> int:
@@ -202,6 +204,11 @@ class Console:
 
     def _answer(self, _connection: ServerConnection, request: Request) -> Response | None:
         return self._pages.answer(request)
+
+    def _wake_from_elsewhere(self) -> None:
+        if self._browsers:
+            with contextlib.suppress(RuntimeError):  # closed meanwhile
+                self._loop.call_soon_threadsafe(self._wake_all)
 
     def _wake_all(self) -> None:
         for browser in self._browsers:

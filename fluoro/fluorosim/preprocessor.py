@@ -26,7 +26,7 @@ from fluoro.fluorosim.volume import (
     three,
 )
 from fluoro.volume.hu_to_mu import HuToMu, LinearCurve
-from fluoro.volume.value_statistics import NO_AIR, NO_AIR_HU
+from fluoro.volume.value_statistics import doubts_of, water_corners
 
 __all__ = ["VolumePreprocessor"]
 
@@ -167,15 +167,16 @@ class VolumePreprocessor:
     def preprocess(self, output_dir: str | Path | None = None) -> PreprocessedVolume:
         """Clip, map to attenuation and, where `output_dir` is given, save.
 
-        A warning is logged where no voxel is as thin as air: such numbers are often not HU.
+        A warning is logged where no voxel is as thin as air (such numbers are often not HU), and
+        where the background is 0 HU.
 
         Raises:
             InputError: An energy of the settings for which there is no attenuation.
             OutputError: `output_dir` cannot be written.
         """
         hu_range = self._metadata.hu_range
-        if hu_range and hu_range[0] > NO_AIR_HU:
-            log.warning("%s: %s", self._metadata.source or "hu_volume", NO_AIR)
+        for doubt in doubts_of(hu_range[0], water_corners(self._hu)) if hu_range else []:
+            log.warning("%s: %s", self._metadata.source or "hu_volume", doubt)
         to_mu = _hu_to_mu(self._settings)
         mu = np.empty(self.shape, np.float32)
         for plane, hu in zip(mu, self._hu, strict=True):

@@ -133,6 +133,31 @@ class ImageChain:
             self.pulse = frame.exposure
         return kernels.image
 
+    def look_again(
+        self,
+        integrals: Any,
+        config: ImageChainConfig,
+        pixel_spacing_mm: float,
+        geometry: CarmGeometry | None = None,
+    ) -> Any | None:
+        """Return the held image with the stages after `HOLD`: another window, curve or shutter.
+
+        The memory stays as it is: the next frame is made as if this had not been called.
+
+        Args:
+            integrals: As for `apply`; only their shape counts.
+            config: Of the last frame, but for the stages after `HOLD`.
+            pixel_spacing_mm: Pixel pitch [mm].
+            geometry: The detector and its distance, where a stage of the field needs them.
+
+        Returns:
+            Display values in [0, 1], as of `apply`; None where no image is held.
+        """
+        if not self._memory.has(HOLD.remembers):
+            return None
+        with self._memory.as_it_is() as number:
+            return self.apply(integrals, config, number, pixel_spacing_mm, geometry, pulse=False)
+
     def _integrates(self, config: ImageChainConfig) -> bool:
         """Whether line integrals are needed in each pixel's own stage alone."""
         return self._fused and not (config.xray or config.scatter)

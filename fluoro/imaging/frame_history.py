@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -64,6 +65,15 @@ class FrameMemory:
     def continues(self, shape: tuple[int, int], number: int) -> bool:
         """Whether a frame belongs to the run that is remembered."""
         return shape == self._shape and number > self._number
+
+    @contextmanager
+    def as_it_is(self) -> Iterator[int]:
+        """Yield the number of a frame that leaves no number behind: the last one, seen again."""
+        number, numbers = self._number, dict(self.numbers)
+        yield number + 1
+        self._number = number
+        self.numbers.clear()
+        self.numbers.update(numbers)
 
     @property
     def number(self) -> int:

@@ -59,6 +59,9 @@ class FrameSink(Protocol):
     def take(self, frame: FluoroFrame) -> None:
         """Take one frame, its image on the host, without waiting for a receiver."""
 
+    def show_again(self, frame: FluoroFrame) -> None:
+        """Show the last frame with another window; it is no new frame, and the beam is off."""
+
     def take_estimate(self, tracked: Any, header: FrameHeader, scored: Any) -> None:
         """Take the pose that registration found of a frame.
 

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.config import ReadOptions
-from fluoro.errors import InputError
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.slice_reader import VolumePlanes
+from fluoro.volume.slice_reader import VolumePlanes, not_finite
 from fluoro.volume.volumes import HuVolume
 
-__all__ = ["Ct", "CtFormat", "as_hu"]
+__all__ = ["Ct", "CtFormat", "as_hu", "nan_hu_of", "without_nan"]
+
+NAN_HU = -1024.0
+"""What `volume.nan_voxels: air` makes of NaN: the CT number of padding."""
 
 
 class Ct(ABC):
@@ -118,6 +120,18 @@ class CtFormat:
         return path.name.lower().endswith(self.suffixes) and not path.is_dir()
 
 
+def nan_hu_of(options: ReadOptions) -> float | None:
+    """Return the CT number [HU] of voxels that are NaN; None: they are refused."""
+    return NAN_HU if options.nan_voxels == "air" else None
+
+
+def without_nan(voxels: NDArray[Any], nan_hu: float | None) -> NDArray[Any]:
+    """Return voxels with a CT number [HU] in the place of NaN; as they are where it is None."""
+    if nan_hu is None or voxels.dtype.kind != "f":
+        return voxels
+    return np.where(np.isnan(voxels), voxels.dtype.type(nan_hu), voxels)
+
+
 def as_hu(path: Path, voxels_zyx: NDArray[Any]) -> NDArray[np.int16] | NDArray[np.float32]:
     """Return voxels of any real type as CT numbers: int16 where all are whole and in its range.
 
@@ -142,9 +156,7 @@ def _fits_int16(path: Path, voxels_zyx: NDArray[Any]) -> bool:
         bad += int(np.count_nonzero(~np.isfinite(values)))
         fits = fits and _are_int16(plane)
     if bad:
-        raise InputError(
-            f"{path}: {bad} of {voxels_zyx.size} voxels are not finite (NaN or infinite)"
-        )
+        raise not_finite(path, bad, voxels_zyx.size)
     return fits
 
 

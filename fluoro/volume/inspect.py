@@ -15,7 +15,7 @@ from fluoro.volume.hu_to_mu import HuToMu
 from fluoro.volume.labels.label_volume import LabelVolume
 from fluoro.volume.labels.structures import Structure
 from fluoro.volume.orientation import in_words, orientation_code, tilt_deg
-from fluoro.volume.value_statistics import NO_AIR, NO_AIR_HU
+from fluoro.volume.value_statistics import doubts_of, water_corners
 from fluoro.volume.volumes import HuVolume, MuVolume
 
 __all__ = ["VolumeReport", "attenuation_lines", "label_lines", "report", "series_lines"]
@@ -45,6 +45,7 @@ class VolumeReport:
         padding_voxels: How many lie below -1024 HU: outside the scanner's field of view.
         padding_hu: The lowest and highest of these; None if there are none.
         clipped_voxels: How many lie above the default of `volume.hu_clip_max`.
+        corners_of_water: Share of the planes' corners that are exactly 0 HU.
     """
 
     file: str
@@ -58,6 +59,7 @@ class VolumeReport:
     padding_voxels: int
     padding_hu: tuple[float, float] | None
     clipped_voxels: int = 0
+    corners_of_water: float = 0.0
 
     @property
     def orientation(self) -> str:
@@ -88,8 +90,7 @@ class VolumeReport:
         remarks = []
         if not self.oriented:
             remarks.append("the file does not say how the patient lies; L, P, S is assumed")
-        if self.hu_min > NO_AIR_HU:
-            remarks.append(NO_AIR)
+        remarks += doubts_of(self.hu_min, self.corners_of_water)
         if self.hu_max > BEYOND_METAL_HU:
             remarks.append(f"some voxels are above {BEYOND_METAL_HU} HU: are these CT numbers?")
         if self.clipped_voxels:
@@ -192,6 +193,7 @@ def report(ct: Ct, hu: HuVolume) -> VolumeReport:
         if padding.any()
         else None,
         clipped_voxels=int(counts[values > CLIP_HU].sum()),
+        corners_of_water=water_corners(hu.hu_zyx),
     )
 
 

@@ -31,7 +31,7 @@ from fluoro.volume.store.preprocessed_folder import (
     write_preprocessed,
 )
 from fluoro.volume.store.volume_cache import CacheKey, open_volume, store_volume
-from fluoro.volume.value_statistics import NO_AIR, ValueStatistics
+from fluoro.volume.value_statistics import ValueStatistics
 from fluoro.volume.volumes import HuVolume, MuVolume
 
 __all__ = [
@@ -229,13 +229,13 @@ def _mu_planes(config: VolumeConfig, source: _Source, tell: Progress) -> MuPlane
 
 
 def _say_what_is_doubtful(name: str, volume: MuVolume, config: VolumeConfig) -> None:
-    """Warnings where dense things lost contrast, or nothing is as thin as air.
+    """Warnings of lost contrast, of numbers that are hardly HU, and of a masked background.
 
     Padding below the range is air in any case, and a part cut out may have none.
     """
     figures = volume.figures
-    if figures and figures.without_air and config.crop_mm is None:
-        log.warning("%s: %s", name, NO_AIR)
+    for doubt in figures.doubts() if figures and config.crop_mm is None else []:
+        log.warning("%s: %s", name, doubt)
     if figures and figures.remark():
         level = logging.WARNING if figures.above else logging.INFO
         log.log(level, "%s: %s", name, figures.remark())

@@ -41,6 +41,7 @@ def _with_plugins() -> tuple[CtFormat, ...]:
 
 FORMATS: tuple[CtFormat, ...] = _with_plugins()
 """Every format that is read."""
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".7z", ".rar")
 DEFAULTS = ReadOptions()
 
 
@@ -79,6 +80,10 @@ def _format(path: Path) -> CtFormat:
     for form in FORMATS:
         if form.recognises(path):
             return form
+    if path.name.lower().endswith(ARCHIVES):
+        raise InputError(
+            f"{path}: is an archive, which is not read; unpack it and give the folder or file in it"
+        )
     known = ", ".join(suffix for form in FORMATS for suffix in form.suffixes)
     raise InputError(f"{path}: a CT must be a DICOM folder or file, or end in {known}")
 

@@ -20,7 +20,14 @@ from fluoro.volume.host_memory import require_memory
 from fluoro.volume.volume_header import CHUNK_BYTES, StoredNumbers, VoxelData, require_complete
 from fluoro.volume.volumes import HuVolume
 
-__all__ = ["VolumePlanes", "array_planes", "complete_file_planes", "file_planes", "planes_of"]
+__all__ = [
+    "VolumePlanes",
+    "array_planes",
+    "complete_file_planes",
+    "file_planes",
+    "not_finite",
+    "planes_of",
+]
 
 PLANES_AT_ONCE = 6
 """Planes of float64 that reading, converting and writing hold at a time, at most."""
@@ -52,8 +59,16 @@ def planes_of(hu: HuVolume) -> VolumePlanes:
     )
 
 
-def array_planes(path: Path, grid: VolumeGrid, voxels: NDArray[Any]) -> VolumePlanes:
+def array_planes(
+    path: Path, grid: VolumeGrid, voxels: NDArray[Any], nan_hu: float | None = None
+) -> VolumePlanes:
     """CT numbers of an array of any real type, in float32; of a mapped file, plane by plane.
+
+    Args:
+        path: The file, for messages.
+        grid: Of its voxels.
+        voxels: Shape (z, y, x).
+        nan_hu: CT number [HU] of voxels that are NaN; None: they are refused.
 
     Raises:
         InputError: While planes are read: voxels that are not finite.
@@ -61,30 +76,36 @@ def array_planes(path: Path, grid: VolumeGrid, voxels: NDArray[Any]) -> VolumePl
 
     def read(start: int, stop: int) -> Iterator[NDArray[np.float32]]:
         with np.errstate(over="ignore"):
-            yield from _finite(path, (np.array(plane, np.float32) for plane in voxels[start:stop]))
+            planes = (np.array(plane, np.float32) for plane in voxels[start:stop])
+            yield from _finite(path, planes, nan_hu)
 
     return VolumePlanes(grid=grid, source=str(path), read=read)
 
 
-def file_planes(path: Path, grid: VolumeGrid, data: VoxelData) -> VolumePlanes:
+def file_planes(
+    path: Path, grid: VolumeGrid, data: VoxelData, nan_hu: float | None = None
+) -> VolumePlanes:
     """CT numbers of a file whose header has been read, in float32, after the file's rescale.
 
     Args:
         path: The file, for messages.
         grid: Of its voxels.
         data: Where they lie; its `numbers` must be known.
+        nan_hu: CT number [HU] of voxels that are NaN; None: they are refused.
 
     Raises:
         InputError: The file is truncated or damaged; while planes are read also: voxels that are
             not finite.
     """
     require_memory(str(path), 8 * PLANES_AT_ONCE * math.prod(grid.shape_zyx[1:]))
-    planes = complete_file_planes(path, grid, data)
+    planes = complete_file_planes(path, grid, data, nan_hu)
     require_complete(data)
     return planes
 
 
-def complete_file_planes(path: Path, grid: VolumeGrid, data: VoxelData) -> VolumePlanes:
+def complete_file_planes(
+    path: Path, grid: VolumeGrid, data: VoxelData, nan_hu: float | None = None
+) -> VolumePlanes:
     """`file_planes` of a file that is known to be complete.
 
     Raises:
@@ -97,7 +118,7 @@ def complete_file_planes(path: Path, grid: VolumeGrid, data: VoxelData) -> Volum
 
     def read(start: int, stop: int) -> Iterator[NDArray[np.float32]]:
         try:
-            yield from _finite(path, _read(data, numbers, grid, start, stop))
+            yield from _finite(path, _read(data, numbers, grid, start, stop), nan_hu)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise InputError(f"{data.path}: is truncated or damaged: {error}") from None
         except OSError as error:
@@ -126,15 +147,27 @@ def _rescaled(stored: NDArray[Any], numbers: StoredNumbers) -> NDArray[np.float3
         return (stored.astype(np.float64) * numbers.slope + numbers.intercept).astype(np.float32)
 
 
-def _finite(path: Path, planes: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+def _finite(
+    path: Path, planes: Iterator[NDArray[np.float32]], nan_hu: float | None
+) -> Iterator[NDArray[np.float32]]:
     """The planes; refuses at the end if some voxels were not finite, so that all are counted."""
     bad = total = 0
     for plane in planes:
         total += plane.size
+        if nan_hu is not None:
+            plane[np.isnan(plane)] = nan_hu
         bad += int(np.count_nonzero(~np.isfinite(plane)))
         yield np.nan_to_num(plane, copy=False) if bad else plane
     if bad:
-        raise InputError(f"{path}: {bad} of {total} voxels are not finite (NaN or infinite)")
+        raise not_finite(path, bad, total)
+
+
+def not_finite(path: Path, bad: int, total: int) -> InputError:
+    """Return what to say of voxels that are not finite."""
+    return InputError(
+        f"{path}: {bad} of {total} voxels are not finite (NaN or infinite); volume.nan_voxels: air "
+        "takes NaN as air"
+    )
 
 
 def _opened(file: BufferedReader, data: VoxelData, skip: int) -> _Stream:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NO_AIR", "NO_AIR_HU", "StatisticsCounter", "ValueStatistics"]
+__all__ = ["StatisticsCounter", "ValueStatistics", "doubts_of", "water_corners"]
 
 Range = tuple[float, float]
 LINE_HU = (-1000.0, 3071.0)
@@ -17,6 +17,31 @@ LINE_HU = (-1000.0, 3071.0)
 NO_AIR_HU = -500
 """A CT has voxels below this [HU]: at least the air around the patient."""
 NO_AIR = f"no voxel is below {NO_AIR_HU} HU: are these CT numbers?"
+MASKED = "its corners are exactly 0 HU, which is water: is the background masked? Air is -1000 HU"
+MASKED_SHARE = 0.9
+"""Share of the planes' corners that are exactly 0 HU in a CT whose background was set to 0."""
+
+
+def doubts_of(lowest_hu: float, corners_of_water: float) -> list[str]:
+    """Return what to say of CT numbers that are hardly those of a whole CT, one line each.
+
+    Args:
+        lowest_hu: Lowest CT number [HU].
+        corners_of_water: As `water_corners` of the whole volume.
+    """
+    if lowest_hu > NO_AIR_HU:
+        return [NO_AIR]
+    return [MASKED] if corners_of_water >= MASKED_SHARE else []
+
+
+def water_corners(hu: NDArray[Any]) -> float:
+    """Return the share of planes' corners that are exactly 0 HU.
+
+    Args:
+        hu: CT numbers [HU], shape (..., y, x).
+    """
+    corners = np.atleast_2d(hu)[..., [0, -1], :][..., [0, -1]]
+    return float(np.mean(corners == 0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +56,7 @@ class ValueStatistics:
         below: How many lay below it.
         above: How many lay above it.
         water_mu_per_mm: Attenuation of water in it [1/mm]; None: unknown.
+        corners_of_water: Share of the planes' corners that are exactly 0 HU.
     """
 
     hu_range: Range | None
@@ -40,6 +66,7 @@ class ValueStatistics:
     below: int = 0
     above: int = 0
     water_mu_per_mm: float | None = None
+    corners_of_water: float = 0.0
 
     def water(self) -> float | None:
         """Attenuation of water [1/mm]: as known, or from the ranges as if the map were a line."""
@@ -64,10 +91,11 @@ class ValueStatistics:
         ]
         return " and ".join(parts) + " and are taken as that" if parts else ""
 
-    @property
-    def without_air(self) -> bool:
-        """Whether CT numbers were counted and none of them was air's."""
-        return self.voxels > 0 and self.hu_range is not None and self.hu_range[0] > NO_AIR_HU
+    def doubts(self) -> list[str]:
+        """What to say of CT numbers that were counted and are hardly those of a whole CT."""
+        if self.voxels == 0 or self.hu_range is None:
+            return []
+        return doubts_of(self.hu_range[0], self.corners_of_water)
 
     def facts(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -76,6 +104,7 @@ class ValueStatistics:
             "hu_range": self.hu_range,
             "mu_range": self.mu_range,
             "water_mu_per_mm": self.water_mu_per_mm,
+            "corners_of_water": self.corners_of_water,
             "out_of_range": {
                 "voxels": self.voxels,
                 "range_hu": [_finite(low), _finite(high)],
@@ -104,6 +133,7 @@ class ValueStatistics:
             below=int(out["below"]),
             above=int(out["above"]),
             water_mu_per_mm=facts["water_mu_per_mm"],
+            corners_of_water=float(facts.get("corners_of_water", 0.0)),  # older files have none
         )
 
 
@@ -114,11 +144,13 @@ class StatisticsCounter:
         self.kept_range_hu = kept_range_hu
         self.voxels = self.below = self.above = 0
         self._hu = self._mu = (np.inf, -np.inf)
+        self._corners: list[float] = []
 
     def count_hu(self, hu: NDArray[Any]) -> None:
         """A plane of CT numbers as read."""
         low, high = self.kept_range_hu
         self.voxels += hu.size
+        self._corners.append(water_corners(hu))
         self._hu = _widened(self._hu, hu)
         if self._hu[0] < low:
             self.below += int(np.count_nonzero(hu < low))
@@ -139,6 +171,7 @@ class StatisticsCounter:
             below=self.below,
             above=self.above,
             water_mu_per_mm=water_mu_per_mm,
+            corners_of_water=float(np.mean(self._corners)) if self._corners else 0.0,
         )
 
 

@@ -38,8 +38,6 @@ OrderMark = Literal["<", ">"]
 """NumPy's mark of a byte order."""
 HEADER_LIMIT_BYTES = 1 << 20
 """A text header is a few hundred bytes; beyond this it is none."""
-SEVERAL_FILES = re.compile(r"LIST(\s|$)|.*%", re.IGNORECASE)
-"""How NRRD and MetaImage name the files of the slices: a list, or a pattern with a number."""
 CHUNK_BYTES = 1 << 16
 """Read and inflated at a time; deflate makes at most 1000 times as many of them."""
 
@@ -140,7 +138,7 @@ def header_bytes(path: Path) -> bytes:
         return file.read(HEADER_LIMIT_BYTES)
 
 
-def voxel_file(path: Path, name: str) -> Path:
+def voxel_file(path: Path, name: str, several: re.Pattern[str]) -> Path:
     """Return the file of the voxels that a text header names, beside the header's.
 
     A header's bytes are the file name's own, UTF-8 as a rule; other bytes are kept as they are.
@@ -148,13 +146,18 @@ def voxel_file(path: Path, name: str) -> Path:
     Args:
         path: The header's file.
         name: From the header, which was decoded as Latin-1.
+        several: Matches the beginning of a name that the format takes for several files.
 
     Raises:
         InputError: It names several files, or none.
     """
-    if SEVERAL_FILES.match(name) or not name:
-        raise InputError(f"{path}: voxels in several files are not read, got {name!r}")
-    return path.parent / name.encode("latin-1").decode("utf-8", "surrogateescape")
+    named = name.encode("latin-1").decode("utf-8", "surrogateescape")
+    if several.match(name) or not name:
+        raise InputError(
+            f"{path}: names its voxels as several files, which are not read, got {named!r}; if it "
+            "is one file, give it a name without LIST at the start and without %"
+        )
+    return path.parent / named
 
 
 def finite_numbers(path: Path, key: str, text: str, *, marks: str = ",()[]") -> tuple[float, ...]:

@@ -201,7 +201,7 @@ def _read(path: Path, keywords: list[str] | None) -> Any:
     except ImportError:
         raise InputError("DICOM needs the package pydicom: pip install .[dicom]") from None
     logging.getLogger("pydicom").setLevel(logging.ERROR)
-    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=keywords)
+    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=keywords, force=True)
 
 
 def _sop_class(path: Path, dataset: Any) -> str:

@@ -70,6 +70,10 @@ class ConsoleSink(Sink):
         self._monitor.count_shown(self.name, frame.number)
         self._console.show(frame, self._monitor.status())
 
+    def show_again(self, frame: FluoroFrame) -> None:
+        """Show the held frame with another window."""
+        self._console.show_again(frame)
+
     def take_estimate(
         self, tracked: TrackedFrame, header: FrameHeader, scored: ScoredEstimate
     ) -> None:

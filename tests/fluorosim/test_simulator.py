@@ -547,6 +547,13 @@ def test_cine_is_saved_by_number(simulator, tmp_path):
         twice.save_all(tmp_path)
 
 
+def test_a_masked_background_is_doubted_as_on_the_command_line(caplog):
+    hu = np.zeros((3, 4, 5))
+    hu[1, 1:3, 1:4] = -850.0
+    VolumePreprocessor.from_numpy(hu).preprocess()
+    assert any("its corners are exactly 0 HU, which is water" in each for each in caplog.messages)
+
+
 @pytest.mark.parametrize(("lowest", "warnings"), [(-1000, 0), (0, 1)])
 def test_numbers_without_air_are_doubted_in_one_line(caplog, lowest, warnings):
     hu = np.full((3, 4, 5), 40.0)

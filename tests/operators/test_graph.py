@@ -317,6 +317,44 @@ def test_beam_off_stops_the_frames_and_beam_on_goes_on_with_the_next(document, m
     assert numbers == list(range(60))
 
 
+def test_a_held_image_follows_the_window_and_the_stream_goes_on_as_if_not_looked_at(
+    document, monkeypatch
+):
+    def run(name, *, looked_at):
+        controls, held = catch_controls(monkeypatch), []
+        monkeypatch.setattr(Console, "show_again", lambda _, frame: held.append(frame))
+
+        def each(frames):
+            state = controls[0].snapshot()
+            if frames > 5 and state.version == 0:
+                controls[0].update(beam_on=False)
+            elif not state.beam_on and looked_at and not held:
+                controls[0].update(window_level=1.0, window_width=2.0, polarity="bone_bright")
+                time.sleep(0.1)
+            elif not state.beam_on:
+                window = {"window_level": 3.0, "window_width": 20.0, "polarity": "bone_dark"}
+                controls[0].update(**window, beam_on=True)
+
+        settings = document(
+            image_chain={
+                "window": {"level": 3.0, "width": 20.0},
+                "polarity": "bone_dark",
+                "recursive_filter_weight": 0.5,
+            },
+            console={"enabled": True, "port": 0},
+            run={"frames": 40, "fps": 60, "name": name},
+        )
+        return images_of(run_small(settings, each).folder), held
+
+    images, held = run("looked_at", looked_at=True)
+    plain, _ = run("plain", looked_at=False)
+    np.testing.assert_array_equal(images, plain)
+    before = images[held[0].number]
+    expected = np.clip(((0.5 - before) * 20.0 + 3.0 - 1.0) / 2.0 + 0.5, 0, 1)
+    np.testing.assert_allclose(held[0].image, expected, atol=1e-5)
+    assert held[0].image.std() > 0.1
+
+
 def noiseless_run(document, monkeypatch, **changes):
     """Images before and after a change of the controls, and the run's record."""
     controls = catch_controls(monkeypatch)

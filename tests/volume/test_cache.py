@@ -436,6 +436,16 @@ def test_a_ct_without_air_is_doubted_each_time_but_not_a_part_of_one(tmp_path, c
     assert caplog.messages == []
 
 
+def test_a_ct_whose_background_is_masked_is_doubted_each_time(tmp_path, caplog):
+    hu = np.zeros((4, 5, 6), "<i2")
+    hu[1:3, 1:4, 1:5] = -800
+    path = written(tmp_path, "ct.mha", meta_bytes(hu))
+    for _ in range(2):
+        load_volume(VolumeConfig(path=path))
+    doubt = f"{path}: its corners are exactly 0 HU, which is water: is the background masked?"
+    assert [text.startswith(doubt) for text in caplog.messages] == [True, True]
+
+
 def test_cropping_and_resampling_are_those_of_the_volume(tmp_path):
     path = saved(tmp_path, "ct.nii.gz")
     whole = load_volume(VolumeConfig(path=path))

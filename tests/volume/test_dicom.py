@@ -12,9 +12,12 @@ from pydicom import dcmread, dcmwrite
 from pydicom.data import get_testdata_file
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
     HTJ2KLossless,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
@@ -402,6 +405,48 @@ def test_rounded_positions_are_even(tmp_path, caplog):
 def test_slices_that_are_too_uneven_are_refused(tmp_path):
     dicom.series(tmp_path, TALL[:6], change=at(0, 5, 10, 11, 16, 21))
     refused(tmp_path, r"too uneven: 1\.000 to 5\.000 mm apart, median 5\.000 mm")
+
+
+def test_thin_slices_before_thick_ones_are_read_where_gaps_are_interpolated(tmp_path, caplog):
+    """As a head is scanned: 1.25 mm through the base of the skull, then 5 mm."""
+    places = np.array([0, 1.25, 2.5, 3.75, 5, 10, 15, 20, 25, 30, 35, 40])
+    hu_zyx = np.rint(places[:, None, None] * 8 + np.zeros((1, 4, 5))).astype(np.int16)
+    folder = dicom.series(tmp_path, hu_zyx, change=at(*places))
+    refused(folder, "too uneven: .*; volume.gaps: interpolate resamples onto the finer")
+    hu = open_ct(folder, ReadOptions(gaps="interpolate")).volume()
+    assert hu.grid.shape_zyx == (33, 4, 5)
+    assert hu.grid.spacing_xyz_mm[2] == pytest.approx(1.25)
+    expected = np.arange(33)[:, None, None] * 10 + np.zeros((1, 4, 5))
+    np.testing.assert_allclose(hu.hu_zyx, expected, atol=0.5)
+    assert "7 gaps filled: interpolated onto 33 slices of 1.250 mm" in caplog.text
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+@pytest.mark.parametrize("suffix", ["", ".dcm", ".IMA"])
+def test_data_sets_without_preamble_are_read(tmp_path, caplog, syntax, suffix):
+    paths = sorted(dicom.series(tmp_path).iterdir())
+    for number, path in enumerate(paths):
+        if number:  # the first one has a preamble
+            bare(path, syntax)
+        path.rename(path.with_suffix(suffix))
+    same(open_ct(tmp_path).volume())
+    np.testing.assert_array_equal(plane_by_plane(tmp_path), ramp())
+    assert not caplog.records
+    last = sorted(tmp_path.iterdir())[-1]
+    last.write_bytes(last.read_bytes()[:-10])
+    refused(tmp_path, f"{last.name}: ")
+
+
+def bare(path, syntax):
+    """Write a file's data set alone, without preamble and group 0002."""
+    ds = dcmread(path)
+    ds.PixelData = ds.PixelData  # read before the file goes
+    stream = DicomBytesIO()
+    stream.is_little_endian, stream.is_implicit_VR = True, syntax.is_implicit_VR
+    plain = Dataset({element.tag: element for element in ds if element.tag.group != 2})
+    plain._pixel_rep = 1
+    write_dataset(stream, plain)
+    path.write_bytes(stream.getvalue())
 
 
 @pytest.mark.parametrize("tilt_deg", [-20, 12, 30])

@@ -71,7 +71,7 @@ def test_a_ct_tells_and_gives_the_same_in_every_format(tmp_path, kind):
 def test_every_format_refuses_the_options_of_the_others(tmp_path, kind):
     path, own = PLACES[kind](tmp_path), next(f.options for f in FORMATS if f.name == kind)
     made = {"series": "1", "select": {"AcquisitionNumber": "1"}, "gaps": "interpolate",
-            "nifti_transform": "sform", "array": LAYOUT}  # fmt: skip
+            "nifti_transform": "sform", "nan_voxels": "air", "array": LAYOUT}  # fmt: skip
     assert set(made) == set(ReadOptions.model_fields)
     for key in made.keys() - own:
         with pytest.raises(InputError, match=rf"^volume\.{key}: has no effect on .*, which is"):
@@ -157,3 +157,10 @@ def test_a_format_is_one_line_in_the_list(tmp_path, monkeypatch, caplog):
     assert "made for a test" in caplog.text
     with pytest.raises(InputError, match=r"or end in \.txt, \.nii"):
         open_ct(written(tmp_path, "ct.doc", b"x"))
+
+
+@pytest.mark.parametrize("name", ["ct.zip", "ct.tar.gz", "CT.7Z"])
+def test_an_archive_is_refused_with_the_way_out(tmp_path, name):
+    (tmp_path / name).write_bytes(b"PK\3\4")
+    with pytest.raises(InputError, match=r"is an archive, .*unpack it and give the folder"):
+        open_ct(tmp_path / name)

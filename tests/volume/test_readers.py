@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -306,6 +307,65 @@ def test_voxels_in_their_own_file_must_be_there_and_whole(tmp_path, name, compre
 def test_a_voxel_file_may_have_a_name_in_utf_8(tmp_path, name):
     hu = open_ct(saved(tmp_path, name, compressed=False)).volume()
     np.testing.assert_array_equal(hu.hu_zyx, ramp())
+
+
+def planes_of_file(path, options=None):
+    ct = open_ct(path, options or ReadOptions())
+    return np.stack([plane.copy() for plane in ct.slices(0, ct.grid.shape_zyx[0])])
+
+
+def test_a_percent_sign_in_a_voxel_file_s_name_is_read_as_simple_itk_reads_it(tmp_path):
+    path = saved(tmp_path, "77 %.nhdr", compressed=False)
+    np.testing.assert_array_equal(open_ct(path).volume().hu_zyx, ramp())
+    np.testing.assert_array_equal(planes_of_file(path), ramp())
+
+
+@pytest.mark.parametrize("name", ["77 %.mhd", "100%d.nhdr", "LIST.mhd", "LIST.nhdr"])
+def test_a_voxel_file_whose_name_means_several_is_refused_both_ways_in(tmp_path, name):
+    """SimpleITK takes these for patterns or lists, and 77 %.mhd for other voxels than written."""
+    header = saved(tmp_path, f"ct{Path(name).suffix}", compressed=False)
+    raw = next(each for each in tmp_path.iterdir() if each != header)
+    voxels = raw.rename(tmp_path / (Path(name).stem + raw.suffix))
+    path = tmp_path / name
+    path.write_bytes(header.read_bytes().replace(raw.name.encode(), voxels.name.encode()))
+    refused(path, "names its voxels as several files.*give it a name without LIST")
+    with pytest.raises(InputError, match="several files"):
+        planes_of_file(path)
+
+
+@pytest.mark.parametrize("name", ["c.mha", "c.nrrd"])
+def test_byte_0x85_in_a_comment_is_no_end_of_a_line(tmp_path, name):
+    path = saved(tmp_path, name)
+    old, new = (b"ObjectType", b"Comment = a\x85b\nObjectType")
+    if name.endswith("nrrd"):
+        old, new = b"\ntype:", b"\n# a\x85b\ntype:"
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    np.testing.assert_array_equal(open_ct(path).volume().hu_zyx, ramp())
+    np.testing.assert_array_equal(planes_of_file(path), ramp())
+
+
+WITH_NAN = ramp("<f4")
+WITH_NAN[1, 2, 3] = WITH_NAN[0] = np.nan
+FLOATS = {
+    "nii": lambda voxels: nifti_bytes(voxels, datatype=16),
+    "mha": lambda voxels: meta_bytes(voxels, ElementType="MET_FLOAT"),
+    "nrrd": lambda voxels: nrrd_bytes(voxels, type="float"),
+}
+
+
+@pytest.mark.parametrize("suffix", FLOATS)
+def test_nan_is_refused_or_named_as_air_by_a_key(tmp_path, suffix):
+    path = written(tmp_path, f"ct.{suffix}", FLOATS[suffix](WITH_NAN))
+    refused(path, "voxels are not finite.*volume.nan_voxels: air|read in two ways")
+    air = ReadOptions(nan_voxels="air")
+    expected = np.where(np.isnan(WITH_NAN), -1024, WITH_NAN)
+    np.testing.assert_array_equal(open_ct(path, air).volume().hu_zyx, expected)
+    np.testing.assert_array_equal(planes_of_file(path, air), expected)
+    endless = WITH_NAN.copy()
+    endless[2, 2, 2] = np.inf
+    path = written(tmp_path, f"inf.{suffix}", FLOATS[suffix](endless))
+    with pytest.raises(InputError, match="1 of 120 voxels are not finite"):
+        open_ct(path, air).volume()
 
 
 @pytest.mark.parametrize("name", ["ct.nii.gz", "ct.nrrd", "ct.mha"])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fluoro.config import ArrayConfig, ReadOptions
 from fluoro.errors import InputError
-from fluoro.volume.ct import Ct, CtFormat, as_hu
+from fluoro.volume.ct import Ct, CtFormat, as_hu, nan_hu_of, without_nan
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.host_memory import require_memory
 from fluoro.volume.slice_reader import VolumePlanes, array_planes
@@ -31,12 +31,15 @@ class ArrayCt(Ct):
         path: The file.
         kind: Name of its format.
         layout: How its voxels lie.
+        nan_hu: CT number [HU] of voxels that are NaN; None: they are refused.
     """
 
-    def __init__(self, path: Path, kind: str, layout: ArrayConfig) -> None:
+    def __init__(
+        self, path: Path, kind: str, layout: ArrayConfig, nan_hu: float | None = None
+    ) -> None:
         super().__init__(path)
         self.kind = kind
-        self._layout = layout
+        self._layout, self._nan_hu = layout, nan_hu
 
     @cached_property
     def grid(self) -> VolumeGrid:
@@ -46,13 +49,14 @@ class ArrayCt(Ct):
     @cached_property
     def planes(self) -> VolumePlanes:
         """CT numbers plane by plane; a .npz is in memory."""
-        return array_planes(self.path, self.grid, self._voxels)
+        return array_planes(self.path, self.grid, self._voxels, self._nan_hu)
 
     def array(self) -> NDArray[np.int16] | NDArray[np.float32]:
         """Return the CT numbers [HU], shape (z, y, x)."""
         self.grid  # noqa: B018  (a layout that fits no volume is refused first)
         require_memory(str(self.path), 4 * self._voxels.size)
-        return as_hu(self.path, np.ascontiguousarray(self._voxels))
+        voxels_zyx = without_nan(np.ascontiguousarray(self._voxels), self._nan_hu)
+        return as_hu(self.path, voxels_zyx)
 
     @cached_property
     def _voxels(self) -> NDArray[Any]:
@@ -66,9 +70,10 @@ def _format(name: str, suffixes: tuple[str, ...]) -> CtFormat:
                 f"{path}: volume.array is missing; a plain array does not say its spacing_xyz_mm, "
                 "origin_xyz_mm and direction"
             )
-        return ArrayCt(path, name, options.array)
+        return ArrayCt(path, name, options.array, nan_hu_of(options))
 
-    return CtFormat(name=name, suffixes=suffixes, options=frozenset({"array"}), open=opened)
+    known = frozenset({"array", "nan_voxels"})
+    return CtFormat(name=name, suffixes=suffixes, options=known, open=opened)
 
 
 NUMPY = _format("NumPy", (".npy", ".npz"))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fluoro.config import ReadOptions
 from fluoro.errors import InputError
-from fluoro.volume.ct import Ct, CtFormat, as_hu
+from fluoro.volume.ct import Ct, CtFormat, as_hu, nan_hu_of, without_nan
 from fluoro.volume.formats.itk_file import ImageInfo, ItkFile, itk_version
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.host_memory import require_memory
@@ -46,12 +46,12 @@ def itk_format(
     """
 
     def opened(path: Path, choices: ReadOptions) -> Ct:
-        header = read_header(path, choices)
+        header, nan_hu = read_header(path, choices), nan_hu_of(choices)
         if header.known_to_itk:
-            return ItkCt(path, name, image_io, header)
-        return HeaderCt(path, name, header)
+            return ItkCt(path, name, image_io, header, nan_hu)
+        return HeaderCt(path, name, header, nan_hu)
 
-    return CtFormat(name=name, suffixes=suffixes, options=options, open=opened)
+    return CtFormat(name=name, suffixes=suffixes, options=options | {"nan_voxels"}, open=opened)
 
 
 class HeaderCt(Ct):
@@ -61,9 +61,12 @@ class HeaderCt(Ct):
         path: The file.
         kind: Name of its format.
         header: What the file's header says.
+        nan_hu: CT number [HU] of voxels that are NaN; None: they are refused.
     """
 
-    def __init__(self, path: Path, kind: str, header: VolumeHeader) -> None:
+    def __init__(
+        self, path: Path, kind: str, header: VolumeHeader, nan_hu: float | None = None
+    ) -> None:
         super().__init__(path)
         self.kind = kind
         self.oriented = header.oriented
@@ -73,7 +76,7 @@ class HeaderCt(Ct):
             self.remarks = (
                 f"{path}: does not say how the patient lies; its axes are taken as L, P, S",
             )
-        self._header = header
+        self._header, self._nan_hu = header, nan_hu
 
     @cached_property
     def grid(self) -> VolumeGrid:
@@ -83,7 +86,7 @@ class HeaderCt(Ct):
     @cached_property
     def planes(self) -> VolumePlanes:
         """CT numbers plane by plane."""
-        return file_planes(self.path, self.grid, self._header.data)
+        return file_planes(self.path, self.grid, self._header.data, self._nan_hu)
 
     def array(self) -> NDArray[np.int16] | NDArray[np.float32]:
         """Return the CT numbers [HU], shape (z, y, x)."""
@@ -103,10 +106,18 @@ class ItkCt(HeaderCt):
         kind: Name of its format.
         image_io: SimpleITK's name of the format's reader.
         header: What the file's header says.
+        nan_hu: CT number [HU] of voxels that are NaN; None: they are refused.
     """
 
-    def __init__(self, path: Path, kind: str, image_io: str, header: VolumeHeader) -> None:
-        super().__init__(path, kind, header)
+    def __init__(
+        self,
+        path: Path,
+        kind: str,
+        image_io: str,
+        header: VolumeHeader,
+        nan_hu: float | None = None,
+    ) -> None:
+        super().__init__(path, kind, header, nan_hu)
         self._image_io = image_io
 
     @cached_property
@@ -117,21 +128,29 @@ class ItkCt(HeaderCt):
     @cached_property
     def planes(self) -> VolumePlanes:
         """CT numbers plane by plane; in memory where only SimpleITK can read their encoding."""
-        data = self._header.data
-        if data.numbers is None or data.encoding == "other":
+        if not self._by_planes:
             return planes_of(self.volume())
-        return file_planes(self.path, self.grid, data)
+        return super().planes
 
     def array(self) -> NDArray[np.int16] | NDArray[np.float32]:
         """Return the CT numbers [HU], shape (z, y, x)."""
+        if self._nan_hu is not None and self._by_planes:
+            return super().array()  # the imaging library takes NaN for 0 in NIfTI
         data = self._header.data
         require_memory(str(self.path), _needed_bytes(self._header))
         require_complete(data)
         grid = self.grid
-        hu_zyx = as_hu(self.path, self._file.read().reshape(grid.shape_zyx))
-        if data.numbers is not None and data.encoding != "other":
+        voxels_zyx = self._file.read().reshape(grid.shape_zyx)
+        hu_zyx = as_hu(self.path, without_nan(voxels_zyx, self._nan_hu))
+        if self._by_planes:
             _require_as_stored(self.path, grid, data, hu_zyx)
         return hu_zyx
+
+    @property
+    def _by_planes(self) -> bool:
+        """Whether the header says all that is needed to read the voxels."""
+        data = self._header.data
+        return data.numbers is not None and data.encoding != "other"
 
     @cached_property
     def _file(self) -> ItkFile:

@@ -40,6 +40,8 @@ RESCALE_KEYS = {
 is read."""
 LOCAL = ("LOCAL", "Local", "local")
 """As the imaging library spells it."""
+SEVERAL_FILES = re.compile(r"LIST|.*%", re.IGNORECASE)
+"""Names of voxel files that mean a list, or a pattern; the imaging library takes any % for one."""
 BLANKS = " \t\r\n"
 KEY = re.compile(r"\w+", re.ASCII)
 YES, NO = ("True", "TRUE", "true", "T", "t", "1"), ("False", "FALSE", "false", "F", "f", "0")
@@ -200,7 +202,7 @@ def _data(path: Path, fields: dict[str, str], end: int, needed_bytes: int) -> Vo
     compressed = _is_true(path, fields, "CompressedData")
     skipped = fields.get("HeaderSize", "0") != "0"
     return VoxelData(
-        path=path if local else voxel_file(path, name),
+        path=path if local else voxel_file(path, name, SEVERAL_FILES),
         offset=end if local else 0,
         encoding="other" if skipped else "zlib" if compressed else "raw",
         needed_bytes=needed_bytes,

@@ -46,6 +46,8 @@ ENCODINGS: dict[str, Literal["raw", "gzip"]] = {"raw": "raw", "gzip": "gzip", "g
 PATIENT_SPACES = re.compile(
     r"(left|right)-(anterior|posterior)-(superior|inferior)|[lr][ap][si]", re.IGNORECASE
 )
+SEVERAL_FILES = re.compile(r"LIST|.*%\d*d")
+"""Names of voxel files that mean a list, or a pattern with a number; a % alone is a % (teem)."""
 VECTOR = re.compile(r"\([^)]*\)")
 MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres", ""}
 
@@ -192,7 +194,7 @@ def _data(
     skipped = any(key in fields for key in ("byte skip", "byteskip", "line skip", "lineskip"))
     encoding = ENCODINGS.get(_field(path, fields, "encoding").lower())
     return VoxelData(
-        path=path if name is None else voxel_file(path, name),
+        path=path if name is None else voxel_file(path, name, SEVERAL_FILES),
         offset=end if name is None else 0,
         encoding="other" if skipped or encoding is None else encoding,
         needed_bytes=needed_bytes,

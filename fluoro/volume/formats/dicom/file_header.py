@@ -97,7 +97,7 @@ def read_file(path: Path) -> DicomFile:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tags = [*IDENTITY, *PIXELS, *MACROS, *SELECTABLE]
-            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=True)
             return _described(path, dataset)
     except InputError:
         raise
@@ -119,7 +119,6 @@ def _pydicom() -> Any:
 def _described(path: Path, dataset: Any) -> DicomFile:
     from pydicom.uid import UID
 
-    meta = dataset.file_meta
     sop_class = _sop_class(path, dataset)
     is_ct = sop_class in CT_CLASSES
     tags = Tags(path, [dataset])
@@ -140,8 +139,15 @@ def _described(path: Path, dataset: Any) -> DicomFile:
         patient_position=tags.text("PatientPosition"),
         frames=int(frames),
         dataset=dataset,
-        compressed=bool(meta.TransferSyntaxUID.is_encapsulated),
+        compressed=_is_compressed(dataset),
     )
+
+
+def _is_compressed(dataset: Any) -> bool:
+    """Whether pixels need a decoder; a data set without preamble may not say, and is plain."""
+    if dataset.preamble is None and "TransferSyntaxUID" not in dataset.file_meta:
+        return False
+    return bool(dataset.file_meta.TransferSyntaxUID.is_encapsulated)
 
 
 def _sop_class(path: Path, dataset: Any) -> str:

@@ -49,9 +49,16 @@ def stored_frames(path: str, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
     from pydicom.pixels.utils import iter_pixels
     from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
-    syntax = pydicom.filereader.read_file_meta_info(path).TransferSyntaxUID
     source: Any = path
-    if syntax == DeflatedExplicitVRLittleEndian:  # pydicom finds its pixels only in memory
+    bare = _bare(path)
+    meta = bare.file_meta if bare else pydicom.filereader.read_file_meta_info(path)
+    syntax = meta.TransferSyntaxUID
+    if bare:
+        source = bare
+        _require_length(source, len(source.PixelData))
+        if not syntax.is_encapsulated:
+            _require_clean_end(path, little_endian=syntax.is_little_endian)
+    elif syntax == DeflatedExplicitVRLittleEndian:  # pydicom finds its pixels only in memory
         source = pydicom.dcmread(path)
         _require_length(source, len(source.PixelData))
     elif syntax.is_encapsulated and syntax not in DECODED:
@@ -64,6 +71,26 @@ def stored_frames(path: str, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
     yield from iter_pixels(
         source, indices=indices, raw=True, decoding_plugin=plugin, correct_unused_bits=False
     )
+
+
+def _bare(path: str) -> Any | None:
+    """Return the data set of a file without DICOM's preamble; None: it has one.
+
+    Where no group 0002 names the transfer syntax, it is little endian, and the first attribute
+    shows whether types are written (DICOM PS3.5 A.1).
+    """
+    import pydicom
+    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    with Path(path).open("rb") as file:
+        if file.read(132)[128:] == b"DICM":
+            return None
+    dataset = pydicom.dcmread(path, force=True)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit = dataset.original_encoding[0]
+        plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        dataset.file_meta.TransferSyntaxUID = plain
+    return dataset
 
 
 def _require_gdcm() -> None:
@@ -85,7 +112,7 @@ def _require_clean_end(path: str, *, little_endian: bool) -> None:
 
     order: Literal["little", "big"] = "little" if little_endian else "big"
     with Path(path).open("rb") as file:
-        dataset = pydicom.dcmread(file, stop_before_pixels=True)
+        dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
         file.seek(4, os.SEEK_CUR)
         rest = file.read(8)
         implicit = bool(dataset.original_encoding[0])

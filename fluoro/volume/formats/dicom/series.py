@@ -16,6 +16,11 @@ __all__ = ["DicomFolder", "Series", "choose_series", "is_dicom", "scan", "select
 
 PREAMBLE_BYTES = 128
 MAGIC = b"DICM"
+BARE_STARTS = (b"\x02\x00", b"\x08\x00")
+"""Groups with which a data set begins that has no preamble (some scanners and archives)."""
+IMAGE_CLASSES = b"1.2.840.10008.5.1.4.1.1."
+"""How the SOP class of an image begins, which such a data set has among its first attributes."""
+BARE_BYTES = 1024
 LISTED = 12
 """Series, or files of one kind, that a message lists; the rest is counted."""
 
@@ -75,16 +80,18 @@ def _names(paths: Sequence[Path]) -> str:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file starts as DICOM files do.
+    """Whether a file starts as DICOM files do, or as a data set without their preamble.
 
     Raises:
         InputError: It cannot be read.
     """
     try:
         with path.open("rb") as file:
-            return file.read(PREAMBLE_BYTES + len(MAGIC))[PREAMBLE_BYTES:] == MAGIC
+            head = file.read(BARE_BYTES)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    whole = head[PREAMBLE_BYTES : PREAMBLE_BYTES + len(MAGIC)] == MAGIC
+    return whole or (head.startswith(BARE_STARTS) and IMAGE_CLASSES in head)
 
 
 def scan(path: Path) -> DicomFolder:

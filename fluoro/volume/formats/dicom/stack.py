@@ -42,6 +42,8 @@ SMALLEST_RATIO = 0.5
 """Steps shorter than the median by this lie on no grid."""
 FEWEST_ALTERNATING = 5
 """Steps from which on a long one after each short one is no chance."""
+FEWEST_THINNER = 3
+"""Short steps from which on they are a stretch of thinner slices."""
 LARGEST_GAP_RATIO = 10.5
 """A wider gap, in usual steps, is not filled: that would be made up."""
 LINE_PX = 0.1
@@ -256,7 +258,7 @@ def _levels(
     if np.abs(along - even).max() <= min(EVEN_MM, EVEN_RATIO * (even[1] - even[0])) + 1e-9:
         return None, even, ()
     _require_no_second_set(path, steps)
-    _require_no_crowd(path, steps)
+    _require_no_crowd(path, steps, gaps)
     usual = usual_step(steps)
     wide = np.flatnonzero(steps > GAP_RATIO * usual)
     _require_no_gap(path, along, wide, gaps, usual, normal)
@@ -295,13 +297,25 @@ def _require_no_second_set(path: Path, steps: Array) -> None:
         )
 
 
-def _require_no_crowd(path: Path, steps: Array) -> None:
+def _require_no_crowd(path: Path, steps: Array, gaps: str) -> None:
     median = float(np.median(steps))
-    if steps.min() < SMALLEST_RATIO * median:
-        raise InputError(
-            f"{path}: slices are too uneven: {steps.min():.3f} to {steps.max():.3f} mm apart, "
-            f"median {median:.3f} mm (at least {SMALLEST_RATIO:g} medians are needed)"
-        )
+    if steps.min() >= SMALLEST_RATIO * median:
+        return
+    thinner = _is_stretch(steps < SMALLEST_RATIO * median, steps)
+    if thinner and gaps == "interpolate":
+        return
+    raise InputError(
+        f"{path}: slices are too uneven: {steps.min():.3f} to {steps.max():.3f} mm apart, "
+        f"median {median:.3f} mm (at least {SMALLEST_RATIO:g} medians are needed)"
+        + ("; volume.gaps: interpolate resamples onto the finer of two spacings" * thinner)
+    )
+
+
+def _is_stretch(short: NDArray[np.bool_], steps: Array) -> bool:
+    """Whether short steps follow each other and are alike, as thin slices before thick ones."""
+    at = np.flatnonzero(short)
+    together = len(at) >= FEWEST_THINNER and at[-1] - at[0] == len(at) - 1
+    return bool(together and np.ptp(steps[at]) <= EVEN_MM)
 
 
 def _require_no_gap(
