@@ -41,6 +41,8 @@ __all__ = [
     "TargetKind",
     "TissueMapName",
     "ToolName",
+    "TrainingFormat",
+    "TrainingPixels",
     "Trigger",
     "Vessels",
     "ViewName",
@@ -126,6 +128,13 @@ XrayObject = Literal["XA", "XRF", "enhanced_xa"]
 """What a recording in DICOM is."""
 RosClock = Literal["system", "ros"]
 """The clock of the stamps."""
+
+# Training sets
+
+TrainingFormat = Literal["webdataset", "hdf5"]
+"""Of a training set's files."""
+TrainingPixels = Literal["float16", "float32", "uint16", "png8", "png16"]
+"""Of a training set's images."""
 
 # Registration
 

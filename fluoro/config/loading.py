@@ -17,12 +17,14 @@ from fluoro.config.yaml_text import parse_yaml, read_mapping
 from fluoro.errors import InputError
 
 __all__ = [
+    "DATASET_KEY",
     "PRESET_KEY",
     "PRESET_KEYS",
     "REGISTRATION_KEY",
     "Whole",
     "load_config",
     "load_sections",
+    "overridden_document",
     "volume_config",
 ]
 
@@ -60,6 +62,8 @@ def load_sections(model: type[Whole], path: Path, overrides: Sequence[str] = ())
     document = read_mapping(path)
     if model is Config and REGISTRATION_KEY in document:
         raise InputError(f"{path}: describes a registration: app.py register {path}")
+    if model is Config and DATASET_KEY in document:
+        raise InputError(f"{path}: describes a training set: app.py dataset {path}")
     overridden = [_apply_override(document, override) for override in _preset_first(overrides)]
     try:
         return model.model_validate(document, context=paths_relative_to(path.resolve().parent))
@@ -73,6 +77,26 @@ def load_sections(model: type[Whole], path: Path, overrides: Sequence[str] = ())
 
 REGISTRATION_KEY = "target"
 """A file with this section describes a registration (fluoro.registration.config)."""
+
+DATASET_KEY = "dataset"
+"""A file with this section describes a training set (fluoro.datasets.training.config)."""
+
+
+def overridden_document(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return what a YAML file holds after `--set`, not validated.
+
+    Args:
+        path: The YAML file.
+        overrides: `key.path=value` strings from the command line, the value in YAML; texts of
+            theirs are `CommandLineText`.
+
+    Raises:
+        InputError: An unreadable file, malformed YAML or override.
+    """
+    document = read_mapping(path)
+    for override in _preset_first(overrides):
+        _apply_override(document, override)
+    return document
 
 
 def volume_config(given: Mapping[str, Any], overrides: Sequence[str] = ()) -> VolumeConfig:

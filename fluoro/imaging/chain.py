@@ -49,10 +49,10 @@ class ImageChain:
     ) -> None:
         self.device, self._fused = device, fused
         self._beams, self._tables = Beams(materials), Tables(device)
-        self._seed, self._selection = seed, StageSelection()
-        self._memory = FrameMemory(device)
-        self.pulse = Pulse(dose_ngy=0.0)
+        self._selection = StageSelection()
+        self.pulse: Pulse
         """What the last image was made with."""
+        self.restart(seed)
 
     def apply(
         self,
@@ -162,6 +162,15 @@ class ImageChain:
         """Whether line integrals are needed in each pixel's own stage alone."""
         return self._fused and not (config.xray or config.scatter)
 
+    def restart(self, seed: int) -> None:
+        """Forget the frames so far: what follows is a stream of its own.
+
+        Args:
+            seed: Of its noise, 0 to 2**63 - 1.
+        """
+        self._seed, self._memory = seed, FrameMemory(self.device)
+        self.pulse = Pulse(dose_ngy=0.0)
+
     def prepare(
         self,
         integrals: Any,
@@ -186,7 +195,7 @@ class ImageChain:
         config, pulses = _rehearsal(config)
         for number, pulse in enumerate(pulses):
             self.apply(integrals, config, number, pixel_spacing_mm, geometry, pulse=pulse)
-        self._memory, self.pulse = FrameMemory(self.device), Pulse(dose_ngy=0.0)
+        self.restart(self._seed)
 
     def state(self, frame_number: int, shape: tuple[int, int]) -> FrameState:
         """What the frames so far leave to the next one, for its derivative; changes nothing.

@@ -18,11 +18,13 @@ from fluoro.config import Config, load_config
 from fluoro.config.schema_rules import json_schema
 from fluoro.config.validation_errors import described_errors
 from fluoro.config.yaml_text import parse_yaml
+from fluoro.datasets.training.config import is_dataset_file
 from fluoro.errors import InputError
 from fluoro.registration.config import is_register_file
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-STREAMS = [path for path in sorted(CONFIGS.glob("*.yaml")) if not is_register_file(path)]
+OTHERS = (is_register_file, is_dataset_file)
+STREAMS = [p for p in sorted(CONFIGS.glob("*.yaml")) if not any(other(p) for other in OTHERS)]
 MINIMAL = {"volume": {"phantom": "thorax"}, "pose_source": {"kind": "static"}}
 FULL = {
     "volume": {

@@ -19,10 +19,11 @@ from tests.session_support import (
 # isort: split
 
 from fluoro.config import load_config
+from fluoro.datasets.training.config import is_dataset_file
 from fluoro.registration.config import is_register_file
 
 EVERY_FILE = sorted((ROOT / "configs").glob("*.yaml"))
-FILES = [path for path in EVERY_FILE if not is_register_file(path)]
+FILES = [p for p in EVERY_FILE if not (is_register_file(p) or is_dataset_file(p))]
 FRAMES = 3
 FILE_OF_FORMAT = {
     "mp4": "frames.mp4",

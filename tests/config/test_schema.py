@@ -20,6 +20,7 @@ from fluoro.config import Config
 from fluoro.config.schema_rules import json_schema
 from fluoro.config.validation_errors import described_errors
 from fluoro.config.yaml_text import read_mapping
+from fluoro.datasets.training.config import is_dataset_file
 from fluoro.registration.config import RegisterConfig, is_register_file
 from tests.config.test_config import FULL
 
@@ -28,7 +29,7 @@ MODELS = {"stream": Config, "registration": RegisterConfig}
 VALIDATORS = {
     name: jsonschema.Draft202012Validator(json_schema(model)) for name, model in MODELS.items()
 }
-FILES = sorted((ROOT / "configs").glob("*.yaml"))
+FILES = [p for p in sorted((ROOT / "configs").glob("*.yaml")) if not is_dataset_file(p)]
 DOCUMENTS = [
     ("registration" if is_register_file(path) else "stream", read_mapping(path)) for path in FILES
 ] + [("stream", FULL)]

@@ -1,0 +1,1 @@
+"""Training sets: frames of drawn patients, views and physics, with their truth."""
