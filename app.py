@@ -4,6 +4,7 @@
 app.py run configs/sweep.yaml            stream what a YAML file describes
 app.py register configs/register_phantom.yaml   find the C-arm's pose from an image
 app.py evaluate deepfluoro FILE.h5      compare and register a published data set
+app.py dataset configs/dataset.yaml      make a training set: drawn views, masks, boxes, poses
 app.py validate configs/sweep.yaml       check a YAML file
 app.py schema [registration]             JSON Schema of the YAML, for editors
 app.py presets                           C-arms that carm.preset may name
@@ -197,15 +198,62 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def dataset(arguments: argparse.Namespace) -> int:
+    """Make a training set, or one frame of it again."""
+    if arguments.frame is not None:
+        return _remade_frame(arguments)
+    from fluoro.datasets.training.build import build, plan_of
+    from fluoro.datasets.training.config import load_dataset_file
+    from fluoro.datasets.training.preview import write_preview
+
+    if arguments.config is None:
+        raise InputError("dataset needs a YAML file, or --frame SHARD:KEY")
+    config_file = config_path(arguments.config)
+    frames = [] if arguments.frames is None else [f"dataset.frames={arguments.frames}"]
+    file = load_dataset_file(config_file, [*frames, *arguments.set])
+    out = arguments.output or (file.config.output_dir or output_dir()) / config_file.stem
+    if arguments.preview:
+        count = write_preview(plan_of(file, out)[0], out / "preview.png")
+        print(f"{count} frames: {out / 'preview.png'}")
+        return 0
+    reporter = make_reporter()
+    try:
+        outcome = build(file, out, reporter, workers=arguments.workers, ray_address=arguments.ray)
+    finally:
+        reporter.close()
+    _tell(outcome.line(), f"files in {out}")
+    for line in outcome.problems():
+        print(f"fluoro: {line}", file=sys.stderr)
+    return 0 if outcome.complete else EXIT_FAILED
+
+
+def _remade_frame(arguments: argparse.Namespace) -> int:
+    """Make a frame of a training set again, compare it, and write it where it is wanted."""
+    from fluoro.datasets.training.remake import remake
+
+    found = remake(arguments.frame)
+    if arguments.output:
+        found.write(arguments.output)
+    if found.differing:
+        print(f"{arguments.frame}: differs in {', '.join(found.differing)}")
+        return EXIT_FAILED
+    print(f"{arguments.frame}: bit-identical ({', '.join(sorted(found.files))})")
+    return 0
+
+
 def validate(arguments: argparse.Namespace) -> int:
-    """Check YAML files, of streams and of registrations."""
+    """Check YAML files, of streams, of registrations and of training sets."""
     from fluoro.config import load_config
+    from fluoro.datasets.training.config import is_dataset_file
     from fluoro.registration.config import is_register_file, load_register_config
 
     errors = []
     for given in arguments.config:
         try:
             path = config_path(given)
+            if is_dataset_file(path):
+                print(", but ".join([f"{path}: valid", *_missing_of_dataset(path, arguments)]))
+                continue
             load = load_register_config if is_register_file(path) else load_config
             print(", but ".join([f"{path}: valid", *_missing(load(path, arguments.set))]))
         except InputError as error:
@@ -213,6 +261,15 @@ def validate(arguments: argparse.Namespace) -> int:
     if errors:
         raise InputError("\n".join(errors))
     return 0
+
+
+def _missing_of_dataset(path: Path, arguments: argparse.Namespace) -> list[str]:
+    """What frames of a valid training set name and this machine does not have."""
+    from fluoro.datasets.training.build import checked_frames
+    from fluoro.datasets.training.config import load_dataset_file
+
+    file = load_dataset_file(path, arguments.set)
+    return list(dict.fromkeys(line for c in checked_frames(file) for line in _missing(c)))
 
 
 def _missing(config: Config | RegisterConfig) -> list[str]:
@@ -496,6 +553,9 @@ def parser() -> argparse.ArgumentParser:
     _evaluate_options(
         _add_command(commands, "evaluate", evaluate, "compare and register a published data set")
     )
+    _dataset_options(
+        _add_command(commands, "dataset", dataset, "make a training set that a YAML file describes")
+    )
     _validate_options(_add_command(commands, "validate", validate, "check YAML files"))
     _schema_options(_add_command(commands, "schema", schema, "print the JSON Schema of the YAML"))
     _add_command(commands, "presets", presets, "list the C-arms that carm.preset may name")
@@ -564,6 +624,35 @@ def _evaluate_options(command: argparse.ArgumentParser) -> None:
         help="where; evaluate-NAME in FLUORO_OUTPUT_DIR or ./output if not given; a folder with "
         "rows of the same settings goes on",
     )
+
+
+def _dataset_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("config", type=Path, nargs="?", metavar="CONFIG", help=CONFIG_HELP)
+    command.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="the set's folder; a set that was begun there goes on; default: the YAML's name in "
+        "FLUORO_OUTPUT_DIR or ./output. With --frame: where to write its files",
+    )
+    command.add_argument("--frames", type=int, metavar="N", help="dataset.frames")
+    command.add_argument(
+        "--workers", type=int, metavar="N", help="processes; default: one per core, on a GPU one"
+    )
+    command.add_argument(
+        "--preview", action="store_true", help="a page of 16 frames with their truth, nothing else"
+    )
+    command.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="by the machines of a Ray cluster that share the folder; without address on this one",
+    )
+    command.add_argument(
+        "--frame", metavar="SHARD:KEY", help="make one frame of a set again and compare it"
+    )
+    _add_set(command)
 
 
 def _validate_options(command: argparse.ArgumentParser) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "Plugin",
     "allow",
     "allowed",
+    "allowed_modules",
     "checked",
     "error",
     "extend",
@@ -100,6 +101,11 @@ def allow(modules: Iterable[str]) -> None:
 def allowed(module: str) -> bool:
     """Return whether a module was allowed, or is part of a plugin."""
     return any(module == name or module.startswith(f"{name}.") for name in (*_allowed, *_plugins()))
+
+
+def allowed_modules() -> tuple[str, ...]:
+    """Return the modules that were allowed, for another process to allow."""
+    return tuple(_allowed)
 
 
 def given(kind: str) -> dict[str, Any]:

@@ -48,6 +48,10 @@ class Reporter:
         """Tell how the stream is doing."""
         self._tell("streaming", self._figures(frames, status))
 
+    def work(self, what: str, done: int, total: int, figures: str) -> None:
+        """Tell how much of some work is done."""
+        self._tell(what, f"{done}/{total} {figures}")
+
     def iteration(self, number: int, step: Step, mtre_mm: float | None) -> None:
         """Tell how a registration is doing, a line for each iteration."""
         what = f"{step.level} px, start {step.candidate}, iteration {step.iteration}"
@@ -78,7 +82,7 @@ class Bars(Reporter):
             Mark(),
             TextColumn("{task.description}", markup=False, table_column=narrow(26)),
             BarColumn(bar_width=18),
-            TextColumn("{task.fields[figures]}", table_column=narrow(22)),
+            TextColumn("{task.fields[figures]}", table_column=narrow(26)),
             TimeElapsedColumn(),
             console=terminal,
         )
@@ -100,6 +104,10 @@ class Bars(Reporter):
     def streaming(self, frames: int, status: StreamStatus) -> None:
         """Show how the stream is doing."""
         self._show("streaming", frames, self._total_frames, self._figures(frames, status))
+
+    def work(self, what: str, done: int, total: int, figures: str) -> None:
+        """Show how much of some work is done."""
+        self._show(what, done, total, figures)
 
     def iteration(self, number: int, step: Step, mtre_mm: float | None) -> None:
         """Show how a registration is doing: a line for each level."""

@@ -32,6 +32,7 @@ REQUIREMENT_FILES = [
     "requirements.txt",
     *(f"requirements/{n}.txt" for n in ("common", "cu13", "dev")),
 ]
+OPTIONAL_FILES = [f"requirements/{n}.txt" for n in ("bake", "ray", "torch")]
 SHELL_TOOLS = ["sh", "cat", "tr", "cut", "sha256sum", "uname", "df", "awk", "rm", "id"]
 """All that tools/env/bootstrap.sh calls besides Python, pip and the compiler."""
 
@@ -49,7 +50,7 @@ def _pins(name: str) -> dict[str, str]:
 # -- requirements ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*REQUIREMENT_FILES, "requirements/bake.txt"])
+@pytest.mark.parametrize("name", [*REQUIREMENT_FILES, *OPTIONAL_FILES])
 def test_every_requirement_is_exact_and_says_why(name):
     for line in _requirement_lines(name):
         assert re.fullmatch(PINNED.pattern + r"\s+# \S.*", line), line
@@ -64,7 +65,8 @@ def test_constraints_hold_every_requirement_at_its_version():
 def test_ranges_of_the_package_admit_the_pinned_versions():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pins = _pins("requirements/constraints.txt")
-    pins |= _pins("requirements/torch.txt") | _pins("requirements/bake.txt")
+    for name in OPTIONAL_FILES:
+        pins |= _pins(name)
     extras = project["optional-dependencies"].values()
     for text in [*project["dependencies"], *(line for extra in extras for line in extra)]:
         requirement = Requirement(text)

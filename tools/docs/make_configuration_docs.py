@@ -15,6 +15,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from fluoro.config import Config
+from fluoro.datasets.training.config import DatasetConfig
+from fluoro.datasets.training.distributions import DISTRIBUTIONS
 from fluoro.imaging.stages.order import ORDER
 from fluoro.registration.config import RegisterConfig
 from fluoro.rendering.projectors import PROJECTORS
@@ -35,6 +37,14 @@ REGISTER_HEAD = """## A registration's file
 `app.py register FILE` takes a file with `volume`, `carm`, `image_chain`, `renderer`, `registration`
 (all as above), and with these sections. A section `target` makes it one
 (docs/registration.md).
+"""
+
+
+DATASET_HEAD = """## A training set's file
+
+`app.py dataset FILE` takes a file with `volume`, `carm`, `pose_source`, `renderer`, `image_chain`
+and `annotations` (all as above), and with a section `dataset`, which makes it one (docs/data.md).
+In the place of any value it may have a distribution.
 """
 
 
@@ -74,6 +84,14 @@ def _stages() -> str:
     return "\n".join(rows) + "\n"
 
 
+def _distributions() -> str:
+    """A table for each distribution."""
+    parts = []
+    for word, model in DISTRIBUTIONS.items():
+        parts.append(f"### `{word}`\n\n{_text(model)}\n\n{_table(model)}")
+    return "\n".join(parts)
+
+
 def make() -> str:
     """The page."""
     parts = [HEAD]
@@ -83,6 +101,7 @@ def make() -> str:
     for name in ("target", "run"):
         field = RegisterConfig.model_fields[name]
         parts.append(_section(name, field.annotation, required=field.is_required(), depth=3))
+    parts += [DATASET_HEAD, _section("dataset", DatasetConfig, depth=3), _distributions()]
     return "\n".join(parts)
 
 
@@ -154,6 +173,7 @@ def _type(annotation: Any) -> str:
     if origin is dict:
         return f"mapping of {_type(parts[0])} to {_type(parts[1])}"
     names = {float: "number", int: "whole number", str: "text", bool: "true, false", Path: "path"}
+    names[Any] = "any value"
     return "null" if annotation is type(None) else names.get(annotation, annotation.__name__)
 
 
