@@ -87,8 +87,8 @@ def overridden_document(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
 
     Args:
         path: The YAML file.
-        overrides: `key.path=value` strings from the command line, the value in YAML; texts of
-            theirs are `CommandLineText`.
+        overrides: `key.path=value` strings from the command line, the value in YAML; its
+            texts are `CommandLineText`.
 
     Raises:
         InputError: An unreadable file, malformed YAML or override.
