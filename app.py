@@ -134,7 +134,8 @@ def _overrides(arguments: argparse.Namespace) -> list[str]:
         found.append(f"run.frames={arguments.frames}")
     if arguments.ct is not None:
         found += ["volume.phantom=null", f"volume.path={json.dumps(str(arguments.ct))}"]
-        found += ["volume.spacing_mm=null", "volume.select={}", "volume.gaps=refuse"]
+        found += ["volume.spacing_mm=null", "volume.select={}"]
+        found += ["volume.gaps=refuse", "volume.nan_voxels=refuse"]
         found += [f"volume.{key}=null" for key in ("series", "nifti_transform", "array")]
     if arguments.series is not None:
         found.append(f"volume.series={json.dumps(arguments.series)}")

@@ -20,6 +20,8 @@ __all__ = ["CineSequence", "Frame", "Pose"]
 
 Vector3 = tuple[float, float, float]
 ZERO = (0.0, 0.0, 0.0)
+ROUNDING = 1e-6
+"""By which a full turn may be exceeded [rad]."""
 
 
 @dataclass
@@ -41,6 +43,30 @@ class Pose:
     def __post_init__(self) -> None:
         self.rotation = _vector("rotation", self.rotation)
         self.translation = _vector("translation", self.translation)
+
+    @classmethod
+    def from_degrees(cls, rotation_deg: Vector3 = ZERO, translation: Vector3 = ZERO) -> Pose:
+        """The pose of angles in degrees.
+
+        Args:
+            rotation_deg: Angles (cranial, LAO, roll) [degrees].
+            translation: Shift of source, detector and isocentre, world LPS [mm].
+
+        Raises:
+            InputError: Not three finite numbers each.
+        """
+        cranial, lao, roll = _vector("rotation_deg", rotation_deg)
+        return cls((math.radians(cranial), math.radians(lao), math.radians(roll)), translation)
+
+    def doubt(self) -> str:
+        """What to say where the angles are hardly radians, more than a full turn; else empty."""
+        largest = max(self.rotation, key=abs)
+        if abs(largest) <= math.tau + ROUNDING:
+            return ""
+        return (
+            f"rotation {self.rotation} is in radians: {largest:g} is more than a full turn; "
+            "Pose.from_degrees takes degrees"
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Pose:

@@ -299,6 +299,7 @@ class SimulatorConfig:
 
     Raises:
         InputError: Another backend.
+        TypeError: A section of another type.
     """
 
     geometry: CarmGeometry = field(default_factory=CarmGeometry)
@@ -311,6 +312,8 @@ class SimulatorConfig:
     def __post_init__(self) -> None:
         if self.backend != "slang":
             raise InputError(f"backend must be 'slang', got {self.backend!r}")
+        for name, kind in _SECTIONS.items():
+            _require_section(name, getattr(self, name), kind)
 
     def with_geometry(self, **changes: Any) -> SimulatorConfig:
         """A copy with some fields of `geometry` changed."""
@@ -323,6 +326,26 @@ class SimulatorConfig:
     def with_output(self, **changes: Any) -> SimulatorConfig:
         """A copy with some fields of `output` changed."""
         return replace(self, output=replace(self.output, **changes))
+
+
+_SECTIONS: dict[str, type] = {
+    "geometry": CarmGeometry,
+    "physics": XrayPhysics,
+    "realism": RealismSettings,
+    "output": OutputSettings,
+    "metrics": MetricsSettings,
+}
+
+
+def _require_section(name: str, value: object, kind: type) -> None:
+    if isinstance(value, kind):
+        return
+    if name == "geometry":
+        from fluoro.geometry import carm  # which has more, and may stand here too
+
+        if isinstance(value, carm.CarmGeometry):
+            return
+    raise TypeError(f"{name} must be a {kind.__name__}, got {type(value).__name__}: {value!r:.80}")
 
 
 def require_format(name: str) -> None:

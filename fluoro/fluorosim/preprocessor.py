@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import numbers
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fluoro.errors import InputError
 from fluoro.fluorosim.calibration import calibrated_mu, calibration_facts
 from fluoro.fluorosim.config import HuToMuCalibration, PreprocessingSettings
 from fluoro.fluorosim.ct.dicom_ingest import (
@@ -22,6 +24,7 @@ from fluoro.fluorosim.volume import (
     PreprocessedVolume,
     VolumeMetadata,
     finite_range,
+    real_array,
     require_three_axes,
     three,
 )
@@ -64,7 +67,7 @@ class VolumePreprocessor:
         *,
         direction: tuple[float, ...] | None = None,
     ) -> None:
-        hu_volume = np.asarray(hu_volume)
+        hu_volume = real_array(hu_volume)
         require_three_axes(hu_volume)
         z, y, x = hu_volume.shape
         self._metadata = VolumeMetadata(
@@ -137,6 +140,8 @@ class VolumePreprocessor:
         """
         from fluoro.volume.phantom.thorax import make_thorax
 
+        if not isinstance(spacing_mm, numbers.Real):
+            raise InputError(f"spacing_mm must be a number, 0.5 to 10, got {spacing_mm!r}")
         name = f"thorax phantom, {spacing_mm:g} mm"
         return cls._from_ct(ct_volume(make_thorax(spacing_mm)), name, settings)
 

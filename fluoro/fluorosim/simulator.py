@@ -87,7 +87,8 @@ class FluoroSimulator:
         device: As `renderer.device` of the configuration, or a device that is open.
 
     Raises:
-        TypeError: Another volume than a `PreprocessedVolume`.
+        TypeError: Another volume than a `PreprocessedVolume`, or a config or device of another
+            type.
         DeviceError: The device is not there.
     """
 
@@ -100,7 +101,11 @@ class FluoroSimulator:
     ) -> None:
         if not isinstance(volume, PreprocessedVolume):
             raise TypeError(f"volume must be a PreprocessedVolume, got {type(volume).__name__}")
-        self._volume = volume
+        if config is not None and not isinstance(config, SimulatorConfig):
+            raise TypeError(f"config must be a SimulatorConfig, got {type(config).__name__}")
+        if not isinstance(device, str | ComputeDevice):
+            raise TypeError(f"device must be a name such as 'auto' or 'cpu', got {device!r}")
+        self._volume, self._doubted = volume, False
         self._config = config or SimulatorConfig()
         self._renderer = _renderer(volume, self._config, device)
         self._seed = drawn_seed(self._config.realism.seed)
@@ -137,7 +142,8 @@ class FluoroSimulator:
         """One image; the simulator's single frames are numbered from 0.
 
         Args:
-            rotation: Angles (cranial, LAO, roll) [rad].
+            rotation: Angles (cranial, LAO, roll) [rad]; more than a full turn is doubted in the
+                log, and `Pose.from_degrees` takes degrees.
             translation: Shift of the C-arm in world LPS [mm].
             pose: Both; counts instead of them.
 
@@ -210,6 +216,7 @@ class FluoroSimulator:
 
     def _render(self, given: Pose | Mapping[str, Any], numbers: Iterator[int]) -> Frame:
         pose = given if isinstance(given, Pose) else Pose.from_dict(given)
+        self._doubt(pose)
         start_s = time.perf_counter()
         image = self._expose(pose)
         end_s = time.perf_counter()
@@ -219,6 +226,13 @@ class FluoroSimulator:
         if output.save_to_disk and output.output_dir is not None:
             frame.save(frame_path(output.output_dir, frame.frame_idx, output.format))
         return frame
+
+    def _doubt(self, pose: Pose) -> None:
+        """Say once that angles are hardly radians."""
+        doubt = "" if self._doubted else pose.doubt()
+        if doubt:
+            self._doubted = True
+            log.warning("%s", doubt)
 
     def _expose(self, pose: Pose) -> Any:
         """The image, on the host unless it is to stay on the GPU."""

@@ -30,7 +30,14 @@ from fluoro.volume.store.volume_folder import FACTS_NAME, VOXELS_NAME, write_vol
 from fluoro.volume.value_statistics import ValueStatistics
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["PreprocessedVolume", "VolumeMetadata", "finite_range", "require_three_axes", "three"]
+__all__ = [
+    "PreprocessedVolume",
+    "VolumeMetadata",
+    "finite_range",
+    "real_array",
+    "require_three_axes",
+    "three",
+]
 
 Vector3 = tuple[float, float, float]
 Range = tuple[float, float]
@@ -110,6 +117,25 @@ def _rows(direction: tuple[float, ...] | None) -> tuple[Vector3, Vector3, Vector
     return (a, b, c), (d, e, f), (g, h, i)
 
 
+NEGATIVE_PER_MM = -1e-6
+"""Attenuation [1/mm] below which it is no rounding error."""
+
+
+def real_array(values: ArrayLike) -> NDArray[Any]:
+    """Return real numbers as an array; an array as it is.
+
+    Raises:
+        InputError: Text, objects, complex numbers, or rows of different lengths.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise InputError("a volume must be an array of numbers, its rows of one length") from None
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"a volume must be real numbers, got {array.dtype}")
+    return array
+
+
 def require_three_axes(volume: NDArray[Any]) -> None:
     """Check that an array has a volume's three axes.
 
@@ -158,18 +184,24 @@ class PreprocessedVolume:
 
     Raises:
         InputError: Another number of axes, another shape than the metadata's, or voxels that are
-            not finite.
+            not finite or negative.
+        TypeError: Metadata of another type.
     """
 
     def __init__(self, mu_volume: NDArray[Any], metadata: VolumeMetadata) -> None:
+        mu_volume = real_array(mu_volume)
         require_three_axes(mu_volume)
+        if not isinstance(metadata, VolumeMetadata):
+            raise TypeError(f"metadata must be a VolumeMetadata, got {type(metadata).__name__}")
         if tuple(metadata.shape_zyx) != mu_volume.shape:
             raise InputError(
                 f"metadata.shape_zyx must be the volume's {mu_volume.shape}, "
                 f"got {tuple(metadata.shape_zyx)}"
             )
         mu_zyx = np.ascontiguousarray(mu_volume, np.float32)
-        finite_range(mu_zyx)
+        lowest, _ = finite_range(mu_zyx)
+        if lowest < NEGATIVE_PER_MM:
+            raise InputError(f"attenuation must be at least 0 /mm, got {lowest:g}: is it HU?")
         self._metadata = metadata
         self._mu = MuVolume(mu_zyx=mu_zyx, grid=metadata.grid, source=metadata.source or "")
 

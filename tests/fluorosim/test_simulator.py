@@ -561,3 +561,69 @@ def test_numbers_without_air_are_doubted_in_one_line(caplog, lowest, warnings):
     VolumePreprocessor.from_numpy(hu).preprocess()
     doubts = [each for each in caplog.messages if "no voxel is below -500 HU" in each]
     assert len(doubts) == len(caplog.messages) == warnings
+
+
+def test_angles_that_are_hardly_radians_are_doubted_once(simulator, caplog):
+    simulator.render_frame(rotation=(0.0, 2 * np.pi, 0.0))
+    assert not caplog.messages
+    for _ in range(2):
+        simulator.render_frame(rotation=(0.0, 30.0, 0.0))
+    (line,) = caplog.messages
+    assert "30 is more than a full turn; Pose.from_degrees takes degrees" in line
+
+
+def test_a_pose_is_made_of_degrees():
+    pose = Pose.from_degrees((10.0, 30.0, -90.0), (1.0, 2.0, 3.0))
+    np.testing.assert_allclose(pose.rotation, np.radians([10.0, 30.0, -90.0]))
+    assert pose.translation == (1.0, 2.0, 3.0)
+    with pytest.raises(InputError, match="rotation_deg must be 3 numbers"):
+        Pose.from_degrees((10.0, 30.0))
+
+
+WRONG_TYPES = {
+    "geometry": (
+        lambda: SimulatorConfig(geometry={"source_to_detector_mm": 1000.0}),
+        "geometry must be a CarmGeometry, got dict",
+    ),
+    "physics": (lambda: SimulatorConfig(physics=3), "physics must be a XrayPhysics, got int"),
+    "phantom": (
+        lambda: VolumePreprocessor.from_phantom("x"),
+        "spacing_mm must be a number, 0.5 to 10, got 'x'",
+    ),
+    "text": (
+        lambda: VolumePreprocessor.from_numpy(np.full((3, 3, 3), "a")),
+        "a volume must be real numbers, got <U1",
+    ),
+    "rows": (lambda: VolumePreprocessor.from_numpy([[1, 2], [3]]), "its rows of one length"),
+    "negative": (
+        lambda: PreprocessedVolume(
+            np.full((3, 3, 3), -1.0), VolumeMetadata((3, 3, 3), (1.0, 1.0, 1.0))
+        ),
+        "attenuation must be at least 0 /mm, got -1: is it HU",
+    ),
+    "metadata": (
+        lambda: PreprocessedVolume(np.zeros((3, 3, 3)), {"spacing": 1}),
+        "metadata must be a VolumeMetadata, got dict",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_TYPES)
+def test_a_wrong_type_gives_one_line(what):
+    make, line = WRONG_TYPES[what]
+    with pytest.raises((InputError, TypeError)) as caught:
+        make()
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ({"device": 0}, "device must be a name such as 'auto' or 'cpu', got 0"),
+        ({"config": {}}, "config must be a SimulatorConfig, got dict"),
+    ],
+)
+def test_a_simulator_of_wrong_types_gives_one_line(simulator, arguments, line):
+    with pytest.raises(TypeError, match=line):
+        FluoroSimulator(simulator.volume, **arguments)
