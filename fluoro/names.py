@@ -10,13 +10,16 @@ from typing import Literal, get_args
 __all__ = [
     "DEGREES_OF_FREEDOM",
     "MEASURES",
+    "ArmPosition",
     "AxesName",
+    "BodyRegion",
     "ByteOrder",
     "DetectorKind",
     "DeviceName",
     "Encoding",
     "FrameProtocol",
     "Freedom",
+    "Habitus",
     "JointKind",
     "LossName",
     "MissingSlices",
@@ -36,6 +39,7 @@ __all__ = [
     "RecordingFormat",
     "RosClock",
     "ScatterQuality",
+    "Sex",
     "Side",
     "SpectrumName",
     "TargetKind",
@@ -70,8 +74,16 @@ WireName = Literal["guide_wire", "catheter", "needle", "k_wire"]
 """A wire along a path."""
 ToolName = Literal["k_wire", "needle", "screw", "stent", "bead_phantom"]
 """A rigid instrument."""
-PhantomName = Literal["thorax"]
+PhantomName = Literal["body", "thorax"]
 """Phantoms that are made in code."""
+BodyRegion = Literal["thorax", "lumbar", "pelvis", "shoulder", "head", "whole"]
+"""What of the body phantom is made."""
+Sex = Literal["male", "female"]
+"""Whose proportions the body phantom has."""
+Habitus = Literal["slim", "average", "obese"]
+"""How much fat the body phantom has."""
+ArmPosition = Literal["down", "raised"]
+"""Arms beside the trunk or beside the head."""
 TissueMapName = Literal["tissues", "soft_and_bone", "schneider"]
 """How CT numbers become materials."""
 Vessels = Literal["aorta", "pulmonary", "coronary"]

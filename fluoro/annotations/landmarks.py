@@ -49,9 +49,10 @@ class LandmarkConfig(AnnotationSection):
         from fluoro.annotations.landmark_files import read_landmarks
 
         if self.path is None:
-            from fluoro.volume.phantom.thorax import thorax_landmarks
+            from fluoro.volume.phantom.patient import phantom_landmarks
 
-            return LandmarkAnnotator(_within(thorax_landmarks(), setup.volume.grid))
+            points = phantom_landmarks(setup.config.volume)
+            return LandmarkAnnotator(_within(points, setup.volume.grid))
         points = read_landmarks(self.path, self.coordinates)
         _require_within(self.path, points, setup.volume.grid)
         return LandmarkAnnotator(points)

@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from fluoro.config.scene import BallInclusion, InclusionConfig, LabelInclusion, RodInclusion
     from fluoro.config.section import FilePath, Section
     from fluoro.config.volume import (
+        BodyConfig,
         ContrastConfig,
         HuToMuConfig,
         LinearMap,
@@ -88,6 +89,7 @@ __all__ = [
     "ArrayConfig",
     "BagPoses",
     "BallInclusion",
+    "BodyConfig",
     "BowTieConfig",
     "BrightnessConfig",
     "CarmConfig",

@@ -22,13 +22,18 @@ from fluoro.config.section import (
 )
 from fluoro.config.validation_errors import KeyValueError
 from fluoro.names import (
+    ArmPosition,
+    BodyRegion,
+    Habitus,
     PatientPosition,
     PhantomName,
+    Sex,
     TissueMapName,
     Vessels,
 )
 
 __all__ = [
+    "BodyConfig",
     "ContrastConfig",
     "CropConfig",
     "HuToMuConfig",
@@ -38,6 +43,10 @@ __all__ = [
     "PhysicalMap",
     "VolumeConfig",
 ]
+
+
+OWN_PHANTOMS = get_args(PhantomName)
+"""Phantoms whose organs are known; a plugin's are not."""
 
 
 class PhysicalMap(Section):
@@ -92,6 +101,23 @@ class CropConfig(Section):
                     "max", f"must be greater than min ({low:g}) along {axis}, got {high:g}"
                 )
         return self
+
+
+class BodyConfig(Section):
+    """The body phantom: which region, and of whom."""
+
+    region: BodyRegion = Field(
+        "thorax", description="What of the body is made; shoulder is the left one."
+    )
+    sex: Sex = Field("male", description="Whose proportions.")
+    stature_mm: Annotated[float, Field(ge=1400, le=2100)] | None = Field(
+        None, description="Body height [mm]; null: 1760 of a man, 1630 of a woman."
+    )
+    habitus: Habitus = Field("average", description="How much fat.")
+    arms: ArmPosition | None = Field(
+        None,
+        description="Beside the trunk or beside the head; null: raised for the thorax, else down.",
+    )
 
 
 class MotionConfig(Section):
@@ -177,6 +203,9 @@ class _VolumeSource(Section):
     """Where a volume comes from."""
 
     phantom: PhantomChoice | None = Field(None, description="Phantom to make.")
+    body: BodyConfig | None = Field(
+        None, description="Of the phantom `body`; {}: the thorax of an average man."
+    )
     path: CtPath | None = Field(
         None,
         description="CT: a folder with a DICOM series, a file (multi-frame DICOM, NIfTI, NRRD, "
@@ -195,6 +224,7 @@ class VolumeConfig(ReadOptions, _VolumeSource):
         never(at("phantom"), at("gaps", const("interpolate"))),
         never(at("phantom"), at("nifti_transform")),
         never(at("phantom"), at("array")),
+        never(at("path"), at("body")),
         never(at("path"), at("motion")),
         never(at("path"), at("contrast")),
         when(at("path"), at("labels", {"type": "object"}), then=at("labels.path")),
@@ -210,7 +240,7 @@ class VolumeConfig(ReadOptions, _VolumeSource):
     spacing_mm: Spacing | None = Field(
         None,
         description="Edge of the voxels [mm], or their edges along x, y and z: a CT is resampled "
-        "to it (null: as it is), a phantom made with it (null: 1.4).",
+        "to it (null: as it is), a phantom made with it (null: 1.4, the whole body 2).",
     )
     crop_mm: CropConfig | None = Field(
         None, description="Keep only the voxels whose centres lie in a box; null: all."
@@ -259,10 +289,17 @@ class VolumeConfig(ReadOptions, _VolumeSource):
         return self
 
     @model_validator(mode="after")
+    def _only_the_body_has_regions(self) -> VolumeConfig:
+        if self.body is not None and self.phantom != "body":
+            raise KeyValueError("body", "needs phantom: body")
+        return self
+
+    @model_validator(mode="after")
     def _the_phantom_alone_lives(self) -> VolumeConfig:
         for key in ("motion", "contrast"):
-            if self.phantom != "thorax" and getattr(self, key) is not None:
-                raise KeyValueError(key, "needs phantom: thorax, whose organs are known")
+            if self.phantom not in OWN_PHANTOMS and getattr(self, key) is not None:
+                names = " or ".join(OWN_PHANTOMS)
+                raise KeyValueError(key, f"needs phantom: {names}, whose organs are known")
         return self
 
     @model_validator(mode="after")
@@ -271,7 +308,7 @@ class VolumeConfig(ReadOptions, _VolumeSource):
             return self
         if self.path and self.labels.path is None:
             raise KeyValueError("labels.path", "must name a file: a CT has no parts of its own")
-        if self.phantom not in (None, "thorax") and self.labels.path is None:
+        if self.phantom not in (None, *OWN_PHANTOMS) and self.labels.path is None:
             raise KeyValueError("labels.path", f"must name a file: {self.phantom} has no parts")
         if self.phantom and self.labels.path == "auto":
             raise KeyValueError("labels.path", "auto needs volume.path; leave it out for a phantom")

@@ -41,7 +41,7 @@ from fluoro.scene.assemble import scene_solids
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.hu_to_mu import mu_from_hu
 from fluoro.volume.material_volume import Inclusion, LabelledInclusion, MaterialVolume, Solid
-from fluoro.volume.phantom.bolus import make_bolus
+from fluoro.volume.phantom.patient import phantom_bolus
 from fluoro.volume.phantom.phantom_motion import beat, breath
 from fluoro.volume.volumes import MuVolume
 
@@ -275,10 +275,10 @@ def _moment(config: VolumeConfig) -> tuple[float, float | None]:
     time_s = 0.0
     if config.motion:
         time_s = max(np.arange(1, 60) * 0.1, key=lambda at: _activity(config.motion, at))
-    if config.contrast is None:
+    bolus = phantom_bolus(config)
+    if bolus is None:
         return float(time_s), None
-    bolus = make_bolus(config.contrast)
-    filled_s = float(np.median(bolus.travel_s)) + config.contrast.spread_s
+    filled_s = float(np.median(bolus.travel_s)) + bolus.config.spread_s
     return float(time_s), float(time_s) - filled_s
 
 

@@ -19,8 +19,7 @@ from fluoro.rendering.reference import clip_rays, trilinear
 from fluoro.scene.assemble import material_volume
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.material_volume import MaterialVolume
-from fluoro.volume.phantom.bolus import make_bolus
-from fluoro.volume.phantom.phantom_motion import ThoraxMotion
+from fluoro.volume.phantom.patient import phantom_bolus, phantom_motion
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["patient_reference"]
@@ -77,7 +76,7 @@ class _Rays:
 
     @classmethod
     def of(cls, config: Config, view: View, time_s: float) -> _Rays:
-        motion = ThoraxMotion(config.volume.motion) if config.volume.motion else None
+        motion = phantom_motion(config.volume)
         return cls(
             view=view,
             projector=config.renderer.projector,
@@ -121,8 +120,8 @@ class _Rays:
 
 def _iodine(config: Config, time_s: float, injected_s: float | None) -> MuVolume | None:
     """The share of pure iodine in the vessels' voxels; None: there is no contrast."""
-    if config.volume.contrast is None:
+    bolus = phantom_bolus(config.volume)
+    if bolus is None:
         return None
-    bolus = make_bolus(config.volume.contrast)
     since_s = -1.0 if injected_s is None else time_s - injected_s
     return MuVolume(mu_zyx=bolus.shares(since_s), grid=bolus.vessels.grid)

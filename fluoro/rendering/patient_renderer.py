@@ -20,7 +20,8 @@ from fluoro.scene.assemble import material_volume
 from fluoro.steady_clock import steady_ns
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.material_volume import Inclusion, MaterialVolume
-from fluoro.volume.phantom.bolus import Bolus, make_bolus
+from fluoro.volume.phantom.bolus import Bolus
+from fluoro.volume.phantom.patient import phantom_bolus, phantom_motion
 from fluoro.volume.phantom.phantom_motion import ThoraxMotion
 from fluoro.volume.volumes import MuVolume
 
@@ -204,8 +205,7 @@ def make_patient(
         materials: What a beam of many energies goes through; None: as configured.
     """
     given, wanted = config.volume, config.renderer
-    motion = ThoraxMotion(given.motion) if given.motion else None
-    bolus = make_bolus(given.contrast) if given.contrast else None
+    motion, bolus = phantom_motion(given), phantom_bolus(given)
     if config.image_chain.xray is None:
         renderer = DrrRenderer(
             volume,

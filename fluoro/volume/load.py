@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fluoro import plugins
-from fluoro.config import HuToMuConfig, LinearMap, ReadOptions, VolumeConfig
+from fluoro.config import BodyConfig, HuToMuConfig, LinearMap, ReadOptions, VolumeConfig
 from fluoro.config.section import CACHE_SCHEME
 from fluoro.errors import InputError
 from fluoro.volume.attenuation_slices import MuPlanes
@@ -36,6 +36,7 @@ from fluoro.volume.volumes import HuVolume, MuVolume
 
 __all__ = [
     "Progress",
+    "body_choices",
     "hu_to_mu",
     "load_volume",
     "phantom_code",
@@ -49,9 +50,14 @@ log = logging.getLogger(__name__)
 Progress = Callable[[str, float], None]
 """Told what is being done, and which fraction of it, 0 to 1."""
 
-PHANTOMS = {"thorax": "fluoro.volume.phantom.thorax:make_thorax"}
+PHANTOMS = {
+    "body": "fluoro.volume.phantom.body.body:make_body",
+    "thorax": "fluoro.volume.phantom.thorax:make_thorax",
+}
 """What makes fluoro's own phantoms; imported when one is made, because a cached one needs none."""
-PHANTOM_SPACING_MM = 1.4
+PHANTOM_SPACING_MM, WHOLE_BODY_SPACING_MM = 1.4, 2.0
+PHANTOM_FILES = ("phantom/**/*.py", "data/body_*.csv")
+"""What fluoro's own phantoms are made from."""
 CT_KEYS = (
     *("hu_to_mu", "hu_clip_min", "hu_clip_max", "bone_multiplier"),
     *ReadOptions.model_fields,
@@ -110,7 +116,8 @@ def load_volume(config: VolumeConfig, progress: Progress | None = None) -> MuVol
 
 def phantom_spacing_mm(config: VolumeConfig) -> float:
     """Edge of the voxels that a phantom is made with [mm]."""
-    return min(config.spacing_mm or [PHANTOM_SPACING_MM])
+    whole = config.body is not None and config.body.region == "whole"
+    return min(config.spacing_mm or [WHOLE_BODY_SPACING_MM if whole else PHANTOM_SPACING_MM])
 
 
 def _loaded(config: VolumeConfig, tell: Progress) -> MuVolume:
@@ -197,7 +204,7 @@ def _curve(config: HuToMuConfig) -> PhysicalCurve | LinearCurve:
 
 def _source(config: VolumeConfig, tell: Progress) -> _Source:
     if config.path is None:
-        return _phantom(config.phantom or "thorax", phantom_spacing_mm(config), tell)
+        return _phantom(config, tell)
     if is_preprocessed(config.path):
         _require_no_ct_keys(config)
         return _preprocessed(config.path, tell)
@@ -283,8 +290,11 @@ def _preprocessed(folder: Path, tell: Progress) -> _Source:
     )
 
 
-def _phantom(phantom: str, spacing_mm: float, tell: Progress) -> _Source:
-    name = f"{phantom} phantom, {spacing_mm:g} mm"
+def _phantom(config: VolumeConfig, tell: Progress) -> _Source:
+    phantom, spacing_mm = config.phantom or "thorax", phantom_spacing_mm(config)
+    choices = body_choices(config)
+    what = f" ({', '.join(choices.values())})" if choices else ""
+    name = f"{phantom} phantom{what}, {spacing_mm:g} mm"
 
     def painted(share: float) -> None:
         tell(f"making {name}", share)
@@ -292,15 +302,32 @@ def _phantom(phantom: str, spacing_mm: float, tell: Progress) -> _Source:
     code = phantom_code(phantom)
     return _Source(
         name=name,
-        identity={"kind": phantom, "spacing_mm": spacing_mm, "code_sha256": code},
-        open=lambda: (planes_of(_phantom_hu(phantom, spacing_mm, painted)), None),
+        identity={"kind": phantom, "spacing_mm": spacing_mm, "code_sha256": code, **choices},
+        open=lambda: (planes_of(_phantom_hu(config, spacing_mm, painted)), None),
         verb="making",
     )
 
 
-def _phantom_hu(phantom: str, spacing_mm: float, painted: Callable[[float], None]) -> HuVolume:
+def body_choices(config: VolumeConfig) -> dict[str, str]:
+    """Return what identifies a body beside its code; empty for other phantoms."""
+    if config.phantom != "body":
+        return {}
+    chosen = (config.body or BodyConfig()).model_dump()
+    return {key: f"{value}" for key, value in chosen.items() if value is not None}
+
+
+def _phantom_hu(
+    config: VolumeConfig, spacing_mm: float, painted: Callable[[float], None]
+) -> HuVolume:
+    phantom = config.phantom or "thorax"
     maker = plugins.imported(_phantoms()[phantom], f"volume.phantom: {phantom}")
-    made: HuVolume = maker(spacing_mm, painted)
+    made: HuVolume
+    if phantom == "body":
+        from fluoro.volume.phantom.patient import build_of, region_of
+
+        made = maker(spacing_mm, painted, region=region_of(config), build=build_of(config))
+    else:
+        made = maker(spacing_mm, painted)
     return made
 
 
@@ -311,7 +338,7 @@ def _phantoms() -> dict[str, Any]:
 def phantom_code(phantom: str = "thorax") -> str:
     """Return the SHA-256 of a phantom's source files: another phantom is another cache entry.
 
-    They are the Python files beside the module that makes it.
+    They are the Python files beside the module that makes it; of fluoro's own, its tables too.
 
     Raises:
         InputError: A plugin's phantom that is not named as `module:function`.
@@ -321,6 +348,13 @@ def phantom_code(phantom: str = "thorax") -> str:
     if place is None or place.origin is None:
         raise plugins.error("phantoms", phantom, f"must be module:function, got {maker!r}")
     hasher = hashlib.sha256()
-    for path in sorted(Path(place.origin).parent.glob("*.py")):
+    for path in _phantom_files(phantom, Path(place.origin)):
         hasher.update(path.name.encode() + path.read_bytes())
     return hasher.hexdigest()
+
+
+def _phantom_files(phantom: str, module: Path) -> list[Path]:
+    if phantom not in PHANTOMS:
+        return sorted(module.parent.glob("*.py"))
+    room = Path(__file__).parent
+    return sorted(path for pattern in PHANTOM_FILES for path in room.glob(pattern))

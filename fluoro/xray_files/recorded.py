@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from fluoro.config import Config, ImageChainConfig
+from fluoro.config import BodyConfig, Config, ImageChainConfig, VolumeConfig
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.imaging.exposure.dose_meter import DoseTotal
 from fluoro.imaging.exposure.tube import TubeSetting
@@ -16,6 +16,24 @@ from fluoro.names import PatientPosition, XrayObject
 __all__ = ["RecordedFrame", "Recording"]
 
 Vector3 = tuple[float, float, float]
+
+
+ANATOMY = {
+    "thorax": ("51185008", "Chest"),
+    "lumbar": ("122496007", "Lumbar spine"),
+    "pelvis": ("12921003", "Pelvis"),
+    "shoulder": ("16982005", "Shoulder"),
+    "head": ("69536005", "Head"),
+    "whole": ("38266002", "Entire body"),
+}
+"""SNOMED CT code and meaning of the regions of fluoro's phantoms (DICOM PS3.16 CID 4)."""
+
+
+def _anatomy(volume: VolumeConfig) -> tuple[str, str]:
+    """Code and meaning of what is in the beam: of a CT nothing more is known."""
+    if volume.phantom == "body":
+        return ANATOMY[(volume.body or BodyConfig()).region]
+    return ANATOMY["thorax" if volume.phantom == "thorax" else "whole"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +107,6 @@ class Recording:
 
         wanted = config.recorder.dicom
         x, y, z = isocenter_xyz_mm or (0.0, 0.0, 0.0)
-        chest = config.volume.phantom == "thorax"
         return cls(
             name=name,
             object=wanted.object,
@@ -97,7 +114,7 @@ class Recording:
             image_chain=config.image_chain,
             patient_position=config.volume.patient_position,
             isocenter_xyz_mm=None if isocenter_xyz_mm is None else (x, y, z),
-            anatomy=("51185008", "Chest") if chest else ("38266002", "Entire body"),
+            anatomy=_anatomy(config.volume),
             began=began or datetime.now(),
             study_uid=generate_uid(),
             series_uid=generate_uid(),

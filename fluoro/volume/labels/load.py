@@ -230,11 +230,12 @@ def _of_phantom(
         raise InputError(f"{KEY}.path: must name a file, null stands for the parts of a phantom")
     if wanted.names is not None:
         raise InputError(f"{KEY}.names: has no effect on a phantom, whose parts have names")
-    from fluoro.volume.labels.of_phantom import thorax_labels
-    from fluoro.volume.load import phantom_code, phantom_spacing_mm
+    from fluoro.volume.labels.of_phantom import phantom_labels
+    from fluoro.volume.load import body_choices, phantom_code, phantom_spacing_mm
 
-    numbers, grid, parts = thorax_labels(phantom_spacing_mm(config), phantom_code())
-    return numbers, grid, parts, "thorax phantom"
+    identity = {"code": phantom_code(config.phantom), **body_choices(config)}
+    numbers, grid, parts = phantom_labels(config, phantom_spacing_mm(config), identity)
+    return numbers, grid, parts, f"{config.phantom} phantom"
 
 
 def _names(

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fluoro.config import ContrastConfig
 from fluoro.physics.materials import material
-from fluoro.volume.phantom.vessels import VesselMap, draw_vessels, vessel_tubes
+from fluoro.volume.phantom.vessels import Tube, VesselMap, draw_vessels, vessel_tubes
 
 __all__ = ["CURVE_STEPS_PER_S", "Bolus", "concentration", "concentration_table", "make_bolus"]
 
@@ -84,8 +84,7 @@ class Bolus:
         return box
 
 
-def make_bolus(config: ContrastConfig) -> Bolus:
-    """The configured bolus in the vessels of the thorax phantom."""
-    return Bolus(
-        vessels=draw_vessels(vessel_tubes(config.vessels), config.spacing_mm), config=config
-    )
+def make_bolus(config: ContrastConfig, tubes: list[Tube] | None = None) -> Bolus:
+    """The configured bolus in vessels; None: those of the thorax phantom."""
+    pieces = vessel_tubes(config.vessels) if tubes is None else tubes
+    return Bolus(vessels=draw_vessels(pieces, config.spacing_mm), config=config)

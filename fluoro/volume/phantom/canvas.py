@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.phantom.shapes import (
@@ -16,13 +16,18 @@ from fluoro.volume.phantom.shapes import (
     Points,
     Vector3,
     capsule,
+    ellipsoid,
     flat_capsule,
+    noise_at,
     smooth_path,
+    triangle,
 )
 
 __all__ = ["Block", "Canvas", "Union"]
 
 AIR_HU = -1000.0
+TRABECULA_MM = 2.5
+"""Between the knots of trabecular mottle."""
 Slices = tuple[slice, slice, slice]
 
 
@@ -96,6 +101,10 @@ class Canvas:
         """Lays a shape with CT number `hu` (a value or a field) over what is there."""
         view = self.hu_zyx[block.slices]
         view += self.coverage(distance) * (hu - view)
+        self.note(block, distance)
+
+    def note(self, block: Block, distance: Field) -> None:
+        """Notes that a shape is of the canvas' part, without painting it."""
         if self.part_zyx is not None:
             self.part_zyx[block.slices][distance <= 0] = self.number_of_part()
 
@@ -162,16 +171,57 @@ class Union:
         size = (float(half[0]), float(half[1]))
         self.add(low, high, lambda axes: flat_capsule(axes, a, b, normal, size))
 
-    def fill(self, *layers: tuple[float, float]) -> None:
-        """Paints the shape: each layer (depth below its surface [mm], CT number) in turn."""
+    def sheet(self, first: Points, second: Points, half_mm: float) -> None:
+        """Joins a plate between two curves of n points each, `half_mm` thick on both sides."""
+        for (a, b), (c, d) in zip(
+            itertools.pairwise(first), itertools.pairwise(second), strict=True
+        ):
+            for corners in ((a, b, c), (b, d, c)):
+                self.triangle(np.array(corners), half_mm)
+
+    def triangle(self, corners: Points, half_mm: float) -> None:
+        """Joins a triangular plate, `half_mm` thick on both sides."""
+        reach = half_mm + 1.5 * float(self.canvas.edge_mm)
+        low, high = corners.min(axis=0) - reach, corners.max(axis=0) + reach
+        self.add(low, high, lambda axes: triangle(axes, corners, half_mm))
+
+    def ellipsoid(
+        self, center: Vector3, radii: Vector3, frame: NDArray[np.float64] | None = None
+    ) -> None:
+        """Joins an ellipsoid, rows of `frame` being its axes."""
+        reach = float(np.max(radii)) + 1.5 * float(self.canvas.edge_mm)
+        low, high = np.subtract(center, reach), np.add(center, reach)
+        self.add(low, high, lambda axes: ellipsoid(axes, center, radii, frame))
+
+    def hollow(self, other: Union) -> None:
+        """Takes another shape of the same box away."""
+        np.maximum(self.distance, -other.distance, out=self.distance)
+
+    def fill(self, *layers: tuple[float, float], mottle_hu: float = 0.0) -> None:
+        """Paints the shape: each layer (depth below its surface [mm], CT number) in turn.
+
+        Args:
+            layers: Those of the surface first.
+            mottle_hu: Standard deviation of trabecular mottle in the last layer.
+        """
         near = np.nonzero(self.distance < self.canvas.edge_mm)
+        if not near[0].size:
+            return
         distance = self.distance[near]
         view = self.canvas.hu_zyx[self.block.slices]
         hu = view[near]
         for depth, value in layers:
-            hu += self.canvas.coverage(distance + np.float32(depth)) * (np.float32(value) - hu)
+            share = self.canvas.coverage(distance + np.float32(depth))
+            hu += share * (np.float32(value) - hu)
+        if mottle_hu:
+            hu += share * np.float32(mottle_hu) * self._mottle(near)
         view[near] = hu
         self.note()
+
+    def _mottle(self, near: tuple[NDArray[np.int64], ...]) -> Field:
+        """Trabecular noise of unit variance at the voxels `near`."""
+        places = [axis.ravel()[i] for axis, i in zip(self.block.axes, near[::-1], strict=True)]
+        return noise_at(places, TRABECULA_MM, seed=7)
 
     def note(self) -> None:
         """Notes that the shape is of the canvas' part."""

@@ -8,13 +8,13 @@ r_end n^(1 / 2.5) (Murray's law has 1 / 3; lungs measure between 2.3 and 3).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from fluoro.volume.phantom.canvas import Canvas, Union
-from fluoro.volume.phantom.shapes import Points
+from fluoro.volume.phantom.shapes import Axes, Field, Points
 from fluoro.volume.phantom.trunk import lung_box, lung_distance, lung_part
 
 __all__ = ["ARTERIES", "Tree", "paint_lung_trees", "tree_branches"]
@@ -84,14 +84,20 @@ def _draw(canvas: Canvas, tree: Tree) -> Union:
     return shape
 
 
-def tree_branches(tree: Tree) -> Iterator[tuple[tuple[float, ...], Points]]:
+Lung = Callable[[Axes, int], Field]
+"""Distance to the surface of the left (+1) or right (-1) lung [mm]."""
+
+
+def tree_branches(
+    tree: Tree, lung: Lung = lung_distance
+) -> Iterator[tuple[tuple[float, ...], Points]]:
     """All branches, the stem first: where each starts, and its course.
 
     The start is that of the course, exactly the last point of the branch it comes from. The
     course, shape (n, 4), is x, y, z and radius [mm].
     """
     rng = np.random.default_rng(tree.seed)
-    goals = _goals(tree, rng)
+    goals = _goals(tree, rng, lung)
     root, heading = np.array(tree.root_xyz_mm), np.array(tree.heading)
     for start, control, end, count in _branches(root, heading, goals, rng):
         radius = tree.end_radius_mm * count ** (1 / BRANCHING_POWER)
@@ -99,14 +105,14 @@ def tree_branches(tree: Tree) -> Iterator[tuple[tuple[float, ...], Points]]:
         yield tuple(start), np.column_stack([path, np.full(len(path), radius)])
 
 
-def _goals(tree: Tree, rng: np.random.Generator) -> Points:
+def _goals(tree: Tree, rng: np.random.Generator, lung: Lung) -> Points:
     """Points of a jittered lattice that lie inside the lung, shape (n, 3)."""
     low, high = lung_box(tree.side)
     ticks = [np.arange(a, b, tree.cell_mm) for a, b in zip(low, high, strict=True)]
     points = np.stack(np.meshgrid(*ticks, indexing="ij"), -1).reshape(-1, 3)
     points = points + rng.uniform(0, tree.cell_mm, points.shape)
     x, y, z = points.T.astype(np.float32)
-    return points[lung_distance((x, y, z), tree.side) < -CLEARANCE_MM]
+    return points[lung((x, y, z), tree.side) < -CLEARANCE_MM]
 
 
 def _branches(

@@ -1,4 +1,4 @@
-"""How the thorax phantom moves: a displacement for every point, by the time of the frame.
+"""How a phantom moves: a displacement for every point, by the time of the frame.
 
 An image at time t is that of the volume at rest (breathed out, the heart full), each point x
 shown with what lies at x + d(x, t): d = breath(t) B(x) + beat(t) H(x), two fields on a coarse grid.
@@ -9,6 +9,8 @@ dense as it was.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +22,7 @@ from fluoro.volume.phantom.shapes import Axes, Field
 from fluoro.volume.phantom.thorax import BOX_XYZ_MM
 from fluoro.volume.phantom.trunk import cage_distance, dome_distance
 
-__all__ = ["ThoraxMotion", "beat", "breath"]
+__all__ = ["MovingAnatomy", "ThoraxMotion", "beat", "breath"]
 
 NODE_MM = 10.0
 """Between neighbouring nodes: fields fade over 15 mm or more."""
@@ -60,22 +62,47 @@ def breath(phase: float) -> float:
     return 0.5 - 0.5 * math.cos(2 * math.pi * phase)
 
 
+@dataclass(frozen=True, kw_only=True)
+class MovingAnatomy:
+    """What moves in a phantom: distances to its surfaces [mm], negative inside or below.
+
+    Attributes:
+        cage: Surface through the middle of the ribs.
+        dome: Upper face of the diaphragm.
+        heart: Surface of the heart.
+        box_xyz_mm: Edges of the box that holds what moves, about (0, 0, 0).
+        scale: Lengths of the phantom beside those that the distances are drawn with.
+    """
+
+    cage: Callable[[Axes], Field]
+    dome: Callable[[Axes], Field]
+    heart: Callable[[Axes], Field]
+    box_xyz_mm: tuple[float, float, float]
+    scale: float = 1.0
+
+
+THORAX = MovingAnatomy(
+    cage=cage_distance, dome=dome_distance, heart=heart_distance, box_xyz_mm=BOX_XYZ_MM
+)
+
+
 class ThoraxMotion:
-    """Displacements of the thorax phantom.
+    """Displacements of a phantom's chest and belly.
 
     Args:
         config: Rates and amplitudes.
+        anatomy: What moves; the thorax phantom's by default.
 
     Attributes:
         grid: The nodes, patient LPS.
     """
 
-    def __init__(self, config: MotionConfig) -> None:
+    def __init__(self, config: MotionConfig, anatomy: MovingAnatomy = THORAX) -> None:
         self._config = config
-        self.grid = _node_grid()
-        axes = _axes(self.grid)
-        self._breathing = _breathing(axes)
-        self._beating = _beating(axes)
+        self.grid = _node_grid(anatomy)
+        axes = _axes(self.grid, anatomy.scale)
+        self._breathing = _breathing(axes, anatomy)
+        self._beating = np.float32(anatomy.scale) * _beating(axes, anatomy)
 
     def displacements_mm(self, time_s: float) -> NDArray[np.float32]:
         """Where tissue seen at each node lies at rest, less the node [mm], (z, y, x, 3)."""
@@ -87,8 +114,9 @@ class ThoraxMotion:
         return np.asarray(moved, np.float32)
 
 
-def _node_grid() -> VolumeGrid:
-    counts = [math.ceil(edge / NODE_MM) + 1 for edge in BOX_XYZ_MM]
+def _node_grid(anatomy: MovingAnatomy) -> VolumeGrid:
+    edges = [edge * anatomy.scale for edge in anatomy.box_xyz_mm]
+    counts = [math.ceil(edge / NODE_MM) + 1 for edge in edges]
     x, y, z = (-(count - 1) / 2 * NODE_MM for count in counts)
     return VolumeGrid(
         shape_zyx=(counts[2], counts[1], counts[0]),
@@ -97,9 +125,10 @@ def _node_grid() -> VolumeGrid:
     )
 
 
-def _axes(grid: VolumeGrid) -> Axes:
+def _axes(grid: VolumeGrid, scale: float) -> Axes:
+    """Coordinates of the nodes where the anatomy is drawn."""
     x, y, z = (
-        (origin + spacing * np.arange(count)).astype(np.float32)
+        ((origin + spacing * np.arange(count)) / scale).astype(np.float32)
         for origin, spacing, count in zip(
             grid.origin_xyz_mm, grid.spacing_xyz_mm, grid.shape_xyz, strict=True
         )
@@ -113,25 +142,25 @@ def _eased(value: Field, low: float, high: float) -> Field:
     return np.asarray(share * share * (3 - 2 * share))
 
 
-def _breathing(axes: Axes) -> Field:
+def _breathing(axes: Axes, anatomy: MovingAnatomy) -> Field:
     """Displacement for a descent of 1 mm: organs from above, the front of the chest from behind."""
     x, y, z = axes
-    inside = _eased(-cage_distance(axes), 0.0, WALL_FADE_MM)
+    inside = _eased(-anatomy.cage(axes), 0.0, WALL_FADE_MM)
     spine_x, spine_y, spine_mm = SPINE_MM
     from_spine = np.sqrt((x - np.float32(spine_x)) ** 2 + (y - np.float32(spine_y)) ** 2)
     free = inside * _eased(from_spine, 0.5 * spine_mm, spine_mm)
     height = _eased(-z, -APEX_MM, DOME_MM) * _eased(z, FLOOR_MM, BELLY_MM)
     down = free * height
-    front = _eased(-y, -30.0, 60.0) * _eased(-cage_distance(axes), -40.0, 10.0)
+    front = _eased(-y, -30.0, 60.0) * _eased(-anatomy.cage(axes), -40.0, 10.0)
     lift = np.float32(CHEST_SHARE) * front * _eased(-z, -APEX_MM, 0.0) * _eased(z, -220.0, -60.0)
     zero = np.zeros(down.shape, np.float32)
     return np.stack([zero, lift + zero, down], axis=-1).astype(np.float32)
 
 
-def _beating(axes: Axes) -> Field:
+def _beating(axes: Axes, anatomy: MovingAnatomy) -> Field:
     """Displacement for a stretch of 1 about the heart's middle; the lungs around give way."""
-    share = _eased(-heart_distance(axes), -HEART_FADE_MM, 0.0)
-    rests = _eased(dome_distance(axes), -12.0, 6.0)
+    share = _eased(-anatomy.heart(axes), -HEART_FADE_MM, 0.0)
+    rests = _eased(anatomy.dome(axes), -12.0, 6.0)
     parts = [
         (axis - np.float32(center)) * share * rests
         for axis, center in zip(axes, HEART_CENTER_MM, strict=True)

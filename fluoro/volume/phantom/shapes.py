@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import map_coordinates
 
 __all__ = [
     "Field",
     "Points",
     "Vector3",
+    "along",
     "capsule",
     "ellipsoid",
     "flat_capsule",
     "hermite",
     "mirrored",
+    "noise_at",
+    "on_lattice",
     "ring_distance",
     "smooth_max",
     "smooth_min",
     "smooth_noise",
     "smooth_path",
+    "triangle",
 ]
 
 Field = NDArray[np.float32]
@@ -35,7 +40,7 @@ Vector3 = Sequence[float] | Points
 Axes = tuple[Field, Field, Field]
 TINY = np.float32(1e-6)
 NOISE_REACH_MM = 240.0
-"""The noise is defined this far from the origin along each axis."""
+"""The noise repeats itself beyond this distance from the origin along each axis."""
 NOISE_GAIN = 3.01
 """Brings cubic B-spline noise to unit variance: 1 / (mean of sum w^2)^(3/2), weights w at a knot
 and between knots averaged (0.4796)."""
@@ -77,7 +82,7 @@ def _affine(axes: Axes, direction: Vector3, offset: float) -> Field:
     return np.asarray(plane + x * np.float32(direction[0]))
 
 
-def _along(axes: Axes, direction: Vector3, origin: Vector3) -> Field:
+def along(axes: Axes, direction: Vector3, origin: Vector3) -> Field:
     """Coordinate along `direction` measured from `origin`."""
     return _affine(axes, direction, -float(np.dot(direction, origin)))
 
@@ -87,7 +92,7 @@ def ellipsoid(
 ) -> Field:
     """Distance to an ellipsoid's surface (first order), `frame` rows being its axes."""
     rows = np.eye(3) if frame is None else frame
-    parts = [_along(axes, row, center) for row in rows]
+    parts = [along(axes, row, center) for row in rows]
     near = sum((p / np.float32(r)) ** 2 for p, r in zip(parts, radii, strict=True))
     slope = sum((p / np.float32(r * r)) ** 2 for p, r in zip(parts, radii, strict=True))
     return _first_order(np.asarray(near), np.asarray(slope))
@@ -103,10 +108,10 @@ def capsule(axes: Axes, start: Vector3, end: Vector3, radii: tuple[float, float]
     """Distance to a round tube from `start` to `end` whose radius changes linearly [mm]."""
     span = np.asarray(end, float) - start
     length = float(np.linalg.norm(span)) or 1e-6
-    along = _along(axes, span / length, start)
-    t = np.clip(along, 0, np.float32(length))
+    ahead = along(axes, span / length, start)
+    t = np.clip(ahead, 0, np.float32(length))
     x, y, z = (a - np.float32(c) for a, c in zip(axes, start, strict=True))
-    square = (z * z + y * y) + x * x - along * along + (along - t) ** 2
+    square = (z * z + y * y) + x * x - ahead * ahead + (ahead - t) ** 2
     radius = np.float32(radii[0]) + t * np.float32((radii[1] - radii[0]) / length)
     return np.asarray(np.sqrt(np.maximum(square, 0)) - radius)
 
@@ -120,13 +125,39 @@ def flat_capsule(
     tangent = span / length
     n = np.asarray(normal, float) - np.dot(normal, tangent) * tangent
     n /= np.linalg.norm(n)
-    along = _along(axes, tangent, start)
-    beyond = along - np.clip(along, 0, np.float32(length))
-    parts = (_along(axes, n, start), _along(axes, np.cross(tangent, n), start), beyond)
+    ahead = along(axes, tangent, start)
+    beyond = ahead - np.clip(ahead, 0, np.float32(length))
+    parts = (along(axes, n, start), along(axes, np.cross(tangent, n), start), beyond)
     radii = [np.float32(half[0]), np.float32(half[1]), np.float32(half[0])]
     near = sum((p / r) ** 2 for p, r in zip(parts, radii, strict=True))
     slope = sum((p / (r * r)) ** 2 for p, r in zip(parts, radii, strict=True))
     return _first_order(np.asarray(near), np.asarray(slope))
+
+
+def triangle(axes: Axes, corners: ArrayLike, half_mm: float) -> Field:
+    """Distance to a triangular plate, `half_mm` thick on both sides, with round edges [mm].
+
+    Args:
+        axes: x, y and z of the voxel centres.
+        corners: Of the triangle, shape (3, 3).
+        half_mm: Half thickness.
+    """
+    a, b, c = np.asarray(corners, float)
+    normal = np.cross(b - a, c - a)
+    if np.linalg.norm(normal) < 1e-6:
+        return capsule(
+            axes, a, max(b, c, key=lambda end: float(np.linalg.norm(end - a))), (half_mm,) * 2
+        )
+    normal /= np.linalg.norm(normal)
+    plane = along(axes, normal, a)
+    outside = np.full(plane.shape, -np.inf, np.float32)
+    edges = np.full(plane.shape, np.inf, np.float32)
+    for start, end in ((a, b), (b, c), (c, a)):
+        outward = np.cross(end - start, normal)
+        beyond = along(axes, outward / np.linalg.norm(outward), start)
+        np.maximum(outside, beyond, out=outside)
+        np.minimum(edges, capsule(axes, start, end, (0.0, 0.0)), out=edges)
+    return np.asarray(np.where(outside > 0, edges, np.abs(plane)) - np.float32(half_mm))
 
 
 def ring_distance(x: Field, y: Field, half_x: Field, half_y: Field, power: float) -> Field:
@@ -151,13 +182,64 @@ def smooth_max(a: Field, b: Field, blend_mm: float) -> Field:
 def smooth_noise(axes: Axes, cell_mm: float, seed: int) -> Field:
     """Smooth random field of unit variance: the same anatomy at every spacing.
 
-    Cubic B-splines `cell_mm` apart whose coefficients are drawn from `seed`, up to 240 mm to each
-    side of 0.
+    Cubic B-splines `cell_mm` apart whose coefficients are drawn from `seed`; they repeat beyond
+    240 mm to each side of 0.
     """
     coefficients = _noise_coefficients(cell_mm, seed)
     (x, i), (y, j), (z, k) = (_spline_weights(a.ravel(), cell_mm) for a in axes)
-    planes = np.tensordot(z, coefficients[k, j, i], 1)
+    for axis, cells in enumerate((k, j, i)):
+        coefficients = coefficients.take(cells, axis, mode="wrap")
+    planes = np.tensordot(z, coefficients, 1)
     return np.asarray(np.matmul(np.matmul(y, planes), x.T))
+
+
+def noise_at(points: Sequence[Field], cell_mm: float, seed: int) -> Field:
+    """The noise of `smooth_noise` at single points: x, y and z, shape (n,) each."""
+    coefficients = _noise_coefficients(cell_mm, seed)
+    index = [(axis + np.float32(NOISE_REACH_MM)) / np.float32(cell_mm) + 1 for axis in points]
+    found = map_coordinates(
+        coefficients, index[::-1], np.float32, order=3, mode="grid-wrap", prefilter=False
+    )
+    return np.asarray(found)
+
+
+def on_lattice(axes: Axes, field: Callable[[Axes], Field], step_mm: float = 4.0) -> Field:
+    """A smooth field on a grid, computed `step_mm` apart and interpolated linearly between.
+
+    The lattice lies at whole multiples of `step_mm`, so that each grid sees the same field.
+
+    Args:
+        axes: x, y and z of the voxel centres.
+        field: Computes it on axes of the same kind.
+        step_mm: Between the nodes; where voxels are as large, the field itself is returned.
+    """
+    spans = [axis.ravel() for axis in axes]
+    if any(len(span) < 2 or span[1] - span[0] > 0.75 * step_mm for span in spans):
+        return field(axes)
+    nodes = [
+        np.arange(math.floor(span[0] / step_mm), math.floor(span[-1] / step_mm) + 2) * step_mm
+        for span in spans
+    ]
+    x, y, z = (node.astype(np.float32) for node in nodes)
+    shape = (len(z), len(y), len(x))
+    found = np.broadcast_to(field((x[None, None, :], y[None, :, None], z[:, None, None])), shape)
+    for axis, span, node in zip((0, 1, 2), spans[::-1], (z, y, x), strict=True):
+        found = _between(found, (span - node[0]) / np.float32(step_mm), axis)
+    return np.asarray(found)
+
+
+def _between(values: Field, at: Field, axis: int) -> Field:
+    """Linear interpolation at fractional indices along an axis."""
+    low = np.floor(at).astype(np.int64)
+    form = [1, 1, 1]
+    form[axis] = len(at)
+    share = (at - low).astype(np.float32).reshape(form)
+    found = values.take(low + 1, axis)
+    first = values.take(low, axis)
+    found -= first
+    found *= share
+    found += first
+    return np.asarray(found)
 
 
 @functools.lru_cache(maxsize=8)
@@ -167,11 +249,11 @@ def _noise_coefficients(cell_mm: float, seed: int) -> Field:
     return values * np.float32(NOISE_GAIN)
 
 
-def _spline_weights(position_mm: Field, cell_mm: float) -> tuple[Field, slice]:
+def _spline_weights(position_mm: Field, cell_mm: float) -> tuple[Field, NDArray[np.int64]]:
     """Cubic B-spline weights (n, m) at n positions, and the m coefficients they belong to."""
     cell = (position_mm + NOISE_REACH_MM) / cell_mm + 1
     first, last = math.floor(cell.min()) - 1, math.floor(cell.max()) + 3
     distance = np.abs(cell[:, None] - np.arange(first, last))
     inner = 2 / 3 - distance**2 + distance**3 / 2
     outer = np.maximum(2 - distance, 0) ** 3 / 6
-    return np.where(distance < 1, inner, outer).astype(np.float32), slice(first, last)
+    return np.where(distance < 1, inner, outer).astype(np.float32), np.arange(first, last)

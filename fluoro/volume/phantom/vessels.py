@@ -21,7 +21,16 @@ from fluoro.volume.phantom.heart import CHAMBERS, GREAT_VESSELS, unit_frame
 from fluoro.volume.phantom.lungs import ARTERIES, tree_branches
 from fluoro.volume.phantom.shapes import Points, smooth_path
 
-__all__ = ["TREES", "Tube", "VesselMap", "draw_vessels", "vessel_tubes"]
+__all__ = [
+    "TREES",
+    "Tube",
+    "VesselMap",
+    "coronary_tubes",
+    "course_tubes",
+    "draw_vessels",
+    "joined_tubes",
+    "vessel_tubes",
+]
 
 STEP_MM = 5.0
 """Length of the straight pieces that a vessel is made of."""
@@ -62,7 +71,7 @@ def vessel_tubes(tree: str) -> list[Tube]:
     return list(TREES[tree]())
 
 
-def _course(points: Points, travel_mm: float) -> Iterator[Tube]:
+def course_tubes(points: Points, travel_mm: float) -> Iterator[Tube]:
     """A vessel along a smooth curve through points (x, y, z, radius)."""
     for a, b in itertools.pairwise(smooth_path(points, STEP_MM)):
         length = float(np.linalg.norm(b[:3] - a[:3]))
@@ -70,20 +79,20 @@ def _course(points: Points, travel_mm: float) -> Iterator[Tube]:
         travel_mm += length
 
 
-def _joined(points: Points, tubes: list[Tube]) -> Iterator[Tube]:
+def joined_tubes(points: Points, tubes: list[Tube]) -> Iterator[Tube]:
     """A vessel that leaves from the nearest place of those that are there."""
     starts = np.array([tube.ends[1, :3] for tube in tubes])
     apart = np.linalg.norm(starts - points[0, :3], axis=1)
     nearest = tubes[int(apart.argmin())]
-    return _course(points, nearest.travel_mm[1] + float(apart.min()))
+    return course_tubes(points, nearest.travel_mm[1] + float(apart.min()))
 
 
 def _great(*names: str) -> list[Tube]:
     """The first vessel from its beginning, the others from where they leave those before."""
     first, *others = (np.array(GREAT_VESSELS[name], float) for name in names)
-    tubes = list(_course(first, 0.0))
+    tubes = list(course_tubes(first, 0.0))
     for points in others:
-        tubes += _joined(points, tubes)
+        tubes += joined_tubes(points, tubes)
     return tubes
 
 
@@ -103,9 +112,9 @@ def _pulmonary() -> list[Tube]:
         reached: dict[tuple[float, ...], float] = {}
         for start, points in tree_branches(tree):
             if start not in reached:
-                new = list(_joined(points, tubes))
+                new = list(joined_tubes(points, tubes))
             else:
-                new = list(_course(points, reached[start]))
+                new = list(course_tubes(points, reached[start]))
             tubes += new
             reached[tuple(points[-1, :3])] = new[-1].travel_mm[1]
     return tubes
@@ -145,14 +154,15 @@ def _on_the_heart(way: tuple[tuple[float, float, float], ...]) -> Points:
     return np.column_stack([center + (turned * outside) @ frame, radius])
 
 
-def _coronary() -> list[Tube]:
-    tubes = list(_course(np.array(LEFT_MAIN, float), 0.0))
+def coronary_tubes() -> list[Tube]:
+    """The left coronary artery with its branches, on the left ventricle."""
+    tubes = list(course_tubes(np.array(LEFT_MAIN, float), 0.0))
     division = tubes[-1].ends[1]
     for number, way in enumerate(CORONARIES):
         points = _on_the_heart(way)
         if number < 2:
             points = np.vstack([division, points])
-        tubes += _joined(_wound(points), tubes)
+        tubes += joined_tubes(_wound(points), tubes)
     return tubes
 
 
@@ -171,7 +181,7 @@ def _wound(points: Points) -> Points:
 TREES: dict[str, Callable[[], list[Tube]]] = {
     "aorta": _aorta,
     "pulmonary": _pulmonary,
-    "coronary": _coronary,
+    "coronary": coronary_tubes,
 }
 
 

@@ -1,0 +1,1 @@
+"""The body phantom: one file for each region of its anatomy."""

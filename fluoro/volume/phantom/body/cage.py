@@ -1,0 +1,118 @@
+"""The rib cage of the body: ribs, costal cartilages, breastbone.
+
+Midlines are those of the chest CT; sections are 6 to 8 mm by 11 to 14 mm with a cortex of about
+1 mm (Mohr et al., J. Biomech. 40 (2007) 1369).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fluoro.volume.phantom.body.spine import CORTEX_HU, VERTEBRAE
+from fluoro.volume.phantom.body.tables import MIDDLE_XY_MM, rib_midline, side_name
+from fluoro.volume.phantom.canvas import Canvas
+from fluoro.volume.phantom.shapes import Points, smooth_path
+
+__all__ = ["cage_landmarks", "paint_ribs", "paint_sternum", "rib_path"]
+
+RIB_MARROW_HU, CARTILAGE_HU = 200.0, 105.0
+STEP_MM = 4.0
+STERNUM = (
+    (-13, -52, 126, 7, 27), (-12, -59, 110, 7, 25), (-11, -66, 90, 6, 18), (-11, -70, 80, 5.5, 17),
+    (-9, -75, 55, 5.5, 18), (-6, -80, 22, 5.5, 20), (-4, -85, -8, 5, 18), (-3, -86, -18, 4, 9),
+    (-2, -86, -34, 3, 6),
+)  # fmt: skip
+"""Breastbone from the notch down: x, y, z, half thickness, half width [mm]."""
+_JOINT_Z_MM = {1: 112, 2: 84, 3: 62, 4: 42, 5: 24, 6: 8, 7: -6}
+
+
+def rib_path(number: int, side: int) -> Points:
+    """Return the midline of a rib from its head at the vertebra to the front [mm], shape (n, 3)."""
+    vertebra = next(each for each in VERTEBRAE if each.name == f"T{number}")
+    rise = 0.32 if 2 <= number <= 10 else 0.1
+    head = vertebra.at(
+        side * (vertebra.half_width_mm + 2), vertebra.half_depth_mm * 0.75,
+        vertebra.height_mm * rise,
+    )  # fmt: skip
+    tubercle = vertebra.at(
+        side * (vertebra.transverse_mm + 3), vertebra.half_depth_mm + 12, vertebra.height_mm * 0.2
+    )
+    shaft = rib_midline(number, side)
+    start = [head] if number > 10 else [head, tubercle]
+    far = side * (shaft[:, 0] - start[-1][0]) > 9.0
+    far[len(far) // 2 :] = True
+    return smooth_path(np.vstack([*start, shaft[far]]), STEP_MM)
+
+
+def _outward(path: Points, number: int, side: int) -> Points:
+    """Normals of the flat face: away from the lung; the first rib lies flat, facing up."""
+    if number == 1:
+        return np.tile((side * 0.35, -0.3, 1.0), (len(path), 1))
+    normals = path - (MIDDLE_XY_MM[0] + side * 25, MIDDLE_XY_MM[1], 0.0)
+    normals[:, 2] = np.linalg.norm(normals[:, :2], axis=1) * np.interp(number, (2, 5), (0.8, 0.15))
+    return np.asarray(normals / np.linalg.norm(normals, axis=1, keepdims=True))
+
+
+def _half_sizes(number: int, count: int) -> Points:
+    """Half thickness and half height along a rib [mm]: slender at the neck, wide in front."""
+    height = 5.2 if number > 10 else min(5.0 + 0.35 * number, 6.6)
+    at = np.linspace(0, 1, count)
+    growth = np.interp(at, (0, 0.05, 0.12, 0.3, 0.9, 1.0), (0.8, 0.62, 0.9, 1.0, 1.05, 1.2))
+    thick = np.interp(at, (0, 0.2, 1.0), (3.4, 3.7, 3.1))
+    return np.column_stack([thick, height * growth])
+
+
+def paint_ribs(canvas: Canvas) -> None:
+    """Costal cartilages, then the ribs: a cortical shell around marrow."""
+    pairs = [(number, side) for number in range(1, 13) for side in (-1, 1)]
+    canvas.part = "costal_cartilages"
+    for number, side in pairs:
+        if number <= 10:
+            _paint_cartilage(canvas, number, side)
+    for number, side in pairs:
+        canvas.part = f"rib_{side_name(side)}_{number}"
+        path = rib_path(number, side)
+        bone = canvas.union_around(path, 12.0)
+        if bone.distance.size:
+            bone.ribbon(path, _outward(path, number, side), _half_sizes(number, len(path)))
+            bone.fill((0.0, CORTEX_HU), (1.05, RIB_MARROW_HU), mottle_hu=40)
+
+
+def _paint_cartilage(canvas: Canvas, number: int, side: int) -> None:
+    """From the rib's end to the breastbone, or to the cartilage above."""
+    end = rib_path(number, side)[-1]
+    if number in _JOINT_Z_MM:
+        joint, reach = float(_JOINT_Z_MM[number]), 20.0 if number > 1 else 24.0
+    else:
+        joint, reach = end[2] + 30.0, 36.0 + 9 * (number - 8)
+    sternum = np.array(STERNUM)[::-1]
+    x, y = (float(np.interp(joint, sternum[:, 2], sternum[:, i])) for i in (0, 1))
+    goal = np.array([x + side * reach, y + (6 if reach > 30 else 1), joint])
+    middle = (end + goal) / 2 + (side * 5, -7, -0.16 * (goal[2] - end[2]) - 3)
+    path = smooth_path([end, middle, goal], STEP_MM)
+    cartilage = canvas.union_around(path, 12.0)
+    if cartilage.distance.size:
+        cartilage.ribbon(path, _outward(path, 9, side), (4.0, 6.0))
+        cartilage.fill((0.0, CARTILAGE_HU + 40), (1.5, CARTILAGE_HU), mottle_hu=12)
+
+
+def paint_sternum(canvas: Canvas) -> None:
+    """Manubrium, body and xiphoid process."""
+    path = smooth_path(STERNUM, STEP_MM)
+    canvas.part = "sternum"
+    bone = canvas.union_around(path, 30.0)
+    forward = np.tile((0.0, -1.0, -0.2), (len(path), 1))
+    if bone.distance.size:
+        bone.ribbon(path[:, :3], forward, path[:, 3:])
+        bone.fill((0.0, 700.0), (1.1, 130.0), mottle_hu=30)
+
+
+def cage_landmarks() -> dict[str, tuple[float, float, float]]:
+    """Return the front ends of the ribs, the notch and the tip of the breastbone [mm]."""
+    points = {
+        f"front end of rib {number} {side_name(side)}": rib_path(number, side)[-1].tolist()
+        for number in range(1, 11)
+        for side in (-1, 1)
+    }
+    points["jugular notch"], points["xiphoid"] = list(STERNUM[0][:3]), list(STERNUM[-1][:3])
+    return {name: (float(x), float(y), float(z)) for name, (x, y, z) in points.items()}

@@ -1,0 +1,331 @@
+"""The spine of the body: C1 to L5, discs, sacrum and coccyx.
+
+Widths and depths of bodies, pedicles and processes: Panjabi et al., Spine 16 (1991) 861 and
+17 (1992) 299; Berry et al., Spine 12 (1987) 362. Centres of T1 to L2 are those of the chest CT.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fluoro.volume.phantom.body.build import Build
+from fluoro.volume.phantom.body.tables import vertebral_centers
+from fluoro.volume.phantom.canvas import Canvas, Union
+from fluoro.volume.phantom.shapes import (
+    Axes,
+    Field,
+    Points,
+    along,
+    ellipsoid,
+    smooth_max,
+    smooth_noise,
+    smooth_path,
+)
+
+__all__ = ["SACRUM", "VERTEBRAE", "Vertebra", "midline_x", "paint_spine", "spine_landmarks"]
+
+CORTEX_HU, PLATE_HU, MARROW_HU, DISC_HU = 1250.0, 1050.0, 170.0, 85.0
+ARCH_MARROW_HU, CORD_HU, FLUID_HU = 230.0, 35.0, 8.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vertebra:
+    """One vertebra, lengths in mm.
+
+    Attributes:
+        name: C1 ... L5.
+        center_xyz_mm: Middle of its body in patient LPS.
+        down: Unit vector along the spine, towards the feet.
+        height_mm: Height of the body.
+        half_width_mm: Of the body.
+        half_depth_mm: Of the body.
+        pedicle_mm: Half width and half height of the pedicle.
+        transverse_mm: Midline to the tip of the transverse process.
+        spinous_mm: Fall and reach of the spinous process behind the canal.
+    """
+
+    name: str
+    center_xyz_mm: tuple[float, float, float]
+    down: tuple[float, float, float]
+    height_mm: float
+    half_width_mm: float
+    half_depth_mm: float
+    pedicle_mm: tuple[float, float]
+    transverse_mm: float
+    spinous_mm: tuple[float, float]
+
+    @property
+    def frame(self) -> Points:
+        """Rows: left, back and down, at right angles to each other."""
+        down = np.array(self.down)
+        left = np.array([1.0, 0, 0]) - down[0] * down
+        left /= np.linalg.norm(left)
+        return np.array([left, np.cross(left, down), down])
+
+    def at(self, left_mm: float, back_mm: float, up_mm: float) -> Points:
+        """Patient LPS [mm] of a point given in the vertebra's own directions."""
+        return np.asarray(self.center_xyz_mm) + (left_mm, back_mm, -up_mm) @ self.frame
+
+
+_ABOVE = (
+    ("C1", -14, -15, 253), ("C2", -15, -17, 236), ("C3", -16, -19, 218), ("C4", -17, -18, 201),
+    ("C5", -18, -14.5, 184.5), ("C6", -18.5, -8, 168.5), ("C7", -18.5, 1.5, 152.5),
+)  # fmt: skip
+_BELOW = (("L3", 13, 7, -167), ("L4", 12, 5, -201.5), ("L5", 10.5, 12, -236))
+SACRUM = ((10, 31, -265), (10, 52, -287), (10, 66, -310), (10, 70, -333), (10, 62, -353),
+          (10, 48, -372), (10, 38, -382))  # fmt: skip
+"""Middles of S1 to S5 and two pieces of the coccyx [mm]."""
+_SIZES = {
+    "C3": (9, 7.7, 2.7, 3.6, 24, 5, 24), "C4": (9.3, 7.9, 2.7, 3.6, 24, 6, 24),
+    "C5": (9.7, 8, 2.8, 3.4, 25, 7, 26), "C6": (10.5, 8.2, 3, 3.4, 26, 8, 32),
+    "C7": (11.3, 8.4, 3.3, 3.7, 30, 9, 42), "T1": (13.5, 8.8, 4.1, 4.9, 37, 10, 42),
+    "T2": (13, 9.4, 3.8, 5.8, 34, 14, 40), "T3": (12.8, 10, 3.2, 5.9, 32, 17, 38),
+    "T4": (12.8, 10.8, 2.8, 5.9, 31, 19, 37), "T5": (12.9, 11.5, 2.8, 5.8, 31, 21, 36),
+    "T6": (13.4, 12.4, 2.9, 5.9, 31, 22, 35), "T7": (14, 13.1, 3, 6, 30, 22, 35),
+    "T8": (14.6, 13.8, 3.1, 6.1, 29, 21, 34), "T9": (15.2, 14.2, 3.3, 6.6, 28, 18, 34),
+    "T10": (15.9, 14.5, 3.6, 7.2, 26, 14, 33), "T11": (16.8, 14.8, 4.2, 7.9, 22, 10, 32),
+    "T12": (18.2, 15.2, 4.2, 7.9, 20, 8, 32), "L1": (20.2, 17, 4.3, 7.6, 35, 7, 32),
+    "L2": (20.8, 17.2, 4.4, 7.4, 38, 7, 34), "L3": (21.6, 17.4, 5, 7.2, 44, 7, 35),
+    "L4": (22.8, 17.4, 6.2, 7, 42, 7, 32), "L5": (24, 17.2, 7.6, 7, 45, 7, 26),
+}  # fmt: skip
+"""Half width, half depth; half width and height of the pedicle; transverse process; fall and reach
+of the spinous process [mm]."""
+
+
+def _vertebrae() -> tuple[Vertebra, ...]:
+    measured = [(name, *center) for name, center in vertebral_centers().items()]
+    rows = [*_ABOVE, *measured, *_BELOW, ("S1", *SACRUM[0])]
+    centers = np.array([row[1:] for row in rows], float)
+    along = np.gradient(centers, axis=0)
+    along[:, 0] *= 0.5
+    pitch = np.linalg.norm(np.gradient(centers, axis=0), axis=1)
+    down = along / np.linalg.norm(along, axis=1)[:, None]
+    return tuple(
+        _vertebra(row[0], center, direction, step)
+        for row, center, direction, step in zip(rows, centers, down, pitch, strict=True)
+        if row[0] in _SIZES
+    )
+
+
+def _vertebra(name: str, center: Points, down: Points, pitch: float) -> Vertebra:
+    width, depth, pedicle_width, pedicle_height, transverse, fall, reach = _SIZES[name]
+    x, y, z = center.tolist()
+    dx, dy, dz = down.tolist()
+    return Vertebra(
+        name=name,
+        center_xyz_mm=(x, y, z),
+        down=(dx, dy, dz),
+        height_mm=float(pitch * {"C": 0.72, "T": 0.79, "L": 0.74}[name[0]]),
+        half_width_mm=width,
+        half_depth_mm=depth,
+        pedicle_mm=(pedicle_width, pedicle_height),
+        transverse_mm=transverse,
+        spinous_mm=(fall, reach),
+    )
+
+
+VERTEBRAE = _vertebrae()
+"""C3 to L5; atlas and axis are drawn apart."""
+
+
+def midline_x(z_mm: float) -> float:
+    """Return x of the middle of the body at a height [mm]: the spine is curved a little."""
+    centers = np.array([v.center_xyz_mm for v in VERTEBRAE])[::-1]
+    return float(np.interp(z_mm, centers[:, 2], centers[:, 0]))
+
+
+def spine_landmarks() -> dict[str, tuple[float, float, float]]:
+    """Return the middles of the vertebral bodies and the promontory [mm]."""
+    points = {f"{each.name} body": each.center_xyz_mm for each in VERTEBRAE}
+    return points | {"sacral promontory": (10.0, 14.0, -258.0)}
+
+
+def paint_spine(canvas: Canvas, build: Build) -> None:
+    """Canal first, then discs, bodies and arches over it, sacrum and coccyx."""
+    _paint_canal(canvas)
+    canvas.part = "intervertebral_discs"
+    for vertebra in VERTEBRAE:
+        _paint_disc(canvas, vertebra)
+    for vertebra in VERTEBRAE:
+        canvas.part = f"vertebrae_{vertebra.name}"
+        _paint_body(canvas, vertebra)
+        _paint_arch(canvas, vertebra)
+    _paint_axis(canvas)
+    canvas.part = "vertebrae_C1"
+    _paint_atlas(canvas)
+    canvas.part = "sacrum"
+    _paint_sacrum(canvas, build)
+
+
+def _paint_canal(canvas: Canvas) -> None:
+    centers = [v.at(0, v.half_depth_mm + 8.0, 0) for v in VERTEBRAE]
+    points = np.array([(-14, 0, 262), (-15, 1, 236), *centers, (10, 50, -262), (10, 68, -287)])
+    canvas.part = "spinal_cord"
+    canal = canvas.union_around(points, 14.0)
+    canal.tube(points, 8.0)
+    canal.fill((0.0, FLUID_HU), (2.5, CORD_HU))
+
+
+def _drum(axes: Axes, vertebra: Vertebra, half_height_mm: float, waist_mm: float) -> Field:
+    """Distance to a drum across the spine, slimmer by `waist_mm` at mid height, hollow behind."""
+    u, v, w = (along(axes, row, vertebra.center_xyz_mm) for row in vertebra.frame)
+    waist = np.float32(waist_mm) * (1 - np.minimum((w / np.float32(half_height_mm)) ** 2, 1))
+    flat = np.zeros((1, 1, 1), np.float32)
+    section = (vertebra.half_width_mm, vertebra.half_depth_mm, 1e3)
+    side = ellipsoid((u, v, flat), (0, 0, 0), section) + waist
+    behind = (vertebra.half_width_mm * 0.8, vertebra.half_width_mm * 0.5, 1e3)
+    canal = ellipsoid((u, v, flat), (0, vertebra.half_depth_mm * 1.45, 0), behind)
+    return smooth_max(smooth_max(side, -canal, 4.0), np.abs(w) - np.float32(half_height_mm), 3.0)
+
+
+def _paint_disc(canvas: Canvas, vertebra: Vertebra) -> None:
+    half = vertebra.height_mm * 0.72
+    reach = max(vertebra.half_width_mm, half) + 6
+    center = np.array(vertebra.center_xyz_mm)
+    block = canvas.block(center - reach, center + reach)
+    canvas.paint(block, _drum(block.axes, vertebra, half, 0.0), DISC_HU)
+
+
+def _paint_body(canvas: Canvas, vertebra: Vertebra) -> None:
+    """Thin cortex at the waist, dense end plates, marrow with trabeculae along the spine."""
+    reach = vertebra.half_width_mm + 10
+    center = np.array(vertebra.center_xyz_mm)
+    block = canvas.block(center - reach, center + reach)
+    if not min(block.shape_zyx):
+        return
+    half = vertebra.height_mm / 2
+    shell = _drum(block.axes, vertebra, half, 2.2)
+    canvas.paint(block, shell, PLATE_HU)
+    x, y, z = block.axes
+    along = (x * np.float32(0.9), y * np.float32(0.9), z * np.float32(0.45))
+    trabeculae = MARROW_HU + 55 * smooth_noise(along, 2.4, seed=6)
+    inner = _drum(block.axes, vertebra, half - 1.5, 2.2)
+    canvas.paint(block, np.maximum(inner, shell + np.float32(0.9)), trabeculae)
+
+
+def _paint_arch(canvas: Canvas, vertebra: Vertebra) -> None:
+    """Pedicles, laminae, joints, transverse and spinous processes."""
+    corners = [vertebra.at(s * 52, b, u) for s in (-1, 1) for b in (0, 72) for u in (-48, 22)]
+    arch = canvas.union_around(np.array(corners), 2.0)
+    if not arch.distance.size:
+        return
+    for side in (-1, 1):
+        _draw_half_arch(arch, vertebra, side)
+    edge, (fall, reach) = vertebra.half_depth_mm, vertebra.spinous_mm
+    root, tip = vertebra.at(0, edge + 17, -4), vertebra.at(0, edge + 17 + reach - 8, -4 - fall)
+    deep = 3.5 if vertebra.name[0] == "C" else 9.5 if vertebra.name[0] == "L" else 5.5
+    arch.ribbon(np.array([root, tip]), np.array([(1.0, 0.0, 0.0)] * 2), (2.4, deep))
+    arch.segment((*tip, 3.4), (*(tip - (0, 0, 2.0)), 3.4))
+    arch.fill((0.0, CORTEX_HU), (1.1, ARCH_MARROW_HU), mottle_hu=45)
+
+
+def _draw_half_arch(arch: Union, vertebra: Vertebra, side: int) -> None:
+    edge, half = vertebra.half_depth_mm, vertebra.height_mm / 2
+    width, height = vertebra.pedicle_mm
+    across = 0.72 * vertebra.half_width_mm
+    up = half - height - 0.5
+    cervical = vertebra.name[0] == "C"
+    pillar = vertebra.at(side * (across + (6 if cervical else 2)), edge + 9, up - 1)
+    start = vertebra.at(side * across, edge - 5, up)
+    left = vertebra.frame[0]
+    arch.ribbon(np.array([start, pillar]), np.array([left, left]), (width, height))
+    tip_up = up + 3 if vertebra.name[0] == "T" else up - 2
+    tip_back = edge + (2 if cervical else 19 if vertebra.name[0] == "T" else 11)
+    tip = vertebra.at(side * vertebra.transverse_mm, tip_back, tip_up)
+    arch.segment((*pillar, 4.2), (*tip, 3.6 if vertebra.name[0] == "T" else 3.0))
+    _draw_lamina(arch, vertebra, side, pillar)
+    for rise in (-1.0, 1.0):
+        joint = vertebra.at(
+            side * (across + (6 if cervical else 2)), edge + 13 - rise, up + rise * half * 0.95
+        )
+        arch.segment((*pillar, 3.8), (*joint, 4.2))
+
+
+def _draw_lamina(arch: Union, vertebra: Vertebra, side: int, pillar: Points) -> None:
+    """A plate from the pillar to the root of the spinous process."""
+    half, edge = vertebra.height_mm / 2, vertebra.half_depth_mm
+    outer = [pillar - vertebra.frame[2] * rise for rise in (half * 0.35, -half * 0.95)]
+    inner = [vertebra.at(side * 1.0, edge + 19, rise) for rise in (-1.0, -half * 1.3)]
+    arch.sheet(np.array(outer), np.array(inner), 2.2)
+
+
+def _paint_axis(canvas: Canvas) -> None:
+    """C2 with its dens, as a body with an arch."""
+    canvas.part = "vertebrae_C2"
+    bone = canvas.union((-60, -45, 215), (35, 60, 268))
+    bone.tube(((-15.5, -18, 228), (-15, -18, 240), (-14.5, -19, 250), (-14, -20, 259)),
+              (9, 7.5, 5, 4))  # fmt: skip
+    for side in (-1, 1):
+        joint = np.array([-15 + side * 15, -14, 240])
+        bone.ellipsoid(joint, (9, 9, 5))
+        lamina = ((-15 + side * 14, -8, 236), (-15 + side * 12, 8, 233), (-15, 22, 229))
+        bone.tube(lamina, (4, 4, 5))
+        bone.segment((*joint, 3.5), (-15 + side * 26, -8, 236, 3.0))
+    bone.segment((-15, 22, 229, 5), (-15, 32, 224, 5))
+    bone.fill((0.0, CORTEX_HU), (1.3, ARCH_MARROW_HU), mottle_hu=45)
+
+
+def _paint_atlas(canvas: Canvas) -> None:
+    """C1: a ring with two lateral masses."""
+    bone = canvas.union((-70, -45, 235), (45, 45, 275))
+    angle = np.radians(np.arange(0, 361, 20))
+    ring = np.column_stack([-14 + 22 * np.sin(angle), -4 - 23 * np.cos(angle), 253 + 0 * angle])
+    bone.tube(ring, 3.6)
+    for side in (-1, 1):
+        bone.ellipsoid((-14 + side * 20, -13, 252), (9, 11, 8))
+        bone.segment((-14 + side * 20, -10, 252, 5), (-14 + side * 39, -4, 251, 4))
+    bone.fill((0.0, CORTEX_HU), (1.3, ARCH_MARROW_HU), mottle_hu=45)
+
+
+FORAMEN_X_MM = (16.0, 15.0, 14.0, 13.0)
+
+
+def _paint_sacrum(canvas: Canvas, build: Build) -> None:
+    """Fused bodies, wings that meet the hip bones, foramina, and the coccyx."""
+    wide = 1.06 if build.female else 1.0
+    bone = canvas.union((-65, 0, -395), (85, 105, -235))
+    if not bone.distance.size:
+        return
+    path = smooth_path(np.column_stack([SACRUM, [23, 19, 15, 12, 9, 5, 3.5]]), 4.0)
+    depth = np.interp(path[:, 2], (-380, -350, -300, -265), (3, 5, 9, 14))
+    forward = np.gradient(path[:, :3], axis=0)
+    normals = np.cross((1.0, 0.0, 0.0), forward)
+    bone.ribbon(path[:, :3], normals, np.column_stack([depth, path[:, 3] * wide]))
+    for side in (-1, 1):
+        _draw_wing(bone, side, wide)
+    for rise, (_, y, z) in enumerate(SACRUM[:5]):
+        bone.segment((10, y + 14, z - 4, 4.5 - 0.5 * rise), (10, y + 18, z - 12, 4.0 - 0.5 * rise))
+    holes = canvas.union((-65, 0, -395), (85, 105, -235))
+    for side in (-1, 1):
+        for level, across in enumerate(FORAMEN_X_MM):
+            y, z = (np.array(SACRUM[level][1:]) + SACRUM[level + 1][1:]) / 2
+            hole = 5.2 - 0.6 * level
+            x = 10 + side * across * wide
+            holes.segment((x, y - 25, z - 14, hole), (x, y + 22, z + 12, hole))
+    bone.hollow(holes)
+    bone.fill((0.0, 1100.0), (1.3, 240.0), mottle_hu=60)
+    _paint_promontory(canvas)
+
+
+def _draw_wing(bone: Union, side: int, wide: float) -> None:
+    """The lateral mass: thick above, thin towards the apex."""
+    inner = np.array([(10 + side * 16, y + 2, z + 6) for _, y, z in SACRUM[:4]], float)
+    outer = np.array(
+        [(10 + side * 48 * wide, 48, -262), (10 + side * 48 * wide, 62, -282),
+         (10 + side * 42 * wide, 72, -304), (10 + side * 28 * wide, 73, -330)], float
+    )  # fmt: skip
+    for half, count in ((9.0, 2), (7.0, 3), (4.5, 4)):
+        bone.sheet(inner[:count], outer[:count], half)
+
+
+def _paint_promontory(canvas: Canvas) -> None:
+    """The upper end plate of S1."""
+    down = np.array([0.0, 24.0, -26.0])
+    down /= np.linalg.norm(down)
+    plate = canvas.union((-25, 0, -275), (45, 60, -235))
+    center = np.array([10.0, 22.0, -254.5])
+    frame = np.array([(1.0, 0, 0), np.cross((1.0, 0, 0), down), down])
+    plate.ellipsoid(center, (23, 16, 1.6), frame)
+    plate.fill((0.0, PLATE_HU))
