@@ -80,7 +80,7 @@ def test_the_configuration_and_its_documents_know_all_of_them():
         ("image_chain.persistent_gamma.gamma", "9", "persistent_gamma.gamma: must be at most 5"),
         ("registration.projector", "trapezoid", "registration.projector: must be 'march', "),
         ("tiff.every", "0", "tiff.every: must be at least 1"),
-        ("volume.motion", "{}", "volume.motion: needs phantom: thorax"),
+        ("volume.motion", "{}", "volume.motion: needs phantom: body or thorax"),
         ("registration.enabled", "true", "persistent_gamma: cannot be undone by the registration"),
     ],
 )
