@@ -190,7 +190,7 @@ def test_full_document_is_valid(tmp_path):
         ("volume", {"path": 3}, "volume.path: must be the path of a file or folder, got 3"),
         ("volume", {"path": "a\0b"}, "volume.path: must be the path of a file or folder, got "),
         ("volume", {"path": "~no-such-user/ct"}, "volume.path: must be the path of a file "),
-        ("volume.phantom", "skull", "volume.phantom: must be 'thorax', got 'skull'"),
+        ("volume.phantom", "skull", "volume.phantom: must be 'body' or 'thorax', got 'skull'"),
     ],
 )
 def test_error_is_one_line_with_the_path_of_its_key(tmp_path, key, value, line):
