@@ -70,7 +70,7 @@ NumberType = Literal["int8", "uint8", "int16", "uint16", "int32", "uint32", "flo
 """Type of a voxel in a plain array, as NumPy names it."""
 PatientPosition = Literal["HFS", "HFP", "FFS", "FFP", "HFDL", "HFDR"]
 """Head or feet first; supine, prone, or lying on the left or right side (DICOM (0018,5100))."""
-WireName = Literal["guide_wire", "catheter", "needle", "k_wire"]
+WireName = Literal["guide_wire", "coronary_wire", "catheter", "needle", "k_wire"]
 """A wire along a path."""
 ToolName = Literal["k_wire", "needle", "screw", "stent", "bead_phantom"]
 """A rigid instrument."""

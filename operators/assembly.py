@@ -217,7 +217,7 @@ class _Preparation:
         geometry = self.geometry
         view = geometry.view(self.start_pose, self.isocenter_xyz_mm)
         injected_s = 0.0 if config.volume.contrast else None
-        truth = make_truth(config, self.volume, of_renderer)
+        truth = make_truth(config, self.volume, of_renderer, renderer.posed)
         if truth:
             truth.begin(view)
         integrals = renderer.render(view, 0.1, injected_s)

@@ -92,7 +92,7 @@ class DrrRendererOp(Operator):
         if self._integrals is not None and not header.pulse:
             return None
         if self._truth:
-            self._last_truth = self._truth.begin(view)
+            self._last_truth = self._truth.begin(view, header.time_s)
         self._integrals, rendering = self._renderer.start(view, header.time_s, header.injected_s)
         if self._truth and rendering is None:  # the chain renders, on a queue that may be another
             self._truth.finish()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from fluoro.config.section import Section
 
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from fluoro.geometry.projection import View
     from fluoro.rendering.devices.base import ComputeDevice
     from fluoro.volume.labels.label_volume import LabelVolume
+    from fluoro.volume.posed_solid import PosedSolid
     from fluoro.volume.volumes import MuVolume
 
-__all__ = ["AnnotationSection", "AnnotationSetup", "Annotator", "FramePart"]
+__all__ = ["AnnotationSection", "AnnotationSetup", "Annotator", "FramePart", "TimedAnnotator"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,12 +32,14 @@ class AnnotationSetup:
         volume: The patient.
         labels: The structures that are annotated; None: there are none.
         device: Where frames are rendered.
+        posed: The objects with a pose per frame.
     """
 
     config: Config
     volume: MuVolume
     labels: LabelVolume | None
     device: ComputeDevice
+    posed: tuple[PosedSolid, ...] = ()
 
 
 class FramePart(Protocol):
@@ -60,6 +63,15 @@ class Annotator(Protocol):
 
     def categories(self) -> list[dict[str, Any]]:
         """Return the categories in COCO's words."""
+        ...
+
+
+@runtime_checkable
+class TimedAnnotator(Protocol):
+    """An annotator of what moves with the time."""
+
+    def begin_at(self, view: View, time_s: float) -> FramePart:
+        """Return the part of a view at a moment of the run [s], as `Annotator.begin` does."""
         ...
 
 

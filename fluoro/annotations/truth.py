@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fluoro.annotations.base import AnnotationSetup, Annotator, FramePart
+from fluoro.annotations.base import AnnotationSetup, Annotator, FramePart, TimedAnnotator
 from fluoro.annotations.boxes import FrameBoxes
 from fluoro.annotations.landmarks import FrameLandmarks
 from fluoro.annotations.masks import FrameMasks
@@ -18,6 +18,7 @@ from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.volume.labels.label_volume import LabelVolume
 from fluoro.volume.labels.load import load_labels
 from fluoro.volume.labels.structures import Structure
+from fluoro.volume.posed_solid import PosedSolid
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["FrameTruth", "TruthMaker", "make_truth"]
@@ -95,9 +96,19 @@ class TruthMaker:
     def __init__(self, annotators: Mapping[str, Annotator], device: ComputeDevice) -> None:
         self._annotators, self._device = annotators, device
 
-    def begin(self, view: View) -> FrameTruth:
-        """Return the truth of a view, whose launches are lined up with the renderer's."""
-        parts = {name: each.begin(view) for name, each in self._annotators.items()}
+    def begin(self, view: View, time_s: float = 0.0) -> FrameTruth:
+        """Return the truth of a view, whose launches are lined up with the renderer's.
+
+        Args:
+            view: The view.
+            time_s: Moment of the run [s].
+        """
+        parts = {
+            name: each.begin_at(view, time_s)
+            if isinstance(each, TimedAnnotator)
+            else each.begin(view)
+            for name, each in self._annotators.items()
+        }
         return FrameTruth(view=view, parts=parts)
 
     def finish(self) -> None:
@@ -110,13 +121,19 @@ class TruthMaker:
         return list(found.values())
 
 
-def make_truth(config: Config, volume: MuVolume, device: ComputeDevice) -> TruthMaker | None:
+def make_truth(
+    config: Config,
+    volume: MuVolume,
+    device: ComputeDevice,
+    posed: Sequence[PosedSolid] = (),
+) -> TruthMaker | None:
     """Return what makes the configured annotations; None where there are none.
 
     Args:
         config: The whole file.
         volume: The patient.
         device: Where frames are rendered.
+        posed: The renderer's objects with a pose per frame (`PatientRenderer.posed`).
 
     Raises:
         InputError: Labels or landmarks that cannot be used.
@@ -125,7 +142,11 @@ def make_truth(config: Config, volume: MuVolume, device: ComputeDevice) -> Truth
     if not sections:
         return None
     setup = AnnotationSetup(
-        config=config, volume=volume, labels=_labels(config, volume), device=device
+        config=config,
+        volume=volume,
+        labels=_labels(config, volume),
+        device=device,
+        posed=tuple(posed),
     )
     return TruthMaker({name: each.make(setup) for name, each in sections.items()}, device)
 

@@ -9,13 +9,14 @@ from pydantic import Field
 from fluoro import plugins
 from fluoro.annotations.base import AnnotationSection
 from fluoro.annotations.boxes import BoxConfig
+from fluoro.annotations.instruments import InstrumentConfig
 from fluoro.annotations.landmarks import LandmarkConfig
 from fluoro.annotations.masks import MaskConfig
 from fluoro.config.labels import Structures
 from fluoro.config.plugin_sections import extended
 from fluoro.config.section import Section
 
-__all__ = ["AnnotationsConfig", "BoxConfig", "LandmarkConfig", "MaskConfig"]
+__all__ = ["AnnotationsConfig", "BoxConfig", "InstrumentConfig", "LandmarkConfig", "MaskConfig"]
 
 
 def _is_annotation(found: object) -> bool:
@@ -40,6 +41,9 @@ class AnnotationsConfig(Section):
     masks: MaskConfig | None = Field(None, description="null: none.")
     boxes: BoxConfig | None = Field(None, description="null: none. {}: around each structure.")
     landmarks: LandmarkConfig | None = Field(None, description="null: none.")
+    instruments: InstrumentConfig | None = Field(
+        None, description="null: none. {}: of each object with a pose, its wire's line too."
+    )
 
     def sections(self) -> dict[str, AnnotationSection]:
         """Return the sections that are given, by name; a new kind of annotation is a key above."""

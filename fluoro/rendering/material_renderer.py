@@ -94,7 +94,7 @@ class MaterialRenderer:
         self.device = device
         self.grid = volume.volume.grid
         self.projector = projector
-        self.materials = volume.materials
+        self.materials, self.posed = volume.materials, volume.posed
         self._layers = _layers(volume, device, method, step_mm)
         self._parts = _parts(volume, device)
         copies = self._copies(volume.volume, method)

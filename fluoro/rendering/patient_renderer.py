@@ -23,6 +23,7 @@ from fluoro.volume.material_volume import Inclusion, MaterialVolume
 from fluoro.volume.phantom.bolus import Bolus
 from fluoro.volume.phantom.patient import phantom_bolus, phantom_motion
 from fluoro.volume.phantom.phantom_motion import ThoraxMotion
+from fluoro.volume.posed_solid import PosedSolid
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["PatientRenderer", "Rendering", "iodine_per_mm", "make_patient"]
@@ -53,10 +54,12 @@ class PatientRenderer:
     Attributes:
         grid: Where the patient's voxels lie.
         materials: Whose thicknesses `render` gives; none: it gives line integrals.
+        posed: Objects with a pose per frame; `steer` moves them.
     """
 
     grid: VolumeGrid
     materials: tuple[Material, ...] = ()
+    posed: tuple[PosedSolid, ...] = ()
 
     def __init__(self, motion: ThoraxMotion | None, device: ComputeDevice) -> None:
         self._motion, self._device = motion, device
@@ -170,7 +173,7 @@ class _Materials(PatientRenderer):
     ) -> None:
         super().__init__(motion, renderer.device)
         self._renderer, self.grid = renderer, renderer.grid
-        self.materials = renderer.materials
+        self.materials, self.posed = renderer.materials, renderer.posed
         self._fill = ContrastFill(bolus, renderer.device) if bolus else None
 
     def _render(

@@ -86,6 +86,10 @@ WIRES: dict[str, tuple[WirePart, ...]] = {
         _part(30.0, _shell(0.89, "platinum", 16.8), _shell(0.49, "blood"), _shell(0.2, "steel")),
         _part(1500.0, _shell(0.89, "ptfe"), _shell(0.81, "steel")),
     ),
+    "coronary_wire": (
+        _part(30.0, _shell(0.36, "platinum", 16.8), _shell(0.2, "blood"), _shell(0.08, "steel")),
+        _part(1800.0, _shell(0.36, "ptfe"), _shell(0.34, "steel")),
+    ),
     "catheter": (
         _part(1.0, *_CATHETER[:1], *_CATHETER[2:]),
         _part(1.0, *_BAND),
@@ -96,6 +100,6 @@ WIRES: dict[str, tuple[WirePart, ...]] = {
     "needle": (_part(90.0, _shell(1.27, "steel"), _shell(0.84, "blood")),),
     "k_wire": (*_trocar(2.0, 5.0, 10), _part(295.0, _shell(2.0, "steel"))),
 }
-"""Parts of each wire from the tip on: a guide-wire of 0.035 inch with a coil of platinum (pi / 4 of
-its place is metal), a catheter of 5 French with a braid (3 tenths metal) and two marker bands, a
-needle of 18 gauge, a Kirschner wire of 2 mm with a trocar point."""
+"""Parts of each wire from the tip on: guide-wires of 0.035 and 0.014 inch with a coil of platinum
+(pi / 4 of its place is metal), a catheter of 5 French with a braid (3 tenths metal) and two marker
+bands, a needle of 18 gauge, a Kirschner wire of 2 mm with a trocar point."""

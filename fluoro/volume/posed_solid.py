@@ -48,6 +48,18 @@ class PosedSolid:
     displaces: bool = True
     priority: int = 0
 
+    def center_line(self, time_s: float) -> NDArray[np.float64] | None:
+        """Return points along its middle from the tip on, patient LPS [mm], shape (N, 3).
+
+        Args:
+            time_s: Moment of the run [s].
+
+        Returns:
+            The points; None: it has no such line.
+        """
+        del time_s
+        return None
+
     def steer(self, sample: LiveSample) -> None:
         """From now on the solid is where a sample says, whatever the time.
 

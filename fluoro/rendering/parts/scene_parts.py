@@ -17,7 +17,7 @@ from fluoro.rendering.ray_volume import RayVolume, Reading
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.posed_solid import PosedSolid, in_order, numbers_of
 
-__all__ = ["Displaced", "SceneParts"]
+__all__ = ["Displaced", "SceneParts", "ThicknessOfEach"]
 
 
 class Displaced(NamedTuple):
@@ -34,6 +34,52 @@ class Displaced(NamedTuple):
     reading: Reading
     uniforms: dict[str, Any]
     first_plane: int
+
+
+class ThicknessOfEach:
+    """Draws posed solids one by one, each whole: what others take of it counts too.
+
+    Args:
+        solids: The solids.
+        device: Where.
+        grid: Of the patient.
+    """
+
+    def __init__(
+        self, solids: Sequence[PosedSolid], device: ComputeDevice, grid: VolumeGrid
+    ) -> None:
+        self._device, self._grid = device, _middle(grid)
+        self._parts = [make_part(each, device) for each in solids]
+
+    def render(self, view: View, time_s: float) -> Any:
+        """Return the way through each solid [mm], shape (solids, height, width), of the device.
+
+        Args:
+            view: One view.
+            time_s: Moment of the run [s].
+        """
+        size = (view.height_px, view.width_px)
+        image = self._device.empty((len(self._parts), *size))
+        taken = {
+            "span_counts": self._device.empty(size, np.int32),
+            "spans": self._device.empty((1,)),
+        }
+        _clear(self._device, view, image, (0, len(self._parts)), taken)
+        packed = self._device.to_device(pack_views([view], self._grid))
+        for number, part in enumerate(self._parts):
+            part.draw(
+                Canvas(
+                    view=view,
+                    time_s=time_s,
+                    grid=self._grid,
+                    packed=packed,
+                    image=image,
+                    planes=[number] * len(part.solid.materials),
+                    keeps=False,
+                    taken=taken,
+                )
+            )
+        return image
 
 
 class SceneParts:
@@ -54,11 +100,7 @@ class SceneParts:
         first_plane: int,
     ) -> None:
         self._device, self._first_plane = device, first_plane
-        middle = grid.world_from_index @ [*((np.array(grid.shape_xyz) - 1) / 2), 1.0]
-        x, y, z = (float(value) for value in middle[:3])
-        self._grid = VolumeGrid(
-            shape_zyx=(1, 1, 1), spacing_xyz_mm=(1.0, 1.0, 1.0), origin_xyz_mm=(x, y, z)
-        )
+        self._grid = _middle(grid)
         self._planes = 1 + max(number for each in solids for number in numbers_of(each, solids))
         self._parts: list[tuple[Part, list[int]]] = [
             (make_part(each, device), numbers_of(each, solids)) for each in in_order(solids)
@@ -78,7 +120,7 @@ class SceneParts:
             displaced: Volumes that they displace.
         """
         taken, first = self._spans(view), offset + self._first_plane
-        self._clear(view, image, first, taken)
+        _clear(self._device, view, image, (first, self._planes), taken)
         packed = pack_views([view], self._grid)
         for part, numbers in self._parts:
             part.draw(
@@ -106,19 +148,6 @@ class SceneParts:
             self._taken = size, {"span_counts": counts, "spans": spans}
         return self._taken[1]
 
-    def _clear(self, view: View, image: Any, first_plane: int, taken: dict[str, Any]) -> None:
-        size = (view.width_px, view.height_px, 1)
-        uniforms = {
-            "image_size": size,
-            "first_plane": first_plane,
-            "cleared_planes": self._planes,
-            "thicknesses": image,
-            "span_counts": taken["span_counts"],
-        }
-        columns = -(-view.width_px // self._device.rays_per_thread)
-        threads = (columns, view.height_px, 1)
-        self._device.launch("clear", "clear_parts", threads, uniforms)
-
     def _displace(
         self, volume: Displaced, view: View, image: Any, anchor: float, taken: dict[str, Any]
     ) -> None:
@@ -132,3 +161,25 @@ class SceneParts:
             **taken,
             **volume.uniforms,
         )
+
+
+def _middle(grid: VolumeGrid) -> VolumeGrid:
+    """One voxel of 1 mm in the middle of the patient."""
+    middle = grid.world_from_index @ [*((np.array(grid.shape_xyz) - 1) / 2), 1.0]
+    x, y, z = (float(value) for value in middle[:3])
+    return VolumeGrid(shape_zyx=(1, 1, 1), spacing_xyz_mm=(1.0, 1.0, 1.0), origin_xyz_mm=(x, y, z))
+
+
+def _clear(
+    device: ComputeDevice, view: View, image: Any, planes: tuple[int, int], taken: dict[str, Any]
+) -> None:
+    """Set planes (the first, and how many) to 0, and have nothing of the rays taken."""
+    uniforms = {
+        "image_size": (view.width_px, view.height_px, 1),
+        "first_plane": planes[0],
+        "cleared_planes": planes[1],
+        "thicknesses": image,
+        "span_counts": taken["span_counts"],
+    }
+    columns = -(-view.width_px // device.rays_per_thread)
+    device.launch("clear", "clear_parts", (columns, view.height_px, 1), uniforms)
