@@ -202,7 +202,7 @@ def _line_fields(line: Line | None) -> dict[str, Any]:
 
     if line is None:
         return {}
-    seen = np.isfinite(line.pixels_uv).all(axis=1)
+    seen = ~np.isnan(line.pixels_uv[:, 0])
     return {
         "center_line": line.pixels_uv[seen].round(3).tolist(),
         "tip": line.pixels_uv[0].round(3).tolist() if seen[0] else None,
