@@ -6,7 +6,7 @@ app.py register configs/register_phantom.yaml   find the C-arm's pose from an im
 app.py evaluate deepfluoro FILE.h5      compare and register a published data set
 app.py dataset configs/dataset.yaml      make a training set: drawn views, masks, boxes, poses
 app.py validate configs/sweep.yaml       check a YAML file
-app.py schema [registration]             JSON Schema of the YAML, for editors
+app.py schema [registration|dataset]     JSON Schema of the YAML, for editors
 app.py presets                           C-arms that carm.preset may name
 app.py fetch chest-ct                    bring a public CT
 app.py doctor                            whether all that is needed works here, and on which device
@@ -314,10 +314,14 @@ def schema(arguments: argparse.Namespace) -> int:
     """Print the JSON Schema of the YAML."""
     from fluoro.config import Config
     from fluoro.config.schema_rules import json_schema
+    from fluoro.datasets.training.schema import dataset_schema
     from fluoro.registration.config import RegisterConfig
 
-    model = {"stream": Config, "registration": RegisterConfig}[arguments.of]
-    print(json.dumps(json_schema(model), indent=2))
+    if arguments.of == "dataset":
+        found = dataset_schema()
+    else:
+        found = json_schema({"stream": Config, "registration": RegisterConfig}[arguments.of])
+    print(json.dumps(found, indent=2))
     return 0
 
 
@@ -668,11 +672,11 @@ def _fetch_options(command: argparse.ArgumentParser) -> None:
 def _schema_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "of",
-        metavar="{stream,registration}",
+        metavar="{stream,registration,dataset}",
         nargs="?",
-        choices=("stream", "registration"),
+        choices=("stream", "registration", "dataset"),
         default="stream",
-        help="of which files: those of run, the default, or of register",
+        help="of which files: those of run, the default, of register or of dataset",
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from pydantic import ConfigDict
 
 __all__ = [
+    "DIALECT",
     "GIVEN",
     "NULL",
     "Rule",

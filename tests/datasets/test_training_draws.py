@@ -2,19 +2,24 @@
 
 import json
 import math
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 import yaml
 
 from fluoro.config.section import given_on_command_line
+from fluoro.config.yaml_text import read_mapping
 from fluoro.datasets.training.chance import Chance
 from fluoro.datasets.training.config import is_dataset_file, load_dataset_file
 from fluoro.datasets.training.distributions import DISTRIBUTIONS
 from fluoro.datasets.training.sampling import Sampler, checked_config
+from fluoro.datasets.training.schema import dataset_schema
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.converters.diffdrr import DiffdrrPose
+from fluoro.paths import config_path
 
 MANY = 4000
 
@@ -231,6 +236,39 @@ def test_command_line_path_is_relative_to_the_working_folder(tmp_path, monkeypat
     file = load_dataset_file(path, ["volume.phantom=null", "volume.path=ct.nii"])
     assert file.document["volume"]["path"] == str(tmp_path / "ct.nii")
     assert given_on_command_line("x") == "x"
+
+
+@pytest.mark.parametrize(
+    ("sections", "fits"),
+    [
+        ({}, True),
+        ({"carm": {"binning": {"$choice": [1, {"$integer": [2, 4]}]}}}, True),
+        (
+            {"carm": {"$choice": {"of": [{}, {"binning": 2}], "weights": [1, 2]}, "rows": None}},
+            True,
+        ),
+        ({"dataset": {"frames": 3, "time_s": {"$uniform": [0, 3]}}}, True),
+        ({"volume": {"path": {"$files": "*.nii"}}}, True),
+        ({"carm": {"binning": {"$uniforms": [1, 2]}}}, False),
+        ({"carm": {"binning": {"$integer": [1, 2, 3]}}}, False),
+        ({"carm": {"binning": {"$choice": []}}}, False),
+        ({"carm": {"binning": {"$choice": [{"$normal": {"mean": 3}}]}}}, False),
+        ({"dataset": {"frames": 3, "time_s": {"$sometimes": 1}}}, False),
+        ({"console": {}}, False),
+    ],
+)
+def test_schema_knows_where_distributions_may_stand(sections, fits):
+    validator = jsonschema.Draft202012Validator(dataset_schema())
+    base = {
+        "dataset": {"frames": 3},
+        "volume": {"phantom": "thorax"},
+        "pose_source": {"kind": "static"},
+    }
+    assert validator.is_valid({**base, **sections}) is fits
+
+
+def test_shipped_file_fits_the_schema():
+    jsonschema.validate(read_mapping(config_path(Path("dataset"))), dataset_schema())
 
 
 def test_dataset_file_is_known_by_its_section(tmp_path):

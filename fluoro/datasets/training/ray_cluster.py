@@ -7,6 +7,7 @@ same path, as must the CTs. Each needs the same version of fluoro.
 from __future__ import annotations
 
 import importlib.util
+import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ LOCAL = "local"
 """Stands for a cluster that is started on this machine."""
 ATTEMPTS_AFTER_LOSS = 10
 """How often a file is begun again when its machine is lost."""
+ANSWER_S = 10.0
+"""How long a cluster may take to answer."""
 EXTRA = "pip install 'fluoro[ray]'"
 
 _makers: dict[str, ShardMaker] = {}
@@ -55,7 +58,21 @@ def in_cluster(plan: Plan, numbers: Sequence[int], address: str) -> Iterator[Eve
             ray.shutdown()
 
 
+def _require_answer(address: str) -> None:
+    """See whether something listens there: Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
+        raise InputError(f"--ray must be HOST:PORT of a cluster, got {address}")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
+    except OSError as error:
+        reason = error.strerror or error
+        raise DeviceError(f"--ray {address}: the cluster does not answer: {reason}") from None
+
+
 def _connect(ray: Any, address: str) -> None:
+    if address != LOCAL:
+        _require_answer(address)
     environment = {"env_vars": {"PYTHONPATH": str(application_dir().absolute())}}
     given = {} if address == LOCAL else {"address": address}
     try:

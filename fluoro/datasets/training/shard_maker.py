@@ -86,8 +86,16 @@ class ShardMaker:
             InputError: It cannot be made.
             DeviceError: Rendering failed.
         """
-        config = checked_config(spec, self._plan.file.folder)
-        return self._frames(config).make(config, spec.time_s)
+        return self.rendered(checked_config(spec, self._plan.file.folder), spec.time_s)
+
+    def rendered(self, config: Config, time_s: float = 0.0) -> MadeFrame:
+        """Return the frame of a configuration.
+
+        Raises:
+            InputError: It cannot be made.
+            DeviceError: Rendering failed.
+        """
+        return self._frames(config).make(config, time_s)
 
     def close(self) -> None:
         """Release the device."""

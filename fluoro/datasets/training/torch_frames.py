@@ -49,8 +49,8 @@ class TrainingFrames(Dataset):  # type: ignore[misc, unused-ignore]
 class TrainingStream(IterableDataset):  # type: ignore[misc, unused-ignore]
     """Frames file after file, as fast as a disk reads; items as those of `TrainingFrames`.
 
-    Each file is read by one worker of one rank. The order depends on seed and epoch alone. Ranks
-    have different numbers of frames where the number of files is no multiple of all workers.
+    Each file is read by one worker of one rank. A rank's files depend on seed and epoch alone.
+    Ranks have different numbers of frames where files cannot be divided evenly among them.
 
     Args:
         folder: Of the set.
@@ -90,10 +90,10 @@ class TrainingStream(IterableDataset):  # type: ignore[misc, unused-ignore]
     def __iter__(self) -> Iterator[Item]:
         worker = get_worker_info()
         part, parts = (worker.id, worker.num_workers) if worker else (0, 1)
-        number, count = self._rank * parts + part, self._ranks * parts
         draw = np.random.default_rng([self._seed, self._epoch])
         shards = self.frames.shards
-        mine = [shards[place] for place in draw.permutation(len(shards))[number::count]]
+        order = draw.permutation(len(shards))[self._rank :: self._ranks][part::parts]
+        mine = [shards[place] for place in order]
         read = (frame for shard in mine for frame in self.frames.frames_of(shard))
         for frame in _shuffled(read, self._buffer, draw):
             yield item_of(frame, self.structures)
