@@ -21,6 +21,7 @@ __all__ = [
     "Freedom",
     "Habitus",
     "JointKind",
+    "LamellaAxis",
     "LossName",
     "MissingSlices",
     "NanVoxels",
@@ -102,6 +103,8 @@ Polarity = Literal["bone_dark", "bone_bright"]
 """Of the image that is shown."""
 ScatterQuality = Literal["fast", "accurate"]
 """How finely scatter is sampled."""
+LamellaAxis = Literal["rows", "columns"]
+"""Of the image, along which a grid's lamellae run."""
 Side = Literal["left", "right", "top", "bottom"]
 """Of the image."""
 SpectrumName = Literal["60KV_AL35", "90KV_AL40", "120KV_AL43"]

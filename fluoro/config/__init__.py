@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fluoro.config.annotations import AnnotationsConfig
     from fluoro.config.application import Config, RunConfig, pulses_fit
-    from fluoro.config.beam import BowTieConfig, RectangleCollimator, ScatterConfig, WedgeConfig
+    from fluoro.config.beam import (
+        BowTieConfig,
+        GridConfig,
+        RectangleCollimator,
+        ScatterConfig,
+        WedgeConfig,
+    )
     from fluoro.config.carm import CarmConfig, LimitsConfig
     from fluoro.config.detector import (
         DigitiserConfig,
@@ -105,6 +111,7 @@ __all__ = [
     "EdgeEnhancementConfig",
     "FilePath",
     "GammaCurve",
+    "GridConfig",
     "HolovizConfig",
     "HuToMuConfig",
     "IgtlConfig",

@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fluoro.config.section import Length, MaterialName, Section, Sigma
-from fluoro.names import ScatterQuality, Side
+from fluoro.config.section import Finite, Length, MaterialName, Section, Sigma
+from fluoro.names import LamellaAxis, ScatterQuality, Side
 
 __all__ = [
     "BowTieConfig",
     "CollimatorConfig",
+    "GridConfig",
     "IrisCollimator",
     "RectangleCollimator",
     "ScatterConfig",
@@ -51,7 +52,31 @@ class ScatterConfig(Section):
         "fast", description="Cells along the longer side: 32, or 128 for an eighth of the error."
     )
     grid_factor: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0, description="What a grid leaves of scatter against primary, about 0.2; 1: no grid."
+        1.0,
+        description="What a grid leaves of scatter against primary, about 0.2, where "
+        "image_chain.grid does not describe one; 1: no grid.",
+    )
+
+
+class GridConfig(Section):
+    """An anti-scatter grid by its lamellae, before the detector; they point to a focus."""
+
+    ratio: Annotated[float, Field(ge=2, le=40)] = Field(
+        13.0, description="Height of a lamella over the width between two."
+    )
+    lines_per_cm: Annotated[float, Field(ge=10, le=100)] = Field(
+        70.0, description="Lamellae per length [1/cm]."
+    )
+    lead_um: Annotated[float, Field(ge=5, le=90)] = Field(
+        30.0, description="Thickness of a lamella [um]."
+    )
+    interspace: MaterialName = Field("pmma", description="Between lamellae; pmma is as fibre.")
+    lamellae: LamellaAxis = Field("columns", description="Along which they run.")
+    focus_mm: Length | None = Field(
+        None, description="Distance for which it is made [mm]; null: carm.source_to_detector_mm."
+    )
+    decentred_mm: Finite = Field(
+        0.0, description="Its middle from the central ray, across the lamellae [mm]."
     )
 
 

@@ -9,7 +9,13 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
-from fluoro.config.beam import BowTieConfig, CollimatorConfig, ScatterConfig, WedgeConfig
+from fluoro.config.beam import (
+    BowTieConfig,
+    CollimatorConfig,
+    GridConfig,
+    ScatterConfig,
+    WedgeConfig,
+)
 from fluoro.config.detector import (
     DigitiserConfig,
     ImageIntensifierConfig,
@@ -62,6 +68,7 @@ def _rules(schema: dict[str, Any]) -> None:
         ),
         never(at("dsa"), absent_or("beer_lambert", const(True)), at("log", const(False))),
         when(at("shutter"), then=at("collimator")),
+        never(at("grid"), at("scatter.grid_factor", {"not": const(1)})),
         never(at("xray.tube_current_ma"), at("xray.pulse_width_ms"), at("dose_ngy", {})),
         *(
             never(at("beer_lambert", const(False)), _is_on(key, field))
@@ -137,6 +144,9 @@ class ImageChainConfig(Section):
     scatter: Annotated[ScatterConfig | None, _SIGNAL] = Field(
         None, description="null: primary only."
     )
+    grid: Annotated[GridConfig | None, _SIGNAL] = Field(
+        None, description="Anti-scatter grid; dose_ngy is behind it. null: none."
+    )
     poisson: Annotated[bool, _SIGNAL] = Field(True, description="Quantum noise.")
     blur_sigma_mm: Annotated[Sigma, _SIGNAL] = Field(
         0.0, description="Detector blur, Gaussian sigma [mm]."
@@ -206,6 +216,12 @@ class ImageChainConfig(Section):
     def _shutter_follows_the_collimator(self) -> ImageChainConfig:
         if self.shutter and self.collimator is None:
             raise KeyValueError("shutter", "needs a collimator, whose field it follows")
+        return self
+
+    @model_validator(mode="after")
+    def _one_grid(self) -> ImageChainConfig:
+        if self.grid and self.scatter and self.scatter.grid_factor != 1:
+            raise KeyValueError("scatter.grid_factor", "has no effect beside grid")
         return self
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from fluoro.names import DetectorKind, SpectrumName
 __all__ = [
     "BrightnessConfig",
     "DetectorResponseConfig",
+    "TableConfig",
     "TubeStep",
     "XrayConfig",
 ]
@@ -91,6 +92,22 @@ class DetectorResponseConfig(Section):
     )
 
 
+class TableConfig(Section):
+    """What the patient lies on, in the beam before the patient: aluminium that stands for it."""
+
+    top_mm_al: Annotated[float, Field(ge=0, le=5)] = Field(
+        0.8, description="Table top, aluminium equivalent [mm]."
+    )
+    mattress_mm_al: Annotated[float, Field(ge=0, le=5)] = Field(
+        0.2, description="Mattress, aluminium equivalent [mm]."
+    )
+
+    @property
+    def aluminium_mm(self) -> float:
+        """Both together [mm]."""
+        return self.top_mm_al + self.mattress_mm_al
+
+
 class XrayConfig(Section):
     """The tube, its filters and the detector's response: a beam of many energies."""
 
@@ -122,6 +139,7 @@ class XrayConfig(Section):
         description="File of a custom spectrum, lines energy_kev,photons (per mm2 and mAs at 1 m "
         "where the tube current counts), relative to the YAML file.",
     )
+    table: TableConfig | None = Field(None, description="Under the patient; null: none.")
     tube_current_ma: Positive | None = Field(
         None, description="Tube current [mA]; null: dose_ngy says how many photons there are."
     )

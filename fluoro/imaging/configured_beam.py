@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
-from fluoro.config import DetectorResponseConfig, XrayConfig
+from fluoro.config import DetectorResponseConfig, GridConfig, XrayConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.physics.beam import Beam, make_beam
 from fluoro.physics.detector import DetectorResponse, csi_g_per_cm2
 from fluoro.physics.dose import PATIENT_MM, detector_photons, open_field_photons
+from fluoro.physics.grid import Grid
 from fluoro.physics.materials import Material, material
 from fluoro.physics.spectrum import Spectrum, named_spectrum, read_spectrum, tube_spectrum
 from fluoro.physics.tissues import is_tissue
@@ -19,9 +21,12 @@ from fluoro.physics.tissues import is_tissue
 __all__ = [
     "Beams",
     "detector_signal_of",
+    "grid_of",
     "open_field_of",
+    "primary_share",
     "response_of",
     "spectrum_of",
+    "tube_output_of",
 ]
 
 FEW, MANY = 5, 8
@@ -29,7 +34,19 @@ FEW, MANY = 5, 8
 
 
 def spectrum_of(config: XrayConfig) -> Spectrum:
-    """The configured spectrum per mAs at 1 m.
+    """The configured spectrum that meets the patient, behind the table, per mAs at 1 m.
+
+    Raises:
+        InputError: A custom spectrum that cannot be read.
+    """
+    given = tube_output_of(config)
+    if config.table is None or not config.table.aluminium_mm:
+        return given
+    return given.filtered("aluminium", config.table.aluminium_mm)
+
+
+def tube_output_of(config: XrayConfig) -> Spectrum:
+    """The configured spectrum behind the tube's filters, per mAs at 1 m.
 
     Raises:
         InputError: A custom spectrum that cannot be read.
@@ -48,6 +65,22 @@ def response_of(config: DetectorResponseConfig) -> DetectorResponse:
         thickness_g_per_cm2=csi_g_per_cm2(config.csi_mm, config.packing),
         swank_factor=config.swank_factor,
     )
+
+
+@lru_cache(maxsize=16)
+def grid_of(config: GridConfig) -> Grid:
+    """The configured grid."""
+    return Grid(
+        ratio=config.ratio,
+        lines_per_cm=config.lines_per_cm,
+        lead_um=config.lead_um,
+        interspace=config.interspace,
+    )
+
+
+def primary_share(config: GridConfig | None) -> float:
+    """Share of the primary that a grid lets through in its middle; without one 1."""
+    return 1.0 if config is None else grid_of(config).central_primary
 
 
 class Beams:
@@ -87,8 +120,9 @@ def open_field_of(
     dose_ngy: float,
     pixel_spacing_mm: float,
     geometry: CarmGeometry | None,
+    grid: GridConfig | None = None,
 ) -> float:
-    """Photons, or a beam's quanta, per pixel and frame with nothing in between.
+    """Photons, or a beam's quanta, per pixel and frame with nothing in between but a grid.
 
     Raises:
         InputError: The tube's charge decides, and the distance is not given.
@@ -100,7 +134,8 @@ def open_field_of(
         return beam.quanta_at_dose(dose_ngy) * area_mm2
     if geometry is None:
         raise InputError("geometry must be given with image_chain.xray.tube_current_ma, got None")
-    return beam.quanta_at_charge(config.charge_mas, geometry.source_to_detector_mm) * area_mm2
+    quanta = beam.quanta_at_charge(config.charge_mas, geometry.source_to_detector_mm)
+    return quanta * area_mm2 * primary_share(grid)
 
 
 def detector_signal_of(beam: Beam | None, kerma_ngy: float, pixel_spacing_mm: float) -> float:

@@ -96,7 +96,7 @@ def _set_photons(frame: FrameContext) -> None:
     """The photons of the open field, and those that the signal is relative to."""
     config, pitch_mm = frame.config, frame.pixel_spacing_mm
     dose_ngy = frame.exposure.dose_ngy
-    opened = open_field_of(config.xray, frame.beam, dose_ngy, pitch_mm, frame.geometry)
+    opened = open_field_of(config.xray, frame.beam, dose_ngy, pitch_mm, frame.geometry, config.grid)
     frame.open_field_photons = frame.reference_photons = opened
     if config.brightness:
         frame.photons_per_ngy = detector_signal_of(frame.beam, 1.0, pitch_mm)

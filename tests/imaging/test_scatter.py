@@ -255,47 +255,29 @@ def test_an_air_gap_outside_the_table_is_refused(air_gap_mm):
         ImageChainConfig.model_validate({"scatter": {"air_gap_mm": air_gap_mm}})
 
 
-BONE = {
-    "middle": {100: (0.603, 1.528, 2.286), 200: (0.322, 0.860, 1.467), 300: (0.209, 0.560, 0.989)},
-    "exit": {100: (0.584, 1.372, 1.972), 200: (0.312, 0.798, 1.311), 300: (0.207, 0.526, 0.907)},
-    "entrance": {
-        100: (0.630, 1.619, 2.502),
-        200: (0.338, 0.924, 1.589),
-        300: (0.219, 0.603, 1.078),
-    },
-}
-"""PENELOPE, 18 cm of water with 2 cm of cortical bone: in its middle, 2 cm before its exit, 2 cm
-behind its entrance; scatter to primary by energy, for fields of 10, 20 and 30 cm, by air gap;
-standard errors 1 to 2 %."""
-BONE_CSI = {
-    "middle": (0.345, 0.941, 1.627),
-    "exit": (0.329, 0.860, 1.432),
-    "entrance": (0.366, 1.019, 1.779),
-}
-"""The same on 0.203 g/cm2 of caesium iodide, air gap 200 mm."""
-FIELDS = (100.0, 200.0, 300.0)
+def penelope_bone():
+    """Air gap and field [mm], scatter to primary, by rows."""
+    with (PENELOPE.parent / "penelope_bone.csv").open() as lines:
+        rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+        return [[float(value) for value in list(row.values())[1:4]] for row in rows]
 
 
 def test_bone_lets_through_the_scatter_that_penelope_finds():
-    """Its depth cannot be seen: 8 % in the mean over places, gaps and fields, 20 % at most."""
+    """Its depth cannot be seen: 8 % in the mean over places, gaps and fields, 20 % at most.
+
+    Near the exit, with an air gap of 5 cm, 22 %.
+    """
     water_mm = 180 + 20 * float(water_per_mm([material("cortical_bone")])[0])
-    off = [
-        closed_form(water_mm, gap, field, RESPONSES["energy"]) / expected - 1
-        for by_gap in BONE.values()
-        for gap, row in by_gap.items()
-        for field, expected in zip(FIELDS, row, strict=True)
-    ]
-    off += [
-        closed_form(water_mm, 200.0, field, CSI) / expected - 1
-        for row in BONE_CSI.values()
-        for field, expected in zip(FIELDS, row, strict=True)
-    ]
+    rows = penelope_bone()
+    off = [closed_form(water_mm, gap, field, CSI) / found - 1 for gap, field, found in rows]
+    assert len(off) == 3 * 11 * 6
     assert np.sqrt(np.mean(np.square(off))) < 0.08
-    assert np.abs(off).max() < 0.2
+    assert max(abs(each) for each, row in zip(off, rows, strict=True) if row[0] >= 75) < 0.2
+    assert np.abs(off).max() < 0.22
 
 
 def test_the_chain_ties_scatter_to_the_true_primary_behind_bone():
     found = behind_slabs(200.0, 200.0, water=180, cortical_bone=20)
     water_mm = 180 + 20 * float(water_per_mm([material("cortical_bone")])[0])
     assert found == pytest.approx(closed_form(water_mm, 200.0, 200.0, CSI), rel=0.01)
-    assert found == pytest.approx(BONE_CSI["middle"][1], rel=0.08)
+    assert found == pytest.approx(0.941, rel=0.08)  # PENELOPE, bone in the middle

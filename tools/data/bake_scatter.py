@@ -38,7 +38,7 @@ HEAD = """\
 # fluoro.physics.scatter.ScatterKernel. Fitted to PENELOPE (pypenred 1.15.2.0) by
 # tools/data/bake_scatter.py; docs/physics.md has how well.
 """
-HISTORIES = {50: 1e6, 100: 2e6, 150: 4e6, 200: 8e6, 250: 14e6, 300: 20e6}
+HISTORIES = {50: 1e6, 100: 2e6, 150: 5e6, 200: 9e6, 250: 16e6, 300: 24e6}
 """Photons by the water that they enter [mm]."""
 BONE_HISTORIES = 6e6
 BONE = {"middle": (90, 90), "exit": (160, 20), "entrance": (20, 160)}
@@ -61,6 +61,12 @@ USUAL = ("energy_integrating", 0.203)
 """The converter to which the widths are fitted."""
 THIN_WEIGHT = 0.5
 """Of 5 cm of water in the fit: patients are thicker."""
+ANGLES = TABLE.with_name("scatter_angles.npz")
+KEV_STEP, SLOPE_STEP = 5.0, 0.05
+ENERGIES_KEV, SLOPES = np.arange(12.5, 80.0, KEV_STEP), np.arange(0.025, 2.5, SLOPE_STEP)
+"""Middles of the bins of energy and of the tangent of the angle across a grid's lamellae."""
+MOST_AWAY_MM = 150.0
+"""Half a detector: scatter from farther away does not count for a grid."""
 START = (-6.0, 1.1, 1.0, 3.2, -0.3, 0.4, 4.8)
 """ln(A), alpha, beta, ln(s1), ln(b), c, ln(s2)."""
 
@@ -76,8 +82,11 @@ def responses() -> Iterator[tuple[str, float, DetectorResponse]]:
 
 
 def worth(response: DetectorResponse, energies_kev: Array, cosines: Array | float) -> Array:
-    """Return what the detector makes of photons that come at an angle."""
-    value = response.per_photon(energies_kev)
+    """Return what the detector absorbs of photons that come at an angle, by energy or as one.
+
+    Fluorescence escapes from primary and scatter alike: it would lower the ratio by 1 % at most.
+    """
+    value = energies_kev if response.kind == "energy_integrating" else np.ones_like(energies_kev)
     if response.converter is None:
         return value
     mu = material(response.converter).mass_attenuation_cm2_per_g(np.maximum(energies_kev, 5.0))
@@ -236,6 +245,50 @@ def compared(data: dict[str, Array]) -> Iterator[str]:
         yield f"{kind}, {mass:g} g/cm2: {text}"
 
 
+def simulated_angles(histories: float, seed: int) -> dict[str, Array]:
+    """Return how scatter of 20 cm of water meets a grid, for `fluoro.physics.grid`.
+
+    A photon counts for either Gaussian by that one's share in the kernel at its distance from
+    the pencil; both axes across the lamellae count, because the pencil has none.
+    """
+    from tools.data import penelope
+
+    slabs = penelope.slabs([("water", 20.0)])
+    photons = penelope.photons_out(*slabs, tube_spectrum(80, 3.0), histories, seed).astype(float)
+    photons = photons[photons[:, 6] < 1]
+    value = worth(DetectorResponse(), photons[:, 0], photons[:, 6])
+    slopes = np.abs(photons[:, 4:6] / photons[:, 6:7])
+    weights = np.zeros((len(FITTED_GAPS_MM), 2, len(ENERGIES_KEV), len(SLOPES)))
+    edges = (
+        *(np.append(ENERGIES_KEV - KEV_STEP / 2, 80.0),),
+        np.append(SLOPES - SLOPE_STEP / 2, 9e9),
+    )
+    for row, gap_mm in zip(weights, FITTED_GAPS_MM, strict=True):
+        place = 10 * photons[:, 1:3] + gap_mm * photons[:, 4:6] / photons[:, 6:7]
+        away2 = (place**2).sum(axis=1)
+        kernel = scatter_kernel(gap_mm, DetectorResponse())
+        heights = kernel.heights(left([200.0]))[:, 0]
+        bells = np.stack(
+            [
+                h * np.exp(-away2 / 2 / s**2)
+                for h, s in zip(heights, (kernel.s1_mm, kernel.s2_mm), strict=True)
+            ]
+        )
+        inside = away2 < MOST_AWAY_MM**2
+        for gaussian, share in zip(row, bells / np.maximum(bells.sum(axis=0), 1e-30), strict=True):
+            each = (value * share)[inside]
+            for axis in (0, 1):
+                pair = photons[inside, 0], slopes[inside, axis]
+                gaussian += np.histogram2d(*pair, edges, weights=each)[0]
+    weights /= weights.sum(axis=(2, 3), keepdims=True)
+    return {
+        "gaps_mm": FITTED_GAPS_MM,
+        "energies_kev": ENERGIES_KEV,
+        "slopes": SLOPES,
+        "weights": weights.astype(np.float32),
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Simulate what is not simulated yet, fit and replace the table with --write, compare."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -249,6 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.write:
         columns = ",".join(["kind", "csi_g_per_cm2", "air_gap_mm", *PARAMETERS])
         TABLE.write_text(HEAD + "\n".join([columns, *fitted_rows(data)]) + "\n")
+        np.savez_compressed(ANGLES, **simulated_angles(2e6, 41))
         BONE_TABLE.write_text(BONE_HEAD + "\n".join(bone_rows(data)) + "\n")
     print("\n".join(compared(data)))
     return 0

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from fluoro.config import ImageChainConfig, RectangleCollimator
 from fluoro.geometry.carm import CarmGeometry
+from fluoro.imaging.configured_beam import primary_share
 from fluoro.imaging.exposure.tube import TubeSetting
 from fluoro.physics.dose import SKIN_DOSE_PER_KERMA, open_kerma_ngy, reference_distance_mm
 
@@ -102,7 +103,7 @@ class DoseMeter:
         return Exposure(pulse=pulse, total=self.total)
 
     def _count(self, pulse: Pulse, config: ImageChainConfig, geometry: CarmGeometry) -> None:
-        nominal_ngy = open_kerma_ngy(pulse.dose_ngy)
+        nominal_ngy = open_kerma_ngy(pulse.dose_ngy) / primary_share(config.grid)
         at_detector_mgy = (nominal_ngy if pulse.open_ngy is None else pulse.open_ngy) * 1e-6
         reference_mm = reference_distance_mm(geometry.source_to_isocenter_mm)
         nearer = (geometry.source_to_detector_mm / reference_mm) ** 2

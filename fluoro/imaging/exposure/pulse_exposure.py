@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fluoro.config import ImageChainConfig, XrayConfig
+from fluoro.config import GridConfig, ImageChainConfig, XrayConfig
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.exposure.dose_meter import Pulse
 from fluoro.imaging.exposure.tube import (
@@ -35,17 +35,20 @@ def pulse_of(
         dose_ngy = kept.value("brightness", config.dose_ngy)
         return Pulse(dose_ngy=float(dose_ngy)), config
     if config.brightness is None:
-        return _tube_pulse(xray, _given_ngy(config, xray, geometry), geometry), config
+        given_ngy = _given_ngy(config, xray, geometry)
+        return _tube_pulse(xray, given_ngy, geometry, config.grid), config
     dose_ngy = kept.value("brightness", _given_ngy(config, xray, geometry))
     width_ms = xray.pulse_width_ms
     if config.brightness.tube_steps:
         before = round(kept.value("brightness_step", 0.0))
-        number, dose_ngy = chosen_step(config.brightness, xray, dose_ngy, geometry, before)
+        number, dose_ngy = chosen_step(
+            config.brightness, xray, dose_ngy, geometry, before, config.grid
+        )
         kept.keep("brightness_step", float(number))
         step = config.brightness.tube_steps[number]
         xray, width_ms = with_voltage(xray, step.tube_voltage_kv), step.pulse_width_ms
     xray = xray.model_copy(update={"tube_current_ma": None, "pulse_width_ms": None})
-    pulse = _tube_pulse(xray, dose_ngy, geometry, width_ms)
+    pulse = _tube_pulse(xray, dose_ngy, geometry, config.grid, width_ms)
     return pulse, config.model_copy(update={"xray": xray})
 
 
@@ -53,14 +56,18 @@ def _given_ngy(config: ImageChainConfig, xray: XrayConfig, geometry: CarmGeometr
     """The configured dose, or that of the tube's charge [nGy]."""
     if xray.charge_mas is None:
         return float(config.dose_ngy)
-    return dose_of_charge_ngy(xray, xray.charge_mas, geometry)
+    return dose_of_charge_ngy(xray, xray.charge_mas, geometry, config.grid)
 
 
 def _tube_pulse(
-    xray: XrayConfig, dose_ngy: float, geometry: CarmGeometry, width_ms: float | None = None
+    xray: XrayConfig,
+    dose_ngy: float,
+    geometry: CarmGeometry,
+    grid: GridConfig | None,
+    width_ms: float | None = None,
 ) -> Pulse:
     return Pulse(
         dose_ngy=dose_ngy,
-        tube=tube_setting(xray, dose_ngy, geometry, width_ms or xray.pulse_width_ms),
-        open_ngy=dose_ngy * open_over_dose(xray),
+        tube=tube_setting(xray, dose_ngy, geometry, width_ms or xray.pulse_width_ms, grid),
+        open_ngy=dose_ngy * open_over_dose(xray, grid),
     )

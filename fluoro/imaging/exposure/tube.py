@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from fluoro.config import BrightnessConfig, TubeStep, XrayConfig
+from fluoro.config import BrightnessConfig, GridConfig, TubeStep, XrayConfig
 from fluoro.geometry.carm import CarmGeometry
-from fluoro.imaging.configured_beam import spectrum_of
+from fluoro.imaging.configured_beam import primary_share, spectrum_of, tube_output_of
 from fluoro.physics.dose import PATIENT_MM
 from fluoro.physics.spectrum import REFERENCE_MM
 
@@ -56,31 +56,37 @@ def _without_charge(config: XrayConfig) -> XrayConfig:
 
 @cache
 def _kerma(config: XrayConfig) -> tuple[float, float]:
-    """Air kerma per mAs at 1 m, free and behind 20 cm of water [nGy]."""
-    spectrum = spectrum_of(config)
-    return spectrum.kerma_ugy * 1000, spectrum.filtered("water", PATIENT_MM).kerma_ugy * 1000
+    """Air kerma per mAs at 1 m, of the tube and behind the table and 20 cm of water [nGy]."""
+    behind = spectrum_of(config).filtered("water", PATIENT_MM)
+    return tube_output_of(config).kerma_ugy * 1000, behind.kerma_ugy * 1000
 
 
-def open_over_dose(config: XrayConfig) -> float:
-    """Free air kerma over that behind 20 cm of water, at equal distance."""
+def open_over_dose(config: XrayConfig, grid: GridConfig | None = None) -> float:
+    """The tube's air kerma over that behind table, 20 cm of water and grid, at equal distance."""
     free_ngy, behind_ngy = _kerma(_without_charge(config))
-    return free_ngy / behind_ngy
+    return free_ngy / (behind_ngy * primary_share(grid))
 
 
-def dose_of_charge_ngy(config: XrayConfig, charge_mas: float, geometry: CarmGeometry) -> float:
+def dose_of_charge_ngy(
+    config: XrayConfig, charge_mas: float, geometry: CarmGeometry, grid: GridConfig | None = None
+) -> float:
     """Air kerma at the detector behind 20 cm of water [nGy] of a tube charge [mAs]."""
     nearer = (REFERENCE_MM / geometry.source_to_detector_mm) ** 2
-    return _kerma(_without_charge(config))[1] * charge_mas * nearer
+    return _kerma(_without_charge(config))[1] * charge_mas * nearer * primary_share(grid)
 
 
 def tube_setting(
-    config: XrayConfig, dose_ngy: float, geometry: CarmGeometry, pulse_width_ms: float | None
+    config: XrayConfig,
+    dose_ngy: float,
+    geometry: CarmGeometry,
+    pulse_width_ms: float | None,
+    grid: GridConfig | None = None,
 ) -> TubeSetting:
     """What the tube is set to for a dose [nGy], its voltage being that of the configuration."""
     own = config.spectrum or config.spectrum_csv
     return TubeSetting(
         tube_voltage_kv=None if own else config.tube_voltage_kv,
-        charge_mas=dose_ngy / dose_of_charge_ngy(config, 1.0, geometry),
+        charge_mas=dose_ngy / dose_of_charge_ngy(config, 1.0, geometry, grid),
         pulse_width_ms=pulse_width_ms,
     )
 
@@ -91,6 +97,7 @@ def chosen_step(
     dose_ngy: float,
     geometry: CarmGeometry,
     before: int = 0,
+    grid: GridConfig | None = None,
 ) -> tuple[int, float]:
     """The lowest voltage that can give the dose, and what it then gives [nGy].
 
@@ -103,18 +110,22 @@ def chosen_step(
         dose_ngy: Wanted, at the detector behind 20 cm of water [nGy].
         geometry: The distance.
         before: Number of the step that the last pulse was made at.
+        grid: What it leaves of the primary.
 
     Returns:
         Number of the step, and the dose [nGy].
     """
     steps = brightness.tube_steps
-    most_ngy = [_most_ngy(config, step, geometry) for step in steps]
+    most_ngy = [_most_ngy(config, step, geometry, grid) for step in steps]
     for number, limit_ngy in enumerate(most_ngy):
         if dose_ngy <= limit_ngy * (SPARE if number < before else 1.0):
             return number, dose_ngy
     return len(steps) - 1, most_ngy[-1]
 
 
-def _most_ngy(config: XrayConfig, step: TubeStep, geometry: CarmGeometry) -> float:
+def _most_ngy(
+    config: XrayConfig, step: TubeStep, geometry: CarmGeometry, grid: GridConfig | None
+) -> float:
     charge_mas = step.tube_current_ma * step.pulse_width_ms / 1000
-    return dose_of_charge_ngy(with_voltage(config, step.tube_voltage_kv), charge_mas, geometry)
+    at_step = with_voltage(config, step.tube_voltage_kv)
+    return dose_of_charge_ngy(at_step, charge_mas, geometry, grid)

@@ -18,6 +18,7 @@ from fluoro.imaging.stages.edge_enhancement import EdgeEnhancement
 from fluoro.imaging.stages.electronic_noise import ElectronicNoise
 from fluoro.imaging.stages.focal_spot import FocalSpot
 from fluoro.imaging.stages.gain_bias import GainBias
+from fluoro.imaging.stages.grid import GRID
 from fluoro.imaging.stages.heel import Heel
 from fluoro.imaging.stages.hold import Hold
 from fluoro.imaging.stages.image_intensifier import ImageIntensifier
@@ -47,6 +48,7 @@ BUILT_IN: tuple[Stage, ...] = (
     Collimator(),
     Attenuate(),
     Scatter(),
+    GRID,
     Aperture(),
     Poisson(),
     Blur(),

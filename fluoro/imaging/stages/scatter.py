@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.config import ScatterConfig
+from fluoro.config import GridConfig, ScatterConfig
 from fluoro.imaging.block_sums import (
     ACCURATE_CELLS,
     MOST_CELLS,
@@ -16,9 +16,11 @@ from fluoro.imaging.block_sums import (
     line_matrices,
     two_sided,
 )
+from fluoro.imaging.configured_beam import grid_of
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.linear_maps import LinearMap, table_step
 from fluoro.imaging.stage import FrameContext, Image, Shape, Stage, Step, present, settings
+from fluoro.imaging.stages.grid import GRID
 from fluoro.physics.beam import Beam
 from fluoro.physics.detector import DetectorResponse
 from fluoro.physics.materials import Material
@@ -47,6 +49,8 @@ class Scatter(Stage):
         block, cells = cell_grid(frame.shape, most_cells(given))
         source = _run_source(given, frame, kernels, block, cells)
         received = _run_spread(given, source, frame, kernels, block, cells)
+        if frame.config.grid is not None:
+            GRID.run(frame, kernels)
         kernels.pixels(
             "scatter_add",
             cells=received,
@@ -59,18 +63,21 @@ class Scatter(Stage):
         """Return the image with scatter; what the ratio depends on goes to the integrals."""
         given = present(frame.config.scatter)
         integrals = np.asarray(frame.integrals, float)
-        ratios = scatter_ratios(integrals, given, frame.beam, frame.materials)
-        maps = scatter_maps(given, frame.beam, frame.shape, frame.pixel_spacing_mm)
+        config, beam = frame.config, frame.beam
+        ratios = scatter_ratios(integrals, given, beam, frame.materials, config.grid)
+        maps = scatter_maps(given, beam, frame.shape, frame.pixel_spacing_mm)
+        through = 1.0 if config.grid is None else GRID.factor(frame)
         scatter = sum(to.apply(x * ratio) for to, (ratio, _) in zip(maps, ratios, strict=True))
 
         def pull(y: Image) -> Image:
             given_off = [to.transpose(y) for to in maps]
+            y = np.asarray(through * y)
             for by_source, (ratio, pull_ratio) in zip(given_off, ratios, strict=True):
                 frame.to_integrals.append(pull_ratio(by_source * x))
                 y = y + by_source * ratio
             return y
 
-        return x + scatter, pull
+        return np.asarray(through * x + scatter), pull
 
 
 def _run_source(
@@ -87,7 +94,7 @@ def _run_source(
         integrals=frame.integrals,
         block=block,
         **weights,
-        **kernels.tables.of(_ratio_uniforms, config, frame.beam),
+        **kernels.tables.of(_ratio_uniforms, config, frame.beam, frame.config.grid),
     )
     return kernels.on_cells(
         "block_sum",
@@ -123,9 +130,22 @@ def water_weights_mm(materials: Sequence[Material] | None) -> NDArray[np.float64
     return np.array([water_per_integral_mm()]) if materials is None else water_per_mm(materials)
 
 
-def _ratio_uniforms(config: ScatterConfig, beam: Beam | None) -> dict[str, Any]:
-    """Return both Gaussians' heights, in turn, by the water that a pencil went through."""
+def _ratios(
+    config: ScatterConfig, beam: Beam | None, grid: GridConfig | None
+) -> NDArray[np.float64]:
+    """Return both Gaussians' heights [1/mm2] by water, behind a grid against its primary."""
     ratios = ratio_tables(config.air_gap_mm, _response(beam))
+    if grid is None:
+        return ratios
+    given = grid_of(grid)
+    return np.asarray(given.scatter(config.air_gap_mm)[:, None] / given.central_primary * ratios)
+
+
+def _ratio_uniforms(
+    config: ScatterConfig, beam: Beam | None, grid: GridConfig | None
+) -> dict[str, Any]:
+    """Return both Gaussians' heights, in turn, by the water that a pencil went through."""
+    ratios = _ratios(config, beam, grid)
     return {
         "ratios": np.ascontiguousarray(ratios.T, np.float32),
         "last": ratios.shape[1] - 1,
@@ -156,7 +176,11 @@ def _widths_mm(config: ScatterConfig, beam: Beam | None) -> tuple[float, float]:
 
 
 def scatter_ratios(
-    integrals: Image, config: ScatterConfig, beam: Beam | None, materials: Sequence[Material]
+    integrals: Image,
+    config: ScatterConfig,
+    beam: Beam | None,
+    materials: Sequence[Material],
+    grid: GridConfig | None = None,
 ) -> list[Step]:
     """Return what each pencil gives off into either Gaussian [1/mm2], for a primary of 1.
 
@@ -166,8 +190,9 @@ def scatter_ratios(
         config: Of the scatter.
         beam: The tube's beam.
         materials: Whose thicknesses they are.
+        grid: What scatter goes through.
     """
-    tables = ratio_tables(config.air_gap_mm, _response(beam))
+    tables = _ratios(config, beam, grid)
     weights = water_weights_mm(None if beam is None else materials)
     water_mm = np.tensordot(weights, integrals.reshape(len(weights), *integrals.shape[-2:]), 1)
 
