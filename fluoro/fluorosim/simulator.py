@@ -12,17 +12,12 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from fluoro.errors import InputError
 from fluoro.fluorosim.cine import CineSequence, Frame, Pose, frame_path
 from fluoro.fluorosim.config import SimulatorConfig
-from fluoro.fluorosim.gpu_usage import gpu_memory_mb, gpu_utilization_percent
+from fluoro.fluorosim.frame_times import FrameTimes, SimulatorMetrics, at_most
 from fluoro.fluorosim.rendering.diffdrr_slang_renderer import (
     SlangDiffDRRConfig,
     SlangDiffDRRRenderer,
@@ -35,42 +30,6 @@ from fluoro.rendering.devices.base import ComputeDevice
 __all__ = ["CineSequence", "FluoroSimulator", "Frame", "Pose", "SimulatorMetrics"]
 
 log = logging.getLogger(__name__)
-
-TIMES_KEPT = 100
-"""Frames over which rate and jitter are taken."""
-
-PROGRESS_EVERY = 10
-"""Frames between two lines of a cine's progress in the log."""
-
-
-@dataclass
-class SimulatorMetrics:
-    """How fast a simulator has been over its last 100 frames.
-
-    Attributes:
-        fps: Frames per second of rendering time.
-        frame_times_ms: Time that each took [ms].
-        gpu_memory_mb: GPU memory in use [MB]; None: not asked, or no NVIDIA GPU.
-        gpu_utilization: How busy the GPU is [%]; None: not asked, or no NVIDIA GPU.
-        jitter_ms: Standard deviation of the frame times [ms].
-    """
-
-    fps: float = 0.0
-    frame_times_ms: list[float] = field(default_factory=list)
-    gpu_memory_mb: float | None = None
-    gpu_utilization: float | None = None
-    jitter_ms: float = 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """The figures, with the mean for the frame times."""
-        times = self.frame_times_ms
-        return {
-            "fps": self.fps,
-            "avg_frame_time_ms": float(np.mean(times)) if times else 0.0,
-            "jitter_ms": self.jitter_ms,
-            "gpu_memory_mb": self.gpu_memory_mb,
-            "gpu_utilization": self.gpu_utilization,
-        }
 
 
 class FluoroSimulator:
@@ -115,8 +74,7 @@ class FluoroSimulator:
             log.warning("keep_in_gpu: frames are NumPy arrays on %s", self._renderer.device.name)
         self._exposures = itertools.count()
         self._singles = itertools.count()
-        self._started_ms = time.time() * 1e3 - time.perf_counter() * 1e3
-        self._frame_times: deque[float] = deque(maxlen=TIMES_KEPT)
+        self._frame_times = FrameTimes()
 
     @property
     def config(self) -> SimulatorConfig:
@@ -170,11 +128,7 @@ class FluoroSimulator:
             InputError: A pose that is not finite.
             OutputError: A frame cannot be saved.
         """
-        frames = []
-        for frame in self.stream(poses):
-            frames.append(frame)
-            if progress and len(frames) % PROGRESS_EVERY == 0:
-                log.info("frame %d, %.1f fps", len(frames), self.get_metrics().fps)
+        frames = self._frame_times.collected(self.stream(poses), progress=progress)
         return CineSequence(frames=frames, fps=fps)
 
     def stream(
@@ -191,24 +145,13 @@ class FluoroSimulator:
             InputError: A pose that is not finite, or a negative `max_frames`.
             OutputError: A frame cannot be saved.
         """
-        if max_frames is not None and max_frames < 0:
-            raise InputError(f"max_frames must be at least 0 or None, got {max_frames}")
         numbers = itertools.count()
-        for pose in itertools.islice(pose_generator, max_frames):
+        for pose in at_most(pose_generator, max_frames):
             yield self._render(pose, numbers)
 
     def get_metrics(self) -> SimulatorMetrics:
         """Return the speed, in the form of `config.metrics`."""
-        wanted, times = self._config.metrics, list(self._frame_times)
-        rate, jitter = (wanted.track_fps, wanted.track_jitter) if wanted.enabled else (True, True)
-        gpu = wanted.enabled and wanted.track_gpu_usage and self._renderer.device.kind == "cuda"
-        return SimulatorMetrics(
-            fps=1000.0 / float(np.mean(times)) if rate and times else 0.0,
-            frame_times_ms=times if rate else [],
-            gpu_memory_mb=gpu_memory_mb() if gpu else None,
-            gpu_utilization=gpu_utilization_percent() if gpu else None,
-            jitter_ms=float(np.std(times)) if jitter and times else 0.0,
-        )
+        return self._frame_times.metrics(self._config.metrics, self._renderer.device.kind)
 
     def close(self) -> None:
         """Give back what the device holds; the simulator must not be used afterwards."""
@@ -219,9 +162,7 @@ class FluoroSimulator:
         self._doubt(pose)
         start_s = time.perf_counter()
         image = self._expose(pose)
-        end_s = time.perf_counter()
-        self._frame_times.append((end_s - start_s) * 1e3)
-        frame = Frame(image, pose, next(numbers), self._started_ms + end_s * 1e3)
+        frame = Frame(image, pose, next(numbers), self._frame_times.add(start_s))
         output = self._config.output
         if output.save_to_disk and output.output_dir is not None:
             frame.save(frame_path(output.output_dir, frame.frame_idx, output.format))

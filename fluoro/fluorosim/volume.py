@@ -122,7 +122,7 @@ NEGATIVE_PER_MM = -1e-6
 
 
 def real_array(values: ArrayLike) -> NDArray[Any]:
-    """Return real numbers as an array; an array as it is.
+    """Return real numbers as an array of their shape; an array as it is.
 
     Raises:
         InputError: Text, objects, complex numbers, or rows of different lengths.

@@ -17,7 +17,7 @@ from fluoro.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from fluoro.fluorosim.config import MetricsSettings
-    from fluoro.fluorosim.simulator import SimulatorMetrics
+    from fluoro.fluorosim.frame_times import SimulatorMetrics
     from fluoro.xray_simulator.config import (
         CarmGeometry,
         OutputSettings,
@@ -124,7 +124,7 @@ _MODULES = {
 _ELSEWHERE = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
 _ELSEWHERE |= {
     "MetricsSettings": "fluoro.fluorosim.config",
-    "SimulatorMetrics": "fluoro.fluorosim.simulator",
+    "SimulatorMetrics": "fluoro.fluorosim.frame_times",
 }
 
 if not TYPE_CHECKING:  # a type checker is to miss a name that is not there

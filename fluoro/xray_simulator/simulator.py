@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import time
 import warnings
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,11 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fluoro.errors import InputError
 from fluoro.fluorosim.cine import frame_path
-from fluoro.fluorosim.gpu_usage import gpu_memory_mb, gpu_utilization_percent
+from fluoro.fluorosim.frame_times import FrameTimes, SimulatorMetrics, at_most
 from fluoro.fluorosim.rendering.realism import drawn_seed
-from fluoro.fluorosim.simulator import SimulatorMetrics
 from fluoro.fluorosim.volume import PreprocessedVolume as AnyVolume
 from fluoro.geometry.projection import View
 from fluoro.imaging.linear_maps import blur
@@ -41,13 +37,6 @@ from fluoro.xray_simulator.geometry import Vector3, euler_zxy_to_matrix, view_fr
 from fluoro.xray_simulator.pose import ZERO, Pose
 
 __all__ = ["xray_simulator"]
-
-log = logging.getLogger(__name__)
-
-TIMES_KEPT = 100
-"""Frames over which rate and jitter are taken."""
-PROGRESS_EVERY = 10
-"""Frames between two lines of a cine's progress in the log."""
 
 
 class xray_simulator:  # noqa: N801  (its name in scripts)
@@ -79,8 +68,7 @@ class xray_simulator:  # noqa: N801  (its name in scripts)
         self._renderer = DrrRenderer(volume.mu, self._device, step_mm=physics.step_mm)
         self._center = np.array(volume.mu.grid.center_xyz_mm)
         self._singles = itertools.count()
-        self._started_ms = time.time() * 1e3 - time.perf_counter() * 1e3
-        self._frame_times: deque[float] = deque(maxlen=TIMES_KEPT)
+        self._frame_times = FrameTimes()
         self._warned = False
 
     @property
@@ -178,11 +166,7 @@ class xray_simulator:  # noqa: N801  (its name in scripts)
             fps: Rate at which the frames are meant to be shown [1/s].
             progress: Tell the log (level INFO) every 10 frames how far it is.
         """
-        frames: list[Any] = []
-        for frame in self.stream(poses):
-            frames.append(frame)
-            if progress and len(frames) % PROGRESS_EVERY == 0:
-                log.info("frame %d, %.1f fps", len(frames), self.get_metrics().fps)
+        frames: list[Any] = self._frame_times.collected(self.stream(poses), progress=progress)
         return CineSequence(frames=frames, fps=fps)
 
     def stream(
@@ -198,23 +182,12 @@ class xray_simulator:  # noqa: N801  (its name in scripts)
             InputError: A pose that is not finite, or a negative `max_frames`.
             OutputError: A frame cannot be saved.
         """
-        if max_frames is not None and max_frames < 0:
-            raise InputError(f"max_frames must be at least 0 or None, got {max_frames}")
-        for number, pose in enumerate(itertools.islice(pose_generator, max_frames)):
+        for number, pose in enumerate(at_most(pose_generator, max_frames)):
             yield self._render(_pose(pose), number, noise=number)
 
     def get_metrics(self) -> SimulatorMetrics:
         """Return the speed, in the form of `config.metrics`."""
-        wanted, times = self._config.metrics, list(self._frame_times)
-        rate, jitter = (wanted.track_fps, wanted.track_jitter) if wanted.enabled else (True, True)
-        gpu = wanted.enabled and wanted.track_gpu_usage and self._device.kind == "cuda"
-        return SimulatorMetrics(
-            fps=1000.0 / float(np.mean(times)) if rate and times else 0.0,
-            frame_times_ms=times if rate else [],
-            gpu_memory_mb=gpu_memory_mb() if gpu else None,
-            gpu_utilization=gpu_utilization_percent() if gpu else None,
-            jitter_ms=float(np.std(times)) if jitter and times else 0.0,
-        )
+        return self._frame_times.metrics(self._config.metrics, self._device.kind)
 
     def close(self) -> None:
         """Give back what the device holds; the simulator must not be used afterwards."""
@@ -240,13 +213,12 @@ class xray_simulator:  # noqa: N801  (its name in scripts)
         if realism.enabled:
             intensity = detected(intensity, realism, noise)
         image: Any = apply_display(intensity, self._display, i0)
-        end_s = time.perf_counter()
-        self._frame_times.append((end_s - start_s) * 1e3)
+        timestamp_ms = self._frame_times.add(start_s)
         frame = Frame(
             image=self._device.to_device(image) if output.keep_in_gpu else image,
             pose=pose,
             frame_idx=number,
-            timestamp_ms=self._started_ms + end_s * 1e3,
+            timestamp_ms=timestamp_ms,
             intensity=intensity if output.keep_intensity else None,
             i0=i0,
         )

@@ -219,7 +219,7 @@ def test_stream_asks_for_no_pose_beyond_its_last(simulator):
 
 def test_cine_takes_poses_and_dicts_and_tells_its_progress(simulator, caplog):
     poses = [Pose(rotation=(0, 0.02 * i, 0)) for i in range(9)] + [{"translation": [1, 2, 3]}]
-    with caplog.at_level(logging.INFO, logger="fluoro.fluorosim.simulator"):
+    with caplog.at_level(logging.INFO, logger="fluoro.fluorosim"):
         cine = simulator.render_cine(poses, fps=15)
         quiet = simulator.render_cine(poses, progress=False)
     assert [r.message.startswith("frame 10, ") for r in caplog.records] == [True]
