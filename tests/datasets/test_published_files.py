@@ -55,6 +55,16 @@ def test_deepfluoro_landmarks_reproject_upright_and_turned(deepfluoro):
             assert reprojection_px(data, "subject01", name) < LANDMARK_PX
 
 
+def test_landmark_that_was_not_marked_is_left_out(tmp_path):
+    path = files.write_deepfluoro(tmp_path / "file.h5", size_px=8, render=False)
+    with h5py.File(path, "a") as file:
+        marked = file["17-1882/projections/000/gt-landmarks"]
+        del marked["FH-l"]
+        marked["GSN-l"][:] = np.nan
+    with open_published(path, "deepfluoro") as data:
+        assert len(data.view("subject01", "000").fiducials_uv) == 12
+
+
 def test_deepfluoro_detector_is_central_by_the_files_own_rule(deepfluoro):
     with open_published(deepfluoro, "deepfluoro") as data:
         view = data.view("subject01", "000").view

@@ -157,10 +157,7 @@ class DeepFluoroFile:
         turned = bool(file.number(f"{at}/rot-180-for-up"))
         stored = file.numbers(f"{at}/gt-poses/{POSE}", 16).reshape(4, 4)
         view = camera.view(nearest_rigid(stored, f"{file.path}: {at}/gt-poses/{POSE}"))
-        points = {
-            point: file.numbers(f"{at}/gt-landmarks/{point}", 2) + 0.5
-            for point in (file.keys(f"{at}/gt-landmarks") if file.has(f"{at}/gt-landmarks") else ())
-        }
+        points = self._marked(f"{at}/gt-landmarks")
         if turned:
             picture, view = np.ascontiguousarray(picture[::-1, ::-1]), view.half_turned()
             points = {point: np.array(size[::-1]) - uv for point, uv in points.items()}
@@ -172,6 +169,13 @@ class DeepFluoroFile:
             excluded=name in EXCLUDED[self.name].get(subject, ()),
             fiducials_uv=points,
         )
+
+    def _marked(self, name: str) -> dict[str, NDArray[np.float64]]:
+        """Landmarks of an image, corner-based pixels; without those that were not marked."""
+        names = self._file.keys(name) if self._file.has(name) else []
+        stored = {point: self._file.array(f"{name}/{point}").astype(float) for point in names}
+        there = {point: uv.ravel() for point, uv in stored.items() if np.isfinite(uv).all()}
+        return {point: uv + 0.5 for point, uv in there.items() if uv.shape == (2,)}
 
     def check(self) -> list[str]:
         """Return what is missing or damaged in the layout, one line each."""
