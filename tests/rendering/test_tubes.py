@@ -9,6 +9,7 @@ from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.physics.materials import material
 from fluoro.physics.tissues import tissue_map
+from fluoro.registration.rigid_motion import motion_about, moved_view
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.parts.parts_reference import tube_reference
@@ -189,3 +190,26 @@ def test_impossible_tubes_are_refused(ends, radii, line):
             radii_mm=np.array(radii),
             materials=np.zeros_like(radii, int),
         )
+
+
+def test_derivatives_follow_the_tubes_and_what_they_displace(device):
+    """Against differences of the rendering itself, summed over the image: an edge has no slope."""
+    tubes = wire(LINES["a closed loop"], (3.0, 2.0, 1.0))
+    renderer = MaterialRenderer(patient([Fixed(tubes)]), device)
+    rng = np.random.default_rng(2)
+    smooth = np.add.outer(np.linspace(0.5, 1.5, 46), np.linspace(-0.4, 0.6, 60))
+    weights = rng.uniform(0.5, 1.5, (len(renderer.materials), 1, 1)) * smooth
+    center = (0.0, 0.0, 0.0)
+    image, jacobian = renderer.render_jacobian(VIEW, center, weights)
+    wanted = np.einsum("mhw,mhw->hw", weights, renderer.render(VIEW))
+    np.testing.assert_allclose(image, wanted, atol=5e-3)
+    for k, step in enumerate([2e-3] * 3 + [0.2] * 3):
+        ends = []
+        for sign in (1, -1):
+            twist = np.zeros(6)
+            twist[k] = sign * step
+            moved = moved_view(VIEW, motion_about(twist, center))
+            ends.append(np.sum(weights * renderer.render(moved), dtype=float))
+        slope = (ends[0] - ends[1]) / (2 * step)
+        scale = float(np.abs(jacobian[k]).sum())
+        assert jacobian[k].sum() == pytest.approx(slope, abs=0.02 * scale)

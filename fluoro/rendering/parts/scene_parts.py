@@ -108,7 +108,13 @@ class SceneParts:
         self._taken: tuple[tuple[int, int], dict[str, Any]] | None = None
 
     def draw(
-        self, view: View, time_s: float, image: Any, offset: int, displaced: Iterable[Displaced]
+        self,
+        view: View,
+        time_s: float,
+        image: Any,
+        offset: int,
+        displaced: Iterable[Displaced],
+        least_mm: float = 0.0,
     ) -> None:
         """Draw all solids, then take out what they displace.
 
@@ -118,6 +124,7 @@ class SceneParts:
             image: Thicknesses [mm] of all views, on the device.
             offset: Planes of the image before the view's.
             displaced: Volumes that they displace.
+            least_mm: What is left of a thickness is at least this [mm].
         """
         taken, first = self._spans(view), offset + self._first_plane
         _clear(self._device, view, image, (first, self._planes), taken)
@@ -137,7 +144,7 @@ class SceneParts:
             )
         if any(part.solid.displaces for part, _ in self._parts):
             for each in displaced:
-                self._displace(each, view, image, float(packed[0, 12]), taken)
+                self._displace(each, view, image, (float(packed[0, 12]), least_mm), taken)
 
     def _spans(self, view: View) -> dict[str, Any]:
         """Arrays for the spans of a view's rays, the same ones for every view of its size."""
@@ -149,7 +156,12 @@ class SceneParts:
         return self._taken[1]
 
     def _displace(
-        self, volume: Displaced, view: View, image: Any, anchor: float, taken: dict[str, Any]
+        self,
+        volume: Displaced,
+        view: View,
+        image: Any,
+        limits: tuple[float, float],
+        taken: dict[str, Any],
     ) -> None:
         volume.rays.launch(
             DISPLACE,
@@ -157,7 +169,8 @@ class SceneParts:
             [view],
             thicknesses=image,
             first_plane=volume.first_plane,
-            span_anchor=anchor,
+            span_anchor=limits[0],
+            least=limits[1],
             **taken,
             **volume.uniforms,
         )

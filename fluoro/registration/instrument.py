@@ -1,0 +1,216 @@
+"""The pose of one object in the patient, from images of known C-arm poses or together with them.
+
+Only what an object changes in the image is sought: the patient is the volume's. The residual is
+that of display values, coarse to fine, its derivatives are central differences of the rendering;
+`scipy.optimize.least_squares` does the search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+
+from fluoro.config import ImageChainConfig
+from fluoro.errors import InputError
+from fluoro.geometry.carm import CarmGeometry
+from fluoro.geometry.projection import View
+from fluoro.imaging.configured_beam import Beams
+from fluoro.imaging.gradients import expected_picture
+from fluoro.registration.rigid_motion import motion_about, moved_view
+from fluoro.registration.search.pyramid import bin_view
+from fluoro.rendering.material_renderer import MaterialRenderer
+from fluoro.volume.posed_solid import LivePose, PosedSolid
+
+__all__ = ["InstrumentImage", "InstrumentPose", "InstrumentSearch"]
+
+Array = NDArray[np.float64]
+
+LEVER_MM = 50.0
+"""A turn counts as the way of a point so far from its centre."""
+STEP_MM = 0.05
+"""Of the central differences."""
+MOST_STEPS = 12
+"""Of the search, at each level."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class InstrumentImage:
+    """An image that shows the object.
+
+    Attributes:
+        image: Display values of the search's image chain, shape (height, width).
+        view: How it was taken, world LPS.
+    """
+
+    image: NDArray[np.float32]
+    view: View
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class InstrumentPose:
+    """Where the object was found.
+
+    Attributes:
+        matrix: Its pose, 4x4 [mm].
+        carm: Motion of all views that fits them, 4x4 [mm]; the identity where it was not sought.
+        residual: Root mean square of display values, at the finest level.
+        renderings: How many there were.
+    """
+
+    matrix: Array
+    carm: Array
+    residual: float
+    renderings: int
+
+
+class InstrumentSearch:
+    """Finds the pose of one object.
+
+    Args:
+        renderer: Of the patient and the object.
+        solid: One of `renderer.posed` that is steered by `LivePose`.
+        config: The image chain; noise is off in what is compared.
+        geometry: Of the C-arm.
+        levels: Pixels that are averaged along each side, the coarsest first.
+
+    Raises:
+        InputError: The object is not the renderer's.
+    """
+
+    def __init__(
+        self,
+        renderer: MaterialRenderer,
+        solid: PosedSolid,
+        config: ImageChainConfig,
+        geometry: CarmGeometry,
+        levels: Sequence[int] = (8, 4, 2),
+    ) -> None:
+        if solid not in renderer.posed:
+            raise InputError(f"solid must be one of the renderer's, got {solid.name}")
+        self._renderer, self._solid, self._geometry = renderer, solid, geometry
+        self._config, self._levels = config, levels
+        self._beams = Beams(renderer.materials)
+        self._renderings = 0
+
+    def find(
+        self, images: Sequence[InstrumentImage], start: Array, *, with_carm: bool = False
+    ) -> InstrumentPose:
+        """Return the pose that fits the images.
+
+        Args:
+            images: One or more.
+            start: Pose near the object's, 4x4 [mm].
+            with_carm: Also seek a rigid motion of all views.
+
+        Raises:
+            InputError: No image, or one whose size is not its view's.
+        """
+        _require_fitting(images)
+        self._renderings = 0
+        self._solid.steer(LivePose(matrix=start))
+        line = self._solid.center_line(0.0)
+        center = start[:3, 3] if line is None else line.mean(axis=0)
+        found, residual = np.zeros(12 if with_carm else 6), np.inf
+        for level in self._levels:
+            task = _Level(self, images, start, center, level)
+            fit = least_squares(
+                task.difference, found, jac=task.slopes, max_nfev=MOST_STEPS, xtol=1e-4
+            )
+            found, residual = fit.x, float(np.sqrt(2 * fit.cost / fit.fun.size))
+        matrix, carm = poses_of(found, start, center)
+        self._solid.steer(LivePose(matrix=matrix))
+        return InstrumentPose(
+            matrix=matrix, carm=carm, residual=residual, renderings=self._renderings
+        )
+
+    def shown(
+        self, images: Sequence[InstrumentImage], matrix: Array, carm: Array, level: int
+    ) -> list[Array]:
+        """Return what images would be without noise, averaged over `level` pixels along each side.
+
+        Args:
+            images: Whose views count.
+            matrix: Pose of the object, 4x4 [mm].
+            carm: Motion of all views, 4x4 [mm].
+            level: Pixels.
+        """
+        self._solid.steer(LivePose(matrix=matrix))
+        return [self._expected(moved_view(each.view, carm), level) for each in images]
+
+    def _expected(self, view: View, level: int) -> Array:
+        self._renderings += 1
+        fine = max(level // 2, 1)
+        image = self._renderer.render(bin_view(view, fine))
+        expected = expected_picture(
+            self._renderer.device.to_host(image),
+            self._config,
+            self._geometry.pixel_spacing_mm * fine,
+            self._geometry.binned(fine),
+            self._beams,
+        )
+        return means_of(expected, level // fine)
+
+
+class _Level:
+    """Residual and derivatives at one resolution.
+
+    Args:
+        search: The search.
+        images: What is compared with.
+        start: Pose that parameters of 0 stand for.
+        center: About which turns are counted, world LPS [mm].
+        level: Pixels that are averaged along each side.
+    """
+
+    def __init__(
+        self,
+        search: InstrumentSearch,
+        images: Sequence[InstrumentImage],
+        start: Array,
+        center: Array,
+        level: int,
+    ) -> None:
+        self._search, self._images, self._level = search, images, level
+        self._start, self._center = start, center
+        self._targets = [means_of(each.image, level) for each in images]
+
+    def difference(self, values: Array) -> Array:
+        """Return what is shown at parameters, minus the targets."""
+        matrix, carm = poses_of(values, self._start, self._center)
+        shown = self._search.shown(self._images, matrix, carm, self._level)
+        pairs = zip(shown, self._targets, strict=True)
+        return np.concatenate([(one - other).ravel() for one, other in pairs])
+
+    def slopes(self, values: Array) -> Array:
+        """Return central differences, shape (pixels, parameters)."""
+        steps = STEP_MM * np.eye(len(values))
+        pairs = [(self.difference(values + s), self.difference(values - s)) for s in steps]
+        return np.stack([(one - other) / (2 * STEP_MM) for one, other in pairs], axis=1)
+
+
+def means_of(image: NDArray[np.floating], factor: int) -> Array:
+    """Return means of blocks of pixels; those at the far edges that fill no block are left out."""
+    height, width = (size // factor for size in image.shape)
+    blocks = image[: height * factor, : width * factor].astype(float)
+    return np.asarray(blocks.reshape(height, factor, width, factor).mean(axis=(1, 3)))
+
+
+def poses_of(values: Array, start: Array, center: Array) -> tuple[Array, Array]:
+    """Return the pose of the object and the motion of the views, of turns and ways [mm]."""
+    scale = np.array([1 / LEVER_MM] * 3 + [1.0] * 3)
+    matrix = motion_about(values[:6] * scale, center) @ start
+    carm = motion_about(values[6:] * scale, center) if len(values) > 6 else np.eye(4)
+    return matrix, carm
+
+
+def _require_fitting(images: Sequence[InstrumentImage]) -> None:
+    if not images:
+        raise InputError("images must be one or more, got none")
+    for each in images:
+        wanted = (each.view.height_px, each.view.width_px)
+        if each.image.shape != wanted:
+            raise InputError(f"image must be of its view's size {wanted}, got {each.image.shape}")

@@ -1,0 +1,99 @@
+"""The pose of one object from two views: a K-wire in a patient, at a fluoroscopic dose."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fluoro.config import ImageChainConfig
+from fluoro.config.scene import ToolInclusion
+from fluoro.errors import InputError
+from fluoro.geometry.carm import CarmGeometry, CarmPose
+from fluoro.imaging.chain import ImageChain
+from fluoro.physics.tissues import tissue_map
+from fluoro.registration.instrument import InstrumentImage, InstrumentSearch
+from fluoro.registration.rigid_motion import motion_about
+from fluoro.rendering.devices.cpu.device import CpuDevice
+from fluoro.rendering.material_renderer import MaterialRenderer
+from fluoro.scene.pose_track import pose_matrix
+from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.material_volume import MaterialVolume
+from fluoro.volume.volumes import MuVolume
+
+GEOMETRY = CarmGeometry(
+    source_to_detector_mm=1000.0,
+    source_to_isocenter_mm=650.0,
+    detector_width_px=640,
+    detector_height_px=400,
+    pixel_spacing_mm=0.3,
+)
+CHAIN = ImageChainConfig.model_validate(
+    {
+        "dose_ngy": 20,
+        "xray": {"tube_voltage_kv": 80},
+        "window": {"level": 3.0, "width": 8.0},
+    }
+)
+TRUE = pose_matrix((-55.0, 6.0, 4.0), (0, 0, 0), (1.0, 0.15, -0.1))
+VIEWS = [GEOMETRY.view(CarmPose(lao_deg=lao), (0.0, 0.0, 0.0)) for lao in (-30, 30)]
+
+
+def patient():
+    """A body of 180 mm with a dense block in it."""
+    grid = VolumeGrid(
+        shape_zyx=(30, 45, 60), spacing_xyz_mm=(4.0,) * 3, origin_xyz_mm=(-118.0, -88.0, -58.0)
+    )
+    mu = np.full(grid.shape_zyx, 0.0193, np.float32)
+    mu[8:14, 10:22, 20:36] = 0.028
+    (wire,) = ToolInclusion(kind="tool", preset="k_wire", name="wire").posed({})
+    volume = MaterialVolume(
+        volume=MuVolume(mu_zyx=mu, grid=grid),
+        tissues=tissue_map("soft_and_bone", 70.0),
+        posed=(wire,),
+    )
+    return MaterialRenderer(volume, CpuDevice(), projector="joseph"), wire
+
+
+def taken(renderer, wire, pose, views, seed=3):
+    wire.track.steer(pose)
+    chain = ImageChain(renderer.device, seed, renderer.materials)
+    return [
+        InstrumentImage(
+            image=np.array(
+                chain.apply(renderer.render(view), CHAIN, number, 0.3, GEOMETRY), np.float32
+            ),
+            view=view,
+        )
+        for number, view in enumerate(views)
+    ]
+
+
+def off(found, true):
+    """Distance of the tip [mm] and angle between the axes [deg]."""
+    cosine = float(found[:3, 2] @ true[:3, 2])
+    return np.linalg.norm(found[:3, 3] - true[:3, 3]), np.degrees(np.arccos(min(cosine, 1.0)))
+
+
+@pytest.mark.slow
+def test_a_k_wire_is_found_from_two_views_60_degrees_apart():
+    renderer, wire = patient()
+    images = taken(renderer, wire, TRUE, VIEWS)
+    start = motion_about([0.01, 0.03, -0.03, 1.0, 1.5, -1.0], (0.0, 0.0, 0.0)) @ TRUE
+    assert off(start, TRUE)[0] > 1.5
+    found = InstrumentSearch(renderer, wire, CHAIN, GEOMETRY, (8, 4)).find(images, start)
+    entry_mm, angle_deg = off(found.matrix, TRUE)
+    assert entry_mm < 0.3
+    assert angle_deg < 0.3
+
+
+def test_an_object_of_another_scene_and_an_image_of_another_size_are_refused():
+    renderer, wire = patient()
+    other = patient()[1]
+    with pytest.raises(InputError, match="solid must be one of the renderer's, got wire"):
+        InstrumentSearch(renderer, other, CHAIN, GEOMETRY)
+    search = InstrumentSearch(renderer, wire, CHAIN, GEOMETRY)
+    with pytest.raises(InputError, match="got none"):
+        search.find([], TRUE)
+    small = InstrumentImage(image=np.zeros((3, 4), np.float32), view=VIEWS[0])
+    with pytest.raises(InputError, match=r"view's size \(400, 640\), got \(3, 4\)"):
+        search.find([small], TRUE)
