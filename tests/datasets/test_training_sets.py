@@ -68,7 +68,7 @@ def document(**sections):
             "pixel_spacing_mm": {"$uniform": [10, 14]},
         },
         "pose_source": {"kind": "static", "lao_deg": {"$uniform": [-40, 40]}},
-        "renderer": {"device": "cpu", "workers": 1},
+        "renderer": {"device": "cpu"},
         "image_chain": {"dose_ngy": {"$log_uniform": [2, 50]}},
     }
     for name, keys in sections.items():
