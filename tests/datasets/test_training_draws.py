@@ -176,6 +176,12 @@ def test_a_list_has_a_drawn_length_and_values_of_its_own(tmp_path):
     assert len({each["center_mm"][0] for each in found}) == 3
 
 
+def test_values_of_a_repeat_stand_beside_the_others_of_a_list(tmp_path):
+    balls = ["first", {"$repeat": {"count": [2, 2], "of": {"$choice": ["x"]}}}, "last"]
+    document = spec(tmp_path, 0, volume={"phantom": "thorax", "balls": balls}).document
+    assert document["volume"]["balls"] == ["first", "x", "x", "last"]
+
+
 def test_drawn_document_is_a_streams_file(tmp_path):
     file = load_dataset_file(written(tmp_path, carm={"pixel_spacing_mm": {"$uniform": [0.2, 2]}}))
     found = Sampler(file).spec(5)

@@ -401,3 +401,38 @@ def test_shipped_file_is_valid_and_its_first_frames_can_be_drawn():
     assert (status, err) == (0, "")
     assert out.strip().endswith("dataset.yaml: valid")
     assert Path(ROOT / "configs" / "dataset.yaml").is_file()
+
+
+def test_instrument_moves_with_the_frames_time_and_has_its_truth(home, tmp_path):
+    tool = {
+        "kind": "tool",
+        "name": "nail",
+        "preset": "k_wire",
+        "length_mm": 120,
+        "diameter_mm": 6,
+        "poses": [
+            {"time_s": 0, "position_mm": [0, 60, 0], "axis": [0, 1, 0.5]},
+            {"time_s": 4, "position_mm": [0, -60, 0], "axis": [0, 1, 0.5]},
+        ],
+    }
+    path = written(
+        tmp_path,
+        dataset={"frames": 4, "time_s": {"$uniform": [0, 4]}},
+        volume={"materials": {"inclusions": [tool]}},
+        annotations={"instruments": {}},
+        image_chain={"xray": {}},
+        pose_source={"lao_deg": 90},
+    )
+    maker = ShardMaker(plan_of(load_dataset_file(path), tmp_path, 1)[0])
+    frames = [maker.frame(index) for index in range(4)]
+    maker.close()
+    tips_px = []
+    for _, frame in frames:
+        (nail,) = (each for each in frame.categories if each["name"] == "nail")
+        (found,) = (a for a in frame.truth.annotations() if a["category_id"] == nail["id"])
+        tips_px.append(found["bbox"][0])
+    times_s = [spec.time_s for spec, _ in frames]
+    assert len(set(times_s)) == 4
+    order = np.argsort(times_s)
+    steps = np.diff(np.array(tips_px)[order])
+    assert (steps > 0).all() or (steps < 0).all()

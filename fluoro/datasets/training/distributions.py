@@ -199,7 +199,10 @@ class Files(Distribution):
 
 
 class Repeat(Distribution):
-    """A list of some values, each drawn by itself: `{count: [0, 3], of: {kind: rod, ...}}`."""
+    """A list of some values, each drawn by itself: `{count: [0, 3], of: {kind: rod, ...}}`.
+
+    In a list its values stand in its place, beside the others.
+    """
 
     count: Annotated[
         tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(le=64)]], Strict(False)

@@ -71,7 +71,7 @@ class _Case:
         self._chain: tuple[str, ImageChain] | None = None
         self.volume: MuVolume = load_volume(config.volume)
         self.renderer: PatientRenderer = make_patient(config, self.volume, device)
-        self.truth: TruthMaker | None = make_truth(config, self.volume, device)
+        self.truth: TruthMaker | None = make_truth(config, self.volume, device, self.renderer.posed)
 
     @cached_property
     def categories(self) -> list[dict[str, Any]]:
@@ -116,7 +116,7 @@ class FrameMaker:
         wanted = config.pose_source.trajectory(seed)(time_s)
         pose, _ = make_limits(carm).applied(wanted)
         view = geometry.view(pose, isocenter_xyz_mm)
-        truth = case.truth.begin(view) if case.truth else None
+        truth = case.truth.begin(view, time_s) if case.truth else None
         contrast = config.volume.contrast
         integrals = case.renderer.render(view, time_s, contrast.start_s if contrast else None)
         chain = case.chain(config)

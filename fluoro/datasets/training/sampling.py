@@ -96,7 +96,7 @@ class _Drawing:
 
     def _at(self, value: Any, key: str, chance: Chance) -> Any:
         if isinstance(value, list):
-            return [self._at(e, f"{key}.{n}", chance.at(n)) for n, e in enumerate(value)]
+            return self._list(value, key, chance)
         if not isinstance(value, dict):
             return value
         word = next((name for name in value if str(name).startswith("$")), None)
@@ -106,6 +106,15 @@ class _Drawing:
             if name != word
         }
         return found if word is None else self._drawn(word, value[word], key, chance, found)
+
+    def _list(self, values: list[Any], key: str, chance: Chance) -> list[Any]:
+        """The values; those of a $repeat stand in its place."""
+        found: list[Any] = []
+        for number, each in enumerate(values):
+            made = self._at(each, f"{key}.{number}", chance.at(number))
+            several = isinstance(each, dict) and each.keys() == {"$repeat"}
+            found.extend(made if several else [made])
+        return found
 
     def _inside(self, value: Any, key: str, chance: Chance) -> Any:
         """A value in a section: a costly key's begins with its own number."""
