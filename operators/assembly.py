@@ -160,7 +160,7 @@ def _context(
         truth=truth,
         monitor=monitor,
         files=RunFiles(config, name, record, stack),
-        links=Links(config, isocenter_xyz_mm, monitor, controls, stack),
+        links=Links(config, isocenter_xyz_mm, monitor, controls, stack, renderer.posed),
         shown_elsewhere=shown_elsewhere,
     )
 

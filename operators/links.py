@@ -11,6 +11,8 @@ from fluoro.config import Config
 from fluoro.console.controls import ControlState, LiveControls
 from fluoro.interop.dds.installed import require_cyclonedds
 from fluoro.interop.refusals import Refusals
+from fluoro.interop.steering import Steering
+from fluoro.volume.posed_solid import PosedSolid
 from operators.monitor import StreamMonitor
 
 if TYPE_CHECKING:
@@ -31,8 +33,10 @@ class Links:
         monitor: Asked how the stream is doing.
         controls: Set by the control topic.
         stack: Closes what is opened.
+        posed: Objects with a pose per frame.
 
     Attributes:
+        steering: Steers the objects; OpenIGTLink and DDS do so.
         feed: Takes poses that are sent; None: the poses come from elsewhere.
         frames: Sends frames over DDS; None: none are sent.
         take_transform: Takes what OpenIGTLink's clients send; None: it is thrown away.
@@ -49,7 +53,10 @@ class Links:
         monitor: StreamMonitor,
         controls: LiveControls,
         stack: ExitStack,
+        posed: Sequence[PosedSolid] = (),
     ) -> None:
+        self.steering = Steering(posed)
+        stack.callback(self.steering.close)
         self.config, self.isocenter_xyz_mm, self.monitor = config, isocenter_xyz_mm, monitor
         self._controls, self._stack = controls, stack
         self.feed: PoseFeed | None = None
@@ -58,6 +65,8 @@ class Links:
         self.on_blank: list[Callable[[], None]] = []
         self._before_blank: ControlState | None = None
         self.refusing: dict[str, Refusals] = {}
+        if posed:
+            self.refusing["instruments"] = self.steering.refusals
         self.clock: Callable[[], int] = time.time_ns
         self._node: DdsNode | None = None
 
@@ -105,7 +114,11 @@ class Links:
             InputError: An interface that is not there.
             DeviceError: DDS does not start, or its package is not installed.
         """
-        topic = self.config.dds.control_topic
+        topic, prefix = self.config.dds.control_topic, self.config.dds.instrument_topic
+        if prefix:
+            from fluoro.interop.dds.instrument_topics import listen
+
+            listen(self.dds("dds.instrument_topic"), prefix, self.steering)
         node = self.dds("dds.control_topic") if topic else self._node
         if node is None:
             return

@@ -258,6 +258,12 @@ class DdsConfig(Section):
         description="Topic of diagnostic_msgs/KeyValue that sets the console's controls (beam_on, "
         "dose_ngy, window_level ...); null: not accepted.",
     )
+    instrument_topic: Topic | None = Field(
+        None,
+        description="Objects with a pose follow TOPIC/NAME/pose (geometry_msgs/PoseStamped), path "
+        "(nav_msgs/Path), points (PoseArray, the tip last) and joints (sensor_msgs/JointState with "
+        "insertion and roll), by their names; null: they do not.",
+    )
 
 
 class IgtlConfig(Section):

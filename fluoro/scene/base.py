@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import Field, Strict, model_validator
 
@@ -31,6 +31,8 @@ __all__ = [
     "ShapeSection",
     "parents_first",
 ]
+
+Described = TypeVar("Described", bound="PosedSolid")
 
 ObjectName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
 
@@ -77,6 +79,15 @@ class PosedSection(SceneSection):
     name: ObjectName | None = Field(
         None, description="By which it is steered while the stream runs, and annotated."
     )
+    stale_s: Annotated[float, Field(ge=0.05, le=3600)] | None = Field(
+        1.0, description="Silence of live samples after which the log tells of it; null: never [s]."
+    )
+
+    def described(self, solid: Described) -> Described:
+        """Return a solid with what every such section says of it."""
+        solid.name, solid.stale_s = self.title, self.stale_s
+        solid.displaces, solid.priority = self.displaces, self.priority
+        return solid
 
     @property
     def title(self) -> str:

@@ -42,5 +42,4 @@ class ToolInclusion(PlacedSection):
             diameter_mm=self.diameter_mm,
             made_of=self.material,
         )
-        solid.name, solid.displaces, solid.priority = self.title, self.displaces, self.priority
-        return [solid]
+        return [self.described(solid)]

@@ -108,5 +108,4 @@ class WireInclusion(PosedSection):
             tip_angle_deg=self.tip_angle_deg,
             tip_length_mm=self.tip_length_mm,
         )
-        solid.displaces, solid.priority = self.displaces, self.priority
-        return [solid]
+        return [self.described(solid)]

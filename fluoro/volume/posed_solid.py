@@ -41,12 +41,14 @@ class PosedSolid:
         materials: What it is made of.
         displaces: Whether it takes the tissue's place; False: it adds to it.
         priority: Who takes the place where two overlap.
+        stale_s: Silence of live samples after which the log tells of it [s]; None: never.
     """
 
     name: str
     materials: tuple[Material, ...]
     displaces: bool = True
     priority: int = 0
+    stale_s: float | None = 1.0
 
     def center_line(self, time_s: float) -> NDArray[np.float64] | None:
         """Return points along its middle from the tip on, patient LPS [mm], shape (N, 3).

@@ -39,13 +39,14 @@ class IgtlSink(Sink):
         config, links = context.config.igtl, context.links
         if not config.enabled:
             return None
+        from fluoro.interop.igtl.igtl_poses import instruments_first
         from fluoro.interop.igtl.igtl_server import IgtlServer
 
         server = IgtlServer(
             config.host,
             config.port,
             context.isocenter_xyz_mm,
-            links.take_transform,
+            instruments_first(links.steering, links.take_transform),
             [host_and_port(address) for address in config.servers],
         )
         context.stack.callback(server.close)

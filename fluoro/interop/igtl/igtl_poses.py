@@ -21,8 +21,18 @@ from fluoro.interop.dds.timestamps import SECOND_NS, SECONDS_END
 from fluoro.interop.pose_feed import PoseFeed
 from fluoro.interop.pose_filter import SentPose
 from fluoro.interop.refusals import FieldError
+from fluoro.interop.steering import Steering
+from fluoro.volume.posed_solid import LivePose
 
-__all__ = ["RAS_FROM_LPS", "IgtlPoseFeed", "Transform", "read_messages", "transform_pose"]
+__all__ = [
+    "RAS_FROM_LPS",
+    "IgtlPoseFeed",
+    "Transform",
+    "instruments_first",
+    "live_pose",
+    "read_messages",
+    "transform_pose",
+]
 
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 HEADER = struct.Struct("> H 12s 20s I I Q Q")
@@ -118,6 +128,32 @@ class IgtlPoseFeed(PoseFeed):
         stamp_ns = transform.stamp_ns()
         pose = transform_pose(transform.matrix(), self._isocenter_xyz_mm)
         return SentPose(pose=pose, stamp_ns=stamp_ns)
+
+
+def live_pose(ras_from_object: NDArray[np.float64]) -> LivePose:
+    """Return where an object is, of a transform [mm] between RAS coordinates, as of the C-arm."""
+    return LivePose(matrix=RAS_FROM_LPS @ ras_from_object @ RAS_FROM_LPS)
+
+
+def instruments_first(
+    steering: Steering, others: Callable[[int, Transform], None] | None
+) -> Callable[[int, Transform], None] | None:
+    """Return what takes transforms: those whose device is an instrument's name steer it.
+
+    Args:
+        steering: Of the instruments.
+        others: Takes the other transforms; None: they are thrown away.
+    """
+    if not steering.names:
+        return others
+
+    def take(client: int, transform: Transform) -> None:
+        if steering.knows(transform.device):
+            steering.offer(transform.device, lambda: live_pose(transform.matrix()))
+        elif others:
+            others(client, transform)
+
+    return take
 
 
 def transform_pose(
