@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fluoro.config import Config
-from fluoro.console.controls import ControlState, LiveControls
+from fluoro.console.controls import ControlState, LiveControls, first_wire
 from fluoro.interop.dds.installed import require_cyclonedds
 from fluoro.interop.refusals import Refusals
 from fluoro.interop.steering import Steering
-from fluoro.volume.posed_solid import PosedSolid
+from fluoro.volume.posed_solid import LiveInsertion, PosedSolid
 from operators.monitor import StreamMonitor
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ class Links:
     ) -> None:
         self.steering = Steering(posed)
         stack.callback(self.steering.close)
+        wire = first_wire(config)
+        if wire and posed:
+            controls.insert = partial(self._insert, wire.title)
         self.config, self.isocenter_xyz_mm, self.monitor = config, isocenter_xyz_mm, monitor
         self._controls, self._stack = controls, stack
         self.feed: PoseFeed | None = None
@@ -91,6 +95,11 @@ class Links:
             if isinstance(self.clock, RosClock):
                 self.refusing["clock"] = self.clock.refusals
         return self._node
+
+    def _insert(self, name: str, inserted_mm: float, roll_deg: float) -> None:
+        """Move a wire by the console's sliders."""
+        sample = LiveInsertion(inserted_mm=inserted_mm, roll_deg=roll_deg)
+        self.steering.offer(name, lambda: sample, continues=False)
 
     def blank(self) -> None:
         """End the beam and show a black frame, since poses have stopped."""

@@ -5,10 +5,11 @@ The graph reads `LiveControls.snapshot()` once a frame; browsers write through `
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import threading
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,18 +19,27 @@ from fluoro.config import (
     LimitsConfig,
     pulses_fit,
 )
+from fluoro.config.scene import WireInclusion
 from fluoro.console.pedal import Pedal
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.names import Polarity
 
-__all__ = ["CONTROL_KEYS", "ControlState", "Limit", "LiveControls", "pose_values"]
+__all__ = [
+    "CONTROL_KEYS",
+    "ControlState",
+    "Limit",
+    "LiveControls",
+    "first_wire",
+    "pose_values",
+]
 
 
 POSE_KEYS = ("lao_deg", "cra_deg", "roll_deg", "table_x_mm", "table_y_mm", "table_z_mm")
 NUMBER_KEYS = (
     *("source_to_detector_mm", "window_level", "window_width", "dose_ngy"),
     *("magnification", "pulse_rate_hz", "mask_shift_x_px", "mask_shift_y_px"),
+    *("insertion_mm", "insertion_roll_deg"),
 )
 SWITCH_KEYS = ("manual_pose", "beam_on", "last_image_hold")
 CONTROL_KEYS = (*POSE_KEYS, *NUMBER_KEYS, *SWITCH_KEYS, "polarity")
@@ -52,6 +62,8 @@ class ControlState:
         pulse_rate_hz: Pulses of X-rays per second; None: one for every frame.
         mask_shift_x_px: By how much the subtraction's mask is moved to the right [pixels].
         mask_shift_y_px: And down.
+        insertion_mm: Way of the tip of the first wire along its path [mm].
+        insertion_roll_deg: By which that wire is turned about itself [deg].
         masks: Number of requests for another mask.
         injections: How often contrast was injected by hand.
         beam_on: False: no frames are made.
@@ -74,6 +86,8 @@ class ControlState:
     pulse_rate_hz: float | None = None
     mask_shift_x_px: float = 0.0
     mask_shift_y_px: float = 0.0
+    insertion_mm: float = 0.0
+    insertion_roll_deg: float = 0.0
     masks: int = 0
     injections: int = 0
     beam_on: bool = True
@@ -118,7 +132,11 @@ class LiveControls:
         follows_stream: True where the graph has a pose source of its own, so that `manual_pose`
             may be false; false where the controls are the only one.
         dose_has_effect: False where the image chain draws no quantum noise, or sets the dose.
-        features: What else there is to control: `pulses`, `mask`, `contrast`.
+        features: What else there is to control: `pulses`, `mask`, `contrast`, `wire`.
+
+    Attributes:
+        insert: Moves the first wire, by `insertion_mm` and `insertion_roll_deg`; None: there is
+            none.
     """
 
     def __init__(
@@ -131,6 +149,7 @@ class LiveControls:
         features: Collection[str] = (),
     ) -> None:
         self._lock = threading.Lock()
+        self.insert: Callable[[float, float], object] | None = None
         self._state = initial
         self._pedal = Pedal(self._turn_beam)
         self.limits = dict(limits)
@@ -144,6 +163,7 @@ class LiveControls:
         chain, source = config.image_chain, config.pose_source
         window = chain.dsa.window if chain.dsa else chain.window
         shift = chain.dsa.pixel_shift if chain.dsa else (0.0, 0.0)
+        inserted = _insertion(config)
         state = ControlState(
             pose=source.shown_pose().carm_pose(),
             manual_pose=source.by_hand,
@@ -156,6 +176,8 @@ class LiveControls:
             pulse_rate_hz=chain.pulse_rate_hz or (config.run.fps if pulses_fit(config) else None),
             mask_shift_x_px=shift[0],
             mask_shift_y_px=shift[1],
+            insertion_mm=inserted[0],
+            insertion_roll_deg=inserted[1],
         )
         return cls(
             state,
@@ -205,8 +227,10 @@ class LiveControls:
                 checked = {"manual_pose": True, **checked, "pose": _moved(start, moves)}
             elif checked.get("manual_pose") and not self._state.manual_pose and stream_pose:
                 checked["pose"] = stream_pose
-            self._state = self._changed(checked)
-            return self._state
+            self._state = state = self._changed(checked)
+        if self.insert and checked.keys() & {"insertion_mm", "insertion_roll_deg"}:
+            self.insert(state.insertion_mm, state.insertion_roll_deg)
+        return state
 
     def press(self, button: object) -> ControlState:
         """What a button does once: `mask` takes another mask, `inject` gives contrast.
@@ -284,7 +308,12 @@ def _dose_has_effect(chain: ImageChainConfig) -> bool:
 def _features(config: Config) -> set[str]:
     """What of the console's buttons has an effect."""
     chain, volume = config.image_chain, config.volume
-    present = {"pulses": pulses_fit(config), "mask": chain.dsa, "contrast": volume.contrast}
+    present: dict[str, object] = {
+        "pulses": pulses_fit(config),
+        "mask": chain.dsa,
+        "contrast": volume.contrast,
+    }
+    present["wire"] = first_wire(config)
     return {name for name, there in present.items() if there}
 
 
@@ -336,8 +365,29 @@ def _limits(config: Config, state: ControlState) -> dict[str, Limit]:
     if state.pulse_rate_hz is not None:
         fps = config.run.fps
         limits["pulse_rate_hz"] = Limit(low=min(0.5, fps), high=fps, step=0.25)
+    wire = first_wire(config)
+    if wire:
+        reach_mm = sum(math.dist(a, b) for a, b in itertools.pairwise(wire.path_mm))
+        limits["insertion_mm"] = Limit(low=0.0, high=math.ceil(1.05 * reach_mm), step=1.0)
+    if wire and wire.tip_angle_deg:
+        limits["insertion_roll_deg"] = Limit(low=-720.0, high=720.0, step=5.0)
     now = {**values, **{key: getattr(state, key) for key in NUMBER_KEYS}}
     return {key: limit.including(now[key]) for key, limit in limits.items()}
+
+
+def first_wire(config: Config) -> WireInclusion | None:
+    """Return the first wire in the beam, which the console's slider moves; None: there is none."""
+    materials = config.volume.materials
+    found = materials.inclusions if materials else ()
+    return next((each for each in found if isinstance(each, WireInclusion)), None)
+
+
+def _insertion(config: Config) -> tuple[float, float]:
+    """Way [mm] and roll [deg] with which the first wire starts."""
+    wire = first_wire(config)
+    if wire is None or not wire.inserted:
+        return 0.0, 0.0
+    return wire.inserted[0].inserted_mm, wire.inserted[0].roll_deg
 
 
 def _pose_limits(carm: LimitsConfig) -> dict[str, Limit]:

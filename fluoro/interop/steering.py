@@ -47,12 +47,13 @@ class Steering:
         """Whether there is an object of this name."""
         return name in self._solids
 
-    def offer(self, name: str, read: Callable[[], LiveSample]) -> bool:
+    def offer(self, name: str, read: Callable[[], LiveSample], *, continues: bool = True) -> bool:
         """Steer an object by a sample that has come, or refuse the sample.
 
         Args:
             name: Of the object.
             read: Makes the sample; an InputError refuses it.
+            continues: Whether more samples are to follow, and are missed if they do not.
 
         Returns:
             Whether it was taken.
@@ -63,7 +64,9 @@ class Steering:
                     known = ", ".join(self._solids) or "none"
                     raise FieldError("name", f"must be one of {known}, got {name[:80]!r}")
                 self._solids[name].steer(read())
-                self._note(name)
+                self.applied += 1
+                if continues:
+                    self._note(name)
         except InputError as error:
             self.refusals.add(error)
             return False
@@ -82,7 +85,6 @@ class Steering:
         self.refusals.close()
 
     def _note(self, name: str) -> None:
-        self.applied += 1
         self._came_s[name] = time.monotonic()
         if name in self._stale:
             self._stale.remove(name)

@@ -45,7 +45,7 @@ def test_samples_are_applied_or_refused_and_counted(steering, solids):
     assert "must be one of wire, drill, got 'other'" in steering.refusals.last()
 
 
-def test_samples_that_stop_are_told_of_once(steering, solids, caplog):
+def test_samples_that_stop_are_logged_once(steering, solids, caplog):
     with caplog.at_level(logging.WARNING):
         steering.offer("wire", lambda: LiveInsertion(inserted_mm=20))
         steering.offer("drill", lambda: LivePose(matrix=np.eye(4)))
@@ -130,3 +130,25 @@ def test_a_joint_state_over_dds_moves_the_wire(steering, solids):
         np.testing.assert_allclose(solids[0].center_line(0)[0], [70, 0, 0], atol=1e-9)
     finally:
         node.close()
+
+
+def test_the_console_moves_the_first_wire_and_no_other_config_has_its_slider():
+    from fluoro.config import load_config
+    from fluoro.console.controls import LiveControls
+    from fluoro.errors import InputError
+    from tests.scene.test_inclusions import ROOT
+
+    controls = LiveControls.from_config(load_config(ROOT / "configs" / "catheter.yaml"))
+    moved = []
+    controls.insert = lambda *values: moved.append(values)
+    assert "wire" in controls.features
+    controls.apply({"insertion_mm": 120.0}, stream_pose=None)
+    assert moved == [(120.0, 0.0)]
+    with pytest.raises(InputError, match="insertion_mm must be 0 to"):
+        controls.apply({"insertion_mm": 5000.0}, stream_pose=None)
+    with pytest.raises(InputError, match="unknown control 'insertion_roll_deg'"):
+        controls.apply({"insertion_roll_deg": 5.0}, stream_pose=None)
+    assert len(moved) == 1
+    without = LiveControls.from_config(load_config(ROOT / "configs" / "polychromatic.yaml"))
+    with pytest.raises(InputError, match="unknown control"):
+        without.apply({"insertion_mm": 5.0}, stream_pose=None)
