@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from fluoro.config import MaterialsConfig, VolumeConfig
 from fluoro.physics.tissues import tissue_map
 from fluoro.scene.base import SceneSection, parents_first
-from fluoro.scene.pose_track import PoseTrack
+from fluoro.scene.setup import SceneSetup
 from fluoro.scene.structures import structure_solids
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.labels.load import load_labels
@@ -33,13 +34,20 @@ def material_volume(config: VolumeConfig, volume: MuVolume) -> MaterialVolume:
         InputError: A file of an object that cannot be used.
     """
     wanted = config.materials or MaterialsConfig()
-    tissues = _structures(config, volume, wanted.ct_energy_kev)
     made = scene_solids(wanted.inclusions)
-    posed = posed_solids(wanted.inclusions)
+    setup = SceneSetup(
+        config=config,
+        tissues=tissue_map(wanted.kind, wanted.ct_energy_kev),
+        labels=partial(load_labels, config, volume.grid),
+        volume=volume,
+        rest=volume,
+    )
+    posed = posed_solids(wanted.inclusions, setup)
+    tissues = _structures(config, setup.rest, wanted.ct_energy_kev)
     solid = [each for section, each in made if section.displaces]
     return MaterialVolume(
-        volume=displaced(volume, [*tissues, *solid]),
-        tissues=tissue_map(wanted.kind, wanted.ct_energy_kev),
+        volume=displaced(setup.rest, [*tissues, *solid]),
+        tissues=setup.tissues,
         inclusions=(*(_without(each, solid) for each in tissues), *(each for _, each in made)),
         posed=tuple(posed),
     )
@@ -62,14 +70,17 @@ def scene_solids(sections: Iterable[SceneSection]) -> list[tuple[SceneSection, S
     return [(section, _left_of(section, solid, made)) for section, solid in made]
 
 
-def posed_solids(sections: Iterable[SceneSection]) -> list[PosedSolid]:
+def posed_solids(sections: Iterable[SceneSection], setup: SceneSetup) -> list[PosedSolid]:
     """Return the solids of a scene that have a pose per frame, in the order of the sections.
+
+    Args:
+        sections: Of the objects.
+        setup: What they share; a fragment changes its `rest`.
 
     Raises:
         InputError: A file of an object that cannot be used.
     """
-    tracks: dict[str, PoseTrack] = {}
-    found = {id(each): each.posed(tracks) for each in parents_first(sections)}
+    found = {id(each): each.posed(setup) for each in parents_first(sections)}
     return [solid for each in sections for solid in found[id(each)]]
 
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import Field, Strict, model_validator
 
-from fluoro.config.section import MaterialName, Section, Turn, Vector
+from fluoro.config.section import MaterialName, Section, Turn, Vector, list_of
 from fluoro.config.validation_errors import KeyValueError
 
 if TYPE_CHECKING:
     from fluoro.physics.materials import Material
     from fluoro.scene.pose_track import PoseTrack
+    from fluoro.scene.setup import SceneSetup
     from fluoro.volume.material_volume import Solid
     from fluoro.volume.posed_solid import PosedSolid
 
@@ -57,16 +58,16 @@ class SceneSection(Section):
         """
         return ()
 
-    def posed(self, tracks: dict[str, PoseTrack]) -> Sequence[PosedSolid]:
+    def posed(self, setup: SceneSetup) -> Sequence[PosedSolid]:
         """Return the solids with a pose per frame that the section stands for.
 
         Args:
-            tracks: Of the objects so far, by name; one that others can hold on to adds its own.
+            setup: What the objects of a scene share.
 
         Raises:
             InputError: A file that cannot be used.
         """
-        del tracks
+        del setup
         return ()
 
 
@@ -100,7 +101,7 @@ class PoseKey(Section):
 
     time_s: Annotated[float, Field(ge=0, le=1e6)] = Field(0.0, description="[s]")
     position_mm: Vector = Field((0.0, 0.0, 0.0), description="Of its origin, patient LPS [mm].")
-    rotation_deg: tuple[Turn, Turn, Turn] = Field(
+    rotation_deg: Annotated[tuple[Turn, Turn, Turn], Strict(False), list_of(3)] = Field(
         (0.0, 0.0, 0.0), description="About the object's x, then y, then z, all at rest [deg]."
     )
     axis: Vector | None = Field(

@@ -12,7 +12,7 @@ from fluoro.names import ToolName
 from fluoro.scene.base import PlacedSection
 
 if TYPE_CHECKING:
-    from fluoro.scene.pose_track import PoseTrack
+    from fluoro.scene.setup import SceneSetup
     from fluoro.volume.posed_solid import PosedSolid
 
 __all__ = ["ToolInclusion"]
@@ -31,13 +31,13 @@ class ToolInclusion(PlacedSection):
     )
     material: MaterialName | None = Field(None, description="null: the preset's.")
 
-    def posed(self, tracks: dict[str, PoseTrack]) -> Sequence[PosedSolid]:
+    def posed(self, setup: SceneSetup) -> Sequence[PosedSolid]:
         """Return the instrument."""
         from fluoro.scene.tool_solid import ToolSolid
 
         solid = ToolSolid(
             self.preset,
-            self.track(tracks),
+            self.track(setup.tracks),
             length_mm=self.length_mm,
             diameter_mm=self.diameter_mm,
             made_of=self.material,

@@ -17,7 +17,7 @@ from fluoro.scene.base import PosedSection
 from fluoro.scene.cross_sections import WIRES, WirePart
 
 if TYPE_CHECKING:
-    from fluoro.scene.pose_track import PoseTrack
+    from fluoro.scene.setup import SceneSetup
     from fluoro.volume.posed_solid import PosedSolid
 
 __all__ = ["InsertionKey", "WireInclusion"]
@@ -86,13 +86,13 @@ class WireInclusion(PosedSection):
         """Return its parts, the tip's first."""
         return WIRES[self.preset] if self.preset else self.parts or ()
 
-    def posed(self, tracks: dict[str, PoseTrack]) -> Sequence[PosedSolid]:
+    def posed(self, setup: SceneSetup) -> Sequence[PosedSolid]:
         """Return the wire.
 
         Raises:
             InputError: More pieces than a wire may have.
         """
-        del tracks
+        del setup
         import numpy as np
 
         from fluoro.scene.wire_solid import WireSolid

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -76,6 +76,12 @@ class VolumeGrid:
     def size_xyz_mm(self) -> NDArray[np.float64]:
         """Edge lengths of the volume's box, voxel face to voxel face [mm], shape (3,)."""
         return np.asarray(np.multiply(self.shape_xyz, self.spacing_xyz_mm), np.float64)
+
+    def moved(self, motion: NDArray[np.float64]) -> VolumeGrid:
+        """Return where the voxels lie after a rigid motion of the world, 4x4 [mm]."""
+        x, y, z = ((motion @ [*self.origin_xyz_mm, 1.0])[:3]).tolist()
+        a, b, c = (motion[:3, :3] @ np.asarray(self.direction)).tolist()
+        return replace(self, origin_xyz_mm=(x, y, z), direction=(tuple(a), tuple(b), tuple(c)))
 
 
 def _require_spacing(spacing: Vector3) -> None:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fluoro.geometry.projection import View
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.posed_solid import PosedSolid
 
-__all__ = ["MOST_SPANS", "Canvas", "Part"]
+__all__ = ["MOST_SPANS", "Canvas", "Part", "RaySpans"]
 
 MOST_SPANS = 16
 """Separate pieces of a ray that solids may take: shaders/taken.slang."""
@@ -30,6 +32,8 @@ class Canvas:
         grid: One voxel of 1 mm in the middle of the patient.
         packed: The view as `View.load` of shaders/rays.slang reads it, on the device.
         image: Thicknesses [mm], shape (..., planes, height, width), on the device.
+        anchor: Parameter of a ray, from the source (0) to the pixel (1), where its spans have 0.
+        tissue_plane: Plane of `image` for the patient's first tissue, counted over all views.
         planes: Plane of `image` for each of the solid's materials, counted over all views.
         keeps: Whether spans go on from those of the solids before (it displaces), or not.
         taken: Uniforms `span_counts` and `spans` (`TakenRays` in shaders/taken.slang).
@@ -40,6 +44,8 @@ class Canvas:
     grid: VolumeGrid
     packed: Any
     image: Any
+    anchor: float
+    tissue_plane: int
     planes: Sequence[int]
     keeps: bool
     taken: dict[str, Any]
@@ -53,6 +59,47 @@ class Canvas:
             "keeps": int(self.keeps),
             **{f"taken.{name}": value for name, value in self.taken.items()},
         }
+
+
+class RaySpans:
+    """Spans of the rays of one view: the same arrays for every view of its size.
+
+    Args:
+        device: Where they lie.
+        most: Spans of a ray; 0: none is kept.
+    """
+
+    def __init__(self, device: ComputeDevice, most: int = MOST_SPANS) -> None:
+        self._device, self._most = device, most
+        self._made: tuple[tuple[int, int], dict[str, Any]] | None = None
+
+    def cleared(
+        self, view: View, image: Any, first_plane: int = 0, planes: int = 0
+    ) -> dict[str, Any]:
+        """Return uniforms `span_counts` and `spans` (`TakenRays`) without a span.
+
+        Args:
+            view: One view.
+            image: Thicknesses [mm] of all views, on the device, of which some planes become 0.
+            first_plane: The first of these.
+            planes: How many.
+        """
+        size = (view.height_px, view.width_px)
+        if self._made is None or self._made[0] != size:
+            counts = self._device.empty(size, np.int32)
+            spans = self._device.empty((self._most, 2, *size) if self._most else (1,))
+            self._made = size, {"span_counts": counts, "spans": spans}
+        taken = self._made[1]
+        columns = -(-view.width_px // self._device.rays_per_thread)
+        uniforms = {
+            "image_size": (view.width_px, view.height_px, 1),
+            "first_plane": first_plane,
+            "cleared_planes": planes,
+            "thicknesses": image,
+            "span_counts": taken["span_counts"],
+        }
+        self._device.launch("clear", "clear_parts", (columns, view.height_px, 1), uniforms)
+        return taken
 
 
 class Part:
@@ -70,3 +117,7 @@ class Part:
     def draw(self, canvas: Canvas) -> None:
         """Add the solid's thicknesses to its planes, and its spans to what is taken."""
         raise NotImplementedError
+
+    def measure(self, canvas: Canvas) -> None:
+        """Add the way through the solid to the planes, of which there is one at least."""
+        self.draw(canvas)

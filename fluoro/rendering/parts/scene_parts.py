@@ -11,11 +11,11 @@ from fluoro.geometry.projection import View
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.packing import pack_views
 from fluoro.rendering.parts import make_part
-from fluoro.rendering.parts.base import MOST_SPANS, Canvas, Part
+from fluoro.rendering.parts.base import Canvas, Part, RaySpans
 from fluoro.rendering.ray_kernels import DISPLACE
 from fluoro.rendering.ray_volume import RayVolume, Reading
 from fluoro.volume.grid import VolumeGrid
-from fluoro.volume.posed_solid import PosedSolid, in_order, numbers_of
+from fluoro.volume.posed_solid import PosedSolid, in_order, materials_of, numbers_of
 
 __all__ = ["Displaced", "SceneParts", "ThicknessOfEach"]
 
@@ -50,6 +50,7 @@ class ThicknessOfEach:
     ) -> None:
         self._device, self._grid = device, _middle(grid)
         self._parts = [make_part(each, device) for each in solids]
+        self._spans = RaySpans(device, most=0)
 
     def render(self, view: View, time_s: float) -> Any:
         """Return the way through each solid [mm], shape (solids, height, width), of the device.
@@ -58,23 +59,21 @@ class ThicknessOfEach:
             view: One view.
             time_s: Moment of the run [s].
         """
-        size = (view.height_px, view.width_px)
-        image = self._device.empty((len(self._parts), *size))
-        taken = {
-            "span_counts": self._device.empty(size, np.int32),
-            "spans": self._device.empty((1,)),
-        }
-        _clear(self._device, view, image, (0, len(self._parts)), taken)
-        packed = self._device.to_device(pack_views([view], self._grid))
+        count = len(self._parts)
+        image = self._device.empty((count, view.height_px, view.width_px))
+        taken = self._spans.cleared(view, image, 0, count)
+        packed = pack_views([view], self._grid)
         for number, part in enumerate(self._parts):
-            part.draw(
+            part.measure(
                 Canvas(
                     view=view,
                     time_s=time_s,
                     grid=self._grid,
-                    packed=packed,
+                    packed=self._device.to_device(packed),
+                    anchor=float(packed[0, 12]),
+                    tissue_plane=0,
                     image=image,
-                    planes=[number] * len(part.solid.materials),
+                    planes=[number] * max(len(part.solid.materials), 1),
                     keeps=False,
                     taken=taken,
                 )
@@ -101,11 +100,11 @@ class SceneParts:
     ) -> None:
         self._device, self._first_plane = device, first_plane
         self._grid = _middle(grid)
-        self._planes = 1 + max(number for each in solids for number in numbers_of(each, solids))
+        self._planes = len(materials_of(solids))
         self._parts: list[tuple[Part, list[int]]] = [
             (make_part(each, device), numbers_of(each, solids)) for each in in_order(solids)
         ]
-        self._taken: tuple[tuple[int, int], dict[str, Any]] | None = None
+        self._spans = RaySpans(device)
 
     def draw(
         self,
@@ -126,8 +125,8 @@ class SceneParts:
             displaced: Volumes that they displace.
             least_mm: What is left of a thickness is at least this [mm].
         """
-        taken, first = self._spans(view), offset + self._first_plane
-        _clear(self._device, view, image, (first, self._planes), taken)
+        first = offset + self._first_plane
+        taken = self._spans.cleared(view, image, first, self._planes)
         packed = pack_views([view], self._grid)
         for part, numbers in self._parts:
             part.draw(
@@ -136,6 +135,8 @@ class SceneParts:
                     time_s=time_s,
                     grid=self._grid,
                     packed=self._device.to_device(packed),
+                    anchor=float(packed[0, 12]),
+                    tissue_plane=offset,
                     image=image,
                     planes=[first + number for number in numbers],
                     keeps=part.solid.displaces,
@@ -145,15 +146,6 @@ class SceneParts:
         if any(part.solid.displaces for part, _ in self._parts):
             for each in displaced:
                 self._displace(each, view, image, (float(packed[0, 12]), least_mm), taken)
-
-    def _spans(self, view: View) -> dict[str, Any]:
-        """Arrays for the spans of a view's rays, the same ones for every view of its size."""
-        size = (view.height_px, view.width_px)
-        if self._taken is None or self._taken[0] != size:
-            counts = self._device.empty(size, np.int32)
-            spans = self._device.empty((MOST_SPANS, 2, *size))
-            self._taken = size, {"span_counts": counts, "spans": spans}
-        return self._taken[1]
 
     def _displace(
         self,
@@ -171,6 +163,7 @@ class SceneParts:
             first_plane=volume.first_plane,
             span_anchor=limits[0],
             least=limits[1],
+            sign=-1.0,
             **taken,
             **volume.uniforms,
         )
@@ -181,18 +174,3 @@ def _middle(grid: VolumeGrid) -> VolumeGrid:
     middle = grid.world_from_index @ [*((np.array(grid.shape_xyz) - 1) / 2), 1.0]
     x, y, z = (float(value) for value in middle[:3])
     return VolumeGrid(shape_zyx=(1, 1, 1), spacing_xyz_mm=(1.0, 1.0, 1.0), origin_xyz_mm=(x, y, z))
-
-
-def _clear(
-    device: ComputeDevice, view: View, image: Any, planes: tuple[int, int], taken: dict[str, Any]
-) -> None:
-    """Set planes (the first, and how many) to 0, and have nothing of the rays taken."""
-    uniforms = {
-        "image_size": (view.width_px, view.height_px, 1),
-        "first_plane": planes[0],
-        "cleared_planes": planes[1],
-        "thicknesses": image,
-        "span_counts": taken["span_counts"],
-    }
-    columns = -(-view.width_px // device.rays_per_thread)
-    device.launch("clear", "clear_parts", (columns, view.height_px, 1), uniforms)

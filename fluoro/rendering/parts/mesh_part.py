@@ -1,0 +1,101 @@
+"""Draws closed meshes, and parts of a CT inside of one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fluoro.rendering.devices.base import ComputeDevice
+from fluoro.rendering.mesh_tracer import MeshTracer
+from fluoro.rendering.parts.base import Canvas, Part, RaySpans
+from fluoro.rendering.projectors import PROJECTORS
+from fluoro.rendering.ray_kernels import DISPLACE, ramps
+from fluoro.rendering.ray_volume import RayVolume
+from fluoro.volume.rigid_solids import MeshSolid, OutlinedSolid, SampledSolid
+
+__all__ = ["MeshPart", "SampledPart"]
+
+
+class OutlinedPart(Part):
+    """Finds what of each ray lies inside of an `OutlinedSolid`."""
+
+    def __init__(self, solid: OutlinedSolid, device: ComputeDevice) -> None:
+        super().__init__(solid, device)
+        self._outlined, self._tracer = solid, MeshTracer(solid.surface, device)
+
+    def trace(self, entry: str, canvas: Canvas, plane: int, left: dict[str, Any]) -> None:
+        """Run an entry point of shaders/parts/mesh.slang.
+
+        Args:
+            entry: Its name.
+            canvas: What is drawn onto.
+            plane: Plane of the image that thickness is added to.
+            left: Uniforms `span_counts` and `spans`, written where the entry does.
+        """
+        object_from_world = np.asarray(np.linalg.inv(self._outlined.track.at(canvas.time_s)))
+        traced = self._tracer.traced(canvas.view, object_from_world)
+        if 0 in traced.threads:
+            return
+        uniforms = canvas.uniforms()
+        uniforms.pop("views"), uniforms.pop("image_size")
+        self.device.launch(
+            "mesh",
+            entry,
+            traced.threads,
+            {
+                **uniforms,
+                **traced.uniforms,
+                **{f"left.{name}": value for name, value in left.items()},
+                "plane": plane,
+                "span_shift": traced.middle - canvas.anchor,
+            },
+        )
+
+
+class MeshPart(OutlinedPart):
+    """Draws a `MeshSolid`."""
+
+    def __init__(self, solid: MeshSolid, device: ComputeDevice) -> None:
+        super().__init__(solid, device)
+
+    def draw(self, canvas: Canvas) -> None:
+        """Add the solid's thickness to its plane, and its spans to what is taken."""
+        self.trace("add_mesh", canvas, canvas.planes[0], canvas.taken)
+
+
+class SampledPart(OutlinedPart):
+    """Draws a `SampledSolid`: finds its spans, then samples it along them."""
+
+    def __init__(self, solid: SampledSolid, device: ComputeDevice) -> None:
+        super().__init__(solid, device)
+        self._sampled = solid
+        volume, tissues = solid.volume, solid.tissues
+        table = tissues.ramps(volume.water_mu_per_mm)
+        self._quantity = ramps(len(table))
+        step_mm = min(volume.grid.spacing_xyz_mm) / 2
+        march = PROJECTORS["march"]
+        self._rays = RayVolume(device, march, volume.mu_zyx, volume.grid, step_mm)
+        self._materials = {
+            "ramps": device.to_device(table.astype(np.float32)),
+            "mix": device.to_device(tissues.mix.astype(np.float32)),
+            "material_count": len(tissues.mix),
+        }
+        self._spans = RaySpans(device)
+
+    def draw(self, canvas: Canvas) -> None:
+        """Add the tissues' thicknesses to the patient's planes, and the spans to what is taken."""
+        left = self._spans.cleared(canvas.view, canvas.image)
+        self.trace("mesh_spans", canvas, 0, left)
+        grid = self._rays.grid.moved(self._outlined.track.at(canvas.time_s))
+        self._rays.launch(
+            DISPLACE,
+            self._rays.marched_reading(self._quantity)._replace(grid=grid),
+            [canvas.view],
+            thicknesses=canvas.image,
+            first_plane=canvas.tissue_plane,
+            span_anchor=canvas.anchor,
+            sign=1.0,
+            **left,
+            **self._materials,
+        )

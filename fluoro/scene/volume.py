@@ -1,0 +1,43 @@
+"""Another CT in the beam, with a pose: a second patient part, an implant at high resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from fluoro.config.section import CtPath, MaterialName
+from fluoro.scene.base import PlacedSection
+
+if TYPE_CHECKING:
+    from fluoro.scene.setup import SceneSetup
+    from fluoro.volume.posed_solid import PosedSolid
+
+__all__ = ["VolumeInclusion"]
+
+
+class VolumeInclusion(PlacedSection):
+    """Another CT: its tissues by the CT number, or one material where it is dense."""
+
+    kind: Literal["volume"]
+    path: CtPath = Field(description="CT in any format that `volume.path` may have.")
+    above_hu: Annotated[float, Field(ge=-1000, le=30_000)] | None = Field(
+        -300.0, description="Only what is denser is there; null: the whole box."
+    )
+    material: MaterialName | None = Field(
+        None, description="What it is made of, whatever its CT number; null: tissues."
+    )
+    origin: Literal["file", "middle"] = Field(
+        "file", description="What `poses` place: the file's origin, or the middle of what is there."
+    )
+
+    def posed(self, setup: SceneSetup) -> Sequence[PosedSolid]:
+        """Return the CT.
+
+        Raises:
+            InputError: A file that cannot be read, or one that is nowhere as dense.
+        """
+        from fluoro.scene.placed_volume import placed_volume
+
+        return [placed_volume(self, setup)]
