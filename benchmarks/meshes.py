@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """What a mesh of 100,000 triangles costs a frame, beside gVirtualXray on llvmpipe.
 
-    python benchmarks/meshes.py                                    half a minute
-    python benchmarks/meshes.py --gvxr-python /tmp/gvxr/bin/python with gvxr (benchmarks/peers/gvxr_peer.py)
+    python benchmarks/meshes.py            half a minute
+    python benchmarks/meshes.py --gvxr-python /tmp/gvxr/bin/python
 
-512 x 512 pixels, a mesh over a fifth of them, in a cube of soft tissue of 128 voxels a side by Joseph's method, two
-threads, medians of alternating rounds by the clock. Writes benchmarks/results/meshes_cpu.json and a table in
-docs/benchmarks/results.md.
+512 x 512 pixels, a mesh over a fifth of them, in a cube of soft tissue of 128 voxels a side by
+Joseph's method, two threads, medians of alternating rounds by the clock. Another interpreter
+renders the mesh with gvxr (benchmarks/peers/gvxr_peer.py). Writes
+benchmarks/results/meshes_cpu.json and a table in docs/benchmarks/results.md.
 """
 
 from __future__ import annotations

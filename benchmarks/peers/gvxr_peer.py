@@ -2,8 +2,8 @@
 
     PYTHON benchmarks/peers/gvxr_peer.py job.json out.npz
 
-PYTHON has gvxr (tools/data/make_gvxr_reference.py makes such an environment). Runs through EGL, without
-a display.
+PYTHON has gvxr (tools/data/make_gvxr_reference.py makes such an environment). Runs through EGL,
+without a display.
 """
 
 from __future__ import annotations

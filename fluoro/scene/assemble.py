@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fluoro.config import MaterialsConfig, VolumeConfig
 from fluoro.physics.tissues import tissue_map
 from fluoro.scene.base import SceneSection, parents_first
-from fluoro.scene.setup import SceneSetup
+from fluoro.scene.setup import ScenePatient, SceneSetup
 from fluoro.scene.structures import structure_solids
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.labels.load import load_labels
@@ -35,19 +35,19 @@ def material_volume(config: VolumeConfig, volume: MuVolume) -> MaterialVolume:
     """
     wanted = config.materials or MaterialsConfig()
     made = scene_solids(wanted.inclusions)
-    setup = SceneSetup(
+    patient = ScenePatient(
         config=config,
         tissues=tissue_map(wanted.kind, wanted.ct_energy_kev),
         labels=partial(load_labels, config, volume.grid),
         volume=volume,
         rest=volume,
     )
-    posed = posed_solids(wanted.inclusions, setup)
-    tissues = _structures(config, setup.rest, wanted.ct_energy_kev)
+    posed = posed_solids(wanted.inclusions, patient)
+    tissues = _structures(config, patient.rest, wanted.ct_energy_kev)
     solid = [each for section, each in made if section.displaces]
     return MaterialVolume(
-        volume=displaced(setup.rest, [*tissues, *solid]),
-        tissues=setup.tissues,
+        volume=displaced(patient.rest, [*tissues, *solid]),
+        tissues=patient.tissues,
         inclusions=(*(_without(each, solid) for each in tissues), *(each for _, each in made)),
         posed=tuple(posed),
     )
@@ -70,16 +70,20 @@ def scene_solids(sections: Iterable[SceneSection]) -> list[tuple[SceneSection, S
     return [(section, _left_of(section, solid, made)) for section, solid in made]
 
 
-def posed_solids(sections: Iterable[SceneSection], setup: SceneSetup) -> list[PosedSolid]:
+def posed_solids(
+    sections: Iterable[SceneSection], patient: ScenePatient | None = None
+) -> list[PosedSolid]:
     """Return the solids of a scene that have a pose per frame, in the order of the sections.
 
     Args:
         sections: Of the objects.
-        setup: What they share; a fragment changes its `rest`.
+        patient: What they are put into; a fragment changes its `rest`. None: objects that need
+            no patient.
 
     Raises:
         InputError: A file of an object that cannot be used.
     """
+    setup = SceneSetup(known_patient=patient)
     found = {id(each): each.posed(setup) for each in parents_first(sections)}
     return [solid for each in sections for solid in found[id(each)]]
 

@@ -134,11 +134,16 @@ class PlacedSection(PosedSection):
                 raise KeyValueError(where, f"must be greater than {earlier:g}, got {later:g}")
         return self
 
-    def track(self, tracks: dict[str, PoseTrack]) -> PoseTrack:
-        """Return the object's pose by time, and add it to the tracks under the object's name."""
+    def track(self, tracks: dict[str, PoseTrack], rest: PoseTrack | None = None) -> PoseTrack:
+        """Return the object's pose by time, and add it to the tracks under the object's name.
+
+        Args:
+            tracks: Of the objects so far, by name.
+            rest: Where the poses are counted from; None: from the parent, or the patient.
+        """
         from fluoro.scene.pose_track import PoseTrack, pose_matrix
 
-        held = tracks[self.parent] if self.parent else None
+        held = rest or (tracks[self.parent] if self.parent else None)
         keys = self.poses or (PoseKey(),)
         poses = [pose_matrix(each.position_mm, each.rotation_deg, each.axis) for each in keys]
         made = PoseTrack(self.title, [each.time_s for each in keys], poses, held)

@@ -41,9 +41,7 @@ class FragmentInclusion(PlacedSection):
     """
 
     kind: Literal["fragment"]
-    structures: Structures = Field(
-        description="Of `volume.labels`; together they move as one."
-    )
+    structures: Structures = Field(description="Of `volume.labels`; together they move as one.")
     cuts: Annotated[tuple[Cut, ...], Strict(False), Field(max_length=8)] = Field(
         (), description="Only what is on this side of every plane."
     )
@@ -57,7 +55,7 @@ class FragmentInclusion(PlacedSection):
     )
 
     def posed(self, setup: SceneSetup) -> Sequence[PosedSolid]:
-        """Return the fragment, and put the filling in its place in the setup's `rest`.
+        """Return the fragment, and put the filling in its place in the patient's `rest`.
 
         Raises:
             InputError: No labels, a structure that is unknown, or none on this side of the cuts.

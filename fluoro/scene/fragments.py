@@ -22,29 +22,38 @@ __all__ = ["fragment_solid"]
 
 KEY = "volume.materials.inclusions"
 
+DENSER_HU = 100.0
+"""What is denser than the filling by this much is bone in part."""
+
+AROUND = 0.45
+"""Share of the voxels around a fragment: its outline, at 0.5, runs next to their centres, so that
+it has the interpolant's slope from bone to what is around."""
+
 
 def fragment_solid(section: FragmentInclusion, setup: SceneSetup) -> SampledSolid:
-    """Return a fragment; the setup's `rest` has the filling where it was.
+    """Return a fragment; the patient's `rest` has the filling where it was.
 
     Raises:
         InputError: No labels, a structure that is unknown, or none on this side of the cuts.
     """
-    labels = setup.labels()
+    patient = setup.patient
+    labels = patient.labels()
     if labels is None:
-        raise InputError(
-            f"{KEY}: fragment {section.title} needs volume.labels"
-        )
+        raise InputError(f"{KEY}: fragment {section.title} needs volume.labels")
     wanted = labels.labels_of(section.structures, f"{KEY}.structures")
-    before = setup.volume
+    before = patient.volume
     filling = before.water_mu_per_mm * (1 + section.gap_hu / 1000)
-    inside, box = _inside(labels, wanted, before, filling, section.rim_mm)
+    dense = filling + DENSER_HU / 1000 * before.water_mu_per_mm
+    inside, around, box = _inside(labels, wanted, before, dense, section.rim_mm)
     grid = cropped_grid(before.grid, box)
-    share = np.minimum(inside, _on_this_side(section.cuts, grid)).astype(np.float32)
+    side = _on_this_side(section.cuts, grid)
+    share = np.minimum(inside, side).astype(np.float32)
     if not share.max() > 0.5:
         raise InputError(f"{KEY}: fragment {section.title} has no voxel on this side of its cuts")
     part = replace(before, mu_zyx=np.ascontiguousarray(before.mu_zyx[box]), grid=grid)
-    setup.rest = _filled(setup.rest, box, part.mu_zyx, share, filling)
-    return _solid(section, setup, part, share)
+    patient.rest = _filled(patient.rest, box, part.mu_zyx, share, filling)
+    surrounded = np.minimum(np.maximum(inside, AROUND * around), side).astype(np.float32)
+    return _solid(section, setup, part, surrounded)
 
 
 def _solid(
@@ -56,25 +65,25 @@ def _solid(
     there[:3, 3], back[:3, 3] = middle, -middle
     held = setup.tracks[section.parent] if section.parent else None
     rest = PoseTrack(section.title, [0.0], [there], held)
-    track = PoseTrack.of(section.title, section.poses, rest)
-    if section.name:
-        setup.tracks[section.name] = track
     return SampledSolid(
         section.title,
         surface,
         replace(part, grid=part.grid.moved(back)),
-        setup.tissues,
-        track,
+        setup.patient.tissues,
+        section.track(setup.tracks, rest),
         displaces=section.displaces,
         priority=section.priority,
     )
 
 
 def _inside(
-    labels: LabelVolume, wanted: list[int], volume: MuVolume, filling: float, rim_mm: float
-) -> tuple[NDArray[np.bool_], tuple[slice, slice, slice]]:
-    """Whether each voxel of a box is the fragment's, and the box: structures and their rim."""
-    from scipy.ndimage import distance_transform_edt
+    labels: LabelVolume, wanted: list[int], volume: MuVolume, dense: float, rim_mm: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], tuple[slice, slice, slice]]:
+    """Which voxels of a box are the fragment's, which are around it, and the box.
+
+    The fragment's are those of the structures, and of their rim what is dense and no other's.
+    """
+    from scipy.ndimage import binary_dilation, distance_transform_edt
 
     spacing = volume.grid.spacing_xyz_mm[::-1]
     room = [int(np.ceil(rim_mm / edge)) + 2 for edge in spacing]
@@ -84,12 +93,13 @@ def _inside(
             labels.subset(wanted).box(), room, labels.label_zyx.shape, strict=True
         )
     )
-    here = labels.label_zyx[z, y, x]
+    here, bone = labels.label_zyx[z, y, x], volume.mu_zyx[z, y, x] > dense
     own = np.isin(here, wanted)
-    others = (here > 0) & ~own & (volume.mu_zyx[z, y, x] > filling)
-    near = distance_transform_edt(~own, sampling=spacing) <= rim_mm
-    rim = near & ~others & (volume.mu_zyx[z, y, x] > filling)
-    return own | rim, (z, y, x)
+    others = (here > 0) & ~own & bone
+    rim = (distance_transform_edt(~own, sampling=spacing) <= rim_mm) & bone & ~others
+    inside = own | rim
+    around = binary_dilation(inside, np.ones((3, 3, 3), bool)) & ~inside & ~others
+    return inside, around, (z, y, x)
 
 
 def _on_this_side(cuts: tuple[Cut, ...], grid: VolumeGrid) -> NDArray[np.float64]:

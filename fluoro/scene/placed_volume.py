@@ -29,7 +29,7 @@ def placed_volume(section: VolumeInclusion, setup: SceneSetup) -> OutlinedSolid:
     Raises:
         InputError: A file that cannot be read, or one that is nowhere as dense as wanted.
     """
-    same = {key: getattr(setup.config, key) for key in MAP_KEYS}
+    same = {key: getattr(setup.patient.config, key) for key in MAP_KEYS}
     volume = load_volume(VolumeConfig(path=section.path, **same))
     surface = _outline(section, volume)
     if section.origin == "middle":
@@ -37,11 +37,14 @@ def placed_volume(section: VolumeInclusion, setup: SceneSetup) -> OutlinedSolid:
         back = np.eye(4)
         back[:3, 3] = -middle
         volume = replace(volume, grid=volume.grid.moved(back))
-    given = {"displaces": section.displaces, "priority": section.priority}
     track = section.track(setup.tracks)
+    solid: OutlinedSolid
     if section.material:
-        return MeshSolid(section.title, surface, material(section.material), track, **given)
-    return SampledSolid(section.title, surface, volume, setup.tissues, track, **given)
+        solid = MeshSolid(section.title, surface, material(section.material), track)
+    else:
+        solid = SampledSolid(section.title, surface, volume, setup.patient.tissues, track)
+    solid.displaces, solid.priority = section.displaces, section.priority
+    return solid
 
 
 def _outline(section: VolumeInclusion, volume: MuVolume) -> Surface:

@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fluoro.config import BallInclusion, LabelInclusion, RodInclusion, load_config
+from fluoro.config import (
+    BallInclusion,
+    LabelInclusion,
+    RodInclusion,
+    VolumeConfig,
+    load_config,
+)
 from fluoro.config.scene import SCENE_OBJECTS
 from fluoro.errors import InputError
 from fluoro.physics.materials import material
@@ -16,7 +22,10 @@ from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.parts import PARTS
 from fluoro.scene.assemble import displaced
+from fluoro.scene.setup import ScenePatient, SceneSetup
 from fluoro.volume.grid import VolumeGrid
+from fluoro.volume.labels.label_volume import LabelVolume
+from fluoro.volume.labels.structures import named
 from fluoro.volume.material_volume import LabelledInclusion, MaterialVolume
 from fluoro.volume.volumes import MuVolume
 from tests import volumes
@@ -227,6 +236,32 @@ def test_labels_lose_voxels_of_which_others_take_half():
     np.testing.assert_array_equal(solid.without(taken).filled_zyx().sum(axis=(1, 2)), [2, 0])
 
 
+def mesh_file(folder):
+    """An STL of a tetrahedron."""
+    corners = np.array([(0, 0, 0), (9, 0, 0), (0, 9, 0), (0, 0, 9)], "<f4")
+    path = folder / "tetrahedron.stl"
+    triangles = np.zeros(4, [("normal", "<f4", 3), ("at", "<f4", (3, 3)), ("more", "<u2")])
+    triangles["at"] = corners[[(0, 2, 1), (0, 1, 3), (0, 3, 2), (1, 2, 3)]]
+    path.write_bytes(bytes(80) + np.uint32(4).tobytes() + triangles.tobytes())
+    return path
+
+
+def patient():
+    """A volume of bone with one structure."""
+    grid = VolumeGrid(shape_zyx=(6, 6, 6), spacing_xyz_mm=(2.0, 2.0, 2.0))
+    inside = np.zeros(grid.shape_zyx, np.uint8)
+    inside[1:5, 1:5, 1:5] = 1
+    labels = LabelVolume(structures=tuple(named({7: "bone"}).values()), label_zyx=inside, grid=grid)
+    bone = MuVolume(mu_zyx=np.full(grid.shape_zyx, 0.05, np.float32), grid=grid)
+    return ScenePatient(
+        config=VolumeConfig(phantom="thorax"),
+        tissues=tissue_map("tissues"),
+        labels=lambda: labels,
+        volume=bone,
+        rest=bone,
+    )
+
+
 @pytest.mark.parametrize("section", SCENE_OBJECTS, ids=lambda each: each.__name__)
 def test_every_kind_of_object_makes_solids_that_the_renderer_takes(section, tmp_path):
     examples = {
@@ -235,13 +270,16 @@ def test_every_kind_of_object_makes_solids_that_the_renderer_takes(section, tmp_
         "ball": BALL.model_dump(),
         "wire": {"preset": "catheter", "path_mm": [(0, 0, 0), (50, 0, 0)]},
         "tool": {"preset": "screw"},
+        "mesh": {"path": mesh_file(tmp_path), "material": "steel"},
+        "fragment": {"structures": [7]},
+        "volume": {"path": labels_file(tmp_path)},
     }
     (kind,) = section.model_fields["kind"].annotation.__args__
     made = section(**{**examples[kind], "kind": kind})
-    for posed in made.posed({}):
-        assert posed.materials
+    found = made.posed(SceneSetup(known_patient=patient()))
+    for posed in found:
         assert any(isinstance(posed, each) for each in PARTS)
-    assert made.solids() or made.posed({})
+    assert made.solids() or found
     for solid in made.solids():
         part = solid.layer()
         assert part.samples_zyx.shape == solid.grid.shape_zyx

@@ -11,6 +11,7 @@ from fluoro.errors import InputError
 from fluoro.geometry.se3 import rotation_z, translation
 from fluoro.scene.assemble import posed_solids
 from fluoro.scene.cross_sections import WIRES
+from fluoro.scene.setup import SceneSetup
 from fluoro.scene.tool_solid import TOOLS
 from fluoro.volume.posed_solid import LiveInsertion, LivePoints, LivePose
 from tests.scene.test_inclusions import ROOT
@@ -20,13 +21,13 @@ PATH_MM = [(0, 0, 0), (100, 0, 0), (100, 100, 0)]
 
 def wire(**given):
     made = WireInclusion(**{"kind": "wire", "preset": "guide_wire", "path_mm": PATH_MM, **given})
-    (solid,) = made.posed({})
+    (solid,) = made.posed(SceneSetup())
     return solid
 
 
 def tool(preset="k_wire", **given):
     made = ToolInclusion(kind="tool", preset=preset, **given)
-    (solid,) = made.posed({})
+    (solid,) = made.posed(SceneSetup())
     return solid
 
 
