@@ -16,6 +16,9 @@ from fluoro.volume.rigid_solids import MeshSolid, OutlinedSolid, SampledSolid
 
 __all__ = ["MeshPart", "SampledPart"]
 
+LEAST_MM = -1e6
+"""What is added to is not held to a range: it may be below 0 where weights are."""
+
 
 class OutlinedPart(Part):
     """Finds what of each ray lies inside of an `OutlinedSolid`."""
@@ -96,6 +99,11 @@ class SampledPart(OutlinedPart):
             first_plane=canvas.tissue_plane,
             span_anchor=canvas.anchor,
             sign=1.0,
+            least=LEAST_MM,
             **left,
             **self._materials,
         )
+
+    def measure(self, canvas: Canvas) -> None:
+        """Add the way through the solid's outline to a plane."""
+        self.trace("add_mesh", canvas, canvas.planes[0], canvas.taken)
