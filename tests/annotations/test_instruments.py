@@ -14,6 +14,7 @@ from fluoro.annotations.truth import TruthMaker
 from fluoro.config.scene import ToolInclusion, WireInclusion
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.parts.parts_reference import tube_reference
+from fluoro.scene.setup import SceneSetup
 from fluoro.volume.volumes import MuVolume
 from tests.rendering.test_tubes import GRID, VIEW
 
@@ -30,8 +31,10 @@ WIRE = {
 
 @pytest.fixture(scope="module")
 def frame():
-    (wire,) = WireInclusion(**WIRE).posed({})
-    (screw,) = ToolInclusion(kind="tool", preset="screw", length_mm=20, diameter_mm=4).posed({})
+    (wire,) = WireInclusion(**WIRE).posed(SceneSetup())
+    (screw,) = ToolInclusion(kind="tool", preset="screw", length_mm=20, diameter_mm=4).posed(
+        SceneSetup()
+    )
     maker = TruthMaker(
         {"instruments": InstrumentAnnotator([wire, screw], VOLUME, CpuDevice())}, CpuDevice()
     )

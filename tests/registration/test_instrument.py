@@ -16,6 +16,7 @@ from fluoro.registration.rigid_motion import motion_about
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.scene.pose_track import pose_matrix
+from fluoro.scene.setup import SceneSetup
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.material_volume import MaterialVolume
 from fluoro.volume.volumes import MuVolume
@@ -45,7 +46,7 @@ def patient():
     )
     mu = np.full(grid.shape_zyx, 0.0193, np.float32)
     mu[8:14, 10:22, 20:36] = 0.028
-    (wire,) = ToolInclusion(kind="tool", preset="k_wire", name="wire").posed({})
+    (wire,) = ToolInclusion(kind="tool", preset="k_wire", name="wire").posed(SceneSetup())
     volume = MaterialVolume(
         volume=MuVolume(mu_zyx=mu, grid=grid),
         tissues=tissue_map("soft_and_bone", 70.0),
