@@ -60,6 +60,19 @@ class FragmentInclusion(PlacedSection):
         Raises:
             InputError: No labels, a structure that is unknown, or none on this side of the cuts.
         """
-        from fluoro.scene.fragments import fragment_solid
+        from fluoro.geometry.se3 import translation
+        from fluoro.scene.fragments import cut_out
+        from fluoro.scene.pose_track import PoseTrack
+        from fluoro.volume.rigid_solids import SampledSolid
 
-        return [fragment_solid(self, setup)]
+        patient = setup.patient
+        cuts = [(each.point_mm, each.normal) for each in self.cuts]
+        piece = cut_out(
+            patient, self.title, self.structures, cuts, rim_mm=self.rim_mm, gap_hu=self.gap_hu
+        )
+        held = setup.tracks[self.parent] if self.parent else None
+        rest = PoseTrack(self.title, [0.0], [translation(piece.middle_xyz_mm)], held)
+        track = self.track(setup.tracks, rest)
+        solid = SampledSolid(self.title, piece.surface, piece.volume, patient.tissues, track)
+        solid.displaces, solid.priority = self.displaces, self.priority
+        return [solid]

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fluoro.errors import InputError
-from fluoro.scene.fragment import Cut, FragmentInclusion
+from fluoro.geometry.se3 import translation
+from fluoro.geometry.triangles import Surface
 from fluoro.scene.outlines import centred, outline
-from fluoro.scene.pose_track import PoseTrack
-from fluoro.scene.setup import SceneSetup
+from fluoro.scene.setup import ScenePatient
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.labels.label_volume import LabelVolume
 from fluoro.volume.resample import cropped_grid
-from fluoro.volume.rigid_solids import SampledSolid
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["fragment_solid"]
+__all__ = ["Cut", "Piece", "cut_out"]
+
+Cut = tuple[ArrayLike, ArrayLike]
+"""A point of a plane, and its normal."""
 
 KEY = "volume.materials.inclusions"
 
@@ -30,50 +34,60 @@ AROUND = 0.45
 it has the interpolant's slope from bone to what is around."""
 
 
-def fragment_solid(section: FragmentInclusion, setup: SceneSetup) -> SampledSolid:
+class Piece(NamedTuple):
+    """A part of the patient.
+
+    Attributes:
+        surface: Its outline, about its middle.
+        volume: Attenuation in the box around it, about its middle.
+        middle_xyz_mm: Where the middle is in the patient, shape (3,).
+    """
+
+    surface: Surface
+    volume: MuVolume
+    middle_xyz_mm: NDArray[np.float64]
+
+
+def cut_out(
+    patient: ScenePatient,
+    title: str,
+    structures: Sequence[int | str],
+    cuts: Sequence[Cut],
+    *,
+    rim_mm: float,
+    gap_hu: float,
+) -> Piece:
     """Return a fragment; the patient's `rest` has the filling where it was.
+
+    Args:
+        patient: Whose structures.
+        title: For messages.
+        structures: Numbers, names, patterns and groups.
+        cuts: A point of each plane and its normal to the fragment's side, patient LPS [mm].
+        rim_mm: What is dense within this distance moves too.
+        gap_hu: CT number of the filling.
 
     Raises:
         InputError: No labels, a structure that is unknown, or none on this side of the cuts.
     """
-    patient = setup.patient
     labels = patient.labels()
     if labels is None:
-        raise InputError(f"{KEY}: fragment {section.title} needs volume.labels")
-    wanted = labels.labels_of(section.structures, f"{KEY}.structures")
+        raise InputError(f"{KEY}: fragment {title} needs volume.labels")
+    wanted = labels.labels_of(structures, f"{KEY}.structures")
     before = patient.volume
-    filling = before.water_mu_per_mm * (1 + section.gap_hu / 1000)
+    filling = before.water_mu_per_mm * (1 + gap_hu / 1000)
     dense = filling + DENSER_HU / 1000 * before.water_mu_per_mm
-    inside, around, box = _inside(labels, wanted, before, dense, section.rim_mm)
+    inside, around, box = _inside(labels, wanted, before, dense, rim_mm)
     grid = cropped_grid(before.grid, box)
-    side = _on_this_side(section.cuts, grid)
+    side = _on_this_side(cuts, grid)
     share = np.minimum(inside, side).astype(np.float32)
     if not share.max() > 0.5:
-        raise InputError(f"{KEY}: fragment {section.title} has no voxel on this side of its cuts")
+        raise InputError(f"{KEY}: fragment {title} has no voxel on this side of its cuts")
     part = replace(before, mu_zyx=np.ascontiguousarray(before.mu_zyx[box]), grid=grid)
     patient.rest = _filled(patient.rest, box, part.mu_zyx, share, filling)
     surrounded = np.minimum(np.maximum(inside, AROUND * around), side).astype(np.float32)
-    return _solid(section, setup, part, surrounded)
-
-
-def _solid(
-    section: FragmentInclusion, setup: SceneSetup, part: MuVolume, share: NDArray[np.float32]
-) -> SampledSolid:
-    """The fragment about its middle, moved from where the CT has it."""
-    surface, middle = centred(outline(share, 0.5, part.grid))
-    there, back = np.eye(4), np.eye(4)
-    there[:3, 3], back[:3, 3] = middle, -middle
-    held = setup.tracks[section.parent] if section.parent else None
-    rest = PoseTrack(section.title, [0.0], [there], held)
-    return SampledSolid(
-        section.title,
-        surface,
-        replace(part, grid=part.grid.moved(back)),
-        setup.patient.tissues,
-        section.track(setup.tracks, rest),
-        displaces=section.displaces,
-        priority=section.priority,
-    )
+    surface, middle = centred(outline(surrounded, 0.5, grid))
+    return Piece(surface, replace(part, grid=grid.moved(translation(-middle))), middle)
 
 
 def _inside(
@@ -102,15 +116,15 @@ def _inside(
     return inside, around, (z, y, x)
 
 
-def _on_this_side(cuts: tuple[Cut, ...], grid: VolumeGrid) -> NDArray[np.float64]:
+def _on_this_side(cuts: Sequence[Cut], grid: VolumeGrid) -> NDArray[np.float64]:
     """Share of each voxel that is on this side of all planes, shape (z, y, x)."""
     z, y, x = np.meshgrid(*(np.arange(n) for n in grid.shape_zyx), indexing="ij", sparse=True)
     share = np.ones(grid.shape_zyx)
-    for cut in cuts:
-        normal = np.array(cut.normal) / np.linalg.norm(cut.normal)
+    for point, toward in cuts:
+        normal = np.array(toward) / np.linalg.norm(toward)
         world = grid.world_from_index
         a, b, c = normal @ world[:3, :3]
-        distance = a * x + b * y + c * z + normal @ (world[:3, 3] - cut.point_mm)
+        distance = a * x + b * y + c * z + normal @ (world[:3, 3] - point)
         thickness = np.abs((a, b, c)).max()
         share = np.minimum(share, np.clip(distance / thickness + 0.5, 0, 1))
     return share

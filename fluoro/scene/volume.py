@@ -38,6 +38,19 @@ class VolumeInclusion(PlacedSection):
         Raises:
             InputError: A file that cannot be read, or one that is nowhere as dense.
         """
+        from fluoro.physics.materials import material
         from fluoro.scene.placed_volume import placed_volume
+        from fluoro.volume.rigid_solids import MeshSolid, OutlinedSolid, SampledSolid
 
-        return [placed_volume(self, setup)]
+        patient, middle = setup.patient, self.origin == "middle"
+        surface, volume = placed_volume(
+            self.path, self.above_hu, patient.config, about_middle=middle
+        )
+        track = self.track(setup.tracks)
+        solid: OutlinedSolid
+        if self.material:
+            solid = MeshSolid(self.title, surface, material(self.material), track)
+        else:
+            solid = SampledSolid(self.title, surface, volume, patient.tissues, track)
+        solid.displaces, solid.priority = self.displaces, self.priority
+        return [solid]
