@@ -124,7 +124,7 @@ def _on_this_side(cuts: Sequence[Cut], grid: VolumeGrid) -> NDArray[np.float64]:
         normal = np.array(toward) / np.linalg.norm(toward)
         world = grid.world_from_index
         a, b, c = normal @ world[:3, :3]
-        distance = a * x + b * y + c * z + normal @ (world[:3, 3] - point)
+        distance = a * x + b * y + c * z + normal @ (world[:3, 3] - np.array(point, float))
         thickness = np.abs((a, b, c)).max()
         share = np.minimum(share, np.clip(distance / thickness + 0.5, 0, 1))
     return share
