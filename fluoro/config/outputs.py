@@ -145,6 +145,9 @@ class RecorderConfig(Section):
         120, description="Frames that may wait to be written."
     )
     contact_sheet: bool = Field(True, description="A page of frames with their angles.")
+    skin_dose_map: bool = Field(
+        False, description="skin_dose.png: where the beam has met the skin (docs/physics.md)."
+    )
     scene_movie: bool = Field(True, description="carm_sweep.mp4: 3D scene beside the frame.")
 
     @model_validator(mode="after")

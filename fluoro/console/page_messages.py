@@ -140,6 +140,8 @@ def _dose(exposure: Exposure | None) -> dict[str, float | None] | None:
         "kerma_area_mgycm2": total.kerma_area_mgycm2,
         "reference_kerma_mgy": total.reference_kerma_mgy,
         "skin_dose_mgy": total.skin_dose_mgy,
+        "rate_mgy_per_min": total.rate_mgy_per_min,
+        "alarms": total.alarms,
         "beam_s": total.beam_s,
     }
 

@@ -6,9 +6,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fluoro.geometry.triangles import Surface
+from fluoro.imaging.exposure.skin_dose import SkinDoseMap
 from fluoro.imaging.frame import FluoroFrame
 from fluoro.plot.contact_sheet import write_contact_sheet
 from fluoro.plot.scene_movie import write_scene_movie
+from fluoro.plot.skin_dose_picture import write_skin_dose_picture
 from fluoro.recording.formats.coco_writer import CocoWriter
 from fluoro.recording.frame_sampler import EvenSample
 from fluoro.recording.recorder import Recorder
@@ -51,6 +53,8 @@ class RecorderSink(Sink):
     def take(self, frame: FluoroFrame) -> None:
         """Count and record one frame."""
         self._monitor.add(frame)
+        if self._recording:
+            self._recording.see(frame)
         if self._recording and not self._recording.recorder.put(frame):
             self._monitor.count_dropped(self.name)
 
@@ -79,6 +83,8 @@ class _Recording:
     def __init__(self, context: RunContext) -> None:
         self._context, config = context, context.config
         self._sample = EvenSample(expected=config.run.frames)
+        wanted = config.recorder.skin_dose_map
+        self._skin_dose = SkinDoseMap(context.isocenter_xyz_mm) if wanted else None
         shown = config.recorder.contact_sheet or config.recorder.scene_movie
         self._surfaces = context.surfaces if config.recorder.scene_movie else None
         self.recorder = Recorder(
@@ -109,9 +115,16 @@ class _Recording:
         pictures = "frames/frame_{:04d}.png" if png else ""
         return CocoWriter(context.files.folder, context.config.annotations, context.truth, pictures)
 
+    def see(self, frame: FluoroFrame) -> None:
+        """Take a frame into the skin dose map, where one is wanted."""
+        if self._skin_dose:
+            self._skin_dose.add(frame)
+
     def draw(self, *, with_movie: bool) -> None:
         """Draw what the configuration enables, where there are frames."""
         frames, files = self._sample.frames, self._context.files
+        if self._skin_dose:
+            write_skin_dose_picture(files.folder / "skin_dose.png", self._skin_dose, files.name)
         if not frames:
             return
         if self._context.config.recorder.contact_sheet:

@@ -165,15 +165,25 @@ function showControls() {
   byId("beam").setAttribute("aria-pressed", String(controls.beam_on));
 }
 
+let alarms = 0;
+
+/** Each five minutes of beam call for attention; another run starts anew. */
+function callOut(count) {
+  if (count > alarms) notice(`${5 * count} minutes of beam`, { error: true, forMs: 10000 });
+  alarms = count;
+}
+
 /** What the image on show was made with, and what the run has cost so far. */
 function showDose(dose) {
   byId("dose").hidden = !dose;
   if (!dose) return;
+  callOut(dose.alarms);
   const text = {
     pulse: `${threeDigits(dose.dose_ngy)} nGy`,
     tube: tubeText(dose),
     kap: `${threeDigits(dose.kerma_area_mgycm2 / 1000)} Gy cm²`,
     kerma: `${threeDigits(dose.reference_kerma_mgy)} mGy`,
+    rate: `${threeDigits(dose.rate_mgy_per_min)} mGy/min`,
     skin: `${threeDigits(dose.skin_dose_mgy)} mGy`,
     time: `${dose.beam_s.toFixed(1)} s`,
   };

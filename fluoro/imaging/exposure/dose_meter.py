@@ -7,6 +7,7 @@ patient; the field's unevenness (heel effect, slant) is left aside.
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass, replace
 
 from fluoro.config import ImageChainConfig, RectangleCollimator
@@ -16,6 +17,12 @@ from fluoro.imaging.exposure.tube import TubeSetting
 from fluoro.physics.dose import SKIN_DOSE_PER_KERMA, open_kerma_ngy, reference_distance_mm
 
 __all__ = ["DoseMeter", "DoseTotal", "Exposure", "Pulse", "field_area_cm2"]
+
+
+RATE_S = 2.0
+"""Beam over which the rate is a mean [s]."""
+ALARM_S = 300.0
+"""Beam after which a fluoroscopy timer sounds, again and again [s] (IEC 60601-2-54)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +53,19 @@ class DoseTotal:
         kerma_area_mgycm2: Kerma-area product [mGy cm2].
         reference_kerma_mgy: Air kerma at the reference point, 15 cm from the isocentre towards
             the tube (IEC 60601-2-43) [mGy].
+        rate_mgy_per_min: The same by time, the mean over the last two seconds [mGy/min].
     """
 
     pulses: int = 0
     beam_s: float = 0.0
     kerma_area_mgycm2: float = 0.0
     reference_kerma_mgy: float = 0.0
+    rate_mgy_per_min: float = 0.0
+
+    @property
+    def alarms(self) -> int:
+        """How often five minutes of beam have passed; the operator is alarmed each time."""
+        return int(self.beam_s // ALARM_S)
 
     @property
     def skin_dose_mgy(self) -> float:
@@ -77,6 +91,7 @@ class DoseMeter:
 
     def __init__(self) -> None:
         self.total = DoseTotal()
+        self._past: deque[tuple[float, float]] = deque([(0.0, 0.0)])
         open_kerma_ngy(1.0)  # reads its tables now, not amid a stream's first frame
 
     def add(
@@ -100,7 +115,17 @@ class DoseMeter:
         self.total = replace(self.total, beam_s=beam_s)
         if is_pulse:
             self._count(pulse, config, geometry)
+        self.total = replace(self.total, rate_mgy_per_min=self._rate(beam_s))
         return Exposure(pulse=pulse, total=self.total)
+
+    def _rate(self, beam_s: float) -> float:
+        """Return the air kerma by time [mGy/min] over the last `RATE_S` of beam."""
+        past = self._past
+        past.append((beam_s, self.total.reference_kerma_mgy))
+        while len(past) > 2 and past[1][0] <= beam_s - RATE_S:
+            past.popleft()
+        seconds, kerma_mgy = beam_s - past[0][0], past[-1][1] - past[0][1]
+        return 60 * kerma_mgy / seconds if seconds > 0 else 0.0
 
     def _count(self, pulse: Pulse, config: ImageChainConfig, geometry: CarmGeometry) -> None:
         nominal_ngy = open_kerma_ngy(pulse.dose_ngy) / primary_share(config.grid)
