@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from fluoro.files.atomic_write import writing
-from fluoro.imaging.exposure.skin_dose import SkinDoseMap
+from fluoro.imaging.skin_dose import SkinDoseMap
 from fluoro.plot.text_overlay import draw_text
 
 __all__ = ["skin_dose_picture", "write_skin_dose_picture"]

@@ -6,8 +6,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fluoro.geometry.triangles import Surface
-from fluoro.imaging.exposure.skin_dose import SkinDoseMap
 from fluoro.imaging.frame import FluoroFrame
+from fluoro.imaging.skin_dose import SkinDoseMap
 from fluoro.plot.contact_sheet import write_contact_sheet
 from fluoro.plot.scene_movie import write_scene_movie
 from fluoro.plot.skin_dose_picture import write_skin_dose_picture

@@ -8,8 +8,8 @@ import pytest
 from fluoro.config import ImageChainConfig
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.imaging.exposure.dose_meter import DoseMeter, DoseTotal, Pulse
-from fluoro.imaging.exposure.skin_dose import CELL_MM, SkinDoseMap
 from fluoro.imaging.frame import FluoroFrame
+from fluoro.imaging.skin_dose import CELL_MM, SkinDoseMap
 from fluoro.physics.dose import REFERENCE_POINT_MM
 from fluoro.plot.skin_dose_picture import skin_dose_picture
 
