@@ -167,7 +167,7 @@ function showControls() {
 
 let alarms = 0;
 
-/** Each five minutes of beam call for attention; another run starts anew. */
+/** Each five minutes of beam raise an alarm; another run starts from 0. */
 function callOut(count) {
   if (count > alarms) notice(`${5 * count} minutes of beam`, { error: true, forMs: 10000 });
   alarms = count;
