@@ -201,6 +201,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def dataset(arguments: argparse.Namespace) -> int:
     """Make a training set, or one frame of it again."""
+    _require_effect(arguments)
     if arguments.frame is not None:
         return _remade_frame(arguments)
     from fluoro.datasets.training.build import build, plan_of
@@ -226,6 +227,21 @@ def dataset(arguments: argparse.Namespace) -> int:
     for line in outcome.problems():
         print(f"fluoro: {line}", file=sys.stderr)
     return 0 if outcome.complete else EXIT_FAILED
+
+
+def _require_effect(arguments: argparse.Namespace) -> None:
+    """Refuse options of the dataset command that do nothing beside others."""
+    if arguments.frame is not None:
+        what = "--frame makes one frame again"
+        idle = ["config", "frames", "workers", "preview", "ray", "set"]
+    elif arguments.preview:
+        what, idle = "--preview renders here", ["workers", "ray"]
+    else:
+        return
+    for name in idle:
+        if getattr(arguments, name) not in (None, False, []):
+            option = "CONFIG" if name == "config" else f"--{name}"
+            raise InputError(f"{what}: {option} has no effect")
 
 
 def _remade_frame(arguments: argparse.Namespace) -> int:

@@ -278,6 +278,9 @@ def test_unreadable_ct_among_others_is_counted_and_the_rest_goes_on(home, tmp_pa
     assert "b.nii" in reason
     assert len(TrainingSet(tmp_path / "out")) == 8
     assert outcome.problems()[0].startswith("4 frames left out: ")
+    small_ct(tmp_path, "b.nii")
+    again = made(tmp_path, volume=volume, annotations=empty)
+    assert (again.frames, again.made, again.problems()) == (12, 4, [])
 
 
 def test_full_disk_within_a_file_leaves_the_finished_ones_and_no_part(home, tmp_path):
@@ -334,6 +337,22 @@ def test_progress_has_rate_remaining_time_and_bytes(home, tmp_path):
     assert rate.endswith("/s")
     assert left == "0:00:00 left"
     assert size.endswith(" MB")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["set.yaml", "--frame", "a.tar:1"], "--frame makes one frame again: CONFIG has no effect"),
+        (["--frame", "a.tar:1", "--workers", "2"], "--workers has no effect"),
+        (["set.yaml", "--preview", "--ray"], "--preview renders here: --ray has no effect"),
+        ([], "dataset needs a YAML file, or --frame SHARD:KEY"),
+    ],
+)
+def test_option_without_effect_is_refused(arguments, line, capsys):
+    import app
+
+    assert app.main(["dataset", *arguments]) == 2
+    assert line in capsys.readouterr().err
 
 
 def test_preview_is_a_page_of_frames_and_no_set(home, tmp_path):

@@ -15,7 +15,13 @@ from fluoro.datasets.training.plan import Plan, ShardReport
 from fluoro.datasets.training.processes import Done, Event, Failed, Step, in_processes
 from fluoro.datasets.training.ray_cluster import in_cluster
 from fluoro.datasets.training.sampling import Sampler, checked_config
-from fluoro.datasets.training.set_folder import begin, finished_reports, locked, write_index
+from fluoro.datasets.training.set_folder import (
+    begin,
+    clear_leftovers,
+    finished_reports,
+    locked,
+    write_index,
+)
 from fluoro.datasets.training.shard_maker import ENTRY
 from fluoro.datasets.training.shards import require_packages
 from fluoro.errors import InputError
@@ -130,10 +136,14 @@ def build(
     plan, count = plan_of(file, out, workers)
     with locked(plan.out):
         begin(plan)
-        reports = finished_reports(plan)
+        found = finished_reports(plan)
+        reports = {number: each for number, each in found.items() if not each.left_out}
         missing = [n for n in range(file.config.shards) if n not in reports]
         events = _events(plan, missing, count, ray_address)
-        return _Building(plan, reports, reporter).outcome(events)
+        try:
+            return _Building(plan, reports, reporter).outcome(events)
+        finally:
+            clear_leftovers(plan.out)
 
 
 def checked_frames(file: DatasetFile) -> Iterator[Config]:

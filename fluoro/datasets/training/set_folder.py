@@ -21,6 +21,7 @@ __all__ = [
     "INDEX_NAME",
     "SUMS_NAME",
     "begin",
+    "clear_leftovers",
     "finished_reports",
     "locked",
     "read_manifest",
@@ -64,6 +65,15 @@ def begin(plan: Plan) -> None:
     else:
         with replacing(path) as file:
             file.write(json.dumps(facts, indent=1))
+    clear_leftovers(out)
+
+
+def clear_leftovers(out: Path) -> None:
+    """Remove what killed workers have left.
+
+    Raises:
+        OutputError: It cannot be removed.
+    """
     for leftover in out.glob(".shard-*"):
         with writing(leftover):
             leftover.unlink(missing_ok=True)
