@@ -26,7 +26,7 @@ from fluoro.volume.phantom.shapes import (
 
 __all__ = ["SACRUM", "VERTEBRAE", "Vertebra", "midline_x", "paint_spine", "spine_landmarks"]
 
-CORTEX_HU, PLATE_HU, MARROW_HU, DISC_HU = 1250.0, 1050.0, 170.0, 85.0
+CORTEX_HU, PLATE_HU, MARROW_HU, DISC_HU = 1300.0, 1200.0, 175.0, 85.0
 ARCH_MARROW_HU, CORD_HU, FLUID_HU = 230.0, 35.0, 8.0
 
 
@@ -201,7 +201,7 @@ def _paint_body(canvas: Canvas, vertebra: Vertebra) -> None:
     x, y, z = block.axes
     along = (x * np.float32(0.9), y * np.float32(0.9), z * np.float32(0.45))
     trabeculae = MARROW_HU + 55 * smooth_noise(along, 2.4, seed=6)
-    inner = _drum(block.axes, vertebra, half - 1.5, 2.2)
+    inner = _drum(block.axes, vertebra, half - 1.8, 2.2)
     canvas.paint(block, np.maximum(inner, shell + np.float32(0.9)), trabeculae)
 
 
@@ -218,7 +218,7 @@ def _paint_arch(canvas: Canvas, vertebra: Vertebra) -> None:
     deep = 3.5 if vertebra.name[0] == "C" else 9.5 if vertebra.name[0] == "L" else 5.5
     arch.ribbon(np.array([root, tip]), np.array([(1.0, 0.0, 0.0)] * 2), (2.4, deep))
     arch.segment((*tip, 3.4), (*(tip - (0, 0, 2.0)), 3.4))
-    arch.fill((0.0, CORTEX_HU), (1.1, ARCH_MARROW_HU), mottle_hu=45)
+    arch.fill((0.0, CORTEX_HU), (1.4, ARCH_MARROW_HU), mottle_hu=45)
 
 
 def _draw_half_arch(arch: Union, vertebra: Vertebra, side: int) -> None:
