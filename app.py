@@ -133,7 +133,8 @@ def _overrides(arguments: argparse.Namespace) -> list[str]:
     if arguments.frames is not None:
         found.append(f"run.frames={arguments.frames}")
     if arguments.ct is not None:
-        found += ["volume.phantom=null", f"volume.path={json.dumps(str(arguments.ct))}"]
+        path = json.dumps(str(arguments.ct))
+        found += ["volume.phantom=null", "volume.body=null", f"volume.path={path}"]
         found += ["volume.spacing_mm=null", "volume.select={}"]
         found += ["volume.gaps=refuse", "volume.nan_voxels=refuse"]
         found += [f"volume.{key}=null" for key in ("series", "nifti_transform", "array")]

@@ -46,10 +46,11 @@ def small(path, folder):
     shown = load_config(path)
     lives = shown.volume.motion or shown.volume.contrast
     phantom = ["volume.path=null", "volume.phantom=thorax", "volume.spacing_mm=10"]
+    phantom += ["volume.body=null"]
     volume = (
-        [*phantom, "volume.labels.path=null"]
-        if shown.volume.labels
-        else ["volume.phantom=null", f"volume.path={small_ct(folder)}"]
+        [*phantom, *(["volume.labels.path=null"] if shown.volume.labels else [])]
+        if shown.volume.labels or shown.annotations.landmarks
+        else ["volume.phantom=null", "volume.body=null", f"volume.path={small_ct(folder)}"]
     )
     overrides = [
         *(["volume.spacing_mm=10"] if lives else volume),
