@@ -1,6 +1,6 @@
 # fluoro: a real-time X-ray C-arm. Targets:
 #
-# make run         the main job: a thorax phantom under a sweeping C-arm (configs/sweep.yaml)
+# make run         the main job: a phantom under a sweeping C-arm (configs/sweep.yaml)
 # make live        the console drives the C-arm, at a printed address (configs/live.yaml)
 # make test        the tests, 9 minutes on 2 idle cores (ROOM=imaging: those of tests/imaging)
 #

@@ -7,7 +7,8 @@
 |---|---|
 | carm_sweep | carm_sweep.webp: the movie of `make run`, reduced |
 | chest_ct | chest_ct.png: four views of configs/chest_ct.yaml |
-| phantom | phantom.png: thorax phantom and chest CT in the same four views, bone bright |
+| phantom | phantom.png: the body phantom's thorax and the chest CT in four views, bone bright |
+| body | body.png: shoulder, pelvis, head and lumbar spine of the body at 80 kV, bone bright |
 | registration | registration.webp: the course of configs/register_chest.yaml |
 
 The chest CT comes with `app.py fetch chest-ct`. presets.png is made by make_preset_pictures.py,
@@ -36,6 +37,7 @@ from fluoro.imaging.frame import to_uint8
 from fluoro.paths import output_dir
 from fluoro.plot.scene_movie import write_animation
 from fluoro.rendering.devices.selection import open_device
+from fluoro.rendering.patient_renderer import make_patient
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.load import load_volume
 
@@ -76,10 +78,51 @@ def chest_ct() -> None:
 
 def phantom() -> None:
     """Make phantom.png."""
-    names = ("sweep", "chest_ct")
-    configs = [load_config(ROOT / "configs" / f"{name}.yaml", BONE_BRIGHT) for name in names]
+    body = ("volume.path=null", "volume.phantom=body", "volume.spacing_mm=1.4")
+    path = ROOT / "configs" / "chest_ct.yaml"
+    configs = [load_config(path, (*BONE_BRIGHT, *changes)) for changes in (body, ())]
     rows = [row_of(config, BODY_VIEWS, 1) for config in configs]
     Image.fromarray(np.vstack(rows)).save(IMAGES / "phantom.png", optimize=True)
+
+
+REGIONS: dict[str, tuple[float, float, tuple[float, float, float]]] = {
+    "shoulder": (0.0, 240.0, (112.0, 25.0, 108.0)),
+    "pelvis": (0.0, 430.0, (10.0, 0.0, -345.0)),
+    "head": (90.0, 330.0, (-14.0, -25.0, 305.0)),
+    "lumbar": (0.0, 340.0, (10.0, 10.0, -190.0)),
+}
+"""LAO angle [degrees], edge of the detector [mm] and isocentre [mm] of each region's picture."""
+REGION_PX, SETTLING_FRAMES = 448, 24
+
+
+def region_image(region: str) -> NDArray[np.uint8]:
+    """Return a region at 80 kV behind a grid, once brightness control has settled."""
+    lao_deg, edge_mm, isocenter = REGIONS[region]
+    changes = (
+        f"volume.body.region={region}",
+        f"carm.detector_width_px={REGION_PX}",
+        f"carm.detector_height_px={REGION_PX}",
+        f"carm.pixel_spacing_mm={edge_mm / REGION_PX}",
+        "image_chain.dose_ngy=60",
+        "image_chain.brightness.target_ngy=60",
+        "image_chain.edge_enhancement.sigma_mm=1.0",
+        "image_chain.collimator=null",
+    )
+    config = load_config(ROOT / "configs" / "sweep.yaml", (*BONE_BRIGHT, *changes))
+    device, volume = open_device("cpu"), load_volume(config.volume)
+    patient, geometry = make_patient(config, volume, device), make_geometry(config.carm)
+    chain = ImageChain(device, 0, patient.materials)
+    thicknesses = patient.render(geometry.view(CarmPose(lao_deg=lao_deg), isocenter))
+    for number in range(SETTLING_FRAMES):
+        pitch_mm = geometry.pixel_spacing_mm
+        image = chain.apply(thicknesses, config.image_chain, number, pitch_mm, geometry)
+    return to_uint8(device.to_host(image))
+
+
+def body() -> None:
+    """Make body.png."""
+    row = np.hstack([region_image(region) for region in REGIONS])
+    Image.fromarray(row).save(IMAGES / "body.png", optimize=True)
 
 
 def run_of(*arguments: str) -> Path:
@@ -104,7 +147,7 @@ def registration() -> None:
     shutil.copy(folder / "convergence.webp", IMAGES / "registration.webp")
 
 
-MAKERS = {make.__name__: make for make in (carm_sweep, chest_ct, phantom, registration)}
+MAKERS = {make.__name__: make for make in (carm_sweep, chest_ct, phantom, body, registration)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

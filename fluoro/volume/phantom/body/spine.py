@@ -27,7 +27,7 @@ from fluoro.volume.phantom.shapes import (
 __all__ = ["SACRUM", "VERTEBRAE", "Vertebra", "midline_x", "paint_spine", "spine_landmarks"]
 
 CORTEX_HU, PLATE_HU, MARROW_HU, DISC_HU = 1300.0, 1200.0, 175.0, 85.0
-ARCH_MARROW_HU, CORD_HU, FLUID_HU = 230.0, 35.0, 8.0
+PEDICLE_HU, ARCH_HU, ARCH_MARROW_HU, CORD_HU, FLUID_HU = 1450.0, 1050.0, 200.0, 35.0, 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,19 +218,29 @@ def _paint_arch(canvas: Canvas, vertebra: Vertebra) -> None:
     deep = 3.5 if vertebra.name[0] == "C" else 9.5 if vertebra.name[0] == "L" else 5.5
     arch.ribbon(np.array([root, tip]), np.array([(1.0, 0.0, 0.0)] * 2), (2.4, deep))
     arch.segment((*tip, 3.4), (*(tip - (0, 0, 2.0)), 3.4))
-    arch.fill((0.0, CORTEX_HU), (1.4, ARCH_MARROW_HU), mottle_hu=45)
+    arch.fill((0.0, ARCH_HU), (1.2, ARCH_MARROW_HU), mottle_hu=45)
+    for side in (-1, 1):
+        _paint_pedicle(canvas, vertebra, side)
+
+
+def _paint_pedicle(canvas: Canvas, vertebra: Vertebra, side: int) -> None:
+    """The densest cortex of a vertebra, from the body to the joints: a ring from the front."""
+    edge, (width, height) = vertebra.half_depth_mm, vertebra.pedicle_mm
+    across, up = 0.74 * vertebra.half_width_mm, vertebra.height_mm / 2 - height - 0.5
+    ends = [vertebra.at(side * (across + out), edge + back, up) for out, back in ((0, -5), (1, 8))]
+    bone = canvas.union_around(np.array(ends), height + 6.0)
+    if bone.distance.size:
+        left = vertebra.frame[0]
+        bone.ribbon(np.array(ends), np.array([left, left]), (width + 0.6, height + 0.4))
+        bone.fill((0.0, PEDICLE_HU), (1.4, MARROW_HU))
 
 
 def _draw_half_arch(arch: Union, vertebra: Vertebra, side: int) -> None:
     edge, half = vertebra.half_depth_mm, vertebra.height_mm / 2
-    width, height = vertebra.pedicle_mm
     across = 0.72 * vertebra.half_width_mm
-    up = half - height - 0.5
+    up = half - vertebra.pedicle_mm[1] - 0.5
     cervical = vertebra.name[0] == "C"
     pillar = vertebra.at(side * (across + (6 if cervical else 2)), edge + 9, up - 1)
-    start = vertebra.at(side * across, edge - 5, up)
-    left = vertebra.frame[0]
-    arch.ribbon(np.array([start, pillar]), np.array([left, left]), (width, height))
     tip_up = up + 3 if vertebra.name[0] == "T" else up - 2
     tip_back = edge + (2 if cervical else 19 if vertebra.name[0] == "T" else 11)
     tip = vertebra.at(side * vertebra.transverse_mm, tip_back, tip_up)
