@@ -14,9 +14,14 @@ app.py inspect CT.nii.gz                 what is in a CT or an X-ray file, with 
 app.py segment CT.nii.gz                 labels of a CT by another program, for volume.labels: auto
 app.py preprocess --nifti CT.nii.gz      attenuation as a folder that `run --ct` takes
 app.py repair output/sweep-1             record and bag of a run that was killed
+app.py completion bash                   what completes these commands in a shell
 """
 
 from __future__ import annotations
+
+from fluoro.command_line.early_stop import end_early_stop  # before all that takes time
+
+# isort: split
 
 import argparse
 import json
@@ -276,8 +281,8 @@ def validate(arguments: argparse.Namespace) -> int:
             print(", but ".join([f"{path}: valid", *_missing(load(path, arguments.set))]))
         except InputError as error:
             errors.append(str(error))
-    if errors:
-        raise InputError("\n".join(errors))
+    if errors:  # a fault of the command line concerns each file
+        raise InputError("\n".join(dict.fromkeys("\n".join(errors).splitlines())))
     return 0
 
 
@@ -536,6 +541,17 @@ def repair(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def completion(arguments: argparse.Namespace) -> int:
+    """Print a script that completes commands and options in a shell."""
+    try:
+        import shtab
+    except ImportError:
+        needed = "completion needs the package shtab: pip install 'fluoro[completion]'"
+        raise InputError(needed) from None
+    print(shtab.complete(parser(), shell=arguments.shell))
+    return 0
+
+
 class Parser(argparse.ArgumentParser):
     """Accept several values after one --set, and parse the arguments after them as usual."""
 
@@ -591,6 +607,9 @@ def parser() -> argparse.ArgumentParser:
         _add_command(commands, "preprocess", preprocess, "CT to a folder of attenuation")
     )
     _repair_options(_add_command(commands, "repair", repair, "record and bag of a killed run"))
+    _completion_options(
+        _add_command(commands, "completion", completion, "completion of commands in a shell")
+    )
     return top
 
 
@@ -766,6 +785,14 @@ def _repair_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("folder", type=Path, metavar="RUN", help="folder of the run")
 
 
+def _completion_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "shell",
+        choices=("bash", "zsh"),
+        help='such as: source <(fluoro completion bash); needs the extra "completion"',
+    )
+
+
 def _help(top: argparse.ArgumentParser) -> int:
     top.print_help(sys.stderr)
     return EXIT_BAD_INPUT
@@ -817,6 +844,7 @@ def _add_set(command: argparse.ArgumentParser) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run a command; one clear line for what goes wrong, a stack trace with --debug."""
     arguments = parser().parse_args(argv)
+    end_early_stop()
     _log(debug=arguments.debug)
     try:
         plugins.allow(getattr(arguments, "allow_plugins", ()))

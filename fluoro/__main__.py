@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
+import fluoro.command_line.early_stop  # noqa: F401  (before all that takes time)
 from fluoro.paths import application_dir
 
 __all__ = ["main"]

@@ -20,7 +20,7 @@ __all__ = ["states"]
 
 def states(links: Links) -> list[DiagnosticStatus]:
     """Return the states of the stream and of each connection."""
-    found = [_stream_state(links.monitor, links.isocenter_xyz_mm)]
+    found = [_stream_state(links.monitor, links.isocenter_xyz_mm, links.rivals())]
     if links.feed:
         found.append(_pose_state(links.feed))
     if links.frames:
@@ -29,7 +29,9 @@ def states(links: Links) -> list[DiagnosticStatus]:
     return found
 
 
-def _stream_state(monitor: StreamMonitor, isocenter_xyz_mm: Sequence[float]) -> DiagnosticStatus:
+def _stream_state(
+    monitor: StreamMonitor, isocenter_xyz_mm: Sequence[float], rivals: Sequence[str]
+) -> DiagnosticStatus:
     status = monitor.status()
     values = {
         "frames": monitor.frames,
@@ -38,7 +40,10 @@ def _stream_state(monitor: StreamMonitor, isocenter_xyz_mm: Sequence[float]) -> 
         "isocenter_m": " ".join(f"{value * 1e-3:.9g}" for value in isocenter_xyz_mm),
     }
     message = "streaming" if monitor.frames else "ready"
-    return status_message("simulator", Level.OK, message, values)
+    if rivals:
+        others = ", ".join(rivals)
+        message = f"{message}, another simulator is in the domain: {others}"
+    return status_message("simulator", Level.WARN if rivals else Level.OK, message, values)
 
 
 def _pose_state(feed: PoseFeed) -> DiagnosticStatus:
@@ -49,6 +54,9 @@ def _pose_state(feed: PoseFeed) -> DiagnosticStatus:
         return status_message("poses", Level.ERROR, "watchdog: no pose comes", values)
     if feed.sender_clock and feed.sender_clock.is_off():
         return status_message("poses", Level.WARN, "poses come, the sender's clock is off", values)
+    if last := feed.refusals.last():
+        text = f"poses come, some are refused; the last: {last}"
+        return status_message("poses", Level.WARN, text, values)
     return status_message("poses", Level.OK, "poses come", values)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from fluoro.interop.pose_feed import PoseFeed
 
 __all__ = ["Links"]
+
+log = logging.getLogger(__name__)
+SIMULATOR = "fluoro simulator"
+"""Name of a simulator's participant in DDS."""
 
 
 class Links:
@@ -73,6 +78,7 @@ class Links:
             self.refusing["instruments"] = self.steering.refusals
         self.clock: Callable[[], int] = time.time_ns
         self._node: DdsNode | None = None
+        self._rivals: set[str] = set()
 
     def dds(self, key: str) -> DdsNode:
         """Return the DDS participant; the first call opens it, and sets `clock`.
@@ -89,7 +95,7 @@ class Links:
             from fluoro.interop.dds.node import DdsNode
             from fluoro.interop.dds.outgoing_clock import RosClock, make_clock
 
-            self._node = DdsNode(self.config.dds)
+            self._node = DdsNode(self.config.dds, SIMULATOR)
             self._stack.callback(self._node.close)
             self.clock = make_clock(self._node)
             if isinstance(self.clock, RosClock):
@@ -100,6 +106,20 @@ class Links:
         """Move a wire by the console's sliders."""
         sample = LiveInsertion(inserted_mm=inserted_mm, roll_deg=roll_deg)
         self.steering.offer(name, lambda: sample, continues=False)
+
+    def rivals(self) -> list[str]:
+        """Return other simulators in the DDS domain, and log each of them once."""
+        found = self._node.discovery.namesakes(SIMULATOR) if self._node else []
+        for rival in found:
+            if rival not in self._rivals:
+                self._rivals.add(rival)
+                log.warning(
+                    "another simulator is in DDS domain %d (%s): both take the same poses, and "
+                    "receivers mix their frames; give one of them another dds.domain",
+                    self.config.dds.domain,
+                    rival,
+                )
+        return found
 
     def blank(self) -> None:
         """End the beam and show a black frame, since poses have stopped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from contextlib import ExitStack, suppress
@@ -20,6 +21,8 @@ from operators.graph import FluoroApp
 from operators.shutdown import StopSignals, run_app
 
 __all__ = ["Outcome", "run_session"]
+
+log = logging.getLogger(__name__)
 
 REPORT_INTERVAL_S = 0.1
 FRAMES_DONE = "frames"
@@ -91,7 +94,8 @@ class _Session:
                 self._give_up(error)
                 raise
             number = next(iter(self._signals.caught), None)
-            summary = self._write_record(signal.Signals(number).name if number else FRAMES_DONE)
+            done = number is None or self._has_all_frames()
+            summary = self._write_record(FRAMES_DONE if done else signal.Signals(number).name)
         folder, failure = self._context.files.folder, None if number else self._failure()
         return Outcome(summary=summary, folder=folder, signal_number=number, failure=failure)
 
@@ -111,8 +115,21 @@ class _Session:
         folder, registration = self._context.files.folder, self._run.registration
         if folder and registration:
             registration.write_plot(folder)
-        for sink in self._run.sinks:
-            sink.conclude(interrupted=interrupted)
+        self._conclude(interrupted)
+
+    def _conclude(self, interrupted: bool) -> None:
+        """Draw what is drawn of the whole run; a signal meanwhile ends that, not the run."""
+        try:
+            with self._signals.raised():
+                for sink in self._run.sinks:
+                    sink.conclude(interrupted=interrupted)
+        except KeyboardInterrupt:
+            log.warning("interrupted: films of the whole run are missing, its frames are there")
+
+    def _has_all_frames(self) -> bool:
+        """Whether the run has made as many frames as it was to."""
+        wanted = self._frames_wanted()
+        return wanted is not None and self._context.monitor.frames >= wanted
 
     def _require_all_frames(self) -> None:
         """Refuse a stream that ended by itself before its last frame."""

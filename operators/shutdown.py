@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from holoscan.core import Application
@@ -38,6 +40,7 @@ class StopSignals:
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
         self.caught: list[int] = []
+        self._raises = False
 
     def __enter__(self) -> StopSignals:
         before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
@@ -56,8 +59,19 @@ class StopSignals:
         for number in self._before:
             signal.signal(number, self._handle)
 
+    @contextmanager
+    def raised(self) -> Iterator[None]:
+        """Within it a signal raises KeyboardInterrupt: what is done can be broken off."""
+        self._raises = True
+        try:
+            yield
+        finally:
+            self._raises = False
+
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.caught and number != signal.SIGHUP:
             raise KeyboardInterrupt
         self.caught.append(number)
         self._stop.set()
+        if self._raises:
+            raise KeyboardInterrupt

@@ -43,6 +43,7 @@ class Reporter:
             say(f"recording to  {folder}")
         if console_url:
             say(f"console at    {console_url}", style="bold cyan")
+        say("stop with     Ctrl-C")
 
     def streaming(self, frames: int, status: StreamStatus) -> None:
         """Tell how the stream is doing."""

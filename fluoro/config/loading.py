@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,6 +60,7 @@ def load_sections(model: type[Whole], path: Path, overrides: Sequence[str] = ())
         InputError: As `load_config`.
     """
     document = read_mapping(path)
+    in_file = set(_paths_in(document))
     if model is Config and REGISTRATION_KEY in document:
         raise InputError(f"{path}: describes a registration: app.py register {path}")
     if model is Config and DATASET_KEY in document:
@@ -69,7 +70,7 @@ def load_sections(model: type[Whole], path: Path, overrides: Sequence[str] = ())
         return model.model_validate(document, context=paths_relative_to(path.resolve().parent))
     except ValidationError as error:
         lines = [
-            f"{_origin(key, overridden, path)}: {f'{key}: ' if key else ''}{text}"
+            f"{_origin(key, overridden, in_file, path)}: {f'{key}: ' if key else ''}{text}"
             for key, text in described_errors(error, model)
         ]
         raise InputError("\n".join(lines)) from None
@@ -144,14 +145,30 @@ def _apply_override(document: dict[str, Any], override: str) -> str:
         section = section[part]
         if not isinstance(section, dict):
             raise InputError(f"--set {key}: {part} is not a section")
-    section[parts[-1]] = given_on_command_line(parse_yaml(text, f"--set {key}"))
+    section[parts[-1]] = given_on_command_line(_value(text, f"--set {key}"))
     if key == PRESET_KEY and section["preset"] is not None:
         for filled_in in PRESET_KEYS:
             section.pop(filled_in, None)
     return key
 
 
-def _origin(key: str, overridden: Sequence[str], path: Path) -> str:
+def _value(text: str, where: str) -> Any:
+    """Return the value of a setting; a # in plain text begins no comment."""
+    value = parse_yaml(text, where)
+    plain = text.strip()
+    return plain if isinstance(value, str) and plain.startswith(f"{value} ") else value
+
+
+def _origin(key: str, overridden: Sequence[str], in_file: Collection[str], path: Path) -> str:
     """Where a key was given: on the command line or in the file."""
     given_there = any(f"{key}.".startswith(f"{other}.") for other in overridden)
-    return "command line" if given_there else str(path)
+    made_there = key not in in_file and any(other.startswith(f"{key}.") for other in overridden)
+    return "command line" if key and (given_there or made_there) else str(path)
+
+
+def _paths_in(section: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """Yield the path of every key of a document."""
+    for key, value in section.items():
+        yield f"{before}{key}"
+        if isinstance(value, Mapping):
+            yield from _paths_in(value, f"{before}{key}.")

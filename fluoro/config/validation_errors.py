@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+import re
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -76,11 +78,30 @@ def described_errors(error: ValidationError, model: type[BaseModel]) -> list[tup
         model: The model that was validated.
     """
     found = [_mistake(item, model) for item in error.errors(include_url=False)]
-    return list(dict.fromkeys(found))
+    return _joined(dict.fromkeys(found))
+
+
+GOT = re.compile(r"must be (?P<wanted>.*), got (?P<value>.*)")
+
+
+def _joined(found: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """One sentence where a value of several types fits none of them: must be a or b, got c."""
+    joined: list[tuple[str, str]] = []
+    for key, text in found:
+        now = GOT.fullmatch(text)
+        last = GOT.fullmatch(joined[-1][1]) if joined and joined[-1][0] == key else None
+        if now and last and now["value"] == last["value"]:
+            wanted = f"{last['wanted']} or {now['wanted']}"
+            joined[-1] = (key, f"must be {wanted}, got {now['value']}")
+        else:
+            joined.append((key, text))
+    return joined
 
 
 def _mistake(item: Any, model: type[BaseModel]) -> tuple[str, str]:
     where, context = _path(item["loc"], _choices(model)), item.get("ctx", {})
+    if item["type"] == "extra_forbidden":
+        return where, f"unknown key{_suggestion(where, model)}"
     sentence = SENTENCES.get(item["type"])
     if sentence:
         key, text = sentence(item["input"], context)
@@ -114,13 +135,51 @@ def _of_validator(error: ValueError) -> tuple[str, str]:
 
 SENTENCES: Mapping[str, Callable[[Any, Mapping[str, Any]], tuple[str, str]]] = {
     "value_error": lambda _value, context: _of_validator(context["error"]),
-    "extra_forbidden": lambda _value, _context: ("", "unknown key"),
     "invalid_key": lambda _value, _context: ("", "unknown key: keys are words"),
     "missing": lambda _value, _context: ("", "must be given"),
     "union_tag_invalid": _kind_of_source,
     "union_tag_not_found": lambda _value, _context: ("kind", "must be given"),
 }
 """The rest of the key's path, and the whole sentence, where "must be ..., got ..." does not do."""
+
+
+def _suggestion(where: str, model: type[BaseModel]) -> str:
+    """What may be meant by an unknown key: one like it in its section, or elsewhere."""
+    section, _, key = where.rpartition(".")
+    places = _known_keys(model)
+    here = EACH.join(re.split(r"(?<=\.)\d+(?=\.|$)", section))
+    alike = difflib.get_close_matches(key, places.get(here, ()), n=1, cutoff=0.6)
+    if alike:
+        return f"; did you mean {alike[0]}?"
+    elsewhere = [f"{place}.{key}".lstrip(".") for place, keys in places.items() if key in keys]
+    return f"; did you mean {elsewhere[0]}?" if len(elsewhere) == 1 else ""
+
+
+@cache
+def _known_keys(model: type[BaseModel]) -> Mapping[str, frozenset[str]]:
+    """The keys of each section, by its path."""
+    found: dict[str, set[str]] = {}
+    for path, section in _sections(model, ()):
+        found.setdefault(".".join(path), set()).update(section.model_fields)
+    return {path: frozenset(keys) for path, keys in found.items()}
+
+
+def _sections(
+    annotation: Any, path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], type[BaseModel]]]:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield path, annotation
+        for name, field in annotation.model_fields.items():
+            yield from _sections(field.annotation, (*path, name))
+    elif origin is Annotated:
+        yield from _sections(inner[0], path)
+    elif origin in (Union, UnionType):
+        for choice in inner:
+            yield from _sections(choice, path)
+    elif origin in (list, tuple):
+        for item in inner:
+            yield from _sections(item, (*path, EACH))
 
 
 EACH = "*"

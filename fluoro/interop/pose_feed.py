@@ -127,7 +127,11 @@ class PoseFeed:
 
     def hint(self) -> str:
         """Why no pose comes, as far as can be seen; empty while they come."""
-        return "" if self.latest() else f"no valid pose has been sent to {self.topic}"
+        if self.latest():
+            return ""
+        last = self.refusals.last()
+        why = f"; the last one is refused: {last}" if last else ""
+        return f"no valid pose has been sent to {self.topic}{why}"
 
     def next(self, timeout_s: float) -> ReceivedPose | None:
         """The next pose not yet given out: the newest, in lockstep the oldest; None: none came."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fluoro.geometry.triangles import Surface
@@ -24,10 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["RecorderSink"]
 
 MOVIE_FPS = 15.0
-
-
-class _EnoughError(Exception):
-    """Stop the movie early, for a user who does not wait."""
 
 
 class RecorderSink(Sink):
@@ -130,8 +125,7 @@ class _Recording:
         if self._context.config.recorder.contact_sheet:
             write_contact_sheet(files.folder / "contact_sheet.png", frames, files.name)
         if self._surfaces and with_movie:
-            with suppress(_EnoughError):
-                self._draw_movie(frames, *self._surfaces)
+            self._draw_movie(frames, *self._surfaces)
 
     def _draw_movie(self, frames: list[FluoroFrame], skin: Surface, bone: Surface) -> None:
         context = self._context
@@ -148,5 +142,3 @@ class _Recording:
 
     def _movie_progress(self, share: float) -> None:
         self._context.reporter.stage("drawing carm_sweep.mp4", share)
-        if self._context.stop.is_set():
-            raise _EnoughError

@@ -222,7 +222,9 @@ def test_console_poses_need_the_console(tmp_path):
 
 def test_nested_sections_of_a_pose_source_name_their_keys(tmp_path):
     document = {**MINIMAL, "pose_source": {"kind": "random_walk", "center": {"lao": 3}}}
-    assert mistake(tmp_path, document) == "pose_source.center.lao: unknown key"
+    assert mistake(tmp_path, document) == (
+        "pose_source.center.lao: unknown key; did you mean lao_deg?"
+    )
 
 
 @pytest.mark.parametrize(
@@ -434,10 +436,28 @@ def test_overrides_are_applied_in_order_and_make_sections(tmp_path):
         ("run.fps=fast", "command line: run.fps: must be a number, got 'fast'"),
         ("run={fps: fast}", "command line: run.fps: must be a number, got 'fast'"),
         ("run.speed=3", "command line: run.speed: unknown key"),
+        ("runs.fps=3", "command line: runs: unknown key; did you mean run?"),
+        ("renderer.step_m=3", "command line: renderer.step_m: unknown key; did you mean step_mm?"),
+        ("dose_ngy=3", "command line: dose_ngy: unknown key; did you mean image_chain.dose_ngy?"),
+        ("volume.series=[1]", "command line: volume.series: must be text or a whole number"),
     ],
 )
 def test_bad_override_says_that_it_stood_on_the_command_line(tmp_path, override, line):
     assert mistake(tmp_path, changed("run.fps", 30), override).startswith(line)
+
+
+def test_a_hash_in_the_text_of_a_setting_begins_no_comment(tmp_path):
+    path = written(tmp_path, MINIMAL)
+    settings = ["run.output_dir=/d/a #b", "run.name='x' # quoted", "run.fps=20 # x"]
+    config = load_config(path, settings)
+    assert config.run.output_dir == Path("/d/a #b")
+    assert (config.run.name, config.run.fps) == ("x", 20)
+
+
+def test_an_unknown_section_of_the_file_is_not_blamed_on_a_setting_in_it(tmp_path):
+    path = written(tmp_path, {**MINIMAL, "runs": {"fps": 3}})
+    with pytest.raises(InputError, match=f"^{path}: runs: unknown key; did you mean run"):
+        load_config(path, ["runs.fps=4"])
 
 
 # -- drawn documents ---------------------------------------------------------------------------

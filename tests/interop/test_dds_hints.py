@@ -1,5 +1,7 @@
 """What keeps two endpoints apart is named; floods and losses are counted and logged once."""
 
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -18,7 +20,7 @@ from fluoro.interop.dds.ros_geometry import PoseStamped
 from fluoro.interop.dds.ros_sensor import Image
 from fluoro.interop.flood_watch import MOST_PER_SECOND, FloodWatch
 from fluoro.interop.frame_publisher import FrameSink
-from tests.dds_support import own_domain, peer, wait_until
+from tests.dds_support import ROOT, own_domain, peer, wait_until
 
 pytestmark = pytest.mark.dds
 
@@ -65,6 +67,57 @@ def test_sender_whose_poses_are_refused_is_named_with_the_reason(node, feed):
     wait_until(lambda: "frame_id" in feed.hint())
     assert "but no good pose yet: header.frame_id must be patient, got 'base_link'" in feed.hint()
     assert feed.figures()["refused: header.frame_id"] == 1
+
+
+def test_poses_of_which_some_are_refused_say_why_in_diagnostics(node, feed):
+    from operators.link_states import _pose_state
+
+    writer = node.writer("rt/carm/pose", PoseStamped, qos.reliable())
+    wait_until(lambda: writer.readers() == 1)
+    writer.write(pose_message(CarmPose(), ORIGIN, time.time_ns(), frame_id="patient"))
+    wait_until(lambda: feed.latest() is not None)
+    assert _pose_state(feed).message == "poses come"
+    writer.write(pose_message(CarmPose(), ORIGIN, time.time_ns(), frame_id="base_link"))
+    wait_until(lambda: feed.refusals.last())
+    message = _pose_state(feed).message
+    assert "some are refused; the last: header.frame_id must be patient, got 'base_link'" in message
+
+
+def test_a_second_simulator_in_the_domain_is_noticed_once(caplog):
+    from contextlib import ExitStack
+
+    from fluoro.config import Config
+    from fluoro.recording.run_record import RunRecord
+    from operators.link_states import states
+    from operators.links import SIMULATOR, Links
+    from operators.monitor import StreamMonitor
+
+    config = Config.model_validate(
+        {
+            "volume": {"phantom": "thorax"},
+            "pose_source": {"kind": "static"},
+            "dds": {"domain": own_domain()},
+        }
+    )
+    monitor = StreamMonitor(RunRecord(config={}, device="", seed=0), None, "a device")
+    with ExitStack() as stack:
+        links = Links(config, ORIGIN, monitor, None, stack)
+        links.dds("a test")
+        assert states(links)[0].message == "ready"
+        script = (
+            "import time\nfrom fluoro.config import DdsConfig\n"
+            "from fluoro.interop.dds.node import DdsNode\n"
+            f"node = DdsNode(DdsConfig(domain={own_domain()}), {SIMULATOR!r})\ntime.sleep(60)\n"
+        )
+        other = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
+        try:
+            wait_until(links.rivals, 30)
+            assert "another simulator is in the domain: process" in states(links)[0].message
+            assert f"process {other.pid} on" in states(links)[0].message
+        finally:
+            other.kill()
+            other.wait()
+    assert caplog.text.count("another simulator is in DDS domain") == 1
 
 
 def test_reader_that_asks_for_more_than_is_offered_is_named(node, caplog):

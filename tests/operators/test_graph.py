@@ -625,7 +625,9 @@ def test_two_ctrl_c_at_once_end_a_stream_amid_its_launches(program_files):
     assert "Traceback" not in err
 
 
-def test_ctrl_c_while_the_movie_is_drawn_ends_that(document, monkeypatch):
+def test_ctrl_c_while_the_movie_is_drawn_ends_that_and_the_run_is_complete(
+    document, monkeypatch, caplog
+):
     from operators.sinks import recorder
 
     def drawing(*_args, progress, **_kwargs):
@@ -636,4 +638,7 @@ def test_ctrl_c_while_the_movie_is_drawn_ends_that(document, monkeypatch):
     monkeypatch.setattr(recorder, "write_scene_movie", drawing)
     outcome = run_small(document(recorder={"scene_movie": True}))
     assert outcome.signal_number == signal.SIGINT
-    assert record_of(outcome.folder)["stopped_by"] == "SIGINT"
+    record = record_of(outcome.folder)
+    assert (record["completed"], record["stopped_by"]) == (True, "frames")
+    (line,) = [each for each in caplog.messages if "interrupted" in each]
+    assert line == "interrupted: films of the whole run are missing, its frames are there"

@@ -10,6 +10,7 @@ import select
 import socket
 import subprocess
 import sys
+import time
 
 import jsonschema
 import numpy as np
@@ -450,5 +451,43 @@ def test_piped_output_is_plain_and_short(yaml_file):
     names = [line.split("  ")[0] for line in err.splitlines()]
     assert names == [
         "reading ct.nii", "attenuation of ct.nii", "preparing the kernels", "shaping the patient",
-        "rendering on", "recording to", "console at", "streaming",
+        "rendering on", "recording to", "console at", "stop with", "streaming",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("wait_s", [0.3, 0.6, 1.0])
+def test_ctrl_c_in_the_first_second_gives_one_line(yaml_file, wait_s):
+    program = Program("validate", yaml_file())
+    time.sleep(wait_s)
+    program.interrupt()
+    code, _, err = program.end()
+    assert (code, err) in ((130, "fluoro: interrupted\n"), (0, ""), (-2, ""))  # or it was done
+
+
+def test_a_wrong_setting_is_reported_once_for_several_files(yaml_file, capsys):
+    path = str(yaml_file())
+    assert app.main(["validate", path, path, "--set", "run.fps=0"]) == 2
+    assert capsys.readouterr().err.count("command line: run.fps") == 1
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_knows_the_commands_and_their_options(capsys, shell):
+    pytest.importorskip("shtab")
+    assert app.main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for word in ("register", "--frames", "--overwrite", "completion"):
+        assert word in script
+
+
+def test_completion_without_shtab_names_the_extra(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert app.main(["completion", "bash"]) == 2
+    assert "pip install 'fluoro[completion]'" in capsys.readouterr().err
+
+
+def test_several_values_follow_one_set_in_every_command(capsys, tmp_path):
+    ct = small_ct(tmp_path)
+    settings = ["--set", "volume.crop_mm=null", "volume.hu_clip_max=2000"]
+    assert app.main(["inspect", str(ct), *settings, "--picture", str(tmp_path / "a.png")]) == 0
+    folder = str(tmp_path / "mu")
+    assert app.main(["preprocess", "--ct", str(ct), *settings, "--output", folder]) == 0

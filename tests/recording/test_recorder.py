@@ -71,6 +71,12 @@ def record(folder: Path, cfg: RecorderConfig, frames: list[FluoroFrame]) -> Reco
     return recorder
 
 
+def test_a_film_without_images_leaves_no_file(tmp_path):
+    film = Film(tmp_path / "film.mp4", 30)
+    film.close()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_film_holds_every_frame_at_its_size_and_grey_levels(tmp_path: Path) -> None:
     frames = [make_frame(n) for n in range(40)]
     record(tmp_path, config("mp4"), frames)

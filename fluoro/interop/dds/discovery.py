@@ -15,6 +15,8 @@ from cyclonedds.builtin import (
 from cyclonedds.core import InstanceState, ReadCondition, SampleState, ViewState
 from cyclonedds.qos import Policy
 
+from fluoro.interop.refusals import one_line
+
 __all__ = ["Discovery", "best_effort_bytes", "domains_of_ports", "domains_on_this_machine"]
 
 MOST = 1000
@@ -50,6 +52,14 @@ class Discovery:
         """Return the number of other participants in the domain."""
         return sum(found.key != self._own for found in self._alive(0))
 
+    def namesakes(self, name: str) -> list[str]:
+        """Return the other participants of a name, by process and host, sorted."""
+        return sorted(
+            _process_of(found.qos)
+            for found in self._alive(0)
+            if found.key != self._own and _name_of(found.qos) == name
+        )
+
     def types_written(self, topic: str) -> set[str]:
         """Return the types with which others write a topic, by its name on the wire."""
         return {found.type_name for found in self._endpoints(1, topic)}
@@ -70,6 +80,19 @@ class Discovery:
         reader = self.readers[which]
         mask = ViewState.Any | InstanceState.Alive | SampleState.Any
         return list(reader.read(N=MOST, condition=ReadCondition(reader, mask)))
+
+
+def _name_of(participant: Any) -> str:
+    """Return a participant's name by its quality of service; empty: it has none."""
+    named = (each.name for each in participant if isinstance(each, Policy.EntityName))
+    return next(named, "")
+
+
+def _process_of(participant: Any) -> str:
+    """Return a participant's process and host in words, as far as it tells them (Cyclone DDS)."""
+    told = {each.key: each.value for each in participant if isinstance(each, Policy.Property)}
+    process, host = told.get("__Pid", "?"), told.get("__Hostname", "?")
+    return one_line(f"process {process} on {host}")
 
 
 def policy_name(number: int) -> str:

@@ -17,7 +17,7 @@ from cyclonedds.core import (
 from cyclonedds.domain import Domain, DomainParticipant
 from cyclonedds.idl import IdlStruct
 from cyclonedds.pub import DataWriter
-from cyclonedds.qos import Qos
+from cyclonedds.qos import Policy, Qos
 from cyclonedds.sub import DataReader
 from cyclonedds.topic import Topic
 from cyclonedds.util import duration
@@ -45,6 +45,7 @@ class DdsNode:
 
     Args:
         config: Domain, interface, peers.
+        name: What others in the domain may know it by; empty: none.
 
     Attributes:
         config: As it was given.
@@ -55,13 +56,14 @@ class DdsNode:
         DeviceError: Cyclone DDS does not start; the message has a hint.
     """
 
-    def __init__(self, config: DdsConfig) -> None:
+    def __init__(self, config: DdsConfig, name: str = "") -> None:
         self.config = config
         xml = cyclone_xml(config)
         warn_if_wide(config)
         try:
             self._domain = Domain(config.domain, xml)
-            self._participant = DomainParticipant(config.domain)
+            named = Qos(Policy.EntityName(name)) if name else None
+            self._participant = DomainParticipant(config.domain, named)
         except DDSException as error:
             raise DeviceError(
                 f"dds: no participant in domain {config.domain} on {config.interface} ({error}); "

@@ -144,12 +144,15 @@ class Film:
         return stream
 
     def close(self) -> None:
-        """Write what the encoder still holds, and the end of the file."""
-        with writing(self._path), closing(self._boxes):
-            if self._stream:
-                self._container.mux(self._stream.encode(None))
-            self._container.close()
-            self._boxes.commit()
+        """Write what the encoder still holds, and the end of the file; without images, no file."""
+        with writing(self._path):
+            with closing(self._boxes):
+                if self._stream:
+                    self._container.mux(self._stream.encode(None))
+                self._container.close()
+                self._boxes.commit()
+            if self._stream is None:
+                self._path.unlink(missing_ok=True)
 
 
 def _even(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

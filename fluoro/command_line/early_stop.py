@@ -1,0 +1,40 @@
+"""Ctrl-C while the program is still being imported: one line, as later.
+
+Imported first by app.py, and by the command `fluoro` before it imports app.py. It has an effect in
+these programs only, not where app.py is imported by another one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+__all__ = ["EXIT_INTERRUPTED", "end_early_stop"]
+
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+"""As shells have it."""
+PROGRAMS = ("app.py", "fluoro", "__main__.py")
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    os.write(2, b"fluoro: interrupted\n")
+    os._exit(EXIT_INTERRUPTED)
+
+
+def _is_the_program() -> bool:
+    main = sys.modules.get("__main__")
+    path = str(getattr(main, "__file__", None) or "").replace("\\", "/")
+    *_, folder, name = ("", *path.split("/"))
+    return name in PROGRAMS and (name != "__main__.py" or folder == "fluoro")
+
+
+def end_early_stop() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt again, as there is something to close from now on."""
+    if signal.getsignal(signal.SIGINT) is _stop:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+if _is_the_program() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _stop)
