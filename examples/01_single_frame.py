@@ -1,4 +1,7 @@
-"""One frame: a phantom, a C-arm at LAO 30 / CRA 20, an image."""
+"""One frame: a phantom, a C-arm at LAO 30 / CRA 20, an image.
+
+python -m examples.01_single_frame      in the root of a checkout; installed: python 01_single_frame.py
+"""
 
 import math
 

@@ -1,4 +1,7 @@
-"""A cine: a sweep from RAO 40 to LAO 40 with a detector's noise, saved frame by frame."""
+"""A cine: a sweep from RAO 40 to LAO 40 with a detector's noise, saved frame by frame.
+
+python -m examples.02_cine      in the root of a checkout; installed: python 02_cine.py
+"""
 
 import numpy as np
 

@@ -1,6 +1,8 @@
 """A stream: poses come one by one, each answered by a frame, until enough is seen.
 
 Here the C-arm follows the image: it moves towards the brightest column, frame by frame.
+
+In the root of a checkout: python -m examples.03_stream
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""The truth of a view in ten lines: masks, boxes and landmarks of the thorax phantom."""
+"""The truth of a view in ten lines: masks, boxes and landmarks of the thorax phantom.
+
+python -m examples.06_labels      in the root of a checkout; installed: python 06_labels.py
+"""
 
 import json
 

@@ -1,4 +1,7 @@
-"""An X-ray file in DICOM: what is in it, where its C-arm stood, and a frame rendered there."""
+"""An X-ray file in DICOM: what is in it, where its C-arm stood, and a frame rendered there.
+
+python -m examples.07_xray_file      in the root of a checkout; installed: python 07_xray_file.py
+"""
 
 import numpy as np
 

@@ -1,4 +1,7 @@
-"""xray_simulator: named views, an appearance calibrated once, two looks of one frame."""
+"""xray_simulator: named views, an appearance calibrated once, two looks of one frame.
+
+python -m examples.08_xray_simulator      in the root of a checkout; installed: python 08_xray_simulator.py
+"""
 
 import warnings
 from dataclasses import replace

@@ -1,1 +1,24 @@
 """What the command line prints and where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fluoro.lazy_names import names_for_type_checkers
+
+if TYPE_CHECKING:
+    from fluoro.command_line.terminal import Bars, Reporter, make_reporter, say
+
+__all__ = [
+    "Bars",
+    "Reporter",
+    "make_reporter",
+    "say",
+]
+
+if not TYPE_CHECKING:  # a type checker is to miss a name that is not there
+    __getattr__ = names_for_type_checkers(__name__)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

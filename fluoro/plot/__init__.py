@@ -1,1 +1,45 @@
 """Pictures and charts that are drawn, not rendered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fluoro.lazy_names import names_for_type_checkers
+
+if TYPE_CHECKING:
+    from fluoro.plot.animation import animate
+    from fluoro.plot.contact_sheet import write_contact_sheet
+    from fluoro.plot.figures import as_images, plot_drr, plot_mask, plot_overlay
+    from fluoro.plot.frusta import write_frusta
+    from fluoro.plot.line_charts import Curve, Panel, write_curves
+    from fluoro.plot.overlays import chessboard_rgb, overlay_rgb
+    from fluoro.plot.scene_image import SceneRenderer
+    from fluoro.plot.scene_movie import write_scene_movie
+    from fluoro.plot.slice_image import slice_picture
+    from fluoro.plot.xray_image import xray_picture
+
+__all__ = [
+    "Curve",
+    "Panel",
+    "SceneRenderer",
+    "animate",
+    "as_images",
+    "chessboard_rgb",
+    "overlay_rgb",
+    "plot_drr",
+    "plot_mask",
+    "plot_overlay",
+    "slice_picture",
+    "write_contact_sheet",
+    "write_curves",
+    "write_frusta",
+    "write_scene_movie",
+    "xray_picture",
+]
+
+if not TYPE_CHECKING:  # a type checker is to miss a name that is not there
+    __getattr__ = names_for_type_checkers(__name__)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
