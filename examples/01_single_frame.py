@@ -1,6 +1,6 @@
 """One frame: a phantom, a C-arm at LAO 30 / CRA 20, an image.
 
-python -m examples.01_single_frame      in the root of a checkout; installed: python 01_single_frame.py
+In the root of a checkout: python -m examples.01_single_frame
 """
 
 import math

@@ -1,6 +1,6 @@
 """A cine: a sweep from RAO 40 to LAO 40 with a detector's noise, saved frame by frame.
 
-python -m examples.02_cine      in the root of a checkout; installed: python 02_cine.py
+In the root of a checkout: python -m examples.02_cine
 """
 
 import numpy as np

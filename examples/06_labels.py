@@ -1,6 +1,6 @@
 """The truth of a view in ten lines: masks, boxes and landmarks of the thorax phantom.
 
-python -m examples.06_labels      in the root of a checkout; installed: python 06_labels.py
+In the root of a checkout: python -m examples.06_labels
 """
 
 import json

@@ -1,6 +1,6 @@
 """An X-ray file in DICOM: what is in it, where its C-arm stood, and a frame rendered there.
 
-python -m examples.07_xray_file      in the root of a checkout; installed: python 07_xray_file.py
+In the root of a checkout: python -m examples.07_xray_file
 """
 
 import numpy as np

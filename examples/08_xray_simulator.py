@@ -1,6 +1,6 @@
 """xray_simulator: named views, an appearance calibrated once, two looks of one frame.
 
-python -m examples.08_xray_simulator      in the root of a checkout; installed: python 08_xray_simulator.py
+In the root of a checkout: python -m examples.08_xray_simulator
 """
 
 import warnings
