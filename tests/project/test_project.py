@@ -94,7 +94,8 @@ def _optional() -> set[str]:
     """What extras bring and the application does without; requirements/dev.txt has it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    lines = (line for name in ("completion", "datasets", "plot", "ray") for line in extras.get(name, ()))
+    optional = ("completion", "datasets", "plot", "ray")
+    lines = (line for name in optional for line in extras.get(name, ()))
     return {canonicalize_name(Requirement(line).name) for line in lines}
 
 
