@@ -89,7 +89,7 @@ def _name_of(participant: Any) -> str:
 
 
 def _process_of(participant: Any) -> str:
-    """Return a participant's process and host in words, as far as it tells them (Cyclone DDS)."""
+    """Return a participant's process and host in words, where it has them (Cyclone DDS)."""
     told = {each.key: each.value for each in participant if isinstance(each, Policy.Property)}
     process, host = told.get("__Pid", "?"), told.get("__Hostname", "?")
     return one_line(f"process {process} on {host}")
