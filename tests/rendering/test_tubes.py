@@ -224,3 +224,11 @@ def test_derivatives_follow_the_tubes_and_what_they_displace(device):
         assert smooth.mean() > 0.9
         limit = 0.02 * np.abs(slope).max()
         np.testing.assert_allclose(jacobian[k][smooth], slope[smooth], rtol=0.02, atol=limit)
+
+
+def test_other_devices_agree_with_the_cpu(device, other):
+    volume = patient([Fixed(wire(LINES["a closed loop"]))])
+    found = other.to_host(MaterialRenderer(volume, other).render(VIEW))
+    np.testing.assert_allclose(
+        found, MaterialRenderer(volume, device).render(VIEW), rtol=2e-5, atol=2e-3
+    )
