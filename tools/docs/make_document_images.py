@@ -10,6 +10,7 @@
 | phantom | phantom.png: the body phantom's thorax and the chest CT in four views, bone bright |
 | body | body.png: shoulder, pelvis, head and lumbar spine of the body at 80 kV, bone bright |
 | registration | registration.webp: the course of configs/register_chest.yaml |
+| instruments | instruments.png, instruments.webp: configs/catheter.yaml, kwire_insertion.yaml |
 
 The chest CT comes with `app.py fetch chest-ct`. presets.png is made by make_preset_pictures.py,
 curves by plot_physics.py and plot_validation.py, console.png and labels.png by
@@ -147,7 +148,53 @@ def registration() -> None:
     shutil.copy(folder / "convergence.webp", IMAGES / "registration.webp")
 
 
-MAKERS = {make.__name__: make for make in (carm_sweep, chest_ct, phantom, body, registration)}
+INSTRUMENT_VIEWS = (
+    ("catheter", 2.0, None),
+    ("catheter", 6.0, None),
+    ("kwire_insertion", 4.0, CarmPose()),
+    ("kwire_insertion", 4.0, CarmPose(lao_deg=-60)),
+)
+"""File of configs/, moment [s], and pose; None: that of the file."""
+
+
+def moving_frames(name: str, times_s: Sequence[float], pose: CarmPose | None) -> list[Image.Image]:
+    """Return frames of a file of configs/ at moments [s]."""
+    config = load_config(ROOT / "configs" / f"{name}.yaml")
+    device, volume = open_device("cpu"), load_volume(config.volume)
+    patient, geometry = make_patient(config, volume, device), make_geometry(config.carm)
+    chain = ImageChain(device, 0, patient.materials)
+    shown = pose or config.pose_source.shown_pose().carm_pose()
+    view = geometry.view(shown, config.carm.isocenter_mm or volume.grid.center_xyz_mm)
+    found = []
+    for number, time_s in enumerate(times_s):
+        image = chain.apply(
+            patient.render(view, time_s),
+            config.image_chain,
+            number,
+            geometry.pixel_spacing_mm,
+            geometry,
+        )
+        found.append(Image.fromarray(to_uint8(device.to_host(image))))
+    return found
+
+
+def instruments() -> None:
+    """Make instruments.png and instruments.webp."""
+    size = (448, 448)
+    frames = [moving_frames(name, [time_s], pose)[0] for name, time_s, pose in INSTRUMENT_VIEWS]
+    row = np.hstack([np.asarray(each.resize(size, Image.Resampling.LANCZOS)) for each in frames])
+    Image.fromarray(row).save(IMAGES / "instruments.png", optimize=True)
+    film = moving_frames("catheter", np.arange(0.0, 7.0, 0.25).tolist(), None)
+    small = [each.resize((320, 320), Image.Resampling.LANCZOS) for each in film]
+    small[0].save(
+        IMAGES / "instruments.webp", save_all=True, append_images=small[1:], duration=120, loop=0,
+        quality=55,
+    )  # fmt: skip
+
+
+MAKERS = {
+    make.__name__: make for make in (carm_sweep, chest_ct, phantom, body, registration, instruments)
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
