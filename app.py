@@ -242,6 +242,8 @@ def _require_effect(arguments: argparse.Namespace) -> None:
         idle = ["config", "frames", "workers", "preview", "ray", "set"]
     elif arguments.preview:
         what, idle = "--preview renders here", ["workers", "ray"]
+    elif arguments.ray:
+        what, idle = "a cluster has its own number of tasks", ["workers"]
     else:
         return
     for name in idle:

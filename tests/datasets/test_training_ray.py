@@ -65,7 +65,7 @@ def test_lost_machine_of_a_cluster_changes_no_byte_and_no_frame(tmp_path, monkey
     thread = threading.Thread(target=lose, daemon=True)
     thread.start()
     try:
-        outcome = build(file, out, QuietWork(), workers=2, ray_address=cluster.address)
+        outcome = build(file, out, QuietWork(), ray_address=cluster.address)
     finally:
         ray.shutdown()
         cluster.shutdown()

@@ -121,7 +121,8 @@ def build(
         file: The training set's file.
         out: Folder of the set.
         reporter: Receives the progress.
-        workers: Processes; None: one per core on a CPU, else one. Of Ray: tasks at a time.
+        workers: Processes; None: one per core on a CPU, else one. Without effect on a cluster,
+            which runs as many tasks as it has cores, or GPUs.
         ray_address: Cluster whose machines do the work, `local` for this one; None: processes.
 
     Raises:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import socket
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fluoro import plugins
@@ -89,13 +90,20 @@ def _connect(ray: Any, address: str) -> None:
 
 
 def _events(ray: Any, plan: Plan, numbers: Sequence[int]) -> Iterator[Event]:
-    remote = ray.remote(num_cpus=max(1, plan.threads), max_retries=ATTEMPTS_AFTER_LOSS)(_make)
-    text, allowed = plan.text(), plugins.allowed_modules()
+    gpus = int(_on_gpu(plan))
+    remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=ATTEMPTS_AFTER_LOSS)(_make)
+    text, allowed = replace(plan, threads=1).text(), plugins.allowed_modules()
     running = {remote.remote(text, number, allowed): number for number in numbers}
     while running:
         done, _ = ray.wait(list(running), num_returns=1)
         for each in done:
             yield from _events_of(ray, each, running.pop(each))
+
+
+def _on_gpu(plan: Plan) -> bool:
+    """Whether a task needs an NVIDIA GPU."""
+    device = (plan.file.document.get("renderer") or {}).get("device")
+    return isinstance(device, str) and device.startswith("cuda")
 
 
 def _events_of(ray: Any, task: Any, number: int) -> Iterator[Event]:
