@@ -9,6 +9,7 @@ of water at 80 kV, weighted by what a detector makes of it; see docs/physics.md.
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache, lru_cache
@@ -27,6 +28,8 @@ from fluoro.physics.spectrum import tube_spectrum
 __all__ = [
     "WATER_STEP_MM",
     "ScatterKernel",
+    "gap_decay_per_mm",
+    "gap_per_mm",
     "ratio_tables",
     "scatter_kernel",
     "water_per_integral_mm",
@@ -45,6 +48,9 @@ MIDDLE_LOG, LOG_WIDTH = 4.65, 2.2
 """ln(I0/Ip) at which the wide Gaussian's height is b, and over which it changes by exp(c)."""
 MOST_LOG = 8.0
 """ln(I0/Ip) behind 36 cm of water: beyond it the ratio to the primary is held."""
+
+EXPANSION, GAP_STEP_MM, CHEST_MM, HALF_FIELD_MM = 0.6, 50.0, 120.0, 125.0
+"""Of lung's room that adds to the air gap; how its effect is taken from the kernels."""
 
 WATER_KEV = 70.0
 """At which attenuations are compared with water's."""
@@ -183,6 +189,45 @@ def water_per_mm(found: Sequence[Material]) -> Array:
     electrons /= water.electrons_mol_per_cm3
     mu = np.array([float(each.mu_per_mm(WATER_KEV)) for each in found])
     return np.asarray(electrons**2 * float(water.mu_per_mm(WATER_KEV)) / mu)
+
+
+def gap_per_mm(found: Sequence[Material]) -> Array:
+    """Air gap [mm] that 1 mm of each material adds, shape (materials,): lung alone.
+
+    Lung takes more room than the water that it counts as, so that its scatter is made farther
+    from the detector: by 0.6 of the difference. A half would be the middle of an even layer; 0.6
+    is fitted to PENELOPE's thorax (tools/data/make_thorax_reference.py). Air is left aside, because
+    what surrounds the patient is air too.
+    """
+    room = 1 - water_per_mm(found)
+    return np.where((room > 0.4) & (room < 0.9), EXPANSION * room, 0.0)
+
+
+@lru_cache(maxsize=16)
+def gap_decay_per_mm(
+    air_gap_mm: float, response: DetectorResponse | None = None
+) -> tuple[float, float]:
+    """How either Gaussian's share within a field of 25 cm falls with the air gap [1/mm].
+
+    Behind 12 cm of water, from the gap to one of 5 cm more, within the table.
+
+    Args:
+        air_gap_mm: Between patient and detector [mm].
+        response: As for `scatter_kernel`.
+    """
+    gaps = _table((response or DetectorResponse(converter=None)).kind)[1]
+    near = min(air_gap_mm, float(gaps[-1]) - GAP_STEP_MM)
+    shares = [_shares_in_field(gap, response) for gap in (near, near + GAP_STEP_MM)]
+    narrow, wide = np.log(shares[0] / shares[1]) / GAP_STEP_MM
+    return float(narrow), float(wide)
+
+
+def _shares_in_field(air_gap_mm: float, response: DetectorResponse | None) -> Array:
+    kernel = scatter_kernel(air_gap_mm, response)
+    heights = kernel.heights(_left_of_the_kernels_beam(np.array([CHEST_MM])))[:, 0]
+    widths = np.array([kernel.s1_mm, kernel.s2_mm])
+    inside = [math.erf(HALF_FIELD_MM / width / math.sqrt(2)) ** 2 for width in widths]
+    return np.asarray(heights * widths**2 * inside)
 
 
 def water_per_integral_mm() -> float:

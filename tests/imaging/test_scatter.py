@@ -9,16 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fluoro.config import ImageChainConfig, ScatterConfig, WindowConfig
+from fluoro.config import ImageChainConfig, ScatterConfig, WindowConfig, XrayConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.block_sums import cell_grid
 from fluoro.imaging.chain import ImageChain
+from fluoro.imaging.configured_beam import Beams
 from fluoro.imaging.stages.scatter import scatter_maps, scatter_ratios
 from fluoro.physics.detector import DetectorResponse
 from fluoro.physics.materials import material
 from fluoro.physics.scatter import (
     WATER_STEP_MM,
+    gap_decay_per_mm,
     ratio_tables,
     scatter_kernel,
     water_per_integral_mm,
@@ -281,3 +283,29 @@ def test_the_chain_ties_scatter_to_the_true_primary_behind_bone():
     water_mm = 180 + 20 * float(water_per_mm([material("cortical_bone")])[0])
     assert found == pytest.approx(closed_form(water_mm, 200.0, 200.0, CSI), rel=0.01)
     assert found == pytest.approx(0.941, rel=0.08)  # PENELOPE, bone in the middle
+
+
+def test_lung_takes_the_origin_of_scatter_away_from_the_detector():
+    """As much as an air gap that is wider by 0.6 of the lung's missing water; exact derivative."""
+    found = [material("soft_tissue"), material("lung")]
+    beam = Beams(found).beam(XrayConfig())
+    thick, config = np.full((2, 4, 5), 60.0), ScatterConfig()
+    thick[1] = np.linspace(20, 120, 20).reshape(4, 5)
+    room = 0.6 * (1 - water_per_mm(found)[1]) * thick[1]
+    decays = gap_decay_per_mm(200.0, beam.response)
+    plain = ratio_tables(200.0, beam.response)
+    water_mm = np.tensordot(water_per_mm(found), thick, 1)
+    rng = np.random.default_rng(1)
+    way, y = rng.standard_normal(thick.shape), rng.standard_normal(thick.shape[1:])
+    for number, decay in enumerate(decays):
+        ratio, pull = scatter_ratios(thick, config, beam, found)[number]
+        known = np.arange(plain.shape[1]) * WATER_STEP_MM
+        at_gap = np.interp(water_mm, known, plain[number])
+        np.testing.assert_allclose(ratio, at_gap * np.exp(-decay * room), rtol=1e-9)
+        plus, minus = (
+            scatter_ratios(thick + step * way, config, beam, found)[number][0]
+            for step in (1e-5, -1e-5)
+        )
+        differences = ((plus - minus) * y).sum() / 2e-5
+        assert (pull(y) * way).sum() == pytest.approx(differences, rel=1e-5)
+    assert 0.002 < decays[0] < decays[1] < 0.008

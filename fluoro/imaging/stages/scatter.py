@@ -26,6 +26,8 @@ from fluoro.physics.detector import DetectorResponse
 from fluoro.physics.materials import Material
 from fluoro.physics.scatter import (
     WATER_STEP_MM,
+    gap_decay_per_mm,
+    gap_per_mm,
     ratio_tables,
     scatter_kernel,
     water_per_integral_mm,
@@ -130,6 +132,11 @@ def water_weights_mm(materials: Sequence[Material] | None) -> NDArray[np.float64
     return np.array([water_per_integral_mm()]) if materials is None else water_per_mm(materials)
 
 
+def gap_weights_mm(materials: Sequence[Material] | None) -> NDArray[np.float64]:
+    """Return the air gap [mm] that 1 mm of each material adds; none where none is known."""
+    return np.zeros(1) if materials is None else gap_per_mm(materials)
+
+
 def _ratios(
     config: ScatterConfig, beam: Beam | None, grid: GridConfig | None
 ) -> NDArray[np.float64]:
@@ -150,12 +157,18 @@ def _ratio_uniforms(
         "ratios": np.ascontiguousarray(ratios.T, np.float32),
         "last": ratios.shape[1] - 1,
         "per_mm": 1 / WATER_STEP_MM,
+        "decays": (*gap_decay_per_mm(config.air_gap_mm, _response(beam)), 0.0),
     }
 
 
 def _water_uniforms(materials: Sequence[Material] | None) -> dict[str, Any]:
-    weights = water_weights_mm(materials).astype(np.float32)
-    return {"plane_count": len(weights), "water_mm": weights}
+    weights, gaps = water_weights_mm(materials), gap_weights_mm(materials)
+    return {
+        "plane_count": len(weights),
+        "water_mm": weights.astype(np.float32),
+        "gap_mm": gaps.astype(np.float32),
+        "expands": int(gaps.any()),
+    }
 
 
 def _spread_uniforms(config: ScatterConfig, beam: Beam | None, cell_mm: float) -> dict[str, Any]:
@@ -193,14 +206,24 @@ def scatter_ratios(
         grid: What scatter goes through.
     """
     tables = _ratios(config, beam, grid)
-    weights = water_weights_mm(None if beam is None else materials)
-    water_mm = np.tensordot(weights, integrals.reshape(len(weights), *integrals.shape[-2:]), 1)
+    known = None if beam is None else materials
+    water, gap = water_weights_mm(known), gap_weights_mm(known)
+    planes = integrals.reshape(len(water), *integrals.shape[-2:])
+    water_mm, gap_mm = np.tensordot(water, planes, 1), np.tensordot(gap, planes, 1)
 
-    def step(table: NDArray[np.float64]) -> Step:
-        ratio, pull = table_step(water_mm, table, WATER_STEP_MM)
-        return ratio, lambda y: (weights[:, None, None] * pull(y)).reshape(integrals.shape)
+    def step(table: NDArray[np.float64], decay: float) -> Step:
+        at_gap, pull = table_step(water_mm, table, WATER_STEP_MM)
+        left = np.exp(-decay * gap_mm)
 
-    return [step(table) for table in tables]
+        def pull_both(y: Image) -> Image:
+            by_water, by_gap = pull(y * left), -decay * y * at_gap * left
+            by_plane = water[:, None, None] * by_water + gap[:, None, None] * by_gap
+            return np.asarray(by_plane.reshape(integrals.shape))
+
+        return at_gap * left, pull_both
+
+    decays = gap_decay_per_mm(config.air_gap_mm, _response(beam))
+    return [step(table, decay) for table, decay in zip(tables, decays, strict=True)]
 
 
 def scatter_maps(
