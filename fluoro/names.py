@@ -20,6 +20,7 @@ __all__ = [
     "FrameProtocol",
     "Freedom",
     "Habitus",
+    "Hypotheses",
     "JointKind",
     "LamellaAxis",
     "LossName",
@@ -159,6 +160,8 @@ Freedom = Literal[
 """A turn about, or a shift along, the first view's columns, rows or beam, as it starts."""
 DEGREES_OF_FREEDOM: tuple[Freedom, ...] = get_args(Freedom)
 """All six, in the order of a twist's components."""
+Hypotheses = Literal["doubt", "always", "never"]
+"""When an image is also tried mirrored, inverted and turned."""
 LossName = Literal["squares", "huber", "tukey"]
 """How much large residuals count."""
 MEASURES = {

@@ -176,7 +176,13 @@ def _tracker(
     shown = at_energy(volume, wanted.tissues_at_kev) if wanted.tissues_at_kev else volume
     shown = structures_alone(shown, config.volume, wanted.labels, "registration.labels")
     return PoseTracker(
-        Registrar(shown, device, settings, center_xyz_mm=isocenter_xyz_mm),
+        Registrar(
+            shown,
+            device,
+            settings,
+            center_xyz_mm=isocenter_xyz_mm,
+            tolerance=config.carm.tolerance,
+        ),
         _start(wanted.start, true_start, isocenter_xyz_mm),
         isocenter_xyz_mm,
         predict=wanted.predict,

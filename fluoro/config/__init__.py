@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         ScatterConfig,
         WedgeConfig,
     )
-    from fluoro.config.carm import CarmConfig, LimitsConfig
+    from fluoro.config.carm import CarmConfig, CarmTolerance, LimitsConfig
     from fluoro.config.detector import (
         DigitiserConfig,
         ImageIntensifierConfig,
@@ -99,6 +99,7 @@ __all__ = [
     "BowTieConfig",
     "BrightnessConfig",
     "CarmConfig",
+    "CarmTolerance",
     "Config",
     "ConsoleConfig",
     "ContrastConfig",

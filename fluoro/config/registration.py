@@ -17,6 +17,7 @@ from fluoro.names import (
     DEGREES_OF_FREEDOM,
     MEASURES,
     Freedom,
+    Hypotheses,
     LossName,
     OptimiserName,
 )
@@ -134,7 +135,7 @@ class RegistrationSettings(Section):
         25, description="On each level; to follow a pose in a stream at most 15."
     )
     step_mm: Annotated[float, Field(gt=0, le=10)] = Field(
-        0.005,
+        0.05,
         description="A shorter step ends the last level; to follow a pose in a stream at least "
         "0.2 [mm].",
     )
@@ -149,6 +150,12 @@ class RegistrationSettings(Section):
     )
     least_agreement: Annotated[float, Field(ge=0, le=1)] = Field(
         0.7, description="Least correlation of fine structure at which a pose is believed."
+    )
+    hypotheses: Hypotheses = Field(
+        "doubt",
+        description="When the image is also tried mirrored, inverted and turned by 90, 180 and 270 "
+        "degrees, from the given start: where its pose is not believed, or not with a confidence "
+        "of 0.99; always; never.",
     )
     multi_start: MultiStart = Field(
         MultiStart(), description="Where the expected pose is not believed."

@@ -35,6 +35,7 @@ class TrackingView:
         ncc: Correlation of rendered image and frame.
         converged: Whether it is believed.
         reason: Why, in one line.
+        next_step: What to try where it is not believed; else empty.
         seconds: How long it took.
         frame: The frame, display values in [0, 1], shape (height, width).
         rendered: The image rendered at the estimate, same shape.
@@ -46,6 +47,7 @@ class TrackingView:
     ncc: float
     converged: bool
     reason: str
+    next_step: str
     seconds: float
     frame: NDArray[np.float32]
     rendered: NDArray[np.float32]
@@ -77,6 +79,7 @@ def tracking_message(view: TrackingView, curve: list[tuple[int, float, bool]]) -
         "ncc": round(view.ncc, 4),
         "converged": view.converged,
         "reason": view.reason,
+        "next_step": view.next_step,
         "seconds": round(view.seconds, 3),
         "curve": curve,
     }

@@ -70,6 +70,7 @@ def estimate_info_message(estimate: PoseEstimate, time_ns: int) -> DiagnosticArr
         "ncc": f"{estimate.ncc:.6g}",
         "residual": f"{estimate.residual:.6g}",
         "way": estimate.way,
+        "next_step": estimate.next_step,
         "seconds": f"{estimate.seconds:.6g}",
     }
     status = DiagnosticStatus(

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fluoro.config import RegistrationSettings
+from fluoro.config import CarmTolerance, RegistrationSettings
 from fluoro.errors import InputError
 from fluoro.geometry.projection import View
 from fluoro.names import DEGREES_OF_FREEDOM
 from fluoro.registration.measures.choice import make_measure
 from fluoro.registration.measures.similarity import LeastSquaresMeasure
-from fluoro.registration.report.acceptance import Acceptance, assess, least_agreement
+from fluoro.registration.report.acceptance import (
+    Acceptance,
+    assess,
+    assess_fit,
+    least_agreement,
+)
+from fluoro.registration.report.next_steps import NEXT_STEPS
 from fluoro.registration.report.result import RegistrationResult, Step
 from fluoro.registration.rigid_motion import moved_view, view_axes
+from fluoro.registration.search.hypotheses import HYPOTHESES, named, undone
+from fluoro.registration.search.lengths import LengthTolerance
 from fluoro.registration.search.optimisers import Bounds, Trace, adam, lbfgs, levenberg_marquardt
 from fluoro.registration.search.pose_problem import (
     ROTATION_SCALE_MM,
@@ -32,10 +40,11 @@ from fluoro.registration.search.pyramid import (
     downsampling_factors,
 )
 from fluoro.registration.search.starts import spread_twists
-from fluoro.registration.search.uncertainty import axis_sigma, pose_covariance
+from fluoro.registration.search.uncertainty import PoseFit, axis_sigma, fit_pose
 from fluoro.registration.targets.target import Target
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.renderer import DrrRenderer
+from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["PROJECTOR", "Registrar", "register"]
@@ -57,8 +66,16 @@ LONGEST_STEP_MM = 40.0
 """Steps are shortened to this: half the field of view is out of the basin in any case."""
 SAME_POSE_MM = 4.0
 """Candidates closer than this are one."""
+SURE = 0.99
+"""From this confidence on no other hypothesis of the image is tried."""
+STARTS_DO_NOT_HELP = ("scale", "principal point", "uncertain")
+"""Causes by which a pose is not believed that is the right one but for the C-arm's lengths."""
 HOPELESS_AGREEMENT, HOPELESS_ITERATIONS = 0.3, 3
 """Agreement of fine structure below which the last level is limited, and its iterations."""
+
+
+def _nobody(_step: Step) -> None:
+    pass
 
 
 def register(
@@ -69,6 +86,7 @@ def register(
     settings: RegistrationSettings | None = None,
     *,
     center_xyz_mm: ArrayLike | None = None,
+    tolerance: CarmTolerance | None = None,
 ) -> RegistrationResult:
     """Find the pose once; for a stream of targets keep a `Registrar`.
 
@@ -79,11 +97,14 @@ def register(
         views: Where the views start; they move rigidly together.
         settings: How; None: the defaults.
         center_xyz_mm: About which the views turn, world LPS [mm]; None: the volume's centre.
+        tolerance: How well the C-arm's lengths are known; None: the defaults.
 
     Raises:
         InputError: Views and targets that do not fit.
     """
-    registrar = Registrar(volume, device, settings, center_xyz_mm=center_xyz_mm)
+    registrar = Registrar(
+        volume, device, settings, center_xyz_mm=center_xyz_mm, tolerance=tolerance
+    )
     return registrar.register(targets, views)
 
 
@@ -101,7 +122,13 @@ class _Assessed:
 
     problem: PoseProblem
     trace: Trace
+    fit: PoseFit | None
     acceptance: Acceptance
+
+    @property
+    def is_final(self) -> bool:
+        """Whether other starts cannot change it."""
+        return self.acceptance.converged or self.acceptance.cause in STARTS_DO_NOT_HELP
 
     @property
     def rank(self) -> tuple[bool, float]:
@@ -117,9 +144,11 @@ class Registrar:
         device: Where to render.
         settings: How; None: the defaults.
         center_xyz_mm: About which the views turn, world LPS [mm]; None: the volume's centre.
+        tolerance: How well the C-arm's lengths are known; None: the defaults.
 
     Attributes:
         settings: How.
+        tolerance: How well the C-arm's lengths are known.
         measure: On the last level. The levels before use "multiscale_ncc", or "ncc" on the first,
             unless it is "mutual_information", which serves on all.
     """
@@ -131,8 +160,10 @@ class Registrar:
         settings: RegistrationSettings | None = None,
         *,
         center_xyz_mm: ArrayLike | None = None,
+        tolerance: CarmTolerance | None = None,
     ) -> None:
         self.settings = settings or RegistrationSettings()
+        self.tolerance = tolerance or CarmTolerance()
         self.measure: str = self.settings.measure or MEASURE
         self._projector = self.settings.projector or PROJECTOR
         center = volume.grid.center_xyz_mm if center_xyz_mm is None else center_xyz_mm
@@ -145,7 +176,7 @@ class Registrar:
         targets: Sequence[Target],
         views: Sequence[View],
         *,
-        watch: Watcher = lambda _step: None,
+        watch: Watcher = _nobody,
     ) -> RegistrationResult:
         """The rigid motion of the views that explains the targets.
 
@@ -155,9 +186,11 @@ class Registrar:
             watch: Told of each iteration.
 
         Raises:
-            InputError: Views and targets that do not fit.
+            InputError: Views and targets that do not fit, or a view that seems to be in metres.
         """
         _require_pairs(targets, views)
+        for number, view in enumerate(views):
+            _require_millimetres(number, view, self._volume.grid)
         return _Search(self, tuple(targets), tuple(views), watch).run()
 
     def renderer(self, pixel_at_isocenter_mm: float) -> DrrRenderer:
@@ -183,6 +216,20 @@ def _require_pairs(targets: Sequence[Target], views: Sequence[View]) -> None:
             )
 
 
+def _require_millimetres(number: int, view: View, grid: VolumeGrid) -> None:
+    """Refuse a view whose source and detector both lie within the volume."""
+    far_mm = view.column_step_xyz_mm * view.width_px + view.row_step_xyz_mm * view.height_px
+    ends = np.stack([view.source_xyz_mm, view.corner_xyz_mm + 0.5 * far_mm])
+    index = np.column_stack([ends, np.ones(2)]) @ np.linalg.inv(grid.world_from_index).T
+    inside = (index[:, :3] >= 0) & (index[:, :3] <= np.array(grid.shape_zyx[::-1]) - 1)
+    if inside.all():
+        length = float(np.linalg.norm(ends[1] - ends[0]))
+        raise InputError(
+            f"view {number}: source and detector lie within the volume, {length:.3g} mm apart: "
+            f"extrinsics must be in millimetres; try: {NEXT_STEPS['metres']}"
+        )
+
+
 class _Search:
     """One registration on its way."""
 
@@ -195,6 +242,7 @@ class _Search:
     ) -> None:
         self._registrar, self._targets, self._views = registrar, targets, views
         self._settings = registrar.settings
+        self._tolerances = [LengthTolerance.of(registrar.tolerance, view) for view in views]
         self._watch = watch
         self._history: list[Step] = []
         self._problems: list[PoseProblem] = []
@@ -213,13 +261,40 @@ class _Search:
         """From the given start, then from ever more and wider starts, until one is believed."""
         started = time.perf_counter()
         rounds = self._settings.attempts if self._settings.multi_start.starts > 1 else 0
+        best = self._best(rounds)
+        if self._settings.hypotheses == "always" or self._is_in_doubt(best):
+            best = self._compared(best)
+        return self._result(best, started)
+
+    def _best(self, rounds: int) -> _Assessed:
+        """The best of the given start and of some rounds of others."""
         found: list[_Assessed] = []
         for attempt in (GIVEN_START, *range(rounds)):
             found.append(self._attempt(attempt))
-            if found[-1].acceptance.converged:
+            if found[-1].is_final:
                 break
-        best = max(found, key=lambda assessed: assessed.rank)
-        return self._result(best, started)
+        return max(found, key=lambda assessed: assessed.rank)
+
+    def _is_in_doubt(self, best: _Assessed) -> bool:
+        """Whether the image may be wrong as a whole."""
+        if self._settings.hypotheses == "never" or best.acceptance.cause in STARTS_DO_NOT_HELP:
+            return False
+        return not best.acceptance.converged or best.acceptance.confidence < SURE
+
+    def _compared(self, best: _Assessed) -> _Assessed:
+        """The same, not believed where another hypothesis of the image fits as well."""
+        stated = best.acceptance.evidence.get("agreement", -1.0)
+        for hypothesis in HYPOTHESES:
+            targets = undone(hypothesis, self._targets)
+            if targets is None:
+                continue
+            other = _Search(self._registrar, targets, self._views, _nobody)
+            evidence = other._best(0).acceptance.evidence
+            if evidence.get("agreement", -1.0) >= max(stated, self._settings.least_agreement):
+                reason = named(hypothesis, evidence, stated)
+                acceptance = best.acceptance.refused(hypothesis.cause, reason)
+                return replace(best, acceptance=acceptance)
+        return best
 
     def _attempt(self, attempt: int) -> _Assessed:
         """Run the levels, from coarse to fine, and assess the result."""
@@ -235,8 +310,18 @@ class _Search:
                 iterations = min(iterations, HOPELESS_ITERATIONS)
         problem = self._problem(widths[-1], self._registrar.measure)
         trace = self._last(problem, widths[-1], candidates[0], iterations)
-        acceptance = assess(problem, trace, self._bounds, self._settings.least_agreement)
-        return _Assessed(problem=problem, trace=trace, acceptance=acceptance)
+        accepted = assess(problem, trace, self._bounds, self._settings.least_agreement)
+        if not accepted.converged:
+            return _Assessed(problem=problem, trace=trace, fit=None, acceptance=accepted)
+        fine = self._finer(widths[-1]) or problem
+        fit = fit_pose(fine, trace.point, self._tolerances)
+        acceptance = assess_fit(accepted, fit, fine)
+        return _Assessed(problem=problem, trace=trace, fit=fit, acceptance=acceptance)
+
+    def _finer(self, width_px: int) -> PoseProblem | None:
+        """The last level with half its pixels' width, where the targets have that."""
+        smallest = min(min(view.width_px, view.height_px) for view in self._views)
+        return self._problem(2 * width_px, "ncc") if smallest >= 2 * width_px else None
 
     def _problem(self, width_px: int, measure: str) -> PoseProblem:
         if self._registrar.measure == "mutual_information":
@@ -366,16 +451,20 @@ class _Search:
 
     def _result(self, best: _Assessed, started: float) -> RegistrationResult:
         problem, point = best.problem, best.trace.point
+        fit = best.fit or fit_pose(problem, point, self._tolerances)
+        if best.acceptance.converged:
+            point = self._bounds.clip(point + fit.step)
         motion = self._pose_parameters.motion(point)
-        covariance = pose_covariance(problem, point)
         return RegistrationResult(
             motion=motion,
             views=tuple(moved_view(view, motion) for view in self._views),
-            covariance=covariance,
-            axis_sigma=axis_sigma(problem, point, covariance),
+            covariance=fit.covariance,
+            axis_sigma=axis_sigma(problem, point, fit.covariance),
             converged=best.acceptance.converged,
             reason=best.acceptance.reason,
             evidence=best.acceptance.evidence,
+            confidence=best.acceptance.confidence,
+            cause=best.acceptance.cause,
             history=tuple(self._history),
             iterations=best.trace.iterations,
             renderings=sum(each.renderings for each in self._problems),

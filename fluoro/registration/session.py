@@ -137,7 +137,13 @@ def run_register(config: RegisterConfig, name: str, reporter: RegisterReporter) 
         volume = structures_alone(
             volume, config.volume, config.registration.labels, "registration.labels"
         )
-        registrar = Registrar(volume, device, settings, center_xyz_mm=task.center_xyz_mm)
+        registrar = Registrar(
+            volume,
+            device,
+            settings,
+            center_xyz_mm=task.center_xyz_mm,
+            tolerance=config.carm.tolerance,
+        )
         result = _search(registrar, target, task, reporter)
         run_name = config.run.name or f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
         folder = make_run_folder(config.run.output_dir or output_dir(), run_name)

@@ -89,6 +89,7 @@ class ConsoleSink(Sink):
                 ncc=estimate.ncc,
                 converged=estimate.converged,
                 reason=estimate.reason,
+                next_step=estimate.next_step,
                 seconds=estimate.seconds,
                 frame=tracked.picture,
                 rendered=shown(estimate.rendered, config),

@@ -26,6 +26,7 @@ def view(number=0, mtre_mm=0.5, *, converged=True, frame=HALVES, rendered=HALVES
         ncc=0.998,
         converged=converged,
         reason="a reason",
+        next_step="",
         seconds=0.15,
         frame=frame,
         rendered=rendered,

@@ -39,6 +39,7 @@ def estimate(*, converged):
         world_from_carm=POSE.world_from_carm(ISOCENTER),
         converged=converged,
         reason="a reason",
+        next_step="",
         way="follow",
         ncc=0.99,
         residual=0.1,

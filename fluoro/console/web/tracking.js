@@ -54,6 +54,7 @@ export class Tracking {
 
   #write() {
     const { angles, pose, number, mtre_mm, ncc, seconds, converged, reason } = this.message;
+    const next = this.message.next_step;
     const shift = ["table_x_mm", "table_y_mm", "table_z_mm"].map((key) => tenths(pose[key]));
     const figures = {
       "track-pose": `${angles}  ROLL ${tenths(pose.roll_deg)}`,
@@ -67,7 +68,7 @@ export class Tracking {
       document.getElementById(id).textContent = text;
     });
     this.section.classList.toggle("lost", !converged);
-    document.getElementById("track-state").title = reason;
+    document.getElementById("track-state").title = next ? `${reason}; try: ${next}` : reason;
   }
 
   #drawOverlay() {

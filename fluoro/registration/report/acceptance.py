@@ -4,22 +4,30 @@ A wrong pose can have a high correlation over the whole image: two chests are al
 it cannot have is fine structure that agrees nearly everywhere. So the rendered image and the
 target are band-passed and compared tile by tile; the median of the tiles' correlations is the
 agreement. It ignores gain, offset, slow shading, and tools that cover less than half of the tiles.
+
+What agrees so far is explained once more with the C-arm's lengths free (`search/uncertainty.py`).
+A pose is not believed where structure is left that no noise explains, where the image would have
+the lengths otherwise than they are stated, or where pose or lengths are not told well enough.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.names import DEGREES_OF_FREEDOM
+from fluoro.registration.measures.metrics import cube_corners_xyz_mm
+from fluoro.registration.measures.tile_fit import fit_tiles
 from fluoro.registration.measures.tile_normalisation import Standardiser, Tiles
-from fluoro.registration.rigid_motion import moved_view
+from fluoro.registration.report.next_steps import NEXT_STEPS, Cause
+from fluoro.registration.rigid_motion import moved_view, view_axes
 from fluoro.registration.search.optimisers import Bounds, Trace
 from fluoro.registration.search.pose_problem import PoseProblem, ViewTask
+from fluoro.registration.search.uncertainty import PoseFit, ViewFit
 
-__all__ = ["Acceptance", "agreement", "assess", "least_agreement"]
+__all__ = ["Acceptance", "agreement", "assess", "assess_fit", "confidence_terms", "least_agreement"]
 
 Array = NDArray[np.float64]
 
@@ -35,6 +43,18 @@ LEAST_COVER = 0.5
 """Share of a tile's pixels that must be in the mask."""
 
 
+SURPRISE_CAP = 40.0
+CONFIDENCE = (12.0, -4.0, -4.0, -8.0)
+"""Of a logistic regression on 1, the surprise, the logarithm of the unexplained share and the
+disagreement, fitted with benchmarks/verdict.py on seeds that its table does not use."""
+MOST_UNEXPLAINED = 0.015
+"""Largest share of the target's structure that a right pose leaves; wrong ones leave more."""
+MOST_SURPRISE = 9.0
+"""Of the image with the stated lengths: chi squared of 3 degrees of freedom, 97 %."""
+MOST_IN_PLANE_MM, MOST_ALONG_BEAM_MM = 1.0, 2.5
+"""Standard deviations that a believed pose may have: half of the errors that count as wrong."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Acceptance:
     """Whether to believe a pose.
@@ -43,11 +63,24 @@ class Acceptance:
         converged: So or not.
         reason: One line that names what decided.
         evidence: Figures by name.
+        cause: What decided against it; None: nothing.
+        confidence: Probability that the pose is right, 0 to 1.
     """
 
     converged: bool
     reason: str
     evidence: dict[str, float]
+    cause: Cause | None = None
+    confidence: float = 0.0
+
+    @property
+    def next_step(self) -> str:
+        """What to try, one clause; empty where the pose is believed."""
+        return NEXT_STEPS[self.cause] if self.cause else ""
+
+    def refused(self, cause: Cause, reason: str) -> Acceptance:
+        """The same, not believed for another cause."""
+        return replace(self, converged=False, cause=cause, reason=reason, confidence=0.0)
 
 
 def assess(problem: PoseProblem, trace: Trace, bounds: Bounds, least: float) -> Acceptance:
@@ -60,42 +93,145 @@ def assess(problem: PoseProblem, trace: Trace, bounds: Bounds, least: float) -> 
         least: Least median correlation of the tiles, in each view.
     """
     evidence = {"cost": trace.cost}
-    failure = _failure(problem, trace, bounds)
+    failures = [_failure(problem, trace, bounds)]
     if trace.stop in ("small step", "no descent", "iterations"):
-        found = agreements(problem, trace.point)
-        evidence["agreement"] = min(value for value, _ in found)
-        evidence["tiles"] = float(min(count for _, count in found))
-        doubt = _disagreement(evidence["agreement"], evidence["tiles"], least)
-        failure = "; ".join(filter(None, (doubt, failure))) or None
-    if failure is not None:
-        return Acceptance(converged=False, reason=failure, evidence=evidence)
+        evidence |= _likeness(problem, trace.point)
+        failures.insert(0, _disagreement(evidence, least))
+    known = [failure for failure in failures if failure]
+    if known:
+        return _refused(evidence, known[0][0], "; ".join(text for _, text in known))
     reason = f"{trace.stop}; fine structure agrees (median tile NCC {evidence['agreement']:.2f})"
     return Acceptance(converged=True, reason=reason, evidence=evidence)
 
 
-def _failure(problem: PoseProblem, trace: Trace, bounds: Bounds) -> str | None:
+def assess_fit(accepted: Acceptance, fit: PoseFit, problem: PoseProblem) -> Acceptance:
+    """Assess a pose that `assess` accepts by what the targets say with the lengths free.
+
+    Args:
+        accepted: What `assess` says.
+        fit: The targets, explained once more.
+        problem: That of the fit.
+    """
+    plane_mm, beam_mm = _errors_mm(fit, problem)
+    evidence = accepted.evidence | {
+        "surprise": max(view.surprise for view in fit.views),
+        "in_plane_mm": plane_mm,
+        "along_beam_mm": beam_mm,
+    }
+    doubt = _doubt(fit, plane_mm, beam_mm)
+    if doubt:
+        return _refused(evidence, *doubt)
+    return replace(accepted, evidence=evidence, confidence=confidence(evidence))
+
+
+def _refused(evidence: dict[str, float], cause: Cause, reason: str) -> Acceptance:
+    return Acceptance(
+        converged=False,
+        reason=reason,
+        evidence=evidence,
+        cause=cause,
+        confidence=confidence(evidence),
+    )
+
+
+def _doubt(fit: PoseFit, plane_mm: float, beam_mm: float) -> tuple[Cause, str] | None:
+    worst = max(fit.views, key=lambda view: view.surprise)
+    if worst.surprise > MOST_SURPRISE:
+        return _other_lengths(worst)
+    if plane_mm > MOST_IN_PLANE_MM or beam_mm > MOST_ALONG_BEAM_MM:
+        return "uncertain", (
+            f"the image tells the pose to {plane_mm:.1f} mm in its plane and {beam_mm:.1f} mm "
+            f"along the beam only (standard deviations)"
+        )
+    return None
+
+
+def _other_lengths(view: ViewFit) -> tuple[Cause, str]:
+    """The length that the image would have otherwise, by the larger of two surprises."""
+    u_mm, v_mm, share = view.lengths
+    sigmas = np.sqrt(np.diag(view.lengths_covariance))
+    if abs(share) / sigmas[2] > np.hypot(u_mm / sigmas[0], v_mm / sigmas[1]):
+        return "scale", (
+            f"distance or pixel size? The image fits with carm.pixel_spacing_mm x {1 + share:.3f} "
+            f"or carm.source_to_detector_mm x {1 / (1 + share):.3f} (first estimate)"
+        )
+    return "principal point", (
+        f"principal point? The image fits with carm.detector_offset_mm changed by "
+        f"[{u_mm:.1f}, {v_mm:.1f}] (first estimate)"
+    )
+
+
+def _errors_mm(fit: PoseFit, problem: PoseProblem) -> tuple[float, float]:
+    """Expected error of the 120 mm cube's corners in the first view's plane and along its beam."""
+    axes = view_axes(problem.tasks[0].view)
+    total = np.zeros((3, 3))
+    corners = cube_corners_xyz_mm(np.zeros(3))
+    for x, y, z in corners:
+        turned = np.array([[0, z, -y], [-z, 0, x], [y, -x, 0]])  # omega x p
+        rows = axes.T @ np.concatenate([turned, np.eye(3)], axis=1)
+        total += rows @ fit.covariance @ rows.T / len(corners)
+    return float(np.sqrt(total[0, 0] + total[1, 1])), float(np.sqrt(total[2, 2]))
+
+
+def confidence(evidence: dict[str, float]) -> float:
+    """Probability that a pose with this evidence is right, 0 to 1."""
+    logit = float(np.array(CONFIDENCE) @ confidence_terms(evidence))
+    return float(1 / (1 + np.exp(-np.clip(logit, -30, 30))))
+
+
+def confidence_terms(evidence: dict[str, float]) -> Array:
+    """What the logistic regression of the confidence is linear in, shape (4,)."""
+    return np.array(
+        [
+            1.0,
+            min(evidence.get("surprise", SURPRISE_CAP), SURPRISE_CAP) / 10,
+            np.log10(max(evidence.get("unexplained", 1.0), 1e-3)) + 3.0,
+            1.0 - evidence.get("agreement", -1.0),
+        ]
+    )
+
+
+def _failure(problem: PoseProblem, trace: Trace, bounds: Bounds) -> tuple[Cause, str] | None:
     if trace.stop == "singular normal matrix":
-        return "singular normal matrix: the rendered image does not tell the pose"
+        return "singular", "singular normal matrix: the rendered image does not tell the pose"
     if trace.stop == "not finite":
-        return "the cost is not finite"
+        return "singular", "the cost is not finite"
     at_bound = (trace.point <= bounds.lower) | (trace.point >= bounds.upper)
     if at_bound.any():
         free = np.flatnonzero(problem.parameters.free)
         names = [DEGREES_OF_FREEDOM[free[k]] for k in np.flatnonzero(at_bound)]
-        return f"ended at the bound of {', '.join(names)}"
+        return "bound", f"ended at the bound of {', '.join(names)}"
     if trace.stop == "iterations":
-        return f"still moving after {trace.iterations} iterations"
+        return "moving", f"still moving after {trace.iterations} iterations"
     return None
 
 
-def _disagreement(found: float, tiles: float, least: float) -> str | None:
+def _likeness(problem: PoseProblem, point: Array) -> dict[str, float]:
+    """How the targets agree with the images at the parameters [mm]: the worst view's figures."""
+    images = [_rendered(problem, task, point) for task in problem.tasks]
+    measures = [task.measure for task in problem.tasks]
+    pairs = list(zip(images, measures, strict=True))
+    found = [agreement(image, m.target, m.mask) for image, m in pairs]
+    return {
+        "agreement": min(value for value, _ in found),
+        "tiles": float(min(count for _, count in found)),
+        "unexplained": max(fit_tiles(image, m.target, m.mask).unexplained for image, m in pairs),
+    }
+
+
+def _disagreement(evidence: dict[str, float], least: float) -> tuple[Cause, str] | None:
+    found, tiles, unexplained = (evidence[k] for k in ("agreement", "tiles", "unexplained"))
     if tiles < LEAST_TILES:
-        return f"too little structure to assess: {tiles:.0f} tiles, at least {LEAST_TILES} needed"
+        return "structure", (
+            f"too little structure to assess: {tiles:.0f} tiles, at least {LEAST_TILES} needed"
+        )
     if found < least:
-        return (
+        return "disagrees", (
             f"the target does not show the anatomy at this pose: median tile NCC {found:.2f}, "
             f"at least {least:.2f} needed"
         )
+    if unexplained > MOST_UNEXPLAINED:
+        return "unexplained", f"{unexplained:.0%} of the image's structure is left unexplained"
     return None
 
 
@@ -110,9 +246,13 @@ def agreements(problem: PoseProblem, point: Array) -> list[tuple[float, int]]:
 
 
 def _agreement(problem: PoseProblem, task: ViewTask, point: Array) -> tuple[float, int]:
-    view = moved_view(task.view, problem.parameters.motion(point))
-    image = task.renderer.device.to_host(task.renderer.render(view))
+    image = _rendered(problem, task, point)
     return agreement(image, task.measure.target, task.measure.mask)
+
+
+def _rendered(problem: PoseProblem, task: ViewTask, point: Array) -> NDArray[np.float32]:
+    view = moved_view(task.view, problem.parameters.motion(point))
+    return np.asarray(task.renderer.device.to_host(task.renderer.render(view)))
 
 
 def agreement(

@@ -36,6 +36,8 @@ def result_facts(
     facts = {
         "converged": result.converged,
         "reason": result.reason,
+        "next_step": result.next_step,
+        "confidence": round(result.confidence, 4),
         "pose": _pose(pose),
         "start": _pose(start),
         "sigma": _sigma(result),
@@ -78,6 +80,17 @@ def _sigma(result: RegistrationResult) -> dict[str, float | None]:
     return {name: _finite(v) for name, v in zip([*turns, *shifts], values, strict=True)}
 
 
+def _expected(facts: Mapping[str, Any]) -> list[str]:
+    """How wrong the pose may be, where it got as far as that."""
+    plane_mm, beam_mm = (facts["evidence"].get(k) for k in ("in_plane_mm", "along_beam_mm"))
+    if plane_mm is None or beam_mm is None:
+        return []
+    return [
+        f"expected    error {plane_mm:.2f} mm in the image's plane, {beam_mm:.2f} mm along the beam"
+        f" (one sigma); confidence {facts['confidence']:.2f}"
+    ]
+
+
 def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
@@ -92,8 +105,11 @@ def result_lines(facts: Mapping[str, Any]) -> list[str]:
     shift = ", ".join(f"{value:.2f}" for value in pose["translation_mm"])
     angles = f"LAO {pose['lao_deg']:.2f}  CRA {pose['cra_deg']:.2f}  roll {pose['roll_deg']:.2f}"
     state = "converged" if facts["converged"] else "NOT CONVERGED"
+    tried = [f"try         {facts['next_step']}"] if facts.get("next_step") else []
     lines = [
         f"{state}: {facts['reason']}",
+        *tried,
+        *_expected(facts),
         f"pose        {angles} degrees  translation {shift} mm",
         f"effort      {facts['iterations']} iterations on the last level, "
         f"{facts['renderings']} renderings in all, {facts['seconds']:.2f} s",

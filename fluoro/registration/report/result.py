@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.projection import View
+from fluoro.registration.report.next_steps import NEXT_STEPS, Cause
 
 __all__ = ["RegistrationResult", "Step"]
 
@@ -41,14 +42,18 @@ class RegistrationResult:
         motion: 4x4 motion of all views in world LPS [mm] from where they started.
         views: The views there.
         covariance: Of the left world twist (omega_x, omega_y, omega_z [rad], v_x, v_y, v_z [mm])
-            about the centre, (6, 6): residual variance times the inverse normal matrix of the
-            intensities with gain and offset free, for residuals independent from pixel to pixel.
-            0 for what was fixed; nan where the normal matrix is singular.
+            about the centre, (6, 6), from noise and from how well the C-arm's lengths are known
+            (`search/uncertainty.py`). The lengths' part for what was fixed; nan where the images
+            do not tell the pose.
         axis_sigma: Standard deviations of the six `DEGREES_OF_FREEDOM` in the first view's axes at
             the end [rad, mm].
         converged: Whether the pose is to be believed.
         reason: Why, in one line.
-        evidence: The values behind the acceptance, by name.
+        evidence: The values behind the acceptance, by name. Of a pose that the agreement accepts
+            also the error to be expected of the corners of a 120 mm cube at the centre, as standard
+            deviations: `in_plane_mm` in the first view's plane, `along_beam_mm` along its beam.
+        confidence: Probability that the pose is right, 0 to 1.
+        cause: What speaks against it; None: nothing.
         history: Every iteration.
         iterations: Evaluations with derivatives on the last level.
         renderings: Images with derivatives on all levels.
@@ -62,10 +67,17 @@ class RegistrationResult:
     converged: bool
     reason: str
     evidence: dict[str, float]
+    confidence: float
+    cause: Cause | None
     history: tuple[Step, ...]
     iterations: int
     renderings: int
     seconds: float
+
+    @property
+    def next_step(self) -> str:
+        """What to try where the pose is not believed, one clause; else empty."""
+        return NEXT_STEPS[self.cause] if self.cause else ""
 
     def carm_pose(self, start: CarmPose, isocenter_xyz_mm: Sequence[float]) -> CarmPose:
         """The C-arm's pose, from the one that a view started at."""

@@ -113,9 +113,14 @@ def prepare(
             or leaves no pixels or a constant image.
     """
     how = preparation or Preparation()
-    values, kept = _checked(picture, mask)
+    values, kept = _shaped(picture, mask)
     notes: list[str] = []
-    kept &= _field(values, kept, how, notes)
+    if how.crop not in (None, "auto"):  # pixels that do not count need not be finite
+        kept &= _field(values, kept, how, notes)
+        values = _finite(values, kept)
+    else:
+        values = _finite(values, kept)
+        kept &= _field(values, kept, how, notes)
     i0 = None
     if how.kind == "raw":
         image, kept, i0 = _attenuation(values, picture.dtype, kept, how, notes)
@@ -131,9 +136,9 @@ def prepare(
     return Target(image=image.astype(np.float32), mask=kept, i0=i0, notes=tuple(notes))
 
 
-def _checked(
+def _shaped(
     picture: NDArray[Any], mask: NDArray[np.bool_] | None
-) -> tuple[Image, NDArray[np.bool_]]:
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     values = np.asarray(picture)
     if values.ndim != 2 or values.size == 0 or values.dtype.kind not in "uif":
         raise InputError(
@@ -145,6 +150,11 @@ def _checked(
         raise InputError(f"mask must have the target's shape {values.shape}, got {kept.shape}")
     if not kept.any():
         raise InputError("mask must hold at least one pixel, got an empty mask")
+    return values, kept
+
+
+def _finite(values: NDArray[Any], kept: NDArray[np.bool_]) -> Image:
+    """The values as floats, 0 where they do not count."""
     wrong = kept & ~np.isfinite(values)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
@@ -152,7 +162,7 @@ def _checked(
             f"target must be finite, got {values[row, column]} at row {row}, column {column} "
             f"and {int(wrong.sum())} such pixels in all"
         )
-    return np.where(kept, values, 0).astype(float), kept
+    return np.where(kept, values, 0).astype(float)
 
 
 def _field(

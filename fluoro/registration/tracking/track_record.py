@@ -61,6 +61,7 @@ class ScoredEstimate:
             "mtre_mm": round(self.mtre_mm, 4),
             "converged": estimate.converged,
             "reason": estimate.reason,
+            "next_step": estimate.next_step,
             "way": estimate.way,
             "ncc": round(estimate.ncc, 5),
             "residual": round(estimate.residual, 5),

@@ -62,6 +62,7 @@ class PoseEstimate:
         world_from_carm: The same as 4x4 matrix [mm].
         converged: Whether to believe it.
         reason: Why, in one line.
+        next_step: What to try where it is not believed, one clause; else empty.
         way: How it was found.
         ncc: Normalised cross-correlation of rendered image and frame, -1 to 1.
         residual: Root mean square of what gain and offset do not explain of the frame's line
@@ -77,6 +78,7 @@ class PoseEstimate:
     world_from_carm: Array
     converged: bool
     reason: str
+    next_step: str
     way: Way
     ncc: float
     residual: float
@@ -218,7 +220,7 @@ class PoseTracker:
         pixel_mm = _pixel_at_mm(binned, self._registrar.center_xyz_mm)
         renderer = self._registrar.renderer(pixel_mm)
         rendered = renderer.device.to_host(renderer.render(binned))
-        acceptance = Acceptance(converged=False, reason=reason, evidence={})
+        acceptance = Acceptance(converged=False, reason=reason, evidence={}, cause="structure")
         self._tell(
             _Found(way="follow", motion=np.eye(4), acceptance=acceptance, iterations=0), number
         )
@@ -228,6 +230,7 @@ class PoseTracker:
             world_from_carm=expected,
             converged=False,
             reason=reason,
+            next_step=acceptance.next_step,
             way="follow",
             ncc=0.0,
             residual=0.0,
@@ -248,7 +251,9 @@ class PoseTracker:
         """Log where the pose is lost and where it is found again."""
         lost = not found.acceptance.converged
         if lost and not self._lost:
-            log.warning("frame %d: the pose is lost: %s", number, found.acceptance.reason)
+            accepted = found.acceptance
+            text = "frame %d: the pose is lost: %s; try: %s"
+            log.warning(text, number, accepted.reason, accepted.next_step)
         if self._lost and not lost:
             log.warning("frame %d: the pose is found again by %s", number, found.way)
         self._lost = lost
@@ -264,6 +269,7 @@ class PoseTracker:
             world_from_carm=matrix,
             converged=found.acceptance.converged,
             reason=found.acceptance.reason,
+            next_step=found.acceptance.next_step,
             way=found.way,
             ncc=ncc,
             residual=residual,
@@ -324,7 +330,11 @@ class _Frame:
         """The registrar's multi-start about the view."""
         result = self._registrar.register([self._target], [self._view])
         acceptance = Acceptance(
-            converged=result.converged, reason=result.reason, evidence=result.evidence
+            converged=result.converged,
+            reason=result.reason,
+            evidence=result.evidence,
+            cause=result.cause,
+            confidence=result.confidence,
         )
         return _Found(
             way="search", motion=result.motion, acceptance=acceptance, iterations=result.renderings

@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""Whether registration believes what it should: images and C-arms that are wrong, and right ones.
+
+    python benchmarks/verdict.py --seed 7                 300 wrong cases and 200 right ones
+    python benchmarks/verdict.py --seed 7 --minutes 20    at most so long; go on with another call
+    python benchmarks/verdict.py --seed 7 --report        the table of the rows there are
+    python benchmarks/verdict.py --seed 7 --report --write     and docs/registration.md's
+    python benchmarks/verdict.py --seed 7 --fit           coefficients of the confidence from them
+
+A pose counts as wrong if the corners of a 120 mm cube are off by more than 5 mm, or by more than 2
+mm in the image's plane. It needs the chest CT (`app.py fetch chest-ct`). Rows are kept in
+output/benchmarks/verdict-SEED.jsonl, kinds in turn; remove the file to start again. The program
+ends with 1 if a wrong pose was believed or fewer than 98 % of the right ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.harness.budget import Budget
+from benchmarks.harness.report import put_into_document
+from benchmarks.harness.verdict_cases import RIGHT, VerdictTargets, draw_cases
+from benchmarks.harness.verdict_rows import (
+    Row,
+    VerdictRows,
+    coverage,
+    fit_confidence,
+    reliability,
+    table,
+)
+from fluoro.errors import FluoroError
+from fluoro.plot.line_charts import Curve, Panel, write_curves
+from fluoro.rendering.devices.selection import open_device
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "registration.md"
+CURVE = ROOT / "docs" / "images" / "verdict_reliability.png"
+HEAD = ["Images or C-arm", "cases", "believed", "believed though wrong", "right, not believed"]
+LEAST_BELIEVED = 0.98
+BLUE, GREY = (31, 119, 180), (150, 158, 164)
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn")
+    parser.add_argument("--right", type=int, default=200, help="right cases")
+    parser.add_argument("--share", type=float, default=1.0, help="of the wrong cases")
+    parser.add_argument("--minutes", type=float, default=1e9, help="then stop, to go on later")
+    parser.add_argument("--report", action="store_true", help="measure nothing")
+    parser.add_argument("--write", action="store_true", help="the table into docs/registration.md")
+    parser.add_argument("--fit", action="store_true", help="print the confidence's coefficients")
+    return parser.parse_args(argv)
+
+
+def measure(rows: VerdictRows, options: argparse.Namespace) -> None:
+    """The rows that are missing, as far as the time goes."""
+    budget = Budget(60 * options.minutes)
+    for case in rows.missing(draw_cases(options.seed, options.right, options.share)):
+        if budget.left_s <= 0:
+            return
+        row = rows.add(case)
+        state = "believed" if row["believed"] else "not believed"
+        print(
+            f"{case.kind} {case.number}: {state}, {row['error_mm']:.2f} mm off, "
+            f"{row['in_plane_mm']:.2f} mm in the plane; {row['reason']}",
+            flush=True,
+        )
+
+
+def summary(rows: Sequence[Row], seed: int) -> str:
+    """The table and what else is said of it."""
+    one, two = coverage(rows)
+    seconds = sorted(row["seconds"] for row in rows if row["kind"] == RIGHT)
+    lines = [
+        markdown([HEAD, *table(rows)]),
+        "",
+        f"Seed {seed}. Of the right poses' errors {one:.0%} are within one stated deviation, "
+        f"{two:.0%} within two.",
+    ]
+    if seconds:
+        lines.append(f"Median of a right registration: {seconds[len(seconds) // 2]:.2f} s.")
+    return "\n".join(lines)
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """A table; the first line is its head."""
+    head, *rest = lines
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rest))
+
+
+def draw(rows: Sequence[Row]) -> None:
+    """The reliability curve."""
+    stated, right, _ = zip(*reliability(rows), strict=True)
+    curves = [
+        Curve(name="stated = found", color=GREY, x=[0.0, 1.0], y=[0.0, 1.0]),
+        Curve(name="share that is right", color=BLUE, x=stated, y=right),
+        Curve(name="bins", color=BLUE, x=stated, y=right, dots=True),
+    ]
+    write_curves(CURVE, "confidence", [Panel(title="Share of right poses", curves=curves)])
+
+
+def verdict(rows: Sequence[Row]) -> int:
+    """0 where the aims are met."""
+    *_, wrong, right = table(rows)
+    believed = int(right[2]) / max(int(right[1]), 1)
+    return int(int(wrong[3]) > 0 or int(right[3]) < 0 or believed < LEAST_BELIEVED)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run it."""
+    options = arguments(argv)
+    path = ROOT / "output" / "benchmarks" / f"verdict-{options.seed}.jsonl"
+    try:
+        rows = VerdictRows(path, VerdictTargets(open_device("cpu")))
+        if not (options.report or options.fit):
+            measure(rows, options)
+        if options.fit:
+            print(fit_confidence(rows.all).round(2).tolist())
+            return 0
+        text = summary(rows.all, options.seed)
+        print(text)
+        for stated, right, count in reliability(rows.all):
+            print(f"confidence {stated:.2f}: {right:.0%} of {count} right")
+        if options.write:
+            put_into_document(PAGE, "verdict", text)
+            draw(rows.all)
+    except FluoroError as error:
+        print(f"verdict: {error}", file=sys.stderr)
+        return 2
+    return verdict(rows.all)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
