@@ -9,7 +9,7 @@
 
 A pose counts as wrong if the corners of a 120 mm cube are off by more than 5 mm, or by more than 2
 mm in the image's plane. It needs the chest CT (`app.py fetch chest-ct`). Rows are kept in
-output/benchmarks/verdict-SEED.jsonl, kinds in turn; remove the file to start again. The program
+output/benchmarks/verdict-seed-SEED.jsonl, kinds in turn; remove the file to start again. The program
 ends with 1 if a wrong pose was believed or fewer than 98 % of the right ones.
 """
 
@@ -74,7 +74,7 @@ def measure(rows: VerdictRows, options: argparse.Namespace) -> None:
 
 
 def summary(rows: Sequence[Row], seed: int) -> str:
-    """The table and what else is said of it."""
+    """The table and what it does not show."""
     one, two = coverage(rows)
     seconds = sorted(row["seconds"] for row in rows if row["kind"] == RIGHT)
     lines = [
@@ -105,7 +105,7 @@ def draw(rows: Sequence[Row]) -> None:
     write_curves(CURVE, "confidence", [Panel(title="Share of right poses", curves=curves)])
 
 
-def verdict(rows: Sequence[Row]) -> int:
+def exit_code(rows: Sequence[Row]) -> int:
     """0 where the aims are met."""
     *_, wrong, right = table(rows)
     believed = int(right[2]) / max(int(right[1]), 1)
@@ -115,7 +115,7 @@ def verdict(rows: Sequence[Row]) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run it."""
     options = arguments(argv)
-    path = ROOT / "output" / "benchmarks" / f"verdict-{options.seed}.jsonl"
+    path = ROOT / "output" / "benchmarks" / f"verdict-seed-{options.seed}.jsonl"
     try:
         rows = VerdictRows(path, VerdictTargets(open_device("cpu")))
         if not (options.report or options.fit):
@@ -128,12 +128,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         for stated, right, count in reliability(rows.all):
             print(f"confidence {stated:.2f}: {right:.0%} of {count} right")
         if options.write:
-            put_into_document(PAGE, "verdict", text)
+            put_into_document(PAGE, "assessment", text)
             draw(rows.all)
     except FluoroError as error:
-        print(f"verdict: {error}", file=sys.stderr)
+        print(f"benchmarks/verdict.py: {error}", file=sys.stderr)
         return 2
-    return verdict(rows.all)
+    return exit_code(rows.all)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ class CarmConfig(Section):
     limits: LimitsConfig = Field(LimitsConfig(), description="How far the C-arm reaches.")
     tolerance: CarmTolerance = Field(
         CarmTolerance(),
-        description="How well the lengths above are known, for the verdict of a registration.",
+        description="How well the lengths above are known, for what a registration believes.",
     )
 
     @model_validator(mode="before")

@@ -136,8 +136,8 @@ class RegistrationSettings(Section):
     )
     step_mm: Annotated[float, Field(gt=0, le=10)] = Field(
         0.05,
-        description="A shorter step ends the last level; to follow a pose in a stream at least "
-        "0.2 [mm].",
+        description="A shorter step ends the last level, with lbfgs and adam a tenth of it; to "
+        "follow a pose in a stream at least 0.2 [mm].",
     )
     fixed: Annotated[tuple[Freedom, ...], Strict(False)] = Field(
         (), description="Turns about and shifts along the starting view's axes that are held."

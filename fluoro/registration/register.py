@@ -15,13 +15,13 @@ from fluoro.geometry.projection import View
 from fluoro.names import DEGREES_OF_FREEDOM
 from fluoro.registration.measures.choice import make_measure
 from fluoro.registration.measures.similarity import LeastSquaresMeasure
+from fluoro.registration.next_steps import NEXT_STEPS
 from fluoro.registration.report.acceptance import (
     Acceptance,
     assess,
     assess_fit,
     least_agreement,
 )
-from fluoro.registration.report.next_steps import NEXT_STEPS
 from fluoro.registration.report.result import RegistrationResult, Step
 from fluoro.registration.rigid_motion import moved_view, view_axes
 from fluoro.registration.search.hypotheses import HYPOTHESES, named, undone
@@ -64,6 +64,8 @@ FIRST_ITERATIONS = 6
 """Of each start in the first round."""
 LONGEST_STEP_MM = 40.0
 """Steps are shortened to this: half the field of view is out of the basin in any case."""
+FIRST_ORDER_STEP = 0.1
+"""Share of a least step that Adam and L-BFGS end at: their steps are short far from the end too."""
 SAME_POSE_MM = 4.0
 """Candidates closer than this are one."""
 SURE = 0.99
@@ -431,7 +433,7 @@ class _Search:
             candidate.point,
             self._bounds,
             max_iterations=iterations,
-            step_mm=settings.step_mm,
+            step_mm=settings.step_mm * FIRST_ORDER_STEP,
             progress=progress,
         )
 

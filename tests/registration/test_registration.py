@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from fluoro.config import MultiStart, RegistrationSettings
+from fluoro.config import CarmTolerance, MultiStart, RegistrationSettings
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.names import DEGREES_OF_FREEDOM
@@ -32,6 +32,15 @@ from tests.registration_support import (
 )
 
 ONE_START = changed(QUICK, multi_start=MultiStart(starts=1))
+
+
+EXACT = CarmTolerance(
+    source_to_detector_mm=0,
+    source_to_isocenter_mm=0,
+    pixel_spacing_share=0,
+    principal_point_mm=0,
+)
+"""A C-arm whose lengths are known for sure."""
 
 
 def _seen(pose=POSE):
@@ -116,7 +125,7 @@ def test_other_scale_and_polarity_are_no_matter_once_prepared():
 def test_two_views_share_one_motion_and_fix_the_depth():
     poses = (POSE, CarmPose(lao_deg=-70))
     displaced = displacement(7, 20.0)
-    registrar = Registrar(thorax(), device(), QUICK)
+    registrar = Registrar(thorax(), device(), QUICK, tolerance=EXACT)
     starts = [moved_view(view_at(pose), displaced) for pose in poses]
     both = registrar.register([target(_seen(pose)) for pose in poses], starts)
     one = registrar.register([target(_seen())], starts[:1])
@@ -135,16 +144,17 @@ def test_depth_is_the_least_certain_shift_of_a_single_view():
 def test_covariance_is_the_scatter_of_repeated_registrations():
     errors, sigmas = [], []
     displaced = displacement(9, 2.0)
+    settings = changed(ONE_START, measure="ncc", widths_px=(96,), projector="march")
+    registrar = Registrar(thorax(), device(), settings, tolerance=EXACT)
     for seed in range(12):
         image = counted(rendered(view_at()), seed, photons=2e4)
-        settings = changed(ONE_START, measure="ncc", widths_px=(96,), projector="march")
-        result = find(image, displaced, settings)
+        result = registrar.register([target(image)], [moved_view(view_at(), displaced)])
         error = result.motion @ displaced
         errors.append(error[:3, 3] + error[:3, :3] @ center() - center())
         sigmas.append(np.sqrt(np.diag(result.covariance)[3:]))
     scatter = np.sqrt(np.mean(np.square(errors), axis=0))
     ratio = scatter / np.mean(sigmas, axis=0)
-    assert (ratio > 0.4).all(), ratio
+    assert (ratio > 0.3).all(), ratio  # POSE_INFLATION is for images with scatter and blur
     assert (ratio < 2.5).all(), ratio
 
 

@@ -36,7 +36,7 @@ LEAST_COVER = 0.4
 COMMON_SHARE = 0.75
 """Of the tiles, those that fit best: an instrument may cover the others."""
 LEAST_INTEGRAL, SKIN_PX = 0.02, 2
-"""A smaller line integral is beside the body; so many pixels from there on are its skin."""
+"""A smaller line integral is beside the body; the skin reaches two pixels inwards from there."""
 FLAT = 1e-5
 """A term of which less than this share is left by the terms before it is none."""
 

@@ -21,11 +21,11 @@ from fluoro.names import DEGREES_OF_FREEDOM
 from fluoro.registration.measures.metrics import cube_corners_xyz_mm
 from fluoro.registration.measures.tile_fit import fit_tiles
 from fluoro.registration.measures.tile_normalisation import Standardiser, Tiles
-from fluoro.registration.report.next_steps import NEXT_STEPS, Cause
+from fluoro.registration.next_steps import NEXT_STEPS, Cause
 from fluoro.registration.rigid_motion import moved_view, view_axes
 from fluoro.registration.search.optimisers import Bounds, Trace
 from fluoro.registration.search.pose_problem import PoseProblem, ViewTask
-from fluoro.registration.search.uncertainty import PoseFit, ViewFit
+from fluoro.registration.search.uncertainty import PoseFit
 
 __all__ = ["Acceptance", "agreement", "assess", "assess_fit", "confidence_terms", "least_agreement"]
 
@@ -47,8 +47,9 @@ SURPRISE_CAP = 40.0
 CONFIDENCE = (12.0, -4.0, -4.0, -8.0)
 """Of a logistic regression on 1, the surprise, the logarithm of the unexplained share and the
 disagreement, fitted with benchmarks/verdict.py on seeds that its table does not use."""
-MOST_UNEXPLAINED = 0.015
-"""Largest share of the target's structure that a right pose leaves; wrong ones leave more."""
+MOST_UNEXPLAINED, MOST_UNEXPLAINED_IN_DOUBT, CLEAR_AGREEMENT = 0.05, 0.015, 0.92
+"""Largest share of the target's structure that a right pose leaves, the same where the agreement is
+not clear, and from where on it is. A spectrum leaves some of it at the right pose too."""
 MOST_SURPRISE = 9.0
 """Of the image with the stated lengths: chi squared of 3 degrees of freedom, 97 %."""
 MOST_IN_PLANE_MM, MOST_ALONG_BEAM_MM = 1.0, 2.5
@@ -104,22 +105,21 @@ def assess(problem: PoseProblem, trace: Trace, bounds: Bounds, least: float) -> 
     return Acceptance(converged=True, reason=reason, evidence=evidence)
 
 
-def assess_fit(accepted: Acceptance, fit: PoseFit, problem: PoseProblem) -> Acceptance:
-    """Assess a pose that `assess` accepts by what the targets say with the lengths free.
+def assess_fit(accepted: Acceptance, fit: PoseFit | None, problem: PoseProblem) -> Acceptance:
+    """Assess a pose that `assess` accepts by what is left of the targets, and by their lengths.
 
     Args:
         accepted: What `assess` says.
-        fit: The targets, explained once more.
+        fit: The targets, explained once more; None: only what is left counts.
         problem: That of the fit.
     """
-    plane_mm, beam_mm = _errors_mm(fit, problem)
-    evidence = accepted.evidence | {
-        "surprise": max(view.surprise for view in fit.views),
-        "in_plane_mm": plane_mm,
-        "along_beam_mm": beam_mm,
-    }
-    doubt = _doubt(fit, plane_mm, beam_mm)
-    if doubt:
+    evidence, doubts = dict(accepted.evidence), [_left(accepted.evidence)]
+    if fit:
+        plane_mm, beam_mm = _errors_mm(fit, problem)
+        evidence["surprise"] = max(view.surprise for view in fit.views)
+        evidence |= {"in_plane_mm": plane_mm, "along_beam_mm": beam_mm}
+        doubts = [_other_lengths(fit), *doubts, _too_little_told(plane_mm, beam_mm)]
+    for doubt in filter(None, doubts):
         return _refused(evidence, *doubt)
     return replace(accepted, evidence=evidence, confidence=confidence(evidence))
 
@@ -134,20 +134,30 @@ def _refused(evidence: dict[str, float], cause: Cause, reason: str) -> Acceptanc
     )
 
 
-def _doubt(fit: PoseFit, plane_mm: float, beam_mm: float) -> tuple[Cause, str] | None:
-    worst = max(fit.views, key=lambda view: view.surprise)
-    if worst.surprise > MOST_SURPRISE:
-        return _other_lengths(worst)
-    if plane_mm > MOST_IN_PLANE_MM or beam_mm > MOST_ALONG_BEAM_MM:
-        return "uncertain", (
-            f"the image tells the pose to {plane_mm:.1f} mm in its plane and {beam_mm:.1f} mm "
-            f"along the beam only (standard deviations)"
-        )
-    return None
+def _left(evidence: dict[str, float]) -> tuple[Cause, str] | None:
+    """More structure than a right pose leaves."""
+    clear = evidence["agreement"] >= CLEAR_AGREEMENT
+    found = evidence["unexplained"]
+    if found <= (MOST_UNEXPLAINED if clear else MOST_UNEXPLAINED_IN_DOUBT):
+        return None
+    return "unexplained", f"{found:.1%} of the image's structure is left unexplained"
 
 
-def _other_lengths(view: ViewFit) -> tuple[Cause, str]:
-    """The length that the image would have otherwise, by the larger of two surprises."""
+def _too_little_told(plane_mm: float, beam_mm: float) -> tuple[Cause, str] | None:
+    """Deviations that may hide an error that counts as wrong."""
+    if plane_mm <= MOST_IN_PLANE_MM and beam_mm <= MOST_ALONG_BEAM_MM:
+        return None
+    return "uncertain", (
+        f"the image tells the pose to {plane_mm:.1f} mm in its plane and {beam_mm:.1f} mm "
+        f"along the beam only (standard deviations)"
+    )
+
+
+def _other_lengths(fit: PoseFit) -> tuple[Cause, str] | None:
+    """The length that an image would have otherwise, by the larger of two surprises."""
+    view = max(fit.views, key=lambda each: each.surprise)
+    if view.surprise <= MOST_SURPRISE:
+        return None
     u_mm, v_mm, share = view.lengths
     sigmas = np.sqrt(np.diag(view.lengths_covariance))
     if abs(share) / sigmas[2] > np.hypot(u_mm / sigmas[0], v_mm / sigmas[1]):
@@ -220,7 +230,7 @@ def _likeness(problem: PoseProblem, point: Array) -> dict[str, float]:
 
 
 def _disagreement(evidence: dict[str, float], least: float) -> tuple[Cause, str] | None:
-    found, tiles, unexplained = (evidence[k] for k in ("agreement", "tiles", "unexplained"))
+    found, tiles = evidence["agreement"], evidence["tiles"]
     if tiles < LEAST_TILES:
         return "structure", (
             f"too little structure to assess: {tiles:.0f} tiles, at least {LEAST_TILES} needed"
@@ -230,8 +240,6 @@ def _disagreement(evidence: dict[str, float], least: float) -> tuple[Cause, str]
             f"the target does not show the anatomy at this pose: median tile NCC {found:.2f}, "
             f"at least {least:.2f} needed"
         )
-    if unexplained > MOST_UNEXPLAINED:
-        return "unexplained", f"{unexplained:.0%} of the image's structure is left unexplained"
     return None
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.projection import View
-from fluoro.registration.report.next_steps import NEXT_STEPS, Cause
+from fluoro.registration.next_steps import NEXT_STEPS, Cause
 
 __all__ = ["RegistrationResult", "Step"]
 
@@ -43,8 +43,8 @@ class RegistrationResult:
         views: The views there.
         covariance: Of the left world twist (omega_x, omega_y, omega_z [rad], v_x, v_y, v_z [mm])
             about the centre, (6, 6), from noise and from how well the C-arm's lengths are known
-            (`search/uncertainty.py`). The lengths' part for what was fixed; nan where the images
-            do not tell the pose.
+            (`search/uncertainty.py`). 0 for what was fixed; nan where the images do not tell the
+            pose.
         axis_sigma: Standard deviations of the six `DEGREES_OF_FREEDOM` in the first view's axes at
             the end [rad, mm].
         converged: Whether the pose is to be believed.

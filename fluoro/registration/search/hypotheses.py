@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.registration.report.next_steps import Cause
+from fluoro.registration.next_steps import Cause
 from fluoro.registration.targets.target import Target
 
 __all__ = ["HYPOTHESES", "Hypothesis", "named", "undone"]

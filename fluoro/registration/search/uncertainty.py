@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fluoro.names import DEGREES_OF_FREEDOM
 from fluoro.registration.measures.tile_fit import TileFit, blur_derivative, fit_tiles
 from fluoro.registration.rigid_motion import moved_view, view_axes
 from fluoro.registration.search.lengths import LengthTolerance, length_derivatives
@@ -29,10 +30,13 @@ LENGTHS_INFLATION, POSE_INFLATION = 1.5, 3.0
 and of the pose that it is one step from another measure's optimum. Fitted on right cases of
 benchmarks/verdict.py with seeds that its table does not use (docs/registration.md)."""
 UNKNOWN = np.array([100.0, 100.0, 1.0])
-"""Of the lengths, where an image alone is asked for them [mm, mm, 1]: they stay finite."""
+"""Of the lengths, where an image alone determines them [mm, mm, 1]: they stay finite."""
 UNKNOWN_BLUR_PX2 = 10.0
 NEIGHBOURS = 4
 """Of a pixel; their correlation makes pixels count for fewer."""
+BLURRED_NOISE, STRUCTURE = 0.25, 40.0
+"""Correlation of neighbours up to which it is noise, blurred by the detector. Beyond, structure is
+left that reaches over a tile, as of a spectrum, and pixels count for fewer still."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,7 +100,8 @@ def fit_pose(problem: PoseProblem, point: Array, tolerances: Sequence[LengthTole
     inverse = np.linalg.inv(normal)
     beam = view_axes(moved_view(problem.tasks[0].view, motion))[:, 2]
     covariance = change @ inverse @ change.T
-    covariance[3:, 3:] += np.outer(beam, beam) * tolerances[0].isocenter_mm ** 2
+    if problem.parameters.free[DEGREES_OF_FREEDOM.index("shift_beam")]:
+        covariance[3:, 3:] += np.outer(beam, beam) * tolerances[0].isocenter_mm ** 2
     return PoseFit(step=inverse @ gradient, covariance=covariance, views=tuple(views))
 
 
@@ -133,7 +138,8 @@ def _view_fit(
 
 def _scale(tiles: TileFit, inflation: float) -> float:
     """By which the normal matrix counts too much."""
-    return inflation * (1 + NEIGHBOURS * max(tiles.whiteness, 0.0))
+    rho = max(tiles.whiteness, 0.0)
+    return inflation * (1 + NEIGHBOURS * rho + STRUCTURE * max(rho - BLURRED_NOISE, 0.0))
 
 
 def _lengths_alone(tiles: TileFit) -> tuple[Array, Array]:

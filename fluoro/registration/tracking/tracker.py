@@ -21,7 +21,7 @@ from fluoro.geometry.projection import View
 from fluoro.names import DEGREES_OF_FREEDOM
 from fluoro.registration.measures.choice import make_measure
 from fluoro.registration.register import Registrar
-from fluoro.registration.report.acceptance import Acceptance, assess
+from fluoro.registration.report.acceptance import Acceptance, assess, assess_fit
 from fluoro.registration.rigid_motion import motion_about, moved_view, twist_about, view_axes
 from fluoro.registration.search.optimisers import Bounds, Trace, levenberg_marquardt
 from fluoro.registration.search.pose_problem import (
@@ -311,6 +311,8 @@ class _Frame:
             trace = self._descend(problem, point, width_px)
             point, renderings = trace.point, renderings + problem.renderings
         acceptance = assess(problem, trace, self._bounds, self._settings.least_agreement)
+        if acceptance.converged:
+            acceptance = assess_fit(acceptance, None, problem)
         motion = self._pose_parameters.motion(point)
         return _Found(way="follow", motion=motion, acceptance=acceptance, iterations=renderings)
 

@@ -1,0 +1,195 @@
+"""What a registration believes, and what it says where it does not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fluoro.config import CarmTolerance
+from fluoro.errors import InputError
+from fluoro.registration.measures.tile_fit import blur_derivative, fit_tiles
+from fluoro.registration.next_steps import CAUSES, NEXT_STEPS
+from fluoro.registration.register import Registrar
+from fluoro.registration.rigid_motion import moved_view
+from fluoro.registration.search.hypotheses import HYPOTHESES, undone
+from fluoro.registration.search.lengths import LengthTolerance, length_derivatives
+from fluoro.registration.targets.target_preprocessing import Preparation, prepare
+from fluoro.rendering.renderer import DrrRenderer
+from tests.registration_support import (
+    DETECTOR,
+    POSE,
+    QUICK,
+    center,
+    changed,
+    counted,
+    device,
+    displacement,
+    error_mm,
+    rendered,
+    target,
+    thorax,
+    view_at,
+)
+
+SMALL = changed(QUICK, hypotheses="never", multi_start={"starts": 1})
+PHOTONS = 2e4
+
+
+def seen(detector=DETECTOR, pose=POSE, seed=1):
+    """A noisy image by a C-arm."""
+    return counted(rendered(view_at(pose, detector)), seed, PHOTONS)
+
+
+def found(image, settings=SMALL, seed=3, mm=6.0, tolerance=None):
+    """The registration of an image from a start that is a little off."""
+    registrar = Registrar(thorax(), device(), settings, tolerance=tolerance)
+    start = moved_view(view_at(), displacement(seed, mm))
+    return registrar.register([target(image)], [start])
+
+
+@pytest.mark.parametrize(
+    ("which", "step", "change"),
+    [
+        (0, 0.5, lambda d, e: replace(d, detector_offset_mm=(e, 0.0))),
+        (1, 0.5, lambda d, e: replace(d, detector_offset_mm=(0.0, e))),
+        (2, 2e-3, lambda d, e: replace(d, pixel_spacing_mm=d.pixel_spacing_mm * (1 + e))),
+    ],
+)
+def test_derivative_with_respect_to_a_length_is_that_of_differences(which, step, change):
+    renderer = DrrRenderer(thorax(), device(), projector="joseph")
+    view = view_at()
+    _, jacobian = renderer.render_jacobian(view, center())
+    analytic = length_derivatives(view, jacobian, center())[which]
+    ends = [renderer.render(view_at(POSE, change(DETECTOR, e))) for e in (step, -step)]
+    differences = (np.asarray(ends[0], float) - ends[1]) / (2 * step)
+    likeness = np.corrcoef(analytic.ravel(), differences.ravel())[0, 1]
+    gain = (analytic * differences).sum() / (differences**2).sum()
+    assert likeness > 0.97  # a difference steps over voxels, a derivative does not
+    assert gain == pytest.approx(1, abs=0.05)
+
+
+def test_blur_derivative_is_that_of_a_blurred_intensity():
+    from scipy.ndimage import gaussian_filter
+
+    rows, columns = np.indices((64, 64)) / 8.0
+    image = 2 + np.sin(rows) * np.cos(columns)
+    blurred = -np.log(gaussian_filter(np.exp(-image), 0.4))
+    change = (blurred - image)[4:-4, 4:-4] / 0.4**2
+    assert blur_derivative(image)[4:-4, 4:-4] == pytest.approx(change, abs=0.01)
+
+
+def test_fit_of_tiles_leaves_nothing_of_gain_plane_and_scatter():
+    image = rendered(view_at()).astype(float)
+    rows = np.linspace(0, 1, image.shape[0])[:, None]
+    seen_image = 0.8 * image + 0.3 * rows - 0.02 * np.exp(image - image.max())
+    noise = np.random.default_rng(0).normal(scale=0.01, size=image.shape)
+    fit = fit_tiles(image, seen_image + noise, np.ones(image.shape, bool))
+    assert fit.unexplained < 0.003
+    assert abs(fit.whiteness) < 0.1
+
+
+def test_right_pose_is_believed_and_its_error_lies_within_what_is_stated():
+    result = found(seen())
+    assert result.converged, result.reason
+    assert result.confidence > 0.9
+    assert result.next_step == ""
+    expected = np.hypot(result.evidence["in_plane_mm"], result.evidence["along_beam_mm"])
+    assert error_mm(result, displacement(3, 6.0)) < 3 * expected
+    assert result.evidence["in_plane_mm"] < result.evidence["along_beam_mm"]
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_wrong_distance_is_named_with_the_ratio_that_fits(factor):
+    other = replace(DETECTOR, source_to_detector_mm=factor * DETECTOR.source_to_detector_mm)
+    result = found(seen(other))
+    assert not result.converged
+    assert result.cause == "scale"
+    assert "carm.source_to_detector_mm x" in result.reason
+    named = float(result.reason.split("source_to_detector_mm x ")[1].split()[0])
+    assert (named > 1) == (factor > 1)
+    assert "carm.pixel_spacing_mm" in result.next_step
+
+
+def test_wrong_principal_point_is_named():
+    result = found(seen(replace(DETECTOR, detector_offset_mm=(25.0, 0.0))))
+    assert not result.converged
+    assert result.cause == "principal point"
+
+
+def test_mirrored_image_is_named_and_not_believed():
+    result = found(seen()[:, ::-1], changed(SMALL, hypotheses="doubt"))
+    assert not result.converged
+    assert result.cause == "mirrored"
+    assert "the image looks mirrored: agreement" in result.reason
+
+
+def test_image_that_is_right_stays_so_where_hypotheses_are_always_tried():
+    result = found(seen(), changed(SMALL, hypotheses="always"))
+    assert result.converged, result.reason
+
+
+def test_undoing_a_hypothesis_brings_the_image_back():
+    image = rendered(view_at())
+    for each in HYPOTHESES:
+        spoilt = undone(each, [target(image)])
+        times = 4 if each.looks.endswith(("90 degrees", "270 degrees")) else 2
+        for _ in range(times - 1):
+            spoilt = undone(each, spoilt)
+        np.testing.assert_array_equal(spoilt[0].image, image)
+
+
+def test_quarter_turn_of_an_oblong_image_is_no_hypothesis():
+    turned = [each for each in HYPOTHESES if each.cause == "turned"]
+    oblong = [target(rendered(view_at())[:50])]
+    assert [undone(each, oblong) is None for each in turned] == [False, True, True]
+
+
+def test_tolerance_of_the_isocentre_enters_the_error_along_the_beam_alone():
+    loose = CarmTolerance(source_to_isocenter_mm=2.0)
+    exact = CarmTolerance(source_to_isocenter_mm=0.0)
+    figures = [found(seen(), tolerance=each).evidence for each in (loose, exact)]
+    first, second = (each["along_beam_mm"] for each in figures)
+    assert first**2 - second**2 == pytest.approx(4.0, rel=1e-3)
+    assert figures[0]["in_plane_mm"] == pytest.approx(figures[1]["in_plane_mm"], rel=0.05)
+
+
+def test_a_large_tolerance_takes_a_wrong_distance_for_possible():
+    other = replace(DETECTOR, source_to_detector_mm=1.02 * DETECTOR.source_to_detector_mm)
+    tight = found(seen(other))
+    loose = found(seen(other), tolerance=CarmTolerance(source_to_detector_mm=30.0))
+    assert tight.evidence["surprise"] > 2 * loose.evidence["surprise"]
+    assert loose.evidence["along_beam_mm"] > 1.4 * tight.evidence["along_beam_mm"]
+
+
+def test_tolerance_counts_by_the_view():
+    tolerance = LengthTolerance.of(
+        CarmTolerance(source_to_detector_mm=10.2, pixel_spacing_share=0.0), view_at()
+    )
+    assert tolerance.scale_share == pytest.approx(10.2 / DETECTOR.source_to_detector_mm)
+
+
+def test_every_cause_says_what_to_try():
+    assert set(NEXT_STEPS) == set(CAUSES)
+    assert all(text and text[-1] not in ".;" for text in NEXT_STEPS.values())
+
+
+def test_view_in_metres_is_explained():
+    view = view_at()
+    metres = replace(
+        view,
+        source_xyz_mm=view.source_xyz_mm / 1000,
+        corner_xyz_mm=view.corner_xyz_mm / 1000,
+        column_step_xyz_mm=view.column_step_xyz_mm / 1000,
+        row_step_xyz_mm=view.row_step_xyz_mm / 1000,
+    )
+    with pytest.raises(InputError, match="extrinsics must be in millimetres"):
+        Registrar(thorax(), device(), SMALL).register([target(seen())], [metres])
+
+
+def test_values_that_are_not_finite_are_no_error_where_the_crop_leaves_them_out():
+    image = rendered(view_at()).astype(float)
+    image[:5] = np.nan
+    cropped = prepare(image, Preparation(kind="log", crop=(5, 0, 0, 0)))
+    assert not cropped.mask[:5].any()
+    with pytest.raises(InputError, match="target must be finite"):
+        prepare(image, Preparation(kind="log", crop=(4, 0, 0, 0)))
