@@ -9,8 +9,8 @@
 
 A pose counts as wrong if the corners of a 120 mm cube are off by more than 5 mm, or by more than 2
 mm in the image's plane. It needs the chest CT (`app.py fetch chest-ct`). Rows are kept in
-output/benchmarks/verdict-seed-SEED.jsonl, kinds in turn; remove the file to start again. The program
-ends with 1 if a wrong pose was believed or fewer than 98 % of the right ones.
+output/benchmarks/verdict-seed-SEED.jsonl, kinds in turn; remove the file to start again. The
+program ends with 1 if a wrong pose was believed or fewer than 98 % of the right ones.
 """
 
 from __future__ import annotations
