@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fluoro.registration.search.optimisers import adam, lbfgs, levenberg_marquardt
     from fluoro.registration.search.pose_problem import PoseProblem
     from fluoro.registration.search.starts import twist_at_mtre
-    from fluoro.registration.search.uncertainty import pose_covariance
+    from fluoro.registration.search.uncertainty import fit_pose
     from fluoro.registration.session import RegisterOutcome, run_register
     from fluoro.registration.targets.frame_target import target_from_frame
     from fluoro.registration.targets.rendered_target import rendered_image
@@ -65,6 +65,7 @@ __all__ = [
     "Target",
     "adam",
     "cube_corners_xyz_mm",
+    "fit_pose",
     "geodesic_distance",
     "lbfgs",
     "levenberg_marquardt",
@@ -74,7 +75,6 @@ __all__ = [
     "moved_view",
     "mrpe_mm",
     "mtre_mm",
-    "pose_covariance",
     "read_xray_target",
     "register_parts",
     "rendered_image",
