@@ -51,7 +51,7 @@ def require_npm(project: Path, file: str) -> Path:
     """
     found = project / "node_modules" / file
     if not found.is_file():
-        _lacks(f"needs {file}: npm ci --prefix {project.relative_to(Path.cwd())}")
+        _lacks(f"needs {file}: npm ci --prefix {project}")
     return found
 
 

@@ -35,11 +35,13 @@ from fluoro.errors import DeviceError, OutputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.from_config import make_geometry
 from fluoro.imaging.chain import ImageChain
+from fluoro.imaging.stages.order import HOLD
 from fluoro.poses.base import FRAMES_AHEAD
 from fluoro.recording.formats.array_files import NpyStream
 from fluoro.recording.run_record import RunRecord
 from fluoro.rendering.renderer import DrrRenderer
 from operators.graph import FluoroApp
+from operators.live_chain import held_config, with_controls
 from operators.monitor import StreamMonitor
 from operators.pose_source import PoseSourceOp
 from tests.console_support import make_frame, wait_until
@@ -353,6 +355,21 @@ def test_a_held_image_follows_the_window_and_the_stream_goes_on_as_if_not_looked
     expected = np.clip(((0.5 - before) * 20.0 + 3.0 - 1.0) / 2.0 + 0.5, 0, 1)
     np.testing.assert_allclose(held[0].image, expected, atol=1e-5)
     assert held[0].image.std() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("sections", "holds"),
+    [
+        ({"pose_source": {"kind": "dds"}}, True),
+        ({"pose_source": {"kind": "dds"}, "console": {"enabled": False}}, False),
+        ({"pose_source": {"kind": "sweep"}}, True),
+    ],
+)
+def test_images_are_held_before_their_window_where_a_console_shows_them(sections, holds):
+    document = {"volume": {"phantom": "thorax"}, "console": {"enabled": True}, **sections}
+    config = Config.model_validate(document)
+    chain = with_controls(held_config(config), LiveControls.from_config(config).snapshot())
+    assert HOLD.is_on(chain) is holds
 
 
 def noiseless_run(document, monkeypatch, **changes):
