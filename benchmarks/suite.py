@@ -53,6 +53,7 @@ FULL = (
     Step(script="rates.py", minutes=0.5, told=False),
     Step(script="labels.py", minutes=0.5, told=False),
     Step(script="instruments.py", minutes=0.5, told=False),
+    Step(script="meshes.py", minutes=0.5, told=False),
     Step(script="datasets.py", minutes=1.0, told=False),
     Step(script="graph.py", minutes=2.0),
     Step(script="scaling.py", minutes=3.0),
