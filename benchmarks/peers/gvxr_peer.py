@@ -31,14 +31,20 @@ def main() -> None:
     gvxr.loadMeshFile("mesh", job["mesh"], "mm")
     gvxr.setElement("mesh", "Ti")
     gvxr.addPolygonMeshAsInnerSurface("mesh")
-    seconds = []
+    seconds, cpu_seconds = [], []
     for number in range(job["rounds"] + 1):
         gvxr.rotateNode("mesh", 1e-3 if number % 2 else -1e-3, 0, 0, 1)
-        start = time.perf_counter()
+        start, begun = time.perf_counter(), time.process_time()
         gvxr.computeXRayImage()
         seconds.append(time.perf_counter() - start)
+        cpu_seconds.append(time.process_time() - begun)
     lengths = 10 * np.array(gvxr.computeLBuffer("mesh"))
-    np.savez(sys.argv[2], seconds=seconds[1:], lengths_mm=lengths[::-1, ::-1])
+    np.savez(
+        sys.argv[2],
+        seconds=seconds[1:],
+        cpu_seconds=cpu_seconds[1:],
+        lengths_mm=lengths[::-1, ::-1],
+    )
 
 
 if __name__ == "__main__":
