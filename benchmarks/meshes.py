@@ -5,8 +5,9 @@
     python benchmarks/meshes.py --gvxr-python /tmp/gvxr/bin/python
 
 512 x 512 pixels, a mesh over a fifth of them, in a cube of soft tissue of 128 voxels a side by
-Joseph's method, two threads, medians of alternating rounds. Another interpreter renders the mesh with gvxr (benchmarks/peers/gvxr_peer.py). Writes
-benchmarks/results/meshes_cpu.json and a table in docs/benchmarks/results.md.
+Joseph's method, two threads, medians of alternating rounds. Another interpreter renders the mesh
+with gvxr (benchmarks/peers/gvxr_peer.py). Writes benchmarks/results/meshes_cpu.json and a table in
+docs/benchmarks/results.md.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def main() -> None:
     lengths = image_of(device, mesh)
     share = float((lengths > 0).mean())
     results: dict[str, Any] = {
-        "triangles": TRIANGLES, "share_of_image": share, "milliseconds": times, "cpu_milliseconds": cpu_times,
+        "triangles": TRIANGLES, "share_of_image": share,
+        "milliseconds": times, "cpu_milliseconds": cpu_times,
         "added_cpu_milliseconds": added, "threads": device.workers, "goal_ms": GOAL_MS,
     }  # fmt: skip
     if options.gvxr_python:
