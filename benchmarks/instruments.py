@@ -30,6 +30,7 @@ from fluoro.geometry.carm import CarmPose
 from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.material_renderer import MaterialRenderer
+from fluoro.scene.setup import SceneSetup
 from fluoro.volume.load import load_volume
 from fluoro.volume.material_volume import MaterialVolume
 from fluoro.volume.posed_solid import PosedSolid
@@ -78,7 +79,7 @@ def scenes() -> dict[str, tuple[PosedSolid, ...]]:
     )
     given = ((catheter,), (wire,), (screw, stent))
     return {
-        name: tuple(solid for each in sections for solid in each.posed({}))
+        name: tuple(solid for each in sections for solid in each.posed(SceneSetup()))
         for name, sections in zip(SCENES, given, strict=True)
     }
 

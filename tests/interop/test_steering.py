@@ -11,6 +11,7 @@ import pytest
 from fluoro.config.scene import ToolInclusion, WireInclusion
 from fluoro.geometry.se3 import translation
 from fluoro.interop.steering import Steering
+from fluoro.scene.setup import SceneSetup
 from fluoro.volume.posed_solid import LiveInsertion, LivePose
 
 PATH_MM = [(0, 0, 0), (100, 0, 0)]
@@ -20,8 +21,10 @@ PATH_MM = [(0, 0, 0), (100, 0, 0)]
 def solids():
     (wire,) = WireInclusion(
         kind="wire", name="wire", preset="guide_wire", path_mm=PATH_MM, stale_s=0.05
-    ).posed({})
-    (tool,) = ToolInclusion(kind="tool", name="drill", preset="k_wire", stale_s=None).posed({})
+    ).posed(SceneSetup())
+    (tool,) = ToolInclusion(kind="tool", name="drill", preset="k_wire", stale_s=None).posed(
+        SceneSetup()
+    )
     return wire, tool
 
 
