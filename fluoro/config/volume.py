@@ -225,6 +225,7 @@ class VolumeConfig(ReadOptions, _VolumeSource):
         never(at("phantom"), at("nifti_transform")),
         never(at("phantom"), at("array")),
         never(at("path"), at("body")),
+        when(at("body", {"type": "object"}), then=at("phantom", const("body"))),
         never(at("path"), at("motion")),
         never(at("path"), at("contrast")),
         when(at("path"), at("labels", {"type": "object"}), then=at("labels.path")),

@@ -58,6 +58,7 @@ def paint_pelvis(canvas: Canvas, build: Build) -> None:
         _paint_hip(canvas, build, side)
     _paint_symphysis(canvas)
     for side in (-1, 1):
+        _paint_sacroiliac_joint(canvas, build, side)
         _paint_femur(canvas, build, side)
 
 
@@ -125,6 +126,23 @@ def _paint_symphysis(canvas: Canvas) -> None:
     block = canvas.block((4, -74, -392), (16, -46, -344))
     if min(block.shape_zyx):
         canvas.paint(block, ellipsoid(block.axes, (10, -60, -370), (3.5, 9, 19)), 95.0)
+
+
+JOINT = (
+    ((51, 42, -262), (50, 50, -280), (46, 60, -300)),
+    ((42, 72, -264), (42, 76, -282), (41, 80, -300)),
+)
+"""Front and back edge of the sacroiliac joint [mm]."""
+
+
+def _paint_sacroiliac_joint(canvas: Canvas, build: Build, side: int) -> None:
+    """A thin layer of cartilage between sacrum and hip bone."""
+    canvas.part = ""
+    front, back = (_placed(edge, side, build) for edge in JOINT)
+    joint = canvas.union_around(np.vstack([front, back]), 6.0)
+    if joint.distance.size:
+        joint.sheet(front, back, 1.1)
+        joint.fill((0.0, 80.0))
 
 
 def _paint_femur(canvas: Canvas, build: Build, side: int) -> None:
