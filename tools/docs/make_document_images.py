@@ -11,6 +11,7 @@
 | body | body.png: shoulder, pelvis, head and lumbar spine of the body at 80 kV, bone bright |
 | registration | registration.webp: the course of configs/register_chest.yaml |
 | instruments | instruments.png, instruments.webp: configs/catheter.yaml, kwire_insertion.yaml |
+| fracture | fracture.png: configs/fracture.yaml at 0, 4 and 8 seconds |
 
 The chest CT comes with `app.py fetch chest-ct`. presets.png is made by make_preset_pictures.py,
 curves by plot_physics.py and plot_validation.py, console.png and labels.png by
@@ -192,8 +193,16 @@ def instruments() -> None:
     )  # fmt: skip
 
 
+def fracture() -> None:
+    """Make fracture.png."""
+    frames = moving_frames("fracture", [0.0, 4.0, 8.0], None)
+    row = np.hstack([np.asarray(each) for each in frames])
+    Image.fromarray(row).save(IMAGES / "fracture.png", optimize=True)
+
+
 MAKERS = {
-    make.__name__: make for make in (carm_sweep, chest_ct, phantom, body, registration, instruments)
+    make.__name__: make
+    for make in (carm_sweep, chest_ct, phantom, body, registration, instruments, fracture)
 }
 
 
