@@ -33,7 +33,7 @@ LEVER_MM = 50.0
 """A turn counts as the way of a point so far from its centre."""
 STEP_MM = 0.05
 """Of the central differences."""
-MOST_STEPS = 12
+MOST_STEPS = 20
 """Of the search, at each level."""
 
 

@@ -12,7 +12,7 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.imaging.chain import ImageChain
 from fluoro.physics.tissues import tissue_map
 from fluoro.registration.instrument import InstrumentImage, InstrumentSearch
-from fluoro.registration.rigid_motion import motion_about
+from fluoro.registration.rigid_motion import motion_about, moved_view
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.scene.pose_track import pose_matrix
@@ -39,13 +39,17 @@ TRUE = pose_matrix((-55.0, 6.0, 4.0), (0, 0, 0), (1.0, 0.15, -0.1))
 VIEWS = [GEOMETRY.view(CarmPose(lao_deg=lao), (0.0, 0.0, 0.0)) for lao in (-30, 30)]
 
 
-def patient():
-    """A body of 180 mm with a dense block in it."""
+def patient(bones=0):
+    """A body of 180 mm with a dense block in it, and so many small bones."""
     grid = VolumeGrid(
         shape_zyx=(30, 45, 60), spacing_xyz_mm=(4.0,) * 3, origin_xyz_mm=(-118.0, -88.0, -58.0)
     )
     mu = np.full(grid.shape_zyx, 0.0193, np.float32)
     mu[8:14, 10:22, 20:36] = 0.028
+    for z, y, x in (
+        np.random.default_rng(1).uniform((3, 6, 6), (26, 38, 52), (bones, 3)).astype(int)
+    ):
+        mu[z : z + 3, y : y + 3, x : x + 3] = 0.05
     (wire,) = ToolInclusion(kind="tool", preset="k_wire", name="wire").posed(SceneSetup())
     volume = MaterialVolume(
         volume=MuVolume(mu_zyx=mu, grid=grid),
@@ -98,3 +102,30 @@ def test_an_object_of_another_scene_and_an_image_of_another_size_are_refused():
     small = InstrumentImage(image=np.zeros((3, 4), np.float32), view=VIEWS[0])
     with pytest.raises(InputError, match=r"view's size \(400, 640\), got \(3, 4\)"):
         search.find([small], TRUE)
+
+
+@pytest.mark.slow
+def test_the_c_arm_is_found_together_with_the_object():
+    """Both views are off by one motion, which the bones show."""
+    renderer, wire = patient(bones=40)
+    geometry = GEOMETRY.binned(2)
+    views = [geometry.view(CarmPose(lao_deg=lao), (0.0, 0.0, 0.0)) for lao in (-30, 30)]
+    wire.track.steer(TRUE)
+    chain = ImageChain(renderer.device, 5, renderer.materials)
+    images = []
+    for number, view in enumerate(views):
+        shown = chain.apply(renderer.render(view), CHAIN, number, 0.6, geometry)
+        images.append(np.array(shown, np.float32))
+    motion = motion_about([0.004, -0.003, 0.004, 0.8, -0.6, 0.7], (0.0, 0.0, 0.0))
+    taken_as = [moved_view(view, motion) for view in views]
+    start = motion_about([0.01, 0.02, -0.02, 0.7, 0.8, -0.8], (0.0, 0.0, 0.0)) @ TRUE
+    found = InstrumentSearch(renderer, wire, CHAIN, geometry, (8, 4)).find(
+        [InstrumentImage(image=a, view=b) for a, b in zip(images, taken_as, strict=True)],
+        start,
+        with_carm=True,
+    )
+    entry_mm, angle_deg = off(found.matrix, TRUE)
+    assert entry_mm < 0.5
+    assert angle_deg < 0.5
+    np.testing.assert_allclose(found.carm @ motion, np.eye(4), atol=0.5)
+    assert np.linalg.norm((found.carm @ motion)[:3, 3]) < 0.6
