@@ -40,7 +40,7 @@ VIEWS = [GEOMETRY.view(CarmPose(lao_deg=lao), (0.0, 0.0, 0.0)) for lao in (-30, 
 
 
 def patient(bones=0):
-    """A body of 180 mm with a dense block in it, and so many small bones."""
+    """A body of 180 mm with a dense block in it, and a number of small bones."""
     grid = VolumeGrid(
         shape_zyx=(30, 45, 60), spacing_xyz_mm=(4.0,) * 3, origin_xyz_mm=(-118.0, -88.0, -58.0)
     )
