@@ -132,7 +132,15 @@ def test_likeness_does_not_see_gain_and_offset():
 
 def rows_of(squares, subjects):
     return [
-        {"believed": True, "distance2": float(s), "predicted_mm": 1.0, "mtre_mm": 1.0, "subject": n}
+        {
+            "believed": True,
+            "distance2": float(s),
+            "predicted_mm": 1.0,
+            "mtre_mm": 1.0,
+            "subject": n,
+            "confidence": 0.995,
+            "success": True,
+        }
         for s, n in zip(squares, subjects, strict=True)
     ]
 
@@ -144,6 +152,16 @@ def test_factor_of_other_subjects_corrects_a_covariance_that_is_too_small():
     assert list(found["sigma_factors"].values()) == pytest.approx([2, 2, 2], abs=0.1)
     assert found["observed"][2] < 0.5
     np.testing.assert_allclose(found["calibrated"], found["expected"], atol=0.04)
+
+
+def test_stated_probabilities_are_held_against_the_share_that_was_right():
+    rows = rows_of(np.ones(10), ["a"] * 10)
+    for n, row in enumerate(rows):
+        row |= {"confidence": 0.95 if n < 4 else 1.0, "success": n != 0}
+    found = calibration(rows)["confidence"]
+    assert [group["registrations"] for group in found] == [4, 6]
+    assert [group["stated"] for group in found] == pytest.approx([0.95, 1.0])
+    assert [group["right"] for group in found] == pytest.approx([0.75, 1.0])
 
 
 def test_one_subject_alone_gives_no_factor():

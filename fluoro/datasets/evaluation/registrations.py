@@ -80,6 +80,7 @@ def register_view(
         "mrpe_mm": mrpe_mm(result.views[0], view, targets_xyz_mm),
         "turn_error_deg": geodesic_distance(error, np.eye(4))[0],
         "believed": result.converged,
+        "confidence": round(result.confidence, 6),
         "reason": result.reason,
         "seconds": round(result.seconds, 3),
         "renderings": result.renderings,

@@ -116,6 +116,11 @@ def _registration_parts(figures: dict[str, Any]) -> list[str]:
         f"<td>{group['actual_mm']:.2f}</td></tr>"
         for group in found["reliability"]
     )
+    stated = "".join(
+        f"<tr><td>{group['registrations']}</td><td>{group['stated']:.3f}</td>"
+        f"<td>{group['right']:.3f}</td></tr>"
+        for group in found["confidence"]
+    )
     return [
         "<h2>Registration</h2>",
         _table(
@@ -130,6 +135,8 @@ def _registration_parts(figures: dict[str, Any]) -> list[str]:
         f"<table>{body}</table>",
         "<h3>Predicted and actual error</h3><table><tr><th>registrations</th>"
         f"<th>predicted [mm]</th><th>actual [mm]</th></tr>{groups}</table>",
+        "<h3>Stated probability that the pose is right, and share that was right</h3><table><tr>"
+        f"<th>registrations</th><th>stated</th><th>right</th></tr>{stated}</table>",
     ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ __all__ = ["calibration", "comparison_summary", "registration_summary", "summary
 LEVELS = (0.5, 0.683, 0.9, 0.954)
 """Shares of the errors that regions of confidence should hold."""
 FREEDOM = 6
+CONFIDENCE_EDGES = (0.0, 0.5, 0.9, 0.99, 1.0)
+"""Groups of the probability that a pose is right; the last one has its upper edge."""
 LEAST_FOR_A_FACTOR = 4
 """Fewer registrations of other subjects give no factor."""
 
@@ -104,8 +107,12 @@ def calibration(rows: Sequence[Row]) -> dict[str, Any]:
     standard deviations are multiplied by the factor that the other subjects' rows give. Nothing is
     tested on the rows that it was fitted to.
 
+    `confidence` has all rows in groups of the probability that the registration itself gives, with
+    the share of them that was right.
+
     Args:
-        rows: Registrations; those that are not believed or have no covariance do not count.
+        rows: Registrations; those that are not believed or have no covariance count in
+            `confidence` alone.
     """
     used = [row for row in rows if row["believed"] and row["distance2"] is not None]
     squares = np.array([row["distance2"] for row in used])
@@ -123,6 +130,7 @@ def calibration(rows: Sequence[Row]) -> dict[str, Any]:
         "calibrated": _coverage(np.array(scaled)),
         "sigma_factors": factors,
         "reliability": _reliability(used),
+        "confidence": _confidence(rows),
     }
 
 
@@ -152,3 +160,22 @@ def _reliability(rows: Sequence[Row]) -> list[dict[str, float]]:
         }
         for group in groups
     ]
+
+
+def _confidence(rows: Sequence[Row]) -> list[dict[str, float]]:
+    """Stated probability and share of right poses, in groups that have rows."""
+    found = []
+    for low, high in pairwise(CONFIDENCE_EDGES):
+        last = high == CONFIDENCE_EDGES[-1]
+        group = [
+            row for row in rows if low <= row["confidence"] and (last or row["confidence"] < high)
+        ]
+        if group:
+            found.append(
+                {
+                    "registrations": len(group),
+                    "stated": float(np.mean([row["confidence"] for row in group])),
+                    "right": float(np.mean([row["success"] for row in group])),
+                }
+            )
+    return found
