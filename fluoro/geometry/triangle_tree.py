@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LEAF", "WIDTH", "TriangleTree", "triangle_tree"]
+__all__ = ["LEAF", "MOST_TRIANGLES", "WIDTH", "TriangleTree", "triangle_tree"]
 
 WIDTH = 8
 """Children of a node: WIDTH in shaders/meshes.slang."""
 
 LEAF = 4
 """Most triangles of a leaf."""
+
+MOST_TRIANGLES = 10_000_000
+"""What the kernel's stack is deep enough for (shaders/meshes.slang)."""
 
 NOWHERE = -1e30
 """Half an edge of a box that no ray meets: of children that are not there."""

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fluoro.errors import InputError
+from fluoro.geometry.closed_surface import volume_mm3
 from fluoro.geometry.projection import View
-from fluoro.geometry.triangle_tree import triangle_tree
+from fluoro.geometry.triangle_tree import MOST_TRIANGLES, triangle_tree
 from fluoro.geometry.triangles import Surface
 from fluoro.rendering.devices.base import ComputeDevice
 
@@ -42,9 +44,13 @@ class MeshTracer:
     Args:
         surface: Closed, counter-clockwise from outside, in coordinates of its own [mm].
         device: Where rays are traced.
+
+    Raises:
+        InputError: A surface that is inside out or encloses nothing, or too many triangles.
     """
 
     def __init__(self, surface: Surface, device: ComputeDevice) -> None:
+        _require_inside(surface)
         corners = surface.vertices_xyz_mm[surface.faces].astype(float)
         low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
         self.device, self.center_xyz_mm = device, (low + high) / 2
@@ -98,6 +104,15 @@ class MeshTracer:
 def _turned_back(object_from_world: NDArray[np.float64]) -> NDArray[np.float64]:
     """The shift of `object_from_world` in the world's axes."""
     return np.asarray(object_from_world[:3, :3].T @ object_from_world[:3, 3])
+
+
+def _require_inside(surface: Surface) -> None:
+    count = len(surface.faces)
+    if not 0 < count <= MOST_TRIANGLES:
+        raise InputError(f"a surface must have 1 to {MOST_TRIANGLES} triangles, got {count}")
+    volume = volume_mm3(surface.vertices_xyz_mm.astype(float), surface.faces.astype(np.int64))
+    if not volume > 0:
+        raise InputError(f"a surface must enclose a volume, and face outwards, got {volume:g} mm^3")
 
 
 def pack_mesh_view(

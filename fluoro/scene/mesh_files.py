@@ -17,17 +17,15 @@ from fluoro.geometry.closed_surface import (
     outward,
     volume_mm3,
 )
+from fluoro.geometry.triangle_tree import MOST_TRIANGLES
 from fluoro.geometry.triangles import Surface
 
-__all__ = ["MESH_SUFFIXES", "MOST_CHECKED", "MOST_TRIANGLES", "load_mesh"]
+__all__ = ["MESH_SUFFIXES", "MOST_CHECKED", "load_mesh"]
 
 log = logging.getLogger(__name__)
 
 MESH_SUFFIXES = (".stl", ".obj", ".ply")
 """Formats that are read."""
-
-MOST_TRIANGLES = 10_000_000
-"""What the kernel's stack is deep enough for (shaders/meshes.slang)."""
 
 MOST_CHECKED = 500_000
 """Triangles up to which a mesh is searched for intersections, which takes some seconds then."""

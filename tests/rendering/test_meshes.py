@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.se3 import so3_exp
 from fluoro.geometry.triangles import Surface
@@ -16,6 +17,7 @@ from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.mesh_reference import mesh_lengths
+from fluoro.rendering.mesh_tracer import MeshTracer
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.material_volume import MaterialVolume
 from fluoro.volume.rigid_solids import MeshSolid, SampledSolid
@@ -293,6 +295,18 @@ def test_a_ray_may_enter_more_often_than_is_kept_apart(cpu):
     found = length(cpu, comb)
     assert (found / 0.5).max() > 32
     np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_a_surface_inside_out_or_without_volume_is_refused(cpu):
+    turned = creation.box((20, 30, 40))
+    turned.invert()
+    with pytest.raises(InputError, match="must enclose a volume, and face outwards, got -24000"):
+        MeshTracer(surface(turned), cpu)
+    nothing = Surface(
+        vertices_xyz_mm=np.zeros((0, 3), np.float32), faces=np.zeros((0, 3), np.int32)
+    )
+    with pytest.raises(InputError, match="must have 1 to 10000000 triangles, got 0"):
+        MeshTracer(nothing, cpu)
 
 
 def test_a_mesh_is_where_its_pose_has_it_at_the_time(cpu):
