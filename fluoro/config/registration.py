@@ -155,7 +155,7 @@ class RegistrationSettings(Section):
         "doubt",
         description="When the image is also tried mirrored, inverted and turned by 90, 180 and 270 "
         "degrees, from the given start: where its pose is not believed, or not with a confidence "
-        "of 0.99; always; never.",
+        "of 0.9; always; never.",
     )
     multi_start: MultiStart = Field(
         MultiStart(), description="Where the expected pose is not believed."

@@ -68,7 +68,7 @@ FIRST_ORDER_STEP = 0.1
 """Share of a least step that Adam and L-BFGS end at: their steps are short far from the end too."""
 SAME_POSE_MM = 4.0
 """Candidates closer than this are one."""
-SURE = 0.99
+SURE = 0.9
 """From this confidence on no other hypothesis of the image is tried."""
 STARTS_DO_NOT_HELP = ("scale", "principal point", "uncertain")
 """Causes by which a pose is not believed that is the right one but for the C-arm's lengths."""
