@@ -89,11 +89,17 @@ def thicknesses_mm(across_mm: Array, down_mm: Array) -> dict[str, Array]:
     return total
 
 
+def kept(response: DetectorResponse, energies_kev: Array, cosines: Array | float) -> Array:
+    """Return the signal of photons that come at an angle, without what escapes as fluorescence."""
+    share = response.per_photon(energies_kev) / energies_kev
+    return np.asarray(worth(response, energies_kev, cosines) * share)
+
+
 def primary(response: DetectorResponse, across_mm: Array, down_mm: Array) -> Array:
     """Return the signal behind the thorax by PENELOPE's cross sections, without slant."""
     beam = tube_spectrum(80, 3.0)
     kev = beam.energies_kev
-    weight = beam.photons_per_mm2 * worth(response, kev, 1.0)
+    weight = beam.photons_per_mm2 * kept(response, kev, 1.0)
     exponent = sum(
         np.multiply.outer(thick, penelope.mu_per_cm(name, kev) / 10)
         for name, thick in thicknesses_mm(across_mm, down_mm).items()
@@ -141,13 +147,18 @@ def scatter(response: DetectorResponse, seed: int) -> Array:
     straight = np.stack([x, y, np.full_like(x, DETECTOR_MM - SOURCE_MM)], axis=1)
     straight /= np.linalg.norm(straight, axis=1)[:, None]
     scattered = np.linalg.norm(np.cross(way, straight), axis=1) > STRAIGHT
-    value = worth(response, photons[:, 0], way[:, 2])
+    value = kept(response, photons[:, 0], way[:, 2])
     edges = (np.arange(CELLS + 1) - CELLS / 2) * CELL_MM
     found = np.histogram2d(y[scattered], x[scattered], (edges, edges), weights=value[scattered])[0]
-    weight = beam.photons_per_mm2 * worth(response, beam.energies_kev, 1.0)
+    weight = beam.photons_per_mm2 * kept(response, beam.energies_kev, 1.0)
     solid_angle = 2 * np.pi * (1 - np.cos(np.arctan(FIELD_MM / 2 / (DETECTOR_MM - SOURCE_MM))))
     per_mm2 = HISTORIES / solid_angle / (DETECTOR_MM - SOURCE_MM) ** 2
     return np.asarray(found / (per_mm2 * CELL_MM**2 * weight.sum() / beam.photons_per_mm2.sum()))
+
+
+def folded(image: Array) -> Array:
+    """Return the mean of an image and its mirror images: the thorax is the same in all four."""
+    return np.asarray((image + image[::-1] + image[:, ::-1] + image[::-1, ::-1]) / 4)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -159,16 +170,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     at_mm = (np.arange(PIXELS) + 0.5 - PIXELS / 2) * PITCH_MM
     down, across = np.meshgrid(at_mm, at_mm, indexing="ij")
     runs = np.stack([scatter(response, 100 + seed) for seed in range(options.runs)])
-    error = runs.std(axis=0, ddof=1) / np.sqrt(len(runs))
+    error = np.sqrt(folded(runs.var(axis=0, ddof=1) / len(runs)) / 4)
     traced = primary(response, across, down)
+    mean = folded(runs.mean(axis=0))
     np.savez_compressed(
         REFERENCE,
         primary=traced.astype(np.float32),
-        scatter=runs.mean(axis=0).astype(np.float32),
+        scatter=mean.astype(np.float32),
         error=error.astype(np.float32),
     )
     cells = traced.reshape(CELLS, PIXELS // CELLS, CELLS, PIXELS // CELLS).mean(axis=(1, 3))
-    print("statistical error over signal, at most", (error / (cells + runs.mean(axis=0))).max())
+    print("statistical error over signal, at most", (error / (cells + mean)).max())
     return 0
 
 
