@@ -28,6 +28,7 @@ __all__ = [
     "NanVoxels",
     "NiftiTransform",
     "NumberType",
+    "ObjectOrigin",
     "OnLimit",
     "OnSilence",
     "OptimiserName",
@@ -58,6 +59,8 @@ __all__ = [
 
 # The volume
 
+ObjectOrigin = Literal["file", "middle"]
+"""What the poses of an object place: the origin of its file, or its middle."""
 AxesName = Literal["LPS", "RAS"]
 """Where the patient's axes point: left or right, back or front, head."""
 ByteOrder = Literal["little", "big"]

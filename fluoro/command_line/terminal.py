@@ -83,7 +83,7 @@ class Bars(Reporter):
             Mark(),
             TextColumn("{task.description}", markup=False, table_column=narrow(26)),
             BarColumn(bar_width=18),
-            TextColumn("{task.fields[figures]}", table_column=narrow(26)),
+            TextColumn("{task.fields[figures]}", table_column=narrow(24)),
             TimeElapsedColumn(),
             console=terminal,
         )

@@ -27,6 +27,9 @@ Corners = NDArray[np.float64]
 """Shape (T, 3, 3): triangle, corner, axis."""
 
 
+FlawKind = Literal["open", "turned"]
+
+
 @dataclass(frozen=True)
 class Flaw:
     """Why a surface is none of a volume.
@@ -37,7 +40,7 @@ class Flaw:
         edge: Corners of the first one.
     """
 
-    kind: Literal["open", "turned"]
+    kind: FlawKind
     count: int
     edge: tuple[int, int]
 
@@ -68,7 +71,7 @@ def edge_flaw(faces: NDArray[np.int64]) -> Flaw | None:
         edges.min(axis=1) * span + edges.max(axis=1), return_inverse=True, return_counts=True
     )
     balance = np.bincount(number, weights=forward, minlength=len(keys))
-    flaws: list[tuple[Literal["open", "turned"], NDArray[np.bool_]]]
+    flaws: list[tuple[FlawKind, NDArray[np.bool_]]]
     flaws = [("open", uses % 2 == 1), ("turned", balance != 0)]
     for kind, wrong in flaws:
         if wrong.any():

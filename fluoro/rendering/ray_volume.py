@@ -73,7 +73,6 @@ class RayVolume:
         self.values = device.to_device(pairs)
         self.copies: PackedVolume | None = None
         self.gradient_copies: PackedVolume | None = None
-        self._nowhere = device.to_device(np.zeros(2, np.float32))
         self._place = {
             "size": grid.shape_xyz,
             "spacing_mm": tuple(float(edge) for edge in grid.spacing_xyz_mm),
@@ -116,7 +115,7 @@ class RayVolume:
                 "views": self.device.to_device(pack_views(views, reading.grid or self.grid)),
                 "image_size": (width, stop - first, len(views)),
                 "first_row": first,
-                "places": self._nowhere if places is None else self.device.to_device(places),
+                "places": self.values if places is None else self.device.to_device(places),
                 "listed": int(places is not None),
                 **uniforms,
             },

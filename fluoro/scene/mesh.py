@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from fluoro.config.section import FilePath
+from fluoro.names import AxesName, ObjectOrigin
 from fluoro.scene.base import PlacedSection, ShapeSection
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ class MeshInclusion(PlacedSection, ShapeSection):
     unit_mm: Annotated[float, Field(gt=0, le=10_000)] = Field(
         1.0, description="Length of the file's unit [mm]; 1000 for metres."
     )
-    axes: Literal["LPS", "RAS"] = Field("LPS", description="Of the file; RAS is turned to LPS.")
-    origin: Literal["file", "middle"] = Field(
+    axes: AxesName = Field("LPS", description="Of the file; RAS is turned to LPS.")
+    origin: ObjectOrigin = Field(
         "file",
         description="What `poses` place: the file's origin, or the middle of the box.",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from fluoro.geometry.closed_surface import (
 )
 from fluoro.geometry.triangle_tree import MOST_TRIANGLES
 from fluoro.geometry.triangles import Surface
+from fluoro.names import AxesName
 
 __all__ = ["MESH_SUFFIXES", "MOST_CHECKED", "load_mesh"]
 
@@ -47,7 +48,7 @@ LEAST_VOLUME = 1e-9
 """Smallest volume, as a share of the cube of the largest coordinate."""
 
 
-def load_mesh(path: Path, *, unit_mm: float = 1.0, axes: Literal["LPS", "RAS"] = "LPS") -> Surface:
+def load_mesh(path: Path, *, unit_mm: float = 1.0, axes: AxesName = "LPS") -> Surface:
     """Return the closed surface in a file.
 
     Corners at one place are one. Parts that are inside out are turned, which is logged, as are

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from fluoro.config.section import CtPath, MaterialName
+from fluoro.names import ObjectOrigin
 from fluoro.scene.base import PlacedSection
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class VolumeInclusion(PlacedSection):
     material: MaterialName | None = Field(
         None, description="What it is made of, whatever its CT number; null: tissues."
     )
-    origin: Literal["file", "middle"] = Field(
+    origin: ObjectOrigin = Field(
         "file", description="What `poses` place: the file's origin, or the middle of what is there."
     )
 

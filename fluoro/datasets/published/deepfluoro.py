@@ -11,14 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.datasets.published.hdf5 import Hdf5
 from fluoro.datasets.published.poses import nearest_rigid
-from fluoro.datasets.published.subject import EXCLUDED, SetName, Subject, VoxelOrigin, XrayView
+from fluoro.datasets.published.subject import (
+    EXCLUDED,
+    SetForm,
+    SetName,
+    Subject,
+    VoxelOrigin,
+    XrayView,
+)
 from fluoro.datasets.published.volumes import label_volume, placed_grid
 from fluoro.errors import InputError
 from fluoro.geometry.projection import View
@@ -71,7 +77,7 @@ class DeepFluoroFile:
     """
 
     name: SetName = "deepfluoro"
-    form: Literal["h5", "xvr"] = "h5"
+    form: SetForm = "h5"
 
     def __init__(self, path: Path, *, voxel_origin: VoxelOrigin = "center") -> None:
         self.voxel_origin = voxel_origin

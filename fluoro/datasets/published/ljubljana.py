@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
 
 import numpy as np
 
 from fluoro.datasets.published.hdf5 import Hdf5
 from fluoro.datasets.published.poses import nearest_rigid
-from fluoro.datasets.published.subject import SetName, Subject, VoxelOrigin, XrayView
+from fluoro.datasets.published.subject import SetForm, SetName, Subject, VoxelOrigin, XrayView
 from fluoro.datasets.published.volumes import placed_grid
 from fluoro.errors import InputError
 from fluoro.geometry.converters.patient_frames import LPS_FROM_RAS
@@ -46,7 +45,7 @@ class LjubljanaFile:
     """
 
     name: SetName = "ljubljana"
-    form: Literal["h5", "xvr"] = "h5"
+    form: SetForm = "h5"
 
     def __init__(self, path: Path, *, voxel_origin: VoxelOrigin = "center") -> None:
         self.voxel_origin = voxel_origin

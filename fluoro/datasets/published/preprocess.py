@@ -21,6 +21,8 @@ __all__ = [
 ]
 
 Image = NDArray[np.float32]
+FrameReduction = Literal["max", "sum"]
+"""What becomes of several frames."""
 CROP_PX = 50
 """Border of DeepFluoro's images that the collimator darkens, on each side [pixels]."""
 OPEN_FIELD = 65487.0
@@ -102,7 +104,7 @@ def read_xray_steps(
     crop: int = 0,
     subtract_background: bool = False,
     linearize: bool = True,
-    reduce: Literal["max", "sum"] | int = "max",
+    reduce: FrameReduction | int = "max",
 ) -> Image:
     """Return an image as xvr's `read_xray` prepares it.
 
@@ -127,7 +129,7 @@ def read_xray_steps(
     return np.asarray(image, np.float32)
 
 
-def _one_frame(picture: Image, reduce: Literal["max", "sum"] | int) -> Image:
+def _one_frame(picture: Image, reduce: FrameReduction | int) -> Image:
     if picture.ndim == 2:
         return picture
     if isinstance(reduce, int):

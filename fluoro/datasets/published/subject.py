@@ -14,9 +14,20 @@ from fluoro.geometry.projection import View
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.labels.label_volume import LabelVolume
 
-__all__ = ["EXCLUDED", "PublishedSet", "SetName", "Subject", "VoxelOrigin", "XrayView", "views_of"]
+__all__ = [
+    "EXCLUDED",
+    "PublishedSet",
+    "SetForm",
+    "SetName",
+    "Subject",
+    "VoxelOrigin",
+    "XrayView",
+    "views_of",
+]
 
 SetName = Literal["deepfluoro", "ljubljana"]
+SetForm = Literal["h5", "xvr"]
+"""How a data set is stored."""
 VoxelOrigin = Literal["center", "corner"]
 """What a volume's stated origin is of its first voxel."""
 
@@ -86,7 +97,7 @@ class PublishedSet(Protocol):
     """
 
     name: SetName
-    form: Literal["h5", "xvr"]
+    form: SetForm
     voxel_origin: VoxelOrigin
 
     def __enter__(self) -> PublishedSet: ...

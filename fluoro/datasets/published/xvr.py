@@ -16,13 +16,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.datasets.published.poses import nearest_rigid
-from fluoro.datasets.published.subject import EXCLUDED, SetName, Subject, VoxelOrigin, XrayView
+from fluoro.datasets.published.subject import (
+    EXCLUDED,
+    SetForm,
+    SetName,
+    Subject,
+    VoxelOrigin,
+    XrayView,
+)
 from fluoro.datasets.published.volumes import label_volume, shifted_grid
 from fluoro.errors import InputError
 from fluoro.geometry.converters.diffdrr import camera_axes
@@ -81,7 +88,7 @@ class XvrFolder:
         InputError: There is no folder of a subject.
     """
 
-    form: Literal["h5", "xvr"] = "xvr"
+    form: SetForm = "xvr"
 
     def __init__(
         self, path: Path, name: SetName, *, voxel_origin: VoxelOrigin | None = None
