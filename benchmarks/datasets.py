@@ -36,7 +36,7 @@ from fluoro.datasets.training.shards import file_sha256, writing_shard
 from fluoro.errors import DeviceError
 
 CHEST = "cache:chest-ct"
-FRAMES_PER_SHARD = 6
+FRAMES_PER_SHARD = 12
 GOAL = 0.85
 """Least share of the bare loop's frames per second."""
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -174,8 +174,8 @@ def own_cpu_ms(setting: str, frames: int = 30) -> float:
 def main() -> None:
     """Measure, print a table, write the results and the table in docs/benchmarks/results.md."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--shards", type=count, default=4, help="files for each process and round")
-    parser.add_argument("--rounds", type=count, default=2)
+    parser.add_argument("--shards", type=count, default=2, help="files for each process and round")
+    parser.add_argument("--rounds", type=count, default=1)
     arguments = parser.parse_args()
     rows = [
         _row(setting, processes, arguments.rounds, arguments.shards)
