@@ -181,7 +181,8 @@ def _errors_mm(fit: PoseFit, problem: PoseProblem) -> tuple[float, float]:
         turned = np.array([[0, z, -y], [-z, 0, x], [y, -x, 0]])  # omega x p
         rows = axes.T @ np.concatenate([turned, np.eye(3)], axis=1)
         total += rows @ fit.covariance @ rows.T / len(corners)
-    return float(np.sqrt(total[0, 0] + total[1, 1])), float(np.sqrt(total[2, 2]))
+    variances = np.maximum(np.diag(total), 0.0)  # rounding, where a degree of freedom is fixed
+    return float(np.sqrt(variances[0] + variances[1])), float(np.sqrt(variances[2]))
 
 
 def confidence(evidence: dict[str, float]) -> float:
