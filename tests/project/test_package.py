@@ -26,7 +26,7 @@ OPTIONAL = (
 """What a script that only renders does without."""
 
 MOST_FILE_BYTES = 1_000_000
-MOST_WHEEL_BYTES = 1_500_000
+MOST_WHEEL_BYTES = 1_700_000
 """Bound of a wheel with all rooms, shaders and tables (1.2 MB); large data belong elsewhere."""
 
 BLOCK = """
