@@ -59,6 +59,8 @@ def calls(device: ComputeDevice, size_px: int) -> dict[str, Callable[[], Any]]:
         "views": device.to_device(pack_views([view], volume.grid)),
         "image_size": (size_px, size_px, 1),
         "first_row": 0,
+        "places": rays.values,
+        "listed": 0,
         "motions": device.to_device(pack_motions(motions, volume.grid)),
         "parameter_count": len(motions),
         "integrals": image,

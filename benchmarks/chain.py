@@ -52,6 +52,7 @@ STAGES: dict[str, dict[str, Any]] = {
 del STAGES["beer_lambert"]  # its example is a chain without photons
 OTHERS = {
     *("veiling_glare", "image_intensifier", "blur_sigma_mm", "dsa", "pulse_rate_hz", "brightness"),
+    "grid",  # scatter's own factor stands in its place
 }
 """Not in "whole chain", which is a flat panel with a steady dose, live."""
 PANEL = {

@@ -49,14 +49,14 @@ class Step:
 
 FULL = (
     Step(script="guard.py", minutes=0.5, told=False),
-    Step(script="projectors.py", minutes=6.5),
+    Step(script="projectors.py", minutes=5.5),
     Step(script="rates.py", minutes=0.5, told=False),
     Step(script="labels.py", minutes=0.5, told=False),
     Step(script="instruments.py", minutes=0.5, told=False),
     Step(script="meshes.py", minutes=0.5, told=False),
     Step(script="datasets.py", minutes=1.0, told=False),
-    Step(script="graph.py", minutes=2.0),
-    Step(script="scaling.py", minutes=3.0),
+    Step(script="graph.py", minutes=1.6),
+    Step(script="scaling.py", minutes=2.4),
 )
 QUICK = (
     Step(script="guard.py", minutes=0.5, told=False),

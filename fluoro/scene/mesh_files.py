@@ -35,6 +35,7 @@ READ_ERRORS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
+    ImportError,
     LookupError,
     MemoryError,
     NotImplementedError,
@@ -42,7 +43,7 @@ READ_ERRORS = (
     TypeError,
     ValueError,
 )
-"""What trimesh's readers raise over damaged files."""
+"""What trimesh's readers raise over damaged files; they import a package to guess encodings."""
 
 LEAST_VOLUME = 1e-9
 """Smallest volume, as a share of the cube of the largest coordinate."""

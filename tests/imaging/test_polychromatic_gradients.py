@@ -154,7 +154,7 @@ def linear_stages(shape):
         geometry=volumes.DETECTOR,
     )
     stages = [each for each in ORDER if each.keys[0] in LINEAR and each.is_on(frame.config)]
-    assert len(stages) == len(LINEAR)
+    assert len({each.keys[0] for each in stages}) == len(LINEAR)
     for stage in stages:
         yield (
             lambda x, stage=stage: stage.reference(x, frame)[0],

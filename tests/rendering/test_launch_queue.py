@@ -292,7 +292,7 @@ def test_a_queue_whose_launch_waits_for_another_can_be_closed_first_or_last():
 class OneLaunch(PatientRenderer):
     """An image that takes many launches."""
 
-    def _render(self, view, since_s, moved):
+    def _render(self, view, time_s, since_s, moved):
         return busy(self._device)
 
 
