@@ -10,12 +10,13 @@
 | phantom | phantom.png: the body phantom's thorax and the chest CT in four views, bone bright |
 | body | body.png: shoulder, pelvis, head and lumbar spine of the body at 80 kV, bone bright |
 | registration | registration.webp: the course of configs/register_chest.yaml |
+| polychromatic | polychromatic.png: polychromatic.yaml at one energy and as it is, implants.yaml |
 | instruments | instruments.png, instruments.webp: configs/catheter.yaml, kwire_insertion.yaml |
 | fracture | fracture.png: configs/fracture.yaml at 0, 4 and 8 seconds |
 
 The chest CT comes with `app.py fetch chest-ct`. presets.png is made by make_preset_pictures.py,
 curves by plot_physics.py and plot_validation.py, console.png and labels.png by
-take_console_images.py. polychromatic.png is not made by a program.
+take_console_images.py.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from fluoro.rendering.devices.selection import open_device
 from fluoro.rendering.patient_renderer import make_patient
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.load import load_volume
+from tools.docs.make_preset_pictures import frame_of
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
@@ -109,6 +111,7 @@ def region_image(region: str) -> NDArray[np.uint8]:
         "image_chain.brightness.target_ngy=60",
         "image_chain.edge_enhancement.sigma_mm=1.0",
         "image_chain.collimator=null",
+        "image_chain.shutter=null",
     )
     config = load_config(ROOT / "configs" / "sweep.yaml", (*BONE_BRIGHT, *changes))
     device, volume = open_device("cpu"), load_volume(config.volume)
@@ -125,6 +128,19 @@ def body() -> None:
     """Make body.png."""
     row = np.hstack([region_image(region) for region in REGIONS])
     Image.fromarray(row).save(IMAGES / "body.png", optimize=True)
+
+
+ONE_ENERGY = ("volume.materials=null", "image_chain.xray=null", "image_chain.scatter=null")
+
+
+def polychromatic() -> None:
+    """Make polychromatic.png: one energy, a spectrum with scatter, and implants."""
+    frames = [
+        frame_of("polychromatic", 0, ONE_ENERGY),
+        frame_of("polychromatic", 0),
+        frame_of("implants", SETTLING_FRAMES, ("pose_source={kind: static}",)),
+    ]
+    Image.fromarray(np.hstack(frames)).save(IMAGES / "polychromatic.png", optimize=True)
 
 
 def run_of(*arguments: str) -> Path:
@@ -202,7 +218,16 @@ def fracture() -> None:
 
 MAKERS = {
     make.__name__: make
-    for make in (carm_sweep, chest_ct, phantom, body, registration, instruments, fracture)
+    for make in (
+        carm_sweep,
+        chest_ct,
+        phantom,
+        body,
+        polychromatic,
+        registration,
+        instruments,
+        fracture,
+    )
 }
 
 

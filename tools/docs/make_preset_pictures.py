@@ -9,6 +9,7 @@ subtraction remember them.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,9 +39,9 @@ FRAMES = {
 """Which frame of each preset is shown."""
 
 
-def frame_of(name: str, last: int) -> NDArray[np.uint8]:
-    """Grey levels of a preset's frame, shape (EDGE_PX, EDGE_PX)."""
-    config = load_config(ROOT / "configs" / f"{name}.yaml")
+def frame_of(name: str, last: int, changes: Sequence[str] = ()) -> NDArray[np.uint8]:
+    """Grey levels of a frame of a file of configs/ with changes, shape (EDGE_PX, EDGE_PX)."""
+    config = load_config(ROOT / "configs" / f"{name}.yaml", changes)
     device, volume = open_device("cpu"), load_volume(config.volume)
     patient, geometry = make_patient(config, volume, device), make_geometry(config.carm)
     chain = ImageChain(device, 0, patient.materials)
