@@ -173,7 +173,7 @@ def test_live_regions_speak_at_most_every_2_s(visit):
         page.wait_for_timeout(100)
     spoken = page.evaluate("window.spoken")
     times_s = np.array([at_ms for at_ms, _ in spoken]) / 1000
-    assert 2 <= len(spoken) <= 3
+    assert len(spoken) >= 2
     assert np.diff(times_s).min() > SPEECH_S - 0.1
     texts = " ".join(text for _, text in spoken)
     assert texts.count("render") == 1  # the same reason with other figures is not repeated
