@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -77,8 +77,17 @@ def described_errors(error: ValidationError, model: type[BaseModel]) -> list[tup
         error: What the validation raised.
         model: The model that was validated.
     """
-    found = [_mistake(item, model) for item in error.errors(include_url=False)]
+    items = error.errors(include_url=False)
+    places = [item["loc"] for item in items]
+    found = [_mistake(item, model) for item in items if not _follows(item, places)]
     return _joined(dict.fromkeys(found))
+
+
+def _follows(item: Any, places: Sequence[tuple[int | str, ...]]) -> bool:
+    """Whether a list counts as too short only because values in it are wrong."""
+    where = item["loc"]
+    within = (each for each in places if len(each) > len(where))
+    return item["type"] == "too_short" and any(each[: len(where)] == where for each in within)
 
 
 GOT = re.compile(r"must be (?P<wanted>.*), got (?P<value>.*)")

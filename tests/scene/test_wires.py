@@ -186,3 +186,20 @@ def test_presets_have_shells_that_fall(name):
     for part in WIRES[name]:
         widths = [each.diameter_mm for each in part.shells]
         assert widths == sorted(widths, reverse=True)
+
+
+def test_a_point_that_is_no_number_is_one_line(tmp_path):
+    path = tmp_path / "wire.yaml"
+    path.write_text(
+        "pose_source: {kind: static}\n"
+        "volume:\n"
+        "  phantom: thorax\n"
+        "  materials:\n"
+        "    inclusions:\n"
+        "      - {kind: wire, preset: guide_wire, path_mm: [[0, 0, .nan], [1, 2, 3]]}\n"
+        "image_chain: {xray: {}}\n"
+    )
+    with pytest.raises(InputError) as refused:
+        load_config(path)
+    (line,) = str(refused.value).splitlines()
+    assert line.endswith("inclusions.0.path_mm.0.2: must be a finite number, got nan")
