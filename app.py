@@ -392,7 +392,7 @@ def doctor(arguments: argparse.Namespace) -> int:
 def inspect(arguments: argparse.Namespace) -> int:
     """Tell what is in a CT or an X-ray file and save an image of it."""
     from fluoro.config import volume_config
-    from fluoro.plot.slice_image import slice_picture
+    from fluoro.plot.slice_image import draw_slices
     from fluoro.volume.inspect import attenuation_lines, label_lines, report, series_lines
     from fluoro.volume.labels.load import load_labels
     from fluoro.volume.load import load_volume, volume_path
@@ -415,7 +415,7 @@ def inspect(arguments: argparse.Namespace) -> int:
         return 0
     for line in series_lines(path):
         print(line)
-    picture = _picture_path(arguments, f"{path.name.split('.')[0]}_slices.png")
+    image = _image_path(arguments, f"{path.name.split('.')[0]}_slices.png")
     ct = open_ct(path, config)
     hu = ct.volume()
     for line in report(ct, hu).lines():
@@ -423,49 +423,49 @@ def inspect(arguments: argparse.Namespace) -> int:
     labels = load_labels(config, ct.grid)
     for line in label_lines(labels) if labels else ():
         print(line)
-    _save_picture(picture, slice_picture(hu))
-    print(f"slices: {picture}")
+    _save_image(image, draw_slices(hu))
+    print(f"slices: {image}")
     return 0
 
 
 def _inspect_xray(path: Path, arguments: argparse.Namespace) -> int:
     """Tell what is in an X-ray file and save an image of one frame."""
-    from fluoro.plot.xray_image import xray_picture
+    from fluoro.plot.xray_image import draw_xray_frame
     from fluoro.xray_files.report import report_lines
     from fluoro.xray_files.xray_file import XrayFile
 
     if arguments.series is not None or arguments.set:
         raise InputError(f"--series and --set are of a CT, which {path} is not")
     file, number = XrayFile(path), 1 if arguments.frame is None else arguments.frame
-    picture = _picture_path(arguments, f"{path.name.split('.')[0]}_frame_{number}.png")
+    image = _image_path(arguments, f"{path.name.split('.')[0]}_frame_{number}.png")
     frame = file.frame(number)
     for line in report_lines(file, frame):
         print(line)
-    _save_picture(picture, xray_picture(file, number, frame))
-    print(f"picture: {picture}")
+    _save_image(image, draw_xray_frame(file, number, frame))
+    print(f"image: {image}")
     return 0
 
 
-def _picture_path(arguments: argparse.Namespace, name: str) -> Path:
-    picture = arguments.picture or output_dir() / name
-    if picture.suffix.lower() != ".png":
-        raise InputError(f"--picture must end in .png, got {picture}")
-    if not arguments.picture:
+def _image_path(arguments: argparse.Namespace, name: str) -> Path:
+    image = arguments.image or output_dir() / name
+    if image.suffix.lower() != ".png":
+        raise InputError(f"--image must end in .png, got {image}")
+    if not arguments.image:
         from fluoro.files.atomic_write import writing
 
-        with writing(picture):
-            picture.parent.mkdir(parents=True, exist_ok=True)
-    return picture
+        with writing(image):
+            image.parent.mkdir(parents=True, exist_ok=True)
+    return image
 
 
-def _save_picture(path: Path, picture: Image.Image) -> None:
+def _save_image(path: Path, image: Image.Image) -> None:
     """Write a PNG whole, or nothing."""
     from fluoro.files.atomic_write import writing
 
     unfinished = path.with_name(f".{os.getpid()}-{path.name}")
     with writing(path):
         try:
-            picture.save(unfinished)
+            image.save(unfinished)
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
@@ -725,7 +725,7 @@ def _doctor_options(command: argparse.ArgumentParser) -> None:
 def _inspect_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("path", type=Path, metavar="PATH")
     command.add_argument(
-        "--picture",
+        "--image",
         type=Path,
         metavar="PNG",
         help="where to save the image; default: NAME_slices.png, or NAME_frame_N.png of an X-ray "

@@ -118,11 +118,11 @@ def _context(
         image_chain=config.image_chain,
     )
     poses = config.pose_source.make(setup)
-    pictures = config.pose_source.open_images(setup, lambda: make_geometry(config.carm))
-    if pictures:
-        stack.callback(pictures.close)
+    images = config.pose_source.open_images(setup, lambda: make_geometry(config.carm))
+    if images:
+        stack.callback(images.close)
     # images that come ready are of the C-arm as configured: the console has no part in them
-    geometry = (make_geometry if pictures else unmagnified_geometry)(config.carm)
+    geometry = (make_geometry if images else unmagnified_geometry)(config.carm)
     controls = LiveControls.from_config(config)
     preparation = _Preparation(
         config=config,
@@ -152,7 +152,7 @@ def _context(
         geometry=geometry,
         isocenter_xyz_mm=isocenter_xyz_mm,
         poses=poses,
-        pictures=pictures,
+        images=images,
         controls=controls,
         device=device,
         renderer=renderer,

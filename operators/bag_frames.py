@@ -39,7 +39,7 @@ class BagFramesOp(Operator):
 
     Args:
         pace: Tells which ticks are a frame's.
-        pictures: Of the bag.
+        images: Of the bag.
         geometry: The C-arm's lengths.
         frames: How many at most; None: all.
         displays: Whether anything listens at `view`.
@@ -51,14 +51,14 @@ class BagFramesOp(Operator):
         fragment: Any,
         *conditions: Any,
         pace: Pace,
-        pictures: BagImages,
+        images: BagImages,
         geometry: CarmGeometry,
         frames: int | None,
         displays: bool,
         stop: threading.Event,
         **kwargs: Any,
     ) -> None:
-        self._pictures, self._geometry = pictures, geometry
+        self._images, self._geometry = images, geometry
         self._frames, self._displays, self._stop = frames, displays, stop
         self._number = 0
         self._first_ns: int | None = None
@@ -80,29 +80,27 @@ class BagFramesOp(Operator):
         done = self._stop.is_set() or self._number == self._frames
         if not done and not self._pace.is_due():
             return
-        picture = None if done else self._pictures.next()
-        if picture is None:
+        image = None if done else self._images.next()
+        if image is None:
             self._going.disable_tick()
             return
-        header = self._header(picture)
-        output.emit(PortFrame(array=picture.image, header=header), "record")
+        header = self._header(image)
+        output.emit(PortFrame(array=image.image, header=header), "record")
         if self._displays:
-            emit(self, output, "view", picture.image, header)
+            emit(self, output, "view", image.image, header)
         self._number += 1
 
-    def _header(self, picture: BagImage) -> FrameHeader:
+    def _header(self, image: BagImage) -> FrameHeader:
         now_ns = steady_ns()
-        self._first_ns = picture.time_ns if self._first_ns is None else self._first_ns
-        time_s = (picture.time_ns - self._first_ns) * 1e-9
+        self._first_ns = image.time_ns if self._first_ns is None else self._first_ns
+        time_s = (image.time_ns - self._first_ns) * 1e-9
         stages = ("pose", "render_start", "render_end", "chain_end")
         return FrameHeader(
             number=self._number,
-            pose=picture.pose,
+            pose=image.pose,
             geometry=self._geometry,
             stamps_ns=dict.fromkeys(stages, now_ns),
             time_s=time_s,
             shown_s=time_s,
-            origin=PoseOrigin(
-                stamp_ns=picture.time_ns, sequence=self._number, time_ns=picture.time_ns
-            ),
+            origin=PoseOrigin(stamp_ns=image.time_ns, sequence=self._number, time_ns=image.time_ns),
         )

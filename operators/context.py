@@ -54,7 +54,7 @@ class RunContext:
         geometry: The C-arm's lengths and detector.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
         poses: Where the C-arm stands from frame to frame.
-        pictures: Images that come with their poses; None: they are rendered.
+        images: Images that come with their poses; None: they are rendered.
         controls: What a user sets while the stream runs.
         device: Where frames are rendered; `renderer` and `chain` are prepared on it.
         truth: Annotates frames; None: not requested.
@@ -72,7 +72,7 @@ class RunContext:
     geometry: CarmGeometry
     isocenter_xyz_mm: tuple[float, float, float]
     poses: PoseSource
-    pictures: PoseImages | None
+    images: PoseImages | None
     controls: LiveControls
     device: ComputeDevice
     renderer: PatientRenderer

@@ -82,8 +82,8 @@ class DrrRendererOp(Operator):
         begun = self._begun(header, rendering)
         if begun and rendering is None and header.pulse:  # the chain's kernel renders
             rendering = Rendering(begun.fence, begun.begun_ns)
-        picture = PortFrame(array=self._integrals, header=header, rendering=rendering, begun=begun)
-        output.emit(picture, "integrals")
+        image = PortFrame(array=self._integrals, header=header, rendering=rendering, begun=begun)
+        output.emit(image, "integrals")
         if not self._miss_explained:
             self._explain(header, view)
 

@@ -99,9 +99,9 @@ class Graph:
 
     def _frames(self) -> tuple[Operator, Operator]:
         """Where the poses come from and where the frames; of a bag's images both are one."""
-        if self._context.pictures:
-            pictures = self._bag_pictures()
-            return pictures, pictures
+        if self._context.images:
+            images = self._bag_images()
+            return images, images
         live = LiveChain(self._context.chain, held_config(self._config), self._context.controls)
         held = HeldImage(live, self._run.sinks)
         source, renderer, chain = (
@@ -113,19 +113,19 @@ class Graph:
         self.add_flow(renderer, chain, {("integrals", "integrals")})
         return source, chain
 
-    def _bag_pictures(self) -> Operator:
+    def _bag_images(self) -> Operator:
         parts = self._context
         pace = self._pace()
         return BagFramesOp(
             self,
             *pace.conditions(self),
             pace=pace,
-            pictures=parts.pictures,
+            images=parts.images,
             geometry=parts.geometry,
             frames=self._config.run.frames,
             displays=self._displays,
             stop=parts.stop,
-            name="bag_pictures",
+            name="bag_images",
         )
 
     def _pose_source(self, held: HeldImage) -> Operator:
@@ -159,7 +159,7 @@ class Graph:
         None where every pose waits for a frame anyhow.
         """
         ahead = self._config.pose_source.frames_ahead
-        return None if self._context.pictures or ahead is None else Turns(ahead)
+        return None if self._context.images or ahead is None else Turns(ahead)
 
     @property
     def _end_of_poses(self) -> Event | AnyEvent:

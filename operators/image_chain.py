@@ -92,9 +92,9 @@ class ImageChainOp(Operator):
         if self._displays:
             emit(self, output, "view", begun.image, header)
 
-    def _rendered(self, picture: PortFrame) -> dict[str, int]:
+    def _rendered(self, image: PortFrame) -> dict[str, int]:
         """When the received image was rendered, once it is; nothing where it was not."""
-        if picture.rendering is None:
+        if image.rendering is None:
             return {}
-        interval = picture.rendering.wait()
+        interval = image.rendering.wait()
         return {"render_start": interval.begun_ns, "render_end": interval.ended_ns}

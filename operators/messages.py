@@ -223,8 +223,8 @@ def as_array(message: Any) -> Any:
 
 def as_frame(operator: Operator, message: Any, device: ComputeDevice) -> FluoroFrame:
     """The frame of a message, its image on the host."""
-    picture = port_frame(operator, message)
-    return picture.header.frame(host_image(picture.array, picture.header, device))
+    image = port_frame(operator, message)
+    return image.header.frame(host_image(image.array, image.header, device))
 
 
 def host_image(array: Any, header: FrameHeader, device: ComputeDevice) -> Any:

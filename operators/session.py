@@ -164,8 +164,8 @@ class _Session:
 
     def _frames_wanted(self) -> int | None:
         """After how many frames the run is complete; None: it has no end."""
-        wanted, pictures = self._context.config.run.frames, self._context.pictures
-        return wanted if pictures is None else min(pictures.count, wanted or pictures.count)
+        wanted, images = self._context.config.run.frames, self._context.images
+        return wanted if images is None else min(images.count, wanted or images.count)
 
     def _give_up(self, error: Exception) -> None:
         """Close what can be closed; what fails now is no news."""

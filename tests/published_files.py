@@ -177,9 +177,9 @@ def _write_specimen(group, spacing_mm) -> None:
 def _write_view(group, n: int, size_px: int, count: int, render: bool) -> None:
     view = carm(size_px).view(poses(count)[n], scene().center)
     noise = np.random.default_rng(n).uniform(100, 65000, (size_px, size_px)).astype(np.float32)
-    picture = intensities("deepfluoro", size_px, count)[n] if render else noise
+    image = intensities("deepfluoro", size_px, count)[n] if render else noise
     stored = view.half_turned() if turned(n) else view
-    group["image/pixels"] = picture[::-1, ::-1] if turned(n) else picture
+    group["image/pixels"] = image[::-1, ::-1] if turned(n) else image
     pose = np.linalg.inv(camera(stored)) @ EXTRINSIC  # extrinsic inv(pose) is the camera
     group["gt-poses/cam-to-pelvis-vol"] = pose.astype(np.float32)
     group["rot-180-for-up"] = np.uint8(turned(n))
@@ -204,7 +204,7 @@ def write_ljubljana(path: Path, *, size_px=128, subjects=1, offset_px=(0.0, 0.0)
             group["points"] = points.astype(np.float32)
             for n, name in enumerate(("proj-ap", "proj-lat")):
                 view = shifted(carm(size_px).view(poses(2)[n], scene().center), offset_px)
-                group[f"{name}/pixels"] = ljubljana_picture(view)
+                group[f"{name}/pixels"] = ljubljana_image(view)
                 group[f"{name}/extrinsic"] = (camera(view) @ FLIP).astype(np.float32)
                 group[f"{name}/intrinsic"] = intrinsic(size_px, offset_px).astype(np.float32)
                 group[f"{name}/col-spacing"] = group[f"{name}/row-spacing"] = FIELD_MM / size_px
@@ -219,7 +219,7 @@ def shifted(view, offset_px):
     return replace(view, corner_xyz_mm=view.corner_xyz_mm - shift)
 
 
-def ljubljana_picture(view) -> np.ndarray:
+def ljubljana_image(view) -> np.ndarray:
     volume = MuVolume(mu_zyx=attenuation("ljubljana"), grid=scene().hu.grid)
     renderer = DrrRenderer(volume, CpuDevice(workers=2), projector="joseph")
     return np.exp(-np.asarray(renderer.render(view))).astype(np.float32)
@@ -241,10 +241,10 @@ def write_xvr(folder: Path, name: str, *, size_px=356, views=2, offset_px=(0.0, 
     crop = 50 if deepfluoro else 0
     for n, view_name in enumerate(names):
         view = shifted(carm(size_px).view(poses(len(names))[n], kind.center), offset_px)
-        picture = (
-            intensities("deepfluoro", size_px, views)[n] if deepfluoro else ljubljana_picture(view)
+        image = (
+            intensities("deepfluoro", size_px, views)[n] if deepfluoro else ljubljana_image(view)
         )
-        write_dicom(subject / "xrays" / f"{view_name}.dcm", picture / picture.max() * 65535)
+        write_dicom(subject / "xrays" / f"{view_name}.dcm", image / image.max() * 65535)
         torch.save(stored_view(view, size_px, crop, offset_px), subject / f"xrays/{view_name}.pt")
     return folder
 
@@ -270,7 +270,7 @@ def write_nifti(path: Path, values: np.ndarray) -> None:
     sitk.WriteImage(image, str(path))
 
 
-def write_dicom(path: Path, picture: np.ndarray) -> None:
+def write_dicom(path: Path, image: np.ndarray) -> None:
     data = pydicom.Dataset()
     data.file_meta = pydicom.dataset.FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -279,9 +279,9 @@ def write_dicom(path: Path, picture: np.ndarray) -> None:
     data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID
     data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID
     data.Modality = "RF"
-    data.Rows, data.Columns = picture.shape
+    data.Rows, data.Columns = image.shape
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
     data.BitsAllocated = data.BitsStored = 16
     data.HighBit, data.PixelRepresentation = 15, 0
-    data.PixelData = np.rint(picture).astype("<u2").tobytes()
+    data.PixelData = np.rint(image).astype("<u2").tobytes()
     data.save_as(path, enforce_file_format=True)

@@ -30,13 +30,13 @@ class Call:
     Attributes:
         seconds: Wall time.
         cpu_seconds: CPU time of all its threads.
-        picture: Line integrals, shape (height, width); None where they were not requested.
+        image: Line integrals, shape (height, width); None where they were not requested.
         shift_gradient: Of the loss by a shift of the C-arm [1/mm, LPS]; None without gradient.
     """
 
     seconds: float
     cpu_seconds: float
-    picture: NDArray[np.float32] | None = None
+    image: NDArray[np.float32] | None = None
     shift_gradient: NDArray[np.float64] | None = None
 
 
@@ -81,11 +81,11 @@ class OwnProjector(Contestant):
 
     def run(self, task: str, *, keep: bool = False) -> Call:
         """Do a task once."""
-        (picture, derivatives), seconds, cpu_seconds = timed(self._work[task])
+        (image, derivatives), seconds, cpu_seconds = timed(self._work[task])
         return Call(
             seconds=seconds,
             cpu_seconds=cpu_seconds,
-            picture=np.array(self._renderer.device.to_host(picture)) if keep else None,
+            image=np.array(self._renderer.device.to_host(image)) if keep else None,
             shift_gradient=derivatives[3:] if task == GRADIENT else None,
         )
 
@@ -96,13 +96,13 @@ class OwnProjector(Contestant):
         return self._renderer.render_jacobian(self._view, self._center)
 
     def _gradient(self) -> tuple[Any, NDArray[np.float64]]:
-        picture, jacobian = self._jacobian()
+        image, jacobian = self._jacobian()
         to_host = self._renderer.device.to_host
         every = (slice(None, None, gradient_every(self._view)),) * 2
         # the loss: half the sum of squares over the pixels it looks at
-        upstream = picture[every].reshape(-1)
+        upstream = image[every].reshape(-1)
         by_pixel = jacobian[(slice(None), *every)].reshape(6, -1)
-        return picture, np.asarray(to_host(by_pixel @ upstream), np.float64)
+        return image, np.asarray(to_host(by_pixel @ upstream), np.float64)
 
 
 def own_projectors(volume: MuVolume, device: ComputeDevice) -> list[Contestant]:

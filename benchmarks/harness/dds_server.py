@@ -54,27 +54,27 @@ from operators.sinks.dds import DdsSink
 from operators.stream_clock import StreamClock
 
 ORIGIN = (0.0, 0.0, 0.0)
-PICTURES = 8
+IMAGES = 8
 """Held in memory and shown in turn."""
 WORKER_THREADS = 5
 SKIPPED = 20
 """Messages of the start that neither Holoscan's Tracker nor our own figure counts."""
 
 
-def pictures(size: int) -> list[np.ndarray]:
-    """Pictures of noise, display values [0, 1]."""
+def noise_images(size: int) -> list[np.ndarray]:
+    """Images of noise, display values [0, 1]."""
     random = np.random.default_rng(0)
-    return [random.random((size, size), np.float32) for _ in range(PICTURES)]
+    return [random.random((size, size), np.float32) for _ in range(IMAGES)]
 
 
 def serve_bare(domain: int, size: int) -> None:
     """Answer each pose with an image whose bytes lie ready."""
     node = DdsNode(DdsConfig(domain=domain))
-    images = [image_message(image, "mono8", 0) for image in pictures(size)]
+    images = [image_message(image, "mono8", 0) for image in noise_images(size)]
     writer = node.writer(ros_topic("/fluoro/image_raw"), Image, qos.frames())
 
     def answer(pose: PoseStamped, _writer: int) -> None:
-        image = images[writer.written % PICTURES]
+        image = images[writer.written % IMAGES]
         image.header.stamp = pose.header.stamp
         writer.write(image)
 
@@ -84,7 +84,7 @@ def serve_bare(domain: int, size: int) -> None:
 
 
 class ReplayOp(Operator):
-    """Pictures from memory, in the place of renderer and image chain.
+    """Images from memory, in the place of renderer and image chain.
 
     Ports:
         pose (in): `FrameHeader`.
@@ -103,7 +103,7 @@ class ReplayOp(Operator):
     def compute(self, input_: Any, output: Any, _context: Any) -> None:
         """Show one image."""
         header = input_.receive("pose")
-        emit(self, output, "view", self._images[header.number % PICTURES], header)
+        emit(self, output, "view", self._images[header.number % IMAGES], header)
 
 
 class TimedSourceOp(PoseSourceOp):
@@ -162,7 +162,7 @@ class ReplayApp(Application):
     def compose(self) -> None:
         """Subscriber -> replay -> publisher."""
         subscriber, publisher = self._subscriber(), self._publisher()
-        replay = ReplayOp(self, images=pictures(self._size), name="replay")
+        replay = ReplayOp(self, images=noise_images(self._size), name="replay")
         self.add_flow(subscriber, replay, {("pose", "pose")})
         self.add_flow(replay, publisher, {("view", "frame")})
         for operator in (subscriber, publisher):

@@ -19,7 +19,7 @@ __all__ = ["Truth", "find_truth", "gradient_every"]
 
 Array = NDArray[np.float64]
 
-PICTURE_EVERY, PICTURE_COLUMNS = 2, 100
+IMAGE_EVERY, IMAGE_COLUMNS = 2, 100
 """The image is compared in each second column and row; larger ones in this many columns."""
 GRADIENT_EVERY, GRADIENT_COLUMNS = 5, 40
 """The loss of the gradient task reads each fifth column; of larger images this many."""
@@ -42,17 +42,17 @@ class Truth:
         shift_gradient: Of the loss by a shift of the whole C-arm in world LPS [1/mm], shape (3,).
     """
 
-    every: int = PICTURE_EVERY
+    every: int = IMAGE_EVERY
     integrals: Array
     is_uncut: NDArray[np.bool_]
     shift_gradient: Array
 
-    def image_errors(self, picture: NDArray[np.float32]) -> dict[str, float]:
+    def image_errors(self, image: NDArray[np.float32]) -> dict[str, float]:
         """Root mean square and 99.9th percentile of the deviation, in line integrals.
 
         Of all pixels, and of those whose rays are not cut, if there are any.
         """
-        off = np.abs(picture[:: self.every, :: self.every] - self.integrals)
+        off = np.abs(image[:: self.every, :: self.every] - self.integrals)
         uncut = off[self.is_uncut]
         errors = {"error_rmse": _rms(off), "error_p999": float(np.quantile(off, 0.999))}
         if uncut.size:
@@ -77,11 +77,11 @@ def gradient_every(view: View) -> int:
 
 def find_truth(volume: MuVolume, view: View) -> Truth:
     """The truth of a view; 20 s of one core for the chest CT."""
-    every = max(PICTURE_EVERY, round(view.width_px / PICTURE_COLUMNS))
+    every = max(IMAGE_EVERY, round(view.width_px / IMAGE_COLUMNS))
     sparse = sparse_view(view, every)
     return Truth(
         every=every,
-        integrals=exact_picture(volume, sparse),
+        integrals=exact_image(volume, sparse),
         is_uncut=_uncut_rays(volume, sparse),
         shift_gradient=np.array([_exact_slope(volume, view, axis) for axis in np.eye(3)]),
     )
@@ -95,7 +95,7 @@ def _uncut_rays(volume: MuVolume, view: View) -> NDArray[np.bool_]:
     return np.asarray(uncut.reshape(view.height_px, view.width_px))
 
 
-def exact_picture(volume: MuVolume, view: View) -> Array:
+def exact_image(volume: MuVolume, view: View) -> Array:
     """Exact line integrals in blocks of rows, which bounds the memory, a thread a core."""
     rows = max(1, RAYS_AT_ONCE // view.width_px)
     parts = [
@@ -109,7 +109,7 @@ def exact_picture(volume: MuVolume, view: View) -> Array:
 def _exact_slope(volume: MuVolume, view: View, axis: Array) -> float:
     sparse = sparse_view(view, gradient_every(view))
     losses = [
-        0.5 * np.sum(exact_picture(volume, moved(sparse, shift * axis)) ** 2)
+        0.5 * np.sum(exact_image(volume, moved(sparse, shift * axis)) ** 2)
         for shift in (SHIFT_MM, -SHIFT_MM)
     ]
     return float(losses[0] - losses[1]) / (2 * SHIFT_MM)

@@ -31,7 +31,7 @@ __all__ = [
 ONE_GIB, FOUR_GIB = (512, 724, 724), (1024, 1024, 1024)
 """Shapes of volumes of float32."""
 SPACING_MM = (0.5, 0.5, 0.5)
-PICTURE_PX = 256
+IMAGE_PX = 256
 PROCESSES = 3
 """That count, of each volume and projector."""
 WITH_DERIVATIVES = " with derivatives"
@@ -105,7 +105,7 @@ def _first_frame(path: str, kind: str, projector: str, started: float) -> dict[s
     device = open_device(kind)
     name: Any = projector.removesuffix(WITH_DERIVATIVES)
     renderer = DrrRenderer(MuVolume(mu_zyx=mu, grid=grid), device, projector=name)
-    view = make_views(grid, PICTURE_PX, names=("PA",))["PA"]
+    view = make_views(grid, IMAGE_PX, names=("PA",))["PA"]
     device.to_host(renderer.render(view))
     if name != projector:
         renderer.render_jacobian(view, grid.center_xyz_mm)

@@ -131,22 +131,22 @@ class PeerProcess(Contestant):
 
     def run(self, task: str, *, keep: bool = False) -> Call:
         """Do a task once."""
-        path = self._folder / "picture.npy"
+        path = self._folder / "image.npy"
         answer = self._ask("run", task=task, keep=str(path) if keep else "")
         slope = answer["shift_gradient"]
         return Call(
             seconds=answer["seconds"],
             cpu_seconds=answer["cpu_seconds"],
-            picture=np.load(path) if keep else None,
+            image=np.load(path) if keep else None,
             shift_gradient=None if slope is None else np.array(slope),
         )
 
     def render(self, view: View) -> NDArray[np.float32]:
         """A view's line integrals, shape (height, width)."""
         self.set_view(view)
-        picture = self.run(FORWARD, keep=True).picture
-        assert picture is not None
-        return np.asarray(picture, np.float32)
+        image = self.run(FORWARD, keep=True).image
+        assert image is not None
+        return np.asarray(image, np.float32)
 
     def register(
         self, target: NDArray[np.float32], start: View, method: Mapping[str, float]

@@ -13,7 +13,7 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.projection import View
 from fluoro.registration.rigid_motion import motion_about, moved_view
 from fluoro.registration.search.starts import twist_at_mtre
-from fluoro.registration.targets.rendered_target import pictured
+from fluoro.registration.targets.rendered_target import chain_image
 from fluoro.registration.targets.target import Target
 from fluoro.registration.targets.target_preprocessing import Preparation, prepare
 from fluoro.rendering.renderer import DrrRenderer
@@ -131,11 +131,11 @@ class Targets:
         if case.kind == RTK_NOISE:
             assert self._rtk
             integrals = device.to_device(self._rtk(view))
-            picture = pictured(device, integrals, GEOMETRY, NOISY, "raw", seed)
-            return prepare(picture, Preparation(kind="raw"))
+            image = chain_image(device, integrals, GEOMETRY, NOISY, "raw", seed)
+            return prepare(image, Preparation(kind="raw"))
         integrals = self._renderer.render(view)
         if case.kind == SAME_RENDERER:
             return prepare(device.to_host(integrals), Preparation(kind="log"))
-        levels = pictured(device, integrals, GEOMETRY, DISPLAYED, "display", seed)
+        levels = chain_image(device, integrals, GEOMETRY, DISPLAYED, "display", seed)
         other = np.rint(255 * (levels / 255) ** GAMMA).astype(np.uint8)
         return prepare(other, Preparation(kind="display", polarity="bone_dark"))

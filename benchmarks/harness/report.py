@@ -44,7 +44,7 @@ def _row(job: Job, truth: Truth) -> Row:
         "name": job.contestant.name,
         "task": job.task,
         "seconds": job.seconds,
-        **truth.image_errors(np.asarray(first.picture)),
+        **truth.image_errors(np.asarray(first.image)),
         "cpu_seconds": job.cpu_seconds,
         "fastest_seconds": min(call.seconds for call in job.calls),
         "calls": len(job.calls),

@@ -19,7 +19,7 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.projection import View
 from fluoro.registration.rigid_motion import motion_about, moved_view
 from fluoro.registration.search.starts import twist_at_mtre
-from fluoro.registration.targets.rendered_target import pictured
+from fluoro.registration.targets.rendered_target import chain_image
 from fluoro.registration.targets.target import Target
 from fluoro.registration.targets.target_preprocessing import Preparation, prepare
 from fluoro.rendering.devices.base import ComputeDevice
@@ -30,7 +30,7 @@ from fluoro.volume.volumes import MuVolume
 __all__ = ["GEOMETRY", "PATIENTS", "RIGHT", "WRONG", "VerdictCase", "VerdictTargets", "draw_cases"]
 
 Random = np.random.Generator
-Picture = NDArray[Any]
+Image = NDArray[Any]
 
 GEOMETRY = CarmGeometry(
     source_to_detector_mm=1200.0,
@@ -233,13 +233,13 @@ class VerdictTargets:
         integrals, crop = _covered(case, integrals)
         chain = _chain(case)
         given = self.device.to_device(integrals.astype(np.float32))
-        picture = pictured(self.device, given, case.true, chain, case.target_kind, case.seed)
+        image = chain_image(self.device, given, case.true, chain, case.target_kind, case.seed)
         how = Preparation(
             kind=case.target_kind,
             polarity=chain.polarity if case.target_kind == "display" else None,
             crop=crop,
         )
-        return prepare(_spoilt(case, picture), how)
+        return prepare(_spoilt(case, image), how)
 
 
 def _half(volume: MuVolume, which: int) -> MuVolume:
@@ -273,18 +273,18 @@ def _chain(case: VerdictCase) -> ImageChainConfig:
     )
 
 
-def _spoilt(case: VerdictCase, picture: Picture) -> Picture:
-    """The picture as a wrong export hands it over."""
+def _spoilt(case: VerdictCase, image: Image) -> Image:
+    """The image as a wrong export hands it over."""
     if case.kind == "mirrored":
-        return picture[:, ::-1]
+        return image[:, ::-1]
     if case.kind.startswith("turned"):
-        return np.rot90(picture, 1 + case.number // 2 % 3)
+        return np.rot90(image, 1 + case.number // 2 % 3)
     if case.kind == "inverted":
-        return np.asarray(255 - picture)
-    return picture
+        return np.asarray(255 - image)
+    return image
 
 
-def _covered(case: VerdictCase, integrals: Picture) -> tuple[Picture, tuple[int, ...] | None]:
+def _covered(case: VerdictCase, integrals: Image) -> tuple[Image, tuple[int, ...] | None]:
     """Line integrals under a collimator or an instrument; the crop where the user knows it."""
     random, size = case.random, integrals.shape[0]
     if case.kind.startswith("collimated"):

@@ -20,7 +20,7 @@ class Peer(TorchPeer):
     def __init__(self, variant: str, volume: np.ndarray, setting: dict[str, Any]) -> None:
         super().__init__(setting)
         self.renderer = variant
-        self.ct = self.image(volume, setting)
+        self.ct = self.scalar_image(volume, setting)
         self.density = self.ct.data.clone()
 
     def set_view(self, pose: dict[str, Any]) -> None:
@@ -41,7 +41,7 @@ class Peer(TorchPeer):
         ).to(self.device)
         self.set_pose(pose)
 
-    def picture(self, rotation: torch.Tensor, translation: torch.Tensor) -> torch.Tensor:
+    def image(self, rotation: torch.Tensor, translation: torch.Tensor) -> torch.Tensor:
         """Line integrals, shape (height, width)."""
         euler = {"parameterization": "euler_angles", "convention": "ZXY", "degrees": True}
         return self.drr(rotation, translation, **euler)[0, 0]

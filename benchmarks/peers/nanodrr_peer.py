@@ -23,7 +23,7 @@ class Peer(TorchPeer):
 
     def __init__(self, _variant: str, volume: np.ndarray, setting: dict[str, Any]) -> None:
         super().__init__(setting)
-        subject = Subject.from_images(self.image(volume, setting), convert_to_mu=False)
+        subject = Subject.from_images(self.scalar_image(volume, setting), convert_to_mu=False)
         self.subject = subject.to(self.device)
         fused = self.device.type == "cuda" and available("triton")
         self.facts = {"nanodrr's kernel": "triton" if fused else "torch"}
@@ -37,7 +37,7 @@ class Peer(TorchPeer):
         self.isocenter = torch.tensor([-x, -y, z], dtype=torch.float32, device=self.device)
         self.set_pose(pose)
 
-    def picture(self, rotation: torch.Tensor, translation: torch.Tensor) -> torch.Tensor:
+    def image(self, rotation: torch.Tensor, translation: torch.Tensor) -> torch.Tensor:
         """Line integrals, shape (height, width)."""
         return self.drr(self.subject, self.camera(rotation, translation))[0, 0]
 

@@ -55,6 +55,6 @@ class Peer:
         self.joseph.Update()
         return self.joseph.GetOutput(), None
 
-    def to_host(self, picture: Any) -> np.ndarray:
+    def to_host(self, image: Any) -> np.ndarray:
         """As NumPy."""
-        return itk.array_from_image(picture)[0].copy()
+        return itk.array_from_image(image)[0].copy()

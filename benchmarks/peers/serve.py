@@ -40,9 +40,9 @@ class Server:
     def run(self, task: str, keep: str) -> dict[str, Any]:
         """Do a task; the image goes to the file `keep`, if there is a name."""
         call = self.peer.forward if task == "forward" else self.peer.gradient
-        (picture, shift_gradient), seconds, cpu_seconds = timed(call)
+        (image, shift_gradient), seconds, cpu_seconds = timed(call)
         if keep:
-            np.save(keep, self.peer.to_host(picture))
+            np.save(keep, self.peer.to_host(image))
         return {
             "seconds": seconds,
             "cpu_seconds": cpu_seconds,
@@ -51,8 +51,8 @@ class Server:
 
     def register(self, target: str, **method: Any) -> dict[str, Any]:
         """Find the pose of the image in a file."""
-        picture = np.load(target)
-        found, seconds, cpu_seconds = timed(lambda: self.peer.register(picture, method))
+        image = np.load(target)
+        found, seconds, cpu_seconds = timed(lambda: self.peer.register(image, method))
         return {**found, "seconds": seconds, "cpu_seconds": cpu_seconds}
 
 

@@ -18,7 +18,7 @@ class TorchPeer:
         torch.set_num_threads(setting["threads"])
         self.device = torch.device(setting["device"])
 
-    def image(self, volume: np.ndarray, setting: dict[str, Any]) -> ScalarImage:
+    def scalar_image(self, volume: np.ndarray, setting: dict[str, Any]) -> ScalarImage:
         """The volume in torchio's words, shape (1, x, y, z)."""
         tensor = torch.from_numpy(np.ascontiguousarray(volume.transpose(2, 1, 0)))[None]
         ras = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -33,32 +33,32 @@ class TorchPeer:
         )
         self.lps_from_pose = LPS_FROM_RAS @ np.array(pose["lps_turn"])
 
-    def picture(self, rotation: torch.Tensor, translation: torch.Tensor) -> torch.Tensor:
+    def image(self, rotation: torch.Tensor, translation: torch.Tensor) -> torch.Tensor:
         """Line integrals, shape (height, width)."""
         raise NotImplementedError
 
     def forward(self) -> tuple[Any, None]:
         """An image without gradient."""
         with torch.no_grad():
-            picture = self.picture(self.rotation, self.translation)
+            image = self.image(self.rotation, self.translation)
         self.wait()
-        return picture, None
+        return image, None
 
     def gradient(self) -> tuple[Any, np.ndarray]:
         """An image, and the derivatives of the loss by angles and translation."""
         pose = [self.rotation.clone().requires_grad_(), self.translation.clone().requires_grad_()]
-        picture = self.picture(*pose)
-        loss = 0.5 * picture[:: self.every, :: self.every].square().sum()
+        image = self.image(*pose)
+        loss = 0.5 * image[:: self.every, :: self.every].square().sum()
         _, by_translation = torch.autograd.grad(loss, pose)
         by_shift = self.lps_from_pose @ by_translation[0].cpu().numpy().astype(float)
         self.wait()
-        return picture.detach(), by_shift
+        return image.detach(), by_shift
 
     def wait(self) -> None:
         """Until a GPU is done."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def to_host(self, picture: torch.Tensor) -> np.ndarray:
+    def to_host(self, image: torch.Tensor) -> np.ndarray:
         """As NumPy."""
-        return picture.cpu().numpy()
+        return image.cpu().numpy()

@@ -10,7 +10,7 @@ from fluoro.config.annotations import AnnotationsConfig
 from fluoro.config.carm import CarmConfig
 from fluoro.config.image_chain import ImageChainConfig, keys_without_inverse
 from fluoro.config.outputs import (
-    LARGEST_PICTURE_BYTES,
+    LARGEST_IMAGE_BYTES,
     ConsoleConfig,
     DdsConfig,
     HolovizConfig,
@@ -270,15 +270,15 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _picture_fits_into_a_message(self) -> Config:
-        frames, (width_px, height_px) = self.dds.frames, self.carm.picture_size_px
+    def _image_fits_into_a_message(self) -> Config:
+        frames, (width_px, height_px) = self.dds.frames, self.carm.image_size_px
         if frames is None:
             return self
         size = width_px * height_px * frames.pixel_bytes
-        if size > LARGEST_PICTURE_BYTES:
+        if size > LARGEST_IMAGE_BYTES:
             raise KeyValueError(
                 "dds.frames",
-                f"DDS takes images of at most {LARGEST_PICTURE_BYTES} bytes, carm's of "
+                f"DDS takes images of at most {LARGEST_IMAGE_BYTES} bytes, carm's of "
                 f"{width_px} x {height_px} pixels have {size}: use fewer pixels or another "
                 "encoding",
             )
@@ -307,7 +307,7 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _registration_can_undo_the_picture(self) -> Config:
+    def _registration_can_undo_the_image(self) -> Config:
         if not (self.registration.enabled or self.optimiser):
             return self
         for key in keys_without_inverse():

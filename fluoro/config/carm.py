@@ -129,7 +129,7 @@ class CarmConfig(Section):
             raise KeyValueError("preset", str(error)) from None
 
     @property
-    def picture_size_px(self) -> tuple[int, int]:
+    def image_size_px(self) -> tuple[int, int]:
         """Columns and rows of an image: those of the detector that are used, binned."""
         left, right = self.columns or (0, self.detector_width_px)
         top, bottom = self.rows or (0, self.detector_height_px)

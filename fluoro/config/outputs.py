@@ -15,7 +15,7 @@ from fluoro.config.validation_errors import KeyValueError, shown
 from fluoro.names import Encoding, FrameProtocol, RecordingFormat, RosClock, XrayObject
 
 __all__ = [
-    "LARGEST_PICTURE_BYTES",
+    "LARGEST_IMAGE_BYTES",
     "LARGEST_SAMPLE_BYTES",
     "ConsoleConfig",
     "DdsConfig",
@@ -226,7 +226,7 @@ class DdsFramesConfig(Section):
 
 LARGEST_SAMPLE_BYTES = 64 * 2**20
 """Largest message that is sent or taken over DDS."""
-LARGEST_PICTURE_BYTES = LARGEST_SAMPLE_BYTES - 2**10
+LARGEST_IMAGE_BYTES = LARGEST_SAMPLE_BYTES - 2**10
 """Largest image in such a message, beside its header."""
 PIXEL_BYTES = {
     "mono8": 1, "8UC1": 1, "mono16": 2, "16UC1": 2, "32FC1": 4, "holohub": 4, "i4h": 1,

@@ -204,7 +204,7 @@ class _RegistrationTask(Section):
     tissues_at_kev: Annotated[float, Field(ge=20, le=150)] | None = Field(
         None,
         description="Attenuation of air, lung, fat, soft tissue and bone at this energy, for "
-        "pictures of many: about the mean of the open beam [keV]; null: as `volume` has it.",
+        "images of many: about the mean of the open beam [keV]; null: as `volume` has it.",
     )
 
 

@@ -39,6 +39,9 @@ MUST_BE: Mapping[str, str] = {
 }
 """What is expected, by pydantic's type of error; the braces name its context."""
 
+FORMER_KEYS = {"pictures": "images"}
+"""Keys that have another name now."""
+
 LONGEST_KEY = 80
 """Characters of a key that are written as they are."""
 
@@ -157,7 +160,10 @@ def _suggestion(where: str, model: type[BaseModel]) -> str:
     section, _, key = where.rpartition(".")
     places = _known_keys(model)
     here = EACH.join(re.split(r"(?<=\.)\d+(?=\.|$)", section))
-    alike = difflib.get_close_matches(key, places.get(here, ()), n=1, cutoff=0.6)
+    known = places.get(here, frozenset())
+    if FORMER_KEYS.get(key) in known:
+        return f": its name is {FORMER_KEYS[key]} now"
+    alike = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     if alike:
         return f"; did you mean {alike[0]}?"
     elsewhere = [f"{place}.{key}".lstrip(".") for place, keys in places.items() if key in keys]

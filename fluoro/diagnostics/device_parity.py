@@ -125,9 +125,9 @@ def _counts(device: ComputeDevice) -> Finding:
     trial = _trial(chain={"log": False, "window": {"level": 0.5, "width": 1.0}})
     integrals = np.random.default_rng(0).random((EDGE_PX, EDGE_PX)).astype(np.float32) * 6
     photons = open_field_photons(trial.chain.dose_ngy, PITCH_MM)
-    pictures = trial.pictures(device, device.to_device(integrals))
-    expected = trial.expected_pictures(integrals)
-    off = np.abs(np.rint(np.stack(pictures) * photons) - np.rint(np.stack(expected) * photons))
+    images = trial.images(device, device.to_device(integrals))
+    expected = trial.expected_images(integrals)
+    off = np.abs(np.rint(np.stack(images) * photons) - np.rint(np.stack(expected) * photons))
     share = float(np.mean(~(off == 0)))
     return Finding(
         name="photon counts",
@@ -143,19 +143,19 @@ def _chain(device: ComputeDevice) -> Finding:
 
 def _queue(device: ComputeDevice) -> Finding:
     trial = _trial(chain={"lag": {}, "mtf": {}})
-    pictures, chained = [], [device, device.queue()]
+    images, chained = [], [device, device.queue()]
     for each in chained:
         chain = ImageChain(each, SEED, fused=True)
         integrals = trial.integrals(each)
-        pictures.append(
+        images.append(
             [
                 chain.start(integrals, trial.chain, n, PITCH_MM, trial.geometry)
                 for n in range(QUEUED_FRAMES)
             ]
         )
     both = [
-        [np.array(each.to_host(picture)) for picture in made]
-        for each, made in zip(chained, pictures, strict=True)
+        [np.array(each.to_host(image)) for image in made]
+        for each, made in zip(chained, images, strict=True)
     ]
     chained[1].close()
     same = sum(np.array_equal(a, b) for a, b in zip(*both, strict=True))

@@ -134,7 +134,7 @@ class Trial:
         moment = self.time_s, self.injected_s
         return patient_reference(self.config, self.volume, self.view, *moment, self.materials)
 
-    def pictures(self, device: ComputeDevice, integrals: Any) -> list[NDArray[np.float32]]:
+    def images(self, device: ComputeDevice, integrals: Any) -> list[NDArray[np.float32]]:
         """Return the first images that the device's image chain makes of one set of integrals."""
         chain = ImageChain(device, SEED, self._chain_materials, fused=True)
         pitch_mm = self.geometry.pixel_spacing_mm
@@ -143,8 +143,8 @@ class Trial:
             for n in range(FRAMES)
         ]
 
-    def expected_pictures(self, integrals: NDArray[Any]) -> list[NDArray[np.float32]]:
-        """Return what `pictures` should be."""
+    def expected_images(self, integrals: NDArray[Any]) -> list[NDArray[np.float32]]:
+        """Return what `images` should be."""
         pitch_mm = self.geometry.pixel_spacing_mm
         chain = ReferenceChain(self.chain, SEED, pitch_mm, self.geometry, self._chain_materials)
         return [chain.apply(np.asarray(integrals, np.float32), n) for n in range(FRAMES)]
@@ -173,7 +173,7 @@ class Trial:
                 return wrong
             if self.config.renderer.fused:
                 integrals = self.integrals(queue, deferred=True)
-            return self._wrong_pictures(queue, integrals, found)
+            return self._wrong_images(queue, integrals, found)
         finally:
             queue.close()
 
@@ -201,12 +201,12 @@ class Trial:
         off = _share_off(found, expected, limits)
         return f"{off:.0%} of its derivatives are wrong" if off > MOST_OFF else None
 
-    def _wrong_pictures(
+    def _wrong_images(
         self, queue: ComputeDevice, integrals: Any, found: NDArray[np.float32]
     ) -> str | None:
-        expected = self.expected_pictures(found)
+        expected = self.expected_images(found)
         for number, (ours, theirs) in enumerate(
-            zip(self.pictures(queue, integrals), expected, strict=True)
+            zip(self.images(queue, integrals), expected, strict=True)
         ):
             off = _share_off(ours, theirs, SHOWN_OFF)
             if off > MOST_OFF:

@@ -134,7 +134,7 @@ class FluoroSimulator:
     def stream(
         self, pose_generator: Iterable[Pose | Mapping[str, Any]], max_frames: int | None = None
     ) -> Iterator[Frame]:
-        """Pictures as poses come, numbered from 0.
+        """Images as poses come, numbered from 0.
 
         Args:
             pose_generator: Poses, or mappings with `rotation` and `translation`.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fluoro.imaging.exposure.dose_meter import DoseMeter, Exposure, Pulse
     from fluoro.imaging.exposure.tube import TubeSetting
     from fluoro.imaging.frame import FluoroFrame, FrameHeader, to_uint8
-    from fluoro.imaging.gradients import expected_picture, pull_back
+    from fluoro.imaging.gradients import expected_image, pull_back
     from fluoro.imaging.reference import ReferenceChain, apply_chain
     from fluoro.imaging.stage import FactorStage, FrameContext, Stage, Step
     from fluoro.imaging.stages.order import ORDER
@@ -31,7 +31,7 @@ __all__ = [
     "Step",
     "TubeSetting",
     "apply_chain",
-    "expected_picture",
+    "expected_image",
     "pull_back",
     "to_uint8",
 ]

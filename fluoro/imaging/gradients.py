@@ -23,10 +23,10 @@ from fluoro.imaging.stage import Image, Step
 from fluoro.imaging.stages.order import ORDER
 from fluoro.physics.materials import Material
 
-__all__ = ["chain_slope", "expected_picture", "pull_back"]
+__all__ = ["chain_slope", "expected_image", "pull_back"]
 
 
-def expected_picture(
+def expected_image(
     integrals: Image,
     config: ImageChainConfig,
     pixel_spacing_mm: float,

@@ -1,4 +1,4 @@
-"""Pictures and charts that are drawn, not rendered."""
+"""Images and charts that are drawn, not rendered."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from fluoro.plot.overlays import chessboard_rgb, overlay_rgb
     from fluoro.plot.scene_image import SceneRenderer
     from fluoro.plot.scene_movie import write_scene_movie
-    from fluoro.plot.slice_image import slice_picture
-    from fluoro.plot.xray_image import xray_picture
+    from fluoro.plot.slice_image import draw_slices
+    from fluoro.plot.xray_image import draw_xray_frame
 
 __all__ = [
     "Curve",
@@ -25,16 +25,16 @@ __all__ = [
     "animate",
     "as_images",
     "chessboard_rgb",
+    "draw_slices",
+    "draw_xray_frame",
     "overlay_rgb",
     "plot_drr",
     "plot_mask",
     "plot_overlay",
-    "slice_picture",
     "write_contact_sheet",
     "write_curves",
     "write_frusta",
     "write_scene_movie",
-    "xray_picture",
 ]
 
 if not TYPE_CHECKING:  # a type checker is to miss a name that is not there

@@ -93,10 +93,10 @@ def _enlarged(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _captioned(frame: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
-    picture = Image.fromarray(frame).convert("RGB")
-    canvas = ImageDraw.Draw(picture)
+    image = Image.fromarray(frame).convert("RGB")
+    canvas = ImageDraw.Draw(image)
     draw_text(canvas, (6, 6), text, size_px=CAPTION_PX, fill=INK, outline_px=2)
-    return np.asarray(picture)
+    return np.asarray(image)
 
 
 def _write(path: Path, frames: Sequence[NDArray[np.uint8]], fps: float, suffix: str) -> None:

@@ -141,13 +141,13 @@ def plot_overlay(
     if first.shape != second.shape:
         raise InputError(f"rendered must have seen's shape {first.shape}, got {second.shape}")
     mix = chessboard_rgb if chessboard else overlay_rgb
-    pictures = [mix(a, b) for a, b in zip(first, second, strict=True)]
-    places = _axes(axs, len(pictures))
-    titles = [title] * len(pictures) if title is None or isinstance(title, str) else list(title)
-    for picture, place, text in zip(pictures, places, titles, strict=True):
-        place.imshow(picture)
+    images = [mix(a, b) for a, b in zip(first, second, strict=True)]
+    places = _axes(axs, len(images))
+    titles = [title] * len(images) if title is None or isinstance(title, str) else list(title)
+    for image, place, text in zip(images, places, titles, strict=True):
+        place.imshow(image)
         place.set_xlabel(text)
-        _number(place, picture.shape, ticks=False)
+        _number(place, image.shape, ticks=False)
     return places
 
 

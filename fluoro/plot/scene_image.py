@@ -66,7 +66,7 @@ class SceneRenderer:
         self._skin_alpha = SKIN_ALPHA + SKIN_RIM_ALPHA * (1 - self._skin.facing) ** 2
         self._backdrop = _backdrop(self.camera.size_px)
 
-    def picture(self, scene: CarmScene) -> Image.Image:
+    def image(self, scene: CarmScene) -> Image.Image:
         """The scene with this C-arm, an RGB image of the size given."""
         solid = _nearer(self._bone, paint(self.camera, _carm_parts(scene)))
         beam = self._flat(_beam(scene), BEAM)

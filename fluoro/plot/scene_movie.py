@@ -66,9 +66,9 @@ def write_scene_movie(
         OutputError: The file cannot be written, or exists.
     """
     with closing(Film(path, fps, preset="medium")) as film:
-        pictures = movie_images(frames, skin, bone, isocenter_xyz_mm, patient_position)
-        for index, picture in enumerate(pictures):
-            film.write(np.asarray(picture))
+        images = movie_images(frames, skin, bone, isocenter_xyz_mm, patient_position)
+        for index, image in enumerate(images):
+            film.write(np.asarray(image))
             progress((index + 1) / len(frames))
 
 
@@ -110,7 +110,7 @@ def _scene(
 
 
 def _scene_panel(renderer: SceneRenderer, scene: CarmScene) -> Image.Image:
-    panel = renderer.picture(scene)
+    panel = renderer.image(scene)
     canvas = ImageDraw.Draw(panel)
     for name, part in {"X-ray tube": scene.tube, "detector": scene.detector}.items():
         x, y = renderer.place(part.vertices_xyz_mm.mean(axis=0))
@@ -123,8 +123,8 @@ def _xray_panel(frame: SampledFrame, isocenter_xyz_mm: Sequence[float]) -> Image
     height, width = frame.grey.shape
     scale = PANEL_PX / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    picture = Image.fromarray(frame.grey).resize(size, Image.Resampling.BICUBIC)
-    panel.paste(picture, ((PANEL_PX - size[0]) // 2, (PANEL_PX - size[1]) // 2))
+    image = Image.fromarray(frame.grey).resize(size, Image.Resampling.BICUBIC)
+    panel.paste(image, ((PANEL_PX - size[0]) // 2, (PANEL_PX - size[1]) // 2))
     canvas = ImageDraw.Draw(panel)
     letters = orientation_letters(frame.geometry.view(frame.pose, isocenter_xyz_mm))
     _write_letters(canvas, letters)
@@ -160,7 +160,7 @@ def write_animation(
     with writing(path):
         try:
             for width in ANIMATION_WIDTHS_PX:
-                _save_animation(unfinished, _movie_pictures(movie_path, width, every))
+                _save_animation(unfinished, _movie_images(movie_path, width, every))
                 if unfinished.stat().st_size <= max_bytes:
                     unfinished.replace(path)
                     return
@@ -169,25 +169,25 @@ def write_animation(
     raise OutputError(f"{path}: must be at most {max_bytes} bytes, is more at any size")
 
 
-def _save_animation(path: Path, pictures: Iterator[tuple[Image.Image, int]]) -> None:
-    first, frame_ms = next(pictures)
+def _save_animation(path: Path, images: Iterator[tuple[Image.Image, int]]) -> None:
+    first, frame_ms = next(images)
     first.save(
         path,
         format="WEBP",
         save_all=True,
-        append_images=(picture for picture, _ in pictures),
+        append_images=(image for image, _ in images),
         duration=frame_ms,
         loop=0,
         quality=ANIMATION_QUALITY,
     )
 
 
-def _movie_pictures(movie_path: Path, width: int, every: int) -> Iterator[tuple[Image.Image, int]]:
+def _movie_images(movie_path: Path, width: int, every: int) -> Iterator[tuple[Image.Image, int]]:
     """The movie's images, reduced to a width, and how long each is shown [ms]."""
     with av.open(str(movie_path)) as movie:
         rate = movie.streams.video[0].average_rate or 1
         for index, frame in enumerate(movie.decode(video=0)):
             if index % every == 0:
                 height = round(frame.height * width / frame.width)
-                picture = Image.fromarray(frame.to_ndarray(format="rgb24"))
-                yield picture.resize((width, height)), round(1000 * every / rate)
+                image = Image.fromarray(frame.to_ndarray(format="rgb24"))
+                yield image.resize((width, height)), round(1000 * every / rate)

@@ -12,7 +12,7 @@ from fluoro.plot.text_overlay import draw_text
 from fluoro.volume.orientation import tilt_deg, turned_to_lps
 from fluoro.volume.volumes import HuVolume
 
-__all__ = ["slice_picture"]
+__all__ = ["draw_slices"]
 
 WINDOW_LEVEL_HU, WINDOW_WIDTH_HU = -200.0, 1600.0
 """Shows lung, soft tissue and bone in one image; fixed, whatever the volume holds."""
@@ -33,7 +33,7 @@ class _Slice:
     letters: str
 
 
-def slice_picture(hu: HuVolume) -> Image.Image:
+def draw_slices(hu: HuVolume) -> Image.Image:
     """Axial, coronal and sagittal slice through the middle of a volume, side by side.
 
     As radiologists hang them: the patient's right on the left of the image, the front to the
@@ -42,14 +42,14 @@ def slice_picture(hu: HuVolume) -> Image.Image:
     """
     slices = _middle_slices(hu)
     px_per_mm = LONGEST_EDGE_PX / max(max(s.width_mm, s.height_mm) for s in slices)
-    pictures = [_scaled(s, px_per_mm) for s in slices]
-    width = sum(p.width for p in pictures) + MARGIN_PX * 6
-    height = max(p.height for p in pictures) + MARGIN_PX * 2 + CAPTION_PX
+    images = [_scaled(s, px_per_mm) for s in slices]
+    width = sum(p.width for p in images) + MARGIN_PX * 6
+    height = max(p.height for p in images) + MARGIN_PX * 2 + CAPTION_PX
     sheet = Image.new("RGB", (width, height))
     left = MARGIN_PX
-    for part, picture in zip(slices, pictures, strict=True):
-        _draw(sheet, part, picture, left, (height - CAPTION_PX - picture.height) // 2)
-        left += picture.width + MARGIN_PX * 2
+    for part, image in zip(slices, images, strict=True):
+        _draw(sheet, part, image, left, (height - CAPTION_PX - image.height) // 2)
+        left += image.width + MARGIN_PX * 2
     _draw_caption(sheet, hu)
     return sheet
 
@@ -86,11 +86,11 @@ def _scaled(part: _Slice, px_per_mm: float) -> Image.Image:
     return Image.fromarray(part.grey).resize((size[0], size[1]), Image.Resampling.BICUBIC)
 
 
-def _draw(sheet: Image.Image, part: _Slice, picture: Image.Image, left: int, top: int) -> None:
-    sheet.paste(picture.convert("RGB"), (left, top))
+def _draw(sheet: Image.Image, part: _Slice, image: Image.Image, left: int, top: int) -> None:
+    sheet.paste(image.convert("RGB"), (left, top))
     canvas = ImageDraw.Draw(sheet)
-    right, bottom = left + picture.width, top + picture.height
-    middle_x, middle_y = left + picture.width / 2, top + picture.height / 2
+    right, bottom = left + image.width, top + image.height
+    middle_x, middle_y = left + image.width / 2, top + image.height / 2
     gap = MARGIN_PX / 2
     places = [
         (left - gap, middle_y),

@@ -1,4 +1,4 @@
-"""Pictures of triangle surfaces: projected, shaded, and painted from far to near by Pillow.
+"""Images of triangle surfaces: projected, shaded, and painted from far to near by Pillow.
 
 Each surface becomes a layer of colour and depth, so that layers painted once (the patient) and
 layers painted again for every image (the C-arm) hide each other correctly.

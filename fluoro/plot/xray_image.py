@@ -12,7 +12,7 @@ from fluoro.plot.text_overlay import draw_text
 from fluoro.xray_files.subtraction import subtracted
 from fluoro.xray_files.xray_file import XrayFile, XrayFrame
 
-__all__ = ["ShownFrames", "xray_picture"]
+__all__ = ["ShownFrames", "draw_xray_frame"]
 
 LONGEST_EDGE_PX = 640
 MARGIN_PX, CAPTION_PX, TEXT_PX = 26, 48, 16
@@ -48,7 +48,7 @@ class ShownFrames:
         return self._kept[1], number
 
 
-def xray_picture(file: XrayFile, number: int, frame: XrayFrame) -> Image.Image:
+def draw_xray_frame(file: XrayFile, number: int, frame: XrayFrame) -> Image.Image:
     """A frame by the file's own window, subtracted where the file says that it is to be.
 
     Args:
@@ -59,9 +59,9 @@ def xray_picture(file: XrayFile, number: int, frame: XrayFrame) -> Image.Image:
     grey, how = shown_grey(file, number, frame)
     scale = LONGEST_EDGE_PX / max(grey.shape)
     size = (round(grey.shape[1] * scale), round(grey.shape[0] * scale))
-    picture = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC)
+    image = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC)
     sheet = Image.new("RGB", (size[0] + 2 * MARGIN_PX, size[1] + 2 * MARGIN_PX + CAPTION_PX))
-    sheet.paste(picture.convert("RGB"), (MARGIN_PX, MARGIN_PX))
+    sheet.paste(image.convert("RGB"), (MARGIN_PX, MARGIN_PX))
     canvas = ImageDraw.Draw(sheet)
     _draw_letters(canvas, frame, size)
     pose = frame.geometry.pose

@@ -1,4 +1,4 @@
-"""Poses of a ROS 2 bag, and its pictures too."""
+"""Poses of a ROS 2 bag, and its images too."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ __all__ = ["BagPoses"]
 
 
 class BagPoses(PoseSourceSection):
-    """Poses of a ROS 2 bag by their stamps, interpolated between them; or its pictures too."""
+    """Poses of a ROS 2 bag by their stamps, interpolated between them; or its images too."""
 
     model_config = rules(
-        never(at("pictures"), at("repeat", const(True))),
+        never(at("images"), at("repeat", const(True))),
     )
 
     kind: Literal["bag"]
     path: FilePath = Field(description="The bag, a folder, relative to the YAML file.")
     topic: Topic = Field("/fluoro/carm_pose", description="Topic of PoseStamped.")
-    pictures: Topic | None = Field(
+    images: Topic | None = Field(
         None,
-        description="Topic of Image: its pictures, each with the pose of its stamp, take the place "
+        description="Topic of Image: its images, each with the pose of its stamp, take the place "
         "of rendered ones; null: none do.",
     )
     repeat: bool = Field(False, description="Start again after the last one; else hold it.")
 
     @model_validator(mode="after")
-    def _pictures_come_once(self) -> BagPoses:
-        if self.pictures and self.repeat:
-            raise KeyValueError("repeat", "has no effect with pictures")
+    def _images_come_once(self) -> BagPoses:
+        if self.images and self.repeat:
+            raise KeyValueError("repeat", "has no effect with images")
         return self
 
     def check(self) -> None:
@@ -58,11 +58,11 @@ class BagPoses(PoseSourceSection):
     def open_images(
         self, setup: PoseSetup, geometry: Callable[[], CarmGeometry]
     ) -> PoseImages | None:
-        """Return the bag's pictures, where they are wanted."""
-        if self.pictures is None:
+        """Return the bag's images, where they are wanted."""
+        if self.images is None:
             return None
         from fluoro.interop.bag.mcap_bag import BagImages
 
         detector = geometry()
         size = (detector.detector_height_px, detector.detector_width_px)
-        return BagImages(self.path, self.pictures, self.topic, setup.isocenter_xyz_mm, size)
+        return BagImages(self.path, self.images, self.topic, setup.isocenter_xyz_mm, size)

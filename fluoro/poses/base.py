@@ -65,7 +65,7 @@ class PoseSetup:
         seed: Seed of the run.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
         limits: How far the C-arm reaches.
-        image_chain: Window and polarity of pictures that come with their poses.
+        image_chain: Window and polarity of images that come with their poses.
     """
 
     seed: int
@@ -161,7 +161,7 @@ class PoseSource(Protocol):
 
 
 class PoseImages(Protocol):
-    """Pictures that come with their poses, in the place of rendered ones.
+    """Images that come with their poses, in the place of rendered ones.
 
     Attributes:
         count: How many there are.
@@ -170,7 +170,7 @@ class PoseImages(Protocol):
     count: int
 
     def next(self) -> Any:
-        """Return the next picture; None: there is no more."""
+        """Return the next image; None: there is no more."""
 
     def close(self) -> None:
         """Close what they are read from."""
@@ -330,14 +330,14 @@ class PoseSourceSection(Section):
     def open_images(
         self, setup: PoseSetup, geometry: Callable[[], CarmGeometry]
     ) -> PoseImages | None:
-        """Return pictures that take the place of rendered ones; None: they are rendered.
+        """Return images that take the place of rendered ones; None: they are rendered.
 
         Args:
             setup: As for `make`.
-            geometry: Makes the detector that the pictures must have.
+            geometry: Makes the detector that the images must have.
 
         Raises:
-            InputError: Pictures that cannot be used.
+            InputError: Images that cannot be used.
         """
 
 

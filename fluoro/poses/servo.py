@@ -21,8 +21,8 @@ __all__ = ["ServoPoses", "ServoSource"]
 class ServoPoses(PoseConfig, PoseSourceSection):
     """Drives the C-arm from this pose to a wanted view by its images.
 
-    The C-arm does not know this pose: `registration` estimates where it stands, picture by
-    picture, and each estimate decides the next step.
+    The C-arm does not know this pose: `registration` estimates where it stands, image by
+    image, and each estimate decides the next step.
     """
 
     kind: Literal["servo"]

@@ -33,9 +33,9 @@ class XrayFilePoses(PoseSourceSection):
     """Where an X-ray file's C-arm stood, frame by frame; its lengths fill in the section `carm`."""
 
     model_config = rules(
-        never(at("pictures", const(True)), at("repeat", const(True))),
-        never(at("pictures", const(True)), at("beside", const(True))),
-        never(at("i0"), {"not": at("pictures", const(True))}),
+        never(at("images", const(True)), at("repeat", const(True))),
+        never(at("images", const(True)), at("beside", const(True))),
+        never(at("i0"), {"not": at("images", const(True))}),
     )
 
     kind: Literal["xray_file"]
@@ -46,14 +46,14 @@ class XrayFilePoses(PoseSourceSection):
     pose: PoseConfig | None = Field(
         None, description="Where the C-arm stood at every frame, instead of the file's word."
     )
-    pictures: bool = Field(
+    images: bool = Field(
         False,
         description="The file's frames take the place of rendered ones, as `image_chain.window` "
         "shows them: registration tracks them.",
     )
     i0: Positive | None = Field(
         None,
-        description="With pictures: intensity of the open field; null: estimated from the first "
+        description="With images: intensity of the open field; null: estimated from the first "
         "frame.",
     )
     beside: bool = Field(
@@ -64,10 +64,10 @@ class XrayFilePoses(PoseSourceSection):
     @model_validator(mode="after")
     def _keys_have_effect(self) -> XrayFilePoses:
         for key in ("repeat", "beside"):
-            if self.pictures and getattr(self, key):
-                raise KeyValueError(key, "has no effect with pictures")
-        if self.i0 is not None and not self.pictures:
-            raise KeyValueError("i0", "has no effect without pictures")
+            if self.images and getattr(self, key):
+                raise KeyValueError(key, "has no effect with images")
+        if self.i0 is not None and not self.images:
+            raise KeyValueError("i0", "has no effect without images")
         return self
 
     def completed(self, config: Config) -> Config:
@@ -132,10 +132,10 @@ class XrayFilePoses(PoseSourceSection):
         self, setup: PoseSetup, geometry: Callable[[], CarmGeometry]
     ) -> PoseImages | None:
         """Return the file's frames, where they are wanted."""
-        if not self.pictures:
+        if not self.images:
             return None
-        from fluoro.registration.xray_pictures import XrayPictures
+        from fluoro.registration.xray_images import XrayImages
 
         file, detector = self.file(), geometry()
         size = (detector.detector_height_px, detector.detector_width_px)
-        return XrayPictures(file, self.poses(file), setup.image_chain, size, self.i0)
+        return XrayImages(file, self.poses(file), setup.image_chain, size, self.i0)

@@ -120,7 +120,7 @@ class Recorder:
 
     @property
     def backlog(self) -> int:
-        """Pictures that wait to be written."""
+        """Images that wait to be written."""
         return self._backlog
 
     def put(self, frame: FluoroFrame) -> bool:
@@ -136,13 +136,13 @@ class Recorder:
             if not self._drop_when_full:
                 self._changed.wait_for(self._may_go_on)
             if self._error:
-                self._waiting.append(_without_picture(frame))
+                self._waiting.append(_without_image(frame))
                 self._changed.notify_all()
                 self._raise_error()
             if self._closing:
                 raise OutputError(f"frame {frame.number} came after the recorder was closed")
             room = self._backlog < self._capacity
-            self._waiting.append(self._taken(frame) if room else _without_picture(frame))
+            self._waiting.append(self._taken(frame) if room else _without_image(frame))
             self._backlog += room
             self._dropped += not room
             self._changed.notify_all()
@@ -225,7 +225,7 @@ class Recorder:
             self._on_error(error)
 
 
-def _without_picture(frame: FluoroFrame) -> _Taken:
+def _without_image(frame: FluoroFrame) -> _Taken:
     return _Taken(frame=replace(frame, image=NO_IMAGE), grey=NO_GREY, recorded=False)
 
 
@@ -249,7 +249,7 @@ def _writers(
 ) -> list[_Writer]:
     makers = {
         "mp4": lambda: _film(folder, fps),
-        "png": lambda: _pictures(folder),
+        "png": lambda: _images(folder),
         "npy": lambda: _npy(folder),
         "npz": lambda: _npz(folder, isocenter_xyz_mm),
         "dicom": lambda: _dicom(folder, cfg, fps, dicom),
@@ -268,10 +268,10 @@ def _film(folder: Path, fps: float) -> _Writer:
     return _Writer(write=write, close=film.close)
 
 
-def _pictures(folder: Path) -> _Writer:
-    pictures = PngFrames(folder / "frames")
+def _images(folder: Path) -> _Writer:
+    images = PngFrames(folder / "frames")
     return _Writer(
-        write=lambda taken: pictures.write(taken.frame.number, taken.grey), close=lambda: None
+        write=lambda taken: images.write(taken.frame.number, taken.grey), close=lambda: None
     )
 
 

@@ -19,7 +19,7 @@ from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.projection import View
 from fluoro.imaging.configured_beam import Beams
-from fluoro.imaging.gradients import expected_picture
+from fluoro.imaging.gradients import expected_image
 from fluoro.registration.rigid_motion import motion_about, moved_view
 from fluoro.registration.search.pyramid import bin_view
 from fluoro.rendering.material_renderer import MaterialRenderer
@@ -145,7 +145,7 @@ class InstrumentSearch:
         self._renderings += 1
         fine = max(level // 2, 1)
         image = self._renderer.render(bin_view(view, fine))
-        expected = expected_picture(
+        expected = expected_image(
             self._renderer.device.to_host(image),
             self._config,
             self._geometry.pixel_spacing_mm * fine,

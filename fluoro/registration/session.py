@@ -39,7 +39,7 @@ from fluoro.registration.search.pyramid import bin_image, bin_view
 from fluoro.registration.search.starts import twist_at_mtre
 from fluoro.registration.targets.rendered_target import rendered_image
 from fluoro.registration.targets.target import Target
-from fluoro.registration.targets.target_files import read_picture
+from fluoro.registration.targets.target_files import read_target_image
 from fluoro.registration.targets.target_preprocessing import prepare
 from fluoro.registration.xray_target import XrayTarget, read_xray_target
 from fluoro.rendering.devices.base import ComputeDevice
@@ -51,7 +51,7 @@ from fluoro.volume.volumes import MuVolume
 
 __all__ = ["RegisterOutcome", "RegisterReporter", "run_register"]
 
-ANIMATION_PICTURES = 30
+ANIMATION_IMAGES = 30
 
 
 class RegisterReporter(Protocol):
@@ -130,7 +130,7 @@ def run_register(config: RegisterConfig, name: str, reporter: RegisterReporter) 
         },
     )
     with closing(device):
-        picture, target = _target(config, task, device, xray)
+        image, target = _target(config, task, device, xray)
         settings = config.registration
         energy_kev = config.registration.tissues_at_kev
         volume = at_energy(task.volume, energy_kev) if energy_kev else task.volume
@@ -151,7 +151,7 @@ def run_register(config: RegisterConfig, name: str, reporter: RegisterReporter) 
         facts["target_notes"] = [*(xray.notes if xray else ()), *target.notes]
         stations = _convergence(task, result).stations(result.history)
         _write_record(folder / "result.json", facts, config, device.name, stations)
-        _write_picture(folder, picture)
+        _write_image(folder, image)
         drawing = _Drawing(registrar, target, task, result, facts)
         drawing.write(folder, stations, animation=config.run.animation, reporter=reporter)
     return RegisterOutcome(facts=facts, folder=folder)
@@ -190,16 +190,16 @@ def _target(
 ) -> tuple[NDArray[Any], Target]:
     """The image as read, and the target made from it."""
     if config.target.path is None:
-        picture = _rendered(config, task, device)
-        return picture, prepare(picture, config.target.preparation(config.image_chain.polarity))
-    picture = xray.picture if xray else read_picture(config.target.path)
+        image = _rendered(config, task, device)
+        return image, prepare(image, config.target.preparation(config.image_chain.polarity))
+    image = xray.image if xray else read_target_image(config.target.path)
     size = (task.geometry.detector_height_px, task.geometry.detector_width_px)
-    if picture.shape != size:
+    if image.shape != size:
         raise InputError(
             f"{config.target.path}: must have carm's detector size, {size[1]} x {size[0]}, "
-            f"got {picture.shape[1]} x {picture.shape[0]}"
+            f"got {image.shape[1]} x {image.shape[0]}"
         )
-    return picture, xray.target() if xray else prepare(picture, config.target.preparation())
+    return image, xray.target() if xray else prepare(image, config.target.preparation())
 
 
 def _rendered(config: RegisterConfig, task: _Task, device: ComputeDevice) -> NDArray[Any]:
@@ -266,15 +266,15 @@ def _write_record(
         file.write(',\n  "history": [\n    ' + ",\n    ".join(rows) + "\n  ]\n}\n")
 
 
-def _write_picture(folder: Path, picture: NDArray[Any]) -> None:
+def _write_image(folder: Path, image: NDArray[Any]) -> None:
     """The target as it came: PNG where its numbers fit into one, else NPY."""
-    grey = picture.dtype in (np.uint8, np.uint16)
+    grey = image.dtype in (np.uint8, np.uint16)
     path = folder / ("target.png" if grey else "target.npy")
     with writing(path):
         if grey:
-            Image.fromarray(picture).save(path)
+            Image.fromarray(image).save(path)
         else:
-            np.save(path, picture)
+            np.save(path, image)
 
 
 class _Drawing:
@@ -332,7 +332,7 @@ class _Drawing:
     def _write_animation(self, path: Path, stations: Sequence[Station], *, known: bool) -> None:
         first, last = self._words(known=known)
         led = leading(stations)
-        chosen = sorted(set(np.linspace(0, len(led) - 1, ANIMATION_PICTURES).astype(int).tolist()))
+        chosen = sorted(set(np.linspace(0, len(led) - 1, ANIMATION_IMAGES).astype(int).tolist()))
         motions, captions = [np.eye(4)], [first]
         for station in (led[k] for k in chosen if led):
             motions.append(station.step.motion)

@@ -38,7 +38,7 @@ class XrayTarget:
     notes: tuple[str, ...]
 
     @property
-    def picture(self) -> NDArray[np.float64]:
+    def image(self) -> NDArray[np.float64]:
         """The frame's values, shape (height, width)."""
         return self.frame.values
 
@@ -60,7 +60,7 @@ class XrayTarget:
                 crop=wanted.crop,
                 smoothing_px=wanted.smoothing_px,
             )
-        return prepare(self.picture, preparation, self.frame.mask)
+        return prepare(self.image, preparation, self.frame.mask)
 
 
 def read_xray_target(config: RegisterConfig) -> XrayTarget | None:

@@ -14,7 +14,7 @@ class PixelStage(NamedTuple):
 
     Attributes:
         head: Slang that includes or imports what the struct needs.
-        struct: Type of the stage (IPixelStage in shaders/picture.slang).
+        struct: Type of the stage (IPixelStage in shaders/pixel_stage.slang).
     """
 
     head: str

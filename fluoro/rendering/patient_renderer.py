@@ -49,7 +49,7 @@ class Rendering:
 
 
 class PatientRenderer:
-    """Pictures of a patient who may breathe and have contrast in the vessels.
+    """Images of a patient who may breathe and have contrast in the vessels.
 
     Attributes:
         grid: Where the patient's voxels lie.
@@ -96,12 +96,12 @@ class PatientRenderer:
             chain renders.
         """
         begun_ns = steady_ns()
-        integrals = self._picture(view, time_s, injected_s)
+        integrals = self._image(view, time_s, injected_s)
         if isinstance(integrals, DeferredIntegrals):
             return integrals, None
         return integrals, Rendering(self._device.fence(), begun_ns)
 
-    def _picture(self, view: View, time_s: float, injected_s: float | None) -> Any:
+    def _image(self, view: View, time_s: float, injected_s: float | None) -> Any:
         since_s = None if injected_s is None else time_s - injected_s
         if self._motion is None:
             return self._render(view, time_s, since_s, ())

@@ -1,4 +1,4 @@
-"""Pictures in blocks of rows, for detectors and stacks larger than a device should hold at once."""
+"""Images in blocks of rows, for detectors and stacks larger than a device should hold at once."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def render_tiled(
     image = np.empty(shape, np.float32) if out is None else out
     if image.shape != shape or image.dtype != np.float32:
         raise InputError(f"out must be float32 of shape {shape}, got {image.dtype} {image.shape}")
-    pictures = image[None] if isinstance(views, View) else image
-    for picture, view in zip(pictures, batch, strict=True):
+    images = image[None] if isinstance(views, View) else image
+    for single, view in zip(images, batch, strict=True):
         for first, tile in iter_tiles(renderer, view, tile_rows=tile_rows):
-            picture[first : first + len(tile)] = tile
+            single[first : first + len(tile)] = tile
     return image

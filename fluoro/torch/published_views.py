@@ -184,7 +184,7 @@ class DeepFluoroDataset(_Views):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         found = self.view(index)
-        image = deepfluoro_attenuation(found.picture) if self.preprocess else found.picture
+        image = deepfluoro_attenuation(found.image) if self.preprocess else found.image
         return _batched(image, self._camera(found, self.orientation), batchless=self.batchless)
 
     def make_drr(self, index: int, **options: Any) -> PoseDrr:
@@ -240,7 +240,7 @@ class LjubljanaDataset(_Views):
 
     def __getitem__(self, index: int) -> LjubljanaItem:
         found = self.view(index)
-        image = ljubljana_attenuation(found.picture) if self.preprocess else found.picture
+        image = ljubljana_attenuation(found.image) if self.preprocess else found.image
         camera = self._camera(found, "AP")
         return LjubljanaItem(
             *_batched(image, camera, batchless=self.batchless),
@@ -313,6 +313,6 @@ def _within(volume: MuVolume, subject: Subject, labels: Sequence[int]) -> MuVolu
 
 
 def _batched(image: Any, camera: DiffdrrCamera, *, batchless: bool) -> tuple[Tensor, Tensor]:
-    picture = torch.from_numpy(np.ascontiguousarray(image))[None]
+    pixels = torch.from_numpy(np.ascontiguousarray(image))[None]
     pose = torch.from_numpy(camera.matrix).to(torch.float32)
-    return (picture, pose) if batchless else (picture[None], pose[None])
+    return (pixels, pose) if batchless else (pixels[None], pose[None])

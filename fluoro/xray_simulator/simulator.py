@@ -172,7 +172,7 @@ class xray_simulator:  # noqa: N801  (its name in scripts)
     def stream(
         self, pose_generator: Iterable[Pose | Mapping[str, Any]], max_frames: int | None = None
     ) -> Iterator[Frame]:
-        """Pictures as poses come, numbered from 0.
+        """Images as poses come, numbered from 0.
 
         Args:
             pose_generator: Poses, or mappings of their keys.

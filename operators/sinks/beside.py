@@ -10,7 +10,7 @@ from PIL import Image
 
 from fluoro.files.atomic_write import writing
 from fluoro.imaging.frame import FluoroFrame, to_uint8
-from fluoro.plot.beside_picture import beside_picture
+from fluoro.plot.beside_image import beside_image
 from fluoro.poses.base import SeenFrames
 from fluoro.recording.formats.mp4_writer import Film
 from operators.sinks.base import Sink
@@ -49,14 +49,14 @@ class BesideSink(Sink):
         time_s = frame.number / self._fps
         grey, number = self._seen.at(time_s)
         rendered = Image.fromarray(to_uint8(frame.image))
-        picture = beside_picture(Image.fromarray(grey), rendered, frame.pose, number)
+        image = beside_image(Image.fromarray(grey), rendered, frame.pose, number)
         if frame.number == 0:
             path = self._folder / "beside.png"
             with writing(path):
-                picture.save(path)
+                image.save(path)
         shown_s = time_s if frame.shown_s is None else frame.shown_s
         if self._film:
-            self._film.write(np.asarray(picture), shown_s)
+            self._film.write(np.asarray(image), shown_s)
 
     def flush(self) -> None:
         """Close the film; a second call does nothing."""

@@ -91,7 +91,7 @@ class ConsoleSink(Sink):
                 reason=estimate.reason,
                 next_step=estimate.next_step,
                 seconds=estimate.seconds,
-                frame=tracked.picture,
+                frame=tracked.image,
                 rendered=shown(estimate.rendered, config),
             )
         )

@@ -9,7 +9,7 @@ from fluoro.imaging.frame import FluoroFrame
 from fluoro.imaging.skin_dose import SkinDoseMap
 from fluoro.plot.contact_sheet import write_contact_sheet
 from fluoro.plot.scene_movie import write_scene_movie
-from fluoro.plot.skin_dose_picture import write_skin_dose_picture
+from fluoro.plot.skin_dose_image import write_skin_dose_image
 from fluoro.recording.formats.coco_writer import CocoWriter
 from fluoro.recording.frame_sampler import EvenSample
 from fluoro.recording.recorder import Recorder
@@ -107,8 +107,8 @@ class _Recording:
         if context.truth is None:
             return None
         png = "png" in context.config.recorder.formats
-        pictures = "frames/frame_{:04d}.png" if png else ""
-        return CocoWriter(context.files.folder, context.config.annotations, context.truth, pictures)
+        images = "frames/frame_{:04d}.png" if png else ""
+        return CocoWriter(context.files.folder, context.config.annotations, context.truth, images)
 
     def see(self, frame: FluoroFrame) -> None:
         """Take a frame into the skin dose map, where one is wanted."""
@@ -119,7 +119,7 @@ class _Recording:
         """Draw what the configuration enables, where there are frames."""
         frames, files = self._sample.frames, self._context.files
         if self._skin_dose:
-            write_skin_dose_picture(files.folder / "skin_dose.png", self._skin_dose, files.name)
+            write_skin_dose_image(files.folder / "skin_dose.png", self._skin_dose, files.name)
         if not frames:
             return
         if self._context.config.recorder.contact_sheet:

@@ -60,8 +60,8 @@ def recorded(folder, annotation, files):
     """The mask of an annotation in the files beside it."""
     frame, category = annotation["image_id"], annotation["category_id"]
     if files == "png":
-        with Image.open(folder / "masks" / f"frame_{frame:04d}_{category:03d}.png") as picture:
-            return np.asarray(picture) > 0
+        with Image.open(folder / "masks" / f"frame_{frame:04d}_{category:03d}.png") as image:
+            return np.asarray(image) > 0
     with np.load(folder / "masks" / f"frame_{frame:04d}.npz") as arrays:
         at = int(np.flatnonzero(arrays["numbers"] == category)[0])
         lengths = arrays["lengths_mm"][at]

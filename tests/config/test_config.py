@@ -438,6 +438,10 @@ def test_overrides_are_applied_in_order_and_make_sections(tmp_path):
         ("run.speed=3", "command line: run.speed: unknown key"),
         ("runs.fps=3", "command line: runs: unknown key; did you mean run?"),
         ("renderer.step_m=3", "command line: renderer.step_m: unknown key; did you mean step_mm?"),
+        (
+            "pose_source={kind: xray_file, path: a.dcm, pictures: true}",
+            "command line: pose_source.pictures: unknown key: its name is images now",
+        ),
         ("dose_ngy=3", "command line: dose_ngy: unknown key; did you mean image_chain.dose_ngy?"),
         ("volume.series=[1]", "command line: volume.series: must be text or a whole number"),
     ],

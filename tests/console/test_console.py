@@ -286,7 +286,7 @@ def test_the_page_of_another_site_gets_no_websocket(start_console, open_peer):
 # Frames and requests
 
 
-def test_a_browser_gets_the_picture_its_angles_and_its_letters(start_console, open_peer):
+def test_a_browser_gets_the_image_its_angles_and_its_letters(start_console, open_peer):
     console, url = start_console()
     frame = make_frame(number=7, pose=CarmPose(lao_deg=30.0, cra_deg=-15.0))
     console.show(frame, STATUS)

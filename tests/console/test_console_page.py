@@ -45,7 +45,7 @@ def show_and_wait(console, page, frame):
     sync_api.expect(page.locator("#number")).to_have_text(f"frame {frame.number}")
 
 
-def test_a_slider_moves_the_carm_and_the_picture_changes(start_console, open_page):
+def test_a_slider_moves_the_carm_and_the_image_changes(start_console, open_page):
     controls = make_controls()
     console, url = start_console(controls)
     page = open_page(url)
@@ -172,7 +172,7 @@ def test_dose_and_tube_are_shown(start_console, open_page):
         sync_api.expect(page.locator(f"#dose-{name}")).to_have_text(text)
 
 
-def test_dragging_on_the_picture_sets_the_window(start_console, open_page):
+def test_dragging_on_the_image_sets_the_window(start_console, open_page):
     controls = make_controls()
     console, url = start_console(controls)
     page = open_page(url)
@@ -337,7 +337,7 @@ def test_a_frozen_or_killed_browser_holds_nothing_up(
         victim.wait()
 
 
-def test_annotations_are_drawn_over_the_picture_and_can_be_hidden(start_console, open_page):
+def test_annotations_are_drawn_over_the_image_and_can_be_hidden(start_console, open_page):
     from fluoro.annotations.boxes import BoxAnnotator
     from fluoro.annotations.landmarks import LandmarkAnnotator
     from fluoro.annotations.masks import MaskAnnotator, MaskConfig

@@ -38,7 +38,7 @@ def unpacked(message):
     return json.loads(message[4 : 4 + size]), message[4 + size :]
 
 
-def test_the_message_has_the_figures_the_curve_and_both_pictures():
+def test_the_message_has_the_figures_the_curve_and_both_images():
     trail = Trail()
     for number in range(POINTS + 5):
         trail.add(view(number, mtre_mm=number / 10, rendered=np.zeros_like(HALVES)))

@@ -81,7 +81,7 @@ def correlation(a, b):
 
 @pytest.mark.parametrize("form", ["h5", "xvr"])
 @pytest.mark.parametrize("name", ["deepfluoro", "ljubljana"])
-def test_volume_rendered_at_the_stored_pose_is_the_stored_picture(tmp_path, name, form):
+def test_volume_rendered_at_the_stored_pose_is_the_stored_image(tmp_path, name, form):
     """In both forms, with a detector that is off centre where the form can say so."""
     path = written(tmp_path, name, form, size_px=180, offset_px=SHIFTS_PX["offset"])
     with open_published(path, name, voxel_origin="center") as data:
@@ -90,7 +90,7 @@ def test_volume_rendered_at_the_stored_pose_is_the_stored_picture(tmp_path, name
         for view_name in data.views("subject01"):
             view = data.view("subject01", view_name)
             again = np.exp(-np.asarray(renderer.render(view.view)))
-            shown = view.picture / view.picture.max() * again.max()
+            shown = view.image / view.image.max() * again.max()
             assert np.abs(shown - again).max() < 1e-3
 
 
@@ -147,12 +147,12 @@ def test_density_is_diffdrrs():
 
 
 def test_xray_steps_crop_scale_and_take_the_logarithm():
-    picture = np.arange(64, dtype=np.float32).reshape(8, 8)
-    shown = read_xray_steps(picture, crop=4)
-    inside = (picture[2:6, 2:6] - 18) / 27
+    image = np.arange(64, dtype=np.float32).reshape(8, 8)
+    shown = read_xray_steps(image, crop=4)
+    inside = (image[2:6, 2:6] - 18) / 27
     np.testing.assert_allclose(shown, np.log(2) - np.log(1 + inside), atol=1e-6)
-    frames = np.stack([picture, 2 * picture])
-    np.testing.assert_array_equal(read_xray_steps(frames, reduce=0), read_xray_steps(picture))
+    frames = np.stack([image, 2 * image])
+    np.testing.assert_array_equal(read_xray_steps(frames, reduce=0), read_xray_steps(image))
     background = read_xray_steps(np.array([[5, 5, 9.0], [1, 5, 5]]), subtract_background=True)
     np.testing.assert_allclose(background[0], 0, atol=1e-6)
     assert background[1, 0] > 0.2
@@ -247,7 +247,7 @@ PEERS = ROOT / "benchmarks" / ".venv-peers" / "bin" / "python"
 @pytest.mark.peers
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_diffdrrs_own_loader_gives_the_same_pictures_and_poses(tmp_path):
+def test_diffdrrs_own_loader_gives_the_same_images_and_poses(tmp_path):
     """DiffDRR-Datasets reads the same files; it takes images of 1536 pixels and voxels of 1 mm."""
     import torch
 

@@ -183,7 +183,7 @@ def stored(hu, kind):
     return np.ascontiguousarray(voxels), grid
 
 
-def test_4_nifti_and_dicom_of_one_patient_are_one_picture_however_they_are_stored(tmp_path):
+def test_4_nifti_and_dicom_of_one_patient_are_one_image_however_they_are_stored(tmp_path):
     hu = bead((30, 20, 28), (10, 14, 20), shape=(40, 36, 44))
     hu[hu > 0] = 2000.0
     images = {}
@@ -284,13 +284,13 @@ def test_6_photons_arrive_where_the_beam_passes_also_when_bone_is_shown_bright()
     assert open_field.var(axis=0).mean() == pytest.approx(1 / photons, rel=0.05)
 
 
-def test_6_brightness_does_not_depend_on_what_else_is_in_the_picture():
+def test_6_brightness_does_not_depend_on_what_else_is_in_the_image():
     alone, with_metal = bead((20, 20, 12)), bead((20, 20, 12), (20, 20, 30))
     alone[alone > 0] = 0.0
     with_metal[:, :, :16][with_metal[:, :, :16] > 0] = 0.0
-    pictures = [simulator(hu).render_frame().image[:, :20] for hu in (alone, with_metal)]
-    np.testing.assert_allclose(*pictures, atol=1e-6)
-    assert pictures[0].max() < 0.2
+    images = [simulator(hu).render_frame().image[:, :20] for hu in (alone, with_metal)]
+    np.testing.assert_allclose(*images, atol=1e-6)
+    assert images[0].max() < 0.2
 
 
 def test_6_gain_and_bias_are_not_cancelled():
@@ -394,9 +394,9 @@ def test_8_every_frame_of_a_stream_has_its_own_file(tmp_path, suffix):
 
 def read(path):
     if path.suffix == ".png":
-        with Image.open(path) as picture:
-            assert (picture.mode, picture.getbands()) == ("L", ("L",))
-            return np.asarray(picture) / 255
+        with Image.open(path) as image:
+            assert (image.mode, image.getbands()) == ("L", ("L",))
+            return np.asarray(image) / 255
     loaded = np.load(path)
     return loaded["image"] if path.suffix == ".npz" else loaded
 
@@ -445,7 +445,7 @@ BASE = SimulatorConfig(
 @pytest.mark.parametrize(
     ("part", "name"), [(part, name) for part, names in OPTIONS.items() for name in names]
 )
-def test_8_every_option_of_the_picture_has_an_effect(part, name):
+def test_8_every_option_of_the_image_has_an_effect(part, name):
     base = BASE
     if name == "normalize":
         base = dataclasses.replace(base, physics=XrayPhysics(i0=2.0))
@@ -458,7 +458,7 @@ def test_8_every_option_of_the_picture_has_an_effect(part, name):
     assert not same_size or np.abs(images[0] - images[1]).max() > 1e-3
 
 
-def test_8_no_option_of_the_picture_is_left_out_of_that_test():
+def test_8_no_option_of_the_image_is_left_out_of_that_test():
     for part, names in OPTIONS.items():
         fields = {field.name for field in dataclasses.fields(getattr(BASE, part))}
         assert fields == set(names)

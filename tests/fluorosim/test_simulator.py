@@ -159,7 +159,7 @@ POSES = [
 @pytest.mark.parametrize(("rotation", "translation"), POSES)
 @pytest.mark.parametrize("invert", [True, False])
 @pytest.mark.parametrize("normalize", [True, False])
-def test_picture_is_beer_lambert_at_the_angles_of_the_conventions(
+def test_image_is_beer_lambert_at_the_angles_of_the_conventions(
     volume, rotation, translation, normalize, invert
 ):
     physics = XrayPhysics(i0=7.0, normalize=normalize, invert=invert)
@@ -333,7 +333,7 @@ def test_without_a_seed_each_simulator_draws_its_own(volume, caplog):
     assert sum("noise seed drawn" in r.message for r in caplog.records) == 2
 
 
-def test_realism_is_refused_for_anything_but_a_picture():
+def test_realism_is_refused_for_anything_but_an_image():
     with pytest.raises(ValueError, match="Expected 2D image"):
         apply_realism(np.zeros((2, 3, 4)))
 
@@ -516,9 +516,9 @@ def test_frames_are_saved_in_each_format(simulator, tmp_path):
     frame = simulator.render_frame((0.1, 0.2, 0.0), (1.0, 2.0, 3.0))
     for suffix in ("png", "npy", "npz"):
         frame.save(tmp_path / "new" / f"frame.{suffix}")
-    with Image.open(tmp_path / "new" / "frame.png") as picture:
-        assert picture.mode == "L"
-        np.testing.assert_array_equal(np.asarray(picture), np.rint(frame.image * 255))
+    with Image.open(tmp_path / "new" / "frame.png") as image:
+        assert image.mode == "L"
+        np.testing.assert_array_equal(np.asarray(image), np.rint(frame.image * 255))
     np.testing.assert_array_equal(np.load(tmp_path / "new" / "frame.npy"), frame.image)
     with np.load(tmp_path / "new" / "frame.npz") as arrays:
         np.testing.assert_array_equal(arrays["image"], frame.image)

@@ -87,9 +87,7 @@ def differences(double, rotation, translation, upstream):
 @pytest.mark.parametrize(
     "display", [(True, True), (True, False), (False, True), (False, False)], ids=str
 )
-def test_gradients_are_those_of_the_picture_that_is_shown(
-    mu, device, rotation, translation, display
-):
+def test_gradients_are_those_of_the_image_that_is_shown(mu, device, rotation, translation, display):
     cfg = with_(CFG, normalize=display[0], invert=display[1])
     double = DoubleRenderer(mu, SPACING, cfg, device=device).hold(mu, rotation, translation)
     upstream = np.random.default_rng(1).standard_normal((14, 18))
@@ -298,7 +296,7 @@ def test_tensors_that_are_no_poses_are_refused(torch, mu, shape):
         drr(torch.zeros(3), torch.zeros(3, dtype=torch.complex64))
 
 
-def test_poses_of_different_dtypes_give_one_picture_and_gradients_of_their_own(torch, mu):
+def test_poses_of_different_dtypes_give_one_image_and_gradients_of_their_own(torch, mu):
     from fluoro.fluorosim.rendering import TorchSlangDiffDRR
 
     drr = TorchSlangDiffDRR(mu, SPACING, CFG, device="cpu")
@@ -321,7 +319,7 @@ def test_copy_of_a_module_renders_the_same_and_a_pickle_is_refused_in_one_line(t
 
 
 @pytest.mark.gpu
-def test_pictures_and_gradients_stay_on_the_gpu(torch, mu):
+def test_images_and_gradients_stay_on_the_gpu(torch, mu):
     from fluoro.fluorosim.rendering import TorchSlangDiffDRR
 
     drr = TorchSlangDiffDRR(mu, SPACING, CFG, device="cuda")

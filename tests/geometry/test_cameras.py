@@ -277,7 +277,7 @@ RIGHT = CarmGeometry().view(CarmPose(lao_deg=30, cra_deg=10), MIDDLE)
         (reversed_beam(RIGHT), "negate the projection matrix"),
     ],
 )
-def test_black_picture_names_the_convention_that_would_hit(view, advice):
+def test_black_image_names_the_convention_that_would_hit(view, advice):
     miss = explain_miss(view, AWAY)
     assert any(advice in what for what in miss.would_hit), miss
     assert advice in str(miss)
@@ -360,7 +360,7 @@ def test_beam_meets_the_box_just_where_rays_do():
 
 
 @pytest.mark.parametrize("projector", ["march", "joseph", "siddon"])
-def test_picture_in_blocks_is_bit_identical_to_the_whole_one(projector):
+def test_image_in_blocks_is_bit_identical_to_the_whole_one(projector):
     device = CpuDevice(workers=1)
     renderer = DrrRenderer(volumes.noise(), device, projector=projector)
     carm = CarmGeometry(detector_width_px=97, detector_height_px=101, pixel_spacing_mm=3.0)
@@ -376,10 +376,10 @@ def test_blocks_can_be_written_into_a_file(tmp_path):
     renderer = DrrRenderer(volumes.constant(), device, projector="joseph")
     view = volumes.view(CarmPose())
     shape = (view.height_px, view.width_px)
-    out = np.lib.format.open_memmap(tmp_path / "picture.npy", "w+", np.float32, shape)
+    out = np.lib.format.open_memmap(tmp_path / "image.npy", "w+", np.float32, shape)
     render_tiled(renderer, view, tile_rows=7, out=out)
     out.flush()
-    np.testing.assert_array_equal(np.load(tmp_path / "picture.npy"), renderer.render(view))
+    np.testing.assert_array_equal(np.load(tmp_path / "image.npy"), renderer.render(view))
     device.close()
 
 

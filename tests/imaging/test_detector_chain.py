@@ -70,7 +70,7 @@ SAME = {"heel, anode right", "heel, anode top", "heel, anode bottom", "iris"} | 
     *("subtraction", "moved mask", "gamma", "points", "round shutter"),
 }
 """Other settings of a stage that everything at once has already."""
-OF_PICTURES = {"temporal filter", "edge enhancement", "sigmoid", "gamma", "points"}
+OF_IMAGES = {"temporal filter", "edge enhancement", "sigmoid", "gamma", "points"}
 """Stages that work without photons."""
 WITHOUT_SIGNAL = {
     "beer_lambert": False,
@@ -97,12 +97,12 @@ def device():
 def frames():
     """A bar that moves through tissue, four frames."""
     still = np.random.default_rng(3).random(SHAPE).astype(np.float32) * 3
-    pictures = []
+    images = []
     for number in range(4):
         moved = still.copy()
         moved[:, 20 * number : 20 * number + 12] += 2
-        pictures.append(moved)
-    return pictures
+        images.append(moved)
+    return images
 
 
 def run(device, frames, changes, geometry=GEOMETRY, seed=SEED):
@@ -131,7 +131,7 @@ def test_each_stage_agrees_with_its_reference_over_a_run(device, frames, name):
 
 
 @pytest.mark.parametrize("name", list(STAGES))
-def test_each_stage_changes_the_picture(device, frames, name):
+def test_each_stage_changes_the_image(device, frames, name):
     with_stage, without = run(device, frames, STAGES[name]), run(device, frames, {})
     assert np.abs(with_stage[-1] - without[-1]).max() > 1e-3
 
@@ -447,7 +447,7 @@ DIFFERENTIABLE = {
 
 
 @pytest.mark.parametrize("name", list(DIFFERENTIABLE))
-def test_derivative_is_that_of_the_kernels_picture(device, name):
+def test_derivative_is_that_of_the_kernels_image(device, name):
     """Against differences of the float32 image itself, hence the step and the tolerance."""
     config, pitch_mm = chain_config(DIFFERENTIABLE[name]), GEOMETRY.pixel_spacing_mm
     rng = np.random.default_rng(4)
@@ -497,7 +497,7 @@ def test_a_collimator_behind_the_detector_is_refused(device, frames):
         run(device, frames[:1], changes)
 
 
-@pytest.mark.parametrize("name", [name for name in STAGES if name not in OF_PICTURES])
+@pytest.mark.parametrize("name", [name for name in STAGES if name not in OF_IMAGES])
 def test_stages_of_the_detector_need_photons(name):
     with pytest.raises(ValueError, match="leaves no signal for") as caught:
         chain_config({"beer_lambert": False, **STAGES[name]})

@@ -55,7 +55,7 @@ def test_each_stage_agrees_with_its_reference(device, frames, name):
 
 
 @pytest.mark.parametrize("name", list(STAGES))
-def test_each_stage_changes_the_picture(device, frames, name):
+def test_each_stage_changes_the_image(device, frames, name):
     with_stage, without = run(device, frames[:1], STAGES[name]), run(device, frames[:1], {})
     assert np.abs(with_stage[0] - without[0]).max() > 1e-3
 

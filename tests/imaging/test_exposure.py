@@ -77,22 +77,22 @@ def test_a_step_back_falls_at_the_slew_as_well(device):
 
 
 @pytest.mark.parametrize(("more", "limit"), [(3.0, 100.0), (-3.0, 5.0)])
-def test_dose_stays_at_its_limits_and_the_picture_pays(device, more, limit):
+def test_dose_stays_at_its_limits_and_the_image_pays(device, more, limit):
     brightness = {"target_ngy": 20.0, "least_dose_ngy": 5.0, "most_dose_ngy": 100.0, "slew": 3.0}
     given, measured = doses(device, [WATER_20_CM + more] * 6, brightness, dose_ngy=20.0)
     assert given[-1] == limit
     assert measured[-1] == pytest.approx(limit * math.exp(-more), rel=1e-3)
 
 
-def test_the_picture_keeps_its_grey_where_the_dose_can_follow(device):
+def test_the_image_keeps_its_grey_where_the_dose_can_follow(device):
     brightness = {"target_ngy": 20.0, "slew": 50.0}
     config = chain_config(brightness=brightness, window={"level": 0.0, "width": 4.0})
     chain = ImageChain(device, 1)
-    pictures = [
+    images = [
         chain.apply(np.full(SHAPE, integral, np.float32), config, number, 0.5)
         for number, integral in enumerate([WATER_20_CM, WATER_20_CM + 2, WATER_20_CM + 2])
     ]
-    dark, bright = pictures[1], pictures[2]
+    dark, bright = images[1], images[2]
     assert np.allclose(bright, 0.5, atol=1e-4)
     assert np.allclose(dark, 0.0, atol=1e-4)  # bone_dark: -2 of 4 below the middle
 
@@ -127,9 +127,9 @@ def test_the_region_is_what_its_shares_say_and_never_empty():
 def test_only_the_region_is_measured(device):
     chain = ImageChain(device, 1)
     config = chain_config(brightness={"roi": [0.25, 0.25, 0.5, 0.75]}, dose_ngy=20.0)
-    picture = np.full(SHAPE, 9.0, np.float32)
-    picture[16:48, 20:40] = WATER_20_CM
-    chain.apply(picture, config, 0, 0.5)
+    image = np.full(SHAPE, 9.0, np.float32)
+    image[16:48, 20:40] = WATER_20_CM
+    chain.apply(image, config, 0, 0.5)
     assert chain.pulse.measured_ngy == pytest.approx(20.0, rel=1e-4)
 
 
@@ -285,7 +285,7 @@ def test_the_display_holds_the_last_pulse_and_its_noise(device):
     assert not np.array_equal(first, second)
 
 
-def test_a_window_that_is_moved_moves_the_held_picture_too(device):
+def test_a_window_that_is_moved_moves_the_held_image_too(device):
     chain, config = ImageChain(device, 1), chain_config(pulse_rate_hz=15.0)
     integrals = np.full(SHAPE, 3.0, np.float32)
     chain.apply(integrals, config, 0, 0.5)

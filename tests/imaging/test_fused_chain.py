@@ -90,7 +90,7 @@ def seen(config: ImageChainConfig) -> np.ndarray:
     return 60 * values if config.xray else np.ascontiguousarray(6 * values[0])
 
 
-def pictures(device: Any, config: ImageChainConfig, *, fused: bool) -> list[np.ndarray]:
+def images(device: Any, config: ImageChainConfig, *, fused: bool) -> list[np.ndarray]:
     """Frames of a stream, every other one without a pulse where there are pulses."""
     chain = ImageChain(device, 99, MATERIALS if config.xray else (), fused=fused)
     given = device.to_device(seen(config))
@@ -104,14 +104,14 @@ def pictures(device: Any, config: ImageChainConfig, *, fused: bool) -> list[np.n
 @pytest.mark.parametrize("name", CONFIGS)
 def test_fused_stages_give_the_bits_of_the_stages_one_by_one(name):
     config = config_of(name)
-    single, fused = (pictures(CpuDevice(), config, fused=fused) for fused in (False, True))
+    single, fused = (images(CpuDevice(), config, fused=fused) for fused in (False, True))
     np.testing.assert_array_equal(single, fused)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_fused_stages_give_the_same_bits_on_other_devices(other, name):
     config = config_of(name)
-    single, fused = (pictures(other, config, fused=fused) for fused in (False, True))
+    single, fused = (images(other, config, fused=fused) for fused in (False, True))
     np.testing.assert_array_equal(single, fused)
 
 
@@ -131,7 +131,7 @@ def test_every_stage_with_a_struct_can_be_put_together_and_no_other_is(monkeypat
 
         monkeypatch.setattr(StageRunner, name, spied)
     for name in CONFIGS:
-        pictures(CpuDevice(), config_of(name), fused=True)
+        images(CpuDevice(), config_of(name), fused=True)
     structs = {match[1] for match in found.values() if match}
     assert launched[True] <= structs
     assert not launched[False] & structs

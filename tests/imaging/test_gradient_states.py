@@ -91,21 +91,21 @@ def before_the_last(device, name):
 
 
 def expected(integrals, name, beams, state):
-    return gradients.expected_picture(integrals, given(name), PITCH_MM, GEOMETRY, beams, state)
+    return gradients.expected_image(integrals, given(name), PITCH_MM, GEOMETRY, beams, state)
 
 
 @pytest.mark.parametrize("name", list(CASES))
-def test_the_float64_picture_is_the_chains(device, beams, name):
+def test_the_float64_image_is_the_chains(device, beams, name):
     chain, state = before_the_last(device, name)
     last = frame(9, CASES[name][1])
-    picture = expected(last, name, beams, state)
+    image = expected(last, name, beams, state)
     shown = chain.apply(last, given(name), FRAMES - 1, PITCH_MM, GEOMETRY)
     assert np.ptp(shown) > 0.05
-    np.testing.assert_allclose(picture, shown, atol=5e-5)
+    np.testing.assert_allclose(image, shown, atol=5e-5)
 
 
 @pytest.mark.parametrize("name", list(CASES))
-def test_pulled_back_derivative_is_that_of_the_picture(device, beams, name):
+def test_pulled_back_derivative_is_that_of_the_image(device, beams, name):
     state = before_the_last(device, name)[1]
     last = frame(9, CASES[name][1]).astype(float)
     rng = np.random.default_rng(1)

@@ -145,7 +145,7 @@ def test_dose_is_photons_per_area_and_exposure():
     assert open_field_photons(40, 0.194) == 2 * open_field_photons(20, 0.194)
 
 
-def test_a_picture_does_not_depend_on_what_else_is_in_it(device, integrals):
+def test_an_image_does_not_depend_on_what_else_is_in_it(device, integrals):
     """Nothing is normalised by the frame's own extremes."""
     changed = integrals.copy()
     changed[60:, :] = 30.0
@@ -153,7 +153,7 @@ def test_a_picture_does_not_depend_on_what_else_is_in_it(device, integrals):
     np.testing.assert_array_equal(before[:60], after[:60])
 
 
-def test_polarity_turns_the_picture_around(device, integrals):
+def test_polarity_turns_the_image_around(device, integrals):
     for logarithm in (True, False):
         window = WindowConfig(level=3.0, width=5.0) if logarithm else PLAIN["window"]
         dark, bright = (

@@ -56,7 +56,7 @@ def integrals_of(device, deferred):
     return image
 
 
-def pictures(device, config, sources):
+def images(device, config, sources):
     chain = ImageChain(device, 3, fused=True)
     return [
         device.to_host(chain.apply(each, config, n, PITCH_MM, GEOMETRY, pulse=n != 1))
@@ -66,12 +66,12 @@ def pictures(device, config, sources):
 
 @pytest.mark.parametrize("name", RENDERERS)
 @pytest.mark.parametrize("chain", CHAINS)
-def test_the_picture_has_the_bits_of_the_stages_one_by_one(device, name, chain):
+def test_the_image_has_the_bits_of_the_stages_one_by_one(device, name, chain):
     config = ImageChainConfig.model_validate(CHAINS[chain])
     renderer = DrrRenderer(volumes.noise(), device, **RENDERERS[name])
     deferred = [renderer.deferred(view) for view in VIEWS]
-    one = pictures(device, config, deferred)
-    two = pictures(device, config, [integrals_of(device, each) for each in deferred])
+    one = images(device, config, deferred)
+    two = images(device, config, [integrals_of(device, each) for each in deferred])
     assert np.ptp(one[0]) > 0.01
     if device.kind == "cuda":  # NVRTC contracts over the border of two stages (docs/validation.md)
         assert np.mean(np.abs(np.subtract(one, two)) > 1e-5) <= 1e-3
@@ -111,7 +111,7 @@ def test_one_frame_is_one_launch(device, monkeypatch):
     renderer = DrrRenderer(volumes.noise(), device)
     launches, run = [], device.run
     monkeypatch.setattr(device, "run", lambda launch: (launches.append(launch), run(launch)))
-    pictures(device, config, [renderer.deferred(VIEWS[0])])
+    images(device, config, [renderer.deferred(VIEWS[0])])
     assert len(launches) == 1
 
 

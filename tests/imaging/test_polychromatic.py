@@ -329,7 +329,7 @@ def test_a_spectrum_of_ones_own_is_read_beside_the_yaml_file(tmp_path):
         Beams(TISSUES).beam(nothing)
 
 
-def test_pictures_of_another_kind_are_refused(device):
+def test_images_of_another_kind_are_refused(device):
     with pytest.raises(InputError, match="5 materials' thicknesses, got shape"):
         ImageChain(device, 0, TISSUES).apply(wedge()[:3], config(XrayConfig()), 0, PITCH_MM)
     with pytest.raises(InputError, match="line integrals, got shape"):

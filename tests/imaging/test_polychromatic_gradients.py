@@ -84,12 +84,12 @@ def view():
 
 
 @pytest.mark.parametrize("name", list(CONFIGS))
-def test_expected_picture_is_the_chains(device, volume, beams, name):
+def test_expected_image_is_the_chains(device, volume, beams, name):
     given = config(name)
     thicknesses = MaterialRenderer(volume, device).render(view())
     chain = ImageChain(device, 0, volume.materials)
     shown = chain.apply(thicknesses, given, 0, PITCH_MM, volumes.DETECTOR)
-    expected = gradients.expected_picture(thicknesses, given, PITCH_MM, volumes.DETECTOR, beams)
+    expected = gradients.expected_image(thicknesses, given, PITCH_MM, volumes.DETECTOR, beams)
     assert np.ptp(shown) > 0.2
     np.testing.assert_allclose(shown, expected, atol=5e-5)
 
@@ -106,13 +106,13 @@ def test_pose_derivative_goes_through_renderer_and_chain(device, volume, beams, 
     found = renderer.render_vjp(at, center, pulled)
     motions, steps = rigid_motions(at, center), march_steps(volume.volume, at, step_mm)
 
-    def picture(place):
+    def image(place):
         thicknesses = tissue_march_reference(volume, place, step_mm, steps)
-        return gradients.expected_picture(thicknesses, given, PITCH_MM, volumes.DETECTOR, beams)
+        return gradients.expected_image(thicknesses, given, PITCH_MM, volumes.DETECTOR, beams)
 
     expected = np.zeros(6)
     for k, step in enumerate([1e-8] * 3 + [1e-6] * 3):
-        plus, minus = (picture(moved(at, motions, s * step * np.eye(6)[k])) for s in (1, -1))
+        plus, minus = (image(moved(at, motions, s * step * np.eye(6)[k])) for s in (1, -1))
         expected[k] = ((plus - minus) * upstream).sum() / (2 * step)
     for part in (slice(0, 3), slice(3, 6)):
         off = np.linalg.norm(found[part] - expected[part])

@@ -11,7 +11,7 @@ from fluoro.imaging.exposure.dose_meter import DoseMeter, DoseTotal, Pulse
 from fluoro.imaging.frame import FluoroFrame
 from fluoro.imaging.skin_dose import CELL_MM, SkinDoseMap
 from fluoro.physics.dose import REFERENCE_POINT_MM
-from fluoro.plot.skin_dose_picture import skin_dose_picture
+from fluoro.plot.skin_dose_image import skin_dose_image
 
 GEOMETRY = CarmGeometry(
     source_to_detector_mm=1200.0,
@@ -84,7 +84,7 @@ def test_the_rate_is_the_mean_of_two_seconds_and_five_minutes_call():
     assert [DoseTotal(beam_s=s).alarms for s in (299.0, 300.0, 601.0)] == [0, 1, 2]
 
 
-def test_the_picture_has_the_map():
+def test_the_image_has_the_map():
     skin, _ = run([CarmPose(lao_deg=90.0)])
-    page = np.asarray(skin_dose_picture(skin, "run"))
+    page = np.asarray(skin_dose_image(skin, "run"))
     assert (page.max(axis=2) > 200).sum() > 100

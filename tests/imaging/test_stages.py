@@ -49,7 +49,7 @@ def frame_of(number):
     return values
 
 
-def pictures(device, config, *, fused):
+def images(device, config, *, fused):
     chain = ImageChain(device, SEED, fused=fused)
     frames = [device.to_device(frame_of(number)) for number in range(FRAMES)]
     return [
@@ -74,14 +74,14 @@ def test_its_example_switches_it_on_and_changes_the_image(device, stage):
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(frame_setup, "ORDER", others)
-        without = pictures(device, config, fused=False)
-    assert not np.array_equal(without, pictures(device, config, fused=False))
+        without = images(device, config, fused=False)
+    assert not np.array_equal(without, images(device, config, fused=False))
 
 
 def test_its_kernels_agree_with_its_reference_over_a_run(device, stage):
     config = config_of(stage)
     oracle = ReferenceChain(config, SEED, PITCH_MM, GEOMETRY)
-    for number, image in enumerate(pictures(device, config, fused=False)):
+    for number, image in enumerate(images(device, config, fused=False)):
         expected = oracle.apply(frame_of(number), number, pulse=number % 2 == 0)
         assert np.mean(np.abs(image - expected) > 5e-6) <= 1e-3, number
     assert np.ptp(expected) > 0.05
@@ -102,7 +102,7 @@ def test_its_adjoint_is_the_derivative_of_its_reference(device, stage):
     pulled = gradients.pull_back(last, config, PITCH_MM, upstream, GEOMETRY, (), state)
     step = 1e-7
     plus, minus = (
-        gradients.expected_picture(last + way * direction, config, PITCH_MM, GEOMETRY, (), state)
+        gradients.expected_image(last + way * direction, config, PITCH_MM, GEOMETRY, (), state)
         for way in (step, -step)
     )
     differences = ((plus - minus) * upstream).sum() / (2 * step)
@@ -112,13 +112,13 @@ def test_its_adjoint_is_the_derivative_of_its_reference(device, stage):
 
 def test_fused_with_others_it_gives_the_bits_that_it_gives_alone(device, stage):
     config = config_of(stage, poisson=config_of(stage).beer_lambert)
-    single, fused = (pictures(device, config, fused=fused) for fused in (False, True))
+    single, fused = (images(device, config, fused=fused) for fused in (False, True))
     np.testing.assert_array_equal(single, fused)
 
 
 def test_it_agrees_between_devices(device, other, stage):
     config = config_of(stage, poisson=config_of(stage).beer_lambert)
-    here, there = (pictures(each, config, fused=True) for each in (device, other))
+    here, there = (images(each, config, fused=True) for each in (device, other))
     for image, same in zip(here, there, strict=True):
         assert np.mean(np.abs(image - same) > 1e-5) <= 1e-3
 
@@ -137,7 +137,7 @@ class KernelSpy(CpuDevice):
 
 def launched(config):
     spy = KernelSpy()
-    pictures(spy, config, fused=True)
+    images(spy, config, fused=True)
     return spy.kernels
 
 

@@ -161,7 +161,7 @@ def test_address_that_is_not_utf_8_is_refused_in_one_line(yaml_file):
         ((8192, 8192), {"protocol": "i4h"}, False),
     ],
 )
-def test_picture_beyond_64_mb_is_refused_by_validate(yaml_file, capsys, size_px, frames, fits):
+def test_image_beyond_64_mb_is_refused_by_validate(yaml_file, capsys, size_px, frames, fits):
     width, height = size_px
     carm = {"detector_width_px": width, "detector_height_px": height}
     path = yaml_file(carm=carm, dds={"frames": frames})
@@ -170,18 +170,18 @@ def test_picture_beyond_64_mb_is_refused_by_validate(yaml_file, capsys, size_px,
     assert fits or "dds.frames: DDS takes images of at most 67107840 bytes" in said.err
 
 
-def test_picture_counts_as_it_is_read_out(yaml_file):
+def test_image_counts_as_it_is_read_out(yaml_file):
     carm = {"detector_width_px": 8192, "detector_height_px": 8192}
     path = yaml_file(carm={**carm, "columns": [0, 8000], "binning": 2}, dds={"frames": {}})
     config = Config.model_validate(yaml.safe_load(path.read_text()))
-    assert config.carm.picture_size_px == (4000, 4096)
+    assert config.carm.image_size_px == (4000, 4096)
 
 
-def test_largest_picture_that_validate_takes_goes_through_dds():
+def test_largest_image_that_validate_takes_goes_through_dds():
     node, came = DdsNode(DdsConfig(domain=own_domain())), []
     try:
-        node.listen("rt/picture", Image, qos.reliable(), lambda s, _: came.append(len(s.data)))
-        writer = node.writer("rt/picture", Image, qos.frames())
+        node.listen("rt/image", Image, qos.reliable(), lambda s, _: came.append(len(s.data)))
+        writer = node.writer("rt/image", Image, qos.frames())
         wait_until(lambda: writer.readers() == 1)
         size = 64 * 2**20 - 2**10
         data = memoryview(bytearray(size))

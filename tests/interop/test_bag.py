@@ -41,7 +41,7 @@ def recorded(folder, **sections):
 
 def test_bag_holds_every_frame_in_ros_2s_own_types(tmp_path):
     outcome = recorded(tmp_path / "a")
-    pictures = images_of(outcome.folder)
+    expected = images_of(outcome.folder)
     with AnyReader([outcome.folder / "bag"]) as reader:
         topics = {connection.topic: connection.msgtype for connection in reader.connections}
         images = [
@@ -57,9 +57,9 @@ def test_bag_holds_every_frame_in_ros_2s_own_types(tmp_path):
         "/fluoro/frame_info": "diagnostic_msgs/msg/DiagnosticArray",
     }
     assert len(images) == FRAMES
-    for image, picture in zip(images, pictures, strict=True):
+    for image, wanted in zip(images, expected, strict=True):
         seen = image.data.reshape(image.height, image.width) / 255
-        np.testing.assert_allclose(seen, picture, atol=0.5 / 255 + 1e-6)
+        np.testing.assert_allclose(seen, wanted, atol=0.5 / 255 + 1e-6)
     assert outcome.summary["dropped"]["bag"] == 0
 
 
@@ -155,9 +155,9 @@ def test_bag_without_the_recorder_is_refused(tmp_path):
         Config.model_validate(settings)
 
 
-def test_pictures_of_a_bag_are_shown_again_with_their_poses(tmp_path):
+def test_images_of_a_bag_are_shown_again_with_their_poses(tmp_path):
     first = recorded(tmp_path / "a")
-    source = {"kind": "bag", "path": str(first.folder / "bag"), "pictures": "/fluoro/image_raw"}
+    source = {"kind": "bag", "path": str(first.folder / "bag"), "images": "/fluoro/image_raw"}
     settings = small_document(small_ct(tmp_path), tmp_path / "b", pose_source=source)
     settings["run"]["frames"] = None
     settings["carm"]["magnification"] = 1.5  # as if they had been recorded with it
@@ -171,9 +171,9 @@ def test_pictures_of_a_bag_are_shown_again_with_their_poses(tmp_path):
     np.testing.assert_allclose(images_of(again.folder), images_of(first.folder), atol=grey_level)
 
 
-def test_pictures_of_another_size_are_named(tmp_path):
+def test_images_of_another_size_are_named(tmp_path):
     first = recorded(tmp_path / "a")
-    source = {"kind": "bag", "path": str(first.folder / "bag"), "pictures": "/fluoro/image_raw"}
+    source = {"kind": "bag", "path": str(first.folder / "bag"), "images": "/fluoro/image_raw"}
     settings = small_document(small_ct(tmp_path), tmp_path / "b", pose_source=source)
     settings["carm"]["detector_width_px"] = 40
     with pytest.raises(InputError, match="must have carm's detector size, 40 x 24, got 32 x 24"):
@@ -181,13 +181,13 @@ def test_pictures_of_another_size_are_named(tmp_path):
 
 
 def test_a_recorded_run_is_the_target_of_registration(tmp_path, monkeypatch):
-    """The pose of each picture of the bag is found; the bag's own poses are the score."""
+    """The pose of each image of the bag is found; the bag's own poses are the score."""
     use_cache(tmp_path, monkeypatch)
     common = [*SMALL, "console.enabled=false", f"run.output_dir={tmp_path / 'out'}", "run.frames=6"]
     track = ROOT / "configs" / "track_sweep.yaml"
     off = ["registration.enabled=false", "dds.bag=true", "run.name=first"]
     first = run_session(load_config(track, [*common, *off]), "first", QuietReporter())
-    source = f"{{kind: bag, path: {first.folder / 'bag'}, pictures: /fluoro/image_raw}}"
+    source = f"{{kind: bag, path: {first.folder / 'bag'}, images: /fluoro/image_raw}}"
     again = [
         f"pose_source={source}",
         "registration.widths_px=[16, 32, 64]",
@@ -203,12 +203,12 @@ def test_a_recorded_run_is_the_target_of_registration(tmp_path, monkeypatch):
 
 def read_all(bag):
     poses = read_poses(bag, "/fluoro/carm_pose", (0, 0, 0))
-    pictures = BagImages(bag, "/fluoro/image_raw", "/fluoro/carm_pose", (0, 0, 0), (24, 32))
+    images = BagImages(bag, "/fluoro/image_raw", "/fluoro/carm_pose", (0, 0, 0), (24, 32))
     try:
-        while pictures.next():
+        while images.next():
             pass
     finally:
-        pictures.close()
+        images.close()
     return poses
 
 

@@ -200,7 +200,7 @@ def test_fuzzed_payload_is_refused_or_is_a_sound_value(kind, payload, read, whol
             refused += 1
             continue
         if kind is Image:
-            refused += not is_sound_picture(read, message)
+            refused += not is_sound_image(read, message)
             continue
         try:
             pose = door.admit(lambda message=message: SentPose(pose=read(message)), number).pose
@@ -212,12 +212,12 @@ def test_fuzzed_payload_is_refused_or_is_a_sound_value(kind, payload, read, whol
     assert 0 < refused < count
 
 
-def is_sound_picture(read, message):
+def is_sound_image(read, message):
     try:
-        picture = read(message)
+        image = read(message)
     except InputError:
         return False
-    assert np.isfinite(picture).all()
+    assert np.isfinite(image).all()
     return True
 
 

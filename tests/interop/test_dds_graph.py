@@ -46,10 +46,10 @@ def sender():
         yield process
 
 
-def test_lockstep_makes_one_frame_for_each_pose_and_the_same_pictures_each_time(tmp_path):
+def test_lockstep_makes_one_frame_for_each_pose_and_the_same_images_each_time(tmp_path):
     """The second time the robot speaks of its joints instead of its pose."""
     kinds = {"pose_stamped": ("/carm/pose", []), "joint_state": ("/carm/joints", ["--joints"])}
-    pictures, seen = [], []
+    images, seen = [], []
     for message, (topic, options) in kinds.items():
         folder = tmp_path / message
         folder.mkdir()
@@ -61,11 +61,11 @@ def test_lockstep_makes_one_frame_for_each_pose_and_the_same_pictures_each_time(
         assert f"{POSES} poses, {POSES} frames" in told
         seen.append(told)
         assert outcome.summary["dropped"]["dds"] == 0
-        pictures.append(images_of(outcome.folder))
+        images.append(images_of(outcome.folder))
         assert [frame["number"] for frame in record_of(outcome.folder)["per_frame"]] == [*range(6)]
     assert seen[0] == seen[1]
-    np.testing.assert_array_equal(*pictures)
-    assert len(np.unique(pictures[0].reshape(POSES, -1), axis=0)) == POSES
+    np.testing.assert_array_equal(*images)
+    assert len(np.unique(images[0].reshape(POSES, -1), axis=0)) == POSES
 
 
 def test_frames_show_the_newest_pose_and_the_record_has_its_stamps(tmp_path, sender):
@@ -200,8 +200,8 @@ def test_distance_window_dose_and_table_over_dds_reach_the_stream(tmp_path, send
     assert last["source_to_detector_mm"] == 1150
     assert last["pose"]["lao_deg"] == pytest.approx(7)  # taken over where the stream stood
     assert last["pose"]["translation_mm"] == pytest.approx([0, 0, -12])
-    pictures = images_of(outcome.folder)
-    assert np.abs(pictures[-1] - pictures[0]).mean() > 0.05
+    images = images_of(outcome.folder)
+    assert np.abs(images[-1] - images[0]).mean() > 0.05
 
 
 def test_pedal_over_dds_stops_the_frames_and_brings_them_back(tmp_path, sender):

@@ -83,7 +83,7 @@ def test_estimate_goes_out_as_a_pose_with_the_stamp_of_its_frame_only_where_it_i
     assert (values["number"], values["converged"]) == ("7", "false")
 
 
-def test_robot_reaches_the_view_by_its_pictures_alone(tmp_path, monkeypatch):
+def test_robot_reaches_the_view_by_its_images_alone(tmp_path, monkeypatch):
     use_cache(tmp_path, monkeypatch)
     options = [*SMALL, f"run.output_dir={tmp_path}", f"dds.domain={own_domain()}", "run.name=loop"]
     config = load_config(ROOT / "configs" / "robot_servo.yaml", options)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image as Picture
+from PIL import Image as PillowImage
 
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
@@ -166,7 +166,7 @@ def test_joints_that_are_no_pose_are_refused(message, expected):
     ("encoding", "step"),
     [("mono8", 0.5 / 255), ("8UC1", 0.5 / 255), ("mono16", 1e-5), ("16UC1", 1e-5), ("32FC1", 0)],
 )
-def test_picture_comes_back_unmirrored_in_each_encoding(encoding, step):
+def test_image_comes_back_unmirrored_in_each_encoding(encoding, step):
     image = mirror_shower()
     message = Image.deserialize(image_message(image, encoding, STAMP_NS).serialize())
     assert (message.width, message.height) == (12, 7)
@@ -192,7 +192,7 @@ def test_big_endian_rows_with_padding_are_read():
         {"data": b"x" * 1000},
     ],
 )
-def test_picture_whose_sizes_do_not_fit_is_refused(change):
+def test_image_whose_sizes_do_not_fit_is_refused(change):
     message = image_message(mirror_shower(), "mono8", 0)
     for name, value in change.items():
         setattr(message, name, value)
@@ -200,17 +200,17 @@ def test_picture_whose_sizes_do_not_fit_is_refused(change):
         image_of(message)
 
 
-def test_float_picture_with_a_nan_is_refused():
+def test_float_image_with_a_nan_is_refused():
     image = mirror_shower()
     image[3, 3] = np.nan
     with pytest.raises(InputError, match="finite"):
         image_of(image_message(image, "32FC1", 0))
 
 
-def test_compressed_picture_is_the_same_jpeg_for_any_reader():
+def test_compressed_image_is_the_same_jpeg_for_any_reader():
     image = np.kron(mirror_shower(), np.ones((16, 16), np.float32))
     message = compressed_message(image, 95, STAMP_NS)
-    seen = np.asarray(Picture.open(io.BytesIO(bytes(message.data))))
+    seen = np.asarray(PillowImage.open(io.BytesIO(bytes(message.data))))
     assert np.abs(seen.astype(int) - to_uint8(image)).mean() < 2  # what JPEG at 95 loses
     assert message.format == "jpeg"
 
@@ -223,7 +223,7 @@ def test_holohub_frame_is_grey_in_rgba_row_by_row():
     assert frame.frame_num == 5
 
 
-def test_i4h_picture_is_grey_row_by_row_with_its_number():
+def test_i4h_image_is_grey_row_by_row_with_its_number():
     frame = i4h_image(mirror_shower(), 17, 2040.0)
     grey = np.frombuffer(bytes(frame.data), np.uint8).reshape(frame.height, frame.width)
     np.testing.assert_array_equal(grey, to_uint8(mirror_shower()))

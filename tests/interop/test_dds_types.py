@@ -205,7 +205,7 @@ def test_idl_file_gives_the_bytes_of_the_type(idl, sample):
     assert sample.serialize(use_version_2=False) == bytes(theirs)
 
 
-def test_picture_of_two_mebibytes_comes_back_as_bytes_not_as_a_list():
+def test_image_of_two_mebibytes_comes_back_as_bytes_not_as_a_list():
     pixels = np.random.default_rng(0).integers(0, 256, (1024, 2048), np.uint8)
     image = ros_sensor.Image(
         header=HEADER,

@@ -47,7 +47,7 @@ def server():
     server.close()
 
 
-def test_client_gets_picture_and_c_arm_in_the_patients_place(server):
+def test_client_gets_image_and_c_arm_in_the_patients_place(server):
     client = OpenIGTLinkClient(port=server.port)
     try:
         wait_until(lambda: server.clients == 1)

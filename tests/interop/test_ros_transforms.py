@@ -105,7 +105,7 @@ def test_table_has_the_rooms_axes_of_the_patients_position(tree):
     np.testing.assert_allclose(table[:3, :3] @ [0, 0, 1], [0, 0, -1], atol=1e-12)  # feet first
 
 
-def test_all_transforms_of_a_picture_have_its_stamp():
+def test_all_transforms_of_an_image_have_its_stamp():
     samples = sent(transforms=True)
     stamps = {(m.header.stamp.sec, m.header.stamp.nanosec) for m in samples["rt/tf"][0].transforms}
     assert stamps == {(0, 777)}

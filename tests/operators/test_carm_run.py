@@ -59,7 +59,7 @@ def test_pose_beyond_a_limit_ends_the_run(document):
         run_small(settings)
 
 
-def test_empty_picture_is_explained_once(document, caplog):
+def test_empty_image_is_explained_once(document, caplog):
     settings = document(carm={"isocenter_mm": [0, 0, 4000]})
     with caplog.at_level(logging.WARNING, "operators"):
         outcome = run_small(settings)
@@ -68,21 +68,21 @@ def test_empty_picture_is_explained_once(document, caplog):
     assert np.ptp(images_of(outcome.folder)[0]) < 1
 
 
-def test_a_prone_patient_gives_the_same_picture_at_the_same_angles(document):
+def test_a_prone_patient_gives_the_same_image_at_the_same_angles(document):
     pose = {"kind": "static", "lao_deg": 30.0, "cra_deg": 10.0}
-    pictures = []
+    images = []
     for position in ("HFS", "HFP"):
         settings = document(
             volume={"patient_position": position},
             pose_source=pose,
             run={"frames": 1, "name": position, "seed": 1},
         )
-        pictures.append(images_of(run_small(settings).folder)[0])
-    np.testing.assert_array_equal(*pictures)
-    assert np.ptp(pictures[0]) > 0.1
+        images.append(images_of(run_small(settings).folder)[0])
+    np.testing.assert_array_equal(*images)
+    assert np.ptp(images[0]) > 0.1
 
 
-def test_filled_picture_is_not_explained(document, caplog):
+def test_filled_image_is_not_explained(document, caplog):
     with caplog.at_level(logging.WARNING, "operators"):
         run_small(document())
     assert not caplog.records

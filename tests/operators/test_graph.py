@@ -140,7 +140,7 @@ def test_every_kind_of_file_is_written(document):
     assert len(list((folder / "frames").iterdir())) == 3
 
 
-def test_a_recording_tells_the_cameras_of_its_pictures(document):
+def test_a_recording_tells_the_cameras_of_its_images(document):
     """From run.json alone they are those of frames.npz, where the volume sets the isocentre."""
     carm = {"magnification": 1.5, "detector_tilt_deg": [3, 0], "binning": 2}
     recorder = {"formats": ["npz"]}
@@ -186,7 +186,7 @@ def test_waypoints_and_random_walk_drive_the_graph(document, tmp_path):
 # -- seeds -------------------------------------------------------------------------------------
 
 
-def test_the_same_seed_gives_the_same_pictures_and_another_seed_others(document):
+def test_the_same_seed_gives_the_same_images_and_another_seed_others(document):
     one, same, other = (
         images_of(run_small(document(run={"seed": seed})).folder) for seed in (1, 1, 2)
     )
@@ -259,7 +259,7 @@ def test_a_dead_console_slows_nothing_and_its_drops_are_counted(document, monkey
     assert len(shown) <= 12
 
 
-def test_monitor_keeps_time_stamps_but_no_pictures():
+def test_monitor_keeps_time_stamps_but_no_images():
     monitor = StreamMonitor(RunRecord(config={}, device="", seed=0), 30.0, "a device")
     frame = make_frame()
     frame.stamps_ns.update(pose=0, render_start=10**6, render_end=3 * 10**6, chain_end=6 * 10**6)
@@ -598,10 +598,10 @@ def test_a_signal_leaves_whole_files_and_its_exit_code(program_files, number, co
     assert f"{record['frames']} frames" in out
     with av.open(str(folder / "frames.mp4")) as film:
         assert sum(1 for _ in film.decode(video=0)) == record["frames"]
-    pictures = sorted((folder / "frames").iterdir())
-    assert len(pictures) == record["frames"]
-    for picture in pictures:
-        with Image.open(picture) as image:
+    files = sorted((folder / "frames").iterdir())
+    assert len(files) == record["frames"]
+    for file in files:
+        with Image.open(file) as image:
             image.load()
     assert (folder / "contact_sheet.png").is_file()
     assert not (folder / "carm_sweep.mp4").exists(), "there is no time for the movie"

@@ -186,7 +186,7 @@ def test_films_of_a_run_start_at_0(document):
 # -- bags --------------------------------------------------------------------------------------
 
 
-def write_bag(folder, stamps_s, bag_s, *, pictures=False):
+def write_bag(folder, stamps_s, bag_s, *, with_images=False):
     """A bag of poses of LAO 0, 1, 2 ... degrees; with an image of each, a millisecond later."""
     bag = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
     store = get_typestore(Stores.ROS2_JAZZY)
@@ -197,7 +197,7 @@ def write_bag(folder, stamps_s, bag_s, *, pictures=False):
             stamp_ns, time_ns = round(stamp_s * 1e9), START_NS + round(time_s * 1e9)
             pose = pose_message(CarmPose(lao_deg=float(number)), ORIGIN, stamp_ns)
             bag.write(poses, time_ns, pose.serialize())
-            if pictures:
+            if with_images:
                 image = image_message(np.full((3, 4), number / 8, np.float32), "32FC1", stamp_ns)
                 bag.write(images, time_ns + 1_000_000, image.serialize())
     return folder
@@ -217,16 +217,14 @@ def test_poses_of_a_bag_whose_stamps_do_not_rise_have_the_bags_own_time(tmp_path
 
 
 @pytest.mark.parametrize("stamps_s", UNUSABLE.values(), ids=UNUSABLE)
-def test_pictures_of_a_bag_whose_stamps_do_not_rise_have_the_poses_of_their_time(
-    tmp_path, stamps_s
-):
-    folder = write_bag(tmp_path / "bag", stamps_s, BAG_S, pictures=True)
-    pictures = BagImages(folder, "/image", "/pose", ORIGIN, (3, 4))
-    shown = [pictures.next() for _ in BAG_S]
-    pictures.close()
-    assert [picture.image[0, 0] * 8 for picture in shown] == [0, 1, 2, 3]
-    assert [picture.pose.lao_deg for picture in shown] == pytest.approx([0, 1, 2, 3])
-    times_s = (np.array([picture.time_ns for picture in shown]) - START_NS) * 1e-9
+def test_images_of_a_bag_whose_stamps_do_not_rise_have_the_poses_of_their_time(tmp_path, stamps_s):
+    folder = write_bag(tmp_path / "bag", stamps_s, BAG_S, with_images=True)
+    images = BagImages(folder, "/image", "/pose", ORIGIN, (3, 4))
+    shown = [images.next() for _ in BAG_S]
+    images.close()
+    assert [image.image[0, 0] * 8 for image in shown] == [0, 1, 2, 3]
+    assert [image.pose.lao_deg for image in shown] == pytest.approx([0, 1, 2, 3])
+    times_s = (np.array([image.time_ns for image in shown]) - START_NS) * 1e-9
     np.testing.assert_allclose(times_s, np.array(BAG_S) + 1e-3, atol=1e-6)
 
 

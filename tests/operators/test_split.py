@@ -71,7 +71,7 @@ def test_bytes_that_are_no_header_are_refused(packet):
 
 
 @pytest.mark.timeout(100)
-def test_display_in_another_process_shows_the_renderers_own_pictures(tmp_path):
+def test_display_in_another_process_shows_the_renderers_own_images(tmp_path):
     settings = small_document(small_ct(tmp_path), tmp_path)
     settings["run"] |= {"frames": FRAMES, "fps": 10}
     settings["console"]["enabled"] = True

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.dds
 SOON_S = 3.0
 """It takes half a second on an idle machine; machines that run tests are seldom idle."""
 LARGE = {"detector_width_px": 512, "detector_height_px": 512, "pixel_spacing_mm": 1.0}
-"""Pictures that fill the buffers of a connection at once."""
+"""Images that fill the buffers of a connection at once."""
 
 
 def free_port():

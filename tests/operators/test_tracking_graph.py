@@ -79,7 +79,7 @@ def test_what_the_default_measure_believes_is_right_under_scatter_and_a_spectrum
     assert max(believed) < SUCCESS_MM
 
 
-def test_a_picture_without_a_patient_is_not_tracked_and_does_not_end_the_run(run):
+def test_an_image_without_a_patient_is_not_tracked_and_does_not_end_the_run(run):
     outcome = run(
         "track_sweep.yaml",
         "registration.widths_px=[16, 32, 64]",

@@ -192,32 +192,32 @@ def test_inspect_tells_what_is_in_a_ct_and_draws_its_slices(yaml_file, tmp_path,
     assert "-1000 to 700 HU" in out
     path = tmp_path / "elsewhere" / "ct_slices.png"
     assert f"slices: {path}" in out
-    with Image.open(path) as picture:
-        assert picture.width > picture.height
+    with Image.open(path) as image:
+        assert image.width > image.height
 
 
-def test_inspect_leaves_an_earlier_picture_where_it_cannot_make_another(
+def test_inspect_leaves_an_earlier_image_where_it_cannot_make_another(
     yaml_file, tmp_path, capsys, monkeypatch
 ):
-    picture = tmp_path / "mine.png"
-    picture.write_bytes(b"earlier")
+    image = tmp_path / "mine.png"
+    image.write_bytes(b"earlier")
 
     def full(_self, path, *_args, **_kwargs):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
-    line = complaint(capsys, "inspect", small_ct(tmp_path), "--picture", picture)
-    assert line == f"{picture}: cannot be written: No space left on device"
-    assert picture.read_bytes() == b"earlier"
+    line = complaint(capsys, "inspect", small_ct(tmp_path), "--image", image)
+    assert line == f"{image}: cannot be written: No space left on device"
+    assert image.read_bytes() == b"earlier"
     assert {path.name for path in tmp_path.glob("*.png")} | {
         path.name for path in tmp_path.glob(".*.png")
     } == {"mine.png"}
 
 
-def test_inspect_s_picture_is_a_png(yaml_file, tmp_path, capsys):
-    line = complaint(capsys, "inspect", small_ct(tmp_path), "--picture", "slices.bmp")
-    assert line == "--picture must end in .png, got slices.bmp"
+def test_inspect_s_image_is_a_png(yaml_file, tmp_path, capsys):
+    line = complaint(capsys, "inspect", small_ct(tmp_path), "--image", "slices.bmp")
+    assert line == "--image must end in .png, got slices.bmp"
 
 
 def test_fetch_names_what_there_is(capsys):
@@ -488,6 +488,6 @@ def test_completion_without_shtab_names_the_extra(capsys, monkeypatch):
 def test_several_values_follow_one_set_in_every_command(capsys, tmp_path):
     ct = small_ct(tmp_path)
     settings = ["--set", "volume.crop_mm=null", "volume.hu_clip_max=2000"]
-    assert app.main(["inspect", str(ct), *settings, "--picture", str(tmp_path / "a.png")]) == 0
+    assert app.main(["inspect", str(ct), *settings, "--image", str(tmp_path / "a.png")]) == 0
     folder = str(tmp_path / "mu")
     assert app.main(["preprocess", "--ct", str(ct), *settings, "--output", folder]) == 0

@@ -68,7 +68,7 @@ class Clockwork(Contestant):
 
     def run(self, task, *, keep=False):
         self._log.append(self.name)
-        return Call(seconds=self._seconds, cpu_seconds=2 * self._seconds, picture=np.zeros((1, 1)))
+        return Call(seconds=self._seconds, cpu_seconds=2 * self._seconds, image=np.zeros((1, 1)))
 
 
 # -- projectors --------------------------------------------------------------------------------
@@ -96,32 +96,32 @@ def test_own_gradient_is_that_of_the_exact_loss(volume, view, truth):
     assert truth.gradient_error(one.run("forward+gradient").shift_gradient) < 0.02
 
 
-def test_errors_are_taken_on_the_very_pixels_of_the_picture(volume, view, truth):
-    picture = np.array(DrrRenderer(volume, CpuDevice()).render(view))
-    rmse = truth.image_errors(picture)["error_rmse"]
-    shifted = truth.image_errors(np.roll(picture, 1, axis=1))
+def test_errors_are_taken_on_the_very_pixels_of_the_image(volume, view, truth):
+    image = np.array(DrrRenderer(volume, CpuDevice()).render(view))
+    rmse = truth.image_errors(image)["error_rmse"]
+    shifted = truth.image_errors(np.roll(image, 1, axis=1))
     assert rmse < 2e-3
     assert shifted["error_rmse"] > 20 * rmse
 
 
-def test_larger_pictures_are_compared_in_as_many_pixels(volume):
+def test_larger_images_are_compared_in_as_many_pixels(volume):
     view = scene.make_views(volume.grid, 400, names=("PA",))["PA"]
     truth = exact_integrals.find_truth(volume, view)
     assert truth.integrals.shape == (100, 100)
     assert exact_integrals.gradient_every(view) == 10
-    picture = np.array(DrrRenderer(volume, CpuDevice()).render(view))
-    assert truth.image_errors(picture)["error_rmse"] < 2e-3
-    assert truth.image_errors(np.roll(picture, 4, axis=1))["error_rmse"] > 4e-3
+    image = np.array(DrrRenderer(volume, CpuDevice()).render(view))
+    assert truth.image_errors(image)["error_rmse"] < 2e-3
+    assert truth.image_errors(np.roll(image, 4, axis=1))["error_rmse"] > 4e-3
 
 
 def test_rays_through_the_outer_slices_faces_count_apart(volume):
     view = scene.make_views(volume.grid, 20, names=("PA",))["PA"]
     truth = exact_integrals.find_truth(volume, view)
     assert truth.is_uncut.all()  # PA: the fan stays between the ends of the cube of 256 mm
-    picture = np.array(truth.integrals.repeat(2, axis=0).repeat(2, axis=1), np.float32)
+    image = np.array(truth.integrals.repeat(2, axis=0).repeat(2, axis=1), np.float32)
     cut = replace(truth, is_uncut=np.arange(10)[:, None] * np.ones(10) < 5)
-    picture[:10] += 1.0
-    errors = cut.image_errors(picture)
+    image[:10] += 1.0
+    errors = cut.image_errors(image)
     assert errors["uncut_rmse"] == pytest.approx(1.0)
     assert errors["error_rmse"] == pytest.approx(np.sqrt(0.5))
 
@@ -272,7 +272,7 @@ def test_the_rate_of_a_copy_is_that_of_its_bytes(monkeypatch):
 # -- frames ------------------------------------------------------------------------------------
 
 
-def test_frames_have_a_row_a_way_from_the_ray_to_the_picture(volume, tmp_path, monkeypatch, capsys):
+def test_frames_have_a_row_a_way_from_the_ray_to_the_image(volume, tmp_path, monkeypatch, capsys):
     require_vulkan()
     monkeypatch.setattr(frames, "load_ct", lambda: volume)
     monkeypatch.setattr(frames, "TURNS", 1)
@@ -316,13 +316,13 @@ def test_scaling_has_a_series_for_every_quantity(tmp_path):
 
 
 def test_kernel_of_the_energies_weighs_as_the_beam_does():
-    picture = beam_work.energies_call(CpuDevice(), 8, 5)()
+    image = beam_work.energies_call(CpuDevice(), 8, 5)()
     materials = tissue_map(beam_work.ENERGY_TISSUES).materials
     beam = Beams(materials).beam(XrayConfig(energies=5))
     thicknesses = np.linspace(0, 100, len(materials) * 64).reshape(-1, 8, 8)
     left = np.exp(-np.tensordot(beam.mu_per_mm, thicknesses, 1))
     wanted = beam_work.OPEN_FIELD * np.tensordot(beam.quadrature.weights, left, 1)
-    assert np.allclose(picture, wanted, rtol=1e-4)
+    assert np.allclose(image, wanted, rtol=1e-4)
 
 
 def test_series_have_two_points_without_time_and_say_what_is_left_out(capsys):

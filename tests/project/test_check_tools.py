@@ -5,7 +5,7 @@ import pytest
 
 from tools.check import phrases
 from tools.check.dockerfile_steps import instructions, shell_lines
-from tools.check.same_pictures import difference, gone
+from tools.check.same_images import difference, gone
 
 IMAGE = np.zeros((2, 3, 3), np.float32)
 

@@ -39,11 +39,11 @@ ITEMS: dict[str, tuple[str, ...]] = {
     ),
     # 4. Second derivatives, mixed dtypes, copies of modules.
     "derivatives": (
-        "torch/test_torch_poses.py::test_second_derivatives_of_pictures_are_refused_not_wrong",
+        "torch/test_torch_poses.py::test_second_derivatives_of_images_are_refused_not_wrong",
         "torch/test_torch_poses.py::test_second_derivatives_of_poses_pass_pytorchs_check",
         "torch/test_torch_poses.py::test_parameters_of_different_dtypes_give_the_pose_of_the_widest",
         "torch/test_torch_poses.py::test_autocast_does_not_round_poses_or_pixels",
-        "torch/test_torch_poses.py::test_gradient_is_that_of_the_picture_whatever_becomes_of_detector_and_pose",
+        "torch/test_torch_poses.py::test_gradient_is_that_of_the_image_whatever_becomes_of_detector_and_pose",
         "torch/test_torch_poses.py::test_copy_of_a_module_has_a_detector_of_its_own",
         "torch/test_torch_poses.py::test_a_matrix_that_is_no_rigid_motion_is_refused",
         "fluorosim/test_slang_renderer.py::test_second_derivatives_are_refused_not_wrong",
@@ -52,15 +52,15 @@ ITEMS: dict[str, tuple[str, ...]] = {
     ),
     # 5. Images of other programs as targets.
     "foreign images": (
-        "registration/test_target_pictures.py::test_a_tiff_whose_0_is_white_is_inverted",
-        "registration/test_target_pictures.py::test_an_orientation_is_applied",
-        "registration/test_target_pictures.py::test_the_orientation_of_a_jpeg_is_applied",
-        "registration/test_target_pictures.py::test_a_file_of_several_pictures_is_refused",
-        "registration/test_target_pictures.py::test_the_numbers_of_a_tiff_are_its_own_whatever_their_type",
-        "registration/test_target_pictures.py::test_unsigned_numbers_of_32_bits_stay_positive",
-        "registration/test_target_pictures.py::test_16_bits_that_would_lose_8_are_refused",
-        "registration/test_target_pictures.py::test_transparent_pixels_are_refused_and_opaque_ones_read",
-        "registration/test_target_pictures.py::test_register_takes_a_target_as_a_viewer_shows_it_or_says_why_not",
+        "registration/test_target_images.py::test_a_tiff_whose_0_is_white_is_inverted",
+        "registration/test_target_images.py::test_an_orientation_is_applied",
+        "registration/test_target_images.py::test_the_orientation_of_a_jpeg_is_applied",
+        "registration/test_target_images.py::test_a_file_of_several_images_is_refused",
+        "registration/test_target_images.py::test_the_numbers_of_a_tiff_are_its_own_whatever_their_type",
+        "registration/test_target_images.py::test_unsigned_numbers_of_32_bits_stay_positive",
+        "registration/test_target_images.py::test_16_bits_that_would_lose_8_are_refused",
+        "registration/test_target_images.py::test_transparent_pixels_are_refused_and_opaque_ones_read",
+        "registration/test_target_images.py::test_register_takes_a_target_as_a_viewer_shows_it_or_says_why_not",
     ),
     # 6. One message ends the run.
     "message fields": (
@@ -75,7 +75,7 @@ ITEMS: dict[str, tuple[str, ...]] = {
         "interop/test_aborts.py::test_run_with_a_peer_that_does_not_resolve_ends_in_one_line",
         "interop/test_aborts.py::test_users_own_process_gets_an_error_and_goes_on",
         "interop/test_aborts.py::test_configuration_file_whose_name_is_not_utf_8_is_run",
-        "interop/test_aborts.py::test_picture_beyond_64_mb_is_refused_by_validate",
+        "interop/test_aborts.py::test_image_beyond_64_mb_is_refused_by_validate",
     ),
     # 8. Lockstep hangs for ever.
     "lockstep": (
@@ -92,7 +92,7 @@ ITEMS: dict[str, tuple[str, ...]] = {
     ),
     # 10. What a kill or a full disk leaves.
     "kill and full disk": (
-        "recording/test_repair.py::test_a_killed_run_keeps_the_pose_of_each_picture_and_is_repaired",
+        "recording/test_repair.py::test_a_killed_run_keeps_the_pose_of_each_image_and_is_repaired",
         "recording/test_repair.py::test_a_disk_too_full_for_run_json_leaves_what_it_is_made_from",
         "recording/test_repair.py::test_a_bag_on_a_full_disk_is_repaired",
     ),

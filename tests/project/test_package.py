@@ -270,13 +270,13 @@ def test_notebook_runs_and_was_committed_without_output(tmp_path, name):
     environment = os.environ | {"FLUORO_OUTPUT_DIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", EXECUTE, path, out, ROOT], check=True, env=environment)
     notebook = nbformat.read(out, as_version=4)
-    pictures = [
+    images = [
         output
         for cell in notebook.cells
         for output in cell.get("outputs", [])
         if "image/png" in output.get("data", {})
     ]
-    assert len(pictures) == NOTEBOOKS[name]
+    assert len(images) == NOTEBOOKS[name]
 
 
 @pytest.mark.slow

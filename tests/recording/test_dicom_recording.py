@@ -168,7 +168,7 @@ def test_however_the_patient_lies_the_pose_is_the_patients(tmp_path, position):
 
 
 @pytest.mark.parametrize("change", ["mirrored", "inverted", "upside down"])
-def test_the_round_trip_tells_a_mirrored_or_inverted_picture(tmp_path, change):
+def test_the_round_trip_tells_a_mirrored_or_inverted_image(tmp_path, change):
     path = record(tmp_path, config(), frames())
     ds = pydicom.dcmread(path)
     values = ds.pixel_array
@@ -263,9 +263,9 @@ def test_other_programs_open_it(tmp_path):
         assert np.array_equal(array, pydicom.dcmread(path).pixel_array)
         dump = require_program("dcmdump", package="dcmtk")
         subprocess.run([dump, "-q", str(path)], check=True, capture_output=True)
-        picture = require_program("dcmj2pnm", package="dcmtk")
+        image = require_program("dcmj2pnm", package="dcmtk")
         grey = folder / "frame.pgm"
-        command = [picture, "--frame", "2", "+Wm", "+op", str(path), str(grey)]
+        command = [image, "--frame", "2", "+Wm", "+op", str(path), str(grey)]
         subprocess.run(command, check=True, capture_output=True)
         assert grey.stat().st_size > 40 * 30
     reader = require_program("dsrdump", package="dcmtk")

@@ -52,7 +52,7 @@ def test_a_journal_that_may_not_grow_keeps_its_whole_lines(tmp_path):
     assert 0 < len(list(journal.rows())) < 100
 
 
-def test_frames_whose_pictures_are_dropped_are_marked(tmp_path):
+def test_frames_whose_images_are_dropped_are_marked(tmp_path):
     config = RecorderConfig.model_validate({"formats": ["npy"], "queue_frames": 1})
     journal = FrameJournal(tmp_path)
     with Recorder(tmp_path, config, 30, drop_when_full=True, journal=journal) as recorder:

@@ -49,12 +49,12 @@ def movie(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
 def test_movie_shows_each_frame_beside_the_scene(movie: tuple[Path, list[float]]) -> None:
     path, shares = movie
     with av.open(str(path)) as film:
-        pictures = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
-    assert [picture.shape for picture in pictures] == [(480, 960, 3)] * 5
+        images = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    assert [image.shape for image in images] == [(480, 960, 3)] * 5
     assert shares == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    for picture, frame in zip(pictures, sampled(5), strict=True):
-        assert np.abs(picture[100:200, 600:700].astype(int) - frame.grey[0, 0]).mean() < 3
-    changes = np.abs(pictures[0][:, :480].astype(int) - pictures[4][:, :480]).max(axis=2) > 60
+    for image, frame in zip(images, sampled(5), strict=True):
+        assert np.abs(image[100:200, 600:700].astype(int) - frame.grey[0, 0]).mean() < 3
+    changes = np.abs(images[0][:, :480].astype(int) - images[4][:, :480]).max(axis=2) > 60
     assert changes.mean() > 0.02, "the C-arm turned"
 
 
@@ -68,8 +68,8 @@ def test_movie_of_no_frames_is_refused_and_none_is_overwritten(
 
 
 def test_frames_that_are_not_square_keep_their_shape() -> None:
-    picture = np.asarray(next(movie_images(sampled(1, 64, 128), SKIN, BONE, ISOCENTER)))
-    right = picture[:, 480:].max(axis=2)
+    image = np.asarray(next(movie_images(sampled(1, 64, 128), SKIN, BONE, ISOCENTER)))
+    right = image[:, 480:].max(axis=2)
     assert right[100, 40] == 0, "black above"
     assert right[180, 100] == 20, "the image in the middle"
 
@@ -78,11 +78,11 @@ def test_a_patient_without_surfaces_is_drawn_as_nothing() -> None:
     nothing = Surface(
         vertices_xyz_mm=np.zeros((0, 3), np.float32), faces=np.zeros((0, 3), np.int32)
     )
-    picture = next(movie_images(sampled(1), nothing, nothing, ISOCENTER))
-    assert picture.size == (960, 480)
+    image = next(movie_images(sampled(1), nothing, nothing, ISOCENTER))
+    assert image.size == (960, 480)
 
 
-def test_animation_holds_every_second_picture_and_obeys_its_limit(
+def test_animation_holds_every_second_image_and_obeys_its_limit(
     movie: tuple[Path, list[float]], tmp_path: Path
 ) -> None:
     path = tmp_path / "carm_sweep.webp"

@@ -82,9 +82,9 @@ def test_film_holds_every_frame_at_its_size_and_grey_levels(tmp_path: Path) -> N
     record(tmp_path, config("mp4"), frames)
     decoded = decode(tmp_path / "frames.mp4")
     assert len(decoded) == 40
-    for picture, frame in zip(decoded, frames, strict=True):
-        assert picture.shape == (48, 64)
-        difference = picture.astype(int) - to_uint8(frame.image)
+    for image, frame in zip(decoded, frames, strict=True):
+        assert image.shape == (48, 64)
+        difference = image.astype(int) - to_uint8(frame.image)
         assert np.abs(difference).mean() < 2.5, "lossy, but no shift of the grey scale"
 
 
@@ -101,7 +101,7 @@ def film_times_s(path: Path) -> list[float]:
 
 
 @pytest.mark.parametrize("preset", ["ultrafast", "medium"])
-def test_film_shows_its_pictures_at_their_times_from_0(tmp_path: Path, preset: str) -> None:
+def test_film_shows_its_images_at_their_times_from_0(tmp_path: Path, preset: str) -> None:
     film, times_s = Film(tmp_path / "film.mp4", 30, preset=preset), [7.0, 7.1, 7.35, 9.0, 9.01]
     for number, time_s in enumerate(times_s):
         film.write(to_uint8(make_frame(number).image), time_s)
@@ -121,16 +121,16 @@ def test_film_goes_on_where_time_goes_back_and_cuts_a_pause_to_an_hour(tmp_path:
 
 def test_film_pads_odd_sizes_to_even_ones(tmp_path: Path) -> None:
     record(tmp_path, config("mp4"), [make_frame(n, 49, 63) for n in range(3)])
-    assert [picture.shape for picture in decode(tmp_path / "frames.mp4")] == [(50, 64)] * 3
+    assert [image.shape for image in decode(tmp_path / "frames.mp4")] == [(50, 64)] * 3
 
 
-def test_pictures_are_8_bit_grey_and_exact(tmp_path: Path) -> None:
+def test_images_are_8_bit_grey_and_exact(tmp_path: Path) -> None:
     frames = [make_frame(n) for n in range(3)]
     record(tmp_path, config("png"), frames)
     for frame in frames:
-        with Image.open(tmp_path / "frames" / f"frame_{frame.number:04d}.png") as picture:
-            assert picture.mode == "L"
-            np.testing.assert_array_equal(np.asarray(picture), to_uint8(frame.image))
+        with Image.open(tmp_path / "frames" / f"frame_{frame.number:04d}.png") as image:
+            assert image.mode == "L"
+            np.testing.assert_array_equal(np.asarray(image), to_uint8(frame.image))
 
 
 def test_npy_and_npz_hold_the_exact_floats_and_the_poses(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_npy_and_npz_hold_the_exact_floats_and_the_poses(tmp_path: Path) -> None
     assert sorted(p.name for p in tmp_path.iterdir()) == ["frames.npy", "frames.npz"]
 
 
-def test_npz_says_where_world_points_lie_in_each_picture(tmp_path: Path) -> None:
+def test_npz_says_where_world_points_lie_in_each_image(tmp_path: Path) -> None:
     isocenter, frames = (30.0, -20.0, 10.0), [make_frame(n) for n in range(3)]
     cfg = config("npz")
     with Recorder(tmp_path, cfg, 30, drop_when_full=False, isocenter_xyz_mm=isocenter) as recorder:
@@ -193,8 +193,8 @@ def test_files_of_a_killed_program_are_readable(tmp_path: Path) -> None:
         os._exit(9)
     """)
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 9
-    pictures = decode(tmp_path / "frames.mp4")
-    assert len(pictures) >= 60, "a crash costs the film a second at most, here 30 frames"
+    images = decode(tmp_path / "frames.mp4")
+    assert len(images) >= 60, "a crash costs the film a second at most, here 30 frames"
     assert np.load(tmp_path / "frames.npy").shape == (100, 48, 64)
     assert np.load(tmp_path / "frames-recording.npy").shape == (100, 48, 64)
     assert len(list((tmp_path / "frames").iterdir())) == 100
@@ -213,10 +213,10 @@ class SlowWriter:
         self.entered = threading.Event()
         write = recorder_module.PngFrames.write
 
-        def slow_write(pictures: recorder_module.PngFrames, number: int, grey: object) -> None:
+        def slow_write(images: recorder_module.PngFrames, number: int, grey: object) -> None:
             self.entered.set()
             self.let_go.wait(10)
-            write(pictures, number, grey)  # type: ignore[arg-type]
+            write(images, number, grey)  # type: ignore[arg-type]
 
         monkeypatch.setattr(recorder_module.PngFrames, "write", slow_write)
 
@@ -252,7 +252,7 @@ def test_full_queue_holds_the_source_back_and_loses_nothing_when_free_running(
     assert (recorder.written, recorder.dropped) == (30, 0)
 
 
-def test_frames_keep_their_picture_when_the_source_reuses_its_buffer(tmp_path: Path) -> None:
+def test_frames_keep_their_image_when_the_source_reuses_its_buffer(tmp_path: Path) -> None:
     frame = make_frame(0)
     expected = frame.image.copy()
     with Recorder(tmp_path, config("npy"), 30, drop_when_full=False) as recorder:
@@ -303,8 +303,8 @@ def _require_readable(folder: Path, name: str) -> None:
     if name == "mp4":
         assert len(decode(folder / "frames.mp4")) > 0
     elif name == "png":
-        pictures = sorted((folder / "frames").iterdir())
-        assert [np.asarray(Image.open(p)).shape for p in pictures] == [(48, 64)] * 3
+        images = sorted((folder / "frames").iterdir())
+        assert [np.asarray(Image.open(p)).shape for p in images] == [(48, 64)] * 3
     else:
         file = "frames.npy" if name == "npy" else "frames-recording.npy"
         assert np.load(folder / file).shape == (3, 48, 64)
@@ -386,7 +386,7 @@ def test_sample_of_a_known_length_takes_as_many_as_fit() -> None:
     assert offered(EvenSample(120, expected=300), 300) == list(range(0, 300, 3))
 
 
-def test_sample_keeps_small_copies_of_large_pictures() -> None:
+def test_sample_keeps_small_copies_of_large_images() -> None:
     sample = EvenSample(4)
     frame = make_frame(0, 500, 1000)
     sample.offer(to_uint8(frame.image), 0, frame.pose, frame.geometry)

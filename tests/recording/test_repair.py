@@ -64,7 +64,7 @@ def bag_poses(folder):
     return read_poses(folder / "bag", "/fluoro/carm_pose", (0.0, 0.0, 0.0))
 
 
-def test_a_killed_run_keeps_the_pose_of_each_picture_and_is_repaired(small_yaml, tmp_path, capsys):
+def test_a_killed_run_keeps_the_pose_of_each_image_and_is_repaired(small_yaml, tmp_path, capsys):
     path = small_yaml(recorder={"formats": ["png", "npz"]}, dds={"bag": True})
     folder = tmp_path / "out" / "run"
     program = Program("run", path)
@@ -75,7 +75,7 @@ def test_a_killed_run_keeps_the_pose_of_each_picture_and_is_repaired(small_yaml,
     assert program.end()[0] == -signal.SIGKILL
     lines = (folder / JOURNAL_NAME).read_text().splitlines(keepends=True)
     entries = [json.loads(line)["row"] for line in lines if line.endswith("\n")]
-    numbers = {int(picture.stem.split("_")[1]) for picture in folder.glob("frames/*.png")}
+    numbers = {int(image.stem.split("_")[1]) for image in folder.glob("frames/*.png")}
     assert numbers <= {row["number"] for row in entries}, "each image has its pose"
 
     record_line, npz_line, bag_line = sorted(repaired(capsys, folder), reverse=True)
@@ -111,8 +111,8 @@ def check_npz(folder, record, line):
     assert len(numbers) == len(images) > LEAST_FRAMES - 1
     geometry = make_geometry(CarmConfig.model_validate(record["config"]["carm"]))
     for number, image, matrix in list(zip(numbers, images, matrices, strict=True))[:20]:
-        with Image.open(folder / "frames" / f"frame_{number:04d}.png") as picture:
-            np.testing.assert_allclose(image * 255, np.asarray(picture), atol=0.501)
+        with Image.open(folder / "frames" / f"frame_{number:04d}.png") as file:
+            np.testing.assert_allclose(image * 255, np.asarray(file), atol=0.501)
         pose = CarmPose(**record["per_frame"][number]["pose"])
         view = geometry.view(pose, record["isocenter_mm"])
         np.testing.assert_array_equal(matrix, view.pixel_from_world)
@@ -133,8 +133,8 @@ def test_a_killed_run_in_dicom_is_repaired(small_yaml, tmp_path, capsys):
     for number in (1, file.count):
         frame, row = file.frame(number), rows[number - 1]
         assert frame.geometry.pose == CarmPose(**_tuples(row["pose"]))
-        with Image.open(folder / "frames" / f"frame_{row['number']:04d}.png") as picture:
-            np.testing.assert_allclose(frame.values / 4095 * 255, np.asarray(picture), atol=0.6)
+        with Image.open(folder / "frames" / f"frame_{row['number']:04d}.png") as image:
+            np.testing.assert_allclose(frame.values / 4095 * 255, np.asarray(image), atol=0.6)
     assert not list(folder.glob("*.raw"))
 
 
@@ -262,8 +262,8 @@ def test_a_frame_that_is_saved_without_a_recorder_has_its_pose_in_the_record(
             savers.pop()(make_frame(3))
 
     outcome = run_small(settings, save_once)
-    (picture,) = outcome.folder.glob("saved/*.png")
+    (image,) = outcome.folder.glob("saved/*.png")
     (row,) = record_of(outcome.folder)["per_frame"]
-    assert picture.name == "frame_000003.png"
+    assert image.name == "frame_000003.png"
     assert (row["number"], row["pose"]["lao_deg"]) == (3, 3.0)
     assert not (outcome.folder / JOURNAL_NAME).exists()

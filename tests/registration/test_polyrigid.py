@@ -63,9 +63,9 @@ def test_two_vertebrae_that_moved_apart_are_found_within_half_a_millimetre(dista
     for twist, middle in zip(twists, centers, strict=True):
         shift = np.array(twist[3:]) / np.linalg.norm(twist[3:]) * distance_mm / 2
         motions.append(motion_about(np.array([*twist[:3], *shift]), middle))
-    pictures = [cast(part, motion) for part, motion in zip(parts, motions, strict=True)]
-    pictures.append(cast(rest, np.eye(4)))
-    targets = [target(sum(each[k] for each in pictures)) for k in range(len(VIEWS))]
+    images = [cast(part, motion) for part, motion in zip(parts, motions, strict=True)]
+    images.append(cast(rest, np.eye(4)))
+    targets = [target(sum(each[k] for each in images)) for k in range(len(VIEWS))]
     settings = changed(QUICK, measure="ncc", least_agreement=0.0)
     found = register_parts(parts, rest, device(), targets, VIEWS, settings)
     for part, pose, motion in zip(parts, found, motions, strict=True):
@@ -91,7 +91,7 @@ def test_structures_alone_are_cropped_to_their_box():
         structures_alone(thorax(), config, ["femur"], "registration.labels")
 
 
-def test_bones_alone_come_near_the_pose_of_a_picture_of_the_whole_thorax():
+def test_bones_alone_come_near_the_pose_of_an_image_of_the_whole_thorax():
     """8 mm away, to half a voxel: what is no bone disturbs, see docs/labels.md."""
     config, _ = labels()
     bones = structures_alone(thorax(), config, ["bone"], "registration.labels")

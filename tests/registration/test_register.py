@@ -64,7 +64,7 @@ def result_of(folder):
 
 
 @pytest.mark.parametrize("kind", ["display", "raw", "log"])
-def test_noisy_picture_made_here_is_found(quick, tmp_path, capsys, kind):
+def test_noisy_image_made_here_is_found(quick, tmp_path, capsys, kind):
     assert quick(target={"pose": TRUTH, "kind": kind}) == 0
     found = result_of(tmp_path)
     assert found["converged"]
@@ -79,7 +79,7 @@ def test_noisy_picture_made_here_is_found(quick, tmp_path, capsys, kind):
     assert len(lines) == len(found["history"])
 
 
-def test_tissues_at_another_energy_are_what_the_picture_is_held_against(quick, tmp_path):
+def test_tissues_at_another_energy_are_what_the_image_is_held_against(quick, tmp_path):
     costs = []
     for energy in ("null", "40"):
         folder = f"run.name=at_{energy}"
@@ -90,7 +90,7 @@ def test_tissues_at_another_energy_are_what_the_picture_is_held_against(quick, t
     assert costs[1] > 1.05 * costs[0]  # the image is of 70 keV
 
 
-def test_pictures_show_where_it_began_and_ended(quick, tmp_path):
+def test_images_show_where_it_began_and_ended(quick, tmp_path):
     assert quick(run={"name": "run"}) == 0
     folder = tmp_path / "out" / "run"
     comparison = np.asarray(Image.open(folder / "comparison.png"))
@@ -120,15 +120,15 @@ def test_start_of_another_seed_ends_at_the_same_pose(quick, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "tiff", "npy"])
-def test_picture_from_a_file_is_found_from_a_given_start(quick, tmp_path, suffix):
+def test_image_from_a_file_is_found_from_a_given_start(quick, tmp_path, suffix):
     assert quick(target={"pose": TRUTH, "kind": "raw"}) == 0
     made = tmp_path / "out" / "run" / "target.png"
-    picture = np.array(Image.open(made))
+    image = np.array(Image.open(made))
     path = tmp_path / f"foreign.{suffix}"
     if suffix == "npy":
-        np.save(path, picture)
+        np.save(path, image)
     else:
-        Image.fromarray(picture).save(path)
+        Image.fromarray(image).save(path)
     start = {"pose": {**TRUTH, "lao_deg": 26, "translation_mm": [0, 0, 0]}}
     target = {"path": str(path), "kind": "raw"}
     assert (
@@ -142,7 +142,7 @@ def test_picture_from_a_file_is_found_from_a_given_start(quick, tmp_path, suffix
     assert found["history"][-1]["distance_to_result_mm"] < 0.5
 
 
-def test_magnified_picture_is_registered_as_one(quick, tmp_path):
+def test_magnified_image_is_registered_as_one(quick, tmp_path):
     """An image at magnification 2 shows half the field on as many pixels."""
     carm = {**DOCUMENT["carm"], "magnification": 2}
     assert quick(target={"pose": TRUTH, "kind": "log"}, carm=carm) == 0
@@ -152,7 +152,7 @@ def test_magnified_picture_is_registered_as_one(quick, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "out" / "half" / "target.npy"), made)
 
 
-def test_own_picture_takes_the_place_of_a_shipped_files_and_what_is_assumed_is_reported(
+def test_own_image_takes_the_place_of_a_shipped_files_and_what_is_assumed_is_reported(
     quick, tmp_path, capsys
 ):
     """As `register configs/register_phantom.yaml --set target.path=...`, and bones are dark."""
@@ -169,7 +169,7 @@ def test_own_picture_takes_the_place_of_a_shipped_files_and_what_is_assumed_is_r
     assert quick(*own, "image_chain={}", dark, "run.name=dark", **sections) == 0
 
 
-def test_picture_without_the_anatomy_is_not_converged_and_ends_with_3(quick, tmp_path, capsys):
+def test_image_without_the_anatomy_is_not_converged_and_ends_with_3(quick, tmp_path, capsys):
     path = tmp_path / "clouds.npy"
     np.save(path, blobs((SIZE_PX, SIZE_PX), seed=4, sigma_px=5.0))
     code = quick(target={"path": str(path), "pose": TRUTH, "kind": "log"})
@@ -252,7 +252,7 @@ def test_error_is_one_line_and_ends_with_2(quick, capsys, tmp_path, sections, me
 
 
 @pytest.mark.parametrize(
-    ("picture", "message"),
+    ("image", "message"),
     [
         (np.full((SIZE_PX, SIZE_PX), 3.0), "constant"),
         (np.full((SIZE_PX, SIZE_PX), np.nan), "must be finite"),
@@ -261,9 +261,9 @@ def test_error_is_one_line_and_ends_with_2(quick, capsys, tmp_path, sections, me
     ],
     ids=["constant", "nan", "size", "colour"],
 )
-def test_picture_that_cannot_be_used_is_one_line(quick, tmp_path, capsys, picture, message):
+def test_image_that_cannot_be_used_is_one_line(quick, tmp_path, capsys, image, message):
     path = tmp_path / "bad.npy"
-    np.save(path, picture)
+    np.save(path, image)
     assert quick(target={"path": str(path), "pose": TRUTH, "kind": "log"}) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fluoro:")]
     assert message in line

@@ -48,7 +48,7 @@ def _seen(pose=POSE):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_pose_is_found_from_22_mm_away_in_a_noisy_picture(seed):
+def test_pose_is_found_from_22_mm_away_in_a_noisy_image(seed):
     displaced = displacement(seed, 22.0)
     result = find(_seen(), displaced)
     assert result.converged, result.reason
@@ -106,7 +106,7 @@ def test_mutual_information_finds_the_pose_under_another_law_of_grey_levels():
     assert error_mm(find(law, displaced, settings), displaced) < 1.0
 
 
-def test_tool_across_the_picture_does_not_pull_a_robust_registration():
+def test_tool_across_the_image_does_not_pull_a_robust_registration():
     rows, columns = np.mgrid[:96, :96]
     seen = _seen() + 2 * (np.abs(rows - 0.6 * columns - 12) < 2)
     displaced = displacement(4, 10.0)
@@ -190,7 +190,7 @@ def test_history_has_every_iteration_of_every_level():
 
 
 @pytest.mark.parametrize(
-    ("name", "picture"),
+    ("name", "image"),
     [
         ("white noise", np.random.default_rng(0).normal(size=(96, 96))),
         ("blobs", blobs((96, 96), 1, 4.0)),
@@ -198,8 +198,8 @@ def test_history_has_every_iteration_of_every_level():
         ("a disc", np.hypot(*(np.indices((96, 96)) - 40)) < 25),
     ],
 )
-def test_picture_without_the_anatomy_is_not_converged(name, picture):
-    result = find(np.asarray(picture, float), displacement(0, 5.0))
+def test_image_without_the_anatomy_is_not_converged(name, image):
+    result = find(np.asarray(image, float), displacement(0, 5.0))
     assert not result.converged
     assert "does not show the anatomy" in result.reason or "bound" in result.reason
 

@@ -265,7 +265,7 @@ def test_coarser_volume_joins_voxels_up_to_the_wanted_edge():
     assert coarser_volume(thorax(), 1.0) is thorax()
 
 
-def test_coarse_pictures_look_like_the_fine_ones():
+def test_coarse_images_look_like_the_fine_ones():
     fine = rendered(view_at())
     view = bin_view(view_at(), 4)
     coarse = DrrRenderer(coarser_volume(thorax(), 6.0), device(), projector="joseph").render(view)

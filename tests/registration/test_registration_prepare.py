@@ -9,7 +9,7 @@ from fluoro.config import ImageChainConfig
 from fluoro.errors import InputError
 from fluoro.imaging.chain import ImageChain
 from fluoro.registration.targets.collimator_edges import find_collimator_edges
-from fluoro.registration.targets.target_files import read_picture
+from fluoro.registration.targets.target_files import read_target_image
 from fluoro.registration.targets.target_preprocessing import Preparation, prepare
 from tests.registration_support import DETECTOR, blobs, device, rendered, view_at
 
@@ -45,21 +45,21 @@ def test_i0_is_estimated_from_the_open_field_despite_noise_and_hot_pixels():
     assert "open field" in found.notes[0]
 
 
-def test_a_picture_without_open_field_says_so():
+def test_an_image_without_open_field_says_so():
     found = prepare(_counts())
     assert "no open field" in found.notes[0]
     offset = (found.image - _integrals())[found.mask]
     assert offset.std() < 0.03  # the noise: right but for a constant
 
 
-def test_log_picture_is_taken_as_it_is():
+def test_log_image_is_taken_as_it_is():
     found = prepare(_integrals(), Preparation(kind="log"))
     np.testing.assert_allclose(found.image, _integrals(), atol=1e-6)
     assert found.i0 is None
 
 
 @pytest.mark.parametrize("polarity", ["bone_dark", "bone_bright"])
-def test_display_picture_gets_bone_bright_and_clipped_levels_masked(polarity):
+def test_display_image_gets_bone_bright_and_clipped_levels_masked(polarity):
     shown = np.clip((_integrals() - 2) / 2.5, 0, 1)
     eight_bit = (255 * (1 - shown if polarity == "bone_dark" else shown)).astype(np.uint8)
     found = prepare(eight_bit, Preparation(kind="display", polarity=polarity))
@@ -68,7 +68,7 @@ def test_display_picture_gets_bone_bright_and_clipped_levels_masked(polarity):
     assert "clipped" in " ".join(found.notes)
 
 
-def test_display_picture_of_unknown_polarity_says_what_it_was_taken_for():
+def test_display_image_of_unknown_polarity_says_what_it_was_taken_for():
     found = prepare(_integrals(), Preparation(kind="display"))
     assert "polarity not given" in found.notes[0]
 
@@ -98,7 +98,7 @@ def test_saturated_and_dead_pixels_are_left_out():
     assert "1 pixels without signal left out" in found.notes
 
 
-def test_saturation_of_a_float_picture_is_reported():
+def test_saturation_of_a_float_image_is_reported():
     intensity = I0 * np.exp(-_integrals())
     limit = float(np.quantile(intensity, 0.9))
     found = prepare(np.minimum(intensity, limit), Preparation(saturation=limit, i0=I0))
@@ -143,7 +143,7 @@ def test_smoothing_stays_within_the_mask():
 
 
 @pytest.mark.parametrize(
-    ("picture", "words"),
+    ("image", "words"),
     [
         (np.full((8, 8), 5.0), "constant"),
         (np.zeros((8, 8)), "positive intensities|no signal"),
@@ -155,15 +155,15 @@ def test_smoothing_stays_within_the_mask():
         (np.where(np.arange(64).reshape(8, 8) == 9, np.inf, 1.0), "inf at row 1, column 1"),
     ],
 )
-def test_useless_picture_is_refused_by_name(picture, words):
+def test_useless_image_is_refused_by_name(image, words):
     with pytest.raises(InputError, match=words):
-        prepare(picture)
+        prepare(image)
 
 
 def test_nan_outside_the_mask_is_no_matter():
-    picture, mask = _integrals(), np.ones((96, 96), bool)
-    picture[5], mask[5] = np.nan, False
-    assert np.isfinite(prepare(picture, Preparation(kind="log"), mask).image).all()
+    image, mask = _integrals(), np.ones((96, 96), bool)
+    image[5], mask[5] = np.nan, False
+    assert np.isfinite(prepare(image, Preparation(kind="log"), mask).image).all()
 
 
 def test_masks_that_fit_nothing_are_refused():
@@ -207,37 +207,37 @@ def test_preparation_that_cannot_be_is_refused(values, words):
         (".npy", np.float64),
     ],
 )
-def test_picture_files_keep_their_numbers(tmp_path, suffix, dtype):
+def test_image_files_keep_their_numbers(tmp_path, suffix, dtype):
     values = np.arange(12, dtype=dtype).reshape(3, 4) * 20
-    path = tmp_path / f"picture{suffix}"
+    path = tmp_path / f"image{suffix}"
     if suffix == ".npy":
         np.save(path, values)
     else:
         Image.fromarray(values).save(path)
-    found = read_picture(path)
+    found = read_target_image(path)
     np.testing.assert_array_equal(found, values)
 
 
-def test_grey_picture_in_colour_channels_is_read_and_a_coloured_one_refused(tmp_path):
+def test_grey_image_in_colour_channels_is_read_and_a_coloured_one_refused(tmp_path):
     grey = np.random.default_rng(0).integers(0, 255, (5, 6), np.uint8)
     Image.fromarray(np.stack([grey] * 3, axis=-1)).save(tmp_path / "grey.png")
-    np.testing.assert_array_equal(read_picture(tmp_path / "grey.png"), grey)
+    np.testing.assert_array_equal(read_target_image(tmp_path / "grey.png"), grey)
     Image.fromarray(np.stack([grey, grey, 255 - grey], axis=-1)).save(tmp_path / "colour.png")
     with pytest.raises(InputError, match="in colour"):
-        read_picture(tmp_path / "colour.png")
+        read_target_image(tmp_path / "colour.png")
 
 
-def test_unreadable_picture_files_are_named(tmp_path):
+def test_unreadable_image_files_are_named(tmp_path):
     with pytest.raises(InputError, match="no such file"):
-        read_picture(tmp_path / "missing.png")
+        read_target_image(tmp_path / "missing.png")
     for name in ("broken.png", "broken.npy"):
         (tmp_path / name).write_bytes(b"not an image")
         with pytest.raises(InputError, match=name):
-            read_picture(tmp_path / name)
+            read_target_image(tmp_path / name)
     np.save(tmp_path / "cube.npy", np.zeros((2, 3, 4)))
     with pytest.raises(InputError, match="one grey image"):
-        read_picture(tmp_path / "cube.npy")
+        read_target_image(tmp_path / "cube.npy")
 
 
-def test_noise_alone_is_a_picture_too():
+def test_noise_alone_is_an_image_too():
     assert prepare(blobs((32, 32), 0, 1.0), Preparation(kind="log")).mask.all()

@@ -71,8 +71,8 @@ def test_what_is_masked_is_black():
 
 def test_comparison_has_before_above_after_enlarged():
     image = rendered(view_at())
-    picture = comparison(target(image), np.roll(image, 9, axis=1), image)
-    assert picture.shape == ((96 * 2 + 4) * 4, (96 * 2 + 4) * 4, 3)
-    colours = np.ptp(picture[:, : 96 * 4].astype(int), axis=-1)
+    sheet = comparison(target(image), np.roll(image, 9, axis=1), image)
+    assert sheet.shape == ((96 * 2 + 4) * 4, (96 * 2 + 4) * 4, 3)
+    colours = np.ptp(sheet[:, : 96 * 4].astype(int), axis=-1)
     assert colours[: 96 * 4].max() > 60
     assert colours[100 * 4 :].max() <= 1

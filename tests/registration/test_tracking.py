@@ -128,7 +128,7 @@ def test_motion_is_continued_at_constant_velocity():
     np.testing.assert_array_equal(held.predicted(6 / FPS), last.world_from_carm)
 
 
-def test_a_picture_of_something_else_loses_the_pose_and_the_next_frame_finds_it(caplog):
+def test_an_image_of_something_else_loses_the_pose_and_the_next_frame_finds_it(caplog):
     found = tracker(SWEEP(0), starts=1)
     assert track(found, SWEEP(0), 0).converged
     with caplog.at_level(logging.WARNING):
@@ -388,7 +388,7 @@ def test_an_optimiser_that_cannot_be_loaded_is_one_line(name, keywords, message)
 # -- record and configuration ------------------------------------------------------------------
 
 
-def test_the_record_scores_estimates_and_keeps_no_pictures(tmp_path):
+def test_the_record_scores_estimates_and_keeps_no_images(tmp_path):
     record = TrackRecord(center())
     assert record.summary()["median_mtre_mm"] is None
     for number, off_mm in enumerate((0.0, 2.0, 4.0)):
@@ -405,10 +405,10 @@ def test_the_record_scores_estimates_and_keeps_no_pictures(tmp_path):
     assert (tmp_path / "tracking.png").stat().st_size > 5000
 
 
-def test_the_picture_beside_an_estimate_has_its_size():
+def test_the_image_beside_an_estimate_has_its_size():
     estimate = estimate_at(CarmPose())
     image = np.kron(np.eye(96, dtype=np.float32), np.ones((2, 2), np.float32))
-    np.testing.assert_array_equal(TrackedFrame.of(estimate, image).picture, np.eye(96))
+    np.testing.assert_array_equal(TrackedFrame.of(estimate, image).image, np.eye(96))
 
 
 @pytest.mark.parametrize(

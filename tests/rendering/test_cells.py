@@ -216,7 +216,7 @@ def leave_out(units, monkeypatch):
 
 @pytest.mark.parametrize("units", ["-mno-avx512f", "-mno-avx2"])
 @projectors
-def test_other_vector_units_come_to_the_same_picture(projector, units, monkeypatch):
+def test_other_vector_units_come_to_the_same_image(projector, units, monkeypatch):
     """The injected loads are for AVX-512: without it the kernel does them in a plain loop."""
     volume = noise((23, 25, 27))
     view = volumes.view(POSES["all lead"], volume.grid)
@@ -243,15 +243,15 @@ def test_without_room_for_copies_joseph_reads_in_place(monkeypatch):
     shape, center = volume.grid.shape_xyz, volume.grid.center_xyz_mm
     roots = 2 * packed_volume.packed_bytes(shape, 1)
     both = roots + 2 * packed_volume.packed_bytes(shape, 1, precision=packed_volume.Precision.EXACT)
-    held, pictures, slopes = [], [], []
+    held, images, slopes = [], [], []
     for available in (both, both - 1, roots - 1):
         monkeypatch.setattr(renderer, "available_memory_bytes", lambda room=available: room)
         drr = DrrRenderer(volume, CpuDevice(), projector="joseph")
         held.append((drr._rays.copies is not None, drr._rays.gradient_copies is not None))
-        pictures.append(drr.render(view))
+        images.append(drr.render(view))
         slopes.append(drr.render_jacobian(view, center)[1])
     assert held == [(True, True), (True, False), (False, False)]
-    assert worst(pictures[0], pictures[2]) < FLOAT32
+    assert worst(images[0], images[2]) < FLOAT32
     assert worst_slope(slopes[0], slopes[1]) < FLOAT32
 
 

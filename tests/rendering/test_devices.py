@@ -66,7 +66,7 @@ def test_photon_counts_agree_between_devices(other):
     ],
     ids=["everything", "integrals"],
 )
-def test_pictures_agree_between_devices(other, config):
+def test_images_agree_between_devices(other, config):
     integrals = np.random.default_rng(0).random((100, 90)).astype(np.float32) * 6
     images = [
         device.to_host(ImageChain(device, 99).apply(device.to_device(integrals), config, 5, 0.5))
@@ -233,7 +233,7 @@ def test_workers_are_as_many_as_requested():
     assert CpuDevice(1).name == "CPU, 1 thread"
 
 
-def test_dispatches_at_the_same_time_come_to_the_same_pictures():
+def test_dispatches_at_the_same_time_come_to_the_same_images():
     """Six threads of Python over the threads that all kernels share."""
     volume, device = volumes.noise(), CpuDevice(3)
     views = [volumes.view(CarmPose(lao_deg=angle)) for angle in (0, 40, 80)]

@@ -40,7 +40,7 @@ def test_channels_and_the_rest_add_up_to_the_volume(cpu, channels, pose):
     np.testing.assert_allclose(channels.render(view).sum(axis=0) + outside, whole, atol=2e-4)
 
 
-def test_a_channel_is_the_picture_of_the_structure_alone(cpu, channels):
+def test_a_channel_is_the_image_of_the_structure_alone(cpu, channels):
     labels = channels.labels
     volume, view = noisy_volume(labels), view_at(POSES["oblique"], labels)
     found = channels.render(view)
@@ -96,10 +96,10 @@ def test_pytorch_has_a_channel_a_structure(cpu):
     rotation = torch.tensor([[0.1, 0.2, 0.3]], dtype=torch.float64, requires_grad=True)
     translation = torch.tensor([[5.0, 600.0, -3.0]], dtype=torch.float64, requires_grad=True)
     words = {"parameterization": "euler_angles", "convention": "ZXY"}
-    picture = drr(rotation, translation, **words)
-    assert picture.shape == (1, 3, 16, 16)
-    assert (picture.amax(dim=(0, 2, 3)) > 0).all()
-    picture[:, 1].sum().backward()
+    image = drr(rotation, translation, **words)
+    assert image.shape == (1, 3, 16, 16)
+    assert (image.amax(dim=(0, 2, 3)) > 0).all()
+    image[:, 1].sum().backward()
     step = torch.tensor([[0.0, 0.0, 0.05]], dtype=torch.float64)
     with torch.no_grad():
         ahead, behind = (

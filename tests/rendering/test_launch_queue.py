@@ -75,7 +75,7 @@ def busy(queue, repeats=40):
 
 
 @pytest.mark.parametrize("projector", PROJECTORS)
-def test_pictures_are_bit_identical_to_those_of_the_device(device, queue, projector):
+def test_images_are_bit_identical_to_those_of_the_device(device, queue, projector):
     volume = volumes.noise()
     plain = DrrRenderer(volume, device, projector=projector)
     queued = DrrRenderer(volume, queue, projector=projector)
@@ -86,18 +86,18 @@ def test_pictures_are_bit_identical_to_those_of_the_device(device, queue, projec
         assert np.array_equal(one, device.to_host(other))
 
 
-def test_an_image_chain_with_a_memory_gives_the_pictures_of_the_device(device, queue):
+def test_an_image_chain_with_a_memory_gives_the_images_of_the_device(device, queue):
     rng = np.random.default_rng(0)
     integrals = [rng.uniform(0, 6, (64, 96)).astype(np.float32) for _ in range(4)]
-    pictures = {}
+    images = {}
     for where in (device, queue):
         chain = ImageChain(where, 3)
-        pictures[where] = [
+        images[where] = [
             device.to_host(chain.apply(where.to_device(each), CHAIN, n, 4.0, GEOMETRY))
             for n, each in enumerate(integrals)
         ]
-    assert np.array_equal(pictures[device], pictures[queue])
-    assert np.ptp(pictures[queue]) > 0.1
+    assert np.array_equal(images[device], images[queue])
+    assert np.ptp(images[queue]) > 0.1
 
 
 def test_each_launch_sees_what_those_before_it_wrote(device, queue):
@@ -296,12 +296,12 @@ class OneLaunch(PatientRenderer):
         return busy(self._device)
 
 
-def test_a_patient_begins_a_picture_and_is_done_with_it_when_waited_for(device, queue):
+def test_a_patient_begins_an_image_and_is_done_with_it_when_waited_for(device, queue):
     for where in (device, queue):
         patient = OneLaunch(None, where)
-        picture, rendering = patient.start(VIEWS[0])
+        image, rendering = patient.start(VIEWS[0])
         interval = rendering.wait()
-        assert np.ptp(device.to_host(picture)) == 0
+        assert np.ptp(device.to_host(image)) == 0
         assert interval.begun_ns < interval.ended_ns
         assert rendering.wait() == interval
-        assert np.array_equal(device.to_host(patient.render(VIEWS[0])), device.to_host(picture))
+        assert np.array_equal(device.to_host(patient.render(VIEWS[0])), device.to_host(image))

@@ -84,7 +84,7 @@ def test_voxels_derivative_goes_through_spectrum_and_scatter(device, volume):
     found = (renderer.backproject(VIEW, by_thickness) * direction).sum()
 
     def shown(t):
-        return (gradients.expected_picture(t, config, PITCH_MM, None, beams) * upstream).sum()
+        return (gradients.expected_image(t, config, PITCH_MM, None, beams) * upstream).sum()
 
     expected = differences(volume, direction, "march", shown)
     assert found == pytest.approx(expected, rel=GATE)

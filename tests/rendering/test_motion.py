@@ -90,7 +90,7 @@ def test_looking_the_field_up_at_knots_costs_little_of_what_motion_does(device, 
     assert np.sqrt(np.mean(error**2)) < 0.04 * np.sqrt(np.mean(moved**2))
 
 
-def test_a_patient_at_rest_is_bit_identical_to_the_still_picture(device, thorax):
+def test_a_patient_at_rest_is_bit_identical_to_the_still_image(device, thorax):
     moving = MovingRenderer(thorax.mu_zyx, thorax.grid, device, step_mm=STEP_MM)
     motion = ThoraxMotion(MotionConfig())
     assert not motion.displacements_mm(0.0).any()
@@ -99,7 +99,7 @@ def test_a_patient_at_rest_is_bit_identical_to_the_still_picture(device, thorax)
     assert np.allclose(still, march_reference(thorax, VIEW, STEP_MM), atol=FLOAT32)
 
 
-def test_a_moving_picture_is_not_written_where_it_does_not_fit(device, thorax, motion):
+def test_a_moving_image_is_not_written_where_it_does_not_fit(device, thorax, motion):
     moving = MovingRenderer(thorax.mu_zyx, thorax.grid, device, step_mm=STEP_MM)
     small = np.zeros((VIEW.height_px - 1, VIEW.width_px), np.float32)
     with pytest.raises(InputError, match="out must be a C-contiguous float32 array"):
@@ -128,7 +128,7 @@ def test_moving_patients_with_contrast_agree_between_devices(device, other, thor
 
 
 @pytest.mark.parametrize("beam", [{}, {"xray": {}}], ids=["one energy", "many energies"])
-def test_pictures_begun_one_behind_the_other_are_those_made_one_by_one(device, thorax, beam):
+def test_images_begun_one_behind_the_other_are_those_made_one_by_one(device, thorax, beam):
     """The voxels with contrast are filled again for each, after the last one is done."""
     given = patient_config(contrast=CONTRAST, motion={}).model_dump(exclude_unset=True)
     document = {**given, "image_chain": beam}
@@ -139,9 +139,9 @@ def test_pictures_begun_one_behind_the_other_are_those_made_one_by_one(device, t
     queue = device.queue()
     patient = make_patient(config, thorax, queue)
     begun = [patient.start(VIEW, time_s, 1.0) for time_s in moments]
-    for picture, (found, rendering) in zip(wanted, begun, strict=True):
+    for image, (found, rendering) in zip(wanted, begun, strict=True):
         rendering.wait()
-        assert np.array_equal(found, picture)
+        assert np.array_equal(found, image)
     queue.close()
 
 

@@ -203,7 +203,7 @@ def test_rays_that_miss_are_zero(device, projector):
 
 
 @pytest.mark.parametrize("projector", PROJECTORS)
-def test_direction_and_origin_of_the_grid_move_the_picture_as_they_move_the_patient(
+def test_direction_and_origin_of_the_grid_move_the_image_as_they_move_the_patient(
     device, projector
 ):
     values = np.random.default_rng(1).random((20, 24, 28)).astype(np.float32)
@@ -312,7 +312,7 @@ def test_a_read_only_memory_map_is_rendered_in_place(device, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
-def test_the_picture_does_not_depend_on_the_number_of_workers(workers):
+def test_the_image_does_not_depend_on_the_number_of_workers(workers):
     view = volumes.view(CarmPose(lao_deg=20))
     images = [DrrRenderer(VOLUMES["noise"], CpuDevice(n)).render(view) for n in (workers, 3)]
     np.testing.assert_array_equal(*images)

@@ -29,7 +29,7 @@ def off(image, exact):
 
 
 @pytest.mark.parametrize("name", ["linear", "gaussian", "sphere"])
-def test_pictures_keep_the_gates_of_march(device, name):
+def test_images_keep_the_gates_of_march(device, name):
     volume = getattr(volumes, name)()
     renderer = DrrRenderer(volume, device, texture=True)
     for pose in volumes.POSES.values():

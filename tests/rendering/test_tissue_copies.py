@@ -66,7 +66,7 @@ def test_every_map_is_rendered_as_its_reference_has_it(name):
 
 @pytest.mark.parametrize("pose", list(POSES))
 @pytest.mark.parametrize("shape", [(12, 14, 16), (1, 15, 17), (13, 1, 17), (13, 15, 1)])
-def test_pictures_and_derivatives_are_those_from_the_volume_itself(shape, pose):
+def test_images_and_derivatives_are_those_from_the_volume_itself(shape, pose):
     volume = body(shape)
     grid = volume.volume.grid
     view, center = volumes.view(POSES[pose], grid), grid.center_xyz_mm
@@ -127,14 +127,14 @@ def test_without_room_for_copies_it_reads_in_place(monkeypatch):
         grid.shape_xyz, 1, precision=packed_volume.Precision.EXACT
     )
     view = volumes.view(POSES["all lead"], grid)
-    pictures, held = [], []
+    images, held = [], []
     for available in (needed, needed - 1):
         monkeypatch.setattr(renderer, "available_memory_bytes", lambda room=available: room)
         made = joseph(volume)
-        pictures.append(made.render(view))
+        images.append(made.render(view))
         held.append(made.copies_bytes() > 0)
     assert held == [True, False]
-    assert worst(*pictures) < RAMPS
+    assert worst(*images) < RAMPS
 
 
 def test_copies_are_made_for_the_views_and_serve_derivatives_too():
@@ -177,9 +177,9 @@ def test_rays_that_miss_are_0():
     grid = volume.volume.grid
     view = volumes.view(CarmPose(translation_mm=(80.0, 0.0, 0.0)), grid)
     made = joseph(volume)
-    picture = made.render(view).max(axis=0)
+    image = made.render(view).max(axis=0)
     total, slopes = made.render_jacobian(view, grid.center_xyz_mm, weights_of(volume, view))
-    missed = picture == 0
+    missed = image == 0
     assert 0 < missed.sum() < missed.size
     assert not total[missed].any()
     assert not slopes[:, missed].any()

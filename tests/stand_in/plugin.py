@@ -11,7 +11,7 @@ import pytest
 EXCEPTIONS = {
     "test_configuration_runs_and_leaves_the_files_it_names[holoviz.yaml]": "Holoviz draws on a GPU",
     "test_metrics_of_a_gpu_are_its_drivers": "NVML tells them, which has no stand-in",
-    "test_pictures_and_gradients_stay_on_the_gpu": "PyTorch of its own needs a GPU",
+    "test_images_and_gradients_stay_on_the_gpu": "PyTorch of its own needs a GPU",
     "test_module_stays_on_the_gpu_beside_pytorchs_own_work": "PyTorch of its own needs a GPU",
 }
 """Tests that the stand-in cannot run, and why."""

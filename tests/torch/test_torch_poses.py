@@ -176,7 +176,7 @@ def poses_of(angles=ANGLES, shifts=SHIFTS):
 
 
 @pytest.mark.parametrize("orientation", ["AP", "PA", None])
-def test_picture_is_the_renderers_at_diffdrrs_pose(orientation):
+def test_image_is_the_renderers_at_diffdrrs_pose(orientation):
     module, places = drr(orientation=orientation), SOURCES[orientation]
     images = module(
         tensor(ANGLES),
@@ -339,7 +339,7 @@ HOW = {"parameterization": "euler_angles", "convention": "ZXY", "degrees": True}
 
 
 @pytest.mark.parametrize("loss", ["linear", "square"])
-def test_second_derivatives_of_pictures_are_refused_not_wrong(loss):
+def test_second_derivatives_of_images_are_refused_not_wrong(loss):
     module, shifts = drr(), tensor(SHIFTS)
 
     def total(angles):
@@ -398,7 +398,7 @@ def gradient_with(change):
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.01, 2.0])
-def test_gradient_is_that_of_the_picture_whatever_becomes_of_detector_and_pose(scale):
+def test_gradient_is_that_of_the_image_whatever_becomes_of_detector_and_pose(scale):
     expected = gradient_with(lambda _module, _angles: None)
     changes = (
         lambda module, _angles: module.rescale_detector_(scale),

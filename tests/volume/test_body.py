@@ -293,7 +293,7 @@ def correlation(a, b):
     return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
 
 
-def picture(hu_zyx, grid, axis):
+def image(hu_zyx, grid, axis):
     """Parallel line integrals about the chest's middle: 1.25 mm pixels, 300 by 300 mm."""
     mu = mu_from_hu(np.maximum(hu_zyx, -1000), 70.0)
     sums = mu.sum(axis=axis) * grid.spacing_xyz_mm[2 - axis]
@@ -316,8 +316,8 @@ def test_the_thorax_correlates_with_the_chest_ct(axis, view):
     body = make_body(2.0, region="thorax", build=Build(arms="raised"))
     hu = np.stack([np.array(plane) for plane in ct.slices(0, ct.grid.shape_zyx[0])])
     signs = np.sign(np.diag(ct.grid.direction))
-    theirs = picture(hu[:: int(signs[2]), :: int(signs[1]), :: int(signs[0])], ct.grid, axis)
-    ours = picture(body.hu_zyx, body.grid, axis)
+    theirs = image(hu[:: int(signs[2]), :: int(signs[1]), :: int(signs[0])], ct.grid, axis)
+    ours = image(body.hu_zyx, body.grid, axis)
     assert correlation(ours, theirs) > 0.9
     sigma = 8.0 / 1.25
     detail = [(each - gaussian_filter(each, sigma))[12:-12, 12:-12] for each in (ours, theirs)]

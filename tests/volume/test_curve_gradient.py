@@ -56,7 +56,7 @@ def test_gradient_with_respect_to_the_map_is_that_of_differences(kind):
         assert found[name] == pytest.approx(expected, rel=0.02), name
 
 
-def test_gradient_with_respect_to_waters_attenuation_scales_the_picture():
+def test_gradient_with_respect_to_waters_attenuation_scales_the_image():
     """All line integrals are proportional to it, so that its derivative is their sum over it."""
     mapping = HuToMu(curve=PhysicalCurve(energy_kev=70.0))
     renderer = DrrRenderer(MuVolume(mu_zyx=mapping.mu(HU), grid=GRID), CpuDevice())

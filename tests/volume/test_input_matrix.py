@@ -200,8 +200,8 @@ def device():
 
 
 @pytest.fixture(scope="module")
-def pictures(device):
-    """Pictures of a volume at some poses."""
+def render_poses(device):
+    """Images of a volume at some poses."""
 
     def render(volume, poses=POSES):
         renderer = DrrRenderer(volume, device, step_mm=0.6)
@@ -223,8 +223,8 @@ def in_memory():
 
 
 @pytest.fixture(scope="module")
-def expected(pictures):
-    return pictures(in_memory())
+def expected(render_poses):
+    return render_poses(in_memory())
 
 
 def test_the_patient_looks_different_from_all_sides(expected):
@@ -235,13 +235,13 @@ def test_the_patient_looks_different_from_all_sides(expected):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_one_patient_gives_one_picture_however_it_is_written(tmp_path, pictures, expected, way):
+def test_one_patient_gives_one_image_however_it_is_written(tmp_path, render_poses, expected, way):
     write, grid_of = WAYS[way]
     grid = grid_of()
     path, options = write(tmp_path, grid, sampled(grid, patient))
     hu = open_ct(path, options).volume()
     gate = OTHER_VOXELS if "oblique" in way else SAME_VOXELS
-    found = pictures(attenuation(hu))
+    found = render_poses(attenuation(hu))
     for image, reference in zip(found, expected, strict=True):
         assert np.abs(image - reference).max() < gate * reference.max()
     planes = open_ct(path, options).planes
@@ -252,12 +252,12 @@ def test_one_patient_gives_one_picture_however_it_is_written(tmp_path, pictures,
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_ball_lands_at_the_pixel_of_the_closed_form_however_it_is_written(
-    tmp_path, pictures, way
+    tmp_path, render_poses, way
 ):
     write, grid_of = WAYS[way]
     grid = grid_of()
     path, options = write(tmp_path, grid, sampled(grid, ball))
-    images = pictures(attenuation(open_ct(path, options).volume()), BALL_POSES)
+    images = render_poses(attenuation(open_ct(path, options).volume()), BALL_POSES)
     for image, pose in zip(images, BALL_POSES.values(), strict=True):
         rows, columns = np.indices(image.shape)
         seen = np.array([(columns + 0.5) * image, (rows + 0.5) * image]).sum(axis=(1, 2))

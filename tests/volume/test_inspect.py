@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from fluoro.plot.slice_image import slice_picture
+from fluoro.plot.slice_image import draw_slices
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.inspect import report as report_of
 from fluoro.volume.open_ct import open_ct
@@ -155,14 +155,14 @@ def marked(letter):
 @pytest.mark.parametrize("letter", MARKED_MM)
 def test_slices_hang_as_radiologists_hang_them_however_they_were_stored(letter):
     """Patient's right to the left of the image, front up or left, head up: by block."""
-    pictures = [
-        np.asarray(slice_picture(turned(marked(letter), (2.0, 2.0, 4.0), axes, signs)))
+    images = [
+        np.asarray(draw_slices(turned(marked(letter), (2.0, 2.0, 4.0), axes, signs)))
         for axes, signs in SIGNED_AXES[::7]
     ]
-    assert all(np.array_equal(pictures[0], other) for other in pictures)
+    assert all(np.array_equal(images[0], other) for other in images)
     bright = {}
     for name, left in (("axial", 26), ("coronal", 26 + 492), ("sagittal", 26 + 2 * 492)):
-        panel = pictures[0][26:466, left : left + 440, 0]
+        panel = images[0][26:466, left : left + 440, 0]
         rows, columns = np.nonzero(panel == 255)
         inside = (rows > 30) | (columns > 90)  # not the title
         if inside.sum() > 100:
@@ -184,11 +184,11 @@ def test_the_window_is_fixed():
         lps = np.full((10, 10, 10), -200, np.int16)
         lps[:, :, :2] = other
         hu = turned(lps, (1.0, 1.0, 1.0), (0, 1, 2), (1, 1, 1))
-        picture = np.asarray(slice_picture(hu))
-        levels.append((picture[246, 26 + 220, 0], picture[246, 26 + 20, 0]))
+        image = np.asarray(draw_slices(hu))
+        levels.append((image[246, 26 + 220, 0], image[246, 26 + 20, 0]))
     assert levels == [(128, 0), (128, 255)]
 
 
-def test_a_flat_volume_has_a_picture():
+def test_a_flat_volume_has_an_image():
     hu = turned(np.zeros((1, 300, 2), np.int16), (1.0, 1.0, 0.5), (0, 1, 2), (1, 1, 1))
-    assert slice_picture(hu).size[1] > 440
+    assert draw_slices(hu).size[1] > 440

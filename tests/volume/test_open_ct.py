@@ -102,7 +102,7 @@ def test_a_header_is_read_once_by_each_command(tmp_path, parsed, name, capsys):
     assert parsed == {name: 2}  # from the cache
     preprocess_volume(VolumeConfig(path=path), tmp_path / "folder")
     assert parsed == {name: 3}
-    assert app.main(["inspect", str(path), "--picture", str(tmp_path / "slices.png")]) == 0
+    assert app.main(["inspect", str(path), "--image", str(tmp_path / "slices.png")]) == 0
     assert parsed == {name: 4}
     assert "orientation: LPS" in capsys.readouterr().out
 
@@ -120,8 +120,8 @@ def test_the_chosen_transform_places_the_volume_in_every_command(
     made = preprocess_volume(config, tmp_path / "folder")
     np.testing.assert_allclose(made.grid.origin_xyz_mm, first_mm)
     chosen = ["--set", f"volume.nifti_transform={transform}"]
-    picture = ["--picture", str(tmp_path / "slices.png")]
-    assert app.main(["inspect", str(path), *chosen, *picture]) == 0
+    image = ["--image", str(tmp_path / "slices.png")]
+    assert app.main(["inspect", str(path), *chosen, *image]) == 0
     x, y, z = first_mm
     assert f"first voxel: ({x}, {y}, {z}) mm" in capsys.readouterr().out
 

@@ -65,10 +65,10 @@ def frontal(volume):
 
 def transmission(volume):
     """Mean transmission in each of REGIONS_MM."""
-    x, z, picture = frontal(volume)
+    x, z, image = frontal(volume)
     means = {}
     for name, (x0, x1, z0, z1) in REGIONS_MM.items():
-        box = picture[np.ix_((z >= z0) & (z <= z1), (x >= x0) & (x <= x1))]
+        box = image[np.ix_((z >= z0) & (z <= z1), (x >= x0) & (x <= x1))]
         means[name] = float(np.exp(-box).mean())
     return means
 
@@ -129,10 +129,10 @@ def test_the_body_is_a_chest_thick_and_clear_of_the_box_in_front_and_behind(thor
 
 
 def test_the_heart_lies_left_of_the_midline(thorax):
-    x, z, picture = frontal(thorax)
+    x, z, image = frontal(thorax)
     rows = (z > -30) & (z < 10)
-    left = picture[np.ix_(rows, (x > 45) & (x < 75))].mean()
-    right = picture[np.ix_(rows & (z > 0), (x > -75) & (x < -45))].mean()
+    left = image[np.ix_(rows, (x > 45) & (x < 75))].mean()
+    right = image[np.ix_(rows & (z > 0), (x > -75) & (x < -45))].mean()
     assert left > right + 0.7
 
 
@@ -217,9 +217,9 @@ def test_the_lungs_are_mottled_but_not_noisy(thorax):
 
 
 def test_the_phantom_is_no_mirror_image_of_itself(thorax):
-    _, _, picture = frontal(thorax)
-    mirrored = picture[:, ::-1]
-    assert np.corrcoef(picture.ravel(), mirrored.ravel())[0, 1] < 0.97
+    _, _, image = frontal(thorax)
+    mirrored = image[:, ::-1]
+    assert np.corrcoef(image.ravel(), mirrored.ravel())[0, 1] < 0.97
 
 
 def test_transmission_falls_from_lung_to_heart_to_spine_by_the_chest_cts_ratios(thorax):

@@ -638,17 +638,17 @@ def test_a_dicom_file_without_its_suffix_needs_a_frame(tmp_path):
     assert read_xray_target(register_config(tmp_path, *given, "target.frame=1"))
 
 
-def test_inspect_shows_facts_and_a_picture(tmp_path, capsys):
+def test_inspect_shows_facts_and_an_image(tmp_path, capsys):
     path = saved(tmp_path, xray(stored=ramp(2, 32, 40), KVP=80, ShutterShape=["POLYGONAL"],
                                 VerticesOfThePolygonalShutter=[0, 0, 0, 20, 40, 20]))  # fmt: skip
-    picture = tmp_path / "frame.png"
-    assert app.main(["inspect", str(path), "--frame", "2", "--picture", str(picture)]) == 0
+    path_png = tmp_path / "frame.png"
+    assert app.main(["inspect", str(path), "--frame", "2", "--image", str(path_png)]) == 0
     told = capsys.readouterr().out
     assert "X-ray intensity (LIN)" in told
     assert "LAO 30 / CAU 20" in told
     assert "80 kV" in told
     assert "covered by collimator, shutter or padding" in told
-    with Image.open(picture) as image:
+    with Image.open(path_png) as image:
         assert min(image.size) > 500
     for number in ("0", "3"):
         assert app.main(["inspect", str(path), "--frame", number]) == 2

@@ -8,7 +8,7 @@ from fluoro.config import Config, ImageChainConfig, load_config
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.registration.targets.frame_target import target_from_frame
-from fluoro.registration.xray_pictures import XrayPictures
+from fluoro.registration.xray_images import XrayImages
 from fluoro.xray_files.xray_file import XrayFile
 from tests.session_support import (
     ROOT,
@@ -49,11 +49,11 @@ def test_a_run_has_the_files_geometry_and_poses(cached):
         assert row["pose"]["lao_deg"] == pytest.approx(lao_deg, abs=1e-3)
         assert row["source_to_detector_mm"] == 1200
     with av.open(outcome.folder / "beside.mp4") as film:
-        pictures = [picture.to_ndarray(format="gray") for picture in film.decode(video=0)]
-    assert len(pictures) == 3
+        images = [image.to_ndarray(format="gray") for image in film.decode(video=0)]
+    assert len(images) == 3
     assert (outcome.folder / "beside.png").exists()
-    half = pictures[0].shape[1] // 2
-    seen, rendered = pictures[0][:480, :half], pictures[0][:480, half:]
+    half = images[0].shape[1] // 2
+    seen, rendered = images[0][:480, :half], images[0][:480, half:]
     assert np.std(seen.astype(float)) > 10
     assert abs(seen.astype(float).mean() - rendered.mean()) > 1
 
@@ -63,7 +63,7 @@ def test_the_yaml_counts_more_than_the_file(cached):
     given = {"detector_width_px": 16, "detector_height_px": 12, "pixel_spacing_mm": 20.0}
     config = stream(cached, {"pose": {"lao_deg": 5}}, carm=given)
     completed = config.pose_source.completed(config)
-    assert completed.carm.picture_size_px == (16, 12)
+    assert completed.carm.image_size_px == (16, 12)
     assert completed.carm.source_to_isocenter_mm == 780
     assert config.pose_source.trajectory()(0.1).lao_deg == pytest.approx(5)
 
@@ -81,9 +81,9 @@ def test_a_file_that_lacks_what_is_needed_names_the_key(cached):
 @pytest.mark.parametrize(
     ("source", "match"),
     [
-        ({"pictures": True, "repeat": True}, "repeat: .*has no effect with pictures"),
-        ({"pictures": True, "beside": True}, "beside: .*has no effect with pictures"),
-        ({"i0": 5}, "i0: .*has no effect without pictures"),
+        ({"images": True, "repeat": True}, "repeat: .*has no effect with images"),
+        ({"images": True, "beside": True}, "beside: .*has no effect with images"),
+        ({"i0": 5}, "i0: .*has no effect without images"),
     ],
 )
 def test_keys_without_effect_are_refused(tmp_path, source, match):
@@ -91,14 +91,14 @@ def test_keys_without_effect_are_refused(tmp_path, source, match):
         stream(tmp_path, source)
 
 
-def pictures(folder, ds, i0=None, **chain):
-    """The pictures of a file in the window of an image chain."""
+def images(folder, ds, i0=None, **chain):
+    """The images of a file in the window of an image chain."""
     file = XrayFile(saved(folder, ds))
     poses = [CarmPose()] * file.count
     config = ImageChainConfig(**chain)
     size = (ds.Rows, ds.Columns)
-    found = XrayPictures(file, poses, config, size, i0)
-    return [picture.image for picture in iter(found.next, None)], config
+    found = XrayImages(file, poses, config, size, i0)
+    return [image.image for image in iter(found.next, None)], config
 
 
 def test_intensity_becomes_the_line_integrals_that_a_target_takes_from_it(tmp_path):
@@ -107,7 +107,7 @@ def test_intensity_becomes_the_line_integrals_that_a_target_takes_from_it(tmp_pa
     ds = xray(stored=stored, CollimatorShape="RECTANGULAR", CollimatorLeftVerticalEdge=3,
               CollimatorRightVerticalEdge=33, CollimatorUpperHorizontalEdge=0,
               CollimatorLowerHorizontalEdge=25)  # fmt: skip
-    (image,), chain = pictures(tmp_path, ds, i0=4000, window={"level": 3.0, "width": 6.0})
+    (image,), chain = images(tmp_path, ds, i0=4000, window={"level": 3.0, "width": 6.0})
     target = target_from_frame(image, chain, 0.308)
     assert not target.mask[:, :3].any()
     assert target.mask[:, 3:].all()
@@ -117,24 +117,24 @@ def test_intensity_becomes_the_line_integrals_that_a_target_takes_from_it(tmp_pa
 @pytest.mark.parametrize("polarity", ["bone_dark", "bone_bright"])
 def test_display_values_have_the_chains_polarity(tmp_path, polarity):
     ds = xray(stored=ramp(1, 24, 32), PixelIntensityRelationship="DISP")  # bone dark
-    (image,), chain = pictures(tmp_path, ds, polarity=polarity)
+    (image,), chain = images(tmp_path, ds, polarity=polarity)
     rising = image.ravel()[200] > image.ravel()[100]
     assert rising == (polarity == "bone_dark")
     attenuation = target_from_frame(image, chain, 0.308)
     assert attenuation.image.ravel()[200] < attenuation.image.ravel()[100]
 
 
-def test_every_frame_is_a_picture_at_its_time(tmp_path):
+def test_every_frame_is_an_image_at_its_time(tmp_path):
     ds = xray(stored=ramp(3, 24, 32), PixelIntensityRelationship="DISP")
     file = XrayFile(saved(tmp_path, ds))
     poses = [CarmPose(lao_deg=k) for k in range(3)]
-    found = XrayPictures(file, poses, ImageChainConfig(), (24, 32), None)
+    found = XrayImages(file, poses, ImageChainConfig(), (24, 32), None)
     all_of_them = list(iter(found.next, None))
     assert [round(each.time_ns * 1e-6, 1) for each in all_of_them] == [0, 66.7, 133.4]
     assert [each.pose.lao_deg for each in all_of_them] == [0, 1, 2]
     assert not np.array_equal(all_of_them[0].image, all_of_them[1].image)
     with pytest.raises(InputError, match=r"must have carm's detector size, 32 x 25, got 32 x 24"):
-        XrayPictures(file, poses, ImageChainConfig(), (25, 32), None)
+        XrayImages(file, poses, ImageChainConfig(), (25, 32), None)
 
 
 @pytest.mark.slow  # a phantom and the registration's kernels: 10 s
@@ -142,7 +142,7 @@ def test_a_file_of_several_frames_is_tracked(cached):
     config = load_config(
         ROOT / "configs/beside.yaml",
         [
-            *("pose_source.beside=false", "pose_source.pictures=true", "volume.spacing_mm=3"),
+            *("pose_source.beside=false", "pose_source.images=true", "volume.spacing_mm=3"),
             *("registration.enabled=true", "registration.widths_px=[32,64]", "run.fps=1"),
             *("registration.start.mtre_mm=10", "run.frames=4", "console.enabled=false"),
             *("recorder.scene_movie=false", f"run.output_dir={cached / 'out'}"),

@@ -169,7 +169,7 @@ def test_the_isocentre_goes_to_a_point(device):
     assert darkest(made.render_frame(pose=pose).image) == pytest.approx((31.5, 23.5), abs=0.2)
 
 
-def test_a_principal_point_moves_the_picture(device):
+def test_a_principal_point_moves_the_image(device):
     geometry = xs.CarmGeometry(
         detector_width_px=64, detector_height_px=48, pixel_spacing_mm=4, principal_point_px=(20, 30)
     )
@@ -248,8 +248,8 @@ def test_one_render_has_both_looks(device, tmp_path):
     other = frame.with_appearance("xray")
     assert np.allclose(frame.image, 1 - other.image, atol=1e-6)
     frame.save(tmp_path / "a.png")
-    with Image.open(tmp_path / "a.png") as picture:
-        assert picture.size == (64, 48)
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == (64, 48)
     with pytest.raises(ValueError, match="the intensity was not kept"):
         simulator(device).render_frame().with_appearance("xray")
 

@@ -45,7 +45,7 @@ BANDS_PER_MM = ((0.02, 0.05), (0.05, 0.1), (0.1, 0.2), (0.2, 0.4))
 TEXTURED = ("right lung", "spine")
 
 
-def pictures(volume: VolumeConfig) -> dict[str, Image]:
+def images(volume: VolumeConfig) -> dict[str, Image]:
     """Return line integrals of all views, 1 mm pixels at the isocentre."""
     opened = load_volume(volume)
     device = open_device("cpu")
@@ -91,8 +91,8 @@ def band_powers(image: Image) -> list[float]:
 
 def main() -> int:
     """Print correlations, transmissions and powers."""
-    body = pictures(VolumeConfig.model_validate({"phantom": "body", "spacing_mm": 1.4}))
-    chest = pictures(VolumeConfig.model_validate({"path": "cache:chest-ct"}))
+    body = images(VolumeConfig.model_validate({"phantom": "body", "spacing_mm": 1.4}))
+    chest = images(VolumeConfig.model_validate({"path": "cache:chest-ct"}))
     for name in VIEWS:
         pair = body[name], chest[name]
         fine = correlation(*(detail(each) for each in pair))

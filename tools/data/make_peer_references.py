@@ -193,7 +193,7 @@ def render_diffdrr(volume: MuVolume, pose: DiffdrrPose) -> np.ndarray:
         reverse_x_axis=pose.reverse_x_axis,
         renderer="trilinear",
     )
-    picture = drr(
+    rendered = drr(
         torch.tensor([pose.rotation_deg], dtype=torch.float32),
         torch.tensor([pose.translation_mm], dtype=torch.float32),
         parameterization="euler_angles",
@@ -201,7 +201,7 @@ def render_diffdrr(volume: MuVolume, pose: DiffdrrPose) -> np.ndarray:
         degrees=True,
         n_points=1500,
     )
-    return picture[0, 0].numpy()
+    return rendered[0, 0].numpy()
 
 
 def render_rtk(volume: MuVolume, pose: RtkPose) -> np.ndarray:
@@ -275,7 +275,7 @@ def main() -> None:
     given = parser.parse_args()
     volume = asymmetric_volume()
     poses = read_poses(given.poses) if given.poses else reference_poses(volume.grid)
-    pictures = {
+    images = {
         name: RENDERERS[type(pose)](volume, pose).astype(np.float32) for name, pose in poses.items()
     }
     packages = ("nanodrr", "diffdrr", "itk-rtk", "torch")
@@ -285,8 +285,8 @@ def main() -> None:
         "poses": {name: asdict(pose) for name, pose in poses.items()},
     }
     levels = np.rint(volume.mu_zyx / MU_PER_LEVEL).astype(np.uint8)
-    np.savez_compressed(given.path, record=json.dumps(record), levels=levels, **pictures)
-    print(f"{given.path}: {len(pictures)} images, {given.path.stat().st_size} bytes")
+    np.savez_compressed(given.path, record=json.dumps(record), levels=levels, **images)
+    print(f"{given.path}: {len(images)} images, {given.path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@
 | instruments | instruments.png, instruments.webp: configs/catheter.yaml, kwire_insertion.yaml |
 | fracture | fracture.png: configs/fracture.yaml at 0, 4 and 8 seconds |
 
-The chest CT comes with `app.py fetch chest-ct`. presets.png is made by make_preset_pictures.py,
+The chest CT comes with `app.py fetch chest-ct`. presets.png is made by make_preset_images.py,
 curves by plot_physics.py and plot_validation.py, console.png and labels.png by
 take_console_images.py.
 """
@@ -43,7 +43,7 @@ from fluoro.rendering.devices.selection import open_device
 from fluoro.rendering.patient_renderer import make_patient
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.load import load_volume
-from tools.docs.make_preset_pictures import frame_of
+from tools.docs.make_preset_images import frame_of
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
@@ -95,7 +95,7 @@ REGIONS: dict[str, tuple[float, float, tuple[float, float, float]]] = {
     "head": (90.0, 330.0, (-14.0, -25.0, 305.0)),
     "lumbar": (0.0, 340.0, (10.0, 10.0, -190.0)),
 }
-"""LAO angle [degrees], edge of the detector [mm] and isocentre [mm] of each region's picture."""
+"""LAO angle [degrees], edge of the detector [mm] and isocentre [mm] of each region's image."""
 REGION_PX, SETTLING_FRAMES = 448, 24
 
 

@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def take(name: str, shot: Shot) -> None:
-    """Run the stream, wait until its picture stands, and take the page."""
+    """Run the stream, wait until its image stands, and take the page."""
     from playwright.sync_api import sync_playwright
 
     chromium = next((found for each in CHROMIUM if (found := shutil.which(each))), None)

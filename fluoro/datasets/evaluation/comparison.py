@@ -69,8 +69,8 @@ def compare_view(
         InputError: An image too small to be cropped and binned.
     """
     border = CROP_PX if name == "deepfluoro" else 0
-    picture = cropped(xray.picture, border)
-    binned, _ = bin_image(picture, np.ones(picture.shape, bool), BINNING)
+    image = cropped(xray.image, border)
+    binned, _ = bin_image(image, np.ones(image.shape, bool), BINNING)
     view = bin_view(cropped_view(xray.view, border), BINNING)
     part = _central(binned.shape)
     reference = _reference(binned[part].astype(float), name)

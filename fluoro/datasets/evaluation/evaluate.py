@@ -34,7 +34,7 @@ from fluoro.geometry.projection import View
 from fluoro.plot.frusta import write_frusta
 from fluoro.recording.run_record import versions
 from fluoro.registration.register import Registrar
-from fluoro.registration.report.overlay import comparison as overlay_pictures
+from fluoro.registration.report.overlay import comparison as overlay_images
 from fluoro.registration.search.pyramid import bin_image, bin_view
 from fluoro.registration.targets.target import Target
 from fluoro.rendering.devices.base import ComputeDevice
@@ -255,9 +255,9 @@ class _Run:
         points = scene.subject.targets_xyz_mm
         found = register_view(scene.registrar, xray, self._data.name, points, seed)
         if key["start"] == 0 and key["view"] in scene.drawn:
-            picture = f"overlay_{key['subject']}_{key['view']}.png"
-            _write_overlay(self._folder / picture, scene.registrar, found)
-            return found.row | {"overlay": picture}
+            file_name = f"overlay_{key['subject']}_{key['view']}.png"
+            _write_overlay(self._folder / file_name, scene.registrar, found)
+            return found.row | {"overlay": file_name}
         return found.row
 
     def _write_poses(self, scene: _Scene, views: Sequence[str]) -> None:
@@ -292,6 +292,6 @@ def _write_overlay(path: Path, registrar: Registrar, found: Registered) -> None:
         renderer.device.to_host(renderer.render(bin_view(view, factor)))
         for view in (found.start, found.result.views[0])
     )
-    picture = overlay_pictures(Target(image=image, mask=mask), before, after)
+    overlay = overlay_images(Target(image=image, mask=mask), before, after)
     with writing(path):
-        Image.fromarray(picture).save(path)
+        Image.fromarray(overlay).save(path)

@@ -91,8 +91,8 @@ def register_view(
 
 def _prepared(xray: XrayView, name: SetName) -> tuple[NDArray[np.float32], View]:
     if name == "deepfluoro":
-        return deepfluoro_attenuation(xray.picture), cropped_view(xray.view, CROP_PX)
-    return ljubljana_attenuation(xray.picture), xray.view
+        return deepfluoro_attenuation(xray.image), cropped_view(xray.view, CROP_PX)
+    return ljubljana_attenuation(xray.image), xray.view
 
 
 def _confidence(

@@ -159,17 +159,17 @@ class DeepFluoroFile:
         """
         at, camera, file = self._at(subject, name), self._camera, self._file
         size = (camera.height_px, camera.width_px)
-        picture = file.array(f"{at}/image/pixels", size).astype(np.float32)
+        image = file.array(f"{at}/image/pixels", size).astype(np.float32)
         turned = bool(file.number(f"{at}/rot-180-for-up"))
         stored = file.numbers(f"{at}/gt-poses/{POSE}", 16).reshape(4, 4)
         view = camera.view(nearest_rigid(stored, f"{file.path}: {at}/gt-poses/{POSE}"))
         points = self._marked(f"{at}/gt-landmarks")
         if turned:
-            picture, view = np.ascontiguousarray(picture[::-1, ::-1]), view.half_turned()
+            image, view = np.ascontiguousarray(image[::-1, ::-1]), view.half_turned()
             points = {point: np.array(size[::-1]) - uv for point, uv in points.items()}
         return XrayView(
             name=name,
-            picture=picture,
+            image=image,
             view=view,
             turned=turned,
             excluded=name in EXCLUDED[self.name].get(subject, ()),

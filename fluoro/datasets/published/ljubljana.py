@@ -119,11 +119,11 @@ class LjubljanaFile:
                 f"{self._file.path}: view must be one of {', '.join(there)}, got {name}"
             )
         file, at = self._file, f"{subject}/{VIEWS[name]}"
-        picture = file.array(f"{at}/pixels", (None, None)).astype(np.float32)
+        image = file.array(f"{at}/pixels", (None, None)).astype(np.float32)
         intrinsic = file.numbers(f"{at}/intrinsic", 9).reshape(3, 3)
         what = f"{file.path}: {at}/extrinsic"
         extrinsic = nearest_rigid(file.numbers(f"{at}/extrinsic", 16).reshape(4, 4), what)
-        height, width = picture.shape
+        height, width = image.shape
         view = View.from_camera(
             intrinsic,
             extrinsic @ FLIP,
@@ -132,7 +132,7 @@ class LjubljanaFile:
             pixel_centers="integer",
             source_to_detector_mm=abs(float(intrinsic[0, 0])) * file.number(f"{at}/col-spacing"),
         )
-        return XrayView(name=name, picture=picture, view=view)
+        return XrayView(name=name, image=image, view=view)
 
     def check(self) -> list[str]:
         """Return what is missing or damaged in the layout, one line each."""

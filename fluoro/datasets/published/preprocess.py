@@ -32,20 +32,18 @@ LEAST_INTENSITY = 1.0
 """Smaller intensities count as this one: the logarithm of 0 is no number."""
 
 
-def cropped(picture: Image, border_px: int) -> Image:
+def cropped(image: Image, border_px: int) -> Image:
     """Return an image without a border on each side.
 
     Raises:
         InputError: Nothing is left.
     """
-    if 2 * border_px >= min(picture.shape):
+    if 2 * border_px >= min(image.shape):
         raise InputError(
-            f"crop must leave pixels of {picture.shape[0]} x {picture.shape[1]}, "
+            f"crop must leave pixels of {image.shape[0]} x {image.shape[1]}, "
             f"got {border_px} on each side"
         )
-    return picture[
-        border_px : picture.shape[0] - border_px, border_px : picture.shape[1] - border_px
-    ]
+    return image[border_px : image.shape[0] - border_px, border_px : image.shape[1] - border_px]
 
 
 def cropped_view(view: View, border_px: int) -> View:
@@ -59,11 +57,11 @@ def cropped_view(view: View, border_px: int) -> View:
     )
 
 
-def deepfluoro_attenuation(picture: Image, crop_px: int = CROP_PX) -> Image:
+def deepfluoro_attenuation(image: Image, crop_px: int = CROP_PX) -> Image:
     """Return line integrals of a DeepFluoro image: crop, smooth (5 x 5, sigma 1), log.
 
     Args:
-        picture: Intensities, shape (height, width).
+        image: Intensities, shape (height, width).
         crop_px: Border that is left out on each side [pixels].
 
     Returns:
@@ -72,7 +70,7 @@ def deepfluoro_attenuation(picture: Image, crop_px: int = CROP_PX) -> Image:
     Raises:
         InputError: Nothing is left, or values that are not finite.
     """
-    inside = _finite(cropped(picture, crop_px))
+    inside = _finite(cropped(image, crop_px))
     reach = np.arange(SMOOTHING_TAPS) - SMOOTHING_TAPS // 2
     taps = np.exp(-0.5 * (reach / SMOOTHING_PX) ** 2).astype(np.float32)
     smooth = inside.astype(np.float32)
@@ -81,11 +79,11 @@ def deepfluoro_attenuation(picture: Image, crop_px: int = CROP_PX) -> Image:
     return np.float32(np.log(OPEN_FIELD)) - np.log(np.maximum(smooth, np.float32(LEAST_INTENSITY)))
 
 
-def ljubljana_attenuation(picture: Image) -> Image:
+def ljubljana_attenuation(image: Image) -> Image:
     """Return vessels of a Ljubljana image: background off, scaled to [1, 2], log.
 
     Args:
-        picture: Subtracted intensities, about 1 at most, shape (height, width).
+        image: Subtracted intensities, about 1 at most, shape (height, width).
 
     Returns:
         log(max) - log(2 + min(I - background, 0)), float32, larger where there is contrast agent.
@@ -93,13 +91,13 @@ def ljubljana_attenuation(picture: Image) -> Image:
     Raises:
         InputError: Values that are not finite.
     """
-    values = _finite(picture).astype(np.float32)
+    values = _finite(image).astype(np.float32)
     shown = np.clip(values - _background(values), -1, 0) + 2
     return np.asarray(np.log(shown.max()) - np.log(shown), np.float32)
 
 
 def read_xray_steps(
-    picture: Image,
+    image: Image,
     *,
     crop: int = 0,
     subtract_background: bool = False,
@@ -109,7 +107,7 @@ def read_xray_steps(
     """Return an image as xvr's `read_xray` prepares it.
 
     Args:
-        picture: Shape (height, width), or (frames, height, width).
+        image: Shape (height, width), or (frames, height, width).
         crop: Pixels that are left out of each dimension, half of them on each side.
         subtract_background: Whether the commonest value becomes 1, and all above it.
         linearize: Whether to take the logarithm: log(max) - log(1 + value).
@@ -118,7 +116,7 @@ def read_xray_steps(
     Raises:
         InputError: Nothing is left, or values that are not finite.
     """
-    image = _finite(cropped(_one_frame(picture, reduce), crop // 2)).astype(np.float32)
+    image = _finite(cropped(_one_frame(image, reduce), crop // 2)).astype(np.float32)
     low, high = float(image.min()), float(image.max())
     image = (image - np.float32(low)) / np.float32(high - low + 1e-6)
     if subtract_background:
@@ -129,12 +127,12 @@ def read_xray_steps(
     return np.asarray(image, np.float32)
 
 
-def _one_frame(picture: Image, reduce: FrameReduction | int) -> Image:
-    if picture.ndim == 2:
-        return picture
+def _one_frame(image: Image, reduce: FrameReduction | int) -> Image:
+    if image.ndim == 2:
+        return image
     if isinstance(reduce, int):
-        return np.asarray(picture[reduce])
-    return np.asarray(picture.max(axis=0) if reduce == "max" else picture.sum(axis=0))
+        return np.asarray(image[reduce])
+    return np.asarray(image.max(axis=0) if reduce == "max" else image.sum(axis=0))
 
 
 def _background(values: Image) -> np.float32:
@@ -148,7 +146,7 @@ def _commonest(values: NDArray[np.float32]) -> np.float32:
     return np.float32(found[counts.argmax()])
 
 
-def _finite(picture: Image) -> Image:
-    if not np.isfinite(picture).all():
-        raise InputError(f"picture must be finite, got {int((~np.isfinite(picture)).sum())} others")
-    return picture
+def _finite(image: Image) -> Image:
+    if not np.isfinite(image).all():
+        raise InputError(f"image must be finite, got {int((~np.isfinite(image)).sum())} others")
+    return image

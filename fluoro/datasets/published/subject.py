@@ -71,8 +71,8 @@ class XrayView:
 
     Attributes:
         name: `000` and so on, or `frontal`.
-        picture: Intensities as stored, shape (height, width), float32.
-        view: Its rays in the subject's LPS [mm], of the picture's size.
+        image: Intensities as stored, shape (height, width), float32.
+        view: Its rays in the subject's LPS [mm], of the image's size.
         turned: Whether the stored image was turned by 180 degrees to be upright.
         excluded: Whether the reference pose is known to be wrong.
         fiducials_uv: Landmarks that were marked in the image, corner-based pixels (u, v) by name;
@@ -80,7 +80,7 @@ class XrayView:
     """
 
     name: str
-    picture: NDArray[np.float32]
+    image: NDArray[np.float32]
     view: View
     turned: bool = False
     excluded: bool = False

@@ -160,15 +160,15 @@ class XvrFolder:
             InputError: No such view, or something in it is missing or damaged.
         """
         path = self._folder(subject) / "xrays" / f"{name}.dcm"
-        picture = read_stored_image(path)
+        image = read_stored_image(path)
         stored = read_tensors(path.with_suffix(".pt"))
         pose, detector = _pose_and_detector(path.with_suffix(".pt"), stored)
         center = self._stored_grid(self._folder(subject)).center_xyz_mm
         view = moved_view(stored_detector_view(pose, detector), centered_ras(center))
         return XrayView(
             name=name,
-            picture=picture,
-            view=_of_whole_picture(path, view, picture.shape),
+            image=image,
+            view=_of_whole_image(path, view, image.shape),
             excluded=name in EXCLUDED[self.name].get(subject, ()),
         )
 
@@ -230,7 +230,7 @@ def stored_detector_view(pose: NDArray[np.float64], detector: Any) -> View:
     return view_from_parts(parts)
 
 
-def _of_whole_picture(path: Path, view: View, shape: tuple[int, ...]) -> View:
+def _of_whole_image(path: Path, view: View, shape: tuple[int, ...]) -> View:
     """The view of an image that has a border more on each side than the stored intrinsics."""
     more = (shape[0] - view.height_px, shape[1] - view.width_px)
     if min(more) < 0 or more[0] % 2 or more[1] % 2:
@@ -294,8 +294,8 @@ def read_stored_image(path: Path) -> NDArray[np.float32]:
     except (OSError, InvalidDicomError, AttributeError, ValueError, NotImplementedError) as error:
         text = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: is no readable DICOM image: {text}") from None
-    picture = values if values.ndim == 2 else values.max(axis=0)
-    return np.ascontiguousarray(picture[:, ::-1] if _is_mirrored(data) else picture)
+    image = values if values.ndim == 2 else values.max(axis=0)
+    return np.ascontiguousarray(image[:, ::-1] if _is_mirrored(data) else image)
 
 
 def _is_mirrored(data: Any) -> bool:

@@ -131,8 +131,8 @@ def decoded_image(files: Mapping[str, Content]) -> NDArray[np.float32]:
         from PIL import Image
 
         content = files["image.png"]
-        with Image.open(io.BytesIO(bytes(content))) as picture:
-            levels = np.asarray(picture)
+        with Image.open(io.BytesIO(bytes(content))) as image:
+            levels = np.asarray(image)
     else:
         levels = array_of(files["image.npy"])
     if levels.dtype.kind == "f":

@@ -77,12 +77,12 @@ def _cell(frame: MadeFrame) -> Image.Image:
     height, width = grey.shape[:2]
     scale = CELL_PX / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    picture = Image.fromarray(grey.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
-    canvas = ImageDraw.Draw(picture)
+    image = Image.fromarray(grey.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    canvas = ImageDraw.Draw(image)
     for each in frame.truth.annotations() if frame.truth else ():
         _draw(canvas, each, tuple(colours.get(each["category_id"], INK)), scale)
     cell = Image.new("RGB", (CELL_PX, CELL_PX), PAPER)
-    cell.paste(picture, ((CELL_PX - size[0]) // 2, (CELL_PX - size[1]) // 2))
+    cell.paste(image, ((CELL_PX - size[0]) // 2, (CELL_PX - size[1]) // 2))
     return cell
 
 

@@ -242,13 +242,13 @@ class BagImages:
         """
         with _readable(self._folder):
             message = next(self._messages, None)
-            return self._picture(Image.deserialize(message[2]), message[1]) if message else None
+            return self._image(Image.deserialize(message[2]), message[1]) if message else None
 
     def close(self) -> None:
         """Close the bag."""
         self._reader.close()
 
-    def _picture(self, message: Image, bag_ns: int) -> BagImage:
+    def _image(self, message: Image, bag_ns: int) -> BagImage:
         image = image_of(message)
         if image.shape != self._size:
             raise InputError(

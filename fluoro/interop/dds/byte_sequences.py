@@ -1,4 +1,4 @@
-"""Pictures on the wire without a Python list: a codec for octet sequences that copies bytes.
+"""Images on the wire without a Python list: a codec for octet sequences that copies bytes.
 
 cyclonedds hands a `sequence[uint8]` over as a list of ints, which takes 60 ms and more for 2 MiB.
 Its own codec of the type `bytes` copies memory, but such a member is no `sequence<uint8>` to other

@@ -1,4 +1,4 @@
-"""Pictures as messages and back; row 0 and column 0 stay where they are."""
+"""Images as messages and back; row 0 and column 0 stay where they are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Picture
+from PIL import Image as PillowImage
 
 from fluoro.geometry.projection import View, camera_matrices
 from fluoro.imaging.frame import to_uint8
@@ -86,10 +86,10 @@ def image_of(message: Image) -> NDArray[np.float32]:
     rows = np.frombuffer(data, np.uint8).reshape(height, step)[:, : width * dtype.itemsize]
     pixels = np.ascontiguousarray(rows).view(dtype)
     scale = 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
-    picture = (pixels / scale).astype(np.float32)
-    if not np.isfinite(picture).all():
+    image = (pixels / scale).astype(np.float32)
+    if not np.isfinite(image).all():
         raise FieldError("data", "must hold finite values")
-    return picture
+    return image
 
 
 def _side(field: str, value: int) -> int:
@@ -104,7 +104,7 @@ def compressed_message(
 ) -> CompressedImage:
     """Display values [0, 1] as JPEG in sensor_msgs/CompressedImage."""
     file = io.BytesIO()
-    Picture.fromarray(to_uint8(image)).save(file, "jpeg", quality=quality)
+    PillowImage.fromarray(to_uint8(image)).save(file, "jpeg", quality=quality)
     return CompressedImage(
         header=header_of(time_ns, frame_id), format="jpeg", data=file.getbuffer()
     )

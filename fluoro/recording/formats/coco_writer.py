@@ -35,16 +35,16 @@ class CocoWriter:
         folder: The run's folder, which exists.
         config: What is annotated.
         truth: Knows the categories.
-        pictures: Name of a frame's image by its number; empty: it has no file of its own.
+        images: Name of a frame's image by its number; empty: it has no file of its own.
 
     Raises:
         OutputError: A file cannot be made.
     """
 
     def __init__(
-        self, folder: Path, config: AnnotationsConfig, truth: TruthMaker, pictures: str = ""
+        self, folder: Path, config: AnnotationsConfig, truth: TruthMaker, images: str = ""
     ) -> None:
-        self._folder, self._pictures = folder, pictures
+        self._folder, self._images = folder, images
         self._files = config.masks.files if config.masks else None
         self._lines = WholeAppends(folder / LINES_NAME)
         self._append({"categories": truth.categories()})
@@ -80,7 +80,7 @@ class CocoWriter:
             "id": frame.number,
             "width": truth.view.width_px,
             "height": truth.view.height_px,
-            "file_name": self._pictures.format(frame.number) if self._pictures else "",
+            "file_name": self._images.format(frame.number) if self._images else "",
             **truth.camera(),
         }
 

@@ -118,16 +118,16 @@ class Film:
                 an hour is shown of a longer one; None, or not after the one before: 1/fps later.
         """
         even = _even(pixels)
-        picture = av.VideoFrame.from_ndarray(even, format="gray" if even.ndim == 2 else "rgb24")
-        frame = picture.reformat(format="yuv420p")
+        image = av.VideoFrame.from_ndarray(even, format="gray" if even.ndim == 2 else "rgb24")
+        frame = image.reformat(format="yuv420p")
         frame.pts, frame.time_base = self._times.pts(time_s), Fraction(1, TICKS_PER_S)
-        frame.pict_type = self._picture_type(frame.pts)
+        frame.pict_type = self._image_type(frame.pts)
         with writing(self._path):
             stream = self._stream = self._stream or self._open_stream(even.shape)
             self._container.mux(stream.encode(frame))
             self._boxes.commit()
 
-    def _picture_type(self, pts: int) -> PictureType:
+    def _image_type(self, pts: int) -> PictureType:
         """A key frame where a fragment has lasted long enough, otherwise the encoder's choice."""
         begun = self._fragment_pts
         if begun is not None and pts - begun < FRAGMENT_S * TICKS_PER_S:

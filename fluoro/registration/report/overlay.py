@@ -51,13 +51,13 @@ def comparison(target: Target, before: NDArray[Any], after: NDArray[Any]) -> Rgb
         _beside([overlay(target, image), chessboard(target, image)], axis=1)
         for image in (before, after)
     ]
-    picture = _beside(rows, axis=0)
+    sheet = _beside(rows, axis=0)
     zoom = int(np.clip(WANTED_PX // max(target.image.shape), 1, LARGEST_ZOOM))
-    return picture.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    return sheet.repeat(zoom, axis=0).repeat(zoom, axis=1)
 
 
-def _beside(pictures: list[Rgb], axis: int) -> Rgb:
-    shape = list(pictures[0].shape)
+def _beside(images: list[Rgb], axis: int) -> Rgb:
+    shape = list(images[0].shape)
     shape[axis] = GAP_PX
     gap = np.full(shape, 255, np.uint8)
-    return np.concatenate([pictures[0], gap, pictures[1]], axis=axis)
+    return np.concatenate([images[0], gap, images[1]], axis=axis)

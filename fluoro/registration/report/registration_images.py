@@ -1,4 +1,4 @@
-"""Pictures of a registration: before and after, error over the iterations, an animation."""
+"""Images of a registration: before and after, error over the iterations, an animation."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def write_comparison(
     Raises:
         OutputError: It cannot be written.
     """
-    picture = Image.fromarray(comparison(target, before, after))
+    image = Image.fromarray(comparison(target, before, after))
     for row, text in enumerate(words):
-        _caption(picture, text, top_px=row * picture.height // 2 + 8)
+        _caption(image, text, top_px=row * image.height // 2 + 8)
     with writing(path):
-        picture.save(path)
+        image.save(path)
 
 
 def write_error_plot(path: Path, stations: Sequence[Station], title: str) -> None:
@@ -113,16 +113,16 @@ def write_convergence(
     Raises:
         OutputError: It cannot be written.
     """
-    pictures = [
+    shown = [
         _captioned(overlay(target, image), text)
         for image, text in zip(images, captions, strict=True)
     ]
     with writing(path):
-        pictures[0].save(
+        shown[0].save(
             path,
             save_all=True,
-            append_images=pictures[1:],
-            duration=[FRAME_MS] * (len(pictures) - 1) + [LAST_MS],
+            append_images=shown[1:],
+            duration=[FRAME_MS] * (len(shown) - 1) + [LAST_MS],
             loop=0,
             quality=WEBP_QUALITY,
         )
@@ -132,11 +132,11 @@ def _captioned(rgb: Rgb, text: str) -> Image.Image:
     height, width = rgb.shape[:2]
     scale = EDGE_PX / max(height, width)
     size = (max(2, round(width * scale)), max(2, round(height * scale)))
-    picture = Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC)
-    _caption(picture, text, top_px=8)
-    return picture
+    image = Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC)
+    _caption(image, text, top_px=8)
+    return image
 
 
-def _caption(picture: Image.Image, text: str, *, top_px: int) -> None:
-    canvas = ImageDraw.Draw(picture)
+def _caption(image: Image.Image, text: str, *, top_px: int) -> None:
+    canvas = ImageDraw.Draw(image)
     draw_text(canvas, (8, top_px), text, size_px=16, fill=INK, outline_px=2)

@@ -16,7 +16,7 @@ from fluoro.names import Polarity, TargetKind
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.renderer import DrrRenderer
 
-__all__ = ["pictured", "rendered_image"]
+__all__ = ["chain_image", "rendered_image"]
 
 FULL_SCALE = 1.25
 """Signal, relative to the open field, that a raw image's largest value stands for."""
@@ -43,10 +43,10 @@ def rendered_image(
             float32; display: 8-bit grey levels by the chain's window and polarity.
         seed: Of the noise.
     """
-    return pictured(renderer.device, renderer.render(view), geometry, chain, kind, seed)
+    return chain_image(renderer.device, renderer.render(view), geometry, chain, kind, seed)
 
 
-def pictured(
+def chain_image(
     device: ComputeDevice,
     integrals: Any,
     geometry: CarmGeometry,

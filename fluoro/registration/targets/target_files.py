@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
 
-__all__ = ["read_picture"]
+__all__ = ["read_target_image"]
 
 FORMATS = ("PNG", "TIFF", "JPEG")
 """Pillow's names of the formats that are read."""
@@ -29,7 +29,7 @@ BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339
 WHITE_IS_ZERO, SIGNED = 0, 2
 
 
-def read_picture(path: Path) -> NDArray[Any]:
+def read_target_image(path: Path) -> NDArray[Any]:
     """Return the grey values of an image file, shape (height, width), in the file's own type.
 
     Larger is brighter, and the image lies as a viewer shows it: a TIFF whose 0 is white is

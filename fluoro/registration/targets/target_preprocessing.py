@@ -91,7 +91,7 @@ def _require_crop(crop: object) -> None:
 
 
 def prepare(
-    picture: NDArray[Any],
+    image: NDArray[Any],
     preparation: Preparation | None = None,
     mask: NDArray[np.bool_] | None = None,
 ) -> Target:
@@ -100,7 +100,7 @@ def prepare(
     The image keeps its size, so that its view stays right: what is cropped is masked.
 
     Args:
-        picture: Values, shape (height, width), any real type; larger is brighter.
+        image: Values, shape (height, width), any real type; larger is brighter.
         preparation: How; None: raw intensity, everything estimated.
         mask: Pixels that may count, same shape; None: all.
 
@@ -113,7 +113,7 @@ def prepare(
             or leaves no pixels or a constant image.
     """
     how = preparation or Preparation()
-    values, kept = _shaped(picture, mask)
+    values, kept = _shaped(image, mask)
     notes: list[str] = []
     if how.crop not in (None, "auto"):  # pixels that do not count need not be finite
         kept &= _field(values, kept, how, notes)
@@ -123,7 +123,7 @@ def prepare(
         kept &= _field(values, kept, how, notes)
     i0 = None
     if how.kind == "raw":
-        image, kept, i0 = _attenuation(values, picture.dtype, kept, how, notes)
+        image, kept, i0 = _attenuation(values, image.dtype, kept, how, notes)
     elif how.kind == "display":
         image, kept = _unclipped(values, kept, how, notes)
     else:
@@ -137,9 +137,9 @@ def prepare(
 
 
 def _shaped(
-    picture: NDArray[Any], mask: NDArray[np.bool_] | None
+    image: NDArray[Any], mask: NDArray[np.bool_] | None
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    values = np.asarray(picture)
+    values = np.asarray(image)
     if values.ndim != 2 or values.size == 0 or values.dtype.kind not in "uif":
         raise InputError(
             f"target must be a grey image of shape (height, width), got {values.dtype} "

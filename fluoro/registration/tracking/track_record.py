@@ -24,18 +24,18 @@ class TrackedFrame:
 
     Attributes:
         estimate: Where the C-arm stood.
-        picture: The frame's display values in [0, 1], of the size of `estimate.rendered`.
+        image: The frame's display values in [0, 1], of the size of `estimate.rendered`.
     """
 
     estimate: PoseEstimate
-    picture: NDArray[np.float32]
+    image: NDArray[np.float32]
 
     @classmethod
     def of(cls, estimate: PoseEstimate, image: NDArray[np.float32]) -> TrackedFrame:
         """The frame binned to the estimate's working size."""
         factor = round(image.shape[1] / estimate.rendered.shape[1])
-        picture, _ = bin_image(image, np.ones(image.shape, bool), factor)
-        return cls(estimate=estimate, picture=picture)
+        binned, _ = bin_image(image, np.ones(image.shape, bool), factor)
+        return cls(estimate=estimate, image=binned)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,7 +89,7 @@ class TrackRecord:
         error_mm = mtre_mm(estimate.world_from_carm, truth, self._corners)
         scored = ScoredEstimate(estimate=estimate, true_pose=true_pose, mtre_mm=error_mm)
         with self._lock:
-            self._estimates.append(replace(scored, estimate=estimate.without_pictures()))
+            self._estimates.append(replace(scored, estimate=estimate.without_images()))
         return scored
 
     @property

@@ -87,7 +87,7 @@ class PoseEstimate:
     rendered: NDArray[np.float32]
     seen: NDArray[np.float32]
 
-    def without_pictures(self) -> PoseEstimate:
+    def without_images(self) -> PoseEstimate:
         """The same for a record of many: `rendered` and `seen` are empty."""
         none = np.empty((0, 0), np.float32)
         return replace(self, rendered=none, seen=none)

@@ -1,4 +1,4 @@
-"""Pictures of how a tracked run went."""
+"""Images of how a tracked run went."""
 
 from __future__ import annotations
 

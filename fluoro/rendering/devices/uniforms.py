@@ -11,7 +11,7 @@ __all__ = ["UniformBlock", "UniformPlace", "uniform_places"]
 
 BARE = {"stage", "source", "rays", "task"}
 """Uniforms whose members go by their own names: of a kernel that runs one stage of the image chain
-(shaders/picture.slang), or that follows rays (fluoro.rendering.ray_kernels)."""
+(shaders/pixel_stage.slang), or that follows rays (fluoro.rendering.ray_kernels)."""
 
 NUMBER, VECTOR, ADDRESS = range(3)
 """What a uniform is: what `struct` takes for it follows from that."""

@@ -34,7 +34,7 @@ __all__ = ["CpuDevice", "available_cores"]
 TwoTimes = ctypes.c_int64 * 2
 
 SMALL_DISPATCH_PIXELS = 4096
-"""Pictures of fewer pixels are not worth starting operating-system threads for."""
+"""Images of fewer pixels are not worth starting operating-system threads for."""
 
 
 def available_cores() -> int:

@@ -15,7 +15,7 @@ from fluoro.registration.targets.frame_target import shown
 from fluoro.registration.targets.target_preprocessing import Preparation, prepare
 from fluoro.xray_files.xray_file import XrayFile, XrayFrame
 
-__all__ = ["XrayPicture", "XrayPictures"]
+__all__ = ["XrayImage", "XrayImages"]
 
 LEAST_SHARE = 1e-6
 """Of the open field's intensity, at which a logarithm stops."""
@@ -24,7 +24,7 @@ PERCENTS = (0.5, 99.5)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class XrayPicture:
+class XrayImage:
     """A frame of the file as an image.
 
     Attributes:
@@ -39,7 +39,7 @@ class XrayPicture:
     time_ns: int
 
 
-class XrayPictures:
+class XrayImages:
     """The frames one after the other, in one window that the first one decides.
 
     Args:
@@ -76,7 +76,7 @@ class XrayPictures:
             raise InputError(f"{file.path}: pose_source.i0 has no effect: it holds no intensity")
         self._scale = _intensity(first, i0) if first.meaning.kind == "raw" else _span(first)
 
-    def next(self) -> XrayPicture | None:
+    def next(self) -> XrayImage | None:
         """The next image; None: there is no more.
 
         Raises:
@@ -86,7 +86,7 @@ class XrayPictures:
         if frame is None:
             return None
         image = np.where(frame.mask, self._shown(frame), np.float32(0))
-        return XrayPicture(
+        return XrayImage(
             image=image.astype(np.float32),
             pose=next(self._poses),
             time_ns=round(frame.time_s * 1e9),

@@ -8,13 +8,13 @@ from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.view_text import angle_label
 from fluoro.plot.text_overlay import draw_text
 
-__all__ = ["beside_picture"]
+__all__ = ["beside_image"]
 
 HEIGHT_PX, CAPTION_PX, TEXT_PX = 480, 32, 16
 TEXT_RGB = (235, 235, 235)
 
 
-def beside_picture(
+def beside_image(
     seen: Image.Image, rendered: Image.Image, pose: CarmPose, number: int
 ) -> Image.Image:
     """Both at one height, with captions; even in width and height, as films need it.

@@ -1,6 +1,6 @@
 """Draws docs/images/presets.png: what each console preset shows, from its file in configs/.
 
-python -m tools.docs.make_preset_pictures
+python -m tools.docs.make_preset_images
 
 Each image is one frame of the run, with all frames before it, because brightness control, lag and
 subtraction remember them.
@@ -26,7 +26,7 @@ from fluoro.rendering.patient_renderer import make_patient
 from fluoro.volume.load import load_volume
 
 ROOT = Path(__file__).parents[2]
-PICTURE = ROOT / "docs" / "images" / "presets.png"
+IMAGE = ROOT / "docs" / "images" / "presets.png"
 EDGE_PX = 384
 
 FRAMES = {
@@ -62,7 +62,7 @@ def main() -> int:
     """Draw all presets side by side."""
     gap = np.full((EDGE_PX, 8), 255, np.uint8)
     parts = [part for name, last in FRAMES.items() for part in (frame_of(name, last), gap)]
-    Image.fromarray(np.hstack(parts[:-1])).save(PICTURE, optimize=True)
+    Image.fromarray(np.hstack(parts[:-1])).save(IMAGE, optimize=True)
     return 0
 
 

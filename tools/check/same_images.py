@@ -1,6 +1,6 @@
 """Compares this work tree with an earlier one: images, schema, help texts, public names, test ids.
 
-usage: python tools/check/same_pictures.py BASE [--frames N] [--only NAME ...]
+usage: python tools/check/same_images.py BASE [--frames N] [--only NAME ...]
 
 BASE is a work tree of the earlier revision (`git worktree add BASE REV`); both trees use the
 environment that runs this script. Every file of configs/ that both trees have is rendered in both

@@ -1,4 +1,4 @@
-"""Pictures of other programs are read as a viewer shows them, or refused in one line."""
+"""Images of other programs are read as a viewer shows them, or refused in one line."""
 
 import io
 import struct
@@ -11,7 +11,7 @@ from PIL import Image
 
 import app
 from fluoro.errors import InputError
-from fluoro.registration.targets.target_files import read_picture
+from fluoro.registration.targets.target_files import read_target_image
 from tests.session_support import small_ct, use_cache
 from tests.tiff_files import tiff_bytes
 
@@ -20,10 +20,10 @@ GREY = (np.arange(48).reshape(6, 8) * 5).astype(np.uint8)
 DEEP = (np.arange(48).reshape(6, 8) * 1300 + 7).astype(np.uint16)
 
 
-def read(tmp_path, raw, name="picture.tif"):
+def read(tmp_path, raw, name="image.tif"):
     path = tmp_path / name
     path.write_bytes(raw)
-    return read_picture(path)
+    return read_target_image(path)
 
 
 def saved(image, kind, **options):
@@ -44,7 +44,7 @@ def png(depth, color, rows, *chunks):
     )
 
 
-def refused(tmp_path, raw, match, name="picture.tif"):
+def refused(tmp_path, raw, match, name="image.tif"):
     with pytest.raises(InputError, match=match) as caught:
         read(tmp_path, raw, name)
     assert str(caught.value).startswith(str(tmp_path / name))
@@ -176,7 +176,7 @@ def test_the_orientation_of_a_jpeg_is_applied(tmp_path, orientation):
 # What is refused
 
 
-def test_a_file_of_several_pictures_is_refused(tmp_path):
+def test_a_file_of_several_images_is_refused(tmp_path):
     refused(tmp_path, tiff_bytes(DEEP, pages=3), "must hold one image, got 3")
     frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
     moving = saved(frames[0], "PNG", save_all=True, append_images=frames[1:])
@@ -236,7 +236,7 @@ def test_other_formats_are_refused(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG"])
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
-def test_a_truncated_picture_is_one_line(tmp_path, kind, kept):
+def test_a_truncated_image_is_one_line(tmp_path, kind, kept):
     noise = np.random.default_rng(0).integers(0, 255, (40, 50), np.uint8)
     raw = saved(Image.fromarray(noise), kind)
     match = "not a readable PNG, TIFF or JPEG|must be a PNG"
@@ -245,7 +245,7 @@ def test_a_truncated_picture_is_one_line(tmp_path, kind, kept):
 
 def test_big_endian_numpy_files_are_read(tmp_path):
     np.save(tmp_path / "a.npy", DEEP.astype(">u2"))
-    found = read_picture(tmp_path / "a.npy")
+    found = read_target_image(tmp_path / "a.npy")
     assert found.dtype == np.uint16
     np.testing.assert_array_equal(found, DEEP)
 

@@ -1,4 +1,4 @@
-"""A run's skin dose map as a picture."""
+"""A run's skin dose map as an image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fluoro.files.atomic_write import writing
 from fluoro.imaging.skin_dose import SkinDoseMap
 from fluoro.plot.text_overlay import draw_text
 
-__all__ = ["skin_dose_picture", "write_skin_dose_picture"]
+__all__ = ["skin_dose_image", "write_skin_dose_image"]
 
 CELL_PX, EDGE_PX, TITLE_PX = 4, 36, 48
 PAPER, INK, FAINT = (18, 20, 24), (240, 240, 240), (110, 120, 130)
@@ -19,18 +19,18 @@ COLOURS = np.array([(18, 20, 24), (70, 20, 110), (190, 50, 80), (250, 150, 40), 
 """From no dose to the largest one."""
 
 
-def write_skin_dose_picture(path: Path, skin: SkinDoseMap, title: str) -> None:
+def write_skin_dose_image(path: Path, skin: SkinDoseMap, title: str) -> None:
     """Write the map as PNG.
 
     Raises:
         OutputError: The file cannot be written.
     """
-    page = skin_dose_picture(skin, title)
+    page = skin_dose_image(skin, title)
     with writing(path):
         page.save(path)
 
 
-def skin_dose_picture(skin: SkinDoseMap, title: str) -> Image.Image:
+def skin_dose_image(skin: SkinDoseMap, title: str) -> Image.Image:
     """The skin unrolled, cranial up: behind, the patient's right, front, left, behind."""
     share = skin.dose_mgy / max(skin.peak_mgy, 1e-12)
     at = np.linspace(0, 1, len(COLOURS))
