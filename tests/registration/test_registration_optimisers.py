@@ -5,6 +5,7 @@ import pytest
 
 from fluoro.errors import InputError
 from fluoro.registration.measures.mutual_information import MutualInformation
+from fluoro.registration.measures.robust import Weighting
 from fluoro.registration.measures.similarity import GradientNcc, MeanSquares, MultiScaleNcc, Ncc
 from fluoro.registration.rigid_motion import moved_view, view_axes
 from fluoro.registration.search.optimisers import (
@@ -50,7 +51,7 @@ class Valley:
         x, y = point - MINIMUM
         values = np.array([x, 2 * (y - 0.05 * x**2), x + y + self.outlier, x - y, 2 * x + y])
         rows = np.array([[1, -0.2 * x, 1, 1, 2], [0, 2, 1, -1, 1]])
-        return Linearisation(residuals=values, jacobian=rows)
+        return Linearisation(residuals=values, jacobian=rows, change=np.eye(2))
 
     def cost_and_gradient(self, point):
         found = self.linearise(point)
@@ -103,6 +104,7 @@ def test_direction_that_nothing_depends_on_is_called_singular():
             return Linearisation(
                 residuals=np.array([point[0], 2 * point[0]]),
                 jacobian=np.array([[1.0, 2.0], [0.0, 0.0]]),
+                change=np.eye(2),
             )
 
     assert levenberg_marquardt(Flat(), np.ones(2), WIDE).stop == "singular normal matrix"
@@ -112,7 +114,9 @@ def test_direction_that_nothing_depends_on_is_called_singular():
 def test_cost_that_is_not_finite_is_reported(optimise):
     class Broken(Valley):
         def linearise(self, point):
-            return Linearisation(residuals=np.full(5, np.nan), jacobian=np.ones((2, 5)))
+            return Linearisation(
+                residuals=np.full(5, np.nan), jacobian=np.ones((2, 5)), change=np.eye(2)
+            )
 
     assert optimise(Broken(), np.ones(2), WIDE).stop == "not finite"
 
@@ -184,8 +188,29 @@ def test_pose_gradient_is_that_of_central_differences_of_rendered_images(measure
         numeric[k] = (ahead - behind) / 0.04
     assert np.linalg.norm(gradient - numeric) < 0.02 * np.linalg.norm(numeric)  # float32 images
     assert problem.costs(np.array([point]))[0] == pytest.approx(cost, rel=1e-4)
-    found = problem.linearise(point)
-    np.testing.assert_allclose(found.jacobian @ found.residuals, gradient, rtol=1e-3, atol=1e-7)
+    _, found, _ = problem.linearise(point).normal(Weighting())
+    np.testing.assert_allclose(found, gradient, rtol=1e-3, atol=1e-7)
+
+
+def test_steps_get_longer_where_the_cost_is_less_curved_than_gauss_and_newton_have_it():
+    class Flatter(Valley):
+        """Residuals of which noise takes three quarters of the curvature."""
+
+        evaluations = 0
+
+        def linearise(self, point):
+            self.evaluations += 1
+            exact = super().linearise(point)
+            return Linearisation(
+                residuals=exact.residuals / 2, jacobian=2 * exact.jacobian, change=np.eye(2)
+            )
+
+    problem = Flatter()
+    trace = levenberg_marquardt(
+        problem, MINIMUM + np.array([2.0, 1.0]), WIDE, step_mm=1e-6, max_iterations=60
+    )
+    np.testing.assert_allclose(trace.point, MINIMUM, atol=1e-5)
+    assert problem.evaluations < 12  # of Gauss-Newton's own length it takes 50
 
 
 def _problem(measure, views=1):

@@ -29,6 +29,9 @@ DRIFT_STEPS = 10.0
 """Adam jitters by a few times the wanted step even at rest."""
 LEAST_TENTH = 3
 """Adam's progress is assessed from 30 iterations on."""
+LEAST_CURVATURE = 0.25
+"""Of the cost along the last step, as a share of Gauss-Newton's: no step is more than four times as
+long. Noise makes it less than 1: a correlation with a noisy target is less curved."""
 DAMPING_START, DAMPING_LEAST, DAMPING_MOST = 1e-3, 1e-7, 1e5
 
 
@@ -55,7 +58,7 @@ class Trace:
 
     Attributes:
         point: The parameters [mm].
-        cost: There.
+        cost: There; of Levenberg-Marquardt before its last short step.
         stop: Why it stopped.
         iterations: Evaluations with derivatives.
     """
@@ -91,6 +94,9 @@ def levenberg_marquardt(
 ) -> Trace:
     """Gauss-Newton steps with Marquardt's damping; robust losses by reweighting.
 
+    The steps get longer by the curvature that was found along the last one. A step below `step_mm`
+    is the last one: it is taken, and the cost is not computed again.
+
     Args:
         problem: Gives residuals and Jacobian.
         start: First parameters [mm], shape (n,).
@@ -109,11 +115,12 @@ def levenberg_marquardt(
         if step is None:
             stop = search.failure
             break
-        if number < max_iterations:
-            search.advance(step)
         if float(np.linalg.norm(step)) < step_mm:
             stop = "small step"
+            search.point = search.point + step
             break
+        if number < max_iterations:
+            search.advance(step)
         if search.damping > DAMPING_MOST:
             stop = "no descent"
             break
@@ -133,7 +140,7 @@ class _Marquardt:
     ) -> None:
         self._problem, self._bounds, self._loss = problem, bounds, loss
         self._longest_step_mm = longest_step_mm
-        self.damping = DAMPING_START
+        self.damping, self._curvature = DAMPING_START, 1.0
         self.failure: Stop = "not finite"
         self._accept(start, problem.linearise(start))
 
@@ -151,7 +158,7 @@ class _Marquardt:
         if is_singular(self._matrix):
             self.failure = "singular normal matrix"
             return None
-        matrix = self._matrix[np.ix_(moving, moving)]
+        matrix = self._matrix[np.ix_(moving, moving)] * self._curvature
         matrix = matrix + self.damping * np.diag(np.diag(matrix))
         step = np.zeros_like(self.point)
         step[moving] = -np.linalg.solve(matrix, self._gradient[moving])
@@ -160,15 +167,18 @@ class _Marquardt:
         return self._bounds.clip(self.point + step) - self.point
 
     def advance(self, step: Array) -> None:
-        """Take the step if the cost falls, else damp more."""
+        """Take the step if the cost falls, and measure the curvature; else damp more."""
         point = self.point + step
         trial = self._problem.linearise(point)
         cost = trial.normal(self._weighting)[0]
         if cost <= self.cost:
             self.damping = max(self.damping / 10, DAMPING_LEAST)
+            expected, before = float(step @ self._matrix @ step), self._gradient
             self._accept(point, trial)
+            found = float(step @ (self._gradient - before))
+            self._curvature = min(max(found / max(expected, 1e-30), LEAST_CURVATURE), 1.0)
         else:
-            self.damping *= 10
+            self.damping, self._curvature = self.damping * 10, 1.0
 
 
 def is_singular(matrix: Array) -> bool:

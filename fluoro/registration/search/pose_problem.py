@@ -103,19 +103,22 @@ class Linearisation:
     """Residuals of all views at one pose; their Jacobian with respect to free parameters.
 
     Attributes:
-        residuals: Shape (N,), float64.
-        jacobian: Shape (free, N).
+        residuals: Shape (N,).
+        jacobian: Derivatives with respect to some parameters, shape (M, N).
+        change: By how much those change with the free parameters, shape (M, free).
     """
 
-    residuals: Array
+    residuals: NDArray[Any]
     jacobian: NDArray[Any]
+    change: Array
 
     def normal(self, weighting: Weighting) -> tuple[float, Array, Array]:
         """Weighted cost, its gradient (free,), and the Gauss-Newton matrix (free, free)."""
         cost, influence, weight = weighting.of(self.residuals)
-        gradient = self.jacobian @ influence.astype(self.jacobian.dtype)
         rows = self.jacobian if weight is None else self.jacobian * weight.astype(np.float32)
-        return cost, gradient.astype(float), np.asarray(rows @ self.jacobian.T, float)
+        matrix = np.asarray(rows @ self.jacobian.T, float)
+        gradient = np.asarray(self.jacobian @ influence.astype(rows.dtype), float)
+        return cost, self.change.T @ gradient, self.change.T @ matrix @ self.change
 
 
 class PoseProblem:
@@ -153,16 +156,12 @@ class PoseProblem:
             self.parameters.motion(free_mm),
             self.parameters.left_twist_from_steps(free_mm),
         )
-        share = 1 / np.sqrt(len(self.tasks))
-        values, rows = [], []
-        for task in self.tasks:
-            if not isinstance(task.measure, LeastSquaresMeasure):
-                raise InputError(f"{type(task.measure).__name__} is not a sum of squares")
-            found = task.measure.residuals(*self._jacobian(task, motion))
-            values.append(found.values * share)
-            rows.append((share * change.T).astype(found.jacobian.dtype) @ found.jacobian)
+        found = [_compared(task).residuals(*self._jacobian(task, motion)) for task in self.tasks]
+        share = 1 / np.sqrt(len(found))
         return Linearisation(
-            residuals=np.concatenate(values).astype(float), jacobian=np.concatenate(rows, axis=1)
+            residuals=_joined([share * each.values for each in found]).astype(float),
+            jacobian=_joined([each.jacobian for each in found]),
+            change=share * change,
         )
 
     def cost_and_gradient(self, free_mm: Array) -> tuple[float, Array]:
@@ -188,6 +187,17 @@ class PoseProblem:
             images = task.renderer.device.to_host(batch)
             total += [_cost(task.measure, image) for image in images]
         return total / len(self.tasks)
+
+
+def _compared(task: ViewTask) -> LeastSquaresMeasure:
+    if not isinstance(task.measure, LeastSquaresMeasure):
+        raise InputError(f"{type(task.measure).__name__} is not a sum of squares")
+    return task.measure
+
+
+def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Concatenated along the last axis; one alone is not copied."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=-1)
 
 
 def _cost(measure: Measure, image: NDArray[Any]) -> float:
