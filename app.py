@@ -153,8 +153,8 @@ def _overrides(arguments: argparse.Namespace) -> list[str]:
 def register(arguments: argparse.Namespace) -> int:
     """Find the C-arm's pose from an image."""
     from fluoro.registration.config import load_register_config
+    from fluoro.registration.register_run import run_register
     from fluoro.registration.report.report import result_lines
-    from fluoro.registration.session import run_register
 
     config_file = config_path(arguments.config)
     config = load_register_config(config_file, arguments.set)
@@ -196,8 +196,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     finally:
         reporter.close()
     layout = [f"layout        {line}" for line in found.layout]
-    _tell(*layout, *report_lines(found.figures), f"report in {folder / 'report.html'}")
-    failed = found.figures["failed"]
+    _tell(*layout, *report_lines(found.statistics), f"report in {folder / 'report.html'}")
+    failed = found.statistics["failed"]
     if failed:
         count = sum(len(each["views"]) for each in failed)
         print(f"fluoro: {count} views failed, the others are done", file=sys.stderr)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from queue import Empty, SimpleQueue
 
-__all__ = ["Turns"]
+__all__ = ["FrameCredits"]
 
 
-class Turns:
+class FrameCredits:
     """A semaphore in C, where `threading.Semaphore` wakes a thread by way of three locks in Python.
 
     Args:
@@ -19,14 +19,14 @@ class Turns:
         for _ in range(count):
             self._free.put(None)
 
-    def take(self, timeout_s: float) -> bool:
-        """Wait for a turn, and take it; False: none came in time."""
+    def acquire(self, timeout_s: float) -> bool:
+        """Acquire a credit for one frame; False: none was released in time."""
         try:
             self._free.get(timeout=timeout_s)
         except Empty:
             return False
         return True
 
-    def give(self) -> None:
-        """Let somebody have a turn."""
+    def release(self) -> None:
+        """Release a credit: one more frame may begin."""
         self._free.put(None)

@@ -20,7 +20,7 @@ from operators.context import RunContext
 from operators.drr_gradient import DrrGradientOp
 from operators.drr_renderer import DrrRendererOp
 from operators.estimates import EstimatesOp
-from operators.frame_credits import Turns
+from operators.frame_credits import FrameCredits
 from operators.held_image import HeldImage
 from operators.image_chain import ImageChainOp
 from operators.live_chain import LiveChain, held_config, lines_up
@@ -71,7 +71,7 @@ class Graph:
 
     def compose(self) -> None:
         """Pose source -> renderer -> image chain -> sinks, and registration back to the source."""
-        self._turn = self._turns()
+        self._credits = self._frame_credits()
         source, chain = self._frames()
         for sink in self._run.sinks:
             self._connect(chain, sink.port, operator_of(sink, self, self._context.device))
@@ -145,7 +145,7 @@ class Graph:
             monitor=context.monitor,
             frames=config.run.frames,
             stop=self._end_of_poses,
-            turn=self._turn,
+            frame_credits=self._credits,
             held=held,
             name="pose_source",
         )
@@ -153,13 +153,13 @@ class Graph:
             self.make_thread_pool("pose_source_thread", 1).add(source, pin_operator=True)
         return source
 
-    def _turns(self) -> Turns | None:
+    def _frame_credits(self) -> FrameCredits | None:
         """What a source takes for a pose, and the image chain gives back when it is rendered.
 
         None where every pose waits for a frame anyhow.
         """
         ahead = self._config.pose_source.frames_ahead
-        return None if self._context.images or ahead is None else Turns(ahead)
+        return None if self._context.images or ahead is None else FrameCredits(ahead)
 
     @property
     def _end_of_poses(self) -> Event | AnyEvent:
@@ -235,7 +235,7 @@ class Graph:
             chain=chain,
             meter=DoseMeter(),
             displays=self._displays,
-            turn=self._turn,
+            frame_credits=self._credits,
             name="image_chain",
         )
 

@@ -15,7 +15,7 @@ from holoscan.core import (
 
 from fluoro.imaging.exposure.dose_meter import DoseMeter
 from fluoro.steady_clock import steady_ns
-from operators.frame_credits import Turns
+from operators.frame_credits import FrameCredits
 from operators.gil_state import keep_gil_state
 from operators.live_chain import LiveChain
 from operators.messages import PortFrame, emit
@@ -42,8 +42,8 @@ class ImageChainOp(Operator):
         chain: The stages, with the console's settings.
         meter: Adds up the dose.
         displays: Whether anything listens at `view`.
-        turn: Given when a frame is rendered, to a source that waits for its turn; None: none
-            waits.
+        frame_credits: One is released when a frame is rendered, for a source that waits; None: no
+            source waits.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class ImageChainOp(Operator):
         chain: LiveChain,
         meter: DoseMeter,
         displays: bool,
-        turn: Turns | None = None,
+        frame_credits: FrameCredits | None = None,
         **kwargs: Any,
     ) -> None:
-        self._chain, self._meter, self._turn = chain, meter, turn
+        self._chain, self._meter, self._credits = chain, meter, frame_credits
         self._displays = displays
         super().__init__(fragment, *args, **kwargs)
 
@@ -75,8 +75,8 @@ class ImageChainOp(Operator):
         received: PortFrame = input_.receive("integrals")
         header, times_ns = received.header, self._rendered(received)
         begun = received.begun or self._chain.begin(received.array, header)
-        if self._turn:
-            self._turn.give()  # no sooner: the source would wake and wait for the interpreter
+        if self._credits:
+            self._credits.release()  # no sooner: the source would wake and wait for the interpreter
         begun.fence.wait()
         times_ns["chain_end"] = steady_ns()
         exposure = self._meter.add(

@@ -47,7 +47,7 @@ def _stream_state(
 
 
 def _pose_state(feed: PoseFeed) -> DiagnosticStatus:
-    values = {**feed.figures(), "last refusal": feed.refusals.last(), **_clock_values(feed)}
+    values = {**feed.counts(), "last refusal": feed.refusals.last(), **_clock_values(feed)}
     if feed.latest() is None:
         return status_message("poses", Level.WARN, f"waiting: {feed.hint()}", values)
     if feed.silent():

@@ -164,10 +164,10 @@ class Links:
 
     def dropped(self) -> dict[str, int]:
         """Return how many poses and messages were lost here, by where."""
-        figures = self.feed.figures() if self.feed else {}
-        poses = {f"poses {name}": n for name, n in figures.items() if name.startswith("refused")}
-        if figures.get("malformed"):
-            poses["poses malformed"] = figures["malformed"]
+        counts = self.feed.counts() if self.feed else {}
+        poses = {f"poses {name}": n for name, n in counts.items() if name.startswith("refused")}
+        if counts.get("malformed"):
+            poses["poses malformed"] = counts["malformed"]
         refused = {
             f"{name} refused: {reason}": count
             for name, refusals in self.refusing.items()

@@ -23,7 +23,7 @@ from fluoro.geometry.limits import CarmLimits
 from fluoro.imaging.frame import FrameHeader
 from fluoro.poses.base import IssuedPose, PoseSource, PoseSourceSection
 from fluoro.steady_clock import steady_ns
-from operators.frame_credits import Turns
+from operators.frame_credits import FrameCredits
 from operators.gil_state import keep_gil_state
 from operators.held_image import HeldImage
 from operators.messages import header_of
@@ -60,8 +60,8 @@ class PoseSourceOp(Operator):
         monitor: Counts the poses that a limit cut short.
         frames: How many; None: until stopped.
         stop: Ends the stream when set.
-        turn: Taken for each pose and given back when it is rendered, so that a pose is the newest
-            when its turn comes; None: poses wait before the renderer.
+        frame_credits: One is acquired for each pose and released when the frame is rendered, so
+            that a pose is the newest when its frame begins; None: poses wait before the renderer.
         held: Shows the last image again where its window changes while the beam is off.
 
     Raises:
@@ -83,14 +83,14 @@ class PoseSourceOp(Operator):
         monitor: StreamMonitor,
         frames: int | None,
         stop: Event | AnyEvent,
-        turn: Turns | None = None,
+        frame_credits: FrameCredits | None = None,
         held: HeldImage | None = None,
         **kwargs: Any,
     ) -> None:
         self._source, self._config, self._fps, self._geometry = source, config, fps, geometry
         self._controls, self._frames, self._stop = controls, frames, stop
         self._limits, self._monitor, self._clock = limits, monitor, clock
-        self._turn, self._held = turn, held
+        self._credits, self._held = frame_credits, held
         self._number = 0
         self._pace = pace
         self._going = BooleanCondition(fragment, enable_tick=True, name="going")
@@ -118,7 +118,7 @@ class PoseSourceOp(Operator):
         state = self._controls.snapshot()
         if not state.beam_on:
             return self._rest(state)
-        issued = self._issued_in_turn()
+        issued = self._issued_with_credit()
         if issued is None:
             return None
         if self._source.feedback:
@@ -144,15 +144,15 @@ class PoseSourceOp(Operator):
         follows = self._source.take_estimate(tracked.estimate, header_of(self).pose)
         return follows and self._number != self._frames
 
-    def _issued_in_turn(self) -> tuple[IssuedPose, ControlState] | None:
-        """The pose and the controls when the turn comes; None: no pose, or the beam is off."""
-        if self._turn is None:
+    def _issued_with_credit(self) -> tuple[IssuedPose, ControlState] | None:
+        """Return pose and controls when a frame may begin; None: no pose, or the beam is off."""
+        if self._credits is None:
             return self._issued()
-        if not self._turn.take(self._source.patience_s):
+        if not self._credits.acquire(self._source.patience_s):
             return None
         issued = self._issued()
         if issued is None:
-            self._turn.give()
+            self._credits.release()
         return issued
 
     def _issued(self) -> tuple[IssuedPose, ControlState] | None:

@@ -47,11 +47,11 @@ class Reporter:
 
     def streaming(self, frames: int, status: StreamStatus) -> None:
         """Tell how the stream is doing."""
-        self._tell("streaming", self._figures(frames, status))
+        self._tell("streaming", self._status_text(frames, status))
 
-    def work(self, what: str, done: int, total: int, figures: str) -> None:
+    def work(self, what: str, done: int, total: int, progress: str) -> None:
         """Tell how much of some work is done."""
-        self._tell(what, f"{done}/{total} {figures}")
+        self._tell(what, f"{done}/{total} {progress}")
 
     def iteration(self, number: int, step: Step, mtre_mm: float | None) -> None:
         """Tell how a registration is doing, a line for each iteration."""
@@ -59,16 +59,16 @@ class Reporter:
         error = "" if mtre_mm is None else f"  mTRE {mtre_mm:.2f} mm"
         say(f"{number:4d}  {what:<34}  cost {step.cost:.4g}{error}")
 
-    def _figures(self, frames: int, status: StreamStatus) -> str:
+    def _status_text(self, frames: int, status: StreamStatus) -> str:
         total = f"/{self._total_frames}" if self._total_frames else " frames"
         return f"{frames}{total} {status.fps:5.1f} fps"
 
-    def _tell(self, what: str, figures: str) -> None:
+    def _tell(self, what: str, text: str) -> None:
         now_s = time.monotonic()
         if what not in self._told:
             say(what)
         elif now_s - self._told[what] >= PLAIN_INTERVAL_S:
-            say(f"{what}  {figures}")
+            say(f"{what}  {text}")
         else:
             return
         self._told[what] = now_s
@@ -83,7 +83,7 @@ class Bars(Reporter):
             Mark(),
             TextColumn("{task.description}", markup=False, table_column=narrow(26)),
             BarColumn(bar_width=18),
-            TextColumn("{task.fields[figures]}", table_column=narrow(24)),
+            TextColumn("{task.fields[text]}", table_column=narrow(24)),
             TimeElapsedColumn(),
             console=terminal,
         )
@@ -104,22 +104,22 @@ class Bars(Reporter):
 
     def streaming(self, frames: int, status: StreamStatus) -> None:
         """Show how the stream is doing."""
-        self._show("streaming", frames, self._total_frames, self._figures(frames, status))
+        self._show("streaming", frames, self._total_frames, self._status_text(frames, status))
 
-    def work(self, what: str, done: int, total: int, figures: str) -> None:
+    def work(self, what: str, done: int, total: int, progress: str) -> None:
         """Show how much of some work is done."""
-        self._show(what, done, total, figures)
+        self._show(what, done, total, progress)
 
     def iteration(self, number: int, step: Step, mtre_mm: float | None) -> None:
         """Show how a registration is doing: a line for each level."""
         what = f"iterations at {step.level} px"
-        self._show(what, number, None, iteration_figures(step, mtre_mm))
+        self._show(what, number, None, iteration_text(step, mtre_mm))
 
-    def _show(self, what: str, completed: float, total: float | None, figures: str) -> None:
+    def _show(self, what: str, completed: float, total: float | None, text: str) -> None:
         if what not in self._tasks:
-            number = self._progress.add_task(what, total=total, figures="")
+            number = self._progress.add_task(what, total=total, text="")
             self._tasks[what] = self._progress.tasks[number]
-        self._progress.update(self._tasks[what].id, completed=completed, figures=figures)
+        self._progress.update(self._tasks[what].id, completed=completed, text=text)
 
 
 class Mark(SpinnerColumn):
@@ -138,7 +138,7 @@ class Mark(SpinnerColumn):
         return super().render(task)
 
 
-def iteration_figures(step: Step, mtre_mm: float | None) -> str:
+def iteration_text(step: Step, mtre_mm: float | None) -> str:
     """Cost and error in few words."""
     error = "" if mtre_mm is None else f"{mtre_mm:.2f} mm "
     return f"{error}cost {step.cost:.1e}"

@@ -270,7 +270,7 @@ class PreprocessedVolume:
             grid=self._mu.grid,
             source=metadata.source or "",
             planes=self._mu.mu_zyx,
-            figures=lambda: ValueStatistics(
+            statistics=lambda: ValueStatistics(
                 hu_range=metadata.hu_range, mu_range=metadata.mu_range or self._mu_range()
             ),
         )
@@ -293,9 +293,11 @@ class PreprocessedVolume:
         if is_ready(folder):
             volume = open_preprocessed(folder)
             return cls.from_mu(volume, **_recorded(folder))
-        planes, figures = preprocessed_planes(folder)
+        planes, statistics = preprocessed_planes(folder)
         mu_zyx = np.stack([*planes.read(0, planes.grid.shape_zyx[0])]).astype(np.float32)
-        volume = MuVolume(mu_zyx=mu_zyx, grid=planes.grid, source=planes.source, figures=figures)
+        volume = MuVolume(
+            mu_zyx=mu_zyx, grid=planes.grid, source=planes.source, statistics=statistics
+        )
         return cls.from_mu(volume, **_recorded(folder))
 
     @classmethod
@@ -307,14 +309,14 @@ class PreprocessedVolume:
         calibration: dict[str, Any] | None = None,
     ) -> PreprocessedVolume:
         """What fluoro's own readers give, without a copy."""
-        grid, figures = volume.grid, volume.figures
+        grid, statistics = volume.grid, volume.statistics
         x, y, z = grid.spacing_xyz_mm
         metadata = VolumeMetadata(
             shape_zyx=grid.shape_zyx,
             spacing_zyx_mm=(z, y, x),
             origin_xyz_mm=grid.origin_xyz_mm,
-            hu_range=figures.hu_range if figures else None,
-            mu_range=figures.mu_range if figures else None,
+            hu_range=statistics.hu_range if statistics else None,
+            mu_range=statistics.mu_range if statistics else None,
             source=source or volume.source,
             calibration=calibration,
             direction=tuple(value for row in grid.direction for value in row),

@@ -164,7 +164,7 @@ class PoseFeed:
         """Log what was refused and not yet logged."""
         self.refusals.close()
 
-    def figures(self) -> dict[str, int]:
+    def counts(self) -> dict[str, int]:
         """What came and what became of it, by name."""
         refused = {f"refused: {why}": n for why, n in self.refusals.counts().items()}
         with self._changed:

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from fluoro.registration.polyrigid import PartPose, register_parts
     from fluoro.registration.pose_loss import PoseLoss
     from fluoro.registration.register import Registrar
+    from fluoro.registration.register_run import RegisterOutcome, run_register
     from fluoro.registration.report.result import RegistrationResult, Step
     from fluoro.registration.rigid_motion import motion_about, moved_view
     from fluoro.registration.search.optimisers import adam, lbfgs, levenberg_marquardt
     from fluoro.registration.search.pose_problem import PoseProblem
     from fluoro.registration.search.starts import twist_at_mtre
     from fluoro.registration.search.uncertainty import fit_pose
-    from fluoro.registration.session import RegisterOutcome, run_register
     from fluoro.registration.targets.frame_target import target_from_frame
     from fluoro.registration.targets.rendered_target import rendered_image
     from fluoro.registration.targets.target import Target

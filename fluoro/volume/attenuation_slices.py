@@ -68,13 +68,13 @@ class MuPlanes:
             self._tally.count_mu(plane)
             yield plane
 
-    def figures(self) -> ValueStatistics:
+    def statistics(self) -> ValueStatistics:
         """What was counted; complete after the last plane."""
         known = self._known
         water = known.water_mu_per_mm if known else None
         if self._to_mu:
             water = self._to_mu.curve.water_mu_per_mm
-        return self._tally.figures(water, known.hu_range if known else None)
+        return self._tally.statistics(water, known.hu_range if known else None)
 
     def _cropped(self) -> Iterator[NDArray[Any]]:
         z, y, x = self._box

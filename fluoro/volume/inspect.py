@@ -135,7 +135,7 @@ def series_lines(path: Path) -> list[str]:
 
 def attenuation_lines(volume: MuVolume) -> list[str]:
     """What an attenuation volume holds, one fact a line."""
-    grid, figures = volume.grid, volume.figures
+    grid, statistics = volume.grid, volume.statistics
     orientation = orientation_code(grid.direction)
     facts = {
         "source": volume.source,
@@ -145,12 +145,12 @@ def attenuation_lines(volume: MuVolume) -> list[str]:
         "centre": _vector(grid.center_xyz_mm) + " mm (patient LPS)",
         "orientation": f"{orientation} ({in_words(orientation)})",
     }
-    if figures:
-        low, high = figures.mu_range
-        hu = figures.hu_range
+    if statistics:
+        low, high = statistics.mu_range
+        hu = statistics.hu_range
         facts["CT numbers"] = "unknown" if hu is None else f"{hu[0]:g} to {hu[1]:g} HU"
         facts["attenuation"] = f"{low:.5g} to {high:.5g} /mm, water {volume.water_mu_per_mm:.5g}"
-        facts["out of range"] = figures.remark() or "none"
+        facts["out of range"] = statistics.remark() or "none"
     return [f"{name + ':':<14}{fact}" for name, fact in facts.items()]
 
 

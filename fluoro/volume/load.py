@@ -134,7 +134,7 @@ def _loaded(config: VolumeConfig, tell: Progress) -> MuVolume:
             grid=planes.grid,
             source=source.name,
             planes=planes,
-            figures=planes.figures,
+            statistics=planes.statistics,
             progress=lambda fraction: tell(f"attenuation of {source.label}", fraction),
         )
     _say_what_is_doubtful(source.name, cached, config)
@@ -240,12 +240,12 @@ def _say_what_is_doubtful(name: str, volume: MuVolume, config: VolumeConfig) -> 
 
     Padding below the range is air in any case, and a part cut out may have none.
     """
-    figures = volume.figures
-    for doubt in figures.doubts() if figures and config.crop_mm is None else []:
+    statistics = volume.statistics
+    for doubt in statistics.doubts() if statistics and config.crop_mm is None else []:
         log.warning("%s: %s", name, doubt)
-    if figures and figures.remark():
-        level = logging.WARNING if figures.above else logging.INFO
-        log.log(level, "%s: %s", name, figures.remark())
+    if statistics and statistics.remark():
+        level = logging.WARNING if statistics.above else logging.INFO
+        log.log(level, "%s: %s", name, statistics.remark())
 
 
 def _is_used_as_it_is(config: VolumeConfig) -> bool:

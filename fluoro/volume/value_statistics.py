@@ -161,7 +161,7 @@ class StatisticsCounter:
         """A plane of attenuation as it is kept."""
         self._mu = _widened(self._mu, mu)
 
-    def figures(self, water_mu_per_mm: float | None, hu_range: Range | None) -> ValueStatistics:
+    def statistics(self, water_mu_per_mm: float | None, hu_range: Range | None) -> ValueStatistics:
         """All planes' together; `hu_range` where no CT numbers were counted."""
         return ValueStatistics(
             hu_range=self._hu if self.voxels else hu_range,

@@ -42,7 +42,7 @@ class MuVolume:
             memory map.
         grid: Where the voxels lie in the patient.
         source: What it was made from, for records and messages.
-        figures: Ranges of its numbers; None: not counted.
+        statistics: Ranges of its numbers; None: not counted.
 
     Raises:
         InputError: Another shape than the grid's, or an array of another kind.
@@ -51,7 +51,7 @@ class MuVolume:
     mu_zyx: NDArray[np.float32]
     grid: VolumeGrid
     source: str = ""
-    figures: ValueStatistics | None = None
+    statistics: ValueStatistics | None = None
 
     def __post_init__(self) -> None:
         _require_same_shape(self.mu_zyx, self.grid, "mu_zyx")
@@ -66,7 +66,7 @@ class MuVolume:
     @property
     def water_mu_per_mm(self) -> float:
         """Attenuation of water in it [1/mm]; that at 70 keV where it is unknown."""
-        known = self.figures.water() if self.figures else None
+        known = self.statistics.water() if self.statistics else None
         return mu_water_per_mm(70.0) if known is None else known
 
 

@@ -20,11 +20,11 @@ from fluoro.geometry.se3 import rotation_x, rotation_y, rotation_z
 from fluoro.names import PatientPosition
 from fluoro.volume.formats.dicom.tags import Tags, named
 from fluoro.xray_files.header import XrayHeader
+from fluoro.xray_files.image_orientation import ImageOrientation, direction_of, orientation_towards
 from fluoro.xray_files.notes import Notes
 from fluoro.xray_files.posture import patient_position
 from fluoro.xray_files.private import PrivateGeometry
 from fluoro.xray_files.tilt import tilt_from_detector_angles_deg
-from fluoro.xray_files.turn import ImageTurn, direction_of, turn_towards
 
 __all__ = ["FrameGeometry", "GeometryReader"]
 
@@ -48,7 +48,7 @@ class FrameGeometry:
 
     Attributes:
         size_px: Columns and rows of the image, turned as the C-arm has it.
-        turn: What turns the stored image so.
+        orientation: What turns the stored image so.
         source_to_detector_mm: Focal spot to detector [mm].
         source_to_isocenter_mm: Focal spot to isocentre [mm].
         pixel_spacing_mm: Distance of columns and of rows at the detector [mm].
@@ -60,7 +60,7 @@ class FrameGeometry:
     """
 
     size_px: tuple[int, int]
-    turn: ImageTurn
+    orientation: ImageOrientation
     source_to_detector_mm: float | None
     source_to_isocenter_mm: float | None
     pixel_spacing_mm: float | None
@@ -111,15 +111,15 @@ class GeometryReader:
         sdd_mm, sod_mm = self._lengths(tags)
         spacing_mm = self._spacing(tags, stored)
         pose = self._pose(tags, index)
-        turn = self._turn(tags, pose)
+        orientation = self._turn(tags, pose)
         return FrameGeometry(
-            size_px=turn.size_px(*stored),
-            turn=turn,
+            size_px=orientation.size_px(*stored),
+            orientation=orientation,
             source_to_detector_mm=sdd_mm,
             source_to_isocenter_mm=sod_mm,
             pixel_spacing_mm=spacing_mm,
-            detector_offset_mm=self._offset(tags, turn.size_px(*stored), spacing_mm),
-            detector_tilt_deg=self._tilt(tags, turn),
+            detector_offset_mm=self._offset(tags, orientation.size_px(*stored), spacing_mm),
+            detector_tilt_deg=self._tilt(tags, orientation),
             pose=pose,
             isocenter_xyz_mm=self._private.isocenter_xyz_mm if self._private else None,
         )
@@ -256,11 +256,11 @@ class GeometryReader:
         )
         return (u, v)
 
-    def _tilt(self, tags: Tags, turn: ImageTurn) -> tuple[float, float]:
+    def _tilt(self, tags: Tags, orientation: ImageOrientation) -> tuple[float, float]:
         """Turns of the panel from the beam's angles against its normal."""
         primary = self._number(tags, "DetectorPrimaryAngle") or 0.0
         secondary = self._number(tags, "DetectorSecondaryAngle") or 0.0
-        across, down = turn.vector(primary, -secondary)
+        across, down = orientation.vector(primary, -secondary)
         return tilt_from_detector_angles_deg(across, -down)
 
     # The pose
@@ -393,7 +393,7 @@ class GeometryReader:
 
     # How the image lies
 
-    def _turn(self, tags: Tags, pose: CarmPose | None) -> ImageTurn:
+    def _turn(self, tags: Tags, pose: CarmPose | None) -> ImageOrientation:
         if tags.text("FieldOfViewRotation") or tags.text("FieldOfViewHorizontalFlip"):
             return self._turn_of_field(tags)
         letters = tags.text("PatientOrientation").split("\\")
@@ -401,17 +401,19 @@ class GeometryReader:
         if len(letters) != 2 or pose is None or directions[0] is None or directions[1] is None:
             if pose is not None:
                 self._notes.assumed("the image is not mirrored: seen from the detector, head up")
-            return ImageTurn()
+            return ImageOrientation()
         u, v, *_ = pose.axes((0, 0, 0))
-        turn = turn_towards((directions[0], directions[1]), (np.array(u), np.array(v)))
-        if turn != ImageTurn():
+        orientation = orientation_towards(
+            (directions[0], directions[1]), (np.array(u), np.array(v))
+        )
+        if orientation != ImageOrientation():
             self._notes.assumed(
-                f"the image is {turn}, as {named('PatientOrientation')} {letters[0]}\\{letters[1]} "
-                "and the angles demand"
+                f"the image is {orientation}, as {named('PatientOrientation')} "
+                f"{letters[0]}\\{letters[1]} and the angles demand"
             )
-        return turn
+        return orientation
 
-    def _turn_of_field(self, tags: Tags) -> ImageTurn:
+    def _turn_of_field(self, tags: Tags) -> ImageOrientation:
         """Undo the flip, then the clockwise turn (PS3.3 C.8.19.6.2)."""
         turned = self._number(tags, "FieldOfViewRotation") or 0.0
         if turned % 90:
@@ -420,7 +422,7 @@ class GeometryReader:
             )
             turned = 0.0
         flipped = tags.text("FieldOfViewHorizontalFlip") == "YES"
-        return ImageTurn(mirror=flipped, quarter_turns=round(turned / 90) % 4)
+        return ImageOrientation(mirror=flipped, quarter_turns=round(turned / 90) % 4)
 
 
 def _apart_deg(pose: CarmPose, angles: tuple[float, float]) -> float:

@@ -159,8 +159,8 @@ class XrayFile:
         geometry = self._reader.frame(index)
         values = lookup.of(whole) * meaning.sign
         return XrayFrame(
-            values=np.asarray(geometry.turn.of(values), np.float64),
-            mask=np.asarray(geometry.turn.of(kept), bool),
+            values=np.asarray(geometry.orientation.of(values), np.float64),
+            mask=np.asarray(geometry.orientation.of(kept), bool),
             meaning=meaning,
             saturation=_saturation(pixels, lookup) if meaning.kind == "raw" else None,
             geometry=geometry,

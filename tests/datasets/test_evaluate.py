@@ -38,7 +38,7 @@ def test_deepfluoro_is_compared_and_registered_and_goes_on_after_a_kill(
 ):
     folder = tmp_path / "out"
     assert evaluate("deepfluoro", deepfluoro, folder) == 0
-    found = report(folder)["figures"]
+    found = report(folder)["statistics"]
     assert found["comparison"]["all"]["views"] == 2
     assert found["comparison"]["subject01"]["ncc"] > 0.8
     assert found["comparison"]["subject01"]["beat_control"] == 2
@@ -78,7 +78,7 @@ def test_view_that_cannot_be_read_is_counted_and_the_others_are_done(tmp_path, c
     assert "failed: subject02, 2 views: " in printed.out
     assert "must have the data set 18-1109/vol/spacing, has none" in printed.out
     assert "3 views failed, the others are done" in printed.err
-    assert report(tmp_path / "out")["figures"]["comparison"]["all"]["views"] == 1
+    assert report(tmp_path / "out")["statistics"]["comparison"]["all"]["views"] == 1
 
 
 @pytest.mark.parametrize("form", ["h5", "xvr"])
@@ -90,8 +90,8 @@ def test_ljubljana_is_compared_in_both_forms(tmp_path, form):
         path = files.write_xvr(tmp_path, "ljubljana", size_px=160, offset_px=offset_px)
     assert evaluate("ljubljana", path, tmp_path / "out", "--starts", 0, "--subset", 1) == 0
     found = report(tmp_path / "out")
-    assert found["figures"]["comparison"]["all"]["views"] == 1
-    assert found["figures"]["comparison"]["all"]["ncc"] > 0.98
+    assert found["statistics"]["comparison"]["all"]["views"] == 1
+    assert found["statistics"]["comparison"]["all"]["ncc"] > 0.98
     assert found["settings"]["form"] == form
 
 
@@ -101,7 +101,7 @@ def test_wrong_voxel_origin_lowers_the_likeness(deepfluoro, tmp_path):
         folder = tmp_path / origin
         options = ("--starts", 0, "--subset", 1, "--voxel-origin", origin)
         assert evaluate("deepfluoro", deepfluoro, folder, *options) == 0
-        likeness[origin] = report(folder)["figures"]["comparison"]["all"]["gradient_ncc"]
+        likeness[origin] = report(folder)["statistics"]["comparison"]["all"]["gradient_ncc"]
     assert likeness["center"] > likeness["corner"] + 0.05
 
 

@@ -65,7 +65,7 @@ def main(config, size_px, hz):
         tell("hint", feed.hint())
         tell("images", sink.hint())
         if number % round(hz) == 0:
-            tell("figures", json.dumps(feed.figures() | {"sent": sink.sent, "lost": sink.lost}))
+            tell("counts", json.dumps(feed.counts() | {"sent": sink.sent, "lost": sink.lost}))
 
 
 if __name__ == "__main__":

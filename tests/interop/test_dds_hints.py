@@ -66,7 +66,7 @@ def test_sender_whose_poses_are_refused_is_named_with_the_reason(node, feed):
     writer.write(pose_message(CarmPose(), ORIGIN, time.time_ns(), frame_id="base_link"))
     wait_until(lambda: "frame_id" in feed.hint())
     assert "but no good pose yet: header.frame_id must be patient, got 'base_link'" in feed.hint()
-    assert feed.figures()["refused: header.frame_id"] == 1
+    assert feed.counts()["refused: header.frame_id"] == 1
 
 
 def test_poses_of_which_some_are_refused_say_why_in_diagnostics(node, feed):

@@ -135,11 +135,11 @@ def test_black_frame_follows_the_last_one(node):
 
 def send(node, topic, kind, samples, feed):
     writer = node.writer(topic, kind, qos.reliable(100))
-    wait_until(lambda: writer.readers() == 1 and feed.figures()["writers"] > 0)
-    before = feed.figures()["received"]
+    wait_until(lambda: writer.readers() == 1 and feed.counts()["writers"] > 0)
+    before = feed.counts()["received"]
     for sample in samples:
         writer.write(sample)
-    wait_until(lambda: feed.figures()["received"] == before + len(samples))
+    wait_until(lambda: feed.counts()["received"] == before + len(samples))
     return writer
 
 
@@ -187,7 +187,7 @@ def test_newest_pose_wins_and_what_it_replaced_is_counted(node):
     send(node, "rt/carm/pose", PoseStamped, turns(1, 2, 3, 4), feed)
     assert feed.next(1.0).pose.lao_deg == pytest.approx(4)
     assert feed.next(0.01) is None
-    assert feed.figures()["superseded"] == 3
+    assert feed.counts()["superseded"] == 3
     assert feed.latest().sequence == 3
 
 
@@ -205,10 +205,10 @@ def test_what_is_refused_is_counted_by_its_reason(node):
     bad.pose.orientation.w = float("nan")
     samples = [*turns(0, 1, 60), bad, *turns(5, start_ns=10), *turns(2, start_ns=9_000)]
     send(node, "rt/carm/pose", PoseStamped, samples, feed)
-    figures = feed.figures()
-    assert figures["refused: jump"] == 1
-    assert figures["refused: pose.orientation"] == 1
-    assert figures["refused: old stamp"] == 1
+    counts = feed.counts()
+    assert counts["refused: jump"] == 1
+    assert counts["refused: pose.orientation"] == 1
+    assert counts["refused: old stamp"] == 1
     assert feed.latest().pose.lao_deg == pytest.approx(2)
     assert feed.latest().sequence == 5
 
@@ -217,9 +217,9 @@ def test_second_publisher_is_not_heard_while_the_first_speaks_and_takes_over_aft
     feed = make_feed(node, watchdog_ms=300)
     first = send(node, "rt/carm/pose", PoseStamped, turns(1), feed)
     second = node.writer("rt/carm/pose", PoseStamped, qos.reliable())
-    wait_until(lambda: feed.figures()["writers"] == 2)
+    wait_until(lambda: feed.counts()["writers"] == 2)
     second.write(turns(-5)[0])
-    wait_until(lambda: feed.figures().get("refused: second writer") == 1)
+    wait_until(lambda: feed.counts().get("refused: second writer") == 1)
     assert feed.latest().pose.lao_deg == pytest.approx(1)
     wait_until(feed.silent)
     second.write(turns(-6)[0])

@@ -146,7 +146,7 @@ def test_after_the_watchdog_time_the_next_pose_of_the_same_publisher_leads(node,
     writer.write(pose_message(CarmPose(), ORIGIN, 10**12))
     wait_until(lambda: feed.latest() is not None)
     writer.write(pose_message(CarmPose(lao_deg=80.0), ORIGIN, 10**9))
-    wait_until(lambda: feed.figures().get("refused: old stamp") == 1)
+    wait_until(lambda: feed.counts().get("refused: old stamp") == 1)
     wait_until(feed.silent)
     writer.write(pose_message(CarmPose(lao_deg=80.0), ORIGIN, 10**9 + 1))
     wait_until(lambda: feed.latest().pose.lao_deg == pytest.approx(80.0))

@@ -179,7 +179,7 @@ def test_other_devices_and_other_messages_are_left_alone(heard):
         client.sendall(bytes(StringMessage("hello", device_name="CarmToPatient").pack()))
         client.sendall(transform())
         wait_until(lambda: feed.latest() is not None)
-    assert feed.figures() == {"received": 1, "superseded": 0, "of other devices": 1}
+    assert feed.counts() == {"received": 1, "superseded": 0, "of other devices": 1}
 
 
 def mirrored(pose):
@@ -199,7 +199,7 @@ def test_transforms_that_are_no_pose_are_refused_and_counted(heard):
     bad += [packed(np.eye(4) + np.eye(4, k=3) * 1e8), bytes(wrong_sum)]
     with connected(server) as client:
         client.sendall(b"".join(bad))
-        wait_until(lambda: feed.figures()["received"] == len(bad))
+        wait_until(lambda: feed.counts()["received"] == len(bad))
         assert feed.refusals.counts() == {"matrix": 4, "crc": 1}
         client.sendall(transform())
         wait_until(lambda: feed.latest() is not None)

@@ -92,7 +92,7 @@ def packed(matrix):
 
 
 def has_received(feed, count):
-    return feed.figures()["received"] == count
+    return feed.counts()["received"] == count
 
 
 def numbers(words):

@@ -128,8 +128,8 @@ def require_whole_tree(node):
     assert [child for _, child in node.all("tf")] == [*LINKS[1:], "carm_detector", "carm_camera"]
 
 
-def figures(ours):
-    return json.loads(" ".join(ours.all("figures")[-1]))
+def counts(ours):
+    return json.loads(" ".join(ours.all("counts")[-1]))
 
 
 def test_nodes_of_each_setting_are_found_whenever_they_start(node_program, start):
@@ -146,7 +146,7 @@ def test_nodes_of_each_setting_are_found_whenever_they_start(node_program, start
         require_whole_tree(each)
         late = max(each.began_s, ours.first_s("adler"))
         assert found_within(ours, each, late) < FOUND_S
-    wait_until(lambda: figures(ours).get("refused: second writer", 0) > 0)
+    wait_until(lambda: counts(ours).get("refused: second writer", 0) > 0)
     assert ours.all("pose") == [["10.0"]]
 
 
@@ -261,7 +261,7 @@ def test_node_that_floods_is_counted_and_frames_go_on(node_program, start, machi
     quiet.wait_for("reader")
     start(*machines[0], node_program, own_domain(), "localhost", 8, "hz=0")
     quiet.ended()
-    assert figures(ours)["flooded seconds"] > 0
+    assert counts(ours)["flooded seconds"] > 0
     assert len(quiet.all("image")) > 80
     require_equal_images(ours, quiet)
 
@@ -278,7 +278,7 @@ def test_default_is_found_on_its_own_machine_alone(node_program, start, machines
     here.wait_for("reader")  # it listens to the network's multicast, on our machine
     time.sleep(8)
     assert not any(node.all("reader") or node.all("writer") for node in there)
-    assert figures(ours)["writers"] == 1
+    assert counts(ours)["writers"] == 1
 
 
 CYCLONE = ("localhost_only", "localhost", "peer", "documented")

@@ -11,7 +11,7 @@ import pytest
 from holoscan.conditions import CountCondition
 from holoscan.core import Application, Operator
 
-from operators.frame_credits import Turns
+from operators.frame_credits import FrameCredits
 from operators.gil_state import keep_gil_state
 from operators.graph import make_scheduler
 
@@ -70,18 +70,18 @@ def test_a_thread_of_python_ends_as_ever():
     assert left[0]() is None
 
 
-def test_there_are_as_many_turns_as_were_given():
-    turns = Turns(2)
-    assert [turns.take(0.0) for _ in range(3)] == [True, True, False]
-    turns.give()
-    assert [turns.take(0.0) for _ in range(2)] == [True, False]
+def test_there_are_as_many_credits_as_were_given():
+    frame_credits = FrameCredits(2)
+    assert [frame_credits.acquire(0.0) for _ in range(3)] == [True, True, False]
+    frame_credits.release()
+    assert [frame_credits.acquire(0.0) for _ in range(2)] == [True, False]
 
 
 def test_who_waits_for_a_turn_has_it_once_it_is_given():
-    turns, taken = Turns(0), []
-    thread = threading.Thread(target=lambda: taken.append(turns.take(60.0)))
+    frame_credits, taken = FrameCredits(0), []
+    thread = threading.Thread(target=lambda: taken.append(frame_credits.acquire(60.0)))
     thread.start()
-    turns.give()
+    frame_credits.release()
     thread.join(30.0)
     assert taken == [True]
-    assert not turns.take(0.0)
+    assert not frame_credits.acquire(0.0)

@@ -170,19 +170,19 @@ def test_out_of_range_values_are_counted_plane_by_plane() -> None:
     for plane in (HU[None, :6], HU[None, 6:]):
         tally.count_hu(plane)
         tally.count_mu(HuToMu().mu(plane))
-    figures = tally.figures(0.0193, None)
-    assert (figures.voxels, figures.below, figures.above) == (11, 1, 1)
-    assert figures.hu_range == (-3024, 20000)
-    assert figures.mu_range == pytest.approx((0, 4.071 * mu_water_per_mm(70)))
-    assert figures.remark() == (
+    statistics = tally.statistics(0.0193, None)
+    assert (statistics.voxels, statistics.below, statistics.above) == (11, 1, 1)
+    assert statistics.hu_range == (-3024, 20000)
+    assert statistics.mu_range == pytest.approx((0, 4.071 * mu_water_per_mm(70)))
+    assert statistics.remark() == (
         "1 CT numbers (9.09%) lie below -1024 HU and 1 CT numbers (9.09%) lie above 3071 HU "
         "and are taken as that"
     )
-    assert ValueStatistics.from_facts(json.loads(json.dumps(figures.facts()))) == figures
+    assert ValueStatistics.from_facts(json.loads(json.dumps(statistics.facts()))) == statistics
 
 
 def test_nothing_out_of_range_is_nothing_to_say() -> None:
     tally = StatisticsCounter()
     tally.count_hu(HU)
     tally.count_mu(HuToMu().mu(HU))
-    assert tally.figures(None, None).remark() == ""
+    assert tally.statistics(None, None).remark() == ""

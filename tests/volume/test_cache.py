@@ -417,8 +417,8 @@ def test_dense_voxels_out_of_range_are_counted_and_reported_each_time(tmp_path, 
     line = f"{above} CT numbers ({above / 120:.2%}) lie above 3071 HU and are taken as that"
     assert [text.endswith(line) for text in caplog.messages] == [True, True]
     below = np.count_nonzero(ramp() * 10 < -1024)
-    assert (volume.figures.below, volume.figures.above) == (below, above)
-    assert volume.figures.hu_range == (-5000, 6900)
+    assert (volume.statistics.below, volume.statistics.above) == (below, above)
+    assert volume.statistics.hu_range == (-5000, 6900)
     caplog.clear()
     load_volume(VolumeConfig(path=path, hu_clip_max=None))
     assert caplog.messages == []  # padding is air in any case: no warning

@@ -94,7 +94,7 @@ def test_a_preprocessed_ct_loads_as_the_ct_does_without_a_copy(tmp_path):
     for volume in (written_volume, loaded):
         np.testing.assert_array_equal(volume.mu_zyx, direct.mu_zyx)
         assert volume.grid == direct.grid
-        assert volume.figures == direct.figures
+        assert volume.statistics == direct.statistics
     assert isinstance(loaded.mu_zyx, np.memmap)
     assert Path(loaded.mu_zyx.filename) == tmp_path / "folder" / "mu_volume.npy"
     assert len(list((tmp_path / "cache" / "volumes").iterdir())) == 1
@@ -141,7 +141,7 @@ def test_a_folder_is_cropped_and_resampled_like_a_ct(tmp_path):
     np.testing.assert_allclose(of_folder.mu_zyx, of_ct.mu_zyx, atol=1e-9)
     assert of_folder.grid == of_ct.grid
     assert of_folder.water_mu_per_mm == volume.water_mu_per_mm
-    assert of_folder.figures.hu_range == (-500, 690)
+    assert of_folder.statistics.hu_range == (-500, 690)
 
 
 @pytest.mark.parametrize(
@@ -271,8 +271,8 @@ def test_a_direction_that_is_given_is_kept(tmp_path, caplog):
 
 
 def test_water_is_estimated_where_only_the_ranges_are_known():
-    figures = ValueStatistics(hu_range=(-2000.0, 9000.0), mu_range=(0.0, 0.08))
-    assert figures.water() == pytest.approx(0.08 * 1000 / 4071)
+    statistics = ValueStatistics(hu_range=(-2000.0, 9000.0), mu_range=(0.0, 0.08))
+    assert statistics.water() == pytest.approx(0.08 * 1000 / 4071)
     assert ValueStatistics(hu_range=(10.0, 20.0), mu_range=(0.0, 1.0)).water() is None
     assert ValueStatistics(hu_range=None, mu_range=(0.0, 1.0)).water() is None
 

@@ -12,7 +12,7 @@ from fluoro.config import CarmConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.registration.config import load_register_config
-from fluoro.registration.session import run_register
+from fluoro.registration.register_run import run_register
 from fluoro.registration.xray_target import read_xray_target
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.xray_files import xray_file

@@ -51,7 +51,7 @@ OVERLAY_PX = 128
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What decides the figures.
+    """What decides the statistics.
 
     Attributes:
         dataset: Which data set.
@@ -84,12 +84,12 @@ class Evaluation:
     """How an evaluation ended.
 
     Attributes:
-        figures: Of `summary`.
+        statistics: Of `summary`.
         layout: What is missing of the data set, one line each.
         folder: Where the report is.
     """
 
-    figures: dict[str, Any]
+    statistics: dict[str, Any]
     layout: list[str]
     folder: Path
 
@@ -126,17 +126,17 @@ def evaluate(
         chosen = list(_chosen(data, settings))
         for subject in sorted({subject for subject, _ in chosen}):
             run.subject(subject, [view for name, view in chosen if name == subject])
-        figures = summary(rows.all)
+        statistics = summary(rows.all)
         facts = {
             "settings": _plain(given),
             "layout": layout,
             "views": len(chosen),
-            "figures": figures,
+            "statistics": statistics,
             "versions": versions(),
             "pages": sorted(each.name for each in folder.glob("poses_*.html")),
         }
         write_report(folder, facts, rows.all)
-    return Evaluation(figures=figures, layout=layout, folder=folder)
+    return Evaluation(statistics=statistics, layout=layout, folder=folder)
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

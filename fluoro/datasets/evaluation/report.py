@@ -39,7 +39,7 @@ def write_report(folder: Path, facts: dict[str, Any], rows: Sequence[Row]) -> No
 
     Args:
         folder: Where.
-        facts: Settings, layout and figures of `summary`.
+        facts: Settings, layout and statistics of `summary`.
         rows: All rows.
 
     Raises:
@@ -51,21 +51,21 @@ def write_report(folder: Path, facts: dict[str, Any], rows: Sequence[Row]) -> No
         file.write(_page(facts, rows))
 
 
-def report_lines(figures: dict[str, Any]) -> list[str]:
-    """Return the figures of all subjects for a terminal."""
+def report_lines(statistics: dict[str, Any]) -> list[str]:
+    """Return the statistics of all subjects for a terminal."""
     lines = []
-    if compared := figures["comparison"].get("all"):
+    if compared := statistics["comparison"].get("all"):
         lines.append(
             f"comparison    {compared['views']} views, NCC {compared['ncc']:.3f}, gradient NCC "
             f"{compared['gradient_ncc']:.3f}, {compared['beat_control']} beat the control"
         )
-    if found := figures["registration"].get("all"):
+    if found := statistics["registration"].get("all"):
         lines.append(
             f"registration  {found['registrations']} from {found['start_mtre_mm']:.1f} mm: median "
             f"mTRE {found['median_mtre_mm']:.2f} mm, success {found['success']:.0%}, "
             f"{found['believed']} believed, {found['believed_wrong']} of them wrong"
         )
-    return [*lines, *(_failure(row) for row in figures["failed"])]
+    return [*lines, *(_failure(row) for row in statistics["failed"])]
 
 
 def _failure(row: Row) -> str:
@@ -75,7 +75,7 @@ def _failure(row: Row) -> str:
 
 
 def _page(facts: dict[str, Any], rows: Sequence[Row]) -> str:
-    settings, figures = facts["settings"], facts["figures"]
+    settings, statistics = facts["settings"], facts["statistics"]
     name = settings["dataset"]
     parts = [
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{name}</title>",
@@ -83,24 +83,24 @@ def _page(facts: dict[str, Any], rows: Sequence[Row]) -> str:
         _paragraph(f"{settings['form']} form, {facts['views']} views. {NOTE}"),
         *(_paragraph(f"Layout: {line}") for line in facts["layout"]),
         "<h2>At the stored poses</h2>",
-        _table(("NCC", "ncc"), ("gradient NCC", "gradient_ncc"), rows=figures["comparison"],
+        _table(("NCC", "ncc"), ("gradient NCC", "gradient_ncc"), rows=statistics["comparison"],
                counts=(("views", "views"), ("beat the control", "beat_control"))),
         _paragraph(f"Published: {PUBLISHED[name]}."),
-        *_registration_parts(figures),
-        "<h2>Failed</h2>" if figures["failed"] else "",
-        *(_paragraph(_failure(row)) for row in figures["failed"]),
+        *_registration_parts(statistics),
+        "<h2>Failed</h2>" if statistics["failed"] else "",
+        *(_paragraph(_failure(row)) for row in statistics["failed"]),
         "<h2>Camera poses and overlays</h2>",
         *(f"<p><a href='{page}'>{page}</a></p>" for page in facts["pages"]),
-        *_figures(rows),
+        *_images(rows),
         f"<h2>Settings</h2><pre>{html.escape(json.dumps(settings, indent=1))}</pre></html>",
     ]  # fmt: skip
     return "\n".join(parts)
 
 
-def _registration_parts(figures: dict[str, Any]) -> list[str]:
-    if not figures["registration"]:
+def _registration_parts(statistics: dict[str, Any]) -> list[str]:
+    if not statistics["registration"]:
         return []
-    found = figures["calibration"]
+    found = statistics["calibration"]
     rows = [
         ("expected", found["expected"]),
         ("covariance as it is", found["observed"]),
@@ -126,7 +126,7 @@ def _registration_parts(figures: dict[str, Any]) -> list[str]:
         _table(
             ("start mTRE [mm]", "start_mtre_mm"), ("median mTRE [mm]", "median_mtre_mm"),
             ("95 % mTRE [mm]", "p95_mtre_mm"), ("median mRPE [mm]", "median_mrpe_mm"),
-            ("success", "success"), ("seconds", "median_seconds"), rows=figures["registration"],
+            ("success", "success"), ("seconds", "median_seconds"), rows=statistics["registration"],
             counts=(("registrations", "registrations"), ("believed", "believed"),
                     ("believed but wrong", "believed_wrong"),
                     ("right but not believed", "right_not_believed")),
@@ -141,14 +141,14 @@ def _registration_parts(figures: dict[str, Any]) -> list[str]:
 
 
 def _table(
-    *figures: tuple[str, str], rows: dict[str, Any], counts: Iterable[tuple[str, str]]
+    *statistics: tuple[str, str], rows: dict[str, Any], counts: Iterable[tuple[str, str]]
 ) -> str:
     columns = [*counts]
-    head = "".join(f"<th>{title}</th>" for title, _ in [("subject", ""), *columns, *figures])
+    head = "".join(f"<th>{title}</th>" for title, _ in [("subject", ""), *columns, *statistics])
     body = "".join(
         f"<tr><td>{name}</td>"
         + "".join(f"<td>{row[key]}</td>" for _, key in columns)
-        + "".join(f"<td>{row[key]:.3f}</td>" for _, key in figures)
+        + "".join(f"<td>{row[key]:.3f}</td>" for _, key in statistics)
         + "</tr>"
         for name, row in rows.items()
     )
@@ -159,7 +159,7 @@ def _paragraph(text: str) -> str:
     return f"<p>{html.escape(text)}</p>"
 
 
-def _figures(rows: Sequence[Row]) -> list[str]:
+def _images(rows: Sequence[Row]) -> list[str]:
     return [
         f"<figure><img src='{row['overlay']}' alt='overlay'><figcaption>{row['subject']} "
         f"{row['view']}: {row['start_mtre_mm']:.1f} to {row['mtre_mm']:.2f} mm, "

@@ -23,7 +23,7 @@ LEAST_FOR_A_FACTOR = 4
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the figures of a run as plain data.
+    """Return the statistics of a run as plain data.
 
     Args:
         rows: Comparisons, registrations and errors.
@@ -53,14 +53,14 @@ def _failures(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def _by_subject(rows: Sequence[Row], figures: Any) -> dict[str, Any]:
+def _by_subject(rows: Sequence[Row], statistics: Any) -> dict[str, Any]:
     names = sorted({row["subject"] for row in rows})
-    found = {name: figures([row for row in rows if row["subject"] == name]) for name in names}
-    return found | ({"all": figures(rows)} if rows else {})
+    found = {name: statistics([row for row in rows if row["subject"] == name]) for name in names}
+    return found | ({"all": statistics(rows)} if rows else {})
 
 
 def comparison_summary(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return mean likeness, and how many views beat the control by both figures.
+    """Return mean likeness, and how many views beat the control by both measures.
 
     Args:
         rows: Comparisons, at least one.

@@ -37,7 +37,7 @@ FRAMES_CHECKED = 200
 class WorkReporter(Protocol):
     """Told how far the work is."""
 
-    def work(self, what: str, done: int, total: int, figures: str) -> None:
+    def work(self, what: str, done: int, total: int, progress: str) -> None:
         """So much of the total is done."""
 
 

@@ -61,11 +61,11 @@ class DdsPoseFeed(PoseFeed):
             self.topic, TYPES[config.message], quality, self._on_sample
         )
 
-    def figures(self) -> dict[str, int]:
+    def counts(self) -> dict[str, int]:
         """What came and what became of it, by name."""
         listener = self._listener
         heard = {"malformed": listener.malformed, "writers": listener.writers()}
-        return super().figures() | heard
+        return super().counts() | heard
 
     def hint(self) -> str:
         """Why no pose comes, as far as can be seen; empty while they come."""

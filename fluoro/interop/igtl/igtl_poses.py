@@ -120,9 +120,9 @@ class IgtlPoseFeed(PoseFeed):
             return
         self.offer(client, partial(self._sent, transform))
 
-    def figures(self) -> dict[str, int]:
+    def counts(self) -> dict[str, int]:
         """What came and what became of it, by name."""
-        return super().figures() | dict(self.others)
+        return super().counts() | dict(self.others)
 
     def _sent(self, transform: Transform) -> SentPose:
         stamp_ns = transform.stamp_ns()

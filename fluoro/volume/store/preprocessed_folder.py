@@ -75,8 +75,8 @@ def open_preprocessed(folder: Path) -> MuVolume:
     tally = StatisticsCounter()
     for plane in _checked(folder, mu_zyx):
         tally.count_mu(plane)
-    figures = tally.figures(_claimed(facts).water(), _range(facts, "hu_range"))
-    return MuVolume(mu_zyx=mu_zyx, grid=grid, source=str(folder), figures=figures)
+    statistics = tally.statistics(_claimed(facts).water(), _range(facts, "hu_range"))
+    return MuVolume(mu_zyx=mu_zyx, grid=grid, source=str(folder), statistics=statistics)
 
 
 def preprocessed_planes(folder: Path) -> tuple[VolumePlanes, ValueStatistics | None]:
@@ -87,15 +87,15 @@ def preprocessed_planes(folder: Path) -> tuple[VolumePlanes, ValueStatistics | N
     """
     if (folder / FACTS_NAME).is_file():
         volume = _open_ours(folder)
-        mu_zyx, grid, figures = volume.mu_zyx, volume.grid, volume.figures
+        mu_zyx, grid, statistics = volume.mu_zyx, volume.grid, volume.statistics
     else:
         mu_zyx, grid, facts = _open_fluorosims(folder)
-        figures = _claimed(facts)
+        statistics = _claimed(facts)
 
     def read(start: int, stop: int) -> Iterator[NDArray[Any]]:
         return _checked(folder, mu_zyx[start:stop])
 
-    return VolumePlanes(grid=grid, source=str(folder), read=read), figures
+    return VolumePlanes(grid=grid, source=str(folder), read=read), statistics
 
 
 def is_ready(folder: Path) -> bool:
@@ -163,7 +163,7 @@ def write_preprocessed(
             grid=planes.grid,
             source=planes.source,
             planes=planes,
-            figures=planes.figures,
+            statistics=planes.statistics,
             progress=progress,
         )
         text = json.dumps(_metadata(planes, key), indent=2)
@@ -173,13 +173,13 @@ def write_preprocessed(
 
 def _metadata(planes: MuPlanes, key: Mapping[str, Any]) -> dict[str, Any]:
     """As fluorosim's VolumeMetadata."""
-    figures = planes.figures()
+    statistics = planes.statistics()
     return {
         "shape_zyx": planes.grid.shape_zyx,
         "spacing_zyx_mm": planes.grid.spacing_xyz_mm[::-1],
         "origin_xyz_mm": planes.grid.origin_xyz_mm,
-        "hu_range": figures.hu_range,
-        "mu_range": figures.mu_range,
+        "hu_range": statistics.hu_range,
+        "mu_range": statistics.mu_range,
         "source": planes.source,
         "calibration": dict(key),
     }

@@ -82,7 +82,7 @@ def store_volume(
     grid: VolumeGrid,
     source: str,
     planes: Iterable[NDArray[np.float32]],
-    figures: Callable[[], ValueStatistics | None] = lambda: None,
+    statistics: Callable[[], ValueStatistics | None] = lambda: None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> MuVolume:
     """Write a volume plane by plane, and map it.
@@ -94,7 +94,7 @@ def store_volume(
         grid: Where its voxels lie.
         source: What to call its source in records and messages.
         planes: Linear attenuation [1/mm], one (y, x) plane for each z.
-        figures: Asked after the last plane.
+        statistics: Asked after the last plane.
         progress: Told the fraction written, 0 to 1.
 
     Raises:
@@ -109,7 +109,7 @@ def store_volume(
             grid=grid,
             source=source,
             planes=planes,
-            figures=figures,
+            statistics=statistics,
             progress=progress,
         )
     try:

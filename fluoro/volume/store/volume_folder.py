@@ -51,7 +51,7 @@ def write_volume_folder(
     grid: VolumeGrid,
     source: str,
     planes: Iterable[NDArray[np.float32]],
-    figures: Callable[[], ValueStatistics | None] = lambda: None,
+    statistics: Callable[[], ValueStatistics | None] = lambda: None,
     progress: Progress = lambda _: None,
 ) -> None:
     """Fill an empty folder, plane by plane.
@@ -62,7 +62,7 @@ def write_volume_folder(
         grid: Where its voxels lie.
         source: What to call its source in records and messages.
         planes: Linear attenuation [1/mm], one (y, x) plane for each z.
-        figures: Asked after the last plane.
+        statistics: Asked after the last plane.
         progress: Told the fraction written, 0 to 1.
 
     Raises:
@@ -74,7 +74,7 @@ def write_volume_folder(
     voxels = folder / VOXELS_NAME
     with voxels.open("wb") as file:
         sha256 = _write_npy(file, grid, planes, progress)
-    known = figures()
+    known = statistics()
     facts = {
         "key": key,
         "source": source,
@@ -172,7 +172,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
 
 
 def _map_voxels(folder: Path, facts: Mapping[str, Any]) -> MuVolume:
-    grid, figures = facts["grid"], facts["figures"]
+    grid, statistics = facts["grid"], facts["figures"]
     x, y, z = (tuple(row) for row in grid["direction"])
     return MuVolume(
         mu_zyx=np.load(folder / VOXELS_NAME, mmap_mode="r", allow_pickle=False),
@@ -183,7 +183,7 @@ def _map_voxels(folder: Path, facts: Mapping[str, Any]) -> MuVolume:
             direction=(x, y, z),
         ),
         source=facts["source"],
-        figures=None if figures is None else ValueStatistics.from_facts(figures),
+        statistics=None if statistics is None else ValueStatistics.from_facts(statistics),
     )
 
 

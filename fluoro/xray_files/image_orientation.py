@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fluoro.geometry.view_text import LETTERS_BY_AXIS
 
-__all__ = ["ImageTurn", "direction_of", "turn_towards"]
+__all__ = ["ImageOrientation", "direction_of", "orientation_towards"]
 
 SECOND_LETTER = 0.6
 """Weight of the second letter of PatientOrientation beside the first: it is the weaker one."""
@@ -20,7 +20,7 @@ Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageTurn:
+class ImageOrientation:
     """What makes a stored image the C-arm's: a mirror image, then quarter turns.
 
     Attributes:
@@ -73,7 +73,9 @@ def direction_of(letters: str) -> Vector | None:
     return total / length if length > 0 else None
 
 
-def turn_towards(stored: tuple[Vector, Vector], wanted: tuple[Vector, Vector]) -> ImageTurn:
+def orientation_towards(
+    stored: tuple[Vector, Vector], wanted: tuple[Vector, Vector]
+) -> ImageOrientation:
     """The turn after which columns and rows grow nearest to where they should.
 
     As stored unless another way is clearly better: letters name directions coarsely.
@@ -83,9 +85,13 @@ def turn_towards(stored: tuple[Vector, Vector], wanted: tuple[Vector, Vector]) -
         wanted: Where the C-arm's do.
     """
 
-    def fit(turn: ImageTurn) -> float:
-        return sum(float(a @ b) for a, b in zip(turn.directions(*stored), wanted, strict=True))
+    def fit(orientation: ImageOrientation) -> float:
+        return sum(
+            float(a @ b) for a, b in zip(orientation.directions(*stored), wanted, strict=True)
+        )
 
-    turns = [ImageTurn(mirror=m, quarter_turns=q) for m, q in product((False, True), range(4))]
+    turns = [
+        ImageOrientation(mirror=m, quarter_turns=q) for m, q in product((False, True), range(4))
+    ]
     best = max(turns, key=fit)
-    return best if fit(best) > fit(ImageTurn()) + BETTER else ImageTurn()
+    return best if fit(best) > fit(ImageOrientation()) + BETTER else ImageOrientation()
