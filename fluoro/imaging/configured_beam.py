@@ -10,10 +10,10 @@ import numpy as np
 from fluoro.config import DetectorResponseConfig, GridConfig, XrayConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
+from fluoro.physics.antiscatter_grid import AntiscatterGrid
 from fluoro.physics.beam import Beam, make_beam
 from fluoro.physics.detector import DetectorResponse, csi_g_per_cm2
 from fluoro.physics.dose import PATIENT_MM, detector_photons, open_field_photons
-from fluoro.physics.grid import Grid
 from fluoro.physics.materials import Material, material
 from fluoro.physics.spectrum import Spectrum, named_spectrum, read_spectrum, tube_spectrum
 from fluoro.physics.tissues import is_tissue
@@ -68,9 +68,9 @@ def response_of(config: DetectorResponseConfig) -> DetectorResponse:
 
 
 @lru_cache(maxsize=16)
-def grid_of(config: GridConfig) -> Grid:
+def grid_of(config: GridConfig) -> AntiscatterGrid:
     """The configured grid."""
-    return Grid(
+    return AntiscatterGrid(
         ratio=config.ratio,
         lines_per_cm=config.lines_per_cm,
         lead_um=config.lead_um,

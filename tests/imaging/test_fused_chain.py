@@ -135,7 +135,13 @@ def test_every_stage_with_a_struct_can_be_put_together_and_no_other_is(monkeypat
     structs = {match[1] for match in found.values() if match}
     assert launched[True] <= structs
     assert not launched[False] & structs
-    elsewhere = {"grid", "pixel_pattern", "poisson_weighted", "beer_lambert", "transmit"}
+    elsewhere = {
+        "antiscatter_grid",
+        "pixel_pattern",
+        "poisson_weighted",
+        "beer_lambert",
+        "transmit",
+    }
     rays = {stem for stem in structs if stem.startswith("line_integral")}
     assert structs - launched[True] <= elsewhere | rays
 

@@ -246,7 +246,7 @@ def compared(data: dict[str, Array]) -> Iterator[str]:
 
 
 def simulated_angles(histories: float, seed: int) -> dict[str, Array]:
-    """Return how scatter of 20 cm of water meets a grid, for `fluoro.physics.grid`.
+    """Return how scatter of 20 cm of water meets a grid, for `fluoro.physics.antiscatter_grid`.
 
     A photon counts for either Gaussian by that one's share in the kernel at its distance from
     the pencil; both axes across the lamellae count, because the pencil has none.

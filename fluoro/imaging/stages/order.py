@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from fluoro import plugins
 from fluoro.imaging.stage import Stage
+from fluoro.imaging.stages.antiscatter_grid import ANTISCATTER_GRID
 from fluoro.imaging.stages.aperture import Aperture
 from fluoro.imaging.stages.attenuate import Attenuate
 from fluoro.imaging.stages.beer_lambert import BeerLambert, Integrals
@@ -18,7 +19,6 @@ from fluoro.imaging.stages.edge_enhancement import EdgeEnhancement
 from fluoro.imaging.stages.electronic_noise import ElectronicNoise
 from fluoro.imaging.stages.focal_spot import FocalSpot
 from fluoro.imaging.stages.gain_bias import GainBias
-from fluoro.imaging.stages.grid import GRID
 from fluoro.imaging.stages.heel import Heel
 from fluoro.imaging.stages.hold import Hold
 from fluoro.imaging.stages.image_intensifier import ImageIntensifier
@@ -48,7 +48,7 @@ BUILT_IN: tuple[Stage, ...] = (
     Collimator(),
     Attenuate(),
     Scatter(),
-    GRID,
+    ANTISCATTER_GRID,
     Aperture(),
     Poisson(),
     Blur(),

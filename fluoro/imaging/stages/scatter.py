@@ -20,7 +20,7 @@ from fluoro.imaging.configured_beam import grid_of
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.linear_maps import LinearMap, table_step
 from fluoro.imaging.stage import FrameContext, Image, Shape, Stage, Step, present, settings
-from fluoro.imaging.stages.grid import GRID
+from fluoro.imaging.stages.antiscatter_grid import ANTISCATTER_GRID
 from fluoro.physics.beam import Beam
 from fluoro.physics.detector import DetectorResponse
 from fluoro.physics.materials import Material
@@ -52,7 +52,7 @@ class Scatter(Stage):
         source = _run_source(given, frame, kernels, block, cells)
         received = _run_spread(given, source, frame, kernels, block, cells)
         if frame.config.grid is not None:
-            GRID.run(frame, kernels)
+            ANTISCATTER_GRID.run(frame, kernels)
         kernels.pixels(
             "scatter_add",
             cells=received,
@@ -68,7 +68,7 @@ class Scatter(Stage):
         config, beam = frame.config, frame.beam
         ratios = scatter_ratios(integrals, given, beam, frame.materials, config.grid)
         maps = scatter_maps(given, beam, frame.shape, frame.pixel_spacing_mm)
-        through = 1.0 if config.grid is None else GRID.factor(frame)
+        through = 1.0 if config.grid is None else ANTISCATTER_GRID.factor(frame)
         scatter = sum(to.apply(x * ratio) for to, (ratio, _) in zip(maps, ratios, strict=True))
 
         def pull(y: Image) -> Image:

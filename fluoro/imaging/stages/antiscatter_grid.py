@@ -12,10 +12,10 @@ from fluoro.imaging.configured_beam import grid_of
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.stage import FactorStage, FrameContext, Image, present, settings
 
-__all__ = ["GRID", "Grid"]
+__all__ = ["ANTISCATTER_GRID", "AntiscatterGrid"]
 
 
-class Grid(FactorStage):
+class AntiscatterGrid(FactorStage):
     """Primary relative to lamellae along the beam, where `dose_ngy` holds.
 
     With `scatter` that stage takes both: the primary by this factor, scatter by its own share.
@@ -33,7 +33,7 @@ class Grid(FactorStage):
         """Multiply the image."""
         given = present(frame.config.grid)
         place = frame.shape, frame.required_geometry("grid")
-        kernels.pixels("grid", **kernels.tables.of(_uniforms, given, *place))
+        kernels.pixels("antiscatter_grid", **kernels.tables.of(_uniforms, given, *place))
 
     def factor(self, frame: FrameContext) -> Image:
         """Return each pixel's share relative to lamellae along the beam."""
@@ -43,7 +43,7 @@ class Grid(FactorStage):
         return np.array(np.broadcast_to(line, frame.shape))
 
 
-GRID = Grid()
+ANTISCATTER_GRID = AntiscatterGrid()
 
 
 def _uniforms(config: GridConfig, shape: tuple[int, int], geometry: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from fluoro.errors import InputError
 from fluoro.physics.materials import material
 from fluoro.physics.spectrum import tube_spectrum
 
-__all__ = ["Grid"]
+__all__ = ["AntiscatterGrid"]
 
 Array = NDArray[np.float64]
 
@@ -24,7 +24,7 @@ PRIMARY_KEV_STEP = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid:
+class AntiscatterGrid:
     """Lead lamellae and what is between them; the lamellae point to a focus.
 
     Attributes:
