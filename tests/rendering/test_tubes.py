@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from fluoro.volume.volumes import MuVolume
 GRID = VolumeGrid(
     shape_zyx=(24, 26, 28), spacing_xyz_mm=(4.0,) * 3, origin_xyz_mm=(-54.0, -50.0, -46.0)
 )
-CARM = CarmGeometry(detector_width_px=60, detector_height_px=46, pixel_spacing_mm=1.05)
+CARM = CarmGeometry(detector_width_px=42, detector_height_px=34, pixel_spacing_mm=1.05)
 POSE = CarmPose(lao_deg=23, cra_deg=17, roll_deg=8, translation_mm=(1.0, -2.0, 3.0))
 VIEW = CARM.view(POSE, (0.0, 0.0, 0.0))
 MATERIALS = tuple(material(name) for name in ("steel", "titanium", "blood"))
@@ -35,7 +36,7 @@ LINES = {
     "a crossing": [(-12, -4, -12), (12, 4, 12), (12, 0, -12), (-12, 0, 12)],
     "along a ray": VIEW.source_xyz_mm
     + np.array([0.72, 0.75, 0.77])[:, None]
-    * (VIEW.pixel_centers_xyz_mm()[23, 30] - VIEW.source_xyz_mm),
+    * (VIEW.pixel_centers_xyz_mm()[17, 21] - VIEW.source_xyz_mm),
 }
 EXACT_MM = 1e-3
 GRAZING_MM = 0.02
@@ -61,6 +62,12 @@ def wire(points, radii_mm=(1.2, 0.8, 0.5), first=0):
         radii_mm=np.tile(radii_mm, (count, 1)),
         materials=np.tile(np.arange(first, first + shells), (count, 1)),
     )
+
+
+@cache
+def exact(name):
+    """Thicknesses and union of a line's wire."""
+    return tube_reference(wire(LINES[name]), VIEW, 3)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +96,7 @@ def rendered(device, *posed, projector="march", inclusions=(), view=VIEW):
 def test_the_thickness_is_that_of_the_union(device, name):
     tubes = wire(LINES[name])
     _, _, planes = rendered(device, Fixed(tubes))
-    wanted, _ = tube_reference(tubes, VIEW, 3)
+    wanted, _ = exact(name)
     assert wanted.sum(axis=(1, 2)).min() > 1
     limit = GRAZING_MM if name == "along a ray" else EXACT_MM
     np.testing.assert_allclose(planes, wanted, rtol=0, atol=limit)
@@ -100,7 +107,7 @@ def test_the_tissue_loses_what_the_tubes_fill(device, projector):
     tubes = wire(LINES["a closed loop"])
     bare, _, _ = rendered(device, projector=projector)
     left, _, _ = rendered(device, Fixed(tubes), projector=projector)
-    _, union = tube_reference(tubes, VIEW, 3)
+    _, union = exact("a closed loop")
     np.testing.assert_allclose(bare.sum(axis=0) - left.sum(axis=0), union, atol=EXACT_MM)
     added, _, _ = rendered(device, Fixed(tubes, displaces=False), projector=projector)
     np.testing.assert_array_equal(added, bare)
@@ -113,7 +120,7 @@ def test_a_sampled_solid_loses_it_too(device):
     tubes = wire(LINES["a crossing"])
     _, bare, _ = rendered(device, inclusions=[block])
     _, left, _ = rendered(device, Fixed(tubes), inclusions=[block])
-    _, union = tube_reference(tubes, VIEW, 3)
+    _, union = exact("a crossing")
     np.testing.assert_allclose((bare - left)[0], union, atol=EXACT_MM)
 
 
@@ -145,6 +152,36 @@ def test_solids_of_one_material_share_a_plane(device):
     assert len(patient([across, beside]).materials) == len(patient([across]).materials)
 
 
+@pytest.mark.parametrize("diameter_px", [0.1, 0.7, 1.9])
+@pytest.mark.parametrize("tilt_deg", [0, 3, 30, 45])
+def test_a_thin_wire_is_not_beaded(device, diameter_px, tilt_deg):
+    """Along it each row has the same cross-section, wherever the wire lies between columns."""
+    view = CARM.view(CarmPose(), (0.0, 0.0, 0.0))
+    columns = view.project(np.array([[0.0, 0, 0], [1.0, 0, 0]]))[:, 0]
+    pixel_mm = 1 / abs(columns[1] - columns[0])
+    radius, tilt = diameter_px * pixel_mm / 2, np.deg2rad(tilt_deg)
+    along = np.array([np.sin(tilt), 0.0, np.cos(tilt)])
+    points = [0.2 + k * along for k in np.linspace(-30, 30, 21)]
+    _, _, (plane,) = rendered(device, Fixed(wire(points, (radius,)), MATERIALS[:1]), view=view)
+    rows = slice(8, 26)
+    area = plane[rows].sum(axis=1) * pixel_mm * np.cos(tilt)
+    np.testing.assert_allclose(area, np.pi * radius**2, rtol=0.01)
+
+
+def test_a_thin_wire_is_the_mean_over_the_width_of_a_pixel(device):
+    view = CARM.view(POSE, (0.0, 0.0, 0.0)).part((15, 27), (14, 17))
+    tubes = wire([(1, -3, -30), (-2, 5, 30)], (0.5, 0.3))
+    _, _, planes = rendered(device, Fixed(tubes, MATERIALS[:2]), view=view)
+    fine = 40
+    finer = replace(
+        view, column_step_xyz_mm=view.column_step_xyz_mm / fine, width_px=view.width_px * fine
+    )
+    exact, _ = tube_reference(tubes, finer, 2)
+    means = exact.reshape(2, view.height_px, view.width_px, fine).mean(axis=3)
+    assert planes.max() > 0.3
+    np.testing.assert_allclose(planes, means, atol=0.01)
+
+
 def test_a_batch_has_what_its_views_have_alone(device):
     renderer = MaterialRenderer(patient([Fixed(wire(LINES["a closed loop"]))]), device)
     views = [VIEW, CARM.view(CarmPose(lao_deg=-40), (0.0, 0.0, 0.0))]
@@ -172,7 +209,7 @@ def test_every_pixel_of_a_tube_lies_in_a_tile_that_lists_it():
 
 
 def test_tubes_beside_the_image_and_behind_the_source_are_listed_nowhere():
-    away = VIEW.source_xyz_mm + (VIEW.source_xyz_mm - VIEW.pixel_centers_xyz_mm()[23, 30]) * 0.2
+    away = VIEW.source_xyz_mm + (VIEW.source_xyz_mm - VIEW.pixel_centers_xyz_mm()[17, 21]) * 0.2
     for place in (away, np.array([900.0, 900.0, 900.0])):
         assert not len(tiles_of(wire([place, place + 5]), VIEW).tiles)
 

@@ -17,6 +17,9 @@ from fluoro.rendering.deferred_integrals import DeferredIntegrals
 
 __all__ = ["BeerLambert", "Integrals", "expected_photons", "polychromatic"]
 
+SPARSE_MATERIALS = 8
+"""From so many materials on, those are left out in pixels where there is nothing of them."""
+
 
 class Integrals(Stage):
     """Line integrals are the image, where photons are off."""
@@ -69,7 +72,8 @@ class BeerLambert(Stage):
             _spectrum, beam, config.wedge, config.bow_tie, *place, frame.open_field_photons
         )
         given = {"filters": gain, "filter_mu": gain, **uniforms, "thicknesses": frame.integrals}
-        entry = "polychromatic_moments" if weighs else "polychromatic"
+        sparse = "_sparse" if uniforms["material_count"] >= SPARSE_MATERIALS else ""
+        entry = f"polychromatic{sparse}" + ("_moments" if weighs else "")
         kernels.packets("polychromatic", entry, **given, gain=gain)
         frame.quantum = gain if weighs else None
 

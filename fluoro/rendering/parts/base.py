@@ -18,6 +18,9 @@ __all__ = ["MOST_SPANS", "Canvas", "Part", "RaySpans"]
 MOST_SPANS = 16
 """Separate pieces of a ray that solids may take: shaders/taken.slang."""
 
+CLEARED_COLUMNS = 1024
+"""Columns that a thread clears on the CPU: RUN in shaders/parts/clear.slang."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Canvas:
@@ -90,7 +93,8 @@ class RaySpans:
             spans = self._device.empty((self._most, 2, *size) if self._most else (1,))
             self._made = size, {"span_counts": counts, "spans": spans}
         taken = self._made[1]
-        columns = -(-view.width_px // self._device.rays_per_thread)
+        run = CLEARED_COLUMNS if self._device.rays_per_thread > 1 else 1
+        columns = -(-view.width_px // run)
         uniforms = {
             "image_size": (view.width_px, view.height_px, 1),
             "first_plane": first_plane,
