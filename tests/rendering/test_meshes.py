@@ -244,6 +244,12 @@ def test_no_ray_leaks_along_the_edges_of_a_grid(cpu):
     assert found[16, 16] == pytest.approx(40, abs=EXACT_MM)
 
 
+def test_a_mirrored_view_shows_the_same_lengths(cpu):
+    mesh = creation.torus(20.0, 7.0, 32, 16)
+    mirrored = length(cpu, mesh, view=VIEW.mirrored())
+    np.testing.assert_allclose(mirrored[:, ::-1], length(cpu, mesh), atol=GRAZING_MM)
+
+
 def test_a_mesh_counts_from_the_source_to_the_pixel(cpu):
     far = np.linalg.norm(VIEW.pixel_centers_xyz_mm() - VIEW.source_xyz_mm, axis=2)
     huge = creation.box((9000, 9000, 9000))

@@ -18,7 +18,7 @@ from fluoro.rendering.deferred_integrals import DeferredIntegrals
 __all__ = ["BeerLambert", "Integrals", "expected_photons", "polychromatic"]
 
 SPARSE_MATERIALS = 8
-"""From so many materials on, those are left out in pixels where there is nothing of them."""
+"""From this number of materials on, a pixel leaves out those that are not in its way."""
 
 
 class Integrals(Stage):

@@ -23,7 +23,7 @@ MOST_PIECES = 4096
 THIN_PX = 2.0
 """Tubes of fewer pixels across are averaged over a pixel's width."""
 FAR_PX = float(1 << 20)
-"""Further from the image a box need not tell apart."""
+"""Limit of the pixel numbers of boxes: beyond it everything counts as this far away."""
 
 Floats = NDArray[np.float64]
 
