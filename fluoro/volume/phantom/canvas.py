@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,8 @@ from fluoro.volume.phantom.shapes import (
     ellipsoid,
     flat_capsule,
     noise_at,
+    smooth_min,
+    smooth_patch,
     smooth_path,
     triangle,
 )
@@ -179,9 +181,19 @@ class Union:
             for corners in ((a, b, c), (b, d, c)):
                 self.triangle(np.array(corners), half_mm)
 
-    def triangle(self, corners: Points, half_mm: float) -> None:
-        """Joins a triangular plate, `half_mm` thick on both sides."""
-        reach = half_mm + 1.5 * float(self.canvas.edge_mm)
+    def patch(self, net: ArrayLike, step_mm: float = 8.0) -> None:
+        """Joins a curved plate through a net (m, n, 4) of x, y, z and half thickness [mm]."""
+        fine = smooth_patch(net, step_mm)
+        for upper, lower in itertools.pairwise(fine):
+            for (a, b), (c, d) in zip(
+                itertools.pairwise(upper), itertools.pairwise(lower), strict=True
+            ):
+                for corners in (np.array((a, b, c)), np.array((b, d, c))):
+                    self.triangle(corners[:, :3], corners[:, 3].tolist())
+
+    def triangle(self, corners: Points, half_mm: float | Sequence[float]) -> None:
+        """Joins a triangular plate, `half_mm` thick on both sides, or so at each corner."""
+        reach = float(np.max(half_mm)) + 1.5 * float(self.canvas.edge_mm)
         low, high = corners.min(axis=0) - reach, corners.max(axis=0) + reach
         self.add(low, high, lambda axes: triangle(axes, corners, half_mm))
 
@@ -192,6 +204,14 @@ class Union:
         reach = float(np.max(radii)) + 1.5 * float(self.canvas.edge_mm)
         low, high = np.subtract(center, reach), np.add(center, reach)
         self.add(low, high, lambda axes: ellipsoid(axes, center, radii, frame))
+
+    def empty(self) -> Union:
+        """Return an empty shape of the same box."""
+        return Union(self.canvas, self.block)
+
+    def join(self, other: Union, blend_mm: float) -> None:
+        """Joins another shape of the same box, its seam rounded over `blend_mm`."""
+        self.distance = smooth_min(self.distance, other.distance, blend_mm)
 
     def hollow(self, other: Union) -> None:
         """Takes another shape of the same box away."""

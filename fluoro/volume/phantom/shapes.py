@@ -30,6 +30,7 @@ __all__ = [
     "smooth_max",
     "smooth_min",
     "smooth_noise",
+    "smooth_patch",
     "smooth_path",
     "triangle",
 ]
@@ -69,6 +70,20 @@ def smooth_path(points: ArrayLike, step_mm: float = 5.0) -> Points:
     length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(p[:, :3], axis=0), axis=1))])
     count = max(2, math.ceil(length[-1] / step_mm) + 1)
     return hermite(length, p, np.linspace(0.0, length[-1], count))
+
+
+def smooth_patch(points: ArrayLike, step_mm: float) -> Points:
+    """A smooth surface through a net of points, shape (m, n, 3 or more) in and (k, l, same) out.
+
+    Neighbours of the finer net are about `step_mm` apart.
+    """
+    net = np.asarray(points, float)
+    for _ in range(2):
+        steps = np.linalg.norm(np.diff(net[..., :3], axis=0), axis=2).mean(axis=1)
+        length = np.concatenate([[0.0], np.cumsum(steps)])
+        count = max(2, math.ceil(length[-1] / step_mm) + 1)
+        net = hermite(length, net, np.linspace(0.0, length[-1], count)).swapaxes(0, 1)
+    return net
 
 
 def mirrored(points: ArrayLike, side: int) -> Points:
@@ -134,20 +149,20 @@ def flat_capsule(
     return _first_order(np.asarray(near), np.asarray(slope))
 
 
-def triangle(axes: Axes, corners: ArrayLike, half_mm: float) -> Field:
+def triangle(axes: Axes, corners: ArrayLike, half_mm: float | Sequence[float]) -> Field:
     """Distance to a triangular plate, `half_mm` thick on both sides, with round edges [mm].
 
     Args:
         axes: x, y and z of the voxel centres.
         corners: Of the triangle, shape (3, 3).
-        half_mm: Half thickness.
+        half_mm: Half thickness, or that at each corner: it changes linearly between them.
     """
     a, b, c = np.asarray(corners, float)
     normal = np.cross(b - a, c - a)
+    halves = np.broadcast_to(np.asarray(half_mm, float), 3)
     if np.linalg.norm(normal) < 1e-6:
-        return capsule(
-            axes, a, max(b, c, key=lambda end: float(np.linalg.norm(end - a))), (half_mm,) * 2
-        )
+        far = max(b, c, key=lambda end: float(np.linalg.norm(end - a)))
+        return capsule(axes, a, far, (float(halves.mean()),) * 2)
     normal /= np.linalg.norm(normal)
     plane = along(axes, normal, a)
     outside = np.full(plane.shape, -np.inf, np.float32)
@@ -157,7 +172,18 @@ def triangle(axes: Axes, corners: ArrayLike, half_mm: float) -> Field:
         beyond = along(axes, outward / np.linalg.norm(outward), start)
         np.maximum(outside, beyond, out=outside)
         np.minimum(edges, capsule(axes, start, end, (0.0, 0.0)), out=edges)
-    return np.asarray(np.where(outside > 0, edges, np.abs(plane)) - np.float32(half_mm))
+    half = np.float32(halves[0])
+    if np.ptp(halves) > 0:
+        half = _linear(axes, np.array((a, b, c)), halves)
+    return np.asarray(np.where(outside > 0, edges, np.abs(plane)) - half)
+
+
+def _linear(axes: Axes, corners: Points, values: Points) -> Field:
+    """The linear function with `values` (3,) at the corners, within their range."""
+    sides = corners[1:] - corners[0]
+    slope = np.linalg.pinv(sides) @ (values[1:] - values[0])
+    offset = float(values[0] - slope @ corners[0])
+    return np.asarray(np.clip(_affine(axes, slope, offset), values.min(), values.max()))
 
 
 def ring_distance(x: Field, y: Field, half_x: Field, half_y: Field, power: float) -> Field:

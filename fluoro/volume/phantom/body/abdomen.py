@@ -61,7 +61,8 @@ COLON = (
     (14, 26, -304, 15), (12, 52, -330, 17), (11, 58, -365, 15),
 )  # fmt: skip
 """From the caecum to the rectum: x, y, z, radius [mm]."""
-HAUSTRUM_MM = 26.0
+HAUSTRUM_MM, FOLD_MM, FOLD_DEPTH = 24.0, 3.5, 0.36
+"""Of the colon: between two folds, half width of a fold, and its share of the radius."""
 FILLINGS = (
     (0.02, 0.16, "stool"), (0.25, 0.34, "gas"), (0.38, 0.45, "gas"), (0.49, 0.58, "gas"),
     (0.62, 0.70, "stool"), (0.74, 0.80, "gas"), (0.86, 0.90, "gas"), (0.92, 0.97, "stool"),
@@ -161,9 +162,9 @@ def _paint_kidney(canvas: Canvas, side: int) -> None:
     frame = np.array([tilt[0], np.cross(axis, tilt[0]), axis])
     frame /= np.linalg.norm(frame, axis=1, keepdims=True)
     canvas.part = ""
-    canvas.paint(block, ellipsoid(block.axes, center, (40, 34, 64), frame), -102.0)
+    canvas.paint(block, ellipsoid(block.axes, center, (44, 38, 68), frame), -104.0)
     canvas.part = f"kidney_{side_name(side)}"
-    kidney = ellipsoid(block.axes, center, (27, 23, 54), frame)
+    kidney = ellipsoid(block.axes, center, (28, 26, 55), frame)
     sinus = ellipsoid(block.axes, center - (side * 19, 4, 0), (16, 10, 22))
     canvas.paint(block, smooth_max(kidney, -sinus, 6.0), 36.0)
     canvas.part = ""
@@ -176,8 +177,10 @@ def _paint_psoas(canvas: Canvas) -> None:
         points[:, 0] = 10 + side * (points[:, 0] - 4)
         muscle = canvas.union_around(points, 24.0)
         if muscle.distance.size:
-            muscle.tube(points[:, :3], points[:, 3])
-            muscle.fill((0.0, 55.0))
+            path = smooth_path(points, 6.0)
+            half = np.column_stack([path[:, 3] * 0.95, path[:, 3] * 1.35])
+            muscle.ribbon(path[:, :3], np.tile((1.0, 0.0, 0.0), (len(path), 1)), half)
+            muscle.fill((0.0, 58.0))
 
 
 def _paint_bowel(canvas: Canvas) -> None:
@@ -197,7 +200,8 @@ def _paint_colon(canvas: Canvas) -> None:
     """A wall with haustra around gas, stool and fluid."""
     path = smooth_path(COLON, 3.0)
     along = np.arange(len(path)) * 3.0
-    folds = 0.86 + 0.14 * np.abs(np.sin(np.pi * along / HAUSTRUM_MM)) ** 0.6
+    from_fold = (along + HAUSTRUM_MM / 2) % HAUSTRUM_MM - HAUSTRUM_MM / 2
+    folds = 1 - FOLD_DEPTH * np.exp(-((from_fold / FOLD_MM) ** 2))
     smooth_end = np.interp(np.linspace(0, 1, len(path)), (0.7, 0.9), (0, 1))
     path[:, 3] *= folds + (1 - folds) * smooth_end
     canvas.part = "colon"
@@ -210,8 +214,9 @@ def _paint_colon(canvas: Canvas) -> None:
         piece = path[int(start * len(path)) : int(stop * len(path))].copy()
         piece[:, 3] -= 3.5 + 1.5 * np.sin(np.arange(len(piece)) * 0.7)
         if kind == "gas":
-            piece[:, 1] -= 0.2 * piece[:, 3]
-            piece[:, 3] *= 0.78 * np.sin(np.linspace(0.5, np.pi - 0.5, len(piece))) ** 0.4
+            piece[:, 1] -= 0.12 * piece[:, 3]
+            piece[:, 2] += 0.16 * piece[:, 3] * np.sin(np.arange(len(piece)) * 3.0 * np.pi / 24)
+            piece[:, 3] *= np.sin(np.linspace(0.4, np.pi - 0.4, len(piece))) ** 0.35
         filling = canvas.union_around(piece, 30.0)
         if filling.distance.size and len(piece) > 1:
             _draw(filling, piece)

@@ -16,6 +16,9 @@ from fluoro.volume.phantom.shapes import Points, smooth_path
 __all__ = ["cage_landmarks", "paint_ribs", "paint_sternum", "rib_path"]
 
 RIB_MARROW_HU, CARTILAGE_HU = 200.0, 105.0
+CALCIFIED_HU, RIM_HU = 480.0, 270.0
+"""Rims of the costal cartilages: an adult's calcify at their edges, the first one most (McCormick,
+Skeletal Radiol. 9 (1983) 161)."""
 STEP_MM = 4.0
 STERNUM = (
     (-13, -52, 126, 7, 27), (-12, -59, 110, 7, 25), (-11, -66, 90, 6, 18), (-11, -70, 80, 5.5, 17),
@@ -93,18 +96,32 @@ def _paint_cartilage(canvas: Canvas, number: int, side: int) -> None:
     cartilage = canvas.union_around(path, 12.0)
     if cartilage.distance.size:
         cartilage.ribbon(path, _outward(path, 9, side), (4.0, 6.0))
-        cartilage.fill((0.0, CARTILAGE_HU + 40), (1.5, CARTILAGE_HU), mottle_hu=12)
+        rim = CALCIFIED_HU if number == 1 else RIM_HU
+        cartilage.fill((0.0, rim), (1.4, CARTILAGE_HU), mottle_hu=25)
+
+
+SEAMS_MM = (84.0, -19.0)
+"""Heights of the joints between manubrium, body and xiphoid process."""
+SEAM_MM = 1.6
+"""From each joint to the bone on both sides."""
 
 
 def paint_sternum(canvas: Canvas) -> None:
-    """Manubrium, body and xiphoid process."""
+    """Manubrium, body with notches for the cartilages, xiphoid process; joints between them."""
     path = smooth_path(STERNUM, STEP_MM)
     canvas.part = "sternum"
     bone = canvas.union_around(path, 30.0)
+    if not bone.distance.size:
+        return
+    waves = 1 + 0.07 * np.cos((path[:, 2] - 84) * 2 * np.pi / 19.5) * (path[:, 2] < 84)
+    path[:, 4] *= waves
     forward = np.tile((0.0, -1.0, -0.2), (len(path), 1))
-    if bone.distance.size:
-        bone.ribbon(path[:, :3], forward, path[:, 3:])
-        bone.fill((0.0, 700.0), (1.1, 130.0), mottle_hu=30)
+    bone.ribbon(path[:, :3], forward, path[:, 3:])
+    z = bone.block.axes[2]
+    for seam in SEAMS_MM:
+        np.maximum(bone.distance, np.float32(SEAM_MM) - np.abs(z - np.float32(seam)),
+                   out=bone.distance)  # fmt: skip
+    bone.fill((0.0, 700.0), (1.1, 130.0), mottle_hu=35)
 
 
 def cage_landmarks() -> dict[str, tuple[float, float, float]]:

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 LUNG_HU, FISSURE_HU, VESSEL_HU, FAT_HU, BLOOD_HU, MYOCARDIUM_HU = (
-    -862.0,
+    -852.0,
     -420.0,
     40.0,
     -95.0,
@@ -152,24 +152,40 @@ def paint_lung_trees(canvas: Canvas) -> None:
     """Pulmonary arteries and veins that thin out, then bronchi with their walls."""
     if not min(canvas.block(*LUNG_BOX[1]).shape_zyx):
         return
-    for kind, trees, layers in (
-        ("lung_vessels", PULMONARY_ARTERIES + PULMONARY_VEINS, ((0.0, VESSEL_HU),)),
-        ("lung_trachea_bronchia", BRONCHIAL_TREES, ((0.0, 20.0), (1.0, -1000.0))),
-    ):
-        canvas.part = kind
-        for tree in trees:
-            shape = canvas.union(*LUNG_BOX[tree.side])
-            for _, path in tree_branches(tree, lung_distance):
-                _draw_branch(shape, path, thin=kind == "lung_vessels")
-            shape.fill(*layers)
+    canvas.part = "lung_vessels"
+    for tree in PULMONARY_ARTERIES + PULMONARY_VEINS:
+        _paint_vessels(canvas, tree)
+    canvas.part = "lung_trachea_bronchia"
+    for tree in BRONCHIAL_TREES:
+        shape = canvas.union(*LUNG_BOX[tree.side])
+        for _, path in tree_branches(tree, lung_distance):
+            for a, b in itertools.pairwise(path):
+                shape.segment(a, b)
+        shape.fill((0.0, 20.0), (1.0, -1000.0))
 
 
-def _draw_branch(shape: Union, path: Points, *, thin: bool) -> None:
-    for a, b in itertools.pairwise(path):
-        if thin:
-            a, b = a.copy(), b.copy()
-            a[3], b[3] = max(a[3] * 0.95, END_RADIUS_MM), max(b[3] * 0.82, END_RADIUS_MM)
-        shape.segment(a, b)
+THIN_MM = 1.1
+"""Vessels of a smaller radius are drawn with this one and as much less density, so that voxels as
+large as they are show no beads."""
+CLASSES_MM = ((0.0, 0.62), (0.62, 0.85), (0.85, 99.0))
+"""Radii of the vessels that are drawn together."""
+
+
+def _paint_vessels(canvas: Canvas, tree: Tree) -> None:
+    """A tree of vessels that thin out, the thin ones first."""
+    shapes = [canvas.union(*LUNG_BOX[tree.side]) for _ in CLASSES_MM]
+    for _, path in tree_branches(tree, lung_distance):
+        for a, b in itertools.pairwise(path):
+            ends = a * (1, 1, 1, 0.95), b * (1, 1, 1, 0.82)
+            middle = (ends[0][3] + ends[1][3]) / 2
+            number = next(i for i, (low, high) in enumerate(CLASSES_MM) if low <= middle < high)
+            for end in ends:
+                end[3] = max(end[3], THIN_MM if number < 2 else END_RADIUS_MM)
+            shapes[number].segment(*ends)
+    for shape, (low, high) in zip(shapes, CLASSES_MM, strict=True):
+        share = min(1.0, (max(low, 0.5) + min(high, THIN_MM)) ** 2 / (4 * THIN_MM**2))
+        hu = VESSEL_HU if high > THIN_MM else LUNG_HU + share * (VESSEL_HU - LUNG_HU)
+        shape.fill((0.0, hu))
 
 
 CHAMBER_NAMES = (
@@ -212,6 +228,10 @@ def paint_heart(canvas: Canvas) -> None:
         canvas.paint(block, np.maximum(blood, distance + np.float32(wall)), BLOOD_HU)
 
 
+AIRWAY_WIDTH = 1.1
+"""Beside the thorax phantom's: the windpipe is 19 mm wide."""
+
+
 def paint_airways(canvas: Canvas) -> None:
     """Windpipe and main bronchi: a wall around air."""
     canvas.part = "trachea"
@@ -220,7 +240,7 @@ def paint_airways(canvas: Canvas) -> None:
         points = np.array(course, float)
         points[:, 0] -= np.interp(points[:, 2], (60, 120), (4, 14))
         points[:, 1] -= np.interp(points[:, 2], (150, 195), (0, 12))
-        airways.tube(points[:, :3], points[:, 3])
+        airways.tube(points[:, :3], points[:, 3] * AIRWAY_WIDTH)
     airways.fill((0.0, 60.0), (1.5, -1000.0))
 
 

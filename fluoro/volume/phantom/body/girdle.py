@@ -19,35 +19,37 @@ from fluoro.volume.phantom.shapes import Points, smooth_path
 __all__ = ["girdle_landmarks", "paint_girdle"]
 
 CLAVICLE = (
-    (14, -57, 121, 11, 9.5), (32, -64, 124, 8.0, 7.2), (60, -62, 130, 6.8, 6.4),
-    (92, -38, 137, 6.6, 6.2), (118, -6, 142, 8, 5.6), (134, 18, 144, 10, 5.4),
+    (14, -57, 121, 11, 9.5), (34, -64, 124, 7.6, 7.2), (64, -62, 130, 6.2, 6.4),
+    (101, -38, 137, 6.0, 6.0), (130, -6, 143, 7.5, 5.4), (148, 18, 145, 9.5, 5.2),
 )  # fmt: skip
 """From the breastbone to the acromion: x, y, z, half depth, half height [mm]."""
 
-MEDIAL = ((100, 96, -4), (91, 99, 20), (83, 99, 48), (78, 96, 74), (76, 89, 98), (78, 80, 116))
-LATERAL = (
-    (104, 94, -4),
-    (113, 86, 20),
-    (119, 74, 48),
-    (122, 60, 76),
-    (120, 48, 96),
-    (106, 58, 122),
+BLADE = (
+    ((80, 80, 117, 2.2), (100, 70, 122, 1.6), (121, 55, 121, 3.5)),
+    ((76, 89, 98, 2.2), (104, 76, 98, 1.0), (131, 47, 100, 6.0)),
+    ((78, 96, 74, 2.2), (106, 84, 76, 0.9), (130, 60, 78, 5.2)),
+    ((83, 99, 48, 2.2), (105, 90, 48, 1.0), (125, 74, 48, 4.8)),
+    ((91, 99, 20, 2.4), (104, 95, 20, 1.3), (117, 86, 20, 4.4)),
+    ((99, 97, -5, 3.4), (102, 96, -6, 3.4), (106, 94, -4, 3.8)),
 )
-"""Borders of the blade from its lower angle to its upper one [mm]."""
-SPINE_OF_BLADE = ((78, 97, 90, 3.5), (96, 93, 103, 4.5), (116, 82, 118, 5.5), (138, 66, 136, 6.5))
-ACROMION = ((138, 66, 136), (152, 50, 143), (155, 32, 146), (147, 20, 146))
-CORACOID = ((114, 34, 122, 7.0), (110, 12, 136, 6.5), (118, -8, 134, 5.5), (124, -14, 128, 5.0))
-SOCKET = (120, 33, 110)
+"""Rows from the upper border to the lower angle, each from the medial border over the thin middle
+to the lateral border: x, y, z and half thickness [mm]."""
+SPINE_OF_BLADE = ((78, 97, 90, 2.6), (100, 93, 103, 3.6), (126, 82, 119, 4.6), (150, 66, 138, 5.8))
+ACROMION = ((150, 66, 138), (166, 50, 145), (170, 32, 147), (161, 20, 147))
+CORACOID = ((128, 36, 120, 7.0), (123, 12, 136, 6.5), (132, -8, 135, 5.5), (138, -14, 129, 5.0))
+SOCKET = (134, 33, 110)
 FACING = (0.86, -0.5, 0.08)
 """Where the socket looks."""
-SOCKET_MM = (4.5, 13.0, 19.0)
+SOCKET_MM = (6.0, 14.0, 19.5)
 HEAD_MM, JOINT_MM = 23.5, 4.0
+SUNK_MM = 1.0
+"""The point of the socket lies so far below its surface."""
 PIVOT = (100, 40, 120)
 TURN_DEG = 35.0
 SHAFT = {
-    "down": ((0, 0, -8, 21), (12, 4, -26, 15.5), (18, 5, -48, 11.8), (24, 6, -110, 10.8),
+    "down": ((3, 0, -8, 19), (12, 4, -26, 15.5), (18, 5, -48, 11.8), (24, 6, -110, 10.8),
              (32, 8, -190, 10.8), (40, 10, -262, 12), (42, 11, -280, 13)),
-    "raised": ((4, -2, 8, 21), (12, -6, 26, 15.5), (18, -8, 46, 11.8), (40, -16, 105, 10.8),
+    "raised": ((4, -2, 8, 19), (12, -6, 26, 15.5), (18, -8, 46, 11.8), (40, -16, 105, 10.8),
                (62, -22, 180, 10.8), (76, -28, 262, 12)),
 }  # fmt: skip
 """Humerus from the middle of its head: x, y, z, radius [mm]."""
@@ -61,7 +63,7 @@ def _turned(points: Points, build: Build) -> Points:
     turn = np.array(
         [[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]]
     )
-    return np.asarray((points - PIVOT) @ turn.T + PIVOT + (-2, 4, 6))
+    return np.asarray((points - PIVOT) @ turn.T + PIVOT + (-14, 4, 6))
 
 
 def _placed(points: Points, side: int) -> Points:
@@ -79,7 +81,7 @@ def _blade(points: object, build: Build, side: int) -> Points:
 
 def _head(build: Build) -> Points:
     facing = np.array(FACING) / np.linalg.norm(FACING)
-    head = np.array(SOCKET) + facing * (SOCKET_MM[0] * 0.4 + JOINT_MM + HEAD_MM)
+    head = np.array(SOCKET) + facing * (JOINT_MM + HEAD_MM - SUNK_MM)
     return np.asarray(_turned(head[None], build)[0])
 
 
@@ -98,7 +100,7 @@ def _paint_clavicle(canvas: Canvas, build: Build, side: int) -> None:
     points = np.array(CLAVICLE, float)
     if build.arms == "raised":
         points[:, 2] += np.linspace(0, 10, len(points))
-        points[:, 0] *= np.linspace(1, 0.93, len(points))
+        points[:, 0] *= np.linspace(1, 0.86, len(points))
     path = _placed(smooth_path(points, 4.0), side)
     bone = canvas.union_around(path, 14.0)
     if bone.distance.size:
@@ -107,48 +109,50 @@ def _paint_clavicle(canvas: Canvas, build: Build, side: int) -> None:
 
 
 def _paint_scapula(canvas: Canvas, build: Build, side: int) -> None:
+    """The thin blade with its borders, its spine and the acromion, the coracoid, the socket."""
     canvas.part = f"scapula_{side_name(side)}"
-    medial, lateral = _blade(MEDIAL, build, side), _blade(LATERAL, build, side)
+    net = np.array(BLADE, float)
+    blade = _blade(net.reshape(-1, 4), build, side).reshape(net.shape)
     spine, coracoid = _blade(SPINE_OF_BLADE, build, side), _blade(CORACOID, build, side)
-    bone = canvas.union_around(np.vstack([medial, lateral, spine[:, :3], coracoid[:, :3]]), 60.0)
+    acromion = _blade(ACROMION, build, side)
+    points = (blade.reshape(-1, 4)[:, :3], spine[:, :3], coracoid[:, :3], acromion)
+    bone = canvas.union_around(np.vstack(points), 24.0)
     if not bone.distance.size:
         return
-    rows = smooth_path(medial, 12.0), smooth_path(lateral, 12.0)
-    count = min(map(len, rows))
-    near, far = (_resampled(row, count) for row in rows)
-    bone.sheet(near, far, 1.2)
-    bone.tube(near, np.interp(np.arange(count), (0, count - 1), (3.4, 2.4)))
-    bone.tube(far, np.interp(np.arange(count), (0, count * 0.7, count - 1), (4.6, 5.6, 3.0)))
-    bone.tube(spine[:, :3], spine[:, 3])
-    bone.sheet(spine[:, :3], _blade(np.array(SPINE_OF_BLADE)[:, :3] - (0, 14, 6), build, side), 1.6)
-    _draw_acromion(bone, build, side)
-    bone.tube(coracoid[:, :3], coracoid[:, 3])
+    bone.patch(blade)
+    ridge, beak, top = bone.empty(), bone.empty(), bone.empty()
+    ridge.tube(spine[:, :3], spine[:, 3])
+    foot = _blade(np.array(SPINE_OF_BLADE)[:3, :3] - (0, 14, 5), build, side)
+    ridge.sheet(spine[:3, :3], foot, 1.4)
+    _draw_acromion(top, acromion, side)
+    beak.tube(coracoid[:, :3], coracoid[:, 3])
+    for part, blend_mm in ((ridge, 6.0), (top, 8.0), (beak, 6.0)):
+        bone.join(part, blend_mm)
     _draw_socket(bone, build, side)
-    bone.fill((0.0, CORTEX_HU), (1.2, 230.0), mottle_hu=40)
+    bone.fill((0.0, CORTEX_HU), (1.2, 210.0), mottle_hu=45)
 
 
-def _resampled(path: Points, count: int) -> Points:
-    at = np.linspace(0, len(path) - 1, count)
-    return np.column_stack([np.interp(at, np.arange(len(path)), column) for column in path.T])
-
-
-def _draw_acromion(bone: Union, build: Build, side: int) -> None:
-    path = smooth_path(_blade(ACROMION, build, side), 5.0)
+def _draw_acromion(bone: Union, acromion: Points, side: int) -> None:
+    path = smooth_path(acromion, 5.0)
     upwards = np.tile((-0.25 * side, 0.0, 1.0), (len(path), 1))
-    width = np.interp(np.linspace(0, 1, len(path)), (0, 0.4, 1), (8, 13, 11))
-    bone.ribbon(path, upwards, np.column_stack([np.full(len(path), 4.6), width]))
+    width = np.interp(np.linspace(0, 1, len(path)), (0, 0.4, 1), (8, 12, 10))
+    bone.ribbon(path, upwards, np.column_stack([np.full(len(path), 4.2), width]))
 
 
 def _draw_socket(bone: Union, build: Build, side: int) -> None:
-    """The glenoid with its neck."""
+    """The glenoid on its neck, hollow about the head of the humerus."""
     center = _blade([SOCKET], build, side)[0]
     facing = _blade([np.array(SOCKET) + FACING], build, side)[0] - center
     facing /= np.linalg.norm(facing)
     level = np.cross((0.0, 0.0, 1.0), facing)
     level /= np.linalg.norm(level)
     frame = np.array([facing, level, np.cross(facing, level)])
-    bone.ellipsoid(center - facing * 2.5, SOCKET_MM, frame)
-    bone.segment((*(center - facing * 22.0), 6.0), (*(center - facing * 9.5), 9.0))
+    socket, hollow = bone.empty(), bone.empty()
+    socket.ellipsoid(center - facing * 1.0, SOCKET_MM, frame)
+    socket.segment((*(center - facing * 22.0), 6.0), (*(center - facing * 8.0), 9.5))
+    bone.join(socket, 8.0)
+    hollow.ellipsoid(_placed(_head(build)[None], side)[0], (HEAD_MM + JOINT_MM,) * 3)
+    bone.hollow(hollow)
 
 
 def _paint_humerus(canvas: Canvas, build: Build, side: int) -> None:
@@ -161,11 +165,14 @@ def _paint_humerus(canvas: Canvas, build: Build, side: int) -> None:
         return
     x, y, z = _placed(center[None], side)[0]
     rise = 1 if build.arms == "down" else -1
-    bone.ellipsoid((x, y, z), (HEAD_MM,) * 3)
-    bone.ellipsoid((x + side * 14, y + 3, z + rise * 2), (11, 14, 17))
-    bone.ellipsoid((x + side * 4, y - 16, z - rise * 6), (8, 8, 13))
     bone.tube(course[:, :3], course[:, 3])
-    bone.fill((0.0, CORTEX_HU), (1.6, 210.0), mottle_hu=55)
+    head, great, small = bone.empty(), bone.empty(), bone.empty()
+    head.ellipsoid((x, y, z), (HEAD_MM,) * 3)
+    great.ellipsoid((x + side * 15, y + 4, z + rise * 1), (10, 13, 15))
+    small.ellipsoid((x + side * 4, y - 17, z - rise * 6), (7, 7, 11))
+    for part in (great, small, head):
+        bone.join(part, 6.0)
+    bone.fill((0.0, CORTEX_HU), (1.2, 185.0), mottle_hu=70)
     hollow = canvas.union_around(course[2:], 20.0)
     if hollow.distance.size:
         hollow.tube(course[2:, :3], np.maximum(course[2:, 3] - 4.2, 1))
@@ -194,6 +201,6 @@ def girdle_landmarks(build: Build) -> dict[str, tuple[float, float, float]]:
         found[f"sternal end of {name} clavicle"] = _placed(np.array([CLAVICLE[0][:3]]), side)[0]
         found[f"glenoid {name}"] = _blade([SOCKET], build, side)[0]
         found[f"humeral head {name}"] = _placed(_head(build)[None], side)[0]
-        found[f"lower angle of scapula {name}"] = _blade([MEDIAL[0]], build, side)[0]
+        found[f"lower angle of scapula {name}"] = _blade([BLADE[-1][0][:3]], build, side)[0]
         found[f"acromion {name}"] = _blade([ACROMION[2]], build, side)[0]
     return {name: (float(x), float(y), float(z)) for name, (x, y, z) in found.items()}

@@ -15,30 +15,57 @@ from fluoro.volume.phantom.body.spine import CORTEX_HU
 from fluoro.volume.phantom.body.tables import side_name
 from fluoro.volume.phantom.body.trunk import HIPS_X_MM
 from fluoro.volume.phantom.canvas import Canvas, Union
-from fluoro.volume.phantom.shapes import Points, ellipsoid, smooth_max, smooth_path
+from fluoro.volume.phantom.shapes import Axes, Field, Points, along, ellipsoid, smooth_max, smooth_path
 
 __all__ = ["paint_pelvis", "pelvis_landmarks"]
 
-CREST = ((120, -48, -264, 5.5), (134, -28, -240, 6.5), (130, 12, -214, 6.0), (102, 52, -214, 6.5),
-         (70, 78, -234, 7.0), (46, 90, -264, 7.5))  # fmt: skip
-FOSSA = ((110, -42, -284), (112, -20, -270), (108, 12, -262), (88, 42, -258), (66, 66, -264),
-         (48, 82, -278))  # fmt: skip
-ROOF = ((100, -38, -306), (98, -18, -314), (92, 8, -314), (78, 36, -304), (62, 54, -296),
-        (50, 72, -292))  # fmt: skip
-"""The wing of the ilium: its crest (x, y, z, radius), its thin middle, its lower edge [mm]."""
-BRIM = ((56, 48, -284, 8), (74, 34, -300, 9), (84, 8, -314, 9), (78, -22, -330, 8),
-        (56, -48, -343, 7.5), (30, -61, -350, 7.5), (13, -64, -358, 7.5))  # fmt: skip
-"""From the sacroiliac joint along the inlet to the pubis."""
-COLUMN = ((70, 46, -304, 8), (80, 38, -330, 10), (80, 36, -362, 11), (72, 44, -392, 14),
-          (64, 42, -414, 15))  # fmt: skip
+WING = (
+    ((122, -50, -266, 6.0), (136, -24, -238, 7.5), (126, 10, -216, 6.0), (104, 42, -213, 6.0),
+     (74, 70, -230, 6.5), (46, 90, -262, 7.0)),
+    ((117, -48, -280, 4.6), (124, -25, -257, 3.2), (114, 4, -238, 2.4), (96, 34, -236, 2.4),
+     (72, 62, -250, 4.5), (48, 85, -276, 6.5)),
+    ((105, -42, -300, 5.8), (110, -22, -283, 4.5), (101, 0, -268, 2.3), (86, 26, -264, 2.6),
+     (69, 50, -272, 6.0), (50, 76, -290, 5.5)),
+    ((99, -34, -313, 7.0), (103, -16, -303, 8.0), (96, 3, -294, 7.0), (82, 25, -290, 6.0),
+     (66, 46, -290, 7.5), (56, 62, -298, 4.0)),
+    ((97, -24, -322, 8.5), (99, -10, -316, 9.5), (93, 8, -311, 9.0), (83, 24, -308, 8.0),
+     (74, 36, -306, 6.5), (68, 44, -308, 4.5)),
+    ((91, -14, -330, 8.0), (95, -2, -325, 8.5), (90, 12, -323, 8.5), (85, 26, -324, 8.0),
+     (80, 34, -326, 7.5), (77, 40, -328, 5.5)),
+)  # fmt: skip
+"""The ilium from its crest down to the roof of the socket, each row from front to back: middle of
+the plate (x, y, z) and half thickness [mm]. It is thin in the middle of the fossa."""
+BRIM = ((60, 50, -290, 5.5), (74, 34, -303, 6.5), (82, 8, -316, 7), (76, -20, -331, 7.5),
+        (58, -42, -343, 6.5), (36, -56, -350, 6), (18, -62, -355, 6.5))  # fmt: skip
+"""The arcuate line from the sacroiliac joint along the inlet, and the upper branch of the pubis."""
+COLUMN = ((76, 40, -312, 6), (81, 36, -330, 9), (80, 36, -356, 10), (73, 43, -384, 11.5),
+          (66, 46, -402, 13), (62, 42, -418, 11))  # fmt: skip
 """From the sciatic notch to the ischial tuberosity."""
-RAMUS = ((62, 32, -424, 9), (44, 2, -420, 6.5), (28, -30, -406, 6.0), (14, -54, -386, 6.5))
-SPINE = ((74, 46, -358, 6), (52, 57, -364, 2.5))
+PUBIS = (
+    ((12, -63, -352, 6.5), (12, -63, -366, 7.0), (13, -60, -380, 6.5), (16, -55, -391, 5.0)),
+    ((22, -61, -353, 6.0), (22, -59, -366, 5.5), (22, -55, -380, 4.5), (24, -49, -392, 4.0)),
+)
+"""Body of the pubis, from the symphysis to the foramen."""
+QUADRILATERAL = (
+    ((72, -20, -334, 4.0), (74, 4, -326, 4.0), (76, 26, -322, 4.5), (76, 38, -320, 4.0)),
+    ((66, -20, -348, 4.0), (62, 2, -346, 2.8), (66, 24, -346, 3.5), (74, 40, -346, 5.0)),
+    ((68, -14, -358, 4.0), (61, 2, -366, 3.2), (65, 20, -370, 4.5), (73, 38, -372, 6.0)),
+)
+"""The plate between socket and lesser pelvis: its lower end is the teardrop."""
+RAMUS = ((61, 37, -413, 8), (47, 8, -417, 5.5), (34, -20, -408, 4.8), (24, -42, -396, 5),
+         (18, -55, -383, 5))  # fmt: skip
+RAMUS_FLAT_MM = 8.5
+SPINE = ((72, 46, -352, 6), (54, 57, -362, 2.5))
 HEAD = (89.0, 0.0, -345.0)
-HEAD_MM, JOINT_MM, CUP_MM = 24.0, 3.5, 5.5
+HEAD_MM, JOINT_MM, CUP_MM = 24.0, 3.5, 5.0
 OPENING = (0.68, -0.28, -0.68)
+WALL_MM = 29.0
+"""From the middle of the head to the inner face of the pelvis."""
 SHAFT = ((130, 9, -370, 18), (129, 11, -392, 18), (125, 12, -420, 16), (120, 10, -460, 14.5),
          (110, 6, -540, 14), (100, 4, -660, 14.5))  # fmt: skip
+
+
+TROCHANTERS = ((136, 16, -350), (119, 24, -402))
 
 
 def _placed(points: ArrayLike, side: int, build: Build) -> Points:
@@ -63,62 +90,63 @@ def paint_pelvis(canvas: Canvas, build: Build) -> None:
 
 
 def _paint_hip(canvas: Canvas, build: Build, side: int) -> None:
+    """The ilium, the rim of the inlet, ischium and pubis about the foramen, and the socket."""
     canvas.part = f"hip_{side_name(side)}"
-    crest, fossa, roof = (_placed(line, side, build) for line in (CREST, FOSSA, ROOF))
-    lower = _placed(RAMUS, side, build)
-    bone = canvas.union_around(np.vstack([crest[:, :3], roof, lower[:, :3]]), 40.0)
+    wing = _net(WING, side, build)
+    course = _placed([*BRIM, *COLUMN, *RAMUS], side, build)
+    bone = canvas.union_around(np.vstack([wing.reshape(-1, 4)[:, :3], course[:, :3]]), 18.0)
     if not bone.distance.size:
         return
-    bone.tube(crest[:, :3], crest[:, 3])
-    dense = [smooth_path(line, 10.0) for line in (crest[:, :3], fossa, roof)]
-    upper, middle, edge = (_resampled(line, 16) for line in dense)
-    bone.sheet(upper, middle, 2.8)
-    bone.sheet(middle, edge, 3.6)
-    bone.tube(edge, np.interp(np.arange(16), (0, 4, 10, 15), (6.5, 6.5, 4.5, 6.0)))
-    _draw_walls(bone, build, side)
-    for line in (BRIM, COLUMN, RAMUS):
-        course = _placed(line, side, build)
-        bone.tube(course[:, :3], course[:, 3])
-    start, tip = _placed(SPINE, side, build)
-    bone.segment(start, tip)
-    bone.ellipsoid(_placed([(13, -60, -370)], side, build)[0], (9.5, 9, 19))
+    bone.patch(wing)
+    for line in (BRIM, COLUMN):
+        _blend_tube(bone, _placed(line, side, build), 9.0)
+    ramus = smooth_path(_placed(RAMUS, side, build), 5.0)
+    half = np.column_stack([ramus[:, 3], np.full(len(ramus), RAMUS_FLAT_MM)])
+    lower, pubis = bone.empty(), bone.empty()
+    lower.ribbon(ramus[:, :3], np.tile((side * 0.5, -0.85, -0.15), (len(ramus), 1)), half)
+    pubis.patch(_net(PUBIS, side, build), 6.0)
+    bone.join(pubis, 9.0)
+    bone.join(lower, 9.0)
+    _blend_tube(bone, _placed(SPINE, side, build), 8.0)
     _draw_cup(bone, build, side)
-    bone.fill((0.0, CORTEX_HU), (1.5, 210.0), mottle_hu=60)
+    bone.fill((0.0, CORTEX_HU), (1.4, 190.0), mottle_hu=75)
 
 
-def _draw_walls(bone: Union, build: Build, side: int) -> None:
-    """What closes the bone between brim, notch and column: the back of the socket, the joint."""
-    brim, column, roof, crest = (
-        _placed(line, side, build)[:, :3] for line in (BRIM, COLUMN, ROOF, CREST)
-    )
-    inlet, back = (_resampled(smooth_path(line, 8.0), 8) for line in (brim[:5], column[:4]))
-    bone.sheet(inlet, back, 2.6)
-    bone.sheet(roof[2:5][::-1], np.array([brim[0], brim[1], brim[2]]), 4.0)
-    bone.sheet(crest[4:], np.array([brim[0], roof[5]]), 7.0)
+def _net(net: object, side: int, build: Build) -> Points:
+    """A net of points (m, n, 4) of the left side, on `side`."""
+    table = np.array(net, float)
+    return _placed(table.reshape(-1, table.shape[2]), side, build).reshape(table.shape)
 
 
-def _resampled(path: Points, count: int) -> Points:
-    at = np.linspace(0, len(path) - 1, count)
-    return np.column_stack([np.interp(at, np.arange(len(path)), column) for column in path.T])
+def _blend_tube(bone: Union, course: Points, blend_mm: float) -> None:
+    part = bone.empty()
+    part.tube(course[:, :3], course[:, 3])
+    bone.join(part, blend_mm)
 
 
 def _draw_cup(bone: Union, build: Build, side: int) -> None:
-    """The acetabulum: a shell about the head, open outwards, forwards and down."""
+    """The acetabulum: a socket about the head, open outwards, forwards and down, with its fossa."""
     center = _placed([HEAD], side, build)[0]
     opening = np.array(OPENING) * (side, 1, 1)
     opening /= np.linalg.norm(opening)
-    inner = HEAD_MM + JOINT_MM
-    outer = inner + CUP_MM
-    part = bone.block.part(center - outer - 4, center + outer + 4)
-    view = bone.distance[part.slices]
-    if not view.size:
-        return
-    x, y, z = (axis - np.float32(c) for axis, c in zip(part.axes, center, strict=True))
-    beyond = x * np.float32(opening[0]) + y * np.float32(opening[1]) + z * np.float32(opening[2])
-    shell = ellipsoid(part.axes, center - opening * 3, (outer,) * 3)
-    np.minimum(view, smooth_max(shell, np.asarray(beyond - np.float32(7)), 4.0), out=view)
-    hollow = ellipsoid(part.axes, center, (inner,) * 3)
-    np.maximum(view, -hollow, out=view)
+    cup, wall = bone.empty(), bone.empty()
+    wall.patch(_net(QUADRILATERAL, side, build))
+    cup.add(center - 60.0, center + 60.0, lambda axes: _cup(axes, center, opening, side))
+    bone.join(cup, 12.0)
+    bone.join(wall, 8.0)
+    hollow = bone.empty()
+    hollow.ellipsoid(center, (HEAD_MM + JOINT_MM,) * 3)
+    fossa = center + np.array((side * -10.0, 0.0, -10.0))
+    hollow.ellipsoid(fossa, (16.5, 11.0, 17.0))
+    bone.hollow(hollow)
+
+
+def _cup(axes: Axes, center: Points, opening: Points, side: int) -> Field:
+    """Distance to a ball about the head, cut by the opening and by the wall of the pelvis."""
+    ball = ellipsoid(axes, center - opening * 4, (HEAD_MM + JOINT_MM + CUP_MM,) * 3)
+    rim = along(axes, opening, center + opening * 8.0)
+    wall = along(axes, (-side, 0.0, 0.0), center - (side * WALL_MM, 0.0, 0.0))
+    return smooth_max(smooth_max(ball, rim, 5.0), wall, 6.0)
 
 
 def _paint_symphysis(canvas: Canvas) -> None:
@@ -129,8 +157,8 @@ def _paint_symphysis(canvas: Canvas) -> None:
 
 
 JOINT = (
-    ((51, 42, -262), (50, 50, -280), (46, 60, -300)),
-    ((42, 72, -264), (42, 76, -282), (41, 80, -300)),
+    ((56, 42, -262), (56, 46, -272), (55, 51, -282), (53, 57, -293), (50, 64, -304)),
+    ((43, 74, -262), (45, 75, -273), (44, 77, -284), (45, 80, -294), (44, 83, -304)),
 )
 """Front and back edge of the sacroiliac joint [mm]."""
 
@@ -152,14 +180,17 @@ def _paint_femur(canvas: Canvas, build: Build, side: int) -> None:
     bone = canvas.union_around(np.vstack([course[:, :3], center]), 40.0)
     if not bone.distance.size:
         return
-    bone.ellipsoid(center, (HEAD_MM,) * 3)
-    neck = np.array([center, center + np.array([side * 20, 5, -13]), course[0, :3]])
-    bone.tube(neck, (17, 15.5, 17.5))
     bone.tube(course[:, :3], course[:, 3])
-    trochanter = _placed([(135, 16, -353), (118, 24, -402)], side, build)
-    bone.ellipsoid(trochanter[0], (14.5, 18, 21))
-    bone.segment((*trochanter[0], 13.0), (*course[1, :3], 16.0))
-    bone.ellipsoid(trochanter[1], (9, 10, 13))
+    neck = np.array([center, center + np.array([side * 20, 5, -13]), course[0, :3]])
+    _blend_tube(bone, np.column_stack([neck, (15, 14.5, 17.5)]), 10.0)
+    trochanter = _placed(TROCHANTERS, side, build)
+    great, small, head = bone.empty(), bone.empty(), bone.empty()
+    great.ellipsoid(trochanter[0], (12, 17, 19))
+    great.segment((*trochanter[0], 11.0), (*course[1, :3], 15.0))
+    small.ellipsoid(trochanter[1], (9, 9, 12))
+    head.ellipsoid(center, (HEAD_MM,) * 3)
+    for part, blend_mm in ((great, 12.0), (small, 10.0), (head, 5.0)):
+        bone.join(part, blend_mm)
     bone.fill((0.0, CORTEX_HU), (1.7, 230.0), mottle_hu=70)
     _paint_trabeculae(canvas, center, course, side)
     hollow = canvas.union_around(course[2:], 20.0)
@@ -181,7 +212,7 @@ def _paint_trabeculae(canvas: Canvas, center: Points, course: Points, side: int)
 
 
 LANDMARKS = {
-    "anterior superior iliac spine": CREST[0][:3],
+    "anterior superior iliac spine": WING[0][0][:3],
     "femoral head": HEAD,
     "greater trochanter": (136, 16, -334),
     "ischial spine": SPINE[1][:3],

@@ -168,8 +168,17 @@ def _paint_canal(canvas: Canvas) -> None:
     canal.fill((0.0, FLUID_HU), (2.5, CORD_HU))
 
 
-def _drum(axes: Axes, vertebra: Vertebra, half_height_mm: float, waist_mm: float) -> Field:
-    """Distance to a drum across the spine, slimmer by `waist_mm` at mid height, hollow behind."""
+HOLLOW_MM = 1.7
+"""How far the end plates sink in the middle."""
+
+
+def _drum(
+    axes: Axes, vertebra: Vertebra, half_height_mm: float, waist_mm: float, hollow_mm: float = 0.0
+) -> Field:
+    """Distance to a drum across the spine, hollow behind.
+
+    It is slimmer by `waist_mm` at mid height, and its ends sink by `hollow_mm` in the middle.
+    """
     u, v, w = (along(axes, row, vertebra.center_xyz_mm) for row in vertebra.frame)
     waist = np.float32(waist_mm) * (1 - np.minimum((w / np.float32(half_height_mm)) ** 2, 1))
     flat = np.zeros((1, 1, 1), np.float32)
@@ -177,7 +186,9 @@ def _drum(axes: Axes, vertebra: Vertebra, half_height_mm: float, waist_mm: float
     side = ellipsoid((u, v, flat), (0, 0, 0), section) + waist
     behind = (vertebra.half_width_mm * 0.8, vertebra.half_width_mm * 0.5, 1e3)
     canal = ellipsoid((u, v, flat), (0, vertebra.half_depth_mm * 1.45, 0), behind)
-    return smooth_max(smooth_max(side, -canal, 4.0), np.abs(w) - np.float32(half_height_mm), 3.0)
+    outside = np.minimum((u / section[0]) ** 2 + (v / section[1]) ** 2, 1)
+    ends = np.abs(w) - np.float32(half_height_mm) + np.float32(hollow_mm) * (1 - outside)
+    return smooth_max(smooth_max(side, -canal, 4.0), np.asarray(ends, np.float32), 2.0)
 
 
 def _paint_disc(canvas: Canvas, vertebra: Vertebra) -> None:
@@ -196,12 +207,13 @@ def _paint_body(canvas: Canvas, vertebra: Vertebra) -> None:
     if not min(block.shape_zyx):
         return
     half = vertebra.height_mm / 2
-    shell = _drum(block.axes, vertebra, half, 2.2)
+    waist = 0.16 * vertebra.half_width_mm
+    shell = _drum(block.axes, vertebra, half, waist, HOLLOW_MM)
     canvas.paint(block, shell, PLATE_HU)
     x, y, z = block.axes
     along = (x * np.float32(0.9), y * np.float32(0.9), z * np.float32(0.45))
     trabeculae = MARROW_HU + 55 * smooth_noise(along, 2.4, seed=6)
-    inner = _drum(block.axes, vertebra, half - 1.8, 2.2)
+    inner = _drum(block.axes, vertebra, half - 1.8, waist, HOLLOW_MM)
     canvas.paint(block, np.maximum(inner, shell + np.float32(0.9)), trabeculae)
 
 
@@ -214,9 +226,10 @@ def _paint_arch(canvas: Canvas, vertebra: Vertebra) -> None:
     for side in (-1, 1):
         _draw_half_arch(arch, vertebra, side)
     edge, (fall, reach) = vertebra.half_depth_mm, vertebra.spinous_mm
-    root, tip = vertebra.at(0, edge + 17, -4), vertebra.at(0, edge + 17 + reach - 8, -4 - fall)
+    aside = 1.4 * _difference(vertebra, 0)
+    root, tip = vertebra.at(0, edge + 17, -4), vertebra.at(aside, edge + 9 + reach, -4 - fall)
     deep = 3.5 if vertebra.name[0] == "C" else 9.5 if vertebra.name[0] == "L" else 5.5
-    arch.ribbon(np.array([root, tip]), np.array([(1.0, 0.0, 0.0)] * 2), (2.4, deep))
+    arch.ribbon(np.array([root, tip]), np.array([(1.0, 0.0, 0.0)] * 2), (3.2 if deep > 9 else 2.4, deep))
     arch.segment((*tip, 3.4), (*(tip - (0, 0, 2.0)), 3.4))
     arch.fill((0.0, ARCH_HU), (1.2, ARCH_MARROW_HU), mottle_hu=45)
     for side in (-1, 1):
@@ -235,22 +248,39 @@ def _paint_pedicle(canvas: Canvas, vertebra: Vertebra, side: int) -> None:
         bone.fill((0.0, PEDICLE_HU), (1.4, MARROW_HU))
 
 
+TRANSVERSE_RISE_MM = {"L1": -3.0, "L2": -1.0, "L3": 0.0, "L4": 5.0, "L5": 7.0}
+"""Of the tips over their roots in the lumbar spine: those of L4 and L5 point up."""
+FACETS_MM = {"C": ((6, 11), (6, 15)), "T": ((2, 9), (1, 15)), "L": ((6, 12), (-3, 16))}
+"""Upper and lower joint process: outwards and backwards from the pedicle. Joints face forwards in
+the thoracic spine and inwards in the lumbar one (Masharawi et al., Spine 29 (2004) 1755)."""
+
+
+PILLAR_MM = {"C": 3.8, "T": 2.9, "L": 3.6}
+"""Radius of the joint processes."""
+
+
 def _draw_half_arch(arch: Union, vertebra: Vertebra, side: int) -> None:
     edge, half = vertebra.half_depth_mm, vertebra.height_mm / 2
     across = 0.72 * vertebra.half_width_mm
     up = half - vertebra.pedicle_mm[1] - 0.5
-    cervical = vertebra.name[0] == "C"
-    pillar = vertebra.at(side * (across + (6 if cervical else 2)), edge + 9, up - 1)
-    tip_up = up + 3 if vertebra.name[0] == "T" else up - 2
-    tip_back = edge + (2 if cervical else 19 if vertebra.name[0] == "T" else 11)
-    tip = vertebra.at(side * vertebra.transverse_mm, tip_back, tip_up)
-    arch.segment((*pillar, 4.2), (*tip, 3.6 if vertebra.name[0] == "T" else 3.0))
+    kind = vertebra.name[0]
+    pillar = vertebra.at(side * (across + (6 if kind == "C" else 2)), edge + 9, up - 1)
+    tip_up = up + 3 if kind == "T" else up - 2 + TRANSVERSE_RISE_MM.get(vertebra.name, 0.0)
+    tip_back = edge + (2 if kind == "C" else 19 if kind == "T" else 11)
+    reach = vertebra.transverse_mm * (1 + _difference(vertebra, side) * 0.06)
+    tip = vertebra.at(side * reach, tip_back, tip_up + 2 * _difference(vertebra, -side))
+    thick = PILLAR_MM[kind]
+    arch.segment((*pillar, thick + 0.3), (*tip, 3.4 if kind == "T" else 3.0))
     _draw_lamina(arch, vertebra, side, pillar)
-    for rise in (-1.0, 1.0):
-        joint = vertebra.at(
-            side * (across + (6 if cervical else 2)), edge + 13 - rise, up + rise * half * 0.95
-        )
-        arch.segment((*pillar, 3.8), (*joint, 4.2))
+    for rise, (out, back) in zip((1.0, -1.0), FACETS_MM[kind], strict=True):
+        height = up + half * (0.95 if rise > 0 else -1.15 if kind == "L" else -0.95)
+        joint = vertebra.at(side * (across + out), edge + back, height)
+        arch.segment((*pillar, thick), (*joint, thick + 0.2))
+
+
+def _difference(vertebra: Vertebra, side: int) -> float:
+    """How the two sides of a vertebra differ, -1 to 1: no two are alike."""
+    return float(np.sin(17.0 * vertebra.center_xyz_mm[2] + 2.3 * side))
 
 
 def _draw_lamina(arch: Union, vertebra: Vertebra, side: int, pillar: Points) -> None:
@@ -289,45 +319,56 @@ def _paint_atlas(canvas: Canvas) -> None:
     bone.fill((0.0, CORTEX_HU), (1.3, ARCH_MARROW_HU), mottle_hu=45)
 
 
-FORAMEN_X_MM = (16.0, 15.0, 14.0, 13.0)
+FORAMEN_MM = ((18.0, 6.0), (17.0, 5.6), (15.5, 5.0), (13.5, 4.2))
+"""Of the sacral foramina: from the midline, and radius."""
+SACRAL_NET = (
+    ((53, 44, -259, 9.5), (30, 32, -263, 9.5), (0, 31, -265, 14.0)),
+    ((54, 52, -272, 9.0), (30, 42, -275, 9.0), (0, 41, -276, 13.0)),
+    ((51, 62, -286, 8.0), (28, 54, -287, 8.5), (0, 52, -287, 11.0)),
+    ((44, 72, -306, 6.0), (24, 67, -309, 7.0), (0, 66, -310, 9.0)),
+    ((31, 75, -328, 4.6), (17, 71, -331, 5.5), (0, 70, -333, 7.0)),
+    ((19, 68, -346, 3.6), (10, 65, -349, 4.5), (0, 64, -350, 5.5)),
+)
+"""Rows from S1 to S5, each from the left wing to the midline: x from the midline, y, z and half
+thickness [mm]."""
+COCCYX = ((58, -359, 9.0, 3.4), (50, -369, 6.5, 3.2), (43, -377, 4.8, 3.0), (38, -384, 3.6, 2.6))
+"""Its four pieces: y, z, half width and half depth [mm]."""
 
 
 def _paint_sacrum(canvas: Canvas, build: Build) -> None:
-    """Fused bodies, wings that meet the hip bones, foramina, and the coccyx."""
-    wide = 1.06 if build.female else 1.0
+    """Fused bodies, wings that meet the hip bones, foramina, crest, and the coccyx."""
     bone = canvas.union((-65, 0, -395), (85, 105, -235))
     if not bone.distance.size:
         return
-    path = smooth_path(np.column_stack([SACRUM, [23, 19, 15, 12, 9, 5, 3.5]]), 4.0)
-    depth = np.interp(path[:, 2], (-380, -350, -300, -265), (3, 5, 9, 14))
-    forward = np.gradient(path[:, :3], axis=0)
-    normals = np.cross((1.0, 0.0, 0.0), forward)
-    bone.ribbon(path[:, :3], normals, np.column_stack([depth, path[:, 3] * wide]))
+    wide = 1.06 if build.female else 1.0
+    half = np.array(SACRAL_NET, float) * (wide, 1, 1, 1)
+    whole = np.concatenate([half, half[:, -2::-1] * (-1, 1, 1, 1)], axis=1)
+    bone.patch(whole + (SACRUM[0][0], 0, 0, 0), 6.0)
+    crest = bone.empty()
+    for rise, (x, y, z) in enumerate(SACRUM[:4]):
+        crest.segment((x, y + 15, z - 4, 4.0 - 0.5 * rise), (x, y + 19, z - 12, 4.4 - 0.5 * rise))
+    bone.join(crest, 6.0)
+    holes = bone.empty()
     for side in (-1, 1):
-        _draw_wing(bone, side, wide)
-    for rise, (_, y, z) in enumerate(SACRUM[:5]):
-        bone.segment((10, y + 14, z - 4, 4.5 - 0.5 * rise), (10, y + 18, z - 12, 4.0 - 0.5 * rise))
-    holes = canvas.union((-65, 0, -395), (85, 105, -235))
-    for side in (-1, 1):
-        for level, across in enumerate(FORAMEN_X_MM):
+        for level, (across, radius) in enumerate(FORAMEN_MM):
             y, z = (np.array(SACRUM[level][1:]) + SACRUM[level + 1][1:]) / 2
-            hole = 5.2 - 0.6 * level
-            x = 10 + side * across * wide
-            holes.segment((x, y - 25, z - 14, hole), (x, y + 22, z + 12, hole))
+            x = SACRUM[0][0] + side * across * wide
+            holes.segment((x + side * 5, y - 26, z - 13, radius + 1.5), (x, y, z, radius))
+            holes.segment((x, y, z, radius * 0.8), (x - side * 2, y + 24, z + 9, radius * 0.7))
     bone.hollow(holes)
-    bone.fill((0.0, 1100.0), (1.3, 240.0), mottle_hu=60)
+    bone.fill((0.0, 850.0), (1.2, 200.0), mottle_hu=75)
     _paint_promontory(canvas)
+    _paint_coccyx(canvas)
 
 
-def _draw_wing(bone: Union, side: int, wide: float) -> None:
-    """The lateral mass: thick above, thin towards the apex."""
-    inner = np.array([(10 + side * 16, y + 2, z + 6) for _, y, z in SACRUM[:4]], float)
-    outer = np.array(
-        [(10 + side * 48 * wide, 48, -262), (10 + side * 48 * wide, 62, -282),
-         (10 + side * 42 * wide, 72, -304), (10 + side * 28 * wide, 73, -330)], float
-    )  # fmt: skip
-    for half, count in ((9.0, 2), (7.0, 3), (4.5, 4)):
-        bone.sheet(inner[:count], outer[:count], half)
+def _paint_coccyx(canvas: Canvas) -> None:
+    """Four pieces that grow smaller, with gaps between them."""
+    pieces = canvas.union((-10, 20, -395), (30, 75, -345))
+    down = np.array((0.0, -0.7, -0.71))
+    frame = np.array([(1.0, 0.0, 0.0), np.cross((1.0, 0.0, 0.0), down), down])
+    for y, z, wide, deep in COCCYX:
+        pieces.ellipsoid((SACRUM[0][0], y, z), (wide, deep, 5.2), frame)
+    pieces.fill((0.0, 900.0), (1.1, 220.0), mottle_hu=40)
 
 
 def _paint_promontory(canvas: Canvas) -> None:
