@@ -14,13 +14,12 @@ from fluoro.volume.phantom.body.tables import (
     pleura,
     side_name,
 )
-from fluoro.volume.phantom.canvas import Block, Canvas, Union
+from fluoro.volume.phantom.canvas import Block, Canvas
 from fluoro.volume.phantom.heart import AIRWAYS, CHAMBERS, unit_frame
 from fluoro.volume.phantom.lungs import ARTERIES, BRONCHI, VEINS, Tree, tree_branches
 from fluoro.volume.phantom.shapes import (
     Axes,
     Field,
-    Points,
     ellipsoid,
     on_lattice,
     smooth_max,

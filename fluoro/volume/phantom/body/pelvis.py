@@ -15,7 +15,15 @@ from fluoro.volume.phantom.body.spine import CORTEX_HU
 from fluoro.volume.phantom.body.tables import side_name
 from fluoro.volume.phantom.body.trunk import HIPS_X_MM
 from fluoro.volume.phantom.canvas import Canvas, Union
-from fluoro.volume.phantom.shapes import Axes, Field, Points, along, ellipsoid, smooth_max, smooth_path
+from fluoro.volume.phantom.shapes import (
+    Axes,
+    Field,
+    Points,
+    along,
+    ellipsoid,
+    smooth_max,
+    smooth_path,
+)
 
 __all__ = ["paint_pelvis", "pelvis_landmarks"]
 

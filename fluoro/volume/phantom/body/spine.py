@@ -21,7 +21,6 @@ from fluoro.volume.phantom.shapes import (
     ellipsoid,
     smooth_max,
     smooth_noise,
-    smooth_path,
 )
 
 __all__ = ["SACRUM", "VERTEBRAE", "Vertebra", "midline_x", "paint_spine", "spine_landmarks"]
@@ -229,7 +228,9 @@ def _paint_arch(canvas: Canvas, vertebra: Vertebra) -> None:
     aside = 1.4 * _difference(vertebra, 0)
     root, tip = vertebra.at(0, edge + 17, -4), vertebra.at(aside, edge + 9 + reach, -4 - fall)
     deep = 3.5 if vertebra.name[0] == "C" else 9.5 if vertebra.name[0] == "L" else 5.5
-    arch.ribbon(np.array([root, tip]), np.array([(1.0, 0.0, 0.0)] * 2), (3.2 if deep > 9 else 2.4, deep))
+    arch.ribbon(
+        np.array([root, tip]), np.array([(1.0, 0.0, 0.0)] * 2), (3.2 if deep > 9 else 2.4, deep)
+    )
     arch.segment((*tip, 3.4), (*(tip - (0, 0, 2.0)), 3.4))
     arch.fill((0.0, ARCH_HU), (1.2, ARCH_MARROW_HU), mottle_hu=45)
     for side in (-1, 1):
@@ -300,10 +301,10 @@ def _paint_axis(canvas: Canvas) -> None:
     for side in (-1, 1):
         joint = np.array([-15 + side * 15, -14, 240])
         bone.ellipsoid(joint, (9, 9, 5))
-        lamina = ((-15 + side * 14, -8, 236), (-15 + side * 12, 8, 233), (-15, 22, 229))
+        lamina = ((-15 + side * 14, -8, 236), (-15 + side * 12, 8, 233), (-15, 20, 229))
         bone.tube(lamina, (4, 4, 5))
         bone.segment((*joint, 3.5), (-15 + side * 26, -8, 236, 3.0))
-    bone.segment((-15, 22, 229, 5), (-15, 32, 224, 5))
+    bone.segment((-15, 20, 229, 4.5), (-15, 26, 225, 4.5))
     bone.fill((0.0, CORTEX_HU), (1.3, ARCH_MARROW_HU), mottle_hu=45)
 
 
