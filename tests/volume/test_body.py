@@ -277,6 +277,38 @@ def test_a_triangle_has_the_distance_to_its_nearest_point():
     np.testing.assert_allclose(found, np.array(nearest) - 1, atol=0.02)
 
 
+def test_a_plate_between_corners_of_other_thickness_thins_out_between_them():
+    corners, halves = np.array([(0, 0, 0), (20, 0, 0), (0, 20, 0.0)]), (4.0, 1.0, 2.0)
+    for share in ((0.8, 0.1, 0.1), (0.1, 0.8, 0.1), (0.3, 0.3, 0.4)):
+        point = (share @ corners + (0, 0, 5)).astype(np.float32)
+        found = triangle(tuple(point[:, None]), corners, halves)
+        assert found == pytest.approx(5 - np.dot(share, halves), abs=1e-4)
+
+
+def test_a_patch_runs_through_its_net_with_its_thickness():
+    net = np.array([[(x, y, 0.02 * x * x, 2 + 0.05 * y) for x in (-15, 0, 15)] for y in (-9, 9)])
+    canvas = Canvas(VolumeGrid(shape_zyx=(30, 50, 50), spacing_xyz_mm=(1, 1, 1),
+                               origin_xyz_mm=(-25, -25, -12)))  # fmt: skip
+    plate = canvas.union((-25, -25, -12), (25, 25, 18))
+    plate.patch(net, 4.0)
+    for x, y, z, half in net[:, 1]:
+        i, j, k = round(x + 25), round(y + 25), round(z + 12)
+        assert plate.distance[k, j, i] == pytest.approx(-half, abs=0.15)
+
+
+def test_joined_shapes_have_a_rounded_seam_and_keep_their_far_sides():
+    canvas = Canvas(VolumeGrid(shape_zyx=(21, 21, 41), spacing_xyz_mm=(1, 1, 1),
+                               origin_xyz_mm=(-20, -10, -10)))  # fmt: skip
+    first = canvas.union((-20, -10, -10), (20, 10, 10))
+    second = first.empty()
+    first.ellipsoid((-6, 0, 0), (7, 7, 7))
+    second.ellipsoid((6, 0, 0), (7, 7, 7))
+    sharp = np.minimum(first.distance, second.distance)
+    first.join(second, 6.0)
+    assert first.distance[10, 13, 20] < sharp[10, 13, 20] - 1.0
+    assert first.distance[10, 10, 8] == sharp[10, 10, 8]
+
+
 def test_noise_on_a_lattice_and_at_points_is_that_of_the_grid():
     x, y, z = (np.arange(-20, 21, step, np.float32) for step in (1.0, 1.3, 0.9))
     axes = (x[None, None, :], y[None, :, None], z[:, None, None])

@@ -172,9 +172,8 @@ def triangle(axes: Axes, corners: ArrayLike, half_mm: float | Sequence[float]) -
         beyond = along(axes, outward / np.linalg.norm(outward), start)
         np.maximum(outside, beyond, out=outside)
         np.minimum(edges, capsule(axes, start, end, (0.0, 0.0)), out=edges)
-    half = np.float32(halves[0])
-    if np.ptp(halves) > 0:
-        half = _linear(axes, np.array((a, b, c)), halves)
+    even = np.ptp(halves) == 0
+    half = np.float32(halves[0]) if even else _linear(axes, np.array((a, b, c)), halves)
     return np.asarray(np.where(outside > 0, edges, np.abs(plane)) - half)
 
 

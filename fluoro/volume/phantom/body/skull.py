@@ -75,7 +75,7 @@ def _floor(axes: Axes) -> Field:
     """Distance to the floor of the space within [mm]: it rises between the middle fossae."""
     x, y, z = axes
     table = np.array(FLOOR, float)
-    floor = hermite(*table.T, y.ravel()).astype(np.float32).reshape(y.shape)
+    floor = hermite(table[:, 0], table[:, 1], y.ravel()).astype(np.float32).reshape(y.shape)
     middle = np.exp(-(((x - np.float32(HEAD_X_MM)) / 15) ** 2)) * np.exp(-(((y + 48) / 18) ** 4))
     ridges = np.exp(-(((np.abs(x - np.float32(HEAD_X_MM)) - 32) / 13) ** 2))
     orbit = np.float32(5) * ridges * np.exp(-(((y + 98) / 20) ** 2))
@@ -116,7 +116,7 @@ def _jagged(course: tuple[tuple[int, int], ...], seed: int) -> Points:
     aside = np.column_stack([-heading[:, 1], heading[:, 0]])
     aside /= np.linalg.norm(aside, axis=1, keepdims=True)
     teeth = np.random.default_rng(seed).uniform(-1.9, 1.9, len(path))
-    return path + teeth[:, None] * aside
+    return np.asarray(path + teeth[:, None] * aside)
 
 
 def paint_head(canvas: Canvas) -> None:

@@ -216,6 +216,10 @@ def _paint_body(canvas: Canvas, vertebra: Vertebra) -> None:
     canvas.paint(block, np.maximum(inner, shell + np.float32(0.9)), trabeculae)
 
 
+SPINOUS_MM = {"C": (2.4, 3.5), "T": (2.4, 5.5), "L": (3.2, 9.5)}
+"""Half thickness and half height of the spinous process."""
+
+
 def _paint_arch(canvas: Canvas, vertebra: Vertebra) -> None:
     """Pedicles, laminae, joints, transverse and spinous processes."""
     corners = [vertebra.at(s * 52, b, u) for s in (-1, 1) for b in (0, 72) for u in (-48, 22)]
@@ -227,10 +231,8 @@ def _paint_arch(canvas: Canvas, vertebra: Vertebra) -> None:
     edge, (fall, reach) = vertebra.half_depth_mm, vertebra.spinous_mm
     aside = 1.4 * _difference(vertebra, 0)
     root, tip = vertebra.at(0, edge + 17, -4), vertebra.at(aside, edge + 9 + reach, -4 - fall)
-    deep = 3.5 if vertebra.name[0] == "C" else 9.5 if vertebra.name[0] == "L" else 5.5
-    arch.ribbon(
-        np.array([root, tip]), np.array([(1.0, 0.0, 0.0)] * 2), (3.2 if deep > 9 else 2.4, deep)
-    )
+    thick, deep = SPINOUS_MM[vertebra.name[0]]
+    arch.ribbon(np.array([root, tip]), np.array([(1.0, 0.0, 0.0)] * 2), (thick, deep))
     arch.segment((*tip, 3.4), (*(tip - (0, 0, 2.0)), 3.4))
     arch.fill((0.0, ARCH_HU), (1.2, ARCH_MARROW_HU), mottle_hu=45)
     for side in (-1, 1):
@@ -344,22 +346,28 @@ def _paint_sacrum(canvas: Canvas, build: Build) -> None:
     wide = 1.06 if build.female else 1.0
     half = np.array(SACRAL_NET, float) * (wide, 1, 1, 1)
     whole = np.concatenate([half, half[:, -2::-1] * (-1, 1, 1, 1)], axis=1)
-    bone.patch(whole + (SACRUM[0][0], 0, 0, 0), 6.0)
+    whole[..., 0] += SACRUM[0][0]
+    bone.patch(whole, 6.0)
     crest = bone.empty()
     for rise, (x, y, z) in enumerate(SACRUM[:4]):
         crest.segment((x, y + 15, z - 4, 4.0 - 0.5 * rise), (x, y + 19, z - 12, 4.4 - 0.5 * rise))
     bone.join(crest, 6.0)
-    holes = bone.empty()
-    for side in (-1, 1):
-        for level, (across, radius) in enumerate(FORAMEN_MM):
-            y, z = (np.array(SACRUM[level][1:]) + SACRUM[level + 1][1:]) / 2
-            x = SACRUM[0][0] + side * across * wide
-            holes.segment((x + side * 5, y - 26, z - 13, radius + 1.5), (x, y, z, radius))
-            holes.segment((x, y, z, radius * 0.8), (x - side * 2, y + 24, z + 9, radius * 0.7))
-    bone.hollow(holes)
+    bone.hollow(_foramina(bone, wide))
     bone.fill((0.0, 850.0), (1.2, 200.0), mottle_hu=75)
     _paint_promontory(canvas)
     _paint_coccyx(canvas)
+
+
+def _foramina(bone: Union, wide: float) -> Union:
+    """The holes of the sacrum, wider in front."""
+    holes = bone.empty()
+    for side in (-1, 1):
+        for level, (across, r) in enumerate(FORAMEN_MM):
+            y, z = (np.array(SACRUM[level][1:]) + SACRUM[level + 1][1:]) / 2
+            x = SACRUM[0][0] + side * across * wide
+            holes.segment((x + side * 5, y - 26, z - 13, r + 1.5), (x, y, z, r))
+            holes.segment((x, y, z, r * 0.8), (x - side * 2, y + 24, z + 9, r * 0.7))
+    return holes
 
 
 def _paint_coccyx(canvas: Canvas) -> None:
