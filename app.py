@@ -196,7 +196,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
     finally:
         reporter.close()
     layout = [f"layout        {line}" for line in found.layout]
-    _tell(*layout, *report_lines(found.statistics), f"report in {folder / 'report.html'}")
+    checksums = f"checksums     {found.checksums}"
+    report = f"report in {folder / 'report.html'}"
+    _tell(*layout, checksums, *report_lines(found.statistics), report)
     failed = found.statistics["failed"]
     if failed:
         count = sum(len(each["views"]) for each in failed)

@@ -19,6 +19,7 @@ from fluoro.datasets.evaluation.registrations import Registered, register_view
 from fluoro.datasets.evaluation.report import write_report
 from fluoro.datasets.evaluation.rows import Row, Rows
 from fluoro.datasets.evaluation.summary import summary
+from fluoro.datasets.published.checksums import Checked, check_files
 from fluoro.datasets.published.open_set import open_published
 from fluoro.datasets.published.subject import (
     PublishedSet,
@@ -39,7 +40,6 @@ from fluoro.registration.search.pyramid import bin_image, bin_view
 from fluoro.registration.targets.target import Target
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.renderer import DrrRenderer
-from fluoro.volume.store.atomic_folder import content_sha256
 
 __all__ = ["Evaluation", "Settings", "evaluate"]
 
@@ -86,11 +86,13 @@ class Evaluation:
     Attributes:
         statistics: Of `summary`.
         layout: What is missing of the data set, one line each.
+        checksums: What the files' content was compared with, one line.
         folder: Where the report is.
     """
 
     statistics: dict[str, Any]
     layout: list[str]
+    checksums: str
     folder: Path
 
 
@@ -113,14 +115,16 @@ def evaluate(
         progress: Told what is being done, and which fraction of it, 0 to 1.
 
     Raises:
-        InputError: The data set cannot be opened, or the folder has rows of other settings.
+        InputError: The data set cannot be opened, a file has another checksum than the one beside
+            it, or the folder has rows of other settings or data.
         OutputError: A file cannot be written.
     """
     with open_published(path, settings.dataset, voxel_origin=settings.voxel_origin) as data:
         progress("checking the layout", 0.0)
         layout = data.check()
         given = asdict(settings) | {"voxel_origin": data.voxel_origin, "form": data.form}
-        given |= {"files": _fingerprint(path, data, progress)}
+        checked = _checked(path, data, progress)
+        given |= {"files": {"sha256": checked.sha256, "count": checked.files}}
         rows = Rows(folder, _plain(given))
         run = _Run(data, settings, folder, device, rows, progress)
         chosen = list(_chosen(data, settings))
@@ -130,13 +134,14 @@ def evaluate(
         facts = {
             "settings": _plain(given),
             "layout": layout,
+            "checksums": checked.line(),
             "views": len(chosen),
             "statistics": statistics,
             "versions": versions(),
             "pages": sorted(each.name for each in folder.glob("poses_*.html")),
         }
         write_report(folder, facts, rows.all)
-    return Evaluation(statistics=statistics, layout=layout, folder=folder)
+    return Evaluation(statistics=statistics, layout=layout, checksums=checked.line(), folder=folder)
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
@@ -144,13 +149,12 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
 
-def _fingerprint(path: Path, data: PublishedSet, progress: Progress) -> dict[str, Any]:
-    """Which files: the SHA-256 of an HDF5 file, number and size of a folder's."""
-    sizes = data.files()
-    if data.form == "h5":
-        digest = content_sha256(path, lambda share: progress("SHA-256 of the file", share))
-        return {"sha256": digest, "bytes": sum(sizes.values())}
-    return {"count": len(sizes), "bytes": sum(sizes.values())}
+def _checked(path: Path, data: PublishedSet, progress: Progress) -> Checked:
+    """The files' content, compared with the checksums that lie beside them."""
+    inside = path / data.name if (path / data.name).is_dir() else path
+    folder = inside.absolute() if data.form == "xvr" else path.absolute().parent
+    top = folder.parent if data.form == "xvr" else folder
+    return check_files(folder, data.files(), top, lambda share: progress("SHA-256", share))
 
 
 def _chosen(data: PublishedSet, settings: Settings) -> Iterator[tuple[str, str]]:

@@ -82,6 +82,7 @@ def _page(facts: dict[str, Any], rows: Sequence[Row]) -> str:
         f"<style>{STYLE}</style><h1>{name}: comparison and registration</h1>",
         _paragraph(f"{settings['form']} form, {facts['views']} views. {NOTE}"),
         *(_paragraph(f"Layout: {line}") for line in facts["layout"]),
+        _paragraph(f"Checksums: {facts['checksums']}."),
         "<h2>At the stored poses</h2>",
         _table(("NCC", "ncc"), ("gradient NCC", "gradient_ncc"), rows=statistics["comparison"],
                counts=(("views", "views"), ("beat the control", "beat_control"))),

@@ -73,12 +73,21 @@ def _require_same(path: Path, settings: Row) -> None:
         earlier = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}; give another --output") from None
+    if earlier.get("files") != settings.get("files"):
+        raise InputError(
+            f"{path.parent}: the data set has changed since the first rows: its SHA-256 was "
+            f"{_sha256(earlier)}, now it is {_sha256(settings)}: give another --output"
+        )
     for name in sorted({*earlier, *settings}):
         if earlier.get(name) != settings.get(name):
             raise InputError(
                 f"{path.parent}: was started with {name} {earlier.get(name)}, now it is "
                 f"{settings.get(name)}: give another --output"
             )
+
+
+def _sha256(settings: Row) -> str:
+    return str((settings.get("files") or {}).get("sha256"))
 
 
 def _read(path: Path) -> list[Row]:
