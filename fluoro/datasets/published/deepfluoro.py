@@ -7,19 +7,16 @@ pixels are `intrinsic` times that, with centres at integers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.datasets.published.hdf5 import Hdf5
+from fluoro.datasets.published.hdf5 import Hdf5, Hdf5Set
 from fluoro.datasets.published.poses import nearest_rigid
 from fluoro.datasets.published.subject import (
     EXCLUDED,
-    SetForm,
     SetName,
     Subject,
     VoxelOrigin,
@@ -64,7 +61,7 @@ class _Camera:
         )
 
 
-class DeepFluoroFile:
+class DeepFluoroFile(Hdf5Set):
     """The HDF5 file of full resolution.
 
     Args:
@@ -77,11 +74,9 @@ class DeepFluoroFile:
     """
 
     name: SetName = "deepfluoro"
-    form: SetForm = "h5"
 
     def __init__(self, path: Path, *, voxel_origin: VoxelOrigin = "center") -> None:
-        self.voxel_origin = voxel_origin
-        self._file = Hdf5(path)
+        super().__init__(path, voxel_origin)
         try:
             self._camera = _read_camera(self._file)
             if not self.subjects():
@@ -89,19 +84,8 @@ class DeepFluoroFile:
                     f"{path}: must have a specimen of {', '.join(SPECIMENS)}, has none"
                 )
         except InputError:
-            self._file.close()
+            self.close()
             raise
-
-    def __enter__(self) -> DeepFluoroFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
 
     def subjects(self) -> tuple[str, ...]:
         """Return the names of the subjects that are there."""
@@ -196,17 +180,8 @@ class DeepFluoroFile:
                 found.append(f"{specimen}: has {count} views, {VIEWS_PUBLISHED[n]} were published")
         return found
 
-    def files(self) -> Mapping[str, int]:
-        """Return the file's name and size [bytes]."""
-        return {self._file.path.name: self._file.path.stat().st_size}
-
     def _specimen(self, subject: str) -> str:
-        if subject not in self.subjects():
-            raise InputError(
-                f"{self._file.path}: subject must be one of {', '.join(self.subjects())}, "
-                f"got {subject}"
-            )
-        return SPECIMENS[int(subject.removeprefix("subject")) - 1]
+        return SPECIMENS[int(self.require(subject).removeprefix("subject")) - 1]
 
     def _at(self, subject: str, name: str) -> str:
         at = f"{self._specimen(subject)}/projections/{name}"

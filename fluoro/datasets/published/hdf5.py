@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fluoro.datasets.published.subject import PublishedSet, SetForm, VoxelOrigin
 from fluoro.errors import InputError
 
-__all__ = ["Hdf5"]
+__all__ = ["Hdf5", "Hdf5Set"]
 
 Shape = tuple[int | None, ...]
 """Of an array; None: any length."""
@@ -120,6 +122,32 @@ class Hdf5:
         if name not in self._file:
             raise InputError(f"{self.path}: must have the {kind} {name}, has none")
         return self._file[name]
+
+
+class Hdf5Set(PublishedSet):
+    """A published data set in one HDF5 file.
+
+    Args:
+        path: The file.
+        voxel_origin: What a volume's stated origin is of its first voxel.
+
+    Raises:
+        InputError: As `Hdf5`.
+    """
+
+    form: SetForm = "h5"
+
+    def __init__(self, path: Path, voxel_origin: VoxelOrigin) -> None:
+        self.path, self.voxel_origin = path, voxel_origin
+        self._file = Hdf5(path)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def files(self) -> Mapping[str, int]:
+        """Return the file's name and size [bytes]."""
+        return {self.path.name: self.path.stat().st_size}
 
 
 def _fits(shape: tuple[int, ...], wanted: Shape) -> bool:

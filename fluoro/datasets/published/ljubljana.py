@@ -7,15 +7,13 @@ points to the source.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
-from fluoro.datasets.published.hdf5 import Hdf5
+from fluoro.datasets.published.hdf5 import Hdf5Set
 from fluoro.datasets.published.poses import nearest_rigid
-from fluoro.datasets.published.subject import SetForm, SetName, Subject, VoxelOrigin, XrayView
+from fluoro.datasets.published.subject import SetName, Subject, VoxelOrigin, XrayView
 from fluoro.datasets.published.volumes import placed_grid
 from fluoro.errors import InputError
 from fluoro.geometry.converters.patient_frames import LPS_FROM_RAS
@@ -33,7 +31,7 @@ LEAST_VALUE = 1000.0
 """Smaller grey values of the 3D DSA are background and set to 0, as in DiffDRR-Datasets."""
 
 
-class LjubljanaFile:
+class LjubljanaFile(Hdf5Set):
     """The HDF5 file.
 
     Args:
@@ -45,25 +43,12 @@ class LjubljanaFile:
     """
 
     name: SetName = "ljubljana"
-    form: SetForm = "h5"
 
     def __init__(self, path: Path, *, voxel_origin: VoxelOrigin = "center") -> None:
-        self.voxel_origin = voxel_origin
-        self._file = Hdf5(path)
+        super().__init__(path, voxel_origin)
         if not self.subjects():
-            self._file.close()
+            self.close()
             raise InputError(f"{path}: must have a group subject01 to subject10, has none")
-
-    def __enter__(self) -> LjubljanaFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
 
     def subjects(self) -> tuple[str, ...]:
         """Return the names of the subjects that are there."""
@@ -76,7 +61,7 @@ class LjubljanaFile:
         Raises:
             InputError: No such subject.
         """
-        self._require(subject)
+        self.require(subject)
         return tuple(name for name, part in VIEWS.items() if self._file.has(f"{subject}/{part}"))
 
     def subject(self, name: str) -> Subject:
@@ -85,7 +70,7 @@ class LjubljanaFile:
         Raises:
             InputError: No such subject, or something in it is missing or damaged.
         """
-        self._require(name)
+        self.require(name)
         file = self._file
         stored = file.array(f"{name}/volume/pixels", (None, None, None)).astype(np.float32)
         values = np.ascontiguousarray(stored[::-1].transpose(2, 1, 0))
@@ -147,14 +132,3 @@ class LjubljanaFile:
             wanted += [f"{name}/{view}/{part}" for view in VIEWS.values() for part in PARTS]
             found += [f"{each} is missing" for each in wanted if not self._file.has(each)]
         return found
-
-    def files(self) -> Mapping[str, int]:
-        """Return the file's name and size [bytes]."""
-        return {self._file.path.name: self._file.path.stat().st_size}
-
-    def _require(self, subject: str) -> None:
-        if subject not in self.subjects():
-            raise InputError(
-                f"{self._file.path}: subject must be one of {', '.join(self.subjects())}, "
-                f"got {subject}"
-            )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fluoro.errors import InputError
 from fluoro.geometry.projection import View
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.labels.label_volume import LabelVolume
@@ -88,26 +90,46 @@ class XrayView:
 
 
 class PublishedSet(Protocol):
-    """A data set that is open for reading.
+    """A data set that is open for reading, and closed at the end of a `with`.
 
     Attributes:
+        path: Its file or folder.
         name: Which one.
         form: `h5` or `xvr`.
         voxel_origin: How volumes are placed.
     """
 
+    path: Path
     name: SetName
     form: SetForm
     voxel_origin: VoxelOrigin
 
-    def __enter__(self) -> PublishedSet: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close what is open: nothing in a folder."""
+        return
+
+    def require(self, subject: str) -> str:
+        """Return the name of a subject that is there.
+
+        Raises:
+            InputError: No such subject.
+        """
+        if subject not in self.subjects():
+            raise InputError(
+                f"{self.path}: subject must be one of {', '.join(self.subjects())}, got {subject}"
+            )
+        return subject
 
     def subjects(self) -> tuple[str, ...]:
         """Return the names of the subjects that are there."""

@@ -15,7 +15,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from fluoro.datasets.published.poses import nearest_rigid
 from fluoro.datasets.published.subject import (
     EXCLUDED,
+    PublishedSet,
     SetForm,
     SetName,
     Subject,
@@ -75,7 +75,7 @@ class _Detector:
     width: float
 
 
-class XvrFolder:
+class XvrFolder(PublishedSet):
     """The folder of a data set, or the one above it.
 
     Args:
@@ -98,17 +98,6 @@ class XvrFolder:
         self.path = path / name if (path / name).is_dir() else path
         if not self.subjects():
             raise InputError(f"{self.path}: must have a folder subject01 and so on, has none")
-
-    def __enter__(self) -> XvrFolder:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
 
     def subjects(self) -> tuple[str, ...]:
         """Return the names of the subjects that are there."""
@@ -191,11 +180,7 @@ class XvrFolder:
         return {str(each.relative_to(self.path)): each.stat().st_size for each in inside}
 
     def _folder(self, subject: str) -> Path:
-        if subject not in self.subjects():
-            raise InputError(
-                f"{self.path}: subject must be one of {', '.join(self.subjects())}, got {subject}"
-            )
-        return self.path / subject
+        return self.path / self.require(subject)
 
     def _stored_grid(self, folder: Path) -> VolumeGrid:
         return open_ct(folder / "volume.nii.gz").grid

