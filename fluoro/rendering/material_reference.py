@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from fluoro.rendering.reference import (
     joseph_samples,
     march_reference,
     march_steps,
+    slab_samples,
     trilinear,
 )
 from fluoro.volume.material_volume import LabelledInclusion, Layer, MaterialVolume
@@ -26,6 +27,7 @@ __all__ = [
     "tissue_joseph_reference",
     "tissue_march_reference",
     "tissue_sample",
+    "tissue_slab_reference",
 ]
 
 Array = NDArray[np.float64]
@@ -54,10 +56,18 @@ def tissue_march_reference(
 def tissue_joseph_reference(volume: MaterialVolume, view: View) -> Array:
     """Thickness of each tissue [mm], shape (tissues, height, width): one sample a voxel plane."""
     rays = clip_rays(view, volume.volume.grid)
-    total = np.zeros((len(rays.start), len(volume.tissues.materials)))
-    for points, weight in joseph_samples(rays, volume.volume.grid):
-        total += weight[:, None] * _shares(volume, points)
-    return np.asarray(total.T.reshape(-1, view.height_px, view.width_px))
+    return _summed(volume, view, joseph_samples(rays, volume.volume.grid))
+
+
+def tissue_slab_reference(volume: MaterialVolume, view: View) -> Array:
+    """The same with one sample for each two voxel planes, of the mean of their CT numbers."""
+    rays = clip_rays(view, volume.volume.grid)
+    return _summed(volume, view, slab_samples(rays, volume.volume.grid))
+
+
+def _summed(volume: MaterialVolume, view: View, samples: Iterable[tuple[Array, Array]]) -> Array:
+    total = sum(length_mm[:, None] * _shares(volume, points) for points, length_mm in samples)
+    return np.asarray(total).T.reshape(-1, view.height_px, view.width_px)
 
 
 def tissue_sample(volume: MaterialVolume) -> Callable[[Array], Array]:

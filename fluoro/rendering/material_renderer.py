@@ -71,8 +71,9 @@ class MaterialRenderer:
     Args:
         volume: Tissues and inclusions. On the CPU Joseph reads the tissues from exact copies of the
             volume, of 4 bytes a voxel for each axis that leads a ray of some view so far; where
-            three do not fit in half of the memory left, it reads in place. Inclusions are read in
-            place.
+            three do not fit in half of the memory left, it reads in place. Slab reads them from
+            copies of 2 bytes a voxel, as `DrrRenderer` does. Inclusions are read in place, with
+            slab by Joseph's method.
         device: Where to render.
         projector: One that separates materials.
         step_mm: Longest step of "march" [mm]; None: half the smallest voxel edge, of each volume.
@@ -91,7 +92,7 @@ class MaterialRenderer:
     ) -> None:
         able = names_where(lambda each: each.materials)
         if projector not in able:
-            wanted = " or ".join(able)
+            wanted = f"{', '.join(able[:-1])} or {able[-1]}"
             raise InputError(f"projector must be {wanted} for materials, got {projector!r}")
         method = checked_projector(volume.volume, projector, step_mm)
         self.device = device
@@ -102,6 +103,7 @@ class MaterialRenderer:
         self._parts = _parts(volume, device)
         copies = self._copies(volume.volume, method)
         self._layers[0].rays.copies = self._layers[0].rays.gradient_copies = copies
+        self._of_copies = _materials_of_copies(volume, copies, device) if copies else {}
 
     def render(self, views: View | Sequence[View], out: Any = None, *, time_s: float = 0.0) -> Any:
         """Thickness of each material [mm at its own density] of one view or a batch.
@@ -169,8 +171,17 @@ class MaterialRenderer:
 
         Attenuation, shares, or the labels of a labelled inclusion as floats. From here on they are
         read in place: copies would not have what is written.
+
+        Raises:
+            InputError: Tissues of slab, which has no kernel that reads in place.
         """
         rays = self._layers[layer].rays
+        if not rays.projector.in_place:
+            able = names_where(lambda each: each.materials and each.in_place)
+            raise InputError(
+                f"projector {self.projector!r} reads tissues from copies, which cannot be written "
+                f"to: use {' or '.join(able)}"
+            )
         rays.copies = rays.gradient_copies = None
         return rays.values
 
@@ -229,7 +240,7 @@ class MaterialRenderer:
                 motions=self.device.to_device(pack_motions(motions, layer.rays.grid)),
                 parameter_count=len(motions),
                 adds=min(number, 1),
-                **layer.uniforms(),
+                **self._uniforms(layer, layer.rays.gradient_copies),
             )
         if self._parts:
             return self._with_parts(view, motions, worth, time_s, (total, jacobian))
@@ -320,8 +331,12 @@ class MaterialRenderer:
             batch,
             thicknesses=image,
             plane_count=len(self.materials),
-            **layer.uniforms(),
+            **self._uniforms(layer, layer.rays.copies),
         )
+
+    def _uniforms(self, layer: _Layer, copies: PackedVolume | None) -> dict[str, Any]:
+        """What tasks take of a layer that is read from copies, or in place."""
+        return {**layer.uniforms(), **(self._of_copies if copies else {})}
 
     def _draw(
         self,
@@ -376,10 +391,15 @@ class MaterialRenderer:
         return self.device.to_host(image)
 
     def _copies(self, volume: MuVolume, method: Projector) -> PackedVolume | None:
-        """Of the tissues, on the CPU where they fit; inclusions are read in place."""
-        if method.copies is None or not copies_fit(self.grid, self.device, Precision.EXACT):
+        """Of the tissues, where they are needed, or on the CPU where they fit."""
+        if method.copies is None:
             return None
         mu = self._layers[0].rays.values
+        if method.copies.needed:
+            planes = method.copies.planes
+            return PackedVolume(mu, volume.mu_zyx, self.grid, self.device, thickness=planes)
+        if not copies_fit(self.grid, self.device, Precision.EXACT):
+            return None
         return PackedVolume(
             mu, volume.mu_zyx, self.grid, self.device, thickness=1, precision=Precision.EXACT
         )
@@ -414,6 +434,19 @@ def _parts(volume: MaterialVolume, device: ComputeDevice) -> SceneParts | None:
     return SceneParts(volume.posed, device, volume.volume.grid, len(before))
 
 
+def _materials_of_copies(
+    volume: MaterialVolume, copies: PackedVolume, device: ComputeDevice
+) -> dict[str, Any]:
+    """Return what tasks take of the tissues in place of `_Layer.materials`: samples are counts."""
+    scale, shift = volume.tissues.ramps(volume.volume.water_mu_per_mm).T
+    ramps = np.stack([scale * copies.count_per_mm, shift + scale * copies.low_per_mm], axis=1)
+    return {
+        "ramps": device.to_device(ramps.astype(np.float32)),
+        "mix": device.to_device((volume.tissues.mix / copies.count_per_mm).astype(np.float32)),
+        "low_counts": 0.0,
+    }
+
+
 def _layers(
     volume: MaterialVolume, device: ComputeDevice, method: Projector, step_mm: float | None
 ) -> list[_Layer]:
@@ -422,6 +455,7 @@ def _layers(
     rays = _rays(device, method, base.mu_zyx, base.grid, step_mm)
     layers = [_layer(rays, ramps(len(table)), table, tissues.mix, 0)]
     plane = len(tissues.materials)
+    method = method if method.in_place else PROJECTORS["joseph"]
     for solid in volume.inclusions:
         part = solid.layer()
         rays = _rays(device, method, part.samples_zyx, solid.grid, step_mm)

@@ -115,6 +115,10 @@ class PackedVolume:
         device: Where the copies are.
         thickness: Voxel planes whose mean is one slab.
         precision: How a voxel is stored; if exact, `thickness` is 1.
+
+    Attributes:
+        low_per_mm: Attenuation of count 0 [1/mm].
+        count_per_mm: Attenuation of one count more [1/mm].
     """
 
     def __init__(
@@ -130,8 +134,8 @@ class PackedVolume:
         self._mu, self._grid, self._device = mu, grid, device
         self.thickness, self.exact = thickness, precision is Precision.EXACT
         lowest, highest = (0.0, COUNTS) if self.exact else value_range(values, _threads(device))
-        self._low_per_mm = min(lowest, 0.0)
-        self.count_per_mm = (highest - self._low_per_mm) / COUNTS or 1.0
+        self.low_per_mm = min(lowest, 0.0)
+        self.count_per_mm = (highest - self.low_per_mm) / COUNTS or 1.0
         self._sizes = [
             packed_elements(grid.shape_xyz, axis, thickness, precision=precision)
             for axis in range(3)
@@ -159,7 +163,7 @@ class PackedVolume:
             "first_cell": self._first_cell,
             "thickness": self.thickness,
             "count_per_mm": self.count_per_mm,
-            "low_counts": self._low_per_mm / self.count_per_mm,
+            "low_counts": self.low_per_mm / self.count_per_mm,
         }
 
     def _memory(self, count: int) -> Any:
@@ -193,7 +197,7 @@ class PackedVolume:
                 "cells": self._cells,
                 "first_cell": self._first_cell[axis],
                 "thickness": self.thickness,
-                "low_per_mm": self._low_per_mm,
+                "low_per_mm": self.low_per_mm,
                 "counts_per_mu": 1.0 / self.count_per_mm,
             },
         )

@@ -182,7 +182,7 @@ def _packets(projector: Projector, quantity: Quantity) -> Iterator[SlangType]:
     if projector.moving:
         yield from (projector.moving.of(quantity.sums, solid) for solid in (0, 1))
     if projector.copies and by_value:
-        kind = ROOT_CELLS if plain else EXACT_CELLS
+        kind = ROOT_CELLS if plain or projector.copies.needed else EXACT_CELLS
         yield projector.copies.packet.of(kind, quantity.sums)
 
 

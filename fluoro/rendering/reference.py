@@ -27,6 +27,7 @@ __all__ = [
     "planes_crossed",
     "siddon_reference",
     "slab_reference",
+    "slab_samples",
     "voxels_crossed",
 ]
 
@@ -180,6 +181,31 @@ def joseph_samples(rays: Segments, grid: VolumeGrid) -> Iterator[tuple[Array, Ar
         points = rays.start + at[:, None] * rays.extent
         np.put_along_axis(points, lead, plane[:, None], axis=1)
         weight = np.where(hit & (plane <= highest), upper - lower, 0.0)
+        yield points, weight * rays.length_mm / np.abs(safe)
+
+
+def slab_samples(rays: Segments, grid: VolumeGrid) -> Iterator[tuple[Array, Array]]:
+    """Samples of slabs of two planes: index points (R, 3) and their lengths [mm], (R,).
+
+    A point lies between the planes, where the interpolant is their mean; beyond the last plane,
+    where that plane stands for the missing one.
+    """
+    lead = np.abs(rays.extent).argmax(axis=1)[:, None]
+    s = np.take_along_axis(rays.start, lead, axis=1)[:, 0]
+    e = np.take_along_axis(rays.extent, lead, axis=1)[:, 0]
+    first, last = np.minimum(s, s + e), np.maximum(s, s + e)
+    top = (np.asarray(grid.shape_xyz)[lead[:, 0]] - 1) // 2
+    lowest = np.clip(np.floor((first + 0.5) / 2), 0, top)
+    highest = np.clip(np.ceil((last + 0.5) / 2) - 1, 0, top)
+    hit = rays.length_mm > 0
+    safe = np.where(hit, e, 1.0)
+    for n in range(int((highest - lowest).max(initial=-1)) + 1):
+        middle = 2 * (lowest + n) + 0.5
+        lower, upper = np.maximum(first, middle - 1), np.minimum(last, middle + 1)
+        at = (0.5 * (lower + upper) - s) / safe
+        points = rays.start + at[:, None] * rays.extent
+        np.put_along_axis(points, lead, middle[:, None], axis=1)
+        weight = np.where(hit & (lowest + n <= highest), upper - lower, 0.0)
         yield points, weight * rays.length_mm / np.abs(safe)
 
 

@@ -53,7 +53,7 @@ def expected_elements(copies, mu_zyx, axis):
     held = np.pad(sums / np.float32(copies.thickness), ((1, 1), (0, 0), (1, 1)), mode="edge")
     if copies.exact:
         return held.view(np.uint32)
-    above = np.maximum(held - np.float32(copies._low_per_mm), 0)
+    above = np.maximum(held - np.float32(copies.low_per_mm), 0)
     roots = np.sqrt(above * np.float32(1 / copies.count_per_mm)) + np.float32(0.5)
     return np.array([roots[:-1], roots[1:]]).astype(np.uint16).transpose(1, 2, 3, 0)
 

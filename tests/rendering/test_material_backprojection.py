@@ -14,7 +14,11 @@ from fluoro.imaging import gradients
 from fluoro.imaging.configured_beam import Beams
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.devices.selection import open_device
-from fluoro.rendering.material_reference import tissue_joseph_reference, tissue_march_reference
+from fluoro.rendering.material_reference import (
+    tissue_joseph_reference,
+    tissue_march_reference,
+    tissue_slab_reference,
+)
 from fluoro.rendering.material_renderer import MaterialRenderer
 from tests import volumes
 from tests.rendering.test_tissues import ball, tissue_volume
@@ -47,6 +51,8 @@ def thicknesses(volume, mu_zyx, projector):
     body = SimpleNamespace(volume=held, tissues=volume.tissues)
     if projector == "joseph":
         return tissue_joseph_reference(body, VIEW)
+    if projector == "slab":
+        return tissue_slab_reference(body, VIEW)
     return tissue_march_reference(body, VIEW, STEP_MM)
 
 
@@ -59,7 +65,7 @@ def differences(volume, direction, projector, function):
     return (plus - minus) / (2 * SMALL)
 
 
-@pytest.mark.parametrize("projector", ["march", "joseph"])
+@pytest.mark.parametrize("projector", ["march", "joseph", "slab"])
 def test_it_is_the_derivative_of_the_discrete_sum(device, volume, projector):
     rng = np.random.default_rng(2)
     upstream = rng.standard_normal((5, 30, 38)).astype(np.float32)
@@ -90,7 +96,7 @@ def test_voxels_derivative_goes_through_spectrum_and_scatter(device, volume):
     assert found == pytest.approx(expected, rel=GATE)
 
 
-@pytest.mark.parametrize("projector", ["march", "joseph"])
+@pytest.mark.parametrize("projector", ["march", "joseph", "slab"])
 def test_by_an_inclusions_shares_it_is_the_transpose(device, volume, projector):
     """Shares below 1 are linear: <A x, y> = <x, A' y>; the second view counts as the first."""
     half = ball((12, 12, 12), 8)

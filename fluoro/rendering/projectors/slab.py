@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 from fluoro.rendering.projectors.base import Copies, Projector, SlangType
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
     from fluoro.geometry.projection import View
+    from fluoro.rendering.reference import Segments
+    from fluoro.volume.grid import VolumeGrid
     from fluoro.volume.volumes import MuVolume
 
 __all__ = ["PROJECTOR"]
@@ -29,6 +33,14 @@ def _reference(volume: MuVolume, view: View, *_: object) -> NDArray[np.float64]:
     return slab_reference(volume, view, PLANES, lambda mu: packed_values(mu - low, largest) + low)
 
 
+def _points(
+    rays: Segments, grid: VolumeGrid, *_: object
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    from fluoro.rendering.reference import slab_samples
+
+    return slab_samples(rays, grid)
+
+
 def _samples(volume: MuVolume, view: View, *_: object) -> int:
     from fluoro.rendering.reference import planes_crossed
 
@@ -40,6 +52,7 @@ PROJECTOR = Projector(
     text="takes one sample for each two voxel planes, from their mean, which is the fastest on a "
     "CPU and can show as faint stripes in views near 45 degrees",
     reference=_reference,
+    points=_points,
     backprojector=SlangType("slab", "SlabVoxels").of(PLANES),
     copies=Copies(
         packet=SlangType("slab", "SlabPacket"),
