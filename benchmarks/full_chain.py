@@ -10,8 +10,8 @@ console, which one viewer in another process watches, and with the recorder's fi
 1.4 mm.
 
 Frames a second are of the wall clock and mean nothing on a loaded machine; CPU time is of all
-threads of the process, a frame. Its parts: kernels by name (in the loop, one thread), operators, and
-console and recorder by the threads that they run on. Writes
+threads of the process, a frame. Its parts: kernels by name (in the loop, one thread), operators,
+and console and recorder by the threads that they run on. Writes
 benchmarks/results/full_chain_cpu.json and tables in docs/benchmarks/results.md.
 """
 
@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import operators.runtime  # noqa: F401  (before Holoscan)
 from benchmarks.graph import Watch
+from benchmarks.harness.beam_work import PHYSICS
 from benchmarks.harness.budget import Budget
 from benchmarks.harness.command_line import count
 from benchmarks.harness.machine import describe_machine, load_average
@@ -66,23 +67,6 @@ TURNS = 3
 """Of all ways in turn: what else the machine does meets all of them."""
 KINDS = ("full", "one energy")
 
-PHYSICS: dict[str, Any] = {
-    "dose_ngy": 20,
-    "xray": {
-        "tube_voltage_kv": 80,
-        "aluminium_mm": 3.0,
-        "copper_mm": 0.1,
-        "detector": {"kind": "energy_integrating", "csi_mm": 0.6, "swank_factor": 0.925},
-    },
-    "brightness": {"target_ngy": 20},
-    "scatter": {"air_gap_mm": 200},
-    "grid": {},
-    "mtf": {},
-    "lag": {},
-    "pixel_gain_spread": 0.02,
-    "electronic_noise_photons": 3.0,
-    "window": {"level": -0.2, "width": 4.0},
-}
 ONE_ENERGY: dict[str, Any] = {"dose_ngy": 20, "window": {"level": 2.9, "width": 4.2}}
 
 

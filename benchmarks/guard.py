@@ -12,7 +12,8 @@ It takes CPU time of one thread, as a multiple of the time of a plain march in C
 loaded machine. It differs between vector units, so it is stored for each kind;
 where none is stored, march and Joseph must at least not be slower than the plain march.
 
-Four kernels of the image chain stand for all of it, the last, "fused", for stages that run as one.
+Four kernels of the image chain stand for all of it, the last, "fused", for stages that run as one;
+"full chain" is the whole of a spectrum, scatter, a flat panel and automatic brightness.
 What keeps pixels side by side there (INLINE_ALL and KEEP_LANES in
 fluoro/rendering/devices/cpu/compiler.py) is lost as easily as a projector's vectors: without the
 one the noise takes twice as long, without the other the blur.
@@ -39,7 +40,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.harness.beam_work import energies_call
+from benchmarks.harness.beam_work import energies_call, physics_call
 from benchmarks.harness.machine import describe_machine, vector_units
 from benchmarks.harness.report import write_json
 from benchmarks.harness.scene import make_views, synthetic_volume
@@ -74,7 +75,9 @@ ENERGIES = 5
 PITCH_MM = 0.5
 """Of the image chain's pixels."""
 TISSUES: TissueMapName = "tissues"
-"""Whose materials Joseph separates."""
+"""Whose materials projectors separate."""
+OF_MATERIALS = ("joseph", "slab")
+"""Projectors whose materials are guarded."""
 
 Quotients = dict[str, float]
 
@@ -116,15 +119,16 @@ class Guard:
         view, device = self.views[view_name], CpuDevice(workers=1)
         center = self.volume.grid.center_xyz_mm
         body = MaterialVolume(volume=self.volume, tissues=tissue_map(TISSUES))
-        materials = MaterialRenderer(body, device, projector="joseph")
         shape = (len(body.materials), view.height_px, view.width_px)
         worth = np.ones(shape, np.float32)
-        return {
-            "plain": self.plain(view_name),
-            **self._projectors(view, device),
-            "joseph materials": lambda: materials.render(view),
-            "joseph materials jacobian": lambda: materials.render_jacobian(view, center, worth),
-        }
+        calls = {"plain": self.plain(view_name), **self._projectors(view, device)}
+        for name in OF_MATERIALS:
+            one = MaterialRenderer(body, device, projector=name)
+            calls[f"{name} materials"] = lambda one=one: one.render(view)
+            calls[f"{name} materials jacobian"] = lambda one=one: one.render_jacobian(
+                view, center, worth
+            )
+        return calls
 
     def _projectors(self, view: View, device: CpuDevice) -> dict[str, Callable[[], Any]]:
         """An image and a Jacobian of every projector."""
@@ -146,6 +150,7 @@ class Guard:
             "poisson": noise_call(device, self.chain_px),
             "convolve": blur_call(device, self.chain_px),
             "fused": fused_call(device, self.chain_px),
+            "full chain": physics_call(device, self.chain_px),
         }
 
     def plain(self, view_name: str) -> Callable[[], Any]:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """All benchmarks of `make bench` one after the other, within a time; then how long each took.
 
-    python benchmarks/suite.py              13 minutes: all of them, projectors beside peers
+    python benchmarks/suite.py              15 minutes: all of them, projectors beside peers
     python benchmarks/suite.py --quick      under 2 minutes: guard, fluoro's own projectors
     python benchmarks/suite.py --minutes 30
 
@@ -56,6 +56,7 @@ FULL = (
     Step(script="meshes.py", minutes=0.5, told=False),
     Step(script="datasets.py", minutes=1.0, told=False),
     Step(script="graph.py", minutes=1.6),
+    Step(script="full_chain.py", minutes=2.0),
     Step(script="scaling.py", minutes=2.4),
 )
 QUICK = (
@@ -88,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run, and say how long it took."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fluoro alone, few pixels")
-    parser.add_argument("--minutes", type=float, help="in all (default: 13, or 1.5 with --quick)")
+    parser.add_argument("--minutes", type=float, help="in all (default: 15, or 1.5 with --quick)")
     options = parser.parse_args(argv)
     if not options.quick:
         try:
@@ -96,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except FluoroError as error:
             print(f"bench: {error}", file=sys.stderr)
             return 1
-    minutes = options.minutes or (1.5 if options.quick else 13.0)
+    minutes = options.minutes or (1.5 if options.quick else 15.0)
     start_s = time.monotonic()
     lines, failures = run_steps(QUICK if options.quick else FULL, Budget(60 * minutes))
     total = f"{(time.monotonic() - start_s) / 60:.1f} minutes in all, {minutes:g} were planned"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from fluoro.rendering.reference import (
     joseph_samples,
     march_reference,
     march_steps,
-    slab_samples,
+    slab_reference,
     trilinear,
 )
 from fluoro.volume.material_volume import LabelledInclusion, Layer, MaterialVolume
@@ -56,18 +56,17 @@ def tissue_march_reference(
 def tissue_joseph_reference(volume: MaterialVolume, view: View) -> Array:
     """Thickness of each tissue [mm], shape (tissues, height, width): one sample a voxel plane."""
     rays = clip_rays(view, volume.volume.grid)
-    return _summed(volume, view, joseph_samples(rays, volume.volume.grid))
+    total = np.zeros((len(rays.start), len(volume.tissues.materials)))
+    for points, weight in joseph_samples(rays, volume.volume.grid):
+        total += weight[:, None] * _shares(volume, points)
+    return np.asarray(total.T.reshape(-1, view.height_px, view.width_px))
 
 
-def tissue_slab_reference(volume: MaterialVolume, view: View) -> Array:
-    """The same with one sample for each two voxel planes, of the mean of their CT numbers."""
-    rays = clip_rays(view, volume.volume.grid)
-    return _summed(volume, view, slab_samples(rays, volume.volume.grid))
-
-
-def _summed(volume: MaterialVolume, view: View, samples: Iterable[tuple[Array, Array]]) -> Array:
-    total = sum(length_mm[:, None] * _shares(volume, points) for points, length_mm in samples)
-    return np.asarray(total).T.reshape(-1, view.height_px, view.width_px)
+def tissue_slab_reference(
+    volume: MaterialVolume, view: View, hold: Callable[[Array], Array] = np.asarray
+) -> Array:
+    """The same with one sample for each two voxel planes, of their mean as `hold` leaves it."""
+    return slab_reference(volume.volume, view, 2, hold, lambda mu: _shares_of(volume, mu))
 
 
 def tissue_sample(volume: MaterialVolume) -> Callable[[Array], Array]:
@@ -111,6 +110,9 @@ def _where(inclusion: LabelledInclusion) -> list[MuVolume]:
 
 def _shares(volume: MaterialVolume, points: Array) -> Array:
     """Volume shares at index points."""
-    base = volume.volume
-    hu = 1000 * (trilinear(base.mu_zyx, points) / base.water_mu_per_mm - 1)
-    return volume.tissues.volume_shares(hu)
+    return _shares_of(volume, trilinear(volume.volume.mu_zyx, points))
+
+
+def _shares_of(volume: MaterialVolume, mu_per_mm: Array) -> Array:
+    """Volume shares of samples."""
+    return volume.tissues.volume_shares(1000 * (mu_per_mm / volume.volume.water_mu_per_mm - 1))

@@ -214,21 +214,24 @@ def slab_reference(
     view: View,
     planes: int = 2,
     hold: Callable[[Array], Array] = np.asarray,
+    of: Callable[[Array], Array] = np.asarray,
 ) -> Array:
     """One bilinear sample a slab of `planes` voxel planes, shape (height, width).
 
     It is taken from their mean, where the ray crosses the middle of the slab. Slabs lie across the
     dominant axis from the volume's first plane on; the last plane stands for those that the last
-    slab lacks. `hold` is what becomes of the means when they are stored.
+    slab lacks. `hold` is what becomes of the means when they are stored. `of` is what is summed of
+    samples (R,): (R,), or M quantities, (R, M), and the result has shape (M, height, width).
     """
     rays = clip_rays(view, volume.grid)
     lead = np.abs(rays.extent).argmax(axis=1)
-    total = np.zeros(len(lead))
+    total = np.zeros((len(lead), *of(np.zeros(1)).shape[1:]))
     for axis in np.unique(lead):
         mine = lead == axis
         slabs = _slab_means(volume.mu_zyx, 2 - axis, planes, hold)
-        total[mine] = _sum_slabs(slabs, Segments(*(part[mine] for part in rays)), axis, planes)
-    return _as_image(total, view)
+        part = Segments(*(each[mine] for each in rays))
+        total[mine] = _sum_slabs(slabs, part, axis, planes, of)
+    return total.T.reshape(*total.shape[1:], view.height_px, view.width_px)
 
 
 def _slab_means(
@@ -242,8 +245,10 @@ def _slab_means(
     return np.moveaxis(np.repeat(means, planes, axis=0)[:count], 0, axis)
 
 
-def _sum_slabs(mu_zyx: Array, rays: Segments, axis: int, planes: int) -> Array:
-    """Integrals of rays that `axis` leads through slabs of equal planes."""
+def _sum_slabs(
+    mu_zyx: Array, rays: Segments, axis: int, planes: int, of: Callable[[Array], Array]
+) -> Array:
+    """Integrals, along rays that `axis` leads through slabs of equal planes, of samples."""
     s, e = rays.start[:, axis], rays.extent[:, axis]
     first, last = np.minimum(s, s + e), np.maximum(s, s + e)
     top = mu_zyx.shape[2 - axis] - 1
@@ -251,7 +256,7 @@ def _sum_slabs(mu_zyx: Array, rays: Segments, axis: int, planes: int) -> Array:
     highest = np.clip(np.ceil((last + 0.5) / planes) - 1, 0, top // planes)
     hit = rays.length_mm > 0
     safe = np.where(hit, e, 1.0)
-    total = np.zeros(len(s))
+    total = np.zeros((*of(np.zeros(1)).shape[:0:-1], len(s)))
     for n in range(int((highest - lowest).max(initial=-1)) + 1):
         plane = (lowest + n) * planes  # the slab's first one
         lower = np.maximum(first, plane - 0.5)
@@ -259,8 +264,8 @@ def _sum_slabs(mu_zyx: Array, rays: Segments, axis: int, planes: int) -> Array:
         points = rays.start + ((0.5 * (lower + upper) - s) / safe)[:, None] * rays.extent
         points[:, axis] = plane
         weight = np.where(hit & (lowest + n <= highest), upper - lower, 0.0)
-        total += trilinear(mu_zyx, points) * weight
-    return np.asarray(total * rays.length_mm / np.abs(safe))
+        total += of(trilinear(mu_zyx, points)).T * weight
+    return np.asarray((total * rays.length_mm / np.abs(safe)).T)
 
 
 def siddon_reference(volume: MuVolume, view: View) -> Array:

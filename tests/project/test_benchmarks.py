@@ -307,7 +307,11 @@ def test_scaling_has_a_series_for_every_quantity(tmp_path):
     assert axes == [*quantities, "threads"]
     by_axis = {series["axis"]: series for series in results["series"]}
     assert by_axis["materials"]["labels"] == ["3", "5"]
-    assert [line["projector"] for line in by_axis["materials"]["lines"]] == ["march", "joseph"]
+    assert [line["projector"] for line in by_axis["materials"]["lines"]] == [
+        "march",
+        "joseph",
+        "slab",
+    ]
     assert [line["projector"] for line in by_axis["energies"]["lines"]] == ["polychromatic kernel"]
     plots.plot_scaling(tmp_path / "scaling.png", results["series"], "tiny")
     assert (tmp_path / "scaling.png").stat().st_size > 1000
@@ -579,7 +583,7 @@ def test_chain_kernels_of_the_guard_do_the_chains_work(small_guard):
 
 def test_guard_measures_every_kernel_on_every_view(small_guard):
     found = small_guard.quotients(rounds=1)
-    assert len(found) == (2 * len(PROJECTORS) + 2) * len(guard.VIEWS) + 4
+    assert len(found) == (2 * len(PROJECTORS) + 4) * len(guard.VIEWS) + 5
     assert {"polychromatic", "poisson", "convolve", "fused"} < found.keys()
     assert all(quotient > 0 for quotient in found.values())
 
