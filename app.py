@@ -24,6 +24,7 @@ from fluoro.command_line.early_stop import end_early_stop  # before all that tak
 # isort: split
 
 import argparse
+import difflib
 import json
 import logging
 import os
@@ -557,12 +558,26 @@ def completion(arguments: argparse.Namespace) -> int:
 
 
 class Parser(argparse.ArgumentParser):
-    """Accept several values after one --set, and parse the arguments after them as usual."""
+    """Accept several values after one --set; name the option that is meant by an unknown one."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As the base class."""
         words = sys.argv[1:] if args is None else list(args)
-        return super().parse_known_args(_one_value_each(words), namespace)
+        arguments, unknown = super().parse_known_args(_one_value_each(words), namespace)
+        for word in unknown:
+            if word.startswith("--"):
+                option = word.partition("=")[0]
+                self.error(f'unknown option "{option}"{self._suggestion(option)}')
+        return arguments, unknown
+
+    def _suggestion(self, option: str) -> str:
+        known = list(self._option_string_actions)
+        alike = difflib.get_close_matches(FORMER_OPTIONS.get(option, option), known, n=1)
+        return f"; did you mean {alike[0]}?" if alike else ""
+
+
+FORMER_OPTIONS = {"--picture": "--image"}
+"""Options that have another name now."""
 
 
 def _one_value_each(words: list[str]) -> list[str]:

@@ -39,8 +39,12 @@ MUST_BE: Mapping[str, str] = {
 }
 """What is expected, by pydantic's type of error; the braces name its context."""
 
-FORMER_KEYS = {"pictures": "images"}
-"""Keys that have another name now."""
+FORMER_KEYS = {
+    "pictures": "images",
+    "search_starts": "multi_start.starts",
+    "width_px": "widths_px",
+}
+"""Keys that have another name now, seen from their section."""
 
 LONGEST_KEY = 80
 """Characters of a key that are written as they are."""
@@ -161,8 +165,9 @@ def _suggestion(where: str, model: type[BaseModel]) -> str:
     places = _known_keys(model)
     here = EACH.join(re.split(r"(?<=\.)\d+(?=\.|$)", section))
     known = places.get(here, frozenset())
-    if FORMER_KEYS.get(key) in known:
-        return f": its name is {FORMER_KEYS[key]} now"
+    former = FORMER_KEYS.get(key, "")
+    if former.partition(".")[0] in known:
+        return f": its name is {former} now"
     alike = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     if alike:
         return f"; did you mean {alike[0]}?"

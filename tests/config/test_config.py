@@ -442,6 +442,11 @@ def test_overrides_are_applied_in_order_and_make_sections(tmp_path):
             "pose_source={kind: xray_file, path: a.dcm, pictures: true}",
             "command line: pose_source.pictures: unknown key: its name is images now",
         ),
+        (
+            "registration.search_starts=8",
+            "command line: registration.search_starts: unknown key: its name is "
+            "multi_start.starts now",
+        ),
         ("dose_ngy=3", "command line: dose_ngy: unknown key; did you mean image_chain.dose_ngy?"),
         ("volume.series=[1]", "command line: volume.series: must be text or a whole number"),
     ],

@@ -491,3 +491,24 @@ def test_several_values_follow_one_set_in_every_command(capsys, tmp_path):
     assert app.main(["inspect", str(ct), *settings, "--image", str(tmp_path / "a.png")]) == 0
     folder = str(tmp_path / "mu")
     assert app.main(["preprocess", "--ct", str(ct), *settings, "--output", folder]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["run", "configs/sweep.yaml", "--fames", "3"],
+            'unknown option "--fames"; did you mean --frames?',
+        ),
+        (
+            ["inspect", "--picture", "ct"],
+            'unknown option "--picture"; did you mean --image?',
+        ),
+        (["validate", "configs/sweep.yaml", "--zzz"], 'unknown option "--zzz"'),
+    ],
+)
+def test_unknown_option_names_the_one_that_is_meant(capsys, words, line):
+    with pytest.raises(SystemExit) as stop:
+        app.main(words)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"error: {line}")

@@ -1,4 +1,4 @@
-"""Compares this work tree with an earlier one: images, schema, help texts, public names, test ids.
+"""Compares this work tree with an earlier one: images, keys, options, public names, test ids.
 
 usage: python tools/check/same_images.py BASE [--frames N] [--only NAME ...]
 
@@ -12,7 +12,8 @@ at full size on the CPU, and the recorded arrays must be bit-identical:
   depend on timing.
 - `register` files render their own target and search for a few iterations: the poses are compared.
 
-EXCEPTIONS names what is left out. tools/check/renamed.yaml maps names and test ids that have moved.
+EXCEPTIONS names what is left out. No key of the configuration, option, public name or test may be
+gone unless tools/check/renamed.yaml says what it is now.
 Exit code 1 when something differs.
 """
 
@@ -165,36 +166,48 @@ def gone(old: set[str], new: set[str], renamed: dict[str, str]) -> str:
 
     A line for a test without its parameters holds for all of them.
     """
-    missing = sorted(name for name in old - new if moved(name, renamed) not in new)
+    explained = {name for name in old - new if (moved(name, renamed) or "").startswith("gone: ")}
+    missing = sorted(n for n in old - new - explained if moved(n, renamed) not in new)
     return f"{len(missing)} are gone: {', '.join(missing[:5])}" if missing else ""
 
 
 def compare_texts(base: Path) -> Iterator[tuple[str, str]]:
-    """Return a line for schema, help texts, public names and test ids."""
+    """Return a line for schemas, options, public names and test ids: nothing may be gone."""
     renamed = yaml.safe_load(RENAMED.read_text(encoding="utf-8"))
     for of in ("stream", "registration"):
-        texts = (output_of(tree, "app.py", "schema", of) for tree in (base, ROOT))
-        old, new = (canonical(json.loads(text)) for text in texts)
-        yield f"schema {of}", "" if old == new else "differs"
+        schemas = (json.loads(output_of(tree, "app.py", "schema", of)) for tree in (base, ROOT))
+        old, new = (set(keys_of(schema, schema)) for schema in schemas)
+        yield f"schema {of}", gone(old, new, renamed["keys"])
     for command in ("", "run", "register", "validate", "schema", "fetch", "inspect", "preprocess"):
         words = ("app.py", *([command] if command else []), "--help")
-        old, new = (output_of(tree, *words) for tree in (base, ROOT))
-        yield f"help {command}".strip(), "" if old == new else "differs"
+        old, new = (options_of(output_of(tree, *words)) for tree in (base, ROOT))
+        yield f"options {command}".strip(), gone(old, new, renamed["options"])
     names = [lines_of(tree, "-c", PUBLIC_NAMES) for tree in (base, ROOT)]
     yield "public names", gone(*names, renamed["names"])
     yield "test ids", gone(test_ids(base), test_ids(ROOT), renamed["tests"])
 
 
-def canonical(schema: Any) -> Any:
-    """Return a JSON Schema in which rules that have no order are sorted, and numbers are floats."""
-    if isinstance(schema, dict):
-        inner = {key: canonical(value) for key, value in schema.items()}
-        if "allOf" in inner:
-            inner["allOf"] = sorted(inner["allOf"], key=json.dumps)
-        return inner
-    if isinstance(schema, list):
-        return [canonical(each) for each in schema]
-    return float(schema) if isinstance(schema, int) and not isinstance(schema, bool) else schema
+def keys_of(node: Any, schema: Any, at: str = "", seen: tuple[str, ...] = ()) -> Iterator[str]:
+    """Return the dotted names of all keys that a JSON Schema allows below a node."""
+    if isinstance(node, list):
+        for each in node:
+            yield from keys_of(each, schema, at, seen)
+    if not isinstance(node, dict):
+        return
+    reference = node.get("$ref", "").rpartition("/")[2]
+    if reference and reference not in seen:
+        yield from keys_of(schema["$defs"][reference], schema, at, (*seen, reference))
+    for name, value in node.get("properties", {}).items():
+        yield f"{at}.{name}".lstrip(".")
+        yield from keys_of(value, schema, f"{at}.{name}", seen)
+    for word in ("anyOf", "oneOf", "items", "prefixItems", "additionalProperties"):
+        yield from keys_of(node.get(word), schema, at, seen)
+
+
+def options_of(text: str) -> set[str]:
+    """Return the options and commands that a help text explains."""
+    commands = re.findall(r"^ {4}([a-z-]+)  ", text, re.MULTILINE)
+    return {*commands, *re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)}
 
 
 def main() -> int:
