@@ -17,7 +17,9 @@ from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.moving_renderer import moved_volume
 from fluoro.rendering.packed_volume import PackedVolume, Precision
 from fluoro.rendering.packing import pack_motions
-from fluoro.rendering.parts.scene_parts import Displaced, SceneParts
+from fluoro.rendering.parts.displaced import Displaced
+from fluoro.rendering.parts.scene_parts import SceneParts
+from fluoro.rendering.parts.slopes import Slopes, SolidMotion
 from fluoro.rendering.projectors import PROJECTORS, Projector, names_where
 from fluoro.rendering.ray_kernels import (
     BACKPROJECT_THICKNESSES,
@@ -34,9 +36,6 @@ from fluoro.volume.material_volume import MaterialVolume
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["MaterialRenderer"]
-
-STEP_MM = 0.02
-"""By which the ends of rays move for central differences of what posed solids change."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -197,11 +196,12 @@ class MaterialRenderer:
         weights: ArrayLike,
         *,
         time_s: float = 0.0,
+        moved: Sequence[SolidMotion] = (),
     ) -> tuple[Any, Any]:
-        """Return weighted thicknesses and their exact derivatives with respect to the view.
+        """Return weighted thicknesses and their derivatives with respect to view and posed solids.
 
-        What posed solids add and displace has central differences in place of exact derivatives,
-        which have no bound where a ray grazes a surface; the ends of rays move by 0.02 mm at most.
+        They are exact but where a ray meets the surface of a posed solid at less than about one
+        degree: the derivative has no bound there, and is that of this angle.
 
         Args:
             view: Where the parameters are 0.
@@ -210,13 +210,14 @@ class MaterialRenderer:
             weights: Weight of a millimetre of each material in each pixel, shape (materials,
                 height, width), e.g. a signal's derivative w.r.t. thickness; taken as constant.
             time_s: As for `render`.
+            moved: How posed solids move with the same parameters; none: all stay.
 
         Returns:
             sum of weights x thicknesses, shape (height, width), and its derivatives per unit of
             each parameter, shape (K, height, width); float32 arrays of the device.
 
         Raises:
-            InputError: Motions or weights of another shape.
+            InputError: Motions or weights of another shape, or a solid of another scene.
         """
         motions = np.asarray(motions, float)
         if motions.ndim != 3 or motions.shape[1:] != (4, 3) or not np.isfinite(motions).all():
@@ -243,7 +244,8 @@ class MaterialRenderer:
                 **self._uniforms(layer, layer.rays.gradient_copies),
             )
         if self._parts:
-            return self._with_parts(view, motions, worth, time_s, (total, jacobian))
+            slopes = self._parts.slopes(view, motions, moved, worth, jacobian)
+            return self._with_parts(view, time_s, total, slopes), jacobian
         return total, jacobian
 
     def render_jacobian(
@@ -347,48 +349,32 @@ class MaterialRenderer:
         number: int,
         readings: Sequence[Reading],
         least_mm: float = 0.0,
+        slopes: Slopes | None = None,
     ) -> None:
         """Draw posed solids into a view of an image, and take out what they displace."""
         offset = number * len(self.materials)
         displaced = [
-            Displaced(each.rays, reading, each.materials(), offset + each.first_plane)
+            Displaced(
+                each.rays,
+                each.quantity,
+                each.materials(),
+                offset + each.first_plane,
+                reading=reading,
+            )
             for each, reading in zip(self._layers, readings, strict=True)
         ]
-        parts.draw(view, time_s, image, offset, displaced, least_mm)
+        parts.draw(view, time_s, image, offset, displaced, least_mm, slopes)
 
-    def _with_parts(
-        self,
-        view: View,
-        motions: NDArray[np.float64],
-        weights: Any,
-        time_s: float,
-        before: tuple[Any, Any],
-    ) -> tuple[Any, Any]:
-        """Weighted thicknesses and derivatives of the layers, with what posed solids change."""
-        worth = self.device.to_host(weights)
-
-        def changed(seen: View) -> NDArray[np.float64]:
-            return np.asarray(
-                np.einsum("mhw,mhw->hw", worth, self._change(seen, time_s), dtype=float)
-            )
-
-        total = self.device.to_host(before[0]) + changed(view)
-        jacobian = np.array(self.device.to_host(before[1]))
-        for number, motion in enumerate(motions):
-            step = STEP_MM / max(_reach_mm(view, motion), 1e-12)
-            ends = [changed(_shifted(view, sign * step * motion)) for sign in (1, -1)]
-            jacobian[number] += (ends[0] - ends[1]) / (2 * step)
-        to_device = self.device.to_device
-        return to_device(total.astype(np.float32)), to_device(jacobian)
-
-    def _change(self, view: View, time_s: float) -> NDArray[np.float32]:
-        """What posed solids change of the thicknesses [mm], shape (materials, height, width)."""
+    def _with_parts(self, view: View, time_s: float, before: Any, slopes: Slopes) -> Any:
+        """Weighted thicknesses with what posed solids change; adds up derivatives."""
         assert self._parts is not None
         shape = (len(self.materials), view.height_px, view.width_px)
         image = self.device.to_device(np.zeros(shape, np.float32))
         readings = [each.rays.marched_reading(each.quantity) for each in self._layers]
-        self._draw(self._parts, view, time_s, image, 0, readings, least_mm=-1e30)
-        return self.device.to_host(image)
+        self._draw(self._parts, view, time_s, image, 0, readings, least_mm=-1e30, slopes=slopes)
+        worth, change = self.device.to_host(slopes.weights), self.device.to_host(image)
+        total = self.device.to_host(before) + np.einsum("mhw,mhw->hw", worth, change, dtype=float)
+        return self.device.to_device(total.astype(np.float32))
 
     def _copies(self, volume: MuVolume, method: Projector) -> PackedVolume | None:
         """Of the tissues, where they are needed, or on the CPU where they fit."""
@@ -403,27 +389,6 @@ class MaterialRenderer:
         return PackedVolume(
             mu, volume.mu_zyx, self.grid, self.device, thickness=1, precision=Precision.EXACT
         )
-
-
-def _reach_mm(view: View, motion: NDArray[np.float64]) -> float:
-    """By how much a motion moves the source or a corner of the detector at most [mm]."""
-    source, origin, columns, rows = motion
-    corners = [
-        origin + u * columns + v * rows for u in (0, view.width_px) for v in (0, view.height_px)
-    ]
-    return float(np.linalg.norm([source, *corners], axis=1).max())
-
-
-def _shifted(view: View, motion: NDArray[np.float64]) -> View:
-    """The view after a small motion, shape (4, 3) [mm]."""
-    source, origin, columns, rows = motion
-    return replace(
-        view,
-        source_xyz_mm=view.source_xyz_mm + source,
-        corner_xyz_mm=view.corner_xyz_mm + origin,
-        column_step_xyz_mm=view.column_step_xyz_mm + columns,
-        row_step_xyz_mm=view.row_step_xyz_mm + rows,
-    )
 
 
 def _parts(volume: MaterialVolume, device: ComputeDevice) -> SceneParts | None:

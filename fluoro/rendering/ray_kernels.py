@@ -21,6 +21,7 @@ __all__ = [
     "BACKPROJECT",
     "BACKPROJECT_THICKNESSES",
     "DISPLACE",
+    "DISPLACED_JACOBIAN",
     "EXACT_CELLS",
     "JACOBIAN",
     "PLAIN",
@@ -44,6 +45,7 @@ RAYS_ENTRY = "follow_rays"
 PROJECT = SlangType("project", "Project")
 THICKNESSES = SlangType("thicknesses", "Thicknesses")
 DISPLACE = SlangType("displace", "Displace")
+DISPLACED_JACOBIAN = SlangType("displaced_jacobian", "DisplacedJacobian")
 JACOBIAN = SlangType("jacobian", "Jacobian")
 WEIGHTED_JACOBIAN = SlangType("jacobian", "WeightedJacobian")
 BACKPROJECT = SlangType("backproject", "Backproject")
@@ -166,6 +168,8 @@ def _tasks(projector: Projector, quantities: list[Quantity]) -> Iterator[Any]:
     if projector.moving and projector.packet:
         for quantity in of_materials:
             yield DISPLACE, projector.packet.of(quantity.sums)
+            if projector.gradient:
+                yield DISPLACED_JACOBIAN, projector.gradient.of(quantity.field)
             for solid in (0, 1):
                 yield DISPLACE, projector.moving.of(quantity.sums, solid)
     for quantity in of_materials:

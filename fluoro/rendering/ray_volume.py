@@ -140,6 +140,10 @@ class RayVolume:
         """Return how a quantity is summed by march in parts of rays, whatever the projector."""
         return self._in_place(PROJECTORS["march"].packet, quantity.sums)
 
+    def marched_gradient_reading(self, quantity: Quantity) -> Reading:
+        """Return how its derivatives are summed in parts of rays."""
+        return self._in_place(PROJECTORS["march"].gradient, quantity.field)
+
     def moved_reading(
         self, box: VolumeGrid, field: Mapping[str, Any], solid: bool, quantity: Quantity = PLAIN
     ) -> Reading:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from fluoro.geometry.projection import View
-from fluoro.rendering.devices.base import ComputeDevice
+from fluoro.rendering.devices.base import ComputeDevice, KernelText
+from fluoro.rendering.parts.slopes import SLOPE_FLOATS, Slopes, sloped
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.posed_solid import PosedSolid
 
@@ -40,6 +41,8 @@ class Canvas:
         planes: Plane of `image` for each of the solid's materials, counted over all views.
         keeps: Whether spans go on from those of the solids before (it displaces), or not.
         taken: Uniforms `span_counts` and `spans` (`TakenRays` in shaders/taken.slang).
+        number: Of the solid, in the order of drawing.
+        slopes: What derivatives are added up with respect to; None: none are.
     """
 
     view: View
@@ -52,10 +55,21 @@ class Canvas:
     planes: Sequence[int]
     keeps: bool
     taken: dict[str, Any]
+    number: int = 0
+    slopes: Slopes | None = None
+
+    def kernel(self, module: str) -> str | KernelText:
+        """Return the kernel of a part, with derivatives where they are wanted."""
+        return sloped(module) if self.slopes else module
 
     def uniforms(self) -> dict[str, Any]:
         """What every kernel of a part takes."""
+        more: dict[str, Any] = {}
+        if self.slopes:
+            named = {f"parameters.{name}": each for name, each in self.slopes.parameters.items()}
+            more = {**named, "weights": self.slopes.weights, "solid": self.number}
         return {
+            **more,
             "views": self.packed,
             "image_size": (self.view.width_px, self.view.height_px, 1),
             "thicknesses": self.image,
@@ -74,10 +88,17 @@ class RaySpans:
 
     def __init__(self, device: ComputeDevice, most: int = MOST_SPANS) -> None:
         self._device, self._most = device, most
+        self._slopes: Any = None
         self._made: tuple[tuple[int, int], dict[str, Any]] | None = None
 
     def cleared(
-        self, view: View, image: Any, first_plane: int = 0, planes: int = 0
+        self,
+        view: View,
+        image: Any,
+        first_plane: int = 0,
+        planes: int = 0,
+        *,
+        with_slopes: bool = False,
     ) -> dict[str, Any]:
         """Return uniforms `span_counts` and `spans` (`TakenRays`) without a span.
 
@@ -86,6 +107,7 @@ class RaySpans:
             image: Thicknesses [mm] of all views, on the device, of which some planes become 0.
             first_plane: The first of these.
             planes: How many.
+            with_slopes: Also return `end_slopes`: how the ends of spans move.
         """
         size = (view.height_px, view.width_px)
         if self._made is None or self._made[0] != size:
@@ -103,7 +125,12 @@ class RaySpans:
             "span_counts": taken["span_counts"],
         }
         self._device.launch("clear", "clear_parts", (columns, view.height_px, 1), uniforms)
-        return taken
+        if not with_slopes:
+            return taken
+        shape = (self._most, 2, SLOPE_FLOATS, *size)
+        if self._slopes is None or self._slopes.shape != shape:
+            self._slopes = self._device.empty(shape)
+        return {**taken, "end_slopes": self._slopes}
 
 
 class Part:

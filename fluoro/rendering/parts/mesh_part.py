@@ -9,8 +9,9 @@ import numpy as np
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.mesh_tracer import MeshTracer
 from fluoro.rendering.parts.base import Canvas, Part, RaySpans
+from fluoro.rendering.parts.displaced import Displaced, launch_displace
 from fluoro.rendering.projectors import PROJECTORS
-from fluoro.rendering.ray_kernels import DISPLACE, ramps
+from fluoro.rendering.ray_kernels import ramps
 from fluoro.rendering.ray_volume import RayVolume
 from fluoro.volume.rigid_solids import MeshSolid, OutlinedSolid, SampledSolid
 
@@ -36,14 +37,21 @@ class OutlinedPart(Part):
             plane: Plane of the image that thickness is added to.
             left: Uniforms `span_counts` and `spans`, written where the entry does.
         """
-        object_from_world = np.asarray(np.linalg.inv(self._outlined.track.at(canvas.time_s)))
+        world_from_object = self._outlined.track.at(canvas.time_s)
+        object_from_world = np.asarray(np.linalg.inv(world_from_object))
         traced = self._tracer.traced(canvas.view, object_from_world)
         if 0 in traced.threads:
             return
         uniforms = canvas.uniforms()
-        uniforms.pop("views"), uniforms.pop("image_size")
+        views = uniforms.pop("views")
+        uniforms.pop("image_size")
+        if canvas.slopes:
+            turn = self.device.to_device(
+                np.ascontiguousarray(world_from_object[:3, :3], np.float32)
+            )
+            uniforms |= {"turn": turn, "world_views": views}
         self.device.launch(
-            "mesh",
+            canvas.kernel("mesh"),
             entry,
             traced.threads,
             {
@@ -88,20 +96,17 @@ class SampledPart(OutlinedPart):
 
     def draw(self, canvas: Canvas) -> None:
         """Add the tissues' thicknesses to the patient's planes, and the spans to what is taken."""
-        left = self._spans.cleared(canvas.view, canvas.image)
+        slopes = canvas.slopes
+        left = self._spans.cleared(canvas.view, canvas.image, with_slopes=slopes is not None)
         self.trace("mesh_spans", canvas, 0, left)
         grid = self._rays.grid.moved(self._outlined.track.at(canvas.time_s))
-        self._rays.launch(
-            DISPLACE,
-            self._rays.marched_reading(self._quantity)._replace(grid=grid),
-            [canvas.view],
-            thicknesses=canvas.image,
-            first_plane=canvas.tissue_plane,
-            span_anchor=canvas.anchor,
+        launch_displace(
+            Displaced(self._rays, self._quantity, self._materials, canvas.tissue_plane, grid),
+            canvas,
+            left,
             sign=1.0,
-            least=LEAST_MM,
-            **left,
-            **self._materials,
+            least_mm=LEAST_MM,
+            seen=slopes.solids[canvas.number] if slopes else None,
         )
 
     def measure(self, canvas: Canvas) -> None:

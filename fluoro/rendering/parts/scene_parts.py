@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fluoro.geometry.projection import View
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.packing import pack_views
 from fluoro.rendering.parts import make_part
 from fluoro.rendering.parts.base import Canvas, Part, RaySpans
-from fluoro.rendering.ray_kernels import DISPLACE
-from fluoro.rendering.ray_volume import RayVolume, Reading
+from fluoro.rendering.parts.displaced import Displaced, launch_displace
+from fluoro.rendering.parts.slopes import Slopes, SolidMotion, make_slopes
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.posed_solid import PosedSolid, in_order, materials_of, numbers_of
 
-__all__ = ["Displaced", "SceneParts", "ThicknessOfEach"]
-
-
-class Displaced(NamedTuple):
-    """A sampled volume whose thickness the parts reduce.
-
-    Attributes:
-        rays: The volume.
-        reading: How it is marched through.
-        uniforms: Of its materials: `ramps`, `mix`, `material_count`.
-        first_plane: Its first plane, counted over all views.
-    """
-
-    rays: RayVolume
-    reading: Reading
-    uniforms: dict[str, Any]
-    first_plane: int
+__all__ = ["SceneParts", "ThicknessOfEach"]
 
 
 class ThicknessOfEach:
@@ -114,6 +100,7 @@ class SceneParts:
         offset: int,
         displaced: Iterable[Displaced],
         least_mm: float = 0.0,
+        slopes: Slopes | None = None,
     ) -> None:
         """Draw all solids, then take out what they displace.
 
@@ -124,49 +111,57 @@ class SceneParts:
             offset: Planes of the image before the view's.
             displaced: Volumes that they displace.
             least_mm: What is left of a thickness is at least this [mm].
+            slopes: What derivatives are added up with respect to; None: none are.
         """
         first = offset + self._first_plane
-        taken = self._spans.cleared(view, image, first, self._planes)
-        packed = pack_views([view], self._grid)
-        for part, numbers in self._parts:
-            part.draw(
-                Canvas(
-                    view=view,
-                    time_s=time_s,
-                    grid=self._grid,
-                    packed=self._device.to_device(packed),
-                    anchor=float(packed[0, 12]),
-                    tissue_plane=offset,
-                    image=image,
-                    planes=[first + number for number in numbers],
-                    keeps=part.solid.displaces,
-                    taken=taken,
-                )
-            )
-        if any(part.solid.displaces for part, _ in self._parts):
-            for each in displaced:
-                self._displace(each, view, image, (float(packed[0, 12]), least_mm), taken)
-
-    def _displace(
-        self,
-        volume: Displaced,
-        view: View,
-        image: Any,
-        limits: tuple[float, float],
-        taken: dict[str, Any],
-    ) -> None:
-        volume.rays.launch(
-            DISPLACE,
-            volume.reading,
-            [view],
-            thicknesses=image,
-            first_plane=volume.first_plane,
-            span_anchor=limits[0],
-            least=limits[1],
-            sign=-1.0,
-            **taken,
-            **volume.uniforms,
+        taken = self._spans.cleared(
+            view, image, first, self._planes, with_slopes=slopes is not None
         )
+        packed = pack_views([view], self._grid)
+        canvas = Canvas(
+            view=view,
+            time_s=time_s,
+            grid=self._grid,
+            packed=self._device.to_device(packed),
+            anchor=float(packed[0, 12]),
+            tissue_plane=offset,
+            image=image,
+            planes=(),
+            keeps=True,
+            taken=taken,
+            slopes=slopes,
+        )
+        for number, (part, numbers) in enumerate(self._parts):
+            planes = [first + each for each in numbers]
+            keeps = part.solid.displaces
+            part.draw(replace(canvas, planes=planes, keeps=keeps, number=number))
+        if any(part.solid.displaces for part, _ in self._parts):
+            seen = slopes.view if slopes else None
+            for each in displaced:
+                launch_displace(each, canvas, taken, sign=-1.0, least_mm=least_mm, seen=seen)
+
+    def slopes(
+        self,
+        view: View,
+        motions: NDArray[np.float64],
+        moved: Sequence[SolidMotion],
+        weights: Any,
+        jacobian: Any,
+    ) -> Slopes:
+        """Return what `draw` takes to add up derivatives.
+
+        Args:
+            view: Where the parameters are 0.
+            motions: What each of K parameters does to the view, shape (K, 4, 3) [mm].
+            moved: How solids move with them.
+            weights: Worth of a millimetre of each material, shape (planes, height, width).
+            jacobian: What they are added to, shape (K, height, width).
+
+        Raises:
+            InputError: A solid of another scene, or motions of another shape.
+        """
+        solids = [part.solid for part, _ in self._parts]
+        return make_slopes(self._device, view, motions, solids, moved, (weights, jacobian))
 
 
 def _middle(grid: VolumeGrid) -> VolumeGrid:

@@ -51,7 +51,8 @@ class TubePart(Part):
             "listed": to_device(lists.listed),
             "tile_count": len(lists.tiles),
         }
-        self.device.launch("tubes", "add_tubes", threads, {**canvas.uniforms(), **uniforms})
+        kernel = canvas.kernel("tubes")
+        self.device.launch(kernel, "add_tubes", threads, {**canvas.uniforms(), **uniforms})
 
 
 def _packed(tubes: Tubes, boxes: Floats, canvas: Canvas) -> NDArray[np.float32]:
