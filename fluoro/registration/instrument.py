@@ -1,14 +1,16 @@
 """The pose of one object in the patient, from images of known C-arm poses or together with them.
 
 Only what an object changes in the image is sought: the patient is the volume's. The residual is
-that of display values, coarse to fine, its derivatives are central differences of the rendering;
+that of display values, coarse to fine. Its derivatives are the renderer's, times those of the image
+chain; where a stage mixes pixels (blur, scatter) they are central differences of the image.
 `scipy.optimize.least_squares` does the search.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,20 +21,26 @@ from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.projection import View
 from fluoro.imaging.configured_beam import Beams
-from fluoro.imaging.gradients import expected_image
+from fluoro.imaging.frame_setup import StageSelection
+from fluoro.imaging.gradients import expected_image, pull_back
 from fluoro.registration.rigid_motion import motion_about, moved_view
 from fluoro.registration.search.pyramid import bin_view
 from fluoro.rendering.material_renderer import MaterialRenderer
+from fluoro.rendering.parts.slopes import SolidMotion
 from fluoro.volume.posed_solid import LivePose, PosedSolid
 
 __all__ = ["InstrumentImage", "InstrumentPose", "InstrumentSearch"]
 
 Array = NDArray[np.float64]
+_Poses = Callable[[Array], tuple[Array, Array]]
+"""From parameters to the pose of the object and the motion of the views."""
 
 LEVER_MM = 50.0
 """A turn counts as the way of a point so far from its centre."""
 STEP_MM = 0.05
-"""Of the central differences."""
+"""Of the central differences of images."""
+TINY_MM = 1e-3
+"""Of those of poses and views, which are smooth."""
 MOST_STEPS = 20
 """Of the search, at each level."""
 
@@ -77,6 +85,9 @@ class InstrumentSearch:
         geometry: Of the C-arm.
         levels: Pixels that are averaged along each side, the coarsest first.
 
+    Attributes:
+        exact: Whether derivatives are the renderer's; else they are central differences of images.
+
     Raises:
         InputError: The object is not the renderer's.
     """
@@ -95,6 +106,8 @@ class InstrumentSearch:
         self._config, self._levels = config, levels
         self._beams = Beams(renderer.materials)
         self._renderings = 0
+        stages, _ = StageSelection().of(config)
+        self.exact = not any(stage.mixes_pixels for stage in stages)
 
     def find(
         self, images: Sequence[InstrumentImage], start: Array, *, with_carm: bool = False
@@ -141,6 +154,27 @@ class InstrumentSearch:
         self._solid.steer(LivePose(matrix=matrix))
         return [self._expected(moved_view(each.view, carm), level) for each in images]
 
+    def slopes(
+        self, images: Sequence[InstrumentImage], poses: _Poses, values: Array, level: int
+    ) -> list[Array]:
+        """Return the derivatives of what `shown` returns, each (parameters, height, width).
+
+        Args:
+            images: Whose views count.
+            poses: Of the parameters.
+            values: Turns and ways [mm].
+            level: Pixels that are averaged along each side.
+        """
+        fine = max(level // 2, 1)
+        moved, carm = self._moved(poses, values), poses(values)[1]
+        found = []
+        for each in images:
+            at_rest = bin_view(each.view, fine)
+            motions = _view_motions(at_rest, poses, values)
+            by_pixel = self._by_pixel(moved_view(at_rest, carm), motions, moved, fine)
+            found.append(np.stack([means_of(one, level // fine) for one in by_pixel]))
+        return found
+
     def _expected(self, view: View, level: int) -> Array:
         self._renderings += 1
         fine = max(level // 2, 1)
@@ -153,6 +187,48 @@ class InstrumentSearch:
             self._beams,
         )
         return means_of(expected, level // fine)
+
+    def _by_pixel(
+        self, view: View, motions: Array, moved: Sequence[SolidMotion], fine: int
+    ) -> Array:
+        """Derivatives of display values, shape (parameters, height, width)."""
+        self._renderings += 1
+        renderer = self._renderer
+        shape = (view.height_px, view.width_px)
+        weights = pull_back(
+            renderer.device.to_host(renderer.render(view)),
+            self._config,
+            self._geometry.pixel_spacing_mm * fine,
+            np.ones(shape),
+            self._geometry.binned(fine),
+            self._beams,
+        )
+        _, jacobian = renderer.render_derivatives(view, motions, weights, moved=moved)
+        return np.asarray(renderer.device.to_host(jacobian), float)
+
+    def _moved(self, poses: _Poses, values: Array) -> list[SolidMotion]:
+        """How the object, and what moves with it, moves with each parameter."""
+        rigid = [each for each in self._renderer.posed if hasattr(each, "track")]
+
+        def world(there: Array) -> Array:
+            self._solid.steer(LivePose(matrix=poses(there)[0]))
+            return np.stack([each.track.at(0.0) for each in rigid])
+
+        back = np.linalg.inv(world(values))
+        steps = TINY_MM * np.eye(len(values))
+        rates = [(world(values + s) - world(values - s)) / (2 * TINY_MM) @ back for s in steps]
+        world(values)
+        twists = np.array([[_twist(each) for each in rate] for rate in rates])
+        return [
+            SolidMotion(solid=solid, twists=twists[:, number])
+            for number, solid in enumerate(rigid)
+            if twists[:, number].any()
+        ]
+
+
+def _twist(rate: Array) -> list[float]:
+    """Turn and way about the world's origin, of a pose's rate of change times its inverse."""
+    return [rate[2, 1], rate[0, 2], rate[1, 0], *rate[:3, 3]]
 
 
 class _Level:
@@ -175,21 +251,36 @@ class _Level:
         level: int,
     ) -> None:
         self._search, self._images, self._level = search, images, level
-        self._start, self._center = start, center
+        self._poses = partial(poses_of, start=start, center=center)
         self._targets = [means_of(each.image, level) for each in images]
 
     def difference(self, values: Array) -> Array:
         """Return what is shown at parameters, minus the targets."""
-        matrix, carm = poses_of(values, self._start, self._center)
+        matrix, carm = self._poses(values)
         shown = self._search.shown(self._images, matrix, carm, self._level)
         pairs = zip(shown, self._targets, strict=True)
         return np.concatenate([(one - other).ravel() for one, other in pairs])
 
     def slopes(self, values: Array) -> Array:
-        """Return central differences, shape (pixels, parameters)."""
+        """Return the residual's derivatives, shape (pixels, parameters)."""
+        if self._search.exact:
+            found = self._search.slopes(self._images, self._poses, values, self._level)
+            return np.concatenate([each.reshape(len(values), -1) for each in found], axis=1).T
         steps = STEP_MM * np.eye(len(values))
         pairs = [(self.difference(values + s), self.difference(values - s)) for s in steps]
         return np.stack([(one - other) / (2 * STEP_MM) for one, other in pairs], axis=1)
+
+
+def _view_motions(view: View, poses: _Poses, values: Array) -> Array:
+    """How the moved view moves with each parameter, shape (K, 4, 3) [mm]."""
+
+    def ends(there: Array) -> Array:
+        seen = moved_view(view, poses(there)[1])
+        steps = (seen.column_step_xyz_mm, seen.row_step_xyz_mm)
+        return np.stack([seen.source_xyz_mm, seen.corner_xyz_mm, *steps])
+
+    steps = TINY_MM * np.eye(len(values))
+    return np.stack([(ends(values + s) - ends(values - s)) / (2 * TINY_MM) for s in steps])
 
 
 def means_of(image: NDArray[np.floating], factor: int) -> Array:

@@ -89,6 +89,7 @@ def test_a_k_wire_is_found_from_two_views_60_degrees_apart():
     entry_mm, angle_deg = off(found.matrix, TRUE)
     assert entry_mm < 0.3
     assert angle_deg < 0.3
+    assert found.renderings < 300  # with differences 660
 
 
 def test_an_object_of_another_scene_and_an_image_of_another_size_are_refused():
@@ -102,6 +103,13 @@ def test_an_object_of_another_scene_and_an_image_of_another_size_are_refused():
     small = InstrumentImage(image=np.zeros((3, 4), np.float32), view=VIEWS[0])
     with pytest.raises(InputError, match=r"view's size \(400, 640\), got \(3, 4\)"):
         search.find([small], TRUE)
+
+
+def test_derivatives_are_differences_where_the_chain_mixes_pixels():
+    renderer, wire = patient()
+    blurred = CHAIN.model_copy(update={"blur_sigma_mm": 0.3})
+    assert InstrumentSearch(renderer, wire, CHAIN, GEOMETRY).exact
+    assert not InstrumentSearch(renderer, wire, blurred, GEOMETRY).exact
 
 
 @pytest.mark.slow

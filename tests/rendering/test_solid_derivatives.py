@@ -1,4 +1,4 @@
-"""Derivatives with respect to poses of solids, points of wires and the view, against differences."""
+"""Derivatives with respect to poses of solids, points of wires, and view, against differences."""
 
 from __future__ import annotations
 
