@@ -9,48 +9,36 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-__all__ = ["lazy_names", "names_for_type_checkers"]
+__all__ = ["lazy_names"]
 
 
-def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """A package's `__getattr__`: each name comes from its module on first use.
+def lazy_names(module: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return `__getattr__` and `__dir__` of a module, by the imports that it has for type checkers.
+
+    So the imports under `if TYPE_CHECKING:` are the only list of names. The source is read when
+    the first name is used. `__dir__` lists `__all__`.
 
     Args:
-        package: The package's `__name__`.
-        modules: Module of each name.
+        module: The module's `__name__`.
     """
 
     def get(name: str) -> Any:
-        if name not in modules:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(modules[name]), name)
+        where = {} if name.startswith("__") else _imported(module)
+        if name not in where:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(where[name]), name)
 
-    return get
+    def names() -> list[str]:
+        return sorted(sys.modules[module].__all__)
 
-
-def names_for_type_checkers(package: str) -> Callable[[str], Any]:
-    """A package's `__getattr__` by the imports that its source has for type checkers.
-
-    So the imports under `if TYPE_CHECKING:` are the only list of modules. The source is read when
-    the first name is used.
-
-    Args:
-        package: The package's `__name__`.
-    """
-
-    def get(name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return lazy_names(package, _imported(package))(name)
-
-    return get
+    return get, names
 
 
 @cache
-def _imported(package: str) -> Mapping[str, str]:
-    """The module of each name that a package's source imports below its top level."""
-    loader: Any = sys.modules[package].__loader__
-    source = loader.get_source(package)
+def _imported(module: str) -> Mapping[str, str]:
+    """Return the module of each name that a source imports below its top level."""
+    loader: Any = sys.modules[module].__loader__
+    source = loader.get_source(module)
     blocks = [node for node in ast.parse(source).body if isinstance(node, ast.If)]
     imports = [each for block in blocks for each in block.body if isinstance(each, ast.ImportFrom)]
     return {alias.name: str(each.module) for each in imports for alias in each.names}

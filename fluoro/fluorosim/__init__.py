@@ -47,18 +47,5 @@ __all__ = [
     "XrayPhysics",
 ]
 
-_ELSEWHERE = {
-    **dict.fromkeys(("CineSequence", "Frame", "Pose"), "cine"),
-    **dict.fromkeys(("FluoroSimulator", "SimulatorMetrics"), "simulator"),
-    **dict.fromkeys(("PreprocessedVolume", "VolumeMetadata"), "volume"),
-    "VolumePreprocessor": "preprocessor",
-}
-
 if not TYPE_CHECKING:  # a type checker is to miss a name that is not there
-    __getattr__ = lazy_names(
-        __name__, {name: f"{__name__}.{_ELSEWHERE.get(name, 'config')}" for name in __all__}
-    )
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+    __getattr__, __dir__ = lazy_names(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fluoro.lazy_names import names_for_type_checkers
+from fluoro.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from fluoro.recording.formats.mp4_writer import Film
@@ -25,8 +25,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # a type checker is to miss a name that is not there
-    __getattr__ = names_for_type_checkers(__name__)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+    __getattr__, __dir__ = lazy_names(__name__)

@@ -97,41 +97,5 @@ __all__ = [
     "xray_simulator",
 ]
 
-_MODULES = {
-    "display": (
-        "DISPLAY_PRESETS",
-        "DisplaySettings",
-        "apply_display",
-        "calibrate_display",
-        "resolve_display_settings",
-        "transmission",
-    ),
-    "frames": ("CineSequence", "Frame"),
-    "hu_mapping": ("HuToMuMapping", "hu_to_mu", "hu_to_mu_curve"),
-    "pose": ("Pose",),
-    "presets": ("get_preset_schema",),
-    "config": (
-        "CarmGeometry",
-        "OutputSettings",
-        "PreprocessingSettings",
-        "RealismSettings",
-        "SimulatorConfig",
-        "XrayPhysics",
-    ),
-    "simulator": ("xray_simulator",),
-    "volume": ("PreprocessedVolume", "VolumeMetadata", "VolumePreprocessor"),
-}
-_ELSEWHERE = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
-_ELSEWHERE |= {
-    "MetricsSettings": "fluoro.fluorosim.config",
-    "SimulatorMetrics": "fluoro.fluorosim.frame_times",
-}
-
 if not TYPE_CHECKING:  # a type checker is to miss a name that is not there
-    __getattr__ = lazy_names(
-        __name__, {name: _ELSEWHERE.get(name, f"{__name__}.geometry") for name in __all__}
-    )
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+    __getattr__, __dir__ = lazy_names(__name__)

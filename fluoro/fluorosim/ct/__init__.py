@@ -12,4 +12,4 @@ if TYPE_CHECKING:
 __all__ = ["CtVolume", "load_dicom_series_hu", "load_nifti_hu"]
 
 if not TYPE_CHECKING:  # a type checker is to miss a name that is not there
-    __getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "fluoro.fluorosim.ct.dicom_ingest"))
+    __getattr__, __dir__ = lazy_names(__name__)

@@ -27,21 +27,9 @@ __all__ = [
     "apply_realism",
     "render_diffdrr_slang",
 ]
-_RENDERER = ("SlangDiffDRRConfig", "SlangDiffDRRRenderer", "render_diffdrr_slang")
-_PYTORCHS = ("SlangDiffDRRFunction", "TorchSlangDiffDRR", "create_slang_diffdrr_optimizer")
 
 if find_spec("torch") is not None:
     __all__ += ["SlangDiffDRRFunction", "TorchSlangDiffDRR", "create_slang_diffdrr_optimizer"]
 
 if not TYPE_CHECKING:  # a type checker is to miss a name that is not there
-    __getattr__ = lazy_names(
-        __name__,
-        {
-            **dict.fromkeys(
-                _RENDERER + _PYTORCHS, "fluoro.fluorosim.rendering.diffdrr_slang_renderer"
-            ),
-            **dict.fromkeys(
-                ("RealismConfig", "apply_realism"), "fluoro.fluorosim.rendering.realism"
-            ),
-        },
-    )
+    __getattr__, __dir__ = lazy_names(__name__)

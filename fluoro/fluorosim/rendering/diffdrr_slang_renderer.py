@@ -37,13 +37,7 @@ if find_spec("torch") is not None:
     __all__ += ["SlangDiffDRRFunction", "TorchSlangDiffDRR", "create_slang_diffdrr_optimizer"]
 
 if not TYPE_CHECKING:  # a type checker is to miss a name that is not there
-    __getattr__ = lazy_names(
-        __name__,
-        dict.fromkeys(
-            ("SlangDiffDRRFunction", "TorchSlangDiffDRR", "create_slang_diffdrr_optimizer"),
-            "fluoro.fluorosim.rendering.torch_drr",
-        ),
-    )
+    __getattr__, _ = lazy_names(__name__)
 
 Array = NDArray[np.float64]
 Gradients = dict[str, Array]
