@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import numbers
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from fluoro.errors import InputError
 
@@ -26,6 +26,8 @@ __all__ = [
     "SimulatorConfig",
     "XrayPhysics",
     "require_format",
+    "require_number",
+    "require_order",
 ]
 
 FrameFormat = Literal["png", "npy", "npz"]
@@ -58,8 +60,8 @@ class CarmGeometry:
     pixel_spacing_mm: float = 0.5
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            _require(name, value, above=0)
+        for each in fields(CarmGeometry):
+            require_number(each.name, getattr(self, each.name), above=0)
         _require_whole("detector_width_px", self.detector_width_px)
         _require_whole("detector_height_px", self.detector_height_px)
         if self.source_to_isocenter_mm >= self.source_to_detector_mm:
@@ -97,8 +99,8 @@ class XrayPhysics:
     invert: bool = True
 
     def __post_init__(self) -> None:
-        _require("step_mm", self.step_mm, above=0)
-        _require("i0", self.i0, above=0)
+        require_number("step_mm", self.step_mm, above=0)
+        require_number("i0", self.i0, above=0)
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,9 @@ class HuToMuMapping:
     mu_max: float = 0.02
 
     def __post_init__(self) -> None:
-        _require("mu_min", self.mu_min)
-        _require_order("hu_min", self.hu_min, "hu_max", self.hu_max)
-        _require_order("mu_min", self.mu_min, "mu_max", self.mu_max)
+        require_number("mu_min", self.mu_min)
+        require_order("hu_min", self.hu_min, "hu_max", self.hu_max)
+        require_order("mu_min", self.mu_min, "mu_max", self.mu_max)
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ class HuToMuCalibration:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if value is not None:
-                _require(name, value, above=0)
+                require_number(name, value, above=0)
 
     @property
     def mu_water_mm_inv(self) -> float:
@@ -207,10 +209,13 @@ class RealismSettings:
     blur_sigma_px: float = 0.0
     seed: int | None = 0
 
+    gain_above: ClassVar[float | None] = 0.0
+    """What the gain must be more than; None: it may be 0."""
+
     def __post_init__(self) -> None:
-        _require("gain", self.gain, above=0)
+        require_number("gain", self.gain, above=self.gain_above)
         for name in ("poisson_photons", "gaussian_sigma", "blur_sigma_px"):
-            _require(name, getattr(self, name))
+            require_number(name, getattr(self, name))
         if not _is_finite(self.bias):
             raise InputError(f"bias must be a finite number, got {self.bias!r}")
         if self.seed is not None:
@@ -282,7 +287,7 @@ class PreprocessingSettings:
     hu_to_mu: HuToMuMapping | HuToMuCalibration = field(default_factory=HuToMuMapping)
 
     def __post_init__(self) -> None:
-        _require_order("hu_clip_min", self.hu_clip_min, "hu_clip_max", self.hu_clip_max)
+        require_order("hu_clip_min", self.hu_clip_min, "hu_clip_max", self.hu_clip_max)
 
 
 @dataclass(frozen=True)
@@ -337,9 +342,9 @@ _SECTIONS: dict[str, type] = {
 }
 
 
-def _require_section(name: str, value: object, kind: type) -> None:
-    if isinstance(value, kind):
-        return
+def _require_section(name: str, value: Any, kind: type) -> None:
+    if isinstance(value, kind) and len(vars(value)) == len(vars(kind())):
+        return  # what has more fields would lose them
     if name == "geometry":
         from fluoro.geometry import carm  # which has more, and may stand here too
 
@@ -358,8 +363,12 @@ def require_format(name: str) -> None:
         raise InputError(f"format must be one of {', '.join(FORMATS)}, got {name!r}")
 
 
-def _require(name: str, value: float, *, above: float | None = None) -> None:
-    """Refuse what is not finite, is negative, or is not more than `above`."""
+def require_number(name: str, value: float, *, above: float | None = None) -> None:
+    """Refuse what is not a finite number of at least 0, or more than `above`.
+
+    Raises:
+        InputError: Another value; the message names it.
+    """
     good = _is_finite(value) and (value >= 0 if above is None else value > above)
     if not good:
         wanted = "at least 0" if above is None else f"more than {above:g}"
@@ -371,7 +380,12 @@ def _require_whole(name: str, value: int) -> None:
         raise InputError(f"{name} must be a whole number (int), got {value!r}")
 
 
-def _require_order(low_name: str, low: float, high_name: str, high: float) -> None:
+def require_order(low_name: str, low: float, high_name: str, high: float) -> None:
+    """Refuse two numbers that are not finite or do not rise.
+
+    Raises:
+        InputError: Such numbers; the message names them.
+    """
     if not (_is_finite(low) and _is_finite(high) and low < high):
         raise InputError(f"{low_name} must be less than {high_name} ({high}), got {low!r}")
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from fluoro.errors import InputError
-from fluoro.fluorosim.config import FrameFormat, MetricsSettings, require_format
+from fluoro.fluorosim import config as fluorosim
+from fluoro.fluorosim.config import MetricsSettings, require_number, require_order
 from fluoro.xray_simulator.display import DisplaySettings, resolve_display_settings
 from fluoro.xray_simulator.hu_mapping import HuToMuMapping
 
@@ -27,22 +26,11 @@ __all__ = [
 Pair = tuple[float, float]
 
 
-def _require(name: str, value: Any, *, above: float | None = None, least: float = 0.0) -> None:
-    good = isinstance(value, numbers.Real) and math.isfinite(value)
-    if not (good and (value > above if above is not None else value >= least)):
-        wanted = f"more than {above:g}" if above is not None else f"at least {least:g}"
-        raise InputError(f"{name} must be a finite number, {wanted}, got {value!r}")
-
-
 @dataclass(frozen=True)
-class CarmGeometry:
+class CarmGeometry(fluorosim.CarmGeometry):
     """A C-arm's lengths and its flat detector, pixel centres at whole numbers.
 
     Attributes:
-        source_to_detector_mm: Focal spot to detector [mm].
-        source_to_isocenter_mm: Focal spot to isocentre [mm], less than the former.
-        detector_width_px: Columns.
-        detector_height_px: Rows.
         pixel_spacing_mm: Distance of columns [mm].
         pixel_spacing_y_mm: Distance of rows [mm]; None: as of columns.
         principal_point_px: Column and row where the central ray lands; None: the middle.
@@ -51,28 +39,13 @@ class CarmGeometry:
         InputError: A length or count that no C-arm has; also a ValueError.
     """
 
-    source_to_detector_mm: float = 1020.0
-    source_to_isocenter_mm: float = 510.0
-    detector_width_px: int = 512
-    detector_height_px: int = 512
-    pixel_spacing_mm: float = 0.5
     pixel_spacing_y_mm: float | None = None
     principal_point_px: Pair | None = None
 
     def __post_init__(self) -> None:
-        for name in ("source_to_detector_mm", "source_to_isocenter_mm", "pixel_spacing_mm"):
-            _require(name, getattr(self, name), above=0)
-        for name in ("detector_width_px", "detector_height_px"):
-            value = getattr(self, name)
-            if not isinstance(value, numbers.Integral) or value < 1:
-                raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
+        super().__post_init__()
         if self.pixel_spacing_y_mm is not None:
-            _require("pixel_spacing_y_mm", self.pixel_spacing_y_mm, above=0)
-        if self.source_to_isocenter_mm >= self.source_to_detector_mm:
-            raise InputError(
-                "source_to_isocenter_mm must be less than source_to_detector_mm "
-                f"({self.source_to_detector_mm}), got {self.source_to_isocenter_mm}"
-            )
+            require_number("pixel_spacing_y_mm", self.pixel_spacing_y_mm, above=0)
 
     @property
     def pixel_spacing_xy_mm(self) -> Pair:
@@ -121,8 +94,8 @@ class XrayPhysics:
     invert: bool | None = None
 
     def __post_init__(self) -> None:
-        _require("step_mm", self.step_mm, above=0)
-        _require("i0", self.i0, above=0)
+        require_number("step_mm", self.step_mm, above=0)
+        require_number("i0", self.i0, above=0)
         for name in ("normalize", "invert"):
             if getattr(self, name) is not None:
                 warnings.warn(
@@ -140,46 +113,25 @@ class XrayPhysics:
 
 
 @dataclass(frozen=True)
-class RealismSettings:
+class RealismSettings(fluorosim.RealismSettings):
     """What a detector does to the intensity, before display: gain, bias, noise, blur.
 
     Attributes:
-        enabled: Switches all of it on.
         gain: Multiplies the intensity, >= 0.
-        bias: Is added after the gain.
-        poisson_photons: Photons per pixel at intensity 1; 0: no quantum noise.
-        gaussian_sigma: Standard deviation of the electronic noise; 0: none.
-        blur_sigma_px: Gaussian sigma of the blur [pixels]; 0: none.
-        seed: Of the noise; None: drawn for each frame.
+        seed: Of the noise, 0 to 2**63 - 1; None: drawn for each frame.
 
     Raises:
         InputError: A value out of its range; also a ValueError.
     """
 
-    enabled: bool = False
-    gain: float = 1.0
-    bias: float = 0.0
-    poisson_photons: float = 0.0
-    gaussian_sigma: float = 0.0
-    blur_sigma_px: float = 0.0
-    seed: int | None = 0
-
-    def __post_init__(self) -> None:
-        for name in ("gain", "poisson_photons", "gaussian_sigma", "blur_sigma_px"):
-            _require(name, getattr(self, name))
-        _require("bias", self.bias, least=-math.inf)
-        if self.seed is not None and not 0 <= self.seed < 2**63:
-            raise InputError(f"seed must lie in [0, 2**63), got {self.seed}")
+    gain_above: ClassVar[float | None] = None
 
 
 @dataclass(frozen=True)
-class OutputSettings:
+class OutputSettings(fluorosim.OutputSettings):
     """What becomes of frames besides being returned.
 
     Attributes:
-        save_to_disk: Write each frame as `frame_0000.png`, `frame_0001.png` ... to `output_dir`.
-        output_dir: Folder; it is made.
-        format: "png", "npy" or "npz".
         keep_in_gpu: `Frame.image` is an array of the device: CuPy's on CUDA.
         keep_intensity: `Frame.intensity` holds the intensity, for other appearances.
 
@@ -187,16 +139,7 @@ class OutputSettings:
         InputError: A value out of its range; also a ValueError.
     """
 
-    save_to_disk: bool = False
-    output_dir: str | Path | None = None
-    format: FrameFormat = "png"
-    keep_in_gpu: bool = False
     keep_intensity: bool = False
-
-    def __post_init__(self) -> None:
-        require_format(self.format)
-        if self.save_to_disk and self.output_dir is None:
-            raise InputError("output_dir must be a folder where save_to_disk is on, got None")
 
 
 @dataclass(frozen=True)
@@ -219,11 +162,7 @@ class PreprocessingSettings:
     hu_to_mu: HuToMuMapping = field(default_factory=HuToMuMapping)
 
     def __post_init__(self) -> None:
-        if not self.hu_clip_min < self.hu_clip_max:
-            raise InputError(
-                f"hu_clip_min must be less than hu_clip_max ({self.hu_clip_max}), "
-                f"got {self.hu_clip_min}"
-            )
+        require_order("hu_clip_min", self.hu_clip_min, "hu_clip_max", self.hu_clip_max)
 
 
 @dataclass(frozen=True)

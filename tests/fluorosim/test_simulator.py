@@ -24,6 +24,7 @@ from fluoro import (
     VolumeMetadata,
     VolumePreprocessor,
     XrayPhysics,
+    xray_simulator,
 )
 from fluoro.errors import InputError, OutputError
 from fluoro.fluorosim.rendering import RealismConfig, apply_realism
@@ -145,6 +146,12 @@ def test_settings_change_by_copies():
 def test_settings_that_cannot_be_are_refused_by_name(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+def test_a_section_with_fields_that_would_be_lost_is_refused():
+    successors = xray_simulator.CarmGeometry(pixel_spacing_y_mm=0.7)
+    with pytest.raises(TypeError, match="geometry must be a CarmGeometry"):
+        SimulatorConfig(geometry=successors)
 
 
 # -- images ----------------------------------------------------------------------------------
