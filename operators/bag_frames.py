@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from holoscan.conditions import BooleanCondition
@@ -15,10 +17,13 @@ from holoscan.core import (
     OutputContext,
 )
 
+from fluoro.console.controls import ControlState, LiveControls
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.frame import FrameHeader, PoseOrigin
+from fluoro.recording.frame_sink import FrameSink
 from fluoro.steady_clock import steady_ns
 from operators.gil_state import keep_gil_state
+from operators.held_image import HeldImage, LastImage
 from operators.messages import PortFrame, emit
 from operators.pace import Pace
 
@@ -27,15 +32,22 @@ if TYPE_CHECKING:
 
 __all__ = ["BagFramesOp"]
 
+IDLE_S = 0.01
+"""Pause between two looks at the controls while the beam is off."""
+
 
 class BagFramesOp(Operator):
     """Issues a bag's images as frames, until there are no more, `frames` are issued or `stop`.
+
+    While the console's beam is off the bag waits.
 
     Ports:
         record (out): `PortFrame` of (height, width) float32, display values in [0, 1], every frame;
             its header has the pose and stamp of the bag.
         view (out): the same as a tensor for displays, the header as metadata; what they do not take
             in time is dropped.
+        again (out): the last image once more where the console's controls have changed while the
+            bag waits, the header as metadata; only where `sends_again`.
 
     Args:
         pace: Tells which ticks are a frame's.
@@ -44,6 +56,9 @@ class BagFramesOp(Operator):
         frames: How many at most; None: all.
         displays: Whether anything listens at `view`.
         stop: Ends the stream when set.
+        controls: The beam.
+        sinks: Told to show the last image once more.
+        sends_again: Whether anything listens at `again`.
     """
 
     def __init__(
@@ -56,10 +71,16 @@ class BagFramesOp(Operator):
         frames: int | None,
         displays: bool,
         stop: threading.Event,
+        controls: LiveControls,
+        sinks: Sequence[FrameSink],
+        sends_again: bool = False,
         **kwargs: Any,
     ) -> None:
         self._images, self._geometry = images, geometry
         self._frames, self._displays, self._stop = frames, displays, stop
+        self._controls, self._sends_again = controls, sends_again
+        self._last = LastImage()
+        self._held = HeldImage(self._last, sinks)
         self._number = 0
         self._first_ns: int | None = None
         self._pace = pace
@@ -71,6 +92,8 @@ class BagFramesOp(Operator):
         spec.output("record")
         if self._displays:
             spec.output("view").condition(ConditionType.NONE)
+        if self._sends_again:
+            spec.output("again").condition(ConditionType.NONE)
 
     @keep_gil_state
     def compute(
@@ -78,17 +101,28 @@ class BagFramesOp(Operator):
     ) -> None:
         """Issue one image."""
         done = self._stop.is_set() or self._number == self._frames
+        state = self._controls.snapshot()
+        if not (done or state.beam_on):
+            return self._rest(state, output)
         if not done and not self._pace.is_due():
-            return
+            return None
         image = None if done else self._images.next()
         if image is None:
-            self._going.disable_tick()
-            return
+            return self._going.disable_tick()
         header = self._header(image)
         output.emit(PortFrame(array=image.image, header=header), "record")
         if self._displays:
             emit(self, output, "view", image.image, header)
+        self._last.take(image.image, header)
         self._number += 1
+        return None
+
+    def _rest(self, state: ControlState, output: OutputContext) -> None:
+        """Issue nothing: the beam is off."""
+        again = self._held.refresh(state, self._number)
+        if again and self._sends_again:
+            emit(self, output, "again", again.image, self._held.header)
+        time.sleep(IDLE_S)
 
     def _header(self, image: BagImage) -> FrameHeader:
         now_ns = steady_ns()

@@ -63,7 +63,8 @@ def run_display(
         url = console.start()
         stack.callback(console.close)
         reporter.started(console_url=url, device=ELSEWHERE, folder=None)
-        sink = ConsoleSink(console, monitor, config.image_chain, controls, url)
+        ready = config.pose_source.brings_images
+        sink = ConsoleSink(console, monitor, config.image_chain, controls, url, ready_images=ready)
         parts = DisplaySetup(sink=sink, geometry=geometry, monitor=monitor)
         number = _shown(split, reporter, parts)
     dropped = {**monitor.dropped(), "link": monitor.missed()}

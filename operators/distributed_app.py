@@ -106,7 +106,11 @@ class DisplayFragment(Fragment):
         """Downlink -> console."""
         parts = self._parts
         downlink = FrameDownlinkOp(
-            self, geometry=parts.geometry, monitor=parts.monitor, name="downlink"
+            self,
+            geometry=parts.geometry,
+            monitor=parts.monitor,
+            again=parts.sink.show_again,
+            name="downlink",
         )
         console = parts.sink.operator(self, Host())
         self.add_flow(downlink, console, {("view", "frame")})

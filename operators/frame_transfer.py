@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ class FrameUplinkOp(Operator):
     """Hands frames to another fragment; metadata does not cross, so the header goes as bytes.
 
     Ports:
-        frame (in): tensor (height, width) float32, display values in [0, 1]; newest only.
+        frame (in): tensor (height, width) float32, display values in [0, 1]; newest only. A held
+            image with another window has the number of its frame.
         packet (out): tensors `image`, the same on the host, and `header`, uint8; what the other
             fragment does not take in time is dropped.
 
@@ -50,6 +52,7 @@ class FrameUplinkOp(Operator):
         **kwargs: Any,
     ) -> None:
         self._device, self._monitor = device, monitor
+        self._number: int | None = None
         super().__init__(fragment, *args, **kwargs)
 
     def setup(self, spec: OperatorSpec) -> None:
@@ -63,8 +66,11 @@ class FrameUplinkOp(Operator):
     ) -> None:
         """Send one frame."""
         array, header = as_array(input_.receive("frame")), header_of(self)
-        image = host_image(array, header, self._device)
-        self._monitor.count_shown(self.name, header.number)
+        on_host = isinstance(array, np.ndarray)
+        image = array if on_host else host_image(array, header, self._device)
+        if header.number != self._number:
+            self._monitor.count_shown(self.name, header.number)
+        self._number = header.number
         packed = np.frombuffer(bytearray(pack_header(header)), np.uint8)
         self.metadata.clear()
         output.emit({IMAGE_TENSOR: np.ascontiguousarray(image), HEADER_TENSOR: packed}, "packet")
@@ -76,11 +82,12 @@ class FrameDownlinkOp(Operator):
     Ports:
         packet (in): tensors `image` and `header`, as of `FrameUplinkOp`; newest only.
         view (out): tensor (height, width) float32, display values in [0, 1]; its header as
-            metadata.
+            metadata. A held image with another window goes to `again` instead.
 
     Args:
         geometry: The C-arm as configured.
         monitor: Told of each frame.
+        again: Shows a held image with another window.
     """
 
     def __init__(
@@ -89,9 +96,11 @@ class FrameDownlinkOp(Operator):
         *args: Any,
         geometry: CarmGeometry,
         monitor: StreamMonitor,
+        again: Callable[[FluoroFrame], None],
         **kwargs: Any,
     ) -> None:
-        self._geometry, self._monitor = geometry, monitor
+        self._geometry, self._monitor, self._again = geometry, monitor, again
+        self._number: int | None = None
         super().__init__(fragment, *args, **kwargs)
 
     def setup(self, spec: OperatorSpec) -> None:
@@ -108,5 +117,8 @@ class FrameDownlinkOp(Operator):
         image = np.array(packet[IMAGE_TENSOR])  # the network's memory is reused
         header = unpack_header(np.asarray(packet[HEADER_TENSOR]).tobytes(), self._geometry)
         frame: FluoroFrame = header.frame(image)
+        if frame.number == self._number:
+            return self._again(frame)
+        self._number = frame.number
         self._monitor.add(frame)
-        emit(self, output, "view", image, header)
+        return emit(self, output, "view", image, header)

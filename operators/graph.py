@@ -12,6 +12,7 @@ from holoscan.core import Application, Fragment, Operator
 from holoscan.schedulers import EventBasedScheduler
 
 from fluoro.config import Config
+from fluoro.console.controls import LiveControls
 from fluoro.geometry.from_config import make_limits
 from fluoro.imaging.exposure.dose_meter import DoseMeter
 from operators.assembly import Run
@@ -74,7 +75,10 @@ class Graph:
         self._credits = self._frame_credits()
         source, chain = self._frames()
         for sink in self._run.sinks:
-            self._connect(chain, sink.port, operator_of(sink, self, self._context.device))
+            receiver = operator_of(sink, self, self._context.device)
+            self._connect(chain, sink.port, receiver)
+            if sink.takes_again:
+                self.add_flow(source, receiver, {("again", "frame")})
         if self._registration and self._registration.tracker:
             self._add_tracker(source, chain)
         if self._registration and self._registration.loop:
@@ -96,6 +100,11 @@ class Graph:
         """Whether anything takes the newest frame only."""
         tracks = self._registration is not None and self._registration.tracker is not None
         return tracks or any(sink.port == "view" for sink in self._run.sinks)
+
+    @property
+    def _sends_again(self) -> bool:
+        """Whether the held image goes to a sink by the graph."""
+        return any(sink.takes_again for sink in self._run.sinks)
 
     def _frames(self) -> tuple[Operator, Operator]:
         """Where the poses come from and where the frames; of a bag's images both are one."""
@@ -125,6 +134,9 @@ class Graph:
             frames=self._config.run.frames,
             displays=self._displays,
             stop=parts.stop,
+            controls=parts.controls,
+            sinks=self._run.sinks,
+            sends_again=self._sends_again,
             name="bag_images",
         )
 
@@ -147,6 +159,7 @@ class Graph:
             stop=self._end_of_poses,
             frame_credits=self._credits,
             held=held,
+            sends_again=self._sends_again,
             name="pose_source",
         )
         if config.pose_source.sent:  # it waits for poses
@@ -177,7 +190,7 @@ class Graph:
             tracker=registration.tracker,
             device=context.device,
             config=self._config.image_chain,
-            controls=context.controls,
+            controls=self._chain_controls,
             monitor=context.monitor,
             fps=self._config.run.fps,
             feedback=context.poses.feedback,
@@ -199,7 +212,7 @@ class Graph:
             loss=registration.loss,
             device=parts.device,
             config=self._config.image_chain,
-            controls=parts.controls,
+            controls=self._chain_controls,
             jacobian=wanted.jacobian,
             name="drr_gradient",
         )
@@ -214,6 +227,13 @@ class Graph:
         self.add_flow(chain, gradient, {("record", "target")})
         self.add_flow(optimiser, gradient, {("pose", "pose")})
         self.add_flow(gradient, optimiser, {("evaluation", "evaluation")})
+
+    @property
+    def _chain_controls(self) -> LiveControls:
+        """What images are made with; those that come ready have the configured window."""
+        if self._config.pose_source.brings_images:
+            return LiveControls.from_config(self._config)
+        return self._context.controls
 
     def _pace(self) -> Pace:
         return Pace(pace_fps(self._config))

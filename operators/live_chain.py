@@ -95,6 +95,11 @@ class LiveChain:
         """Take note of a frame that is done, by its header with the exposure."""
         self._finished = header
 
+    @property
+    def last_header(self) -> FrameHeader | None:
+        """Header of the last frame that is done; None: there was none."""
+        return self._finished
+
     def is_idle(self, issued: int) -> bool:
         """Whether the last of `issued` frames is done."""
         return self._finished is not None and self._finished.number == issued - 1
@@ -142,7 +147,7 @@ def _look(config: ImageChainConfig) -> tuple[WindowConfig | None, ...]:
 def held_config(config: Config) -> ImageChainConfig:
     """The chain of a run, which keeps each image before its window where the console shows it."""
     chain = config.image_chain
-    if not config.console.enabled or config.optimiser:
+    if not config.console.enabled:
         return chain
     return chain.model_copy(update={"pulse_rate_hz": chain.pulse_rate_hz or config.run.fps})
 

@@ -26,7 +26,7 @@ from fluoro.steady_clock import steady_ns
 from operators.frame_credits import FrameCredits
 from operators.gil_state import keep_gil_state
 from operators.held_image import HeldImage
-from operators.messages import header_of
+from operators.messages import emit, header_of
 from operators.monitor import StreamMonitor
 from operators.pace import Pace
 from operators.stream_clock import StreamClock, with_lengths
@@ -44,6 +44,8 @@ class PoseSourceOp(Operator):
     Ports:
         estimate (in): `TrackedFrame`, the frame's header as metadata, of a source that waits for
             estimates; none at first.
+        again (out): the held image with another window, (height, width) float32 on the host, with
+            the header of its frame as metadata; only where `sends_again`.
         pose (out): `FrameHeader`, number counting from 0, stamp `pose`; of a pose that was sent the
             stamp `received` too, and the sender's stamp and number as `origin`.
 
@@ -63,6 +65,7 @@ class PoseSourceOp(Operator):
         frame_credits: One is acquired for each pose and released when the frame is rendered, so
             that a pose is the newest when its frame begins; None: poses wait before the renderer.
         held: Shows the last image again where its window changes while the beam is off.
+        sends_again: Whether anything listens at `again`.
 
     Raises:
         DeviceError: Poses have stopped, and the run is to end then.
@@ -85,12 +88,14 @@ class PoseSourceOp(Operator):
         stop: Event | AnyEvent,
         frame_credits: FrameCredits | None = None,
         held: HeldImage | None = None,
+        sends_again: bool = False,
         **kwargs: Any,
     ) -> None:
         self._source, self._config, self._fps, self._geometry = source, config, fps, geometry
         self._controls, self._frames, self._stop = controls, frames, stop
         self._limits, self._monitor, self._clock = limits, monitor, clock
         self._credits, self._held = frame_credits, held
+        self._sends_again = sends_again
         self._number = 0
         self._pace = pace
         self._going = BooleanCondition(fragment, enable_tick=True, name="going")
@@ -102,6 +107,8 @@ class PoseSourceOp(Operator):
             port = spec.input("estimate", size=1, policy=IOSpec.QueuePolicy.POP)
             port.condition(ConditionType.NONE)
         spec.output("pose")
+        if self._sends_again:
+            spec.output("again").condition(ConditionType.NONE)
 
     @keep_gil_state
     def compute(
@@ -117,7 +124,7 @@ class PoseSourceOp(Operator):
             return None
         state = self._controls.snapshot()
         if not state.beam_on:
-            return self._rest(state)
+            return self._rest(state, output)
         issued = self._issued_with_credit()
         if issued is None:
             return None
@@ -129,11 +136,12 @@ class PoseSourceOp(Operator):
             self._going.disable_tick()
         return None
 
-    def _rest(self, state: ControlState) -> None:
+    def _rest(self, state: ControlState, output: OutputContext) -> None:
         """Issue nothing: the beam is off."""
         self._clock.pause()
-        if self._held:
-            self._held.refresh(state, self._number)
+        again = self._held.refresh(state, self._number) if self._held else None
+        if self._held and again and self._sends_again:
+            emit(self, output, "again", again.image, self._held.header)
         time.sleep(IDLE_S)
 
     def _goes_on(self, input_: InputContext) -> bool:

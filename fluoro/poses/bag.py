@@ -41,6 +41,11 @@ class BagPoses(PoseSourceSection):
             raise KeyValueError("repeat", "has no effect with images")
         return self
 
+    @property
+    def brings_images(self) -> bool:
+        """Whether the bag's images are wanted."""
+        return self.images is not None
+
     def check(self) -> None:
         """See whether the messages' package is there."""
         from fluoro.interop.dds.installed import require_cyclonedds

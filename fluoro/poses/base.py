@@ -247,6 +247,11 @@ class PoseSourceSection(Section):
         return False
 
     @property
+    def brings_images(self) -> bool:
+        """Whether images come with the poses, in the place of rendered ones."""
+        return False
+
+    @property
     def by_clock(self) -> bool:
         """Whether `run.fps` may set the pace; false: each pose that comes makes a frame."""
         return True

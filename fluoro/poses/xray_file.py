@@ -120,6 +120,11 @@ class XrayFilePoses(PoseSourceSection):
         """Return the poses over time."""
         return PathSource(self.trajectory(setup.seed))
 
+    @property
+    def brings_images(self) -> bool:
+        """Whether the file's frames are wanted."""
+        return self.images
+
     def seen(self) -> SeenFrames | None:
         """Return the file's frames, where they are wanted beside the rendered ones."""
         if not self.beside:

@@ -26,6 +26,8 @@ class FrameSink(Protocol):
         port: `record`: it takes every frame and holds the graph back if need be; `view`: it takes
             the newest frame, and those that are overtaken are dropped.
         url: Address at which a user finds it; None: it has none.
+        takes_again: Whether its operator takes the held image at its input too, on a host, under
+            the number of the last frame; else the image goes to `show_again`.
         section: Of a plugin's sink: the model under its name at the top of the YAML, which is null
             where the sink is off.
     """
@@ -33,6 +35,7 @@ class FrameSink(Protocol):
     name: ClassVar[str]
     port: Literal["record", "view"] = "view"
     url: str | None = None
+    takes_again: ClassVar[bool] = False
     section: ClassVar[type[Section] | None] = None
 
     @classmethod

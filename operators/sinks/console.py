@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fluoro.config import ImageChainConfig
@@ -10,6 +11,7 @@ from fluoro.console.scene_view import SceneModel
 from fluoro.console.server import Console
 from fluoro.console.tracking_view import TrackingView
 from fluoro.imaging.frame import FluoroFrame, FrameHeader
+from fluoro.imaging.stages.window import rewindowed
 from fluoro.registration.targets.frame_target import shown
 from fluoro.registration.tracking.track_record import ScoredEstimate, TrackedFrame
 from operators.live_chain import with_controls
@@ -31,6 +33,7 @@ class ConsoleSink(Sink):
         config: Chain that made the frames, whose window the estimates' images take.
         controls: Window and polarity of the moment.
         url: Address of the console.
+        ready_images: Whether the images come ready, of a bag: window and polarity are set here.
     """
 
     name = "console"
@@ -42,9 +45,12 @@ class ConsoleSink(Sink):
         config: ImageChainConfig,
         controls: LiveControls,
         url: str,
+        *,
+        ready_images: bool = False,
     ) -> None:
         self._console, self._monitor = console, monitor
         self._config, self._controls, self.url = config, controls, url
+        self._ready_images = ready_images
 
     @classmethod
     def from_config(cls, context: RunContext) -> ConsoleSink | None:
@@ -63,16 +69,30 @@ class ConsoleSink(Sink):
         console = Console(config.console, context.controls, scene=scene, on_save=save)
         url = console.start()
         context.stack.callback(console.close)
-        return cls(console, context.monitor, config.image_chain, context.controls, url)
+        return cls(
+            console,
+            context.monitor,
+            config.image_chain,
+            context.controls,
+            url,
+            ready_images=config.pose_source.brings_images,
+        )
 
     def take(self, frame: FluoroFrame) -> None:
         """Show one frame."""
         self._monitor.count_shown(self.name, frame.number)
-        self._console.show(frame, self._monitor.status())
+        self._console.show(self._windowed(frame), self._monitor.status())
 
     def show_again(self, frame: FluoroFrame) -> None:
         """Show the held frame with another window."""
-        self._console.show_again(frame)
+        self._console.show_again(self._windowed(frame))
+
+    def _windowed(self, frame: FluoroFrame) -> FluoroFrame:
+        """The frame as the controls show it, where the image chain has not done so."""
+        if not self._ready_images:
+            return frame
+        now = with_controls(self._config, self._controls.snapshot())
+        return replace(frame, image=rewindowed(frame.image, self._config, now))
 
     def take_estimate(
         self, tracked: TrackedFrame, header: FrameHeader, scored: ScoredEstimate
@@ -91,7 +111,9 @@ class ConsoleSink(Sink):
                 reason=estimate.reason,
                 next_step=estimate.next_step,
                 seconds=estimate.seconds,
-                frame=tracked.image,
+                frame=rewindowed(tracked.image, self._config, config)
+                if self._ready_images
+                else tracked.image,
                 rendered=shown(estimate.rendered, config),
             )
         )

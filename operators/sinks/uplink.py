@@ -25,6 +25,7 @@ class UplinkSink(Sink):
     """
 
     name = "uplink"
+    takes_again = True
 
     def __init__(self, monitor: StreamMonitor) -> None:
         self._monitor = monitor

@@ -1,12 +1,14 @@
 """ROS 2 bags: any ROS 2 reader finds the frames, and a run replayed from its bag is the same."""
 
 import errno
+import time
 
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 from ruamel.yaml import YAML
 
+from tests.operators.test_graph import catch_controls
 from tests.operators.test_tracking_graph import SMALL
 from tests.session_support import (
     ROOT,
@@ -23,6 +25,7 @@ from tests.session_support import (
 # isort: split
 
 from fluoro.config import Config, load_config
+from fluoro.console.server import Console
 from fluoro.errors import InputError, OutputError
 from fluoro.interop.bag.bag_repair import repair_bag
 from fluoro.interop.bag.mcap_bag import BagImages, read_poses
@@ -169,6 +172,45 @@ def test_images_of_a_bag_are_shown_again_with_their_poses(tmp_path):
         assert other["pixel_spacing_mm"] == pytest.approx(one["pixel_spacing_mm"] / 1.5)
     grey_level = 0.5 / 255 + 1e-6  # the bag's mono8
     np.testing.assert_allclose(images_of(again.folder), images_of(first.folder), atol=grey_level)
+
+
+def test_a_bag_waits_while_the_beam_is_off_and_its_image_follows_the_window(tmp_path, monkeypatch):
+    first = recorded(tmp_path / "a")
+    images, live, held = images_of(first.folder), [], []
+    controls = catch_controls(monkeypatch)
+    show = Console.show
+    monkeypatch.setattr(Console, "show", lambda me, frame, status: (
+        live.append(frame), show(me, frame, status),
+    ))  # fmt: skip
+    monkeypatch.setattr(Console, "show_again", lambda _, frame: held.append(frame))
+
+    def each(frames):
+        state = controls[0].snapshot()
+        if frames == 2 and state.version == 0:
+            controls[0].update(beam_on=False)
+            time.sleep(0.1)
+            controls[0].update(window_level=1.0, window_width=2.0)
+            time.sleep(0.2)
+            controls[0].update(beam_on=True)
+
+    source = {"kind": "bag", "path": str(first.folder / "bag"), "images": "/fluoro/image_raw"}
+    sections = {"pose_source": source, "console": {"enabled": True, "port": 0}}
+    settings = small_document(small_ct(tmp_path), tmp_path / "b", **sections)
+    settings["run"] |= {"frames": None, "fps": 10}
+    outcome = run_small(settings, each)
+    assert outcome.summary["frames"] == FRAMES
+    window = record_of(outcome.folder)["config"]["image_chain"]["window"]
+
+    def narrow(image):
+        values = window["level"] + (0.5 - image) * window["width"]
+        return np.clip(0.5 - (values - 1.0) / 2.0, 0, 1)
+
+    step = window["width"] / 2.0 / 255  # the bag's mono8 in the narrower window
+    (_, again) = held  # one when the beam ended, one when the window changed
+    np.testing.assert_allclose(again.image, narrow(images[again.number]), atol=step)
+    np.testing.assert_allclose(live[-1].image, narrow(images[FRAMES - 1]), atol=step)
+    recorded_again = images_of(outcome.folder)  # as the bag has them
+    np.testing.assert_allclose(recorded_again, images, atol=0.5 / 255 + 1e-6)
 
 
 def test_images_of_another_size_are_named(tmp_path):

@@ -363,6 +363,14 @@ def test_a_held_image_follows_the_window_and_the_stream_goes_on_as_if_not_looked
         ({"pose_source": {"kind": "dds"}}, True),
         ({"pose_source": {"kind": "dds"}, "console": {"enabled": False}}, False),
         ({"pose_source": {"kind": "sweep"}}, True),
+        (
+            {
+                "pose_source": {"kind": "static"},
+                "optimiser": {"class": "a.b:C"},
+                "run": {"frames": 5},
+            },
+            True,
+        ),
     ],
 )
 def test_images_are_held_before_their_window_where_a_console_shows_them(sections, holds):

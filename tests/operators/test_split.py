@@ -28,19 +28,58 @@ import app
 import operators.display_session as module
 
 class Kept(module.Console):
-    frames = {}
+    frames, again = {}, []
 
     def show(self, frame, status):
         self.frames[frame.number] = frame
         super().show(frame, status)
 
+    def show_again(self, frame):
+        self.again.append(frame)
+        super().show_again(frame)
+
 module.Console = Kept
 code = app.main()
 frames = [Kept.frames[number] for number in sorted(Kept.frames)]
 np.savez(os.environ["KEEP"], numbers=[f.number for f in frames], images=[f.image for f in frames],
-         lao_deg=[f.pose.lao_deg for f in frames])
+         lao_deg=[f.pose.lao_deg for f in frames], again=[f.image for f in Kept.again],
+         held=[f.number for f in Kept.again])
 sys.exit(code)
 """
+
+RENDER = """
+import sys
+import threading
+import time
+import app
+from fluoro.console.controls import LiveControls
+
+make = LiveControls.from_config
+
+def from_config(config):
+    controls = make(config)
+
+    def look():
+        time.sleep(4)
+        before = controls.snapshot()
+        window = {"window_level": before.window_level, "window_width": before.window_width}
+        controls.update(beam_on=False)
+        time.sleep(0.3)
+        controls.update(window_level=WINDOW[0], window_width=WINDOW[1])
+        time.sleep(0.3)
+        controls.update(**window)
+        time.sleep(0.3)
+        controls.update(beam_on=True)
+
+    LiveControls.from_config = make
+    threading.Thread(target=look, daemon=True).start()
+    return controls
+
+WINDOW = (1.0, 2.0)
+LiveControls.from_config = from_config
+sys.exit(app.main())
+"""
+"""The user who looks at the held image has a console elsewhere; here he acts on its controls."""
 
 
 def free_ports(count):
@@ -75,6 +114,7 @@ def test_display_in_another_process_shows_the_renderers_own_images(tmp_path):
     settings = small_document(small_ct(tmp_path), tmp_path)
     settings["run"] |= {"frames": FRAMES, "fps": 10}
     settings["console"]["enabled"] = True
+    settings["image_chain"] = {"window": {"level": 3.0, "width": 20.0}}
     path, shown = tmp_path / "split.yaml", tmp_path / "shown.npz"
     path.write_text(yaml.safe_dump(settings))
     driver, *workers = free_ports(3)
@@ -82,7 +122,9 @@ def test_display_in_another_process_shows_the_renderers_own_images(tmp_path):
     display = Program(
         *common, f"127.0.0.1:{workers[0]}", "--fragments", "display", code=DISPLAY, KEEP=str(shown)
     )
-    render = Program(*common, f"127.0.0.1:{workers[1]}", "--fragments", "render", "--driver")
+    render = Program(
+        *common, f"127.0.0.1:{workers[1]}", "--fragments", "render", "--driver", code=RENDER
+    )
     ends = [render.end(), display.end()]
     assert [code for code, _, _ in ends] == [0, 0], ends
     assert "console at" in ends[1][2]
@@ -93,6 +135,12 @@ def test_display_in_another_process_shows_the_renderers_own_images(tmp_path):
     np.testing.assert_array_equal(kept["images"], images_of(tmp_path / "run")[kept["numbers"]])
     poses = [record["per_frame"][number]["pose"]["lao_deg"] for number in kept["numbers"]]
     np.testing.assert_allclose(kept["lao_deg"], poses)
+    narrow, as_before = kept["again"]
+    assert kept["held"][0] == kept["held"][1]
+    last = images_of(tmp_path / "run")[kept["held"][0]]
+    np.testing.assert_array_equal(as_before, last)
+    values = 3.0 + (0.5 - last) * 20.0
+    np.testing.assert_allclose(narrow, np.clip(0.5 - (values - 1) / 2, 0, 1), atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fluoro.config import ImageChainConfig, WindowConfig
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.stage import FrameContext, Image, Stage, Step, settings
 
-__all__ = ["Window", "is_inverted"]
+__all__ = ["Window", "is_inverted", "rewindowed"]
 
 
 class Window(Stage):
@@ -47,3 +48,23 @@ def is_inverted(config: ImageChainConfig) -> bool:
     """Return whether the largest value before the window is shown black."""
     large_behind_bone = config.log or not config.beer_lambert  # a signal is small behind bone
     return (config.polarity == "bone_bright") != large_behind_bone
+
+
+def rewindowed(image: Image, was: ImageChainConfig, now: ImageChainConfig) -> NDArray[np.float32]:
+    """Return display values as another window and polarity show them.
+
+    What the first window has clipped stays of one grey value.
+
+    Args:
+        image: Display values in [0, 1], shape (height, width), made with `was`.
+        was: Chain that made the image.
+        now: The same with another window or polarity.
+
+    Returns:
+        Display values in [0, 1], a new array of the same shape.
+    """
+    before, after = (each.dsa.window if each.dsa else each.window for each in (was, now))
+    rising = 1 - image if is_inverted(was) else image
+    values = before.level + (rising - 0.5) * before.width
+    grey = np.clip((values - after.level) / after.width + 0.5, 0, 1)
+    return np.asarray(1 - grey if is_inverted(now) else grey, np.float32)
