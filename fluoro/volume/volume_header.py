@@ -138,7 +138,7 @@ def header_bytes(path: Path) -> bytes:
         return file.read(HEADER_LIMIT_BYTES)
 
 
-def voxel_file(path: Path, name: str, several: re.Pattern[str]) -> Path:
+def voxel_file(path: Path, name: str, several: re.Pattern[str], *, literal: bool = False) -> Path:
     """Return the file of the voxels that a text header names, beside the header's.
 
     A header's bytes are the file name's own, UTF-8 as a rule; other bytes are kept as they are.
@@ -147,12 +147,13 @@ def voxel_file(path: Path, name: str, several: re.Pattern[str]) -> Path:
         path: The header's file.
         name: From the header, which was decoded as Latin-1.
         several: Matches the beginning of a name that the format takes for several files.
+        literal: Whether it is one file all the same where one of that very name is there.
 
     Raises:
         InputError: It names several files, or none.
     """
     named = name.encode("latin-1").decode("utf-8", "surrogateescape")
-    if several.match(name) or not name:
+    if not name or (several.match(name) and not (literal and (path.parent / named).is_file())):
         raise InputError(
             f"{path}: names its voxels as several files, which are not read, got {named!r}; if it "
             "is one file, give it a name without LIST at the start and without %"

@@ -314,20 +314,37 @@ def planes_of_file(path, options=None):
     return np.stack([plane.copy() for plane in ct.slices(0, ct.grid.shape_zyx[0])])
 
 
+def with_voxels_named(folder, suffix, name, *, compressed=False):
+    """A header whose voxel file has a name that SimpleITK would not write."""
+    header = saved(folder, f"ct{suffix}", compressed=compressed)
+    raw = next(each for each in folder.iterdir() if each != header)
+    raw.rename(folder / name)
+    header.write_bytes(header.read_bytes().replace(raw.name.encode(), name.encode()))
+    return header
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("name", ["77 %.raw", "ct%20a.raw", "100%d.raw", "%s%n.raw", "ü %03d.raw"])
+def test_a_percent_sign_in_a_meta_image_s_voxel_file_is_no_pattern_where_the_file_is_there(
+    tmp_path, name, compressed
+):
+    path = with_voxels_named(tmp_path, ".mhd", name, compressed=compressed)
+    np.testing.assert_array_equal(open_ct(path).volume().hu_zyx, ramp())
+    np.testing.assert_array_equal(planes_of_file(path), ramp())
+    (tmp_path / name).rename(tmp_path / "elsewhere")
+    refused(path, "names its voxels as several files")
+
+
 def test_a_percent_sign_in_a_voxel_file_s_name_is_read_as_simple_itk_reads_it(tmp_path):
     path = saved(tmp_path, "77 %.nhdr", compressed=False)
     np.testing.assert_array_equal(open_ct(path).volume().hu_zyx, ramp())
     np.testing.assert_array_equal(planes_of_file(path), ramp())
 
 
-@pytest.mark.parametrize("name", ["77 %.mhd", "100%d.nhdr", "LIST.mhd", "LIST.nhdr"])
+@pytest.mark.parametrize("name", ["100%d.nhdr", "LIST.mhd", "LIST.nhdr"])
 def test_a_voxel_file_whose_name_means_several_is_refused_both_ways_in(tmp_path, name):
-    """SimpleITK takes these for patterns or lists, and 77 %.mhd for other voxels than written."""
-    header = saved(tmp_path, f"ct{Path(name).suffix}", compressed=False)
-    raw = next(each for each in tmp_path.iterdir() if each != header)
-    voxels = raw.rename(tmp_path / (Path(name).stem + raw.suffix))
-    path = tmp_path / name
-    path.write_bytes(header.read_bytes().replace(raw.name.encode(), voxels.name.encode()))
+    """SimpleITK takes these for patterns or lists."""
+    path = with_voxels_named(tmp_path, Path(name).suffix, Path(name).stem + ".raw")
     refused(path, "names its voxels as several files.*give it a name without LIST")
     with pytest.raises(InputError, match="several files"):
         planes_of_file(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from dataclasses import dataclass
@@ -14,6 +15,13 @@ from numpy.typing import NDArray
 from fluoro.errors import InputError, OutputError
 
 __all__ = ["ImageInfo", "ItkFile", "itk_version"]
+
+META = (".mhd", ".mha")
+VOXELS_WITH_PERCENT = re.compile(
+    rb"^(ElementDataFile[ \t]*=[ \t]*)([^\r\n]*%[^\r\n]*?)[ \t\r]*$", re.M
+)
+LONGEST_HEADER = 1 << 16
+"""Bytes."""
 
 
 def _simple_itk() -> Any:
@@ -66,7 +74,7 @@ class ItkFile:
         sitk = _simple_itk()
         sitk.ProcessObject.GlobalWarningDisplayOff()
         self._path = path
-        self._alias = _Alias(path) if path.name.lower().endswith(".nii.gz") else None
+        self._alias = _alias(path)
         self._reader = sitk.ImageFileReader()
         self._reader.SetImageIO(image_io)
         self._reader.SetFileName(str(self._alias.path if self._alias else path.absolute()))
@@ -88,21 +96,53 @@ class ItkFile:
             raise InputError(f"{self._path}: cannot be read: {_telling_line(error)}") from None
 
 
-class _Alias:
-    """Another name for a `.nii.gz` file, in a folder of its own.
+def _alias(path: Path) -> _Alias | None:
+    """The name under which SimpleITK reads a file as it is; None: its own.
 
     Beside a `x.nii`, the NIfTI library takes the header from `x.nii.gz` and the voxels from
-    `x.nii`. Gone with the object.
+    `x.nii`. MetaIO takes a % in the name of a voxel file for a pattern of several.
+    """
+    if path.name.lower().endswith(".nii.gz"):
+        return _Alias(path, "volume.nii.gz", path)
+    found = VOXELS_WITH_PERCENT.search(_beginning(path)) if path.suffix.lower() in META else None
+    voxels = path.parent / os.fsdecode(found[2]) if found else None
+    if not (found and voxels and voxels.is_file()):
+        return None
+    return _Alias(
+        path, "voxels", voxels, _beginning(path)[: found.start()] + found[1] + b"voxels\n"
+    )
+
+
+def _beginning(path: Path) -> bytes:
+    """The part of a file that may be a header; nothing of one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(LONGEST_HEADER)
+    except OSError:
+        return b""
+
+
+class _Alias:
+    """Another name for a file, in a folder of its own. Gone with the object.
+
+    Args:
+        path: The file that is read.
+        name: The other name.
+        target: What has it.
+        header: A header beside it, in the place of the file itself; None: there is none.
 
     Raises:
         OutputError: The folder for temporary files cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str, target: Path, header: bytes | None = None) -> None:
         try:
             self._folder = tempfile.TemporaryDirectory(prefix="fluoro-")
-            self.path = Path(self._folder.name) / "volume.nii.gz"
-            self.path.symlink_to(path.absolute())
+            self.path = Path(self._folder.name) / name
+            self.path.symlink_to(target.absolute())
+            if header is not None:
+                self.path = self.path.with_name("volume.mhd")
+                self.path.write_bytes(header)
         except OSError as error:
             raise OutputError(
                 f"{path}: cannot be read: no temporary folder can be made: "

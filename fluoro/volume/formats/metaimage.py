@@ -41,7 +41,9 @@ is read."""
 LOCAL = ("LOCAL", "Local", "local")
 """As the imaging library spells it."""
 SEVERAL_FILES = re.compile(r"LIST|.*%", re.IGNORECASE)
-"""Names of voxel files that mean a list, or a pattern; the imaging library takes any % for one."""
+"""Names of voxel files that mean a list, or a pattern. The imaging library takes any % for one,
+also where the file of that very name is there: it gets such a file under another name (`ItkFile`).
+"""
 BLANKS = " \t\r\n"
 KEY = re.compile(r"\w+", re.ASCII)
 YES, NO = ("True", "TRUE", "true", "T", "t", "1"), ("False", "FALSE", "false", "F", "f", "0")
@@ -202,7 +204,9 @@ def _data(path: Path, fields: dict[str, str], end: int, needed_bytes: int) -> Vo
     compressed = _is_true(path, fields, "CompressedData")
     skipped = fields.get("HeaderSize", "0") != "0"
     return VoxelData(
-        path=path if local else voxel_file(path, name, SEVERAL_FILES),
+        path=path
+        if local
+        else voxel_file(path, name, SEVERAL_FILES, literal=not name.upper().startswith("LIST")),
         offset=end if local else 0,
         encoding="other" if skipped else "zlib" if compressed else "raw",
         needed_bytes=needed_bytes,
