@@ -53,30 +53,41 @@ import threading
 import time
 import app
 from fluoro.console.controls import LiveControls
+from operators.held_image import HeldImage
+from operators.live_chain import LiveChain
 
-make = LiveControls.from_config
+controls, finished, shown = [], [], []
+make, finish, refresh = LiveControls.from_config, LiveChain.finished, HeldImage.refresh
 
 def from_config(config):
-    controls = make(config)
+    controls.append(make(config))
+    return controls[0]
 
-    def look():
-        time.sleep(4)
-        before = controls.snapshot()
-        window = {"window_level": before.window_level, "window_width": before.window_width}
-        controls.update(beam_on=False)
-        time.sleep(0.3)
-        controls.update(window_level=WINDOW[0], window_width=WINDOW[1])
-        time.sleep(0.3)
-        controls.update(**window)
-        time.sleep(0.3)
-        controls.update(beam_on=True)
+def refreshed(self, state, issued):
+    frame = refresh(self, state, issued)
+    shown.extend([frame] if frame else [])
+    return frame
 
-    LiveControls.from_config = make
-    threading.Thread(target=look, daemon=True).start()
-    return controls
+def when(reached):
+    while not reached():
+        time.sleep(0.02)
+    time.sleep(0.5)  # for the display
 
-WINDOW = (1.0, 2.0)
-LiveControls.from_config = from_config
+def look():
+    when(lambda: len(finished) > 10)
+    before = controls[0].snapshot()
+    controls[0].update(beam_on=False)
+    time.sleep(0.5)
+    controls[0].update(window_level=1.0, window_width=2.0)
+    when(lambda: len(shown) == 1)
+    window = {"window_level": before.window_level, "window_width": before.window_width}
+    controls[0].update(**window)
+    when(lambda: len(shown) == 2)
+    controls[0].update(beam_on=True)
+
+LiveControls.from_config, HeldImage.refresh = from_config, refreshed
+LiveChain.finished = lambda self, header: (finished.append(header), finish(self, header))
+threading.Thread(target=look, daemon=True).start()
 sys.exit(app.main())
 """
 """The user who looks at the held image has a console elsewhere; here he acts on its controls."""
