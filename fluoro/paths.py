@@ -22,7 +22,7 @@ __all__ = [
 
 
 def cache_dir() -> Path:
-    """Folder for what can be made again: FLUORO_CACHE_DIR, or the user's cache folder."""
+    """Return folder for what can be made again: FLUORO_CACHE_DIR, or the user's cache folder."""
     named = os.environ.get("FLUORO_CACHE_DIR") or os.environ.get("FLUOROSIM_CACHE_DIR")
     if named:
         return Path(named).expanduser()
@@ -33,13 +33,13 @@ def cache_dir() -> Path:
 
 
 def output_dir() -> Path:
-    """Parent of the run folders: FLUORO_OUTPUT_DIR, or ./output."""
+    """Return the parent of the run folders: FLUORO_OUTPUT_DIR, or ./output."""
     named = os.environ.get("FLUORO_OUTPUT_DIR") or os.environ.get("FLUOROSIM_OUTPUT_DIR")
     return Path(named).expanduser() if named else Path("output")
 
 
 def shader_dir() -> Path:
-    """The Slang sources: inside the installed package, or beside it in a checkout.
+    """Return the Slang sources: inside the installed package, or beside it in a checkout.
 
     Raises:
         DeviceError: They are in neither place.

@@ -16,7 +16,7 @@ _of_thread = threading.local()
 
 
 def keep_gil_state(compute: Compute) -> Compute:
-    """An operator's `compute` whose thread keeps its Python thread state.
+    """Return an operator's `compute` whose thread keeps its Python thread state.
 
     Holoscan's threads are not Python's. For each tick Python makes a thread's state with a stack of
     its own, and gives both back to the system at the end; then every core that works for the

@@ -75,13 +75,13 @@ class _Headers:
         self._kept: list[tuple[int, FrameHeader] | None] = [None] * KEPT
 
     def keep(self, header: FrameHeader) -> int:
-        """The number of a header."""
+        """Return the number of a header."""
         number = next(self._numbers)
         self._kept[number % KEPT] = (number, header)
         return number
 
     def header(self, number: int) -> FrameHeader:
-        """The header of a number.
+        """Return the header of a number.
 
         Raises:
             LookupError: It is older than the last `KEPT`.
@@ -106,7 +106,7 @@ class _Arrays:
         self._arrays: WeakValueDictionary[int, DeviceArray] = WeakValueDictionary()
 
     def numbered(self, array: DeviceArray) -> _Number:
-        """What travels in the array's place."""
+        """Return what travels in the array's place."""
         number = next(self._numbers)
         self._arrays[number] = array
         travels = np.array([number]).view(_Number)
@@ -114,7 +114,7 @@ class _Arrays:
         return travels
 
     def array(self, travelled: Any) -> DeviceArray:
-        """The array of what travelled in its place."""
+        """Return the array of what travelled in its place."""
         return self._arrays[int(np.asarray(travelled)[0])]
 
 
@@ -124,7 +124,7 @@ class Host:
     on_host = True
 
     def to_host(self, array: Any, *, settled: bool = False) -> Any:
-        """The array itself."""
+        """Return the array itself."""
         del settled
         return np.asarray(array)
 
@@ -137,7 +137,7 @@ class _HostImages:
         self._images: deque[tuple[FrameHeader, Future[Any]]] = deque(maxlen=KEPT_IMAGES)
 
     def image(self, array: Any, header: FrameHeader, device: ComputeDevice) -> Any:
-        """The image of a frame, which is done, as NumPy."""
+        """Return the image of a frame, which is done, as NumPy."""
         if device.on_host:
             return device.to_host(array)
         with self._lock:
@@ -196,19 +196,19 @@ def _truth_of(header: FrameHeader) -> dict[str, Any]:
 
 
 def header_of(operator: Operator) -> FrameHeader:
-    """The header that came as metadata with the message an operator has received."""
+    """Return the header that came as metadata with the message an operator has received."""
     return _headers.header(operator.metadata[HEADER])
 
 
 def port_frame(operator: Operator, message: Any) -> PortFrame:
-    """What came by either kind of port."""
+    """Return what came by either kind of port."""
     if isinstance(message, PortFrame):
         return message
     return PortFrame(array=as_array(message), header=header_of(operator))
 
 
 def as_array(message: Any) -> Any:
-    """The array of a message, where it lies: NumPy, CuPy or a device buffer."""
+    """Return the array of a message, where it lies: NumPy, CuPy or a device buffer."""
     if not isinstance(message, dict):
         return message
     ((name, tensor),) = ((n, each) for n, each in message.items() if not n.startswith(TRUTH))
@@ -222,11 +222,11 @@ def as_array(message: Any) -> Any:
 
 
 def as_frame(operator: Operator, message: Any, device: ComputeDevice) -> FluoroFrame:
-    """The frame of a message, its image on the host."""
+    """Return the frame of a message, its image on the host."""
     image = port_frame(operator, message)
     return image.header.frame(host_image(image.array, image.header, device))
 
 
 def host_image(array: Any, header: FrameHeader, device: ComputeDevice) -> Any:
-    """The image of a frame on the host; the same array for all sinks, read only."""
+    """Return the image of a frame on the host; the same array for all sinks, read only."""
     return _images.image(array, header, device)

@@ -86,7 +86,7 @@ class StreamMonitor:
             return dict(self._dropped) | {name: max(0, count) for name, count in missed.items()}
 
     def status(self) -> StreamStatus:
-        """The last second in figures; of a stream slower than that, its last two frames."""
+        """Return rates and times of the last second; of a slower stream, of its last two frames."""
         with self._lock:
             recent, dropped = list(self._recent), dict(self._dropped)
         return StreamStatus(

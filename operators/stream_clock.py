@@ -47,7 +47,7 @@ class StreamClock:
         origin: PoseOrigin | None = None,
         **known: Any,
     ) -> FrameHeader:
-        """A frame's header with all that depends on time and on the console's buttons.
+        """Return a frame's header with all that depends on time and on the console's buttons.
 
         Args:
             state: Of the controls.
@@ -97,7 +97,7 @@ class StreamClock:
 
 
 def with_lengths(geometry: CarmGeometry, state: ControlState) -> CarmGeometry:
-    """The C-arm with the distance to the detector and the field that a user has set."""
+    """Return the C-arm with the distance to the detector and the field that a user has set."""
     distance_mm = state.source_to_detector_mm
     if distance_mm == geometry.source_to_detector_mm and state.magnification == 1:
         return geometry

@@ -46,7 +46,7 @@ class AnyEvent:
         self._events = events
 
     def is_set(self) -> bool:
-        """Whether one is."""
+        """Return whether one of the events is set."""
         return any(event.is_set() for event in self._events)
 
 
@@ -74,7 +74,7 @@ class TrackingSetup:
         return self.loop is not None
 
     def sections(self) -> dict[str, Any]:
-        """What run.json says of them, by key."""
+        """Return what run.json says of them, by key."""
         found: dict[str, Any] = {}
         if self.tracker:
             found["tracking"] = self.record.summary()
@@ -88,7 +88,7 @@ class TrackingSetup:
         return found | ({"per_iteration": self.loop.rows()} if self.loop else {})
 
     def failure(self) -> str | None:
-        """Why the run has not done what it was for, in one line."""
+        """Return why the run has not done what it was for, in one line."""
         if self.loop and not self.loop.stopped:
             return f"optimiser: it had not stopped after {len(self.loop.rows())} iterations"
         return None
@@ -106,7 +106,7 @@ class TrackingSetup:
 
 
 def optimiser_of(config: Config) -> Optimiser | None:
-    """The user's optimiser; None: there is none.
+    """Return the user's optimiser; None: there is none.
 
     Raises:
         InputError: One that cannot be loaded, or whose import is not allowed.
@@ -128,7 +128,7 @@ def make_registration(
     true_start: CarmPose,
     optimiser: Optimiser | None,
 ) -> TrackingSetup | None:
-    """The parts as configured, their kernels compiled; None where nothing of it is.
+    """Return the configured parts with their kernels compiled; None: nothing is configured.
 
     Args:
         config: The application's configuration.

@@ -130,7 +130,7 @@ class Mark(SpinnerColumn):
         super().__init__("line" if self._plain else "dots")
 
     def render(self, task: Task) -> RenderableType:
-        """The mark of a task."""
+        """Return the mark of a task."""
         if task.finished:
             return Text("+" if self._plain else "\N{CHECK MARK}", style="green")
         if task.stop_time is not None:
@@ -139,13 +139,13 @@ class Mark(SpinnerColumn):
 
 
 def iteration_text(step: Step, mtre_mm: float | None) -> str:
-    """Cost and error in few words."""
+    """Return the cost and error in few words."""
     error = "" if mtre_mm is None else f"{mtre_mm:.2f} mm "
     return f"{error}cost {step.cost:.1e}"
 
 
 def narrow(width: int) -> Column:
-    """A column of fixed width; what is longer is cut."""
+    """Return a column of fixed width; what is longer is cut."""
     return Column(width=width, no_wrap=True, overflow="ellipsis")
 
 

@@ -324,5 +324,5 @@ class Config(Section):
 
 
 def pulses_fit(config: Config) -> bool:
-    """Whether poses come by time, so that frames may be held between pulses."""
+    """Return whether poses come by time, so that frames may be held between pulses."""
     return config.pose_source.by_time() and config.optimiser is None

@@ -19,7 +19,7 @@ Preset = Mapping[str, float]
 
 @cache
 def carm_presets() -> Mapping[str, Preset]:
-    """Keys of the configuration's carm section by the C-arm's name."""
+    """Return keys of the configuration's carm section by the C-arm's name."""
     text = resources.files("fluoro").joinpath("data/carm_presets.csv").read_text("utf-8")
     rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
     return MappingProxyType({row.pop("name"): _numbers(row) for row in rows})
@@ -32,7 +32,7 @@ def _numbers(row: Mapping[str, str]) -> Preset:
 
 
 def carm_preset(name: str) -> Preset:
-    """The keys of one C-arm; upper and lower case are alike.
+    """Return the keys of one C-arm; upper and lower case are alike.
 
     Raises:
         InputError: There is none of this name; the message lists those there are.

@@ -101,7 +101,7 @@ def overridden_document(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def volume_config(given: Mapping[str, Any], overrides: Sequence[str] = ()) -> VolumeConfig:
-    """A volume that is described on the command line alone.
+    """Return a volume that is described on the command line alone.
 
     Args:
         given: Keys of the section `volume`.

@@ -11,7 +11,7 @@ __all__ = ["material_names"]
 
 @cache
 def material_names() -> tuple[str, ...]:
-    """Names in fluoro/physics/data/materials.csv, in its order."""
+    """Return names in fluoro/physics/data/materials.csv, in its order."""
     text = (files("fluoro") / "physics" / "data" / "materials.csv").read_text("utf-8")
     rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
     return tuple(row["name"] for row in rows)

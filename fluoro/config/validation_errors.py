@@ -64,7 +64,7 @@ class KeyValueError(ValueError):
 
 
 def shown(value: object) -> str:
-    """A value of a YAML file as it stood there, shortened to fit on a line."""
+    """Return a value of a YAML file as it stood there, shortened to fit on a line."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     try:

@@ -59,7 +59,7 @@ for _name, (_pattern, _first) in SCALARS.items():
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds.
+    """Return the mapping that a YAML file holds.
 
     Raises:
         InputError: An unreadable file, malformed YAML, or anything but a mapping.
@@ -78,7 +78,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The value that YAML text stands for.
+    """Return the value that YAML text stands for.
 
     Args:
         text: One YAML document.

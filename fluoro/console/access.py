@@ -125,7 +125,7 @@ class Access:
         )
 
     def opens_by_token(self, request: Request) -> bool:
-        """Whether a request carries the right token in its address."""
+        """Return whether a request carries the right token in its address."""
         return bool(self.token) and any(self._is_token(word) for word in _in_query(request))
 
     def cookie(self) -> str:

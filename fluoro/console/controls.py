@@ -119,7 +119,7 @@ class Limit:
     logarithmic: bool = False
 
     def including(self, value: float) -> Limit:
-        """The same, widened where needed to hold `value`."""
+        """Return the same, widened where needed to hold `value`."""
         return replace(self, low=min(self.low, value), high=max(self.high, value))
 
 
@@ -159,7 +159,7 @@ class LiveControls:
 
     @classmethod
     def from_config(cls, config: Config) -> LiveControls:
-        """The state in which an application starts, and the sliders' reach about it."""
+        """Return the state in which an application starts, and the sliders' reach about it."""
         chain, source = config.image_chain, config.pose_source
         window = chain.dsa.window if chain.dsa else chain.window
         shift = chain.dsa.pixel_shift if chain.dsa else (0.0, 0.0)
@@ -188,7 +188,7 @@ class LiveControls:
         )
 
     def snapshot(self) -> ControlState:
-        """The newest state; without the lock: one reference, which is there as a whole."""
+        """Return the newest state; without the lock: one reference, which is there as a whole."""
         return self._state
 
     def update(self, **changes: Any) -> ControlState:

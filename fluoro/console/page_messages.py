@@ -49,7 +49,7 @@ PREVIEW_QUALITY = 60
 
 
 def packed(header: dict[str, Any], payload: bytes) -> bytes:
-    """One binary message."""
+    """Return one binary message."""
     head = json.dumps(header, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 4)
     return struct.pack("<I", len(head)) + head + payload
@@ -79,12 +79,12 @@ def _kind(message: bytes) -> str:
 
 
 def text(kind: str, **fields: object) -> str:
-    """One text message."""
+    """Return one text message."""
     return json.dumps({"kind": kind, **fields})
 
 
 def hello_message(controls: LiveControls, *, can_save: bool) -> str:
-    """What a page needs to set itself up: the sliders' reach, and what there is."""
+    """Return what a page needs to set itself up: the sliders' reach, and what there is."""
     return text(
         "hello",
         limits={key: asdict(limit) for key, limit in controls.limits.items()},
@@ -96,13 +96,13 @@ def hello_message(controls: LiveControls, *, can_save: bool) -> str:
 
 
 def controls_message(state: ControlState) -> str:
-    """The state of the controls, the pose by slider."""
+    """Return the state of the controls, the pose by slider."""
     fields = {key: value for key, value in vars(state).items() if key != "pose"}
     return text("controls", values={**fields, **pose_values(state.pose)})
 
 
 def frame_message(frame: FluoroFrame, jpeg_quality: int) -> bytes:
-    """One image with what is written on it."""
+    """Return one image with what is written on it."""
     view = frame.geometry.view(frame.pose, WORLD_ORIGIN)
     header = {
         "kind": "frame",
@@ -191,7 +191,7 @@ def _jpeg(grey: NDArray[np.uint8], quality: int) -> bytes:
 
 
 def parse_request(message: str | bytes) -> dict[str, Any]:
-    """A page's request as an object.
+    """Return a page's request as an object.
 
     Raises:
         InputError: Anything but a JSON object, or a `set` in it that is none.

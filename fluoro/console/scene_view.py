@@ -71,7 +71,7 @@ def body_message(model: SceneModel) -> bytes:
 
 
 def carm_message(model: SceneModel, frame: FluoroFrame) -> bytes:
-    """The C-arm and the table at a frame's view, room positions about the isocentre [mm].
+    """Return the C-arm and the table at a frame's view, room positions about the isocentre [mm].
 
     The C-arm's isocentre stays at the origin; `patient_offset_mm` is where patient and table are,
     since it is the table that moves in the room.

@@ -35,7 +35,7 @@ class StreamStatus:
 
 
 def slowdown_reason(status: StreamStatus, dropped_before: Mapping[str, int]) -> str:
-    """Why frames come slower than asked, in a few words; empty while they do not.
+    """Return why frames come slower than asked, in a few words; empty while they do not.
 
     Args:
         status: How the stream is doing now.

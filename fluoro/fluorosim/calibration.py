@@ -15,7 +15,7 @@ __all__ = ["anchors_per_mm", "calibrated_mu", "calibration_facts"]
 
 
 def anchors_per_mm(calibration: HuToMuCalibration) -> tuple[float, float]:
-    """Attenuation of water and of cortical bone [1/mm].
+    """Return attenuation of water and of cortical bone [1/mm].
 
     Water is NIST's. Bone (ICRU 44, 1.92 g/cm3) is by Elam's cross sections, within 0.03 % of NIST's
     from 40 to 100 keV.
@@ -38,7 +38,7 @@ def _bone_mu_per_mm(energy_kev: float) -> float:
 
 
 def calibrated_mu(calibration: HuToMuCalibration, hu: NDArray[Any]) -> NDArray[np.float32]:
-    """Attenuation [1/mm] of CT numbers [HU], of the same shape, float32.
+    """Return attenuation [1/mm] of CT numbers [HU], of the same shape, float32.
 
     Raises:
         InputError: As `anchors_per_mm`.
@@ -50,7 +50,7 @@ def calibrated_mu(calibration: HuToMuCalibration, hu: NDArray[Any]) -> NDArray[n
 
 
 def calibration_facts(calibration: HuToMuCalibration) -> dict[str, Any]:
-    """The settings and what they come to, as JSON holds them and fluorosim writes them.
+    """Return the settings and what they come to, as JSON holds them and fluorosim writes them.
 
     Raises:
         InputError: As `anchors_per_mm`.

@@ -46,7 +46,7 @@ class Pose:
 
     @classmethod
     def from_degrees(cls, rotation_deg: Vector3 = ZERO, translation: Vector3 = ZERO) -> Pose:
-        """The pose of angles in degrees.
+        """Return the pose of angles in degrees.
 
         Args:
             rotation_deg: Angles (cranial, LAO, roll) [degrees].
@@ -70,7 +70,7 @@ class Pose:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Pose:
-        """The pose of the keys `rotation` and `translation`; one that is missing is 0.
+        """Return the pose of the keys `rotation` and `translation`; one that is missing is 0.
 
         Other keys beside them are left aside.
 
@@ -174,14 +174,14 @@ class CineSequence:
         return paths
 
     def to_numpy(self) -> NDArray[np.float32]:
-        """All images, shape (N, height, width), float32; (0, 0, 0) without frames."""
+        """Return all images, shape (N, height, width), float32; (0, 0, 0) without frames."""
         if not self.frames:
             return np.empty((0, 0, 0), np.float32)
         return np.stack([_on_host(frame.image) for frame in self.frames])
 
 
 def frame_path(folder: str | Path, number: int, suffix: str) -> Path:
-    """Where a frame is saved."""
+    """Return where a frame is saved."""
     return Path(folder) / f"frame_{number:04d}.{suffix}"
 
 

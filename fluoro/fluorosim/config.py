@@ -321,15 +321,15 @@ class SimulatorConfig:
             _require_section(name, getattr(self, name), kind)
 
     def with_geometry(self, **changes: Any) -> SimulatorConfig:
-        """A copy with some fields of `geometry` changed."""
+        """Return a copy with some fields of `geometry` changed."""
         return replace(self, geometry=replace(self.geometry, **changes))
 
     def with_realism(self, **changes: Any) -> SimulatorConfig:
-        """A copy with some fields of `realism` changed."""
+        """Return a copy with some fields of `realism` changed."""
         return replace(self, realism=replace(self.realism, **changes))
 
     def with_output(self, **changes: Any) -> SimulatorConfig:
-        """A copy with some fields of `output` changed."""
+        """Return a copy with some fields of `output` changed."""
         return replace(self, output=replace(self.output, **changes))
 
 

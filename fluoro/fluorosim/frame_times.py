@@ -48,7 +48,7 @@ class SimulatorMetrics:
     jitter_ms: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures, with the mean for the frame times."""
+        """Return the figures, with the mean for the frame times."""
         times = self.frame_times_ms
         return {
             "fps": self.fps,

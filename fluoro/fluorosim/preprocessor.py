@@ -90,7 +90,7 @@ class VolumePreprocessor:
         *,
         series: str | None = None,
     ) -> VolumePreprocessor:
-        """The series in a folder; where there are several, the one of this number or UID.
+        """Return the preprocessor of a folder's series, chosen by its number or UID where needed.
 
         Raises:
             MissingError: There is no such folder; also a FileNotFoundError.
@@ -103,7 +103,7 @@ class VolumePreprocessor:
     def from_nifti(
         cls, nifti_path: str | Path, settings: PreprocessingSettings | None = None
     ) -> VolumePreprocessor:
-        """A NIfTI file.
+        """Return the preprocessor of a NIfTI file.
 
         Raises:
             MissingError: There is no such file; also a FileNotFoundError.
@@ -118,7 +118,7 @@ class VolumePreprocessor:
         spacing_zyx_mm: Vector3 = (1.0, 1.0, 1.0),
         settings: PreprocessingSettings | None = None,
     ) -> VolumePreprocessor:
-        """CT numbers in memory [HU], shape (z, y, x), their axes along patient S, P and L.
+        """Return the preprocessor of CT numbers [HU], shape (z, y, x), axes along patient S, P, L.
 
         Raises:
             InputError: As the class.

@@ -97,7 +97,7 @@ class FluoroSimulator:
         translation: tuple[float, float, float] = (0.0, 0.0, 0.0),
         pose: Pose | Mapping[str, Any] | None = None,
     ) -> Frame:
-        """One image; the simulator's single frames are numbered from 0.
+        """Return one image; the simulator's single frames are numbered from 0.
 
         Args:
             rotation: Angles (cranial, LAO, roll) [rad]; more than a full turn is doubted in the
@@ -117,7 +117,7 @@ class FluoroSimulator:
         fps: float = 30.0,
         progress: bool = True,
     ) -> CineSequence:
-        """The image of each pose, numbered from 0.
+        """Return the image of each pose, numbered from 0.
 
         Args:
             poses: Poses, or mappings with `rotation` and `translation`.
@@ -134,7 +134,7 @@ class FluoroSimulator:
     def stream(
         self, pose_generator: Iterable[Pose | Mapping[str, Any]], max_frames: int | None = None
     ) -> Iterator[Frame]:
-        """Images as poses come, numbered from 0.
+        """Yield images as poses come, numbered from 0.
 
         Args:
             pose_generator: Poses, or mappings with `rotation` and `translation`.

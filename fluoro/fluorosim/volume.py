@@ -77,7 +77,7 @@ class VolumeMetadata:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> VolumeMetadata:
-        """The opposite of `to_dict`; keys that it does not know are left aside.
+        """Return what `to_dict` has described; unknown keys are ignored.
 
         Raises:
             InputError: `shape_zyx` or `spacing_zyx_mm` is missing.
@@ -147,7 +147,7 @@ def require_three_axes(volume: NDArray[Any]) -> None:
 
 
 def finite_range(volume: NDArray[Any]) -> Range:
-    """Lowest and highest value of an array of any shape.
+    """Return lowest and highest value of an array of any shape.
 
     Raises:
         InputError: Some are not finite, or there are none.
@@ -282,7 +282,7 @@ class PreprocessedVolume:
 
     @classmethod
     def load(cls, input_dir: str | Path) -> PreprocessedVolume:
-        """The volume of a folder: of `save`, of `app.py preprocess` or of fluorosim; mapped.
+        """Return the volume of a folder: of `save`, of `app.py preprocess` or of fluorosim; mapped.
 
         Raises:
             MissingError: A file is not there; also a FileNotFoundError.
@@ -308,7 +308,7 @@ class PreprocessedVolume:
         source: str | None = None,
         calibration: dict[str, Any] | None = None,
     ) -> PreprocessedVolume:
-        """What fluoro's own readers give, without a copy."""
+        """Return what fluoro's own readers give, without a copy."""
         grid, statistics = volume.grid, volume.statistics
         x, y, z = grid.spacing_xyz_mm
         metadata = VolumeMetadata(

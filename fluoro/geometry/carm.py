@@ -96,7 +96,7 @@ class CarmGeometry:
         )
 
     def cropped(self, columns: tuple[int, int], rows: tuple[int, int]) -> CarmGeometry:
-        """The part of the detector from the first to before the second column and row.
+        """Return the part of the detector from the first to before the second column and row.
 
         Raises:
             InputError: A range that is empty or leaves the detector.
@@ -119,7 +119,7 @@ class CarmGeometry:
         )
 
     def binned(self, factor: int) -> CarmGeometry:
-        """The same field with `factor` x `factor` pixels read out as one.
+        """Return the same field with `factor` x `factor` pixels read out as one.
 
         Raises:
             InputError: A factor that does not divide columns and rows.
@@ -136,7 +136,7 @@ class CarmGeometry:
         )
 
     def magnified(self, factor: float) -> CarmGeometry:
-        """A field `factor` times smaller on as many pixels, about the detector's middle.
+        """Return a field `factor` times smaller on as many pixels, about the detector's middle.
 
         Raises:
             InputError: A factor that is not positive.
@@ -146,7 +146,7 @@ class CarmGeometry:
         return replace(self, pixel_spacing_mm=self.pixel_spacing_mm / factor)
 
     def view(self, pose: CarmPose, isocenter_xyz_mm: Sequence[float]) -> View:
-        """The source and the detector's pixels in world LPS [mm] at one pose.
+        """Return the source and the detector's pixels in world LPS [mm] at one pose.
 
         In plain Python numbers: each frame computes it, while its kernels fill the caches.
         """

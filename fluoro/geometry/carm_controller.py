@@ -105,7 +105,7 @@ def pose_for_view(
     up: ArrayLike | None = None,
     isocenter_xyz_mm: ArrayLike = (0.0, 0.0, 0.0),
 ) -> CarmPose:
-    """The pose whose beam runs along a direction with a point at the isocentre.
+    """Return the pose whose beam runs along a direction with a point at the isocentre.
 
     Args:
         point_xyz_mm: What the C-arm turns about and what shows in the middle, world LPS [mm].

@@ -72,7 +72,7 @@ class CarmScene:
 def carm_scene(
     view: View, isocenter_xyz_mm: Sequence[float], *, table_top_y_mm: float | None = None
 ) -> CarmScene:
-    """The parts to draw for one view.
+    """Return the parts to draw for one view.
 
     Args:
         view: Source and detector at the pose.

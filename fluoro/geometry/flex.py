@@ -66,13 +66,13 @@ class FlexTable:
             )
 
     def at(self, lao_deg: float) -> NDArray[np.float64]:
-        """The nine motions at a primary angle, in the order of `FLEX_COLUMNS`."""
+        """Return the nine motions at a primary angle, in the order of `FLEX_COLUMNS`."""
         columns = [np.interp(lao_deg, self.lao_deg, m, period=TURN_DEG) for m in self.motions.T]
         return np.asarray(columns)
 
 
 def read_flex(path: Path) -> FlexTable:
-    """The table of a CSV file: `lao_deg` and any of `FLEX_COLUMNS`; those left out are 0.
+    """Return the table of a CSV file: `lao_deg` and any of `FLEX_COLUMNS`; those left out are 0.
 
     Raises:
         InputError: Missing or unreadable file, unknown or missing columns, values that are not

@@ -11,7 +11,7 @@ __all__ = ["make_geometry", "make_limits", "unmagnified_geometry"]
 
 
 def make_geometry(carm: CarmConfig) -> CarmGeometry:
-    """Lengths and detector: the whole one, cut to its columns and rows, binned, magnified.
+    """Return lengths and detector: the whole one, cut to its columns and rows, binned, magnified.
 
     Raises:
         InputError: A flex table that cannot be used.
@@ -20,7 +20,7 @@ def make_geometry(carm: CarmConfig) -> CarmGeometry:
 
 
 def unmagnified_geometry(carm: CarmConfig) -> CarmGeometry:
-    """The same at a magnification of 1, for a stream whose console says how much it is.
+    """Return the same at a magnification of 1, for a stream whose console says how much it is.
 
     Raises:
         InputError: A flex table that cannot be used.
@@ -52,5 +52,5 @@ def _offset_mm(carm: CarmConfig) -> tuple[float, float]:
 
 
 def make_limits(carm: CarmConfig) -> CarmLimits:
-    """How far the C-arm reaches."""
+    """Return how far the C-arm reaches."""
     return CarmLimits(**carm.limits.model_dump())

@@ -58,7 +58,7 @@ class CarmLimits:
         return all(getattr(self, name) is None for name in (*ANGLES, *AXES))
 
     def applied(self, pose: CarmPose) -> tuple[CarmPose, tuple[str, ...]]:
-        """The pose within the limits, and the names of what was moved for that.
+        """Return the pose within the limits, and the names of what was moved for that.
 
         Raises:
             InputError: The pose is beyond a limit and `on_limit` is "error".

@@ -32,7 +32,7 @@ DIRECTIONS = {"L": (1, 0, 0), "P": (0, 1, 0), "S": (0, 0, 1)} | {
 
 
 def room_from_patient(position: PatientPosition) -> NDArray[np.float64]:
-    """3x3 rotation from patient LPS to the room: +y down, +z to the table's head end.
+    """Return the 3x3 rotation from patient LPS to the room: +y down, +z to the table's head end.
 
     Raises:
         InputError: A position that there is not.
@@ -44,7 +44,7 @@ def room_from_patient(position: PatientPosition) -> NDArray[np.float64]:
 
 
 def turned_view(view: View, rotation: NDArray[np.float64]) -> View:
-    """The same view in axes turned by a 3x3 rotation about the origin."""
+    """Return the same view in axes turned by a 3x3 rotation about the origin."""
     return replace(
         view,
         source_xyz_mm=rotation @ view.source_xyz_mm,
@@ -55,6 +55,6 @@ def turned_view(view: View, rotation: NDArray[np.float64]) -> View:
 
 
 def turned_surface(surface: Surface, rotation: NDArray[np.float64]) -> Surface:
-    """The same surface in axes turned by a 3x3 rotation about the origin."""
+    """Return the same surface in axes turned by a 3x3 rotation about the origin."""
     vertices = surface.vertices_xyz_mm @ rotation.T
     return replace(surface, vertices_xyz_mm=vertices.astype(np.float32))

@@ -41,7 +41,7 @@ class View:
     height_px: int
 
     def pixel_centers_xyz_mm(self) -> NDArray[np.float64]:
-        """Centres of all pixels in world LPS [mm], shape (height, width, 3)."""
+        """Return centres of all pixels in world LPS [mm], shape (height, width, 3)."""
         columns = (np.arange(self.width_px) + 0.5)[None, :, None] * self.column_step_xyz_mm
         rows = (np.arange(self.height_px) + 0.5)[:, None, None] * self.row_step_xyz_mm
         return np.asarray(self.corner_xyz_mm + columns + rows)
@@ -78,7 +78,7 @@ class View:
     def back_project(
         self, pixels_uv: ArrayLike, pixel_centers: PixelCenters = "half"
     ) -> NDArray[np.float64]:
-        """World points [mm] of pixels (u, v) on the detector, shape (..., 3).
+        """Return world points [mm] of pixels (u, v) on the detector, shape (..., 3).
 
         The ray of a pixel runs from `source_xyz_mm` to this point.
         """
@@ -87,7 +87,7 @@ class View:
         return np.asarray(self.corner_xyz_mm + along)
 
     def part(self, columns: tuple[int, int], rows: tuple[int, int]) -> View:
-        """The view of the pixels from the first to before the second column and row.
+        """Return the view of the pixels from the first to before the second column and row.
 
         Raises:
             InputError: A range that is empty or leaves the detector.
@@ -143,7 +143,7 @@ class View:
         source_to_detector_mm: float | None = None,
         pixel_spacing_mm: float | None = None,
     ) -> View:
-        """The view of a 3x4 projection matrix of any scale and either sign.
+        """Return the view of a 3x4 projection matrix of any scale and either sign.
 
         A matrix fixes the rays, but not how far away the detector stands, nor on which side of
         the source: P and -P are the same camera. So a length and a point must be given.
@@ -197,7 +197,7 @@ class View:
         source_to_detector_mm: float | None = None,
         pixel_spacing_mm: float | None = None,
     ) -> View:
-        """The view of a camera given as K and [R | t].
+        """Return the view of a camera given as K and [R | t].
 
         Args:
             pixel_from_camera: K, shape (3, 3): fx and fy of any sign, skew allowed.
@@ -233,7 +233,7 @@ class View:
 def shifted_pixels(
     matrix: ArrayLike, given: PixelCenters, wanted: PixelCenters
 ) -> NDArray[np.float64]:
-    """A matrix to pixels, 3 rows (P or K), in another convention of pixel centres."""
+    """Return a matrix to pixels, 3 rows (P or K), in another convention of pixel centres."""
     shift = np.eye(3)
     shift[:2, 2] = _offset(given, wanted)
     return np.asarray(shift @ np.asarray(matrix, float))
@@ -315,7 +315,7 @@ def _rigid(given: ArrayLike) -> NDArray[np.float64]:
 
 
 def project_points(pixel_from_world: ArrayLike, points_xyz_mm: ArrayLike) -> NDArray[np.float64]:
-    """Pixels (u, v) of world points [mm], shape (..., 2), in the matrix's own convention.
+    """Return pixels (u, v) of world points [mm], shape (..., 2), in the matrix's own convention.
 
     `View.project` takes the convention by name.
     """
@@ -331,7 +331,7 @@ def camera_matrices(
     pixel_centers: PixelCenters = "half",
     z_towards: Literal["detector", "source"] = "detector",
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The view as a camera: `pixel_from_camera` (K) and `camera_from_world`.
+    """Return the view as a camera: `pixel_from_camera` (K) and `camera_from_world`.
 
     The camera's frame is right-handed, sits at the source, has +z towards the detector (depths are
     positive), +y along the detector's rows and +x = y cross z. A radiograph is shown as seen from

@@ -34,32 +34,32 @@ ADJOINT_TERMS = 30
 
 
 def translation(offset_xyz: ArrayLike) -> Matrix:
-    """4x4 translation by `offset_xyz`, shape (3,)."""
+    """Return the 4x4 translation by `offset_xyz`, shape (3,)."""
     matrix = np.eye(4)
     matrix[:3, 3] = np.asarray(offset_xyz, float)
     return matrix
 
 
 def rotation_x(angle_rad: float) -> Matrix:
-    """4x4 right-handed rotation about x."""
+    """Return the 4x4 right-handed rotation about x."""
     c, s = math.cos(angle_rad), math.sin(angle_rad)
     return np.array([[1, 0, 0, 0], [0, c, -s, 0], [0, s, c, 0], [0, 0, 0, 1.0]])
 
 
 def rotation_y(angle_rad: float) -> Matrix:
-    """4x4 right-handed rotation about y."""
+    """Return the 4x4 right-handed rotation about y."""
     c, s = math.cos(angle_rad), math.sin(angle_rad)
     return np.array([[c, 0, s, 0], [0, 1, 0, 0], [-s, 0, c, 0], [0, 0, 0, 1.0]])
 
 
 def rotation_z(angle_rad: float) -> Matrix:
-    """4x4 right-handed rotation about z."""
+    """Return the 4x4 right-handed rotation about z."""
     c, s = math.cos(angle_rad), math.sin(angle_rad)
     return np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
 
 
 def hat(vector: ArrayLike) -> Matrix:
-    """3x3 skew matrix W of a vector a: W @ b is the cross product of a and b."""
+    """Return the 3x3 skew matrix W of a vector a: W @ b is the cross product of a and b."""
     x, y, z = np.asarray(vector, float)
     return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
 
@@ -84,14 +84,14 @@ def _series(angle: float, first: int) -> float:
 
 
 def so3_exp(rotation_vector: ArrayLike) -> Matrix:
-    """3x3 rotation of a rotation vector [rad] (Rodrigues)."""
+    """Return the 3x3 rotation of a rotation vector [rad] (Rodrigues)."""
     w = hat(rotation_vector)
     a, b, _ = _coefficients(float(np.linalg.norm(np.asarray(rotation_vector, float))))
     return np.asarray(np.eye(3) + a * w + b * (w @ w))
 
 
 def so3_log(rotation: ArrayLike) -> Matrix:
-    """Rotation vector [rad] of a 3x3 rotation, length in [0, pi]; exact near 0 and near pi.
+    """Return rotation vector [rad] of a 3x3 rotation, length in [0, pi]; exact near 0 and near pi.
 
     Goes through the unit quaternion of largest component, which never divides by a small number.
     """
@@ -102,7 +102,7 @@ def so3_log(rotation: ArrayLike) -> Matrix:
 
 
 def quaternion_wxyz(rotation: ArrayLike) -> tuple[float, float, float, float]:
-    """Unit quaternion with w >= 0 of a 3x3 rotation, by its largest component."""
+    """Return the unit quaternion with w >= 0 of a 3x3 rotation, by its largest component."""
     (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = np.asarray(rotation, float).tolist()
     squares = (1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz)
     wx, wy, wz = zy - yz, xz - zx, yx - xy
@@ -118,7 +118,7 @@ def quaternion_wxyz(rotation: ArrayLike) -> tuple[float, float, float, float]:
 
 
 def quaternion_rotation(quaternion_wxyz: Sequence[float]) -> Matrix:
-    """3x3 rotation of a quaternion, which may have any length but 0."""
+    """Return the 3x3 rotation of a quaternion, which may have any length but 0."""
     w, x, y, z = quaternion_wxyz
     s = 2 / (w * w + x * x + y * y + z * z)
     return np.array(
@@ -131,7 +131,7 @@ def quaternion_rotation(quaternion_wxyz: Sequence[float]) -> Matrix:
 
 
 def se3_exp(twist: ArrayLike) -> Matrix:
-    """4x4 motion of a twist (rotation vector [rad], translational part [mm]), shape (6,)."""
+    """Return 4x4 motion of a twist (rotation vector [rad], translational part [mm]), shape (6,)."""
     rotation_vector, velocity = np.split(np.asarray(twist, float), 2)
     matrix = np.eye(4)
     matrix[:3, :3] = so3_exp(rotation_vector)
@@ -140,7 +140,7 @@ def se3_exp(twist: ArrayLike) -> Matrix:
 
 
 def se3_log(matrix: ArrayLike) -> Matrix:
-    """Twist (rotation vector [rad], translational part [mm]) of a 4x4 motion, shape (6,)."""
+    """Return twist (rotation vector [rad], translational part [mm]) of a 4x4 motion, shape (6,)."""
     m = np.asarray(matrix, float)
     rotation_vector = so3_log(m[:3, :3])
     velocity = np.linalg.solve(_left_jacobian(rotation_vector), m[:3, 3])
@@ -148,7 +148,7 @@ def se3_log(matrix: ArrayLike) -> Matrix:
 
 
 def se3_adjoint(matrix: ArrayLike) -> Matrix:
-    """6x6 adjoint of a 4x4 motion M: M exp(t) M^-1 = exp(adjoint @ t)."""
+    """Return the 6x6 adjoint of a 4x4 motion M: M exp(t) M^-1 = exp(adjoint @ t)."""
     m = np.asarray(matrix, float)
     adjoint = np.zeros((6, 6))
     adjoint[:3, :3] = adjoint[3:, 3:] = m[:3, :3]
@@ -157,7 +157,7 @@ def se3_adjoint(matrix: ArrayLike) -> Matrix:
 
 
 def se3_left_jacobian(twist: ArrayLike) -> Matrix:
-    """6x6 derivative of the exponential: exp(t + d) = exp(J(t) d) exp(t) for small d.
+    """Return the 6x6 derivative of the exponential: exp(t + d) = exp(J(t) d) exp(t) for small d.
 
     The series sum over n of ad(t)^n / (n + 1)!; exact to rounding for turns up to pi.
     """

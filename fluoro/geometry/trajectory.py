@@ -21,7 +21,7 @@ ORIGIN = (0.0, 0.0, 0.0)
 def waypoint_trajectory(
     times_s: NDArray[np.float64], poses: Sequence[CarmPose], *, repeat: bool
 ) -> Trajectory:
-    """Poses interpolated in SE(3) between times [s], which rise strictly.
+    """Return poses interpolated in SE(3) between times [s], which rise strictly.
 
     Args:
         times_s: Shape (n,).

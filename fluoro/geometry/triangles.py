@@ -45,7 +45,7 @@ def box(center_xyz_mm: ArrayLike, half_axes_xyz_mm: Sequence[ArrayLike]) -> Surf
 def swept_bar(
     path_xyz_mm: NDArray[np.float64], half_width_xyz_mm: ArrayLike, half_heights_xyz_mm: ArrayLike
 ) -> Surface:
-    """A closed bar of rectangular section along a polyline.
+    """Return a closed bar of rectangular section along a polyline.
 
     Args:
         path_xyz_mm: Middle of the bar, shape (N, 3), N >= 2.

@@ -36,7 +36,7 @@ INTRINSIC_PARAMETERS = (
 
 
 def rigid_motions(view: View, center_xyz_mm: ArrayLike) -> Motions:
-    """Motions of source and detector together, shape (6, 4, 3).
+    """Return motions of source and detector together, shape (6, 4, 3).
 
     The view moves by exp(xi) about `center_xyz_mm`, xi = (omega [rad], v [mm]) in world axes; the
     derivative is at xi = 0.
@@ -52,7 +52,7 @@ def rigid_motions(view: View, center_xyz_mm: ArrayLike) -> Motions:
 
 
 def intrinsic_motions(view: View) -> Motions:
-    """Motions by the `INTRINSIC_PARAMETERS`, shape (4, 4, 3); the source stands still.
+    """Return motions by the `INTRINSIC_PARAMETERS`, shape (4, 4, 3); the source stands still.
 
     The length grows along the detector's normal; a principal point that moves by a pixel shifts
     the detector by a pixel the other way.
@@ -70,7 +70,7 @@ def intrinsic_motions(view: View) -> Motions:
 
 
 def moved(view: View, motions: Motions, amounts: ArrayLike) -> View:
-    """The view after each parameter has changed by its amount, to first order."""
+    """Return the view after each parameter has changed by its amount, to first order."""
     source, origin, columns, rows = np.tensordot(np.asarray(amounts, float), motions, axes=1)
     return View(
         source_xyz_mm=view.source_xyz_mm + source,

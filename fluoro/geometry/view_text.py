@@ -30,7 +30,7 @@ def _wrapped_deg(angle_deg: float) -> int:
 
 
 def orientation_letters(view: View) -> tuple[str, str, str, str]:
-    """Patient directions at the left, right, top and bottom edge of the image.
+    """Return the patient directions at the left, right, top and bottom edge of the image.
 
     One letter (R L A P H F) for the nearest patient axis, a second where the edge also points
     markedly along another; the stronger comes first, as in DICOM's Patient Orientation.

@@ -64,7 +64,7 @@ class ImageChain:
         *,
         pulse: bool = True,
     ) -> Any:
-        """The image of one frame.
+        """Return the image of one frame.
 
         Args:
             integrals: Line integrals (dimensionless), float32 array of the device, shape
@@ -198,7 +198,7 @@ class ImageChain:
         self.restart(self._seed)
 
     def state(self, frame_number: int, shape: tuple[int, int]) -> FrameState:
-        """What the frames so far leave to the next one, for its derivative; changes nothing.
+        """Return what the frames so far leave to the next one, for its derivative; changes nothing.
 
         Args:
             frame_number: Of the next frame.

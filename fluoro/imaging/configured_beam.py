@@ -34,7 +34,7 @@ FEW, MANY = 5, 8
 
 
 def spectrum_of(config: XrayConfig) -> Spectrum:
-    """The configured spectrum that meets the patient, behind the table, per mAs at 1 m.
+    """Return the configured spectrum that meets the patient, behind the table, per mAs at 1 m.
 
     Raises:
         InputError: A custom spectrum that cannot be read.
@@ -46,7 +46,7 @@ def spectrum_of(config: XrayConfig) -> Spectrum:
 
 
 def tube_output_of(config: XrayConfig) -> Spectrum:
-    """The configured spectrum behind the tube's filters, per mAs at 1 m.
+    """Return the configured spectrum behind the tube's filters, per mAs at 1 m.
 
     Raises:
         InputError: A custom spectrum that cannot be read.
@@ -59,7 +59,7 @@ def tube_output_of(config: XrayConfig) -> Spectrum:
 
 
 def response_of(config: DetectorResponseConfig) -> DetectorResponse:
-    """The configured detector's response."""
+    """Return the configured detector's response."""
     return DetectorResponse(
         kind=config.kind,
         thickness_g_per_cm2=csi_g_per_cm2(config.csi_mm, config.packing),
@@ -69,7 +69,7 @@ def response_of(config: DetectorResponseConfig) -> DetectorResponse:
 
 @lru_cache(maxsize=16)
 def grid_of(config: GridConfig) -> AntiscatterGrid:
-    """The configured grid."""
+    """Return the configured grid."""
     return AntiscatterGrid(
         ratio=config.ratio,
         lines_per_cm=config.lines_per_cm,
@@ -79,7 +79,7 @@ def grid_of(config: GridConfig) -> AntiscatterGrid:
 
 
 def primary_share(config: GridConfig | None) -> float:
-    """Share of the primary that a grid lets through in its middle; without one 1."""
+    """Return the share of the primary that a grid lets through in its middle; without one 1."""
     return 1.0 if config is None else grid_of(config).central_primary
 
 
@@ -95,7 +95,7 @@ class Beams:
         self._known: dict[XrayConfig, Beam] = {}
 
     def beam(self, config: XrayConfig) -> Beam:
-        """The beam of a configuration; tube current and pulse do not matter.
+        """Return the beam of a configuration; tube current and pulse do not matter.
 
         Raises:
             InputError: There are no materials, or a spectrum that cannot be read.
@@ -122,7 +122,7 @@ def open_field_of(
     geometry: CarmGeometry | None,
     grid: GridConfig | None = None,
 ) -> float:
-    """Photons, or a beam's quanta, per pixel and frame with nothing in between but a grid.
+    """Return photons, or a beam's quanta, per pixel and frame with nothing in between but a grid.
 
     Raises:
         InputError: The tube's charge decides, and the distance is not given.

@@ -29,7 +29,7 @@ class Tables:
         self._kept: dict[Any, list[tuple[tuple[Any, ...], Any]]] = {}
 
     def of(self, make: Callable[..., T], *arguments: Any) -> T:
-        """What `make` returns for the arguments; not to be changed.
+        """Return what `make` returns for the arguments; not to be changed.
 
         Args:
             make: A pure function that returns arrays, or lists or dictionaries of them.

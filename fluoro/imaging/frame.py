@@ -93,15 +93,15 @@ class FrameHeader:
     truth: FrameTruth | None = None
 
     def stamped(self, **times_ns: int) -> FrameHeader:
-        """A copy with Unix times [ns] by stage."""
+        """Return a copy with Unix times [ns] by stage."""
         return replace(self, stamps_ns={**self.stamps_ns, **times_ns})
 
     def exposed(self, exposure: Exposure, **times_ns: int) -> FrameHeader:
-        """A copy with what the image was made with, and Unix times [ns] by stage."""
+        """Return a copy with what the image was made with, and Unix times [ns] by stage."""
         return replace(self, exposure=exposure, stamps_ns={**self.stamps_ns, **times_ns})
 
     def frame(self, image: NDArray[np.float32]) -> FluoroFrame:
-        """The frame of which this is the header."""
+        """Return the frame of which this is the header."""
         return FluoroFrame(
             image=image,
             number=self.number,
@@ -117,7 +117,7 @@ class FrameHeader:
 
 
 def to_uint8(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Display values [0, 1] as 8-bit grey levels, rounded to the nearest, same shape."""
+    """Return display values [0, 1] as 8-bit grey levels, rounded to the nearest, same shape."""
     levels = image * np.float32(255)
     levels += np.float32(0.5)
     np.clip(levels, np.float32(0), np.float32(255.5), out=levels)  # in place: live frames hurry

@@ -18,7 +18,7 @@ class KeptNumbers(dict[str, float]):
     """Numbers that a stage keeps from frame to frame, by name."""
 
     def value(self, name: str, first: float) -> float:
-        """A number that a stage has kept; `first` where there is none."""
+        """Return a number that a stage has kept; `first` where there is none."""
         return self.get(name, first)
 
     def keep(self, name: str, value: float) -> None:
@@ -63,7 +63,7 @@ class FrameMemory:
         self._shape, self._number = shape, number
 
     def continues(self, shape: tuple[int, int], number: int) -> bool:
-        """Whether a frame belongs to the run that is remembered."""
+        """Return whether a frame belongs to the run that is remembered."""
         return shape == self._shape and number > self._number
 
     @contextmanager
@@ -97,7 +97,7 @@ class FrameMemory:
         return self._counts.setdefault(name, value) != value
 
     def has(self, stage: str) -> bool:
-        """Whether a stage has images of an earlier frame."""
+        """Return whether a stage has images of an earlier frame."""
         return stage in self._buffers
 
     def layers(self, stage: str, count: int) -> tuple[Any, int]:

@@ -32,7 +32,7 @@ PACKET = TypeAdapter(_Packet)
 
 
 def pack_header(header: FrameHeader) -> bytes:
-    """The header as JSON."""
+    """Return the header as JSON."""
     return PACKET.dump_json(
         _Packet(
             number=header.number,
@@ -48,7 +48,7 @@ def pack_header(header: FrameHeader) -> bytes:
 
 
 def unpack_header(packet: bytes, geometry: CarmGeometry) -> FrameHeader:
-    """The header of a packet.
+    """Return the header of a packet.
 
     Args:
         packet: What `pack_header` gave.

@@ -108,7 +108,7 @@ def _member_names(stage: int, names: tuple[str, ...]) -> tuple[str, ...]:
 
 @cache
 def fused_kernel(stages: tuple[Stage, ...]) -> KernelText:
-    """The kernel, entry point `FUSED_ENTRY`, that runs stages of single pixels in order."""
+    """Return the kernel, entry point `FUSED_ENTRY`, that runs stages of single pixels in order."""
     heads = [_head(stage) for stage in dict.fromkeys(stages)]
     uniforms = [f"uniform {_struct(stage)} stage_{i};" for i, stage in enumerate(stages)]
     runs = [f"    run(stage_{i}, packet, value);" for i in range(len(stages))]

@@ -34,7 +34,7 @@ def expected_image(
     materials: Sequence[Material] | Beams = (),
     state: FrameState | None = None,
 ) -> Image:
-    """Display values without noise, float64: what `pull_back` is the derivative of.
+    """Return display values without noise, float64: what `pull_back` is the derivative of.
 
     Args:
         integrals: As for `pull_back`.
@@ -88,7 +88,7 @@ def chain_slope(
     pixel_spacing_mm: float,
     geometry: CarmGeometry | None = None,
 ) -> Image:
-    """Derivative of each display value by its own line integral.
+    """Return the derivative of each display value by its own line integral.
 
     For a chain without blur, scatter and edge enhancement, which mix pixels.
     """

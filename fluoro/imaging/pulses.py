@@ -11,7 +11,7 @@ __all__ = ["PulseClock", "is_pulse"]
 
 
 def is_pulse(number: int, share: float) -> bool:
-    """Whether a frame is a pulse, where `share` (0 to 1) of the frames are, evenly spread.
+    """Return whether a frame is a pulse, where `share` (0 to 1) of the frames are, evenly spread.
 
     Frame 0 always is.
     """

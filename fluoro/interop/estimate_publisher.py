@@ -63,7 +63,7 @@ class EstimateSink:
 
 
 def estimate_info_message(estimate: PoseEstimate, time_ns: int) -> DiagnosticArray:
-    """An estimate's frame, its likeness to it, and whether it is believed."""
+    """Return an estimate's frame, its likeness to it, and whether it is believed."""
     values = {
         "number": estimate.number,
         "converged": "true" if estimate.converged else "false",

@@ -97,7 +97,7 @@ class FrameLog:
     def row(
         self, what: str, size: int, rate_hz: float | None, lost: int | None = None
     ) -> LatencyRow:
-        """The figures; `rate_hz` None: the rate reached, `lost` None: as `lost` counts.
+        """Return the figures; `rate_hz` None: the rate reached, `lost` None: as `lost` counts.
 
         Raises:
             InputError: Fewer than two frames came.
@@ -138,7 +138,7 @@ def median_row(rows: Sequence[LatencyRow]) -> LatencyRow:
 
 
 def table_lines(rows: Sequence[LatencyRow]) -> list[str]:
-    """The rows as a table of 80 columns."""
+    """Return the rows as a table of 80 columns."""
     lines = [
         f"{'what':<19}{'px':>5}{'Hz':>5}{'p50':>8}{'p95':>8}{'p99':>8}{'max':>8}{'jitter':>8}"
         f"{'got':>6}{'lost':>5}"
@@ -175,7 +175,7 @@ def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def conditions() -> dict[str, Any]:
-    """The machine and the versions."""
+    """Return the machine and the versions."""
     return {
         "cpus": os.cpu_count(),
         "platform": platform.platform(),

@@ -126,7 +126,7 @@ class PoseFeed:
         return sent
 
     def hint(self) -> str:
-        """Why no pose comes, as far as can be seen; empty while they come."""
+        """Return why no pose comes, as far as can be seen; empty while they come."""
         if self.latest():
             return ""
         last = self.refusals.last()
@@ -141,7 +141,7 @@ class PoseFeed:
             return self._waiting.popleft() if self._waiting else None
 
     def latest(self) -> ReceivedPose | None:
-        """The newest pose, given out or not; None before the first."""
+        """Return the newest pose, given out or not; None before the first."""
         with self._changed:
             return self._history[-1] if self._history else None
 
@@ -155,7 +155,7 @@ class PoseFeed:
         return _between(known[after - 1], known[after], time_ns)
 
     def silent(self) -> bool:
-        """Whether poses came once, and none for longer than the watchdog waits."""
+        """Return whether poses came once, and none for longer than the watchdog waits."""
         with self._changed:
             admitted_ns = self._admitted_ns
         return admitted_ns > 0 and time.monotonic_ns() - admitted_ns > self._watchdog_ns
@@ -165,7 +165,7 @@ class PoseFeed:
         self.refusals.close()
 
     def counts(self) -> dict[str, int]:
-        """What came and what became of it, by name."""
+        """Return what came and what became of it, by name."""
         refused = {f"refused: {why}": n for why, n in self.refusals.counts().items()}
         with self._changed:
             cut = {f"clamped: {name}": n for name, n in self._door.clamped.items()}

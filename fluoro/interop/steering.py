@@ -44,7 +44,7 @@ class Steering:
         return [*self._solids]
 
     def knows(self, name: str) -> bool:
-        """Whether there is an object of this name."""
+        """Return whether there is an object of this name."""
         return name in self._solids
 
     def offer(self, name: str, read: Callable[[], LiveSample], *, continues: bool = True) -> bool:
@@ -73,7 +73,7 @@ class Steering:
         return True
 
     def stale(self) -> list[str]:
-        """Names of objects whose samples have stopped."""
+        """Return names of objects whose samples have stopped."""
         with self._lock:
             return sorted(self._stale)
 

@@ -65,7 +65,7 @@ class AntiscatterGrid:
         return self.ratio * self.gap_mm
 
     def transmission(self, energies_kev: ArrayLike, across: ArrayLike) -> Array:
-        """Share of photons that come through, the mean over the places where they enter.
+        """Return the share of photons that come through, the mean over the places where they enter.
 
         Absorption in lead and interspace; what they scatter or fluoresce is left aside.
 
@@ -98,7 +98,7 @@ class AntiscatterGrid:
         )
 
     def primary(self, across: ArrayLike) -> Array:
-        """Share of the primary that comes through, by its slope against the lamellae.
+        """Return the share of the primary that comes through, by its slope against the lamellae.
 
         Of 80 kV behind 20 cm of water, by energy.
         """
@@ -113,7 +113,7 @@ class AntiscatterGrid:
         return float(self.primary(0.0)[0])
 
     def scatter(self, air_gap_mm: float) -> Array:
-        """Share of scatter that comes through, of the narrow and of the wide Gaussian.
+        """Return the share of scatter that comes through, of the narrow and of the wide Gaussian.
 
         The angles and energies are PENELOPE's behind 20 cm of water at 80 kV.
 

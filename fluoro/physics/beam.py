@@ -45,15 +45,15 @@ class Beam:
     response: DetectorResponse
 
     def quanta_at_dose(self, dose_ngy: float) -> float:
-        """Quanta in the open field [1/mm2] at a dose behind 20 cm of water [nGy]."""
+        """Return quanta in the open field [1/mm2] at a dose behind 20 cm of water [nGy]."""
         return self.quanta_per_mm2 * dose_ngy / self.kerma_behind_water_ngy
 
     def quanta_at_charge(self, charge_mas: float, source_to_detector_mm: float) -> float:
-        """Quanta in the open field [1/mm2] of a tube charge [mAs]; no air in between."""
+        """Return quanta in the open field [1/mm2] of a tube charge [mAs]; no air in between."""
         return self.quanta_per_mm2 * charge_mas * (REFERENCE_MM / source_to_detector_mm) ** 2
 
     def transmission(self, material: Material, thickness_mm: Array) -> Array:
-        """Signal behind a material, relative to the open field, shape of `thickness_mm`."""
+        """Return signal behind a material, relative to the open field, shape of `thickness_mm`."""
         mu = material.mu_per_mm(self.quadrature.energies_kev)
         left = np.exp(-np.multiply.outer(np.asarray(thickness_mm, float), mu))
         return np.asarray(left @ self.quadrature.weights)
@@ -62,7 +62,7 @@ class Beam:
 def make_beam(
     spectrum: Spectrum, response: DetectorResponse, found: Sequence[Material], energies: int
 ) -> Beam:
-    """The beam of a spectrum, which is taken as per mAs at 1 m, for some materials.
+    """Return the beam of a spectrum, which is taken as per mAs at 1 m, for some materials.
 
     Args:
         spectrum: What leaves the tube and its filters.

@@ -48,7 +48,7 @@ class DetectorResponse:
             raise InputError(f"swank_factor must lie in (0, 1], got {self.swank_factor}")
 
     def absorbed(self, energies_kev: ArrayLike) -> NDArray[np.float64]:
-        """Share of photons that the converter absorbs: 1 - exp(-mu t)."""
+        """Return the share of photons that the converter absorbs: 1 - exp(-mu t)."""
         energies = np.asarray(energies_kev, float)
         if self.converter is None:
             return np.ones_like(energies)
@@ -56,14 +56,14 @@ class DetectorResponse:
         return np.asarray(-np.expm1(-mu * self.thickness_g_per_cm2))
 
     def per_photon(self, energies_kev: ArrayLike) -> NDArray[np.float64]:
-        """Signal of an absorbed photon: the energy that is kept of it [keV], or 1."""
+        """Return the signal of an absorbed photon: the energy that is kept of it [keV], or 1."""
         energies = np.asarray(energies_kev, float)
         if self.kind == "photon_counting":
             return np.ones_like(energies)
         return np.asarray(energies * self._escape(energies)[0])
 
     def mean_square(self, energies_kev: ArrayLike) -> NDArray[np.float64]:
-        """Mean square of an absorbed photon's signal: its square over both Swank factors."""
+        """Return mean square of an absorbed photon's signal: its square over both Swank factors."""
         square = self.per_photon(energies_kev) ** 2
         if self.kind == "photon_counting":
             return np.asarray(square)
@@ -87,7 +87,7 @@ def _escape_table() -> NDArray[np.float64]:
 
 
 def csi_g_per_cm2(thickness_mm: float = 0.6, packing: float = 0.75) -> float:
-    """Mass of a layer of caesium iodide needles per area [g/cm2].
+    """Return the mass of a layer of caesium iodide needles per area [g/cm2].
 
     Args:
         thickness_mm: Of the layer, > 0 [mm].

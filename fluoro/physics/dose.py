@@ -37,7 +37,7 @@ memory (Jones and Pasciak 2011 among others)."""
 
 
 def open_field_photons(dose_ngy: float, pixel_spacing_mm: float) -> float:
-    """Photons per pixel and frame with nothing in the beam.
+    """Return photons per pixel and frame with nothing in the beam.
 
     Args:
         dose_ngy: Air kerma per frame at the detector behind 20 cm of water at 70 keV [nGy], > 0.
@@ -53,7 +53,7 @@ def open_field_photons(dose_ngy: float, pixel_spacing_mm: float) -> float:
 
 
 def detector_photons(kerma_ngy: float, pixel_spacing_mm: float) -> float:
-    """Photons per pixel that an air kerma behind a patient stands for.
+    """Return photons per pixel that an air kerma behind a patient stands for.
 
     Args:
         kerma_ngy: Air kerma at the detector [nGy].
@@ -63,7 +63,7 @@ def detector_photons(kerma_ngy: float, pixel_spacing_mm: float) -> float:
 
 
 def open_kerma_ngy(dose_ngy: float) -> float:
-    """Air kerma in the detector's plane with nothing in the beam [nGy].
+    """Return air kerma in the detector's plane with nothing in the beam [nGy].
 
     Args:
         dose_ngy: Air kerma per frame at the detector behind 20 cm of water [nGy].

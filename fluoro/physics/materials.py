@@ -68,7 +68,7 @@ class Material:
             raise InputError(f"mass_fractions of {self.name} must sum to 1, got {total:g}")
 
     def mass_attenuation_cm2_per_g(self, energies_kev: ArrayLike) -> NDArray[np.float64]:
-        """mu/rho with coherent scatter [cm2/g], shape of `energies_kev` (5 to 150 keV).
+        """Return mu/rho with coherent scatter [cm2/g], shape of `energies_kev` (5 to 150 keV).
 
         Straight lines in log-log between the tabulated energies, edges kept: within 0.03 % of
         Elam's cross sections.
@@ -97,7 +97,7 @@ class Material:
         return self.density_g_per_cm3 * sum(per_g)
 
     def mu_per_mm(self, energies_kev: ArrayLike) -> NDArray[np.float64]:
-        """Linear attenuation [1/mm], shape of `energies_kev`."""
+        """Return linear attenuation [1/mm], shape of `energies_kev`."""
         return self.mass_attenuation_cm2_per_g(energies_kev) * (self.density_g_per_cm3 / 10)
 
 
@@ -122,7 +122,7 @@ def atomic_numbers_and_weights() -> Mapping[str, tuple[int, float]]:
 
 @cache
 def materials() -> Mapping[str, Material]:
-    """The materials there are, by name."""
+    """Return the materials there are, by name."""
     text = (files("fluoro.physics") / "data" / "materials.csv").read_text("utf-8")
     rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
     return MappingProxyType({row["name"]: _parsed(row) for row in rows})
@@ -139,7 +139,7 @@ def _parsed(row: Mapping[str, Any]) -> Material:
 
 
 def material(name: str) -> Material:
-    """The material of this name.
+    """Return the material of this name.
 
     Raises:
         InputError: There is none; the message lists those there are.

@@ -18,7 +18,7 @@ OVERSAMPLING = 4
 
 
 def slanted_edge_mtf(image: Array, pixel_spacing_mm: float) -> tuple[Array, Array]:
-    """Modulation transfer by the slanted edge of ISO 12233 and IEC 62220-1-1.
+    """Return the modulation transfer by the slanted edge of ISO 12233 and IEC 62220-1-1.
 
     The edge runs roughly along rows' direction down the image, a few degrees off: its place in
     every row is the centroid of the row's derivative, a line is fitted, all pixels are sorted by
@@ -64,7 +64,7 @@ def slanted_edge_mtf(image: Array, pixel_spacing_mm: float) -> tuple[Array, Arra
 def noise_power(
     images: Sequence[Array], pixel_spacing_mm: float, tile: int = 64
 ) -> tuple[Array, Array]:
-    """Noise power spectrum along the axes, as IEC 62220-1-1 measures it.
+    """Return the noise power spectrum along the axes, as IEC 62220-1-1 measures it.
 
     Tiles that overlap by half, a plane of second order taken off each, the mean of the squared
     transforms; then the mean of seven lines on either side of both axes, without the axes.

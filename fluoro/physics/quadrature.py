@@ -54,7 +54,7 @@ class Quadrature:
 
 
 def thicknesses(names: Sequence[str], found: Sequence[Material]) -> Array:
-    """Thicknesses over which a quadrature is to hold [mm], shape (n, materials).
+    """Return thicknesses over which a quadrature is to hold [mm], shape (n, materials).
 
     0 to 30 cm of soft tissue with 0 to 5 cm of cortical bone, and each other dense material on
     top of these. Air, lung and fat attenuate much as soft tissue does and are left at 0.
@@ -83,7 +83,7 @@ def thicknesses(names: Sequence[str], found: Sequence[Material]) -> Array:
 def fit_quadrature(
     energies_kev: Array, signal: Array, found: Sequence[Material], at_mm: Array, count: int
 ) -> Quadrature:
-    """The energies that come closest to a spectrum.
+    """Return the energies that come closest to a spectrum.
 
     Args:
         energies_kev: Middles of the spectrum's bins [keV], ascending.
@@ -163,7 +163,7 @@ class _Fit:
         return np.concatenate([np.log(np.concatenate(nodes)), np.log(parts)])
 
     def unpack(self, parameters: Array) -> tuple[Array, Array]:
-        """Energies [keV] and weights."""
+        """Return energies [keV] and weights."""
         nodes, logits = np.split(parameters, 2)
         weights = np.exp(logits - logits.max())
         return np.exp(np.clip(nodes, np.log(self._low), np.log(self._high))), (

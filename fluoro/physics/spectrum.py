@@ -106,7 +106,7 @@ class Spectrum:
         )
 
     def filtered(self, material_name: str, thickness_mm: float) -> Spectrum:
-        """What is left behind a homogeneous layer, without scatter.
+        """Return what is left behind a homogeneous layer, without scatter.
 
         Raises:
             InputError: An unknown material, a negative thickness, or one that leaves nothing.
@@ -122,7 +122,7 @@ class Spectrum:
         return Spectrum(energies_kev=self.energies_kev, photons_per_mm2=left)
 
     def half_value_layers_mm(self, material_name: str = "aluminium") -> tuple[float, float]:
-        """Thickness that halves the air kerma, and what halves it once more [mm]."""
+        """Return the thickness that halves the air kerma, and what halves it once more [mm]."""
         from scipy.optimize import brentq
 
         mu = material(material_name).mu_per_mm(self.energies_kev)
@@ -141,7 +141,7 @@ class Spectrum:
 
 
 def tube_spectrum(tube_voltage_kv: int, aluminium_mm: float, copper_mm: float = 0.0) -> Spectrum:
-    """Spectrum of a tungsten tube per mAs at 1 m, without air.
+    """Return the spectrum of a tungsten tube per mAs at 1 m, without air.
 
     Args:
         tube_voltage_kv: 40 to 150, whole [kV].
@@ -181,7 +181,7 @@ def _require_filter(name: str, thickness_mm: float, thinnest: float, thickest: f
 
 
 def named_spectrum(name: str) -> Spectrum:
-    """One of `NAMED_SPECTRA`, per mAs at 1 m.
+    """Return one of `NAMED_SPECTRA`, per mAs at 1 m.
 
     Raises:
         InputError: There is none of this name; the message lists those there are.

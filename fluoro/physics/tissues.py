@@ -50,12 +50,12 @@ class TissueMap:
     shares: NDArray[np.float64]
 
     def volume_shares(self, hu: ArrayLike) -> NDArray[np.float64]:
-        """Shares of a voxel by CT number [HU]; the last axis has the materials."""
+        """Return shares of a voxel by CT number [HU]; the last axis has the materials."""
         values = np.asarray(hu, float)
         return np.stack([np.interp(values, self.knots_hu, share) for share in self.shares.T], -1)
 
     def hu(self, shares: ArrayLike, energy_kev: float) -> NDArray[np.float64]:
-        """CT number [HU] that a scanner of one energy [keV] gives the shares."""
+        """Return CT number [HU] that a scanner of one energy [keV] gives the shares."""
         mu = np.array([each.mu_per_mm(energy_kev) for each in self.materials])
         water = material("water").mu_per_mm(energy_kev)
         return np.asarray(1000 * (np.asarray(shares, float) @ mu / water - 1))
@@ -78,12 +78,12 @@ class TissueMap:
 
 
 def is_tissue(name: str) -> bool:
-    """Whether a material of this name comes from a tissue map, or is water."""
+    """Return whether a material of this name comes from a tissue map, or is water."""
     return name in TISSUE_MAPS["tissues"] or name == "water" or name.startswith("schneider_")
 
 
 def tissue_map(name: TissueMapName, ct_energy_kev: float = 70.0) -> TissueMap:
-    """The map of this name.
+    """Return the map of this name.
 
     `tissues` and `soft_and_bone` mix the two neighbours by volume, so that every CT number from
     -1000 HU on comes back at `ct_energy_kev`. `schneider` has the knots of Schneider et al. (2000),

@@ -17,7 +17,7 @@ TEXT_RGB = (235, 235, 235)
 def beside_image(
     seen: Image.Image, rendered: Image.Image, pose: CarmPose, number: int
 ) -> Image.Image:
-    """Both at one height, with captions; even in width and height, as films need it.
+    """Return both at one height, with captions; even in width and height, as films need it.
 
     Args:
         seen: The file's frame, in grey.

@@ -67,7 +67,7 @@ class SceneRenderer:
         self._backdrop = _backdrop(self.camera.size_px)
 
     def image(self, scene: CarmScene) -> Image.Image:
-        """The scene with this C-arm, an RGB image of the size given."""
+        """Return the scene with this C-arm, an RGB image of the size given."""
         solid = _nearer(self._bone, paint(self.camera, _carm_parts(scene)))
         beam = self._flat(_beam(scene), BEAM)
         detector = self._flat(scene.detector, DETECTOR, LONGEST_DETECTOR_EDGE_MM)
@@ -84,7 +84,7 @@ class SceneRenderer:
         return paint(self.camera, [(subdivided(surface, longest_mm), rgb)])
 
     def place(self, point_xyz_mm: NDArray[Any]) -> tuple[float, float]:
-        """Where a point shows in the image [px]."""
+        """Return where a point shows in the image [px]."""
         x, y = self.camera.pixels(self.camera.seen(point_xyz_mm[None]))[0] / OVERSAMPLING
         return float(x), float(y)
 

@@ -79,7 +79,7 @@ def movie_images(
     isocenter_xyz_mm: Sequence[float],
     patient_position: PatientPosition = "HFS",
 ) -> Iterator[Image.Image]:
-    """The movie's images one after another; arguments as of `write_scene_movie`.
+    """Yield the movie's images one after another; arguments as of `write_scene_movie`.
 
     Raises:
         InputError: No frames.

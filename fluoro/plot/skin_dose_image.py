@@ -31,7 +31,7 @@ def write_skin_dose_image(path: Path, skin: SkinDoseMap, title: str) -> None:
 
 
 def skin_dose_image(skin: SkinDoseMap, title: str) -> Image.Image:
-    """The skin unrolled, cranial up: behind, the patient's right, front, left, behind."""
+    """Return the skin unrolled, cranial up: behind, the patient's right, front, left, behind."""
     share = skin.dose_mgy / max(skin.peak_mgy, 1e-12)
     at = np.linspace(0, 1, len(COLOURS))
     colours = np.stack([np.interp(share, at, channel) for channel in COLOURS.T], axis=-1)

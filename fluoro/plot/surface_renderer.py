@@ -53,7 +53,7 @@ class Camera:
     def fitting(
         cls, points_xyz_mm: ArrayLike, *, view_xyz: ArrayLike, up_xyz: ArrayLike, size_px: int
     ) -> Self:
-        """A camera that sees all the points from a moderate distance, with a small margin.
+        """Return a camera that sees all the points from a moderate distance, with a small margin.
 
         Args:
             points_xyz_mm: What must be in the image, shape (N, 3).
@@ -80,12 +80,12 @@ class Camera:
         )
 
     def seen(self, points_xyz_mm: ArrayLike) -> Floats:
-        """Points in the camera's frame [mm], shape (N, 3)."""
+        """Return points in the camera's frame [mm], shape (N, 3)."""
         points = np.asarray(points_xyz_mm, float) - self.eye_xyz_mm
         return np.asarray(points @ self.camera_from_world.T)
 
     def pixels(self, seen_xyz_mm: Floats) -> Floats:
-        """Pixel (x, y) of points in the camera's frame, shape (N, 2)."""
+        """Return pixel (x, y) of points in the camera's frame, shape (N, 2)."""
         depth = np.maximum(seen_xyz_mm[:, 2:], NEAR_MM)
         return seen_xyz_mm[:, :2] / depth * self.focal_px + self.center_px
 

@@ -34,7 +34,7 @@ class ShownFrames:
         self._kept: tuple[int, NDArray[np.uint8]] | None = None
 
     def at(self, time_s: float) -> tuple[NDArray[np.uint8], int]:
-        """Grey levels of the frame nearest to a time [s], and its number, from 1.
+        """Return grey levels of the frame nearest to a time [s], and its number, from 1.
 
         Raises:
             InputError: The frame cannot be read.
@@ -49,7 +49,7 @@ class ShownFrames:
 
 
 def draw_xray_frame(file: XrayFile, number: int, frame: XrayFrame) -> Image.Image:
-    """A frame by the file's own window, subtracted where the file says that it is to be.
+    """Return a frame by the file's own window, subtracted where the file says that it is to be.
 
     Args:
         file: The file.
@@ -73,7 +73,7 @@ def draw_xray_frame(file: XrayFile, number: int, frame: XrayFrame) -> Image.Imag
 
 
 def shown_grey(file: XrayFile, number: int, frame: XrayFrame) -> tuple[NDArray[np.uint8], str]:
-    """Grey levels of a frame, shape (height, width), and how they came about."""
+    """Return grey levels of a frame, shape (height, width), and how they came about."""
     tags = file.header.frame_tags(number - 1)
     if tags.text("RecommendedViewingMode") == "SUB":
         difference = subtracted(file, number)

@@ -52,7 +52,7 @@ OPTIONAL_COLUMNS = ("roll_deg", "x_mm", "y_mm", "z_mm")
 
 
 def read_waypoints(path: Path) -> tuple[NDArray[np.float64], list[CarmPose]]:
-    """Times [s], strictly rising, and poses of a CSV or JSON file.
+    """Return times [s], strictly rising, and poses of a CSV or JSON file.
 
     Raises:
         InputError: Missing or unreadable file, missing or unknown columns, values that are not

@@ -71,7 +71,7 @@ class FrameJournal:
         self._file.append((json.dumps({"row": row, "total": total}) + "\n").encode())
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The rows of run.json so far."""
+        """Yield the rows of run.json so far."""
         return (entry.row for entry in read_journal(self.path))
 
     def remove(self) -> None:

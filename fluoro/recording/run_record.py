@@ -79,7 +79,7 @@ class RunRecord:
 
     @classmethod
     def of_earlier(cls, summary: Mapping[str, Any]) -> RunRecord:
-        """A record without frames of a run that has ended, with the head of its run.json.
+        """Return a record without frames of a run that has ended, with the head of its run.json.
 
         Which limits cut poses short is not known of it.
 
@@ -127,7 +127,7 @@ class RunRecord:
     def summary(
         self, *, dropped: Mapping[str, int], completed: bool, stopped_by: str
     ) -> dict[str, Any]:
-        """Everything of run.json but `per_frame`.
+        """Return everything of run.json but `per_frame`.
 
         Args:
             dropped: Frames lost by each sink.
@@ -271,7 +271,7 @@ def _line(record: Mapping[str, Any], name: str, wording: str) -> str | None:
 
 
 def summary_lines(record: Mapping[str, Any]) -> list[str]:
-    """A run's summary for the terminal, one fact a line."""
+    """Return a run's summary for the terminal, one fact a line."""
     rate = "" if record["fps"] is None else f" at {record['fps']:.1f} fps"
     end = "completed" if record["completed"] else f"stopped early by {record['stopped_by']}"
     lines = [f"{record['frames']} frames{rate} on {record['device']}, {end}"]

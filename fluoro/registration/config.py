@@ -122,7 +122,7 @@ class TargetConfig(Section):
         )
 
     def preparation(self, rendered: Polarity | None = None) -> Preparation:
-        """How the image becomes a target.
+        """Return how the image becomes a target.
 
         Args:
             rendered: Polarity in which an image of kind display was rendered; None: of a file.
@@ -247,7 +247,7 @@ class RegisterConfig(Section):
 
 
 def is_register_file(path: Path) -> bool:
-    """Whether a YAML file describes a registration rather than a stream.
+    """Return whether a YAML file describes a registration rather than a stream.
 
     Raises:
         InputError: It cannot be read.

@@ -125,7 +125,7 @@ class _Search:
         return result
 
     def middles(self) -> NDArray[np.float64]:
-        """Where the middle of each part is, world LPS [mm], shape (parts, 3)."""
+        """Return where the middle of each part is, world LPS [mm], shape (parts, 3)."""
         centers = [[*part.grid.center_xyz_mm, 1.0] for part in self._parts]
         placed = [np.linalg.inv(m) @ c for m, c in zip(self.motions, centers, strict=True)]
         return np.array(placed)[:, :3]

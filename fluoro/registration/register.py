@@ -180,7 +180,7 @@ class Registrar:
         *,
         watch: Watcher = _nobody,
     ) -> RegistrationResult:
-        """The rigid motion of the views that explains the targets.
+        """Return the rigid motion of the views that explains the targets.
 
         Args:
             targets: One a view, each of its view's size.
@@ -196,7 +196,7 @@ class Registrar:
         return _Search(self, tuple(targets), tuple(views), watch).run()
 
     def renderer(self, pixel_at_isocenter_mm: float) -> DrrRenderer:
-        """A renderer whose voxels suit a pixel's width at the isocentre [mm]."""
+        """Return a renderer whose voxels suit a pixel's width at the isocentre [mm]."""
         edge_mm = self.settings.voxels_per_pixel * pixel_at_isocenter_mm
         coarse = downsampling_factors(self._volume.grid, edge_mm)
         if coarse not in self._renderers:

@@ -101,7 +101,7 @@ class _Task:
         return self.geometry.view(self.start, self.center_xyz_mm)
 
     def motion_to(self, pose: CarmPose) -> NDArray[np.float64]:
-        """4x4 motion of the view from the start to a pose."""
+        """Return the 4x4 motion of the view from the start to a pose."""
         there, here = (p.world_from_carm(self.center_xyz_mm) for p in (pose, self.start))
         return np.asarray(there @ np.linalg.inv(here))
 

@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 
 def motion_about(twist: ArrayLike, center_xyz_mm: ArrayLike) -> Array:
-    """4x4 world motion T(c) exp(twist) T(-c).
+    """Return the 4x4 world motion T(c) exp(twist) T(-c).
 
     Args:
         twist: Rotation vector [rad] and translational part [mm] in world LPS, shape (6,).
@@ -27,13 +27,13 @@ def motion_about(twist: ArrayLike, center_xyz_mm: ArrayLike) -> Array:
 
 
 def twist_about(motion: ArrayLike, center_xyz_mm: ArrayLike) -> Array:
-    """The twist [rad, mm] whose `motion_about` the same point is `motion`, shape (6,)."""
+    """Return the twist [rad, mm] whose `motion_about` the same point is `motion`, shape (6,)."""
     center = np.asarray(center_xyz_mm, float)
     return se3_log(translation(-center) @ np.asarray(motion, float) @ translation(center))
 
 
 def moved_view(view: View, motion: ArrayLike) -> View:
-    """The view with source and detector carried along by a 4x4 world motion [mm]."""
+    """Return the view with source and detector carried along by a 4x4 world motion [mm]."""
     matrix = np.asarray(motion, float)
     turn, shift = matrix[:3, :3], matrix[:3, 3]
     return replace(
@@ -46,7 +46,7 @@ def moved_view(view: View, motion: ArrayLike) -> View:
 
 
 def view_axes(view: View) -> Array:
-    """3x3 whose columns are world unit vectors along a view's columns, rows and beam.
+    """Return the 3x3 whose columns are world unit vectors along a view's columns, rows and beam.
 
     The beam points from the source to the detector; the matrix is a reflection for a C-arm,
     whose image is seen from the detector's side.

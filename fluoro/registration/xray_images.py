@@ -77,7 +77,7 @@ class XrayImages:
         self._scale = _intensity(first, i0) if first.meaning.kind == "raw" else _span(first)
 
     def next(self) -> XrayImage | None:
-        """The next image; None: there is no more.
+        """Return the next image; None: there is no more.
 
         Raises:
             InputError: A frame that cannot be read.

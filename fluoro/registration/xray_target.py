@@ -43,7 +43,7 @@ class XrayTarget:
         return self.frame.values
 
     def target(self) -> Target:
-        """What the registration is held to.
+        """Return what the registration is held to.
 
         Raises:
             InputError: A frame that cannot be used.

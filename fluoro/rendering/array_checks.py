@@ -13,7 +13,7 @@ __all__ = ["require_array", "require_out"]
 
 
 def require_array(device: ComputeDevice, name: str, array: Any, shape: tuple[int, ...]) -> Any:
-    """The array, if the device's kernels can read it as it is.
+    """Return the array, if the device's kernels can read it as it is.
 
     Raises:
         InputError: Another device's, of another shape or type, or not C-contiguous.
@@ -29,7 +29,7 @@ def require_array(device: ComputeDevice, name: str, array: Any, shape: tuple[int
 
 
 def require_out(device: ComputeDevice, out: Any, shape: tuple[int, ...]) -> Any:
-    """The array, if the device's kernels can write into it.
+    """Return the array, if the device's kernels can write into it.
 
     Raises:
         InputError: As for `require_array`, or it is read-only, such as a file mapped for reading.

@@ -54,7 +54,7 @@ class Miss:
 
 
 def explain_miss(view: View, grid: VolumeGrid) -> Miss | None:
-    """Why a view of a volume is empty; None where its beam meets the volume's box."""
+    """Return why a view of a volume is empty; None where its beam meets the volume's box."""
     if _hits_middle(view, grid) or beam_meets(view, grid):  # the first is quick, and usual
         return None
     return Miss(
@@ -69,7 +69,7 @@ def explain_miss(view: View, grid: VolumeGrid) -> Miss | None:
 
 
 def beam_meets(view: View, grid: VolumeGrid) -> bool:
-    """Whether the pyramid from the source to the detector meets the volume's box.
+    """Return whether the pyramid from the source to the detector meets the volume's box.
 
     Two convex bodies are apart just if a face of one, or a plane along an edge of each, lies
     between them (separating axes).

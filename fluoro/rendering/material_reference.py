@@ -36,7 +36,7 @@ Array = NDArray[np.float64]
 def tissue_march_reference(
     volume: MaterialVolume, view: View, step_mm: float, steps: NDArray[np.int_] | None = None
 ) -> Array:
-    """Thickness of each tissue [mm], shape (tissues, height, width).
+    """Return the thickness of each tissue [mm], shape (tissues, height, width).
 
     Samples in the middles of ceil(length / step) equal steps, each a CT number that the tissue
     map turns into shares. `steps` holds the numbers of another view, for derivatives.
@@ -96,7 +96,7 @@ def label_march_reference(
 
 
 def label_joseph_reference(inclusion: LabelledInclusion, view: View) -> Array:
-    """The same with one sample a voxel plane."""
+    """Return the same with one sample a voxel plane."""
     return np.stack([joseph_reference(each, view) for each in _where(inclusion)])
 
 

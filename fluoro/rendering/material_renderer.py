@@ -51,11 +51,11 @@ class _Layer:
     material_count: int
 
     def materials(self) -> dict[str, Any]:
-        """What a task takes to make materials of sums."""
+        """Return what a task takes to make materials of sums."""
         return {"ramps": self.ramps, "mix": self.mix, "material_count": self.material_count}
 
     def uniforms(self) -> dict[str, Any]:
-        """What all tasks take of the layer."""
+        """Return what all tasks take of the layer."""
         return {**self.materials(), "first_plane": self.first_plane}
 
 
@@ -105,7 +105,7 @@ class MaterialRenderer:
         self._of_copies = _materials_of_copies(volume, copies, device) if copies else {}
 
     def render(self, views: View | Sequence[View], out: Any = None, *, time_s: float = 0.0) -> Any:
-        """Thickness of each material [mm at its own density] of one view or a batch.
+        """Return the thickness of each material [mm at its own density] of one view or a batch.
 
         Args:
             views: One view, or several with the same number of pixels.
@@ -166,7 +166,7 @@ class MaterialRenderer:
         return image
 
     def samples(self, layer: int) -> Any:
-        """The voxels of the tissues (0) or of an inclusion, on the device, to be written to.
+        """Return the voxels of the tissues (0) or of an inclusion, on the device, to be written to.
 
         Attenuation, shares, or the labels of a labelled inclusion as floats. From here on they are
         read in place: copies would not have what is written.

@@ -37,7 +37,7 @@ def moved_integrals(
     nodes: VolumeGrid,
     knot_steps: int = 0,
 ) -> Array:
-    """Line integrals of the moved volume, shape (height, width).
+    """Return line integrals of the moved volume, shape (height, width).
 
     Args:
         volume: At rest.

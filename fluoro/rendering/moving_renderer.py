@@ -54,7 +54,7 @@ class MovingRenderer:
     def render(
         self, view: View, displacements_mm: NDArray[np.float32], nodes: VolumeGrid, out: Any = None
     ) -> Any:
-        """Line integrals (dimensionless) of one view, shape (height, width).
+        """Return line integrals (dimensionless) of one view, shape (height, width).
 
         Args:
             view: One view.
@@ -69,7 +69,7 @@ class MovingRenderer:
         return self._launch(self._rays.moved_reading(*moved), view, out)
 
     def render_still(self, view: View, out: Any = None) -> Any:
-        """The same at rest, as `DrrRenderer` does it.
+        """Return the same at rest, as `DrrRenderer` does it.
 
         Args:
             view: One view.

@@ -109,7 +109,7 @@ def _turn_and_shift(grid: VolumeGrid) -> tuple[tuple[Vector, ...], Vector]:
 
 
 def x_never_leads(view: View, grid: VolumeGrid) -> bool:
-    """Whether another index axis than x surely leads every ray of the view."""
+    """Return whether another index axis than x surely leads every ray of the view."""
     return 0 not in leading_axes([view], grid)
 
 

@@ -65,7 +65,7 @@ class PatientRenderer:
         self._motion, self._device = motion, device
 
     def render(self, view: View, time_s: float = 0.0, injected_s: float | None = None) -> Any:
-        """One view at one moment.
+        """Return one view at one moment.
 
         Args:
             view: One view.
@@ -199,7 +199,7 @@ def make_patient(
     device: ComputeDevice,
     materials: MaterialVolume | None = None,
 ) -> PatientRenderer:
-    """The configured patient on a device.
+    """Return the configured patient on a device.
 
     Args:
         config: Volume, renderer, and whether the beam has many energies.

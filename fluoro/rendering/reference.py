@@ -45,7 +45,7 @@ class Segments(NamedTuple):
 
 
 def clip_rays(view: View, grid: VolumeGrid) -> Segments:
-    """Segments of all rays of a view, row by row; between source and detector only."""
+    """Return segments of all rays of a view, row by row; between source and detector only."""
     m = grid.index_from_world
     source = m[:3, :3] @ view.source_xyz_mm + m[:3, 3]
     pixels = view.pixel_centers_xyz_mm().reshape(-1, 3) @ m[:3, :3].T + m[:3, 3]
@@ -88,7 +88,7 @@ def trilinear(mu_zyx: NDArray[Any], points: Array, weight_bits: int | None = Non
 
 
 def exact_integrals(volume: MuVolume, view: View) -> Array:
-    """Exact line integrals of the trilinear interpolant, shape (height, width).
+    """Return the exact line integrals of the trilinear interpolant, shape (height, width).
 
     Between crossings of the planes through voxel centres the interpolant is a cubic along the
     ray, which two-point Gauss-Legendre integrates exactly.
@@ -119,7 +119,7 @@ def _as_image(values: Array, view: View) -> Array:
 
 
 def march_steps(volume: MuVolume, view: View, step_mm: float) -> NDArray[np.int_]:
-    """How many steps each ray takes, row by row."""
+    """Return how many steps each ray takes, row by row."""
     return np.ceil(clip_rays(view, volume.grid).length_mm / step_mm).astype(int)
 
 
@@ -155,7 +155,7 @@ def march_samples(rays: Segments, step_mm: float) -> Iterator[tuple[Array, Array
 
 
 def joseph_reference(volume: MuVolume, view: View) -> Array:
-    """One bilinear sample a voxel plane across the dominant axis, shape (height, width)."""
+    """Return one bilinear sample a voxel plane across the dominant axis, shape (height, width)."""
     rays = clip_rays(view, volume.grid)
     total = np.zeros(len(rays.start))
     for points, weight_mm in joseph_samples(rays, volume.grid):
@@ -216,7 +216,7 @@ def slab_reference(
     hold: Callable[[Array], Array] = np.asarray,
     of: Callable[[Array], Array] = np.asarray,
 ) -> Array:
-    """One bilinear sample a slab of `planes` voxel planes, shape (height, width).
+    """Return one bilinear sample a slab of `planes` voxel planes, shape (height, width).
 
     It is taken from their mean, where the ray crosses the middle of the slab. Slabs lie across the
     dominant axis from the volume's first plane on; the last plane stands for those that the last
@@ -269,7 +269,7 @@ def _sum_slabs(
 
 
 def siddon_reference(volume: MuVolume, view: View) -> Array:
-    """Exact path through voxels of constant value, shape (height, width)."""
+    """Return the exact path through voxels of constant value, shape (height, width)."""
     rays = clip_rays(view, volume.grid)
     cuts = _plane_crossings(rays, volume.grid, offset=0.5)
     width = np.diff(cuts, axis=1)
@@ -282,10 +282,10 @@ def siddon_reference(volume: MuVolume, view: View) -> Array:
 
 
 def planes_crossed(volume: MuVolume, view: View) -> float:
-    """Number of voxel planes across the leading axis that all rays cross together."""
+    """Return the number of voxel planes across the leading axis that all rays cross together."""
     return float(np.abs(clip_rays(view, volume.grid).extent).max(axis=1).sum())
 
 
 def voxels_crossed(volume: MuVolume, view: View) -> float:
-    """Number of voxels that all rays cross together: of the faces between, as many."""
+    """Return the number of voxels that all rays cross together: of the faces between, as many."""
     return float(np.abs(clip_rays(view, volume.grid).extent).sum())

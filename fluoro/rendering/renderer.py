@@ -93,7 +93,7 @@ class DrrRenderer:
         *,
         pixels: NDArray[np.integer] | None = None,
     ) -> Any:
-        """Line integrals (dimensionless) of one view or a batch.
+        """Return line integrals (dimensionless) of one view or a batch.
 
         Args:
             views: One view, or several with the same number of pixels.
@@ -214,7 +214,7 @@ class DrrRenderer:
         *,
         pixels: NDArray[np.integer] | None = None,
     ) -> tuple[Any, Any]:
-        """Line integrals and their derivatives by a rigid motion of source and detector.
+        """Return line integrals and their derivatives by a rigid motion of source and detector.
 
         Args:
             view: Where the C-arm stands.
@@ -409,7 +409,7 @@ def _places(
 
 
 def common_size(views: Sequence[View]) -> tuple[int, int]:
-    """Height and width of the views' images.
+    """Return the height and width of the views' images.
 
     Raises:
         InputError: No view, or views of different sizes.

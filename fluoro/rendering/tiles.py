@@ -20,7 +20,7 @@ TILE_ROWS = 256
 def iter_tiles(
     renderer: DrrRenderer, view: View, *, tile_rows: int = TILE_ROWS
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Blocks of an image from the top: first row, and line integrals on the host.
+    """Yield blocks of an image from the top: first row, and line integrals on the host.
 
     Each block is bit-identical to that part of `renderer.render(view)`. It shares one buffer with
     the blocks before and after: use it, or copy it, before the next one is taken.

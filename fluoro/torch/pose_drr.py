@@ -47,7 +47,7 @@ class _Render(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
 
     @staticmethod
     def forward(ctx: Any, drr: PoseDrr, matrices: Tensor, mu_zyx: Tensor | None) -> Tensor:
-        """One launch for all poses; the detector of this moment is the derivative's too."""
+        """Return one launch for all poses; the detector of this moment is the derivative's too."""
         ctx.drr, ctx.views, ctx.pixels = drr, drr.views(host(matrices)), drr.pixels
         ctx.renderer = drr.renderer if mu_zyx is None else drr.renderer_of(mu_zyx)
         ctx.save_for_backward(matrices, mu_zyx)
@@ -201,7 +201,7 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         degrees: bool = False,
         mu_zyx: Tensor | None = None,
     ) -> Tensor:
-        """Line integrals of poses, shape (B, channels, height, width), float32.
+        """Return line integrals of poses, shape (B, channels, height, width), float32.
 
         With `pixels` shape (B, channels, P).
 
@@ -248,7 +248,7 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         return self
 
     def perspective_projection(self, matrices: Tensor, points_mm: Tensor) -> Tensor:
-        """Pixels (u, v) of points, shape (B, N, 2); differentiable by both.
+        """Return pixels (u, v) of points, shape (B, N, 2); differentiable by both.
 
         Args:
             matrices: Poses, shape (B, 4, 4).
@@ -287,7 +287,7 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         return u[:, None], v[:, None], beam[:, None], foot
 
     def view(self, matrix: NDArray[np.float64]) -> View:
-        """A pose, shape (4, 4), as fluoro's view, world LPS [mm]."""
+        """Return a pose, shape (4, 4), as fluoro's view, world LPS [mm]."""
         x, y, z = (matrix[:3, :3].T @ matrix[:3, 3]).tolist()
         cx, cy, cz = self._center.tolist()
         pose = DiffdrrPose(
@@ -322,7 +322,7 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         return [self.view(matrix) for matrix in matrices]
 
     def image(self, renderer: Renderer, views: list[View]) -> Tensor:
-        """Line integrals of views, shape (B, height, width), where the renderer has them.
+        """Return line integrals of views, shape (B, height, width), where the renderer has them.
 
         With labels shape (B, structures, height, width), on the host.
         """

@@ -187,7 +187,7 @@ def pose_matrix(
     convention: str | None = None,
     degrees: bool = False,
 ) -> Tensor:
-    """Poses of their parameters, shape (B, 4, 4); differentiable, twice too.
+    """Return poses of their parameters, shape (B, 4, 4); differentiable, twice too.
 
     The dtype is the widest of the two, at least float32; autocast does not round it.
 
@@ -258,7 +258,7 @@ def _require_shape(name: str, given: Tensor, wanted: tuple[int, ...]) -> None:
 def pose_parameters(
     matrix: Tensor, *, parameterization: str, convention: str | None = None, degrees: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """The parameters of poses, (rotation, translation); detached, by scipy's Rotation.
+    """Return the parameters of poses, (rotation, translation); detached, by scipy's Rotation.
 
     Args:
         matrix: Shape (B, 4, 4).

@@ -69,7 +69,7 @@ class MuPlanes:
             yield plane
 
     def statistics(self) -> ValueStatistics:
-        """What was counted; complete after the last plane."""
+        """Return what was counted; complete after the last plane."""
         known = self._known
         water = known.water_mu_per_mm if known else None
         if self._to_mu:

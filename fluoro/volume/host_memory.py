@@ -83,5 +83,5 @@ def _file_pages_bytes(parts: str) -> int:
 
 
 def in_gib(count: int) -> str:
-    """Bytes as a person reads them."""
+    """Return bytes as a person reads them."""
     return f"{count / 2**30:,.2f} GiB"

@@ -30,7 +30,7 @@ WATER_DENSITY_G_PER_CM3 = 1.0
 
 
 def mu_water_per_mm(energy_kev: float) -> float:
-    """Linear attenuation of water [1/mm] for photons of `energy_kev`.
+    """Return linear attenuation of water [1/mm] for photons of `energy_kev`.
 
     NIST's mass attenuation coefficients (`fluoro/physics/data/mu_water.csv`), interpolated by a
     natural cubic spline in log-log coordinates; exact at NIST's own energies.
@@ -200,12 +200,12 @@ class HuToMu:
         return max(self._low, self.curve.hu_min), min(self._high, top)
 
     def facts(self) -> dict[str, Any]:
-        """Everything that decides the result, as JSON holds it."""
+        """Return everything that decides the result, as JSON holds it."""
         kind = "physical" if isinstance(self.curve, PhysicalCurve) else "linear"
         return {"kind": kind, "water_mu_per_mm": self.curve.water_mu_per_mm, **asdict(self)}
 
     def mu(self, hu: NDArray[Any]) -> NDArray[np.float32]:
-        """Attenuation [1/mm] of finite CT numbers [HU], any shape; a new array."""
+        """Return attenuation [1/mm] of finite CT numbers [HU], any shape; a new array."""
         values = np.clip(hu.astype(np.float32), self._low, self._high)
         if self.bone_multiplier != 1:
             np.multiply(

@@ -16,7 +16,7 @@ __all__ = ["curve_gradient"]
 def curve_gradient(
     hu_zyx: NDArray[Any], by_voxel: NDArray[Any], mapping: HuToMu
 ) -> dict[str, float]:
-    """Derivatives of a function of the attenuation by the map that made it.
+    """Return derivatives of a function of the attenuation by the map that made it.
 
     Args:
         hu_zyx: CT numbers [HU], shape (z, y, x).

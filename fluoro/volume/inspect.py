@@ -67,7 +67,7 @@ class VolumeReport:
         return orientation_code(self.grid.direction)
 
     def lines(self) -> list[str]:
-        """The report, one fact a line."""
+        """Return the report, one fact a line."""
         facts = {
             "file": self.file,
             "kind": f"{self.kind}, {self.voxel_type}",
@@ -86,7 +86,7 @@ class VolumeReport:
         return lines + [f"{'note:':<13}{remark}" for remark in self.remarks()]
 
     def remarks(self) -> list[str]:
-        """What a user should look at before believing an image made from it."""
+        """Return what a user should look at before believing an image made from it."""
         remarks = []
         if not self.oriented:
             remarks.append("the file does not say how the patient lies; L, P, S is assumed")
@@ -116,7 +116,7 @@ class VolumeReport:
 
 
 def series_lines(path: Path) -> list[str]:
-    """The CT series that a DICOM folder holds and what else lies in it, one a line.
+    """Return the CT series that a DICOM folder holds and what else lies in it, one a line.
 
     None of a file that is no DICOM.
 
@@ -134,7 +134,7 @@ def series_lines(path: Path) -> list[str]:
 
 
 def attenuation_lines(volume: MuVolume) -> list[str]:
-    """What an attenuation volume holds, one fact a line."""
+    """Return what an attenuation volume holds, one fact a line."""
     grid, statistics = volume.grid, volume.statistics
     orientation = orientation_code(grid.direction)
     facts = {

@@ -95,7 +95,7 @@ class _Source:
 
 
 def load_volume(config: VolumeConfig, progress: Progress | None = None) -> MuVolume:
-    """The configured volume as linear attenuation [1/mm], memory-mapped.
+    """Return the configured volume as linear attenuation [1/mm], memory-mapped.
 
     A first load reads the CT or makes the phantom, which takes seconds; `progress` reports it. The
     result is kept in the cache; a preprocessed folder is mapped where it lies, unless it is to be
@@ -175,7 +175,7 @@ def preprocess_volume(
 
 
 def volume_path(path: Path) -> Path:
-    """The file that `volume.path` names: itself, or what `cache:chest-ct` stands for.
+    """Return the file that `volume.path` names: itself, or what `cache:chest-ct` stands for.
 
     Raises:
         InputError: An unknown name after `cache:`, or one that has not been fetched.
@@ -187,7 +187,7 @@ def volume_path(path: Path) -> Path:
 
 
 def hu_to_mu(config: VolumeConfig) -> HuToMu:
-    """The configured way from CT numbers to attenuation."""
+    """Return the configured way from CT numbers to attenuation."""
     return HuToMu(
         curve=_curve(config.hu_to_mu),
         bone_multiplier=config.bone_multiplier,

@@ -117,7 +117,7 @@ class Inclusion:
         )
 
     def filled_zyx(self) -> NDArray[np.float32]:
-        """Share of each voxel that is filled, 0 to 1, shape (z, y, x)."""
+        """Return the share of each voxel that is filled, 0 to 1, shape (z, y, x)."""
         return self.share_zyx
 
     def without(self, taken_zyx: NDArray[np.float32]) -> Inclusion:
@@ -136,7 +136,7 @@ class TissueInclusion(Inclusion):
     inside_zyx: NDArray[np.bool_]
 
     def filled_zyx(self) -> NDArray[np.float32]:
-        """Share of each voxel that is the structure's, 0 or 1, shape (z, y, x)."""
+        """Return the share of each voxel that is the structure's, 0 or 1, shape (z, y, x)."""
         return self.inside_zyx.astype(np.float32)
 
 
@@ -182,7 +182,7 @@ class LabelledInclusion:
         )
 
     def filled_zyx(self) -> NDArray[np.float32]:
-        """Share of each voxel that is filled, 0 or 1, shape (z, y, x)."""
+        """Return the share of each voxel that is filled, 0 or 1, shape (z, y, x)."""
         return (self.label_zyx > 0).astype(np.float32)
 
     def without(self, taken_zyx: NDArray[np.float32]) -> LabelledInclusion:

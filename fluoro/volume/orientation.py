@@ -17,7 +17,7 @@ WORDS = {"R": "right", "L": "left", "A": "front", "P": "back", "I": "feet", "S":
 
 
 def orientation_code(direction: ArrayLike) -> str:
-    """Where the x, y and z index grow to, nearest patient axes: `LPS` for most CTs."""
+    """Return where the x, y and z index grow to, nearest patient axes: `LPS` for most CTs."""
     matrix = np.asarray(direction, float)
     axes = _nearest_axes(matrix)
     return "".join(LETTERS[axis][int(matrix[axis, index] > 0)] for index, axis in enumerate(axes))
@@ -29,7 +29,7 @@ def in_words(code: str) -> str:
 
 
 def tilt_deg(direction: ArrayLike) -> float:
-    """Largest angle [degrees] between an axis of the volume and the nearest patient axis."""
+    """Return largest angle [degrees] between an axis of the volume and the nearest patient axis."""
     matrix = np.asarray(direction, float)
     cosines = [abs(matrix[axis, index]) for index, axis in enumerate(_nearest_axes(matrix))]
     return float(np.degrees(np.arccos(min(1.0, *cosines))))

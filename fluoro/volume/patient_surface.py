@@ -27,7 +27,7 @@ def skin_surface(volume: MuVolume, water_mu_per_mm: float, max_voxels: int = 96)
 
 
 def bone_surface(volume: MuVolume, water_mu_per_mm: float, max_voxels: int = 160) -> Surface:
-    """The skeleton, and contrast agent as dense, patient LPS [mm]."""
+    """Return the skeleton, and contrast agent as dense, patient LPS [mm]."""
     return body_surface(volume, BONE_PER_WATER * water_mu_per_mm, max_voxels)
 
 
@@ -39,7 +39,7 @@ def body_surface(
     *,
     envelope: bool = False,
 ) -> Surface:
-    """The surface in patient LPS where the attenuation passes a level.
+    """Return the surface in patient LPS where the attenuation passes a level.
 
     The volume is averaged over blocks first and closed at its faces, so that a body that leaves
     the volume is capped. Skin: 0.25 x water with `envelope`; bone: 1.25 x water.

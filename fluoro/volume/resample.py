@@ -64,7 +64,7 @@ def index_box(grid: VolumeGrid, low_xyz_mm: Corner, high_xyz_mm: Corner) -> Inde
 
 
 def cropped_grid(grid: VolumeGrid, box: IndexBox) -> VolumeGrid:
-    """The grid of the voxels in an index box (z, y, x) of another."""
+    """Return the grid of the voxels in an index box (z, y, x) of another."""
     z, y, x = box
     corner = grid.world_from_index @ [x.start, y.start, z.start, 1.0]
     return replace(
@@ -110,7 +110,7 @@ class Resampling:
         )
 
     def planes(self, planes: Iterator[Plane]) -> Iterator[Plane]:
-        """The new planes, from the old ones; as many are held as a new one is made of."""
+        """Yield the new planes, from the old ones; as many are held as a new one is made of."""
         held: deque[Plane] = deque()
         first = 0
         for row in range(self._z.shape[0]):

@@ -53,7 +53,7 @@ class _Stream(Protocol):
 
 
 def planes_of(hu: HuVolume) -> VolumePlanes:
-    """The planes of a volume in memory."""
+    """Return the planes of a volume in memory."""
     return VolumePlanes(
         grid=hu.grid, source=hu.source, read=lambda start, stop: iter(hu.hu_zyx[start:stop])
     )
@@ -62,7 +62,7 @@ def planes_of(hu: HuVolume) -> VolumePlanes:
 def array_planes(
     path: Path, grid: VolumeGrid, voxels: NDArray[Any], nan_hu: float | None = None
 ) -> VolumePlanes:
-    """CT numbers of an array of any real type, in float32; of a mapped file, plane by plane.
+    """Return CT numbers of an array of any real type, in float32; of a mapped file, plane by plane.
 
     Args:
         path: The file, for messages.
@@ -85,7 +85,7 @@ def array_planes(
 def file_planes(
     path: Path, grid: VolumeGrid, data: VoxelData, nan_hu: float | None = None
 ) -> VolumePlanes:
-    """CT numbers of a file whose header has been read, in float32, after the file's rescale.
+    """Return CT numbers of a file whose header has been read, in float32, after the file's rescale.
 
     Args:
         path: The file, for messages.

@@ -79,7 +79,7 @@ class ValueStatistics:
         return water if water > 0 else None
 
     def remark(self) -> str:
-        """One line on the CT numbers out of range; empty if there are none."""
+        """Return one line on the CT numbers out of range; empty if there are none."""
         low, high = self.kept_range_hu
         parts = [
             f"{count} CT numbers ({count / self.voxels:.2%}) lie {where} HU"
@@ -92,7 +92,7 @@ class ValueStatistics:
         return " and ".join(parts) + " and are taken as that" if parts else ""
 
     def doubts(self) -> list[str]:
-        """What to say of CT numbers that were counted and are hardly those of a whole CT."""
+        """Return what to say of CT numbers that were counted and are hardly those of a whole CT."""
         if self.voxels == 0 or self.hu_range is None:
             return []
         return doubts_of(self.hu_range[0], self.corners_of_water)
@@ -115,7 +115,7 @@ class ValueStatistics:
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> ValueStatistics:
-        """The opposite of `facts`.
+        """Return the statistics that `facts` has described.
 
         Raises:
             KeyError, TypeError, ValueError: Not what `facts` gives.
@@ -162,7 +162,7 @@ class StatisticsCounter:
         self._mu = _widened(self._mu, mu)
 
     def statistics(self, water_mu_per_mm: float | None, hu_range: Range | None) -> ValueStatistics:
-        """All planes' together; `hu_range` where no CT numbers were counted."""
+        """Return all planes' together; `hu_range` where no CT numbers were counted."""
         return ValueStatistics(
             hu_range=self._hu if self.voxels else hu_range,
             mu_range=self._mu,

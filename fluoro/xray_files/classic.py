@@ -26,7 +26,7 @@ EVEN_MS = 1e-3
 def classic_dataset(
     recording: Recording, frames: Sequence[RecordedFrame], size_px: tuple[int, int], instance: int
 ) -> Any:
-    """The header of an XA or XRF image, without its pixels.
+    """Return the header of an XA or XRF image, without its pixels.
 
     Args:
         recording: Of the run.
@@ -129,7 +129,7 @@ def _detector(ds: Any, recording: Recording, first: RecordedFrame) -> None:
 
 
 def collimator_attributes(recording: Recording, frame: RecordedFrame) -> dict[str, Any]:
-    """The collimator's shape in pixels counted from 1; none where there is no collimator."""
+    """Return the collimator's shape in pixels counted from 1; none where there is no collimator."""
     collimator, given = recording.image_chain.collimator, frame.geometry
     if collimator is None:
         return {}

@@ -14,7 +14,7 @@ Mask = NDArray[np.bool_]
 
 
 def open_pixels(tags: Tags, columns: int, rows: int) -> Mask | None:
-    """Pixels that neither collimator nor shutter covers, shape (rows, columns); None: all.
+    """Return pixels that neither collimator nor shutter covers, shape (rows, columns); None: all.
 
     Both are in pixels of the stored image, the first one having number 1 (PS3.3 C.7.6.11,
     C.8.7.3).

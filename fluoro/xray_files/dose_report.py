@@ -28,14 +28,14 @@ FIELD_POINT: Code = ("113860", "DCM", "15cm from Isocenter toward Source")
 
 
 def dcm(value: str, meaning: str) -> Code:
-    """A code of DICOM's own scheme."""
+    """Return a code of DICOM's own scheme."""
     return value, "DCM", meaning
 
 
 def dose_report(
     recording: Recording, frames: Sequence[RecordedFrame], images: Sequence[tuple[str, str]]
 ) -> Any:
-    """The report of a run, as a dataset.
+    """Return the report of a run, as a dataset.
 
     Args:
         recording: Of the run.

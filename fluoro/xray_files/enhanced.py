@@ -38,7 +38,7 @@ IMAGE_TYPE = ["DERIVED", "PRIMARY", "ANGIO", "NONE"]
 def enhanced_dataset(
     recording: Recording, frames: Sequence[RecordedFrame], size_px: tuple[int, int], instance: int
 ) -> Any:
-    """The header of an Enhanced XA image, without its pixels.
+    """Return the header of an Enhanced XA image, without its pixels.
 
     Args:
         recording: Of the run.

@@ -70,7 +70,7 @@ class FrameGeometry:
     isocenter_xyz_mm: Vector3 | None = None
 
     def carm(self) -> CarmGeometry:
-        """Lengths and detector as the renderer takes them.
+        """Return lengths and detector as the renderer takes them.
 
         Raises:
             InputError: Something is not known.
@@ -105,7 +105,7 @@ class GeometryReader:
         self._first = header.tags
 
     def frame(self, index: int) -> FrameGeometry:
-        """The geometry at one frame, counted from 0."""
+        """Return the geometry at one frame, counted from 0."""
         tags = self._header.frame_tags(index)
         stored = (tags.count("Columns", 1, 65535), tags.count("Rows", 1, 65535))
         sdd_mm, sod_mm = self._lengths(tags)

@@ -108,7 +108,7 @@ class XrayHeader:
         return self.frame_tags(0)
 
     def frame_tags(self, index: int) -> Tags:
-        """The attributes of one frame, counted from 0.
+        """Return the attributes of one frame, counted from 0.
 
         Raises:
             InputError: A file without the frame's functional groups.

@@ -32,16 +32,16 @@ class ImageOrientation:
     quarter_turns: int = 0
 
     def of(self, image: NDArray[np.generic]) -> NDArray[np.generic]:
-        """The image, shape (height, width), as the C-arm has it."""
+        """Return the image, shape (height, width), as the C-arm has it."""
         mirrored = image[:, ::-1] if self.mirror else image
         return np.ascontiguousarray(np.rot90(mirrored, self.quarter_turns))
 
     def size_px(self, columns: int, rows: int) -> tuple[int, int]:
-        """Columns and rows of the image afterwards."""
+        """Return columns and rows of the image afterwards."""
         return (rows, columns) if self.quarter_turns % 2 else (columns, rows)
 
     def directions(self, columns: Vector, rows: Vector) -> tuple[Vector, Vector]:
-        """Where columns and rows grow to afterwards, from where they grow to as stored."""
+        """Return where columns and rows grow to afterwards, from where they grow to as stored."""
         u, v = (-columns if self.mirror else columns), rows
         for _ in range(self.quarter_turns % 4):
             u, v = v, -u  # anticlockwise: what grew downwards now grows to the right
@@ -60,7 +60,7 @@ class ImageOrientation:
 
 
 def direction_of(letters: str) -> Vector | None:
-    """Unit vector in patient LPS of PatientOrientation's letters; None: they say none."""
+    """Return unit vector in patient LPS of PatientOrientation's letters; None: they say none."""
     total = np.zeros(3)
     for letter, weight in zip(
         letters.upper(), (1.0, SECOND_LETTER, SECOND_LETTER**2), strict=False
@@ -76,7 +76,7 @@ def direction_of(letters: str) -> Vector | None:
 def orientation_towards(
     stored: tuple[Vector, Vector], wanted: tuple[Vector, Vector]
 ) -> ImageOrientation:
-    """The turn after which columns and rows grow nearest to where they should.
+    """Return the turn after which columns and rows grow nearest to where they should.
 
     As stored unless another way is clearly better: letters name directions coarsely.
 

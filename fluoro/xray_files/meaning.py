@@ -53,14 +53,14 @@ class Lookup:
     table: NDArray[np.float64] | None = None
 
     def of(self, stored: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Modality values, same shape."""
+        """Return modality values, same shape."""
         if self.table is None:
             return np.asarray(stored * self.slope + self.intercept, np.float64)
         return np.asarray(self.table[np.clip(stored - self.first, 0, len(self.table) - 1)])
 
 
 def meaning_of(header: XrayHeader, tags: Tags, notes: Notes) -> Meaning:
-    """What the values are, by PixelIntensityRelationship and its sign (PS3.3 C.8.7.1.1.2).
+    """Return what the values are, by PixelIntensityRelationship and its sign (PS3.3 C.8.7.1.1.2).
 
     Args:
         header: Of the file.
@@ -114,7 +114,7 @@ def _polarity(header: XrayHeader, tags: Tags, sign: int | None, notes: Notes) ->
 
 
 def modality_lookup(tags: Tags) -> Lookup:
-    """The modality LUT, rescale or table; without either the stored values stay.
+    """Return the modality LUT, rescale or table; without either the stored values stay.
 
     Raises:
         InputError: One that cannot be used.

@@ -23,7 +23,7 @@ UID_OF = {
 
 
 def new_dataset(recording: Recording, kind: str, modality: str, instance: int) -> Any:
-    """A dataset with patient, study, series, equipment and SOP common.
+    """Return a dataset with patient, study, series, equipment and SOP common.
 
     Args:
         recording: Of the run.
@@ -79,7 +79,7 @@ def described(ds: Any, recording: Recording) -> None:
 
 
 def code_item(value: str, scheme: str, meaning: str) -> Any:
-    """A code sequence's item."""
+    """Return a code sequence's item."""
     from pydicom.dataset import Dataset
 
     item = Dataset()
@@ -88,7 +88,7 @@ def code_item(value: str, scheme: str, meaning: str) -> Any:
 
 
 def plain(**attributes: Any) -> Any:
-    """A dataset of attributes, such as an item of a sequence."""
+    """Return a dataset of attributes, such as an item of a sequence."""
     from pydicom.dataset import Dataset
 
     item = Dataset()
@@ -98,7 +98,7 @@ def plain(**attributes: Any) -> Any:
 
 
 def stamp(moment: datetime) -> str:
-    """A DT of microseconds."""
+    """Return a DT of microseconds."""
     return moment.strftime("%Y%m%d%H%M%S.%f")
 
 

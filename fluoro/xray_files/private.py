@@ -40,7 +40,7 @@ class PrivateGeometry:
     detector_offset_mm: tuple[float, float] | None = None
 
     def pose(self, index: int) -> CarmPose:
-        """The pose of a frame, counted from 0."""
+        """Return the pose of a frame, counted from 0."""
         return self.poses[index]
 
     def write(self, dataset: Any) -> None:
@@ -55,7 +55,7 @@ class PrivateGeometry:
 
     @classmethod
     def of(cls, dataset: Any, frames: int) -> PrivateGeometry | None:
-        """The block of a dataset; None where there is none that is whole."""
+        """Return the block of a dataset; None where there is none that is whole."""
         try:
             block = dataset.private_block(GROUP, CREATOR)
             values = np.frombuffer(block[POSES].value, "<f8").reshape(frames, 6)

@@ -95,7 +95,7 @@ class Recording:
         isocenter_xyz_mm: Sequence[float] | None,
         began: datetime | None = None,
     ) -> Recording:
-        """The recording of a run that begins.
+        """Return the recording of a run that begins.
 
         Args:
             config: Of the run.
@@ -136,5 +136,5 @@ class Recording:
         return 1 if self.image_chain.polarity == "bone_dark" else -1
 
     def moment(self, time_s: float) -> datetime:
-        """Date and time of a frame's time [s]."""
+        """Return the date and time of a frame's time [s]."""
         return self.began + timedelta(seconds=time_s)

@@ -16,7 +16,7 @@ UNKNOWN = "not in the file"
 
 
 def report_lines(file: XrayFile, shown: XrayFrame) -> list[str]:
-    """The report, one fact a line: image, values, geometry, then what is open.
+    """Return the report, one fact a line: image, values, geometry, then what is open.
 
     Args:
         file: The file.

@@ -97,7 +97,7 @@ class XrayFile:
             return frame_times_s(self.header, self.notes)
 
     def geometry(self, number: int) -> FrameGeometry:
-        """What the file says of the C-arm at a frame, counted from 1 as viewers do.
+        """Return what the file says of the C-arm at a frame, counted from 1 as viewers do.
 
         Raises:
             InputError: There is no such frame, or an attribute cannot be read.
@@ -107,7 +107,7 @@ class XrayFile:
             return self._reader.frame(index)
 
     def frame(self, number: int) -> XrayFrame:
-        """One frame, counted from 1.
+        """Return one frame, counted from 1.
 
         Raises:
             InputError: There is no such frame, or it cannot be read.
@@ -115,7 +115,7 @@ class XrayFile:
         return next(self.read(number, number))
 
     def read(self, first: int, last: int) -> Generator[XrayFrame, None, None]:
-        """The frames from `first` to `last`, counted from 1, one after the other.
+        """Yield the frames from `first` to `last`, counted from 1, one after the other.
 
         Raises:
             InputError: There is no such frame, or it cannot be read.

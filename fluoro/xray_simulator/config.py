@@ -103,7 +103,7 @@ class XrayPhysics:
                 )
 
     def display(self, given: DisplaySettings) -> DisplaySettings:
-        """The display settings with what `normalize` and `invert` say."""
+        """Return the display settings with what `normalize` and `invert` say."""
         changes: dict[str, Any] = {}
         if self.normalize is not None:
             changes["scaling"] = "per_frame" if self.normalize else "transmission"
@@ -198,7 +198,7 @@ class SimulatorConfig:
 
     @classmethod
     def for_appearance(cls, preset: str | DisplaySettings = "fluoro", **sections: Any) -> Any:
-        """The defaults with a look, by its preset's name.
+        """Return the defaults with a look, by its preset's name.
 
         Args:
             preset: Of `DISPLAY_PRESETS`, or settings.
@@ -207,23 +207,23 @@ class SimulatorConfig:
         return cls(display=resolve_display_settings(preset), **sections)
 
     def with_geometry(self, **changes: Any) -> SimulatorConfig:
-        """A copy with some fields of `geometry` changed."""
+        """Return a copy with some fields of `geometry` changed."""
         return replace(self, geometry=replace(self.geometry, **changes))
 
     def with_realism(self, **changes: Any) -> SimulatorConfig:
-        """A copy with some fields of `realism` changed."""
+        """Return a copy with some fields of `realism` changed."""
         return replace(self, realism=replace(self.realism, **changes))
 
     def with_output(self, **changes: Any) -> SimulatorConfig:
-        """A copy with some fields of `output` changed."""
+        """Return a copy with some fields of `output` changed."""
         return replace(self, output=replace(self.output, **changes))
 
     def with_display(self, **changes: Any) -> SimulatorConfig:
-        """A copy with some fields of `display` changed."""
+        """Return a copy with some fields of `display` changed."""
         return replace(self, display=replace(self.display, **changes))
 
     def with_preprocessing(self, **changes: Any) -> SimulatorConfig:
-        """A copy with some fields of `preprocessing` changed."""
+        """Return a copy with some fields of `preprocessing` changed."""
         return replace(self, preprocessing=replace(self.preprocessing, **changes))
 
     def to_dict(self) -> dict[str, Any]:
@@ -236,7 +236,7 @@ class SimulatorConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SimulatorConfig:
-        """The settings of a preset's plain data.
+        """Return the settings of a preset's plain data.
 
         Raises:
             InputError: A key or value that a preset has not; also a ValueError.
@@ -247,7 +247,7 @@ class SimulatorConfig:
 
     @classmethod
     def from_preset(cls, path: str | Path) -> SimulatorConfig:
-        """The settings of a preset's file (.json, .yaml, .yml).
+        """Return the settings of a preset's file (.json, .yaml, .yml).
 
         Raises:
             InputError: A file that is none, or a key or value that a preset has not.

@@ -72,7 +72,7 @@ class DisplaySettings:
 
     @classmethod
     def preset(cls, name: str) -> DisplaySettings:
-        """One of `DISPLAY_PRESETS`; "diagnostic" is another name of "xray".
+        """Return one of `DISPLAY_PRESETS`; "diagnostic" is another name of "xray".
 
         Raises:
             InputError: There is no such preset; also a ValueError.
@@ -123,7 +123,7 @@ def transmission(intensity: ArrayLike, i0: float = 1.0) -> Image:
 def apply_display(
     intensity2d: ArrayLike, settings: DisplaySettings | None = None, i0: float = 1.0
 ) -> Image:
-    """Grey values in [0, 1] of an intensity, same shape, float32.
+    """Return grey values in [0, 1] of an intensity, same shape, float32.
 
     Raises:
         InputError: An array of other than two axes, or an i0 that is not positive.
@@ -157,7 +157,7 @@ def calibrate_display(
     i0: float = 1.0,
     percentiles: tuple[float, float] = (1.0, 99.0),
 ) -> DisplaySettings:
-    """The settings with the log window that a frame's line integrals fill.
+    """Return the settings with the log window that a frame's line integrals fill.
 
     Args:
         intensity: Of one frame, shape (height, width).

@@ -40,7 +40,7 @@ class Frame:
     i0: float = 1.0
 
     def with_appearance(self, display: DisplaySettings | str) -> Frame:
-        """The same photons shown another way.
+        """Return the same photons shown another way.
 
         Raises:
             InputError: The intensity was not kept, or there is no such look; also a ValueError.

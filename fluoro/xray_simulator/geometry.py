@@ -45,7 +45,7 @@ POLE_COSINE = 1e-7
 
 
 def view_matrix(view: str) -> Matrix:
-    """3x3 rotation of a named view.
+    """Return the 3x3 rotation of a named view.
 
     Raises:
         ValueError: There is no such view.
@@ -56,7 +56,7 @@ def view_matrix(view: str) -> Matrix:
 
 
 def view_rotation(view: str) -> Vector3:
-    """Euler angles (rx, ry, rz) [rad] of a named view.
+    """Return Euler angles (rx, ry, rz) [rad] of a named view.
 
     Raises:
         ValueError: There is no such view.
@@ -65,13 +65,13 @@ def view_rotation(view: str) -> Vector3:
 
 
 def euler_zxy_to_matrix(rotation: ArrayLike) -> Matrix:
-    """3x3 rotation Rz Rx Ry of Euler angles (rx, ry, rz) [rad]."""
+    """Return the 3x3 rotation Rz Rx Ry of Euler angles (rx, ry, rz) [rad]."""
     rx, ry, rz = (float(angle) for angle in np.asarray(rotation, float).reshape(3))
     return np.asarray((rotation_z(rz) @ rotation_x(rx) @ rotation_y(ry))[:3, :3])
 
 
 def matrix_to_euler_zxy(matrix: ArrayLike) -> Vector3:
-    """Euler angles (rx, ry, rz) [rad] of a 3x3 rotation; ry is 0 where only one is left."""
+    """Return Euler angles (rx, ry, rz) [rad] of a 3x3 rotation; ry is 0 where only one is left."""
     m = np.asarray(matrix, float)
     rx = math.asin(min(1.0, max(-1.0, m[2, 1])))
     if abs(math.cos(rx)) < POLE_COSINE:
@@ -86,7 +86,7 @@ def clinical_angles_to_rotation(primary_deg: float = 0.0, secondary_deg: float =
 
 
 def rotation_to_clinical_angles(rotation: ArrayLike) -> tuple[float, float]:
-    """A C-arm's primary and secondary angle [degrees] of Euler angles (rx, ry, rz) [rad]."""
+    """Return a C-arm's primary and secondary angle [degrees] of Euler angles (rx, ry, rz) [rad]."""
     m = euler_zxy_to_matrix(rotation) @ view_matrix("pa").T
     return math.degrees(math.atan2(m[1, 0], m[0, 0])), -math.degrees(math.atan2(m[2, 1], m[2, 2]))
 

@@ -89,7 +89,7 @@ class HuToMuMapping:
     def from_window_level(
         cls, center: float, width: float, mu_max: float = 0.02, mu_min: float = 0.0
     ) -> HuToMuMapping:
-        """The line over a window of CT numbers [HU]."""
+        """Return the line over a window of CT numbers [HU]."""
         return cls(center - width / 2, center + width / 2, mu_min, mu_max)
 
     def with_window_level(
@@ -104,11 +104,11 @@ class HuToMuMapping:
         )
 
     def shifted(self, delta_hu: float) -> HuToMuMapping:
-        """All CT numbers moved [HU]."""
+        """Return the mapping with all CT numbers moved [HU]."""
         return self._mapped(lambda hu: hu + delta_hu, lambda mu: mu)
 
     def scaled(self, factor: float) -> HuToMuMapping:
-        """All attenuations multiplied by a factor.
+        """Return the mapping with all attenuations multiplied by a factor.
 
         Raises:
             InputError: A factor below 0; also a ValueError.
@@ -132,7 +132,7 @@ class HuToMuMapping:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> HuToMuMapping:
-        """The opposite; a window (`window_center`, `window_width`) does as well as ends.
+        """Return the mapping of `to_dict`'s keys, or of `window_center` and `window_width`.
 
         Raises:
             InputError: Other keys, or two ways at once; also a ValueError.
@@ -158,7 +158,7 @@ class HuToMuMapping:
 
 
 def hu_to_mu(hu: ArrayLike, mapping: HuToMuMapping | None = None) -> NDArray[np.float32]:
-    """Attenuation [1/mm] of CT numbers [HU], of the same shape, float32."""
+    """Return attenuation [1/mm] of CT numbers [HU], of the same shape, float32."""
     given = mapping or HuToMuMapping()
     values = np.interp(np.asarray(hu, float), given.hu_knots, given.mu_knots)
     return np.asarray(values, np.float32)
@@ -169,7 +169,7 @@ def hu_to_mu_curve(
     hu_range: Sequence[float] | None = None,
     num: int = 512,
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """CT numbers [HU] and their attenuation [1/mm], by default 20 % beyond the ends."""
+    """Return CT numbers [HU] and their attenuation [1/mm], by default 20 % beyond the ends."""
     given = mapping or HuToMuMapping()
     pad = 0.2 * given.window_width
     low, high = hu_range or (given.hu_min - pad, given.hu_max + pad)

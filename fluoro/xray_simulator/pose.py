@@ -44,7 +44,7 @@ class Pose:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Pose:
-        """The pose of the keys rotation, translation and view; one that is missing is 0.
+        """Return the pose of the keys rotation, translation and view; one that is missing is 0.
 
         Raises:
             InputError: Other keys, or not three numbers; also a ValueError.
@@ -87,14 +87,14 @@ class Pose:
     def from_clinical_angles(
         cls, primary_deg: float = 0.0, secondary_deg: float = 0.0, translation: Vector3 = ZERO
     ) -> Pose:
-        """A C-arm's angles [degrees]: + LAO and + cranial; 0 and 0 is PA."""
+        """Return the pose of a C-arm's angles [degrees]: + LAO and + cranial; 0 and 0 is PA."""
         primary = "LAO" if primary_deg >= 0 else "RAO"
         secondary = "CRAN" if secondary_deg >= 0 else "CAUD"
         label = f"{primary} {abs(primary_deg):g} / {secondary} {abs(secondary_deg):g}"
         return cls(clinical_angles_to_rotation(primary_deg, secondary_deg), translation, label)
 
     def clinical_angles(self) -> tuple[float, float]:
-        """Primary and secondary angle [degrees]."""
+        """Return the primary and secondary angle [degrees]."""
         return rotation_to_clinical_angles(self.rotation)
 
 

@@ -135,7 +135,7 @@ class _Preset(_Part):
 
 
 def get_preset_schema() -> dict[str, Any]:
-    """The JSON Schema of a preset."""
+    """Return the JSON Schema of a preset."""
     dialect = "https://json-schema.org/draft/2020-12/schema"
     return {"$schema": dialect, **_Preset.model_json_schema()}
 

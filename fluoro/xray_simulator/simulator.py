@@ -98,7 +98,7 @@ class xray_simulator:  # noqa: N801  (its name in scripts)
         return x, y, z
 
     def isocenter_translation(self, point: ArrayLike) -> Vector3:
-        """The translation that brings the isocentre to a point of patient LPS [mm]."""
+        """Return the translation that brings the isocentre to a point of patient LPS [mm]."""
         x, y, z = (np.asarray(point, float) - self._center).tolist()
         return x, y, z
 
@@ -139,7 +139,7 @@ class xray_simulator:  # noqa: N801  (its name in scripts)
         translation: Vector3 = ZERO,
         pose: Pose | Mapping[str, Any] | None = None,
     ) -> Frame:
-        """One image; its noise is the seed's, so a second one repeats it.
+        """Return one image; its noise is the seed's, so a second one repeats it.
 
         Args:
             rotation: Euler angles (rx, ry, rz) [rad].
@@ -159,7 +159,7 @@ class xray_simulator:  # noqa: N801  (its name in scripts)
         fps: float = 30.0,
         progress: bool = True,
     ) -> CineSequence:
-        """The image of each pose, each with noise of its own.
+        """Return the image of each pose, each with noise of its own.
 
         Args:
             poses: Poses, or mappings of their keys.
@@ -172,7 +172,7 @@ class xray_simulator:  # noqa: N801  (its name in scripts)
     def stream(
         self, pose_generator: Iterable[Pose | Mapping[str, Any]], max_frames: int | None = None
     ) -> Iterator[Frame]:
-        """Images as poses come, numbered from 0.
+        """Yield images as poses come, numbered from 0.
 
         Args:
             pose_generator: Poses, or mappings of their keys.
@@ -194,7 +194,7 @@ class xray_simulator:  # noqa: N801  (its name in scripts)
         self._device.close()
 
     def view(self, pose: Pose) -> View:
-        """Source and detector at a pose, patient LPS [mm]."""
+        """Return the source and detector at a pose, patient LPS [mm]."""
         return view_of(self._config.geometry, pose, self._center)
 
     def __repr__(self) -> str:
@@ -243,7 +243,7 @@ def _pose(given: Pose | Mapping[str, Any]) -> Pose:
 
 
 def view_of(geometry: CarmGeometry, pose: Pose, center_xyz_mm: NDArray[np.float64]) -> View:
-    """Source and detector at a pose about the volume's centre, patient LPS [mm]."""
+    """Return the source and detector at a pose about the volume's centre, patient LPS [mm]."""
     turn = euler_zxy_to_matrix(pose.rotation)
     columns, rows, beam = turn.T
     (dx, dy), (offset_x, offset_y) = geometry.pixel_spacing_xy_mm, geometry.detector_offset_xy_mm

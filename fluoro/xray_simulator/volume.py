@@ -122,7 +122,7 @@ class VolumePreprocessor:
         *,
         series: str | None = None,
     ) -> VolumePreprocessor:
-        """The series in a folder, whose coordinates are LPS."""
+        """Return the preprocessor of the series in a folder, whose coordinates are LPS."""
         ct = load_dicom_series_hu(dicom_dir, series=series)
         return cls._from_ct(ct, str(dicom_dir), settings, anatomical_frame)
 
@@ -133,7 +133,7 @@ class VolumePreprocessor:
         settings: PreprocessingSettings | None = None,
         anatomical_frame: str | None = CANONICAL_FRAME,
     ) -> VolumePreprocessor:
-        """A NIfTI file, whose coordinates are converted to LPS."""
+        """Return the preprocessor of a NIfTI file, its coordinates converted to LPS."""
         return cls._from_ct(load_nifti_hu(nifti_path), str(nifti_path), settings, anatomical_frame)
 
     @classmethod
@@ -144,7 +144,7 @@ class VolumePreprocessor:
         settings: PreprocessingSettings | None = None,
         anatomical_frame: str | None = None,
     ) -> VolumePreprocessor:
-        """CT numbers in memory [HU], shape (z, y, x)."""
+        """Return the preprocessor of CT numbers in memory [HU], shape (z, y, x)."""
         return cls(hu_volume, spacing_zyx_mm, None, "numpy", settings, anatomical_frame)
 
     @classmethod
@@ -186,7 +186,7 @@ class VolumePreprocessor:
         return finite_range(self._hu)
 
     def with_hu_to_mu(self, mapping: HuToMuMapping) -> VolumePreprocessor:
-        """The same CT with another mapping to attenuation."""
+        """Return the same CT with another mapping to attenuation."""
         from dataclasses import replace
 
         known = self._metadata

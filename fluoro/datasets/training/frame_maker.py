@@ -79,7 +79,7 @@ class _Case:
         return self.truth.categories() if self.truth else []
 
     def chain(self, config: Config) -> ImageChain:
-        """The image chain of a spectrum; the last one is kept."""
+        """Return the image chain of a spectrum; the last one is kept."""
         xray = config.image_chain.xray
         key = xray.model_dump_json() if xray else ""
         if self._chain is None or self._chain[0] != key:

@@ -35,7 +35,7 @@ class CtVolume:
     direction: tuple[float, ...] | None = None
 
     def to_json_dict(self) -> dict[str, Any]:
-        """Everything but the voxels, as JSON holds it; what is not known is left out."""
+        """Return everything but the voxels, as JSON holds it; what is not known is left out."""
         facts = {
             "shape_zyx": self.hu_zyx.shape,
             "dtype": str(self.hu_zyx.dtype),
@@ -51,7 +51,7 @@ class CtVolume:
 
 
 def load_dicom_series_hu(dicom_dir: str | Path, *, series: str | None = None) -> CtVolume:
-    """CT numbers of the series in a folder.
+    """Return CT numbers of the series in a folder.
 
     Args:
         dicom_dir: The folder.
@@ -93,7 +93,7 @@ def _ct(path: Path, series: str | None = None) -> CtVolume:
 
 
 def ct_volume(hu: HuVolume) -> CtVolume:
-    """The same CT under fluorosim's names."""
+    """Return the same CT under fluorosim's names."""
     x, y, z = hu.grid.spacing_xyz_mm
     return CtVolume(
         hu_zyx=hu.hu_zyx.astype(np.float32, copy=False),

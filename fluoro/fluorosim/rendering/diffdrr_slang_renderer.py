@@ -164,7 +164,7 @@ class SlangDiffDRRRenderer:
     def render(
         self, rotation: ArrayLike = ORIGIN, translation: ArrayLike = ORIGIN
     ) -> NDArray[np.float32]:
-        """The image of a pose, or of several.
+        """Return the image of a pose, or of several.
 
         Args:
             rotation: Angles (cranial, LAO, roll) [rad], shape (3,) or (N, 3).
@@ -216,7 +216,7 @@ class SlangDiffDRRRenderer:
         return intensity.image
 
     def view(self, rotation: ArrayLike, translation: ArrayLike) -> View:
-        """Source and detector in world LPS [mm] at a pose.
+        """Return the source and detector in world LPS [mm] at a pose.
 
         Args:
             rotation: Angles (cranial, LAO, roll) [rad], shape (3,).
@@ -230,7 +230,7 @@ class SlangDiffDRRRenderer:
     def render_with_gradients(
         self, rotation: ArrayLike, translation: ArrayLike, grad_output: ArrayLike | None = None
     ) -> tuple[NDArray[np.float32], Gradients]:
-        """The image, and the derivative of a function of it by the pose.
+        """Return the image, and the derivative of a function of it by the pose.
 
         The derivative is exact: of what is computed, through Beer-Lambert, normalising and
         inverting.
@@ -320,7 +320,7 @@ def render_diffdrr_slang(
     translation: ArrayLike = ORIGIN,
     cfg: SlangDiffDRRConfig = DEFAULT,
 ) -> NDArray[np.float32]:
-    """One image of one volume; for more keep a `SlangDiffDRRRenderer`.
+    """Return one image of one volume; for more keep a `SlangDiffDRRRenderer`.
 
     Args:
         mu_volume: Linear attenuation [1/mm], shape (z, y, x).

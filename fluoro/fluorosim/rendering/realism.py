@@ -65,7 +65,7 @@ DEFAULT = RealismConfig()
 def apply_realism(
     img: NDArray[Any], cfg: RealismConfig = DEFAULT, *, frame_idx: int = 0
 ) -> NDArray[np.float32]:
-    """A detector's noise and blur on an intensity, before it is inverted for display.
+    """Return a detector's noise and blur on an intensity, before it is inverted for display.
 
     Args:
         img: Intensity, shape (height, width); 1 is the open field.
@@ -93,5 +93,5 @@ def apply_realism(
 
 
 def drawn_seed(seed: int | None) -> int:
-    """The seed, or one that is drawn where there is none."""
+    """Return the seed, or one that is drawn where there is none."""
     return secrets.randbits(63) if seed is None else int(seed)

@@ -29,7 +29,7 @@ class SlangDiffDRRFunction(torch.autograd.Function):  # type: ignore[misc, unuse
     def forward(
         ctx: Any, renderer: SlangDiffDRRRenderer, rotation: Tensor, translation: Tensor
     ) -> Tensor:
-        """The image of one pose.
+        """Return the image of one pose.
 
         Args:
             ctx: PyTorch's.
@@ -129,7 +129,7 @@ class TorchSlangDiffDRR(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         return self._renderer
 
     def forward(self, rotation: Tensor, translation: Tensor) -> Tensor:
-        """The image of a pose, or of several.
+        """Return the image of a pose, or of several.
 
         Args:
             rotation: Angles (cranial, LAO, roll) [rad], shape (3,) or (N, 3).
@@ -157,7 +157,7 @@ class TorchSlangDiffDRR(torch.nn.Module):  # type: ignore[misc, unused-ignore]
     def render_numpy(
         self, rotation: ArrayLike = ORIGIN, translation: ArrayLike = ORIGIN
     ) -> NDArray[np.float32]:
-        """The same without PyTorch and without derivatives: `SlangDiffDRRRenderer.render`.
+        """Return the same without PyTorch and without derivatives: `SlangDiffDRRRenderer.render`.
 
         Returns:
             Shape (height, width), or (N, height, width), float32.
@@ -173,7 +173,7 @@ def create_slang_diffdrr_optimizer(
     cfg: SlangDiffDRRConfig = DEFAULT,
     lr: float = 1e-2,
 ) -> tuple[TorchSlangDiffDRR, Tensor, Tensor, Any]:
-    """All that a search for a pose needs.
+    """Return all that a search for a pose needs.
 
     Args:
         mu_volume: Linear attenuation [1/mm], shape (z, y, x).

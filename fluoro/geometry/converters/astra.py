@@ -18,7 +18,7 @@ __all__ = ["astra_vectors", "views_from_astra"]
 
 
 def astra_vectors(views: Sequence[View], center_xyz_mm: ArrayLike) -> NDArray[np.float64]:
-    """The vectors of some views, shape (views, 12) [mm].
+    """Return the vectors of some views, shape (views, 12) [mm].
 
     Args:
         views: The views, from either side.
@@ -37,7 +37,7 @@ def _vector(view: View, center: NDArray[np.float64]) -> NDArray[np.float64]:
 def views_from_astra(
     vectors: ArrayLike, width_px: int, height_px: int, center_xyz_mm: ArrayLike
 ) -> list[View]:
-    """The views of some vectors: the inverse.
+    """Return the views of some vectors: the inverse.
 
     Raises:
         InputError: Another shape than (views, 12), or values that are not finite.

@@ -71,7 +71,7 @@ class DeepdrrPose:
     lps_from_device: Frame = LPS_FROM_SUPINE_TABLE
 
     def view(self) -> View:
-        """What it projects, world LPS [mm]."""
+        """Return what it projects, world LPS [mm]."""
         arm = _arm(self.alpha_deg, self.beta_deg)
         left = LEFT_DEG if self.rotate_camera_left else 0.0
         u, v, beam = (arm @ turn("z", self.gamma_deg + left).T).T
@@ -97,7 +97,7 @@ class DeepdrrPose:
         rotate_camera_left: bool = True,
         lps_from_device: ArrayLike = LPS_FROM_SUPINE_TABLE,
     ) -> DeepdrrPose:
-        """A view in DeepDRR's words, the isocentre on the central ray.
+        """Return a view in DeepDRR's words, the isocentre on the central ray.
 
         Raises:
             InputError: The image is seen from the detector (as a C-arm's are), or the detector

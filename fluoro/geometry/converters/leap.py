@@ -29,7 +29,7 @@ def leap_text(
     voxels_xyz: tuple[int, int, int] | None = None,
     voxel_mm: float | None = None,
 ) -> str:
-    """The file of some views.
+    """Return the file of some views.
 
     Args:
         views: One or more, with one detector.
@@ -80,7 +80,7 @@ def _volume(voxels_xyz: tuple[int, int, int] | None, voxel_mm: float | None) -> 
 
 
 def read_leap_file(path: Path, center_xyz_mm: ArrayLike) -> list[View]:
-    """The views of a file with a modular beam.
+    """Return the views of a file with a modular beam.
 
     Args:
         path: The file.

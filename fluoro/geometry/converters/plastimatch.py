@@ -53,7 +53,7 @@ class PlastimatchPose:
             raise InputError(f"nrm must not run along vup {self.vup}, got {self.nrm}")
 
     def view(self) -> View:
-        """What it projects, world LPS [mm]."""
+        """Return what it projects, world LPS [mm]."""
         normal = _unit(np.asarray(self.nrm, float))
         left = _unit(np.cross(normal, self.vup))
         column, row = self.image_center_px
@@ -72,7 +72,7 @@ class PlastimatchPose:
 
     @classmethod
     def from_view(cls, view: View, *, sad_mm: float) -> PlastimatchPose:
-        """A view in plastimatch's words, the isocentre `sad_mm` before the source.
+        """Return a view in plastimatch's words, the isocentre `sad_mm` before the source.
 
         Raises:
             InputError: The image is seen from the detector (as a C-arm's are), or the detector

@@ -72,7 +72,7 @@ class RtkPose:
         )
 
     def view(self) -> View:
-        """What it projects, world LPS [mm]."""
+        """Return what it projects, world LPS [mm]."""
         rtk_from_rotated = _rtk_from_rotated(
             self.gantry_deg, self.out_of_plane_deg, self.in_plane_deg
         )
@@ -90,7 +90,7 @@ class RtkPose:
 
     @classmethod
     def from_view(cls, view: View, *, lps_from_rtk: ArrayLike = IDENTITY) -> RtkPose:
-        """A view in RTK's words, with the projection offset 0.
+        """Return a view in RTK's words, with the projection offset 0.
 
         Raises:
             InputError: The image is seen from the source (in RTK's frame: a reflection among

@@ -54,7 +54,7 @@ def rtk_matrix(pose: RtkPose) -> Matrix:
 
 
 def rtk_text(poses: Sequence[RtkPose]) -> str:
-    """The file of some projections, each with all its values and its matrix.
+    """Return the file of some projections, each with all its values and its matrix.
 
     Raises:
         InputError: No projections.

@@ -47,7 +47,7 @@ class TigreGeometry:
 
     @classmethod
     def from_views(cls, views: Sequence[View], center_xyz_mm: ArrayLike) -> TigreGeometry:
-        """The fields of some views, which are seen from the source.
+        """Return the fields of some views, which are seen from the source.
 
         Args:
             views: One or more, with one detector; `View.mirrored` of a view from the detector.
@@ -79,7 +79,7 @@ class TigreGeometry:
         )
 
     def views(self, center_xyz_mm: ArrayLike) -> list[View]:
-        """What it projects: the inverse."""
+        """Return what it projects: the inverse."""
         center = np.asarray(center_xyz_mm, float)
         return [self._view(index, center) for index in range(len(self.angles_rad))]
 

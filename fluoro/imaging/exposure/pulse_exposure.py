@@ -20,7 +20,7 @@ __all__ = ["pulse_of"]
 def pulse_of(
     config: ImageChainConfig, kept: KeptNumbers, geometry: CarmGeometry | None
 ) -> tuple[Pulse, ImageChainConfig]:
-    """The pulse of the frame at hand, and the configuration in which its dose decides.
+    """Return the pulse of the frame at hand, and the configuration in which its dose decides.
 
     With a brightness control the dose is what it has come to, and the tube's charge follows it;
     where it takes the tube's voltage from steps, the beam is that of the step.

@@ -46,7 +46,7 @@ class TubeSetting:
 
 
 def with_voltage(config: XrayConfig, tube_voltage_kv: int) -> XrayConfig:
-    """The same beam at another tube voltage [kV]."""
+    """Return the same beam at another tube voltage [kV]."""
     return config.model_copy(update={"tube_voltage_kv": tube_voltage_kv})
 
 
@@ -70,7 +70,7 @@ def open_over_dose(config: XrayConfig, grid: GridConfig | None = None) -> float:
 def dose_of_charge_ngy(
     config: XrayConfig, charge_mas: float, geometry: CarmGeometry, grid: GridConfig | None = None
 ) -> float:
-    """Air kerma at the detector behind 20 cm of water [nGy] of a tube charge [mAs]."""
+    """Return air kerma at the detector behind 20 cm of water [nGy] of a tube charge [mAs]."""
     nearer = (REFERENCE_MM / geometry.source_to_detector_mm) ** 2
     return _kerma(_without_charge(config))[1] * charge_mas * nearer * primary_share(grid)
 
@@ -99,7 +99,7 @@ def chosen_step(
     before: int = 0,
     grid: GridConfig | None = None,
 ) -> tuple[int, float]:
-    """The lowest voltage that can give the dose, and what it then gives [nGy].
+    """Return the lowest voltage that can give the dose, and what it then gives [nGy].
 
     Beyond the last one's current the dose is what the tube has. A step is left downwards only
     where the lower one has current to spare: the same image needs more dose at a lower voltage.

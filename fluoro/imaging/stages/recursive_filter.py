@@ -18,7 +18,7 @@ class RecursiveFilter(Stage):
     remembers = "recursive_filter"
 
     def is_on(self, config: ImageChainConfig) -> bool:
-        """Whether the configuration has the stage."""
+        """Return whether the configuration has the stage."""
         return config.recursive_filter_weight < 1
 
     def run(self, frame: FrameContext, kernels: KernelRun) -> None:

@@ -104,7 +104,7 @@ class BagNode:
             self._flush()
 
     def writer(self, topic: str, kind: type[Sample], qos: Qos) -> BagWriter[Sample]:
-        """A writer of one of ROS 2's topics, by its name on the wire."""
+        """Return a writer of one of ROS 2's topics, by its name on the wire."""
         name = kind.__idl_typename__.replace("::dds_::", "/").replace("::", "/").rstrip("_")
         with writing(self._folder):
             connection = self._file.add_connection(
@@ -179,7 +179,7 @@ class BagWriter(Generic[Sample]):
         return True
 
     def readers(self) -> int:
-        """The bag."""
+        """Return the number of readers: 1, the bag."""
         return 1
 
 
@@ -235,7 +235,7 @@ class BagImages:
             self._messages = self._reader.messages(wanted)
 
     def next(self) -> BagImage | None:
-        """The next image; None: there is no more.
+        """Return the next image; None: there is no more.
 
         Raises:
             InputError: A message that is no image, of another size, or without its pose.
@@ -266,7 +266,7 @@ class BagImages:
 def read_poses(
     folder: Path, topic: str, isocenter_xyz_mm: Sequence[float]
 ) -> tuple[NDArray[np.float64], list[CarmPose]]:
-    """Times [s] since the first, strictly rising, and poses of a bag's topic of PoseStamped.
+    """Return times [s] since the first, strictly rising, and poses of a bag's topic of PoseStamped.
 
     Times are the stamps; where these are zero, constant or start again, the bag's own time, which
     is logged.
@@ -299,11 +299,11 @@ class _TimedPoses:
     by_stamp: bool
 
     def pairs(self) -> Iterator[tuple[int, CarmPose]]:
-        """Times and poses."""
+        """Yield times and poses."""
         return zip(self.times_ns, self.poses, strict=True)
 
     def nearest(self, time_ns: int) -> CarmPose:
-        """The pose whose time is nearest."""
+        """Return the pose whose time is nearest."""
         after = bisect_left(self.times_ns, time_ns)
         beside = range(max(0, after - 1), min(after + 1, len(self.times_ns)))
         return self.poses[min(beside, key=lambda n: abs(self.times_ns[n] - time_ns))]

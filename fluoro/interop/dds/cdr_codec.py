@@ -39,13 +39,13 @@ def use_cdr_codec(kind: type[IdlStruct]) -> None:
     codec, slow_out, slow_in = _Codec(kind), kind.serialize, kind.deserialize
 
     def serialize(self: Any, *given: Any, **options: Any) -> bytes:
-        """The sample's bytes; arguments are those of `IdlStruct.serialize`."""
+        """Return the sample's bytes; arguments are those of `IdlStruct.serialize`."""
         if given or any(options.values()):
             return slow_out(self, *given, **options)
         return codec.pack(self)
 
     def deserialize(data: bytes, *given: Any, **options: Any) -> Any:
-        """The sample of its bytes; arguments are those of `IdlStruct.deserialize`."""
+        """Return the sample of its bytes; arguments are those of `IdlStruct.deserialize`."""
         if not given and not options and data[:2] == ENCAPSULATION[:2]:
             try:
                 return codec.unpack(data)

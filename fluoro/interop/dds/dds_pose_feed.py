@@ -62,13 +62,13 @@ class DdsPoseFeed(PoseFeed):
         )
 
     def counts(self) -> dict[str, int]:
-        """What came and what became of it, by name."""
+        """Return what came and what became of it, by name."""
         listener = self._listener
         heard = {"malformed": listener.malformed, "writers": listener.writers()}
         return super().counts() | heard
 
     def hint(self) -> str:
-        """Why no pose comes, as far as can be seen; empty while they come."""
+        """Return why no pose comes, as far as can be seen; empty while they come."""
         if self.latest():
             return ""
         if self._listener.writers():

@@ -54,7 +54,7 @@ class StatusPublisher:
 def status_message(
     name: str, level: Level, message: str, values: Mapping[str, object]
 ) -> DiagnosticStatus:
-    """The state of one part."""
+    """Return the state of one part."""
     return DiagnosticStatus(
         level=level,
         name=f"fluoro: {name}",

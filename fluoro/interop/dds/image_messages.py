@@ -40,7 +40,7 @@ DTYPES: dict[Encoding, str] = {
 def image_message(
     image: NDArray[np.float32], encoding: Encoding, time_ns: int, frame_id: str = CAMERA_FRAME
 ) -> Image:
-    """Display values [0, 1], shape (height, width), as sensor_msgs/Image.
+    """Return display values [0, 1], shape (height, width), as sensor_msgs/Image.
 
     Integers round to the nearest of their grey levels, 32FC1 is as it is.
     """
@@ -66,7 +66,7 @@ def _quantised(image: NDArray[np.float32], encoding: Encoding) -> NDArray[np.gen
 
 
 def image_of(message: Image) -> NDArray[np.float32]:
-    """Values of a grey image, shape (height, width): integers as [0, 1], floats as they are.
+    """Return values of a grey image, shape (height, width): integers as [0, 1], floats as they are.
 
     Raises:
         FieldError: Another encoding, sizes that do not fit each other, values that are not finite.
@@ -102,7 +102,7 @@ def _side(field: str, value: int) -> int:
 def compressed_message(
     image: NDArray[np.float32], quality: int, time_ns: int, frame_id: str = CAMERA_FRAME
 ) -> CompressedImage:
-    """Display values [0, 1] as JPEG in sensor_msgs/CompressedImage."""
+    """Return display values [0, 1] as JPEG in sensor_msgs/CompressedImage."""
     file = io.BytesIO()
     PillowImage.fromarray(to_uint8(image)).save(file, "jpeg", quality=quality)
     return CompressedImage(
@@ -111,7 +111,7 @@ def compressed_message(
 
 
 def camera_info_message(view: View, time_ns: int, frame_id: str = CAMERA_FRAME) -> CameraInfo:
-    """A view's matrices as ROS 2 has them: pixel centres at integers, so c is W/2 - 0.5.
+    """Return a view's matrices as ROS 2 has them: pixel centres at integers, so c is W/2 - 0.5.
 
     fx is negative: a radiograph is the mirror of what a camera at the source would take.
     """
@@ -133,7 +133,7 @@ def camera_info_message(view: View, time_ns: int, frame_id: str = CAMERA_FRAME) 
 
 
 def video_frame(image: NDArray[np.float32], number: int, stream_id: int = 0) -> VideoFrame:
-    """Display values [0, 1] as HoloHub's RGBA."""
+    """Return display values [0, 1] as HoloHub's RGBA."""
     grey = to_uint8(image)
     rgba = np.full((*grey.shape, 4), 255, np.uint8)
     rgba[..., :3] = grey[..., None]
@@ -150,7 +150,7 @@ def video_frame(image: NDArray[np.float32], number: int, stream_id: int = 0) -> 
 def i4h_image(
     image: NDArray[np.float32], number: int, focal_length_px: float, stream_id: int = 0
 ) -> i4h.CameraInfo:
-    """Display values [0, 1] as 8-bit grey with the camera's focal length."""
+    """Return display values [0, 1] as 8-bit grey with the camera's focal length."""
     grey = to_uint8(image)
     height, width = grey.shape
     return i4h.CameraInfo(

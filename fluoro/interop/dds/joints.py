@@ -46,7 +46,7 @@ class Joint:
     zero: float = 0.0
 
     def motion(self, value: float) -> NDArray[np.float64]:
-        """4x4 motion [mm] of a value."""
+        """Return the 4x4 motion [mm] of a value."""
         direction = np.asarray(self.axis, float) / math.hypot(*self.axis)
         step = (value - self.zero) * direction
         if self.kind == "prismatic":

@@ -27,7 +27,7 @@ of us by them alone, so it waits as long. Cyclone's own choices do not suffice: 
 
 
 def cyclone_xml(config: DdsConfig) -> str:
-    """The configuration for Cyclone DDS.
+    """Return the configuration for Cyclone DDS.
 
     On the loopback interface participants find each other by multicast too, which does not leave
     it: rmw_cyclonedds with ROS_LOCALHOST_ONLY=1 has ports that no list of peers can name.
@@ -115,13 +115,13 @@ def _named_interface(name: str) -> str:
 
 
 def is_local(config: DdsConfig) -> bool:
-    """Whether everything stays on this machine."""
+    """Return whether everything stays on this machine."""
     hosts = (peer.partition(":")[0] for peer in config.peers)
     return all(map(is_loopback, (config.interface, *hosts)))
 
 
 def is_loopback(name: str) -> bool:
-    """Whether an address or interface is this machine's own."""
+    """Return whether an address or interface is this machine's own."""
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:

@@ -36,7 +36,7 @@ POLL_S = 0.1
 
 
 def ros_topic(name: str) -> str:
-    """The name on the wire of ROS 2's topic."""
+    """Return the name on the wire of ROS 2's topic."""
     return f"rt/{name.lstrip('/')}"
 
 
@@ -74,7 +74,7 @@ class DdsNode:
         self._open: list[Any] = [self._domain, self._participant, *self.discovery.readers]
 
     def writer(self, topic: str, kind: type[Sample], qos: Qos) -> Writer[Sample]:
-        """A writer of a topic, by its name on the wire."""
+        """Return a writer of a topic, by its name on the wire."""
         writer = DataWriter(self._participant, Topic(self._participant, topic, kind), qos)
         return Writer(writer, topic)
 
@@ -85,7 +85,7 @@ class DdsNode:
         qos: Qos,
         on_sample: Callable[[Sample, int], None],
     ) -> Listener[Sample]:
-        """A thread that calls `on_sample(sample, its writer's handle)` for each sample."""
+        """Return a thread that calls `on_sample(sample, its writer's handle)` for each sample."""
         reader = DataReader(self._participant, Topic(self._participant, topic, kind), qos)
         listener = Listener(self._participant, reader, topic, on_sample)
         self._listeners.append(listener)

@@ -41,5 +41,5 @@ class RosClock:
 
 
 def make_clock(node: DdsNode) -> Callable[[], int]:
-    """The clock of a configuration, in nanoseconds."""
+    """Return the clock of a configuration, in nanoseconds."""
     return RosClock(node) if node.config.clock == "ros" else time.time_ns

@@ -130,13 +130,13 @@ class RelayedControls(LiveControls):
 
 
 def control_sender(node: DdsNode, topic: str) -> Callable[[str, str], object]:
-    """What writes controls to a topic."""
+    """Return what writes controls to a topic."""
     writer = node.writer(ros_topic(topic), KeyValue, qos.reliable(CONTROLS_DEPTH))
     return lambda key, value: writer.write(KeyValue(key=key, value=value))
 
 
 def control_value(text: str) -> Any:
-    """What a value stands for: true or false, a number, or a word.
+    """Return what a value stands for: true or false, a number, or a word.
 
     Raises:
         FieldError: Text too long for any of them, or a number that is not finite.

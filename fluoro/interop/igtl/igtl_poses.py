@@ -121,7 +121,7 @@ class IgtlPoseFeed(PoseFeed):
         self.offer(client, partial(self._sent, transform))
 
     def counts(self) -> dict[str, int]:
-        """What came and what became of it, by name."""
+        """Return what came and what became of it, by name."""
         return super().counts() | dict(self.others)
 
     def _sent(self, transform: Transform) -> SentPose:

@@ -331,7 +331,7 @@ def _throw_away(_transform: Transform) -> None:
 
 
 def ras_from_pixel(view: View) -> NDArray[np.float64]:
-    """4x4 from column, row and slice, counted from the first pixel's centre, to RAS [mm]."""
+    """Return 4x4 from column, row and slice, counted from the first pixel's centre, to RAS [mm]."""
     du, dv = view.column_step_xyz_mm, view.row_step_xyz_mm
     normal = np.cross(du, dv)
     matrix = np.eye(4)

@@ -74,7 +74,7 @@ class DicomFrames:
 
 
 def recorded(frame: FluoroFrame, fps: float) -> RecordedFrame:
-    """What is known of a frame besides its image."""
+    """Return what is known of a frame besides its image."""
     exposure = frame.exposure
     return RecordedFrame(
         pose=frame.pose,
@@ -94,7 +94,7 @@ def stored(image: NDArray[np.float32], bits: int) -> NDArray[np.uint8] | NDArray
 
 
 def parts_of(recording: Recording, frames: Iterable[RecordedFrame]) -> list[list[RecordedFrame]]:
-    """The frames by the file that holds them."""
+    """Return the frames by the file that holds them."""
     parts: list[list[RecordedFrame]] = []
     for frame in frames:
         if not parts or _begins_part(recording, parts[-1], frame):

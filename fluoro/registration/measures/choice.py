@@ -28,7 +28,7 @@ MEASURES: dict[str, Callable[..., Measure]] = plugins.extend(
 
 
 def make_measure(name: str, image: Any, mask: Any) -> Measure:
-    """The measure of that name for a target."""
+    """Return the measure of that name for a target."""
     if name == "multiscale_ncc":
         width = min(image.shape)
         return MultiScaleNcc(image, mask, tiles_px=(0, max(4, width // 4), max(4, width // 8)))

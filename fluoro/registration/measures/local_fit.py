@@ -90,7 +90,7 @@ class _Fit:
         return self._tiles.join(change)
 
     def pull_back(self, upstream: Image) -> Image:
-        """The transpose of `differential`, shape (H, W)."""
+        """Return the transpose of `differential`, shape (H, W)."""
         cut = self._tiles.cut(upstream)
         by_gain = self._tiles.mean_product(self._score, cut) * self._rising
         return self._local.differential(self._tiles.join(self._gain * cut + by_gain * self._cut))

@@ -36,7 +36,7 @@ CUBE_EDGE_MM = 120.0
 
 
 def cube_corners_xyz_mm(center_xyz_mm: ArrayLike, edge_mm: float = CUBE_EDGE_MM) -> Array:
-    """The corners of a cube about a point in world LPS [mm], shape (8, 3)."""
+    """Return the corners of a cube about a point in world LPS [mm], shape (8, 3)."""
     signs = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, -1).T
     return np.asarray(center_xyz_mm, float) + signs * edge_mm / 2
 
@@ -44,7 +44,7 @@ def cube_corners_xyz_mm(center_xyz_mm: ArrayLike, edge_mm: float = CUBE_EDGE_MM)
 def mtre_mm(
     estimated_world_from_carm: ArrayLike, true_world_from_carm: ArrayLike, targets_xyz_mm: ArrayLike
 ) -> float:
-    """Mean target registration error: mean |T_est p - T_true p| with T = carm_from_world.
+    """Return the mean target registration error: mean |T_est p - T_true p|, T = carm_from_world.
 
     Args:
         estimated_world_from_carm: 4x4 pose that was found.
@@ -63,7 +63,7 @@ def mtre_mm(
 
 
 def mrpe_mm(estimated: View, true: View, targets_xyz_mm: ArrayLike) -> float:
-    """Mean reprojection distance of targets between two views, on the detector [mm].
+    """Return the mean reprojection distance of targets between two views, on the detector [mm].
 
     Args:
         estimated: The view that was found.
@@ -82,7 +82,7 @@ def mrpe_mm(estimated: View, true: View, targets_xyz_mm: ArrayLike) -> float:
 
 
 def geodesic_distance(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
-    """Angle of the turn [degrees] and distance of the origins [mm] between two 4x4 poses."""
+    """Return angle of the turn [degrees] and distance of the origins [mm] between two 4x4 poses."""
     first, second = np.asarray(a, float), np.asarray(b, float)
     turn = so3_log(first[:3, :3].T @ second[:3, :3])
     angle_deg = float(np.degrees(np.linalg.norm(turn)))
@@ -90,7 +90,7 @@ def geodesic_distance(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
 
 
 def success_rate(mtres_mm: ArrayLike, below_mm: float = SUCCESS_MM) -> float:
-    """Share of registrations whose mTRE is below a limit, 0 to 1; nan is a failure.
+    """Return the share of registrations whose mTRE is below a limit, 0 to 1; nan is a failure.
 
     Raises:
         InputError: No registration.

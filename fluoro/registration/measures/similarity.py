@@ -107,7 +107,7 @@ class LeastSquaresMeasure(Measure):
 def checked_target(
     target: Image, mask: NDArray[np.bool_] | None
 ) -> tuple[Image, NDArray[np.bool_]]:
-    """The target with zeros outside its mask, and the mask; see `Measure`.
+    """Return the target with zeros outside its mask, and the mask; see `Measure`.
 
     Raises:
         InputError: Shapes that differ, an empty mask, or values that are not finite or all alike.
@@ -136,7 +136,7 @@ class MeanSquares(LeastSquaresMeasure):
         self._share = 1 / np.sqrt(self.mask.sum())
 
     def residuals(self, image: Image, jacobian: Image | None) -> Residuals:
-        """Differences in the mask over the root of their number."""
+        """Return differences in the mask over the root of their number."""
         self._require_shape(image)
         share = self._share.astype(image.dtype)
         values = ((image - self.target) * share)[self.mask]
@@ -273,7 +273,7 @@ class GradientNcc(LeastSquaresMeasure):
         return np.where(self._inner, sobel(image, axis), image.dtype.type(0))
 
     def residuals(self, image: Image, jacobian: Image | None) -> Residuals:
-        """Differences of standardised derivatives: down the rows first, then along them."""
+        """Return differences of standardised derivatives: down the rows first, then along them."""
         self._require_shape(image)
         share = image.dtype.type(self._share)
         values, rows = [], []
@@ -307,7 +307,7 @@ def sobel(image: Image, axis: int) -> Image:
 
 
 def sobel_adjoint(upstream: Image, axis: int) -> Image:
-    """The transpose of `sobel`, shape (H, W)."""
+    """Return the transpose of `sobel`, shape (H, W)."""
     down = axis == 0
     given = (upstream if down else upstream.T)[1:-1, 1:-1] / 8
     out = np.zeros_like(upstream if down else upstream.T)

@@ -13,7 +13,7 @@ __all__ = ["at_energy"]
 
 
 def at_energy(volume: MuVolume, energy_kev: float, tissues: TissueMap | None = None) -> MuVolume:
-    """Every voxel's CT number as tissues, and what they attenuate at an energy.
+    """Return every voxel's CT number as tissues, and what they attenuate at an energy.
 
     Unlike a map that is exact for water alone it follows that fat, soft tissue and bone differ
     more at low energies. For images of many energies take about the mean of the open beam.

@@ -37,7 +37,7 @@ class Tiles:
 
     @classmethod
     def whole(cls, mask: NDArray[np.bool_]) -> Tiles:
-        """One tile: the image."""
+        """Return the image as one tile."""
         height, width = mask.shape
         return cls.over(mask, (height, width), (0, 0))
 
@@ -80,14 +80,14 @@ class Tiles:
         return padded.reshape(*image.shape[:-2], *counts)
 
     def join(self, tiles: Image) -> Image:
-        """The reverse of `cut`."""
+        """Return the reverse of `cut`."""
         i, h, j, w = tiles.shape[-4:]
         flat = tiles.reshape(*tiles.shape[:-4], i * h, j * w)
         (height, width), (top, left) = self.shape, self.first_px
         return flat[..., top : top + height, left : left + width]
 
     def mean(self, tiles: Image) -> Image:
-        """Mean over the pixels that count, for tiles whose other pixels are 0."""
+        """Return the mean over the pixels that count, for tiles whose other pixels are 0."""
         sums = tiles.sum(axis=(-3, -1), keepdims=True, dtype=np.float64)
         return np.asarray((sums / self.count).astype(tiles.dtype))
 

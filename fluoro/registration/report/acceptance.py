@@ -81,7 +81,7 @@ class Acceptance:
         return NEXT_STEPS[self.cause] if self.cause else ""
 
     def refused(self, cause: Cause, reason: str) -> Acceptance:
-        """The same, not believed for another cause."""
+        """Return the same, not believed for another cause."""
         return replace(self, converged=False, cause=cause, reason=reason, confidence=0.0)
 
 
@@ -192,7 +192,7 @@ def confidence(evidence: dict[str, float]) -> float:
 
 
 def confidence_terms(evidence: dict[str, float]) -> Array:
-    """What the logistic regression of the confidence is linear in, shape (4,)."""
+    """Return what the logistic regression of the confidence is linear in, shape (4,)."""
     return np.array(
         [
             1.0,
@@ -246,7 +246,7 @@ def _disagreement(evidence: dict[str, float], least: float) -> tuple[Cause, str]
 
 
 def least_agreement(problem: PoseProblem, point: Array) -> float:
-    """The worst view's agreement at some parameters [mm]."""
+    """Return the worst view's agreement at some parameters [mm]."""
     return min(value for value, _ in agreements(problem, point))
 
 
@@ -268,7 +268,7 @@ def _rendered(problem: PoseProblem, task: ViewTask, point: Array) -> NDArray[np.
 def agreement(
     image: NDArray[np.float32], target: NDArray[np.float32], mask: NDArray[np.bool_]
 ) -> tuple[float, int]:
-    """Median correlation of band-passed tiles, -1 to 1, and of how many.
+    """Return the median correlation of band-passed tiles, -1 to 1, and of how many.
 
     Args:
         image: Rendered, shape (height, width).

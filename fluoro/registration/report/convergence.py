@@ -44,11 +44,11 @@ class Convergence:
         self._corners = cube_corners_xyz_mm(center_xyz_mm)
 
     def distance_mm(self, motion: ArrayLike) -> float:
-        """The mTRE between a motion of the views and the goal [mm]."""
+        """Return the mTRE between a motion of the views and the goal [mm]."""
         return mtre_mm(motion, self._goal, self._corners)
 
     def stations(self, history: Sequence[Step]) -> list[Station]:
-        """Every iteration, in its order."""
+        """Return every iteration, in its order."""
         return [
             Station(number=n + 1, step=step, distance_mm=self.distance_mm(step.motion))
             for n, step in enumerate(history)
@@ -56,7 +56,7 @@ class Convergence:
 
 
 def leading(stations: Sequence[Station]) -> list[Station]:
-    """Those that brought the cost of their level below all before them on it.
+    """Return those that brought the cost of their level below all before them on it.
 
     Costs of levels cannot be compared, so each level starts again.
     """

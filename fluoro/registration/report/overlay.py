@@ -30,7 +30,7 @@ def overlay(target: Target, image: NDArray[Any]) -> Rgb:
 
 
 def chessboard(target: Target, image: NDArray[Any]) -> Rgb:
-    """Fields of target and rendered image in turn: edges run on where they agree, (H, W, 3).
+    """Return fields of target and rendered image in turn: edges run on where they agree, (H, W, 3).
 
     Args:
         target: What was seen.
@@ -40,7 +40,7 @@ def chessboard(target: Target, image: NDArray[Any]) -> Rgb:
 
 
 def comparison(target: Target, before: NDArray[Any], after: NDArray[Any]) -> Rgb:
-    """Two rows, before and after: overlay on the left, chessboard on the right.
+    """Return two rows, before and after: overlay on the left, chessboard on the right.
 
     Args:
         target: What was seen.

@@ -23,7 +23,7 @@ def result_facts(
     center_xyz_mm: ArrayLike,
     truth: CarmPose | None = None,
 ) -> dict[str, Any]:
-    """Plain data for JSON; figures that are not finite are None.
+    """Return plain data for JSON; figures that are not finite are None.
 
     Args:
         result: What was found.
@@ -96,7 +96,7 @@ def _finite(value: float) -> float | None:
 
 
 def result_lines(facts: Mapping[str, Any]) -> list[str]:
-    """The facts for a terminal, a few lines.
+    """Return the facts for a terminal, a few lines.
 
     Args:
         facts: From `result_facts`, converged or not.

@@ -80,6 +80,6 @@ class RegistrationResult:
         return NEXT_STEPS[self.cause] if self.cause else ""
 
     def carm_pose(self, start: CarmPose, isocenter_xyz_mm: Sequence[float]) -> CarmPose:
-        """The C-arm's pose, from the one that a view started at."""
+        """Return the C-arm's pose, from the one that a view started at."""
         moved = self.motion @ start.world_from_carm(isocenter_xyz_mm)
         return CarmPose.from_world_from_carm(moved, isocenter_xyz_mm)

@@ -40,7 +40,7 @@ class LengthTolerance:
 
     @classmethod
     def of(cls, carm: CarmTolerance, view: View) -> LengthTolerance:
-        """The tolerance of a C-arm as it counts in one of its views."""
+        """Return the tolerance of a C-arm as it counts in one of its views."""
         distance_share = carm.source_to_detector_mm / source_to_detector_mm(view)
         return cls(
             principal_point_mm=carm.principal_point_mm,
@@ -55,7 +55,7 @@ class LengthTolerance:
 
 
 def source_to_detector_mm(view: View) -> float:
-    """Distance of a view's source from the plane of its detector [mm]."""
+    """Return the distance of a view's source from the plane of its detector [mm]."""
     normal = np.cross(view.column_step_xyz_mm, view.row_step_xyz_mm)
     to_corner = view.corner_xyz_mm - view.source_xyz_mm
     return abs(float(normal @ to_corner)) / float(np.linalg.norm(normal))

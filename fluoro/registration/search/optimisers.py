@@ -43,11 +43,11 @@ class Bounds:
     upper: Array
 
     def clip(self, point: Array) -> Array:
-        """The nearest point of the box."""
+        """Return the nearest point of the box."""
         return np.clip(point, self.lower, self.upper)
 
     def held(self, point: Array, gradient: Array) -> NDArray[np.bool_]:
-        """Parameters at a bound that descent would push across."""
+        """Return parameters at a bound that descent would push across."""
         low = (point <= self.lower) & (gradient > 0)
         return np.asarray(low | ((point >= self.upper) & (gradient < 0)))
 
@@ -150,7 +150,7 @@ class _Marquardt:
         self.cost, self._gradient, self._matrix = linearisation.normal(self._weighting)
 
     def step(self) -> Array | None:
-        """The next step [mm]; None where there is none (`failure` says why)."""
+        """Return the next step [mm]; None where there is none (`failure` says why)."""
         if not np.isfinite(self.cost) or not np.isfinite(self._matrix).all():
             self.failure = "not finite"
             return None
@@ -182,7 +182,7 @@ class _Marquardt:
 
 
 def is_singular(matrix: Array) -> bool:
-    """Whether a normal matrix leaves a direction undetermined, whatever the units."""
+    """Return whether a normal matrix leaves a direction undetermined, whatever the units."""
     diagonal = np.diag(matrix)
     if matrix.size == 0 or not np.isfinite(matrix).all() or (diagonal <= 0).any():
         return True

@@ -31,7 +31,7 @@ class Renderer(Protocol):
     device: Any
 
     def render(self, views: View | Sequence[View]) -> Any:
-        """Line integrals, (height, width) or (N, height, width)."""
+        """Return line integrals, (height, width) or (N, height, width)."""
 
     def render_jacobian(self, view: View, center_xyz_mm: ArrayLike) -> tuple[Any, Any]:
         """Return line integrals (H, W), and d/d(left twist of the view), shape (6, H, W)."""
@@ -84,11 +84,11 @@ class PoseParameters:
         return np.asarray(self._twist_from_parameters @ values)
 
     def motion(self, free_mm: Array) -> Array:
-        """4x4 world motion of the free parameters."""
+        """Return the 4x4 world motion of the free parameters."""
         return motion_about(self._twist(free_mm), self.center_xyz_mm)
 
     def from_motion(self, motion: ArrayLike) -> Array:
-        """The free parameters [mm] of a motion; what it does along fixed ones is dropped."""
+        """Return the free parameters [mm] of a motion; what it does along fixed ones is dropped."""
         twist = twist_about(motion, self.center_xyz_mm)
         return np.asarray(np.linalg.solve(self._twist_from_parameters, twist)[self.free])
 
@@ -113,7 +113,7 @@ class Linearisation:
     change: Array
 
     def normal(self, weighting: Weighting) -> tuple[float, Array, Array]:
-        """Weighted cost, its gradient (free,), and the Gauss-Newton matrix (free, free)."""
+        """Return weighted cost, its gradient (free,), and the Gauss-Newton matrix (free, free)."""
         cost, influence, weight = weighting.of(self.residuals)
         rows = self.jacobian if weight is None else self.jacobian * weight.astype(np.float32)
         matrix = np.asarray(rows @ self.jacobian.T, float)
@@ -147,7 +147,7 @@ class PoseProblem:
         return image, jacobian
 
     def linearise(self, free_mm: Array) -> Linearisation:
-        """Residuals and Jacobian at the free parameters [mm], shape (free,).
+        """Return residuals and Jacobian at the free parameters [mm], shape (free,).
 
         Raises:
             InputError: A measure that is not a sum of squares.
@@ -179,7 +179,7 @@ class PoseProblem:
         return total / len(self.tasks), gradient / len(self.tasks)
 
     def costs(self, points_mm: Array) -> Array:
-        """Costs without gradients of many points, shape (N, free), rendered in one batch."""
+        """Return costs without gradients of many points, shape (N, free), rendered in one batch."""
         motions = [self.parameters.motion(point) for point in points_mm]
         total = np.zeros(len(motions))
         for task in self.tasks:

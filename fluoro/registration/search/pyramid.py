@@ -16,7 +16,7 @@ __all__ = ["bin_image", "bin_view", "coarser_volume", "downsampled", "downsampli
 
 
 def bin_view(view: View, factor: int) -> View:
-    """The view of a detector whose pixels are `factor` x `factor` of this one's.
+    """Return the view of a detector whose pixels are `factor` x `factor` of this one's.
 
     Columns and rows at the far edges that do not fill a pixel are left out.
 
@@ -39,7 +39,7 @@ def bin_view(view: View, factor: int) -> View:
 def bin_image(
     image: NDArray[np.float32], mask: NDArray[np.bool_], factor: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Means over `factor` x `factor` pixels that count, and where at least half of them do.
+    """Return means over `factor` x `factor` pixels that count, and where at least half of them do.
 
     Args:
         image: Values, shape (height, width).
@@ -71,7 +71,7 @@ def downsampling_factors(grid: VolumeGrid, edge_mm: float) -> tuple[int, int, in
 
 
 def downsampled(volume: MuVolume, factors_zyx: tuple[int, int, int]) -> MuVolume:
-    """Means over blocks of voxels; voxels at the far faces that fill no block are left out.
+    """Return means over blocks of voxels; voxels at the far faces that fill no block are left out.
 
     Args:
         volume: Attenuation [1/mm].

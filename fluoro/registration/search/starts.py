@@ -21,7 +21,7 @@ distance of the 120 mm cube's corners from its centre, so that both count alike 
 def twist_at_mtre(
     random: np.random.Generator, mtre_mm: float, center_xyz_mm: ArrayLike = (0.0, 0.0, 0.0)
 ) -> Array:
-    """A random twist [rad, mm] that displaces the cube's corners by `mtre_mm` on average.
+    """Return a random twist [rad, mm] that displaces the cube's corners by `mtre_mm` on average.
 
     The direction is isotropic in (rotation x `START_SCALE_MM`, translation). Its length follows
     from `mtre_mm`.

@@ -22,7 +22,7 @@ MARGIN_PX = 1
 
 
 def find_collimator_edges(intensity: NDArray[np.float64], mask: NDArray[np.bool_]) -> Crop:
-    """How many pixels the blades of a collimator cover at each side; 0 where there is none.
+    """Return how many pixels the blades of a collimator cover at each side; 0 where there is none.
 
     Args:
         intensity: Raw detector values, shape (height, width); dark where a blade is.

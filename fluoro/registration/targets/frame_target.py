@@ -34,7 +34,7 @@ def target_from_frame(
     pixel_spacing_mm: float,
     geometry: CarmGeometry | None = None,
 ) -> Target:
-    """Line integrals, noise and all, from display values; what the window clipped is masked.
+    """Return line integrals, noise and all, from display values; what the window clipped is masked.
 
     What is known of the beam and the detector is undone besides: distance and slant, heel,
     collimator, wedge and bow tie (at 70 keV), an image intensifier's vignetting, gain and bias.

@@ -32,7 +32,7 @@ def rendered_image(
     kind: TargetKind,
     seed: int,
 ) -> NDArray[Any]:
-    """An image with the chain's noise, shape (height, width).
+    """Return an image with the chain's noise, shape (height, width).
 
     Args:
         renderer: Of the volume.
@@ -54,7 +54,7 @@ def chain_image(
     kind: TargetKind,
     seed: int,
 ) -> NDArray[Any]:
-    """Line integrals of whatever source as an image with the chain's noise, same shape.
+    """Return line integrals of whatever source as an image with the chain's noise, same shape.
 
     Args:
         device: Where the line integrals lie.

@@ -95,7 +95,7 @@ def prepare(
     preparation: Preparation | None = None,
     mask: NDArray[np.bool_] | None = None,
 ) -> Target:
-    """An attenuation-like image with the mask of the pixels that count.
+    """Return an attenuation-like image with the mask of the pixels that count.
 
     The image keeps its size, so that its view stays right: what is cropped is masked.
 

@@ -67,11 +67,11 @@ class OptimiserLoop:
         return self.stopped or len(self._rows) >= frames
 
     def rows(self) -> list[dict[str, Any]]:
-        """One a line of run.json."""
+        """Return the evaluations, one for each line of run.json."""
         return list(self._rows)
 
     def facts(self) -> dict[str, Any]:
-        """Plain data for run.json, of the last evaluation; None where there was none."""
+        """Return plain data for run.json, of the last evaluation; None where there was none."""
         pose = CarmPose.from_world_from_carm(self._evaluated, self._isocenter)
         first, last = (self._rows[0], self._rows[-1]) if self._rows else ({}, {})
         return {

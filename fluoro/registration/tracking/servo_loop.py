@@ -96,7 +96,7 @@ class Servo:
         return self._arrived and self._ended is not None and self._ended[1] <= self._tolerance_mm
 
     def facts(self) -> dict[str, Any]:
-        """Plain data for run.json; lengths are None where there was no image."""
+        """Return plain data for run.json; lengths are None where there was no image."""
         estimated_mm, true_mm = self._ended or (None, None)
         return {
             "reached": self.reached,

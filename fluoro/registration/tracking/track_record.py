@@ -32,7 +32,7 @@ class TrackedFrame:
 
     @classmethod
     def of(cls, estimate: PoseEstimate, image: NDArray[np.float32]) -> TrackedFrame:
-        """The frame binned to the estimate's working size."""
+        """Return the frame binned to the estimate's working size."""
         factor = round(image.shape[1] / estimate.rendered.shape[1])
         binned, _ = bin_image(image, np.ones(image.shape, bool), factor)
         return cls(estimate=estimate, image=binned)
@@ -53,7 +53,7 @@ class ScoredEstimate:
     mtre_mm: float
 
     def facts(self) -> dict[str, Any]:
-        """Plain data for run.json."""
+        """Return plain data for run.json."""
         estimate = self.estimate
         return {
             "number": estimate.number,
@@ -99,7 +99,7 @@ class TrackRecord:
             return tuple(self._estimates)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One a line of run.json."""
+        """Return the scored estimates, one for each line of run.json."""
         return [scored.facts() for scored in self.estimates]
 
     def summary(self) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class TrackRecord:
 
 
 def pose_facts(pose: CarmPose) -> dict[str, Any]:
-    """A pose as run.json has it."""
+    """Return a pose as run.json has it."""
     return {
         "lao_deg": pose.lao_deg,
         "cra_deg": pose.cra_deg,

@@ -19,7 +19,7 @@ class Optimiser(Protocol):
     """What a user writes."""
 
     def step(self, evaluation: PoseGradient) -> Any:
-        """The twist to move by, (6,), as the gradient's [rad, mm]; None: it is done."""
+        """Return the twist to move by, (6,), as the gradient's [rad, mm]; None: it is done."""
 
 
 def load_optimiser(name: str, settings: Mapping[str, Any]) -> Optimiser:
@@ -59,7 +59,7 @@ def _optimiser_class(name: str) -> type[Optimiser]:
 
 
 def checked_step(optimiser: Optimiser, evaluation: PoseGradient) -> NDArray[np.float64] | None:
-    """The optimiser's next twist; None: it is done.
+    """Return the optimiser's next twist; None: it is done.
 
     Raises:
         InputError: It fails, or returns anything but six finite numbers or None.

@@ -107,15 +107,15 @@ class ComputeDevice(ABC):
 
     @abstractmethod
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Any:
-        """An uninitialised C-contiguous array of the device."""
+        """Return an uninitialised C-contiguous array of the device."""
 
     @abstractmethod
     def to_device(self, values: ArrayLike) -> Any:
-        """The values as an array of the device; no copy where they already are one."""
+        """Return the values as an array of the device; no copy where they already are one."""
 
     @abstractmethod
     def to_host(self, array: Any, *, settled: bool = False) -> NDArray[Any]:
-        """The array as NumPy; on the CPU the same memory.
+        """Return the array as NumPy; on the CPU the same memory.
 
         Args:
             array: Of the device.
@@ -125,7 +125,7 @@ class ComputeDevice(ABC):
 
     @abstractmethod
     def owns(self, array: Any) -> bool:
-        """Whether kernels of this device can work on `array` as it is."""
+        """Return whether kernels of this device can work on `array` as it is."""
 
     def launch(
         self,
@@ -176,7 +176,7 @@ class ComputeDevice(ABC):
         """A `LaunchQueue` on the device, whose launches line up; close it before the device."""
 
     def texture(self, mu_zyx: NDArray[np.float32]) -> dict[str, Uniform]:
-        """Values in a 3D texture and how it is sampled: uniforms `volume` and `trilinear`.
+        """Return values in a 3D texture and how it is sampled: uniforms `volume` and `trilinear`.
 
         Args:
             mu_zyx: Shape (z, y, x).

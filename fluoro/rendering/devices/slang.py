@@ -81,7 +81,7 @@ class SlangDevice(ComputeDevice):
         self.wait_for(self.submit(encoder))
 
     def encoder(self) -> Any:
-        """What takes launches that are submitted together."""
+        """Return what takes launches that are submitted together."""
         with self._lock:
             return self._device.create_command_encoder()
 

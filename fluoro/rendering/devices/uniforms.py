@@ -58,7 +58,7 @@ class UniformBlock:
         self._struct = struct.Struct(_format(place for _, place in in_order))
 
     def pack(self, uniforms: Mapping[str, Any]) -> bytes:
-        """The block with a value for every uniform: numbers, three of a kind, arrays.
+        """Return the block with a value for every uniform: numbers, three of a kind, arrays.
 
         Raises:
             KeyError: Other uniforms than the kernel's.
@@ -88,7 +88,7 @@ def _format(places: Iterable[tuple[int, str]]) -> str:
 
 
 def uniform_places(program: Any) -> dict[str, UniformPlace]:
-    """The uniforms of a compiled program by the names that callers use."""
+    """Return the uniforms of a compiled program by the names that callers use."""
     found = (place for each in program.layout.parameters for place in _leaves(each, (), 0))
     return {place.name: place for place in found}
 

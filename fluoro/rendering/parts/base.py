@@ -63,7 +63,7 @@ class Canvas:
         return sloped(module) if self.slopes else module
 
     def uniforms(self) -> dict[str, Any]:
-        """What every kernel of a part takes."""
+        """Return what every kernel of a part takes."""
         more: dict[str, Any] = {}
         if self.slopes:
             named = {f"parameters.{name}": each for name, each in self.slopes.parameters.items()}

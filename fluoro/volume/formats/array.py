@@ -105,7 +105,7 @@ def _read_array(path: Path, layout: ArrayConfig) -> NDArray[Any]:
 
 
 def mapped_array(path: Path) -> NDArray[Any]:
-    """The array of a .npy file, memory-mapped.
+    """Return the array of a .npy file, memory-mapped.
 
     Raises:
         Exception: Of any kind, where NumPy meets what it cannot read.

@@ -21,7 +21,7 @@ MG_PER_ML = 1e-3
 
 
 def concentration(config: ContrastConfig, after_s: ArrayLike) -> NDArray[np.float64]:
-    """Share of the full concentration at times after the bolus has arrived [s].
+    """Return the share of the full concentration at times after the bolus has arrived [s].
 
     It rises smoothly within `spread_s`, stays for the rest of `duration_s`, and is then
     diluted exponentially.
@@ -34,7 +34,7 @@ def concentration(config: ContrastConfig, after_s: ArrayLike) -> NDArray[np.floa
 
 
 def concentration_table(config: ContrastConfig) -> NDArray[np.float32]:
-    """The same from 0 in steps of 1/64 s until nothing is left, the last value 0."""
+    """Return the same from 0 in steps of 1/64 s until nothing is left, the last value 0."""
     end_s = max(config.duration_s, config.spread_s) + WASHOUTS * config.washout_s
     table = concentration(config, np.arange(int(end_s * CURVE_STEPS_PER_S) + 1) / CURVE_STEPS_PER_S)
     return np.append(table, 0).astype(np.float32)
@@ -85,6 +85,6 @@ class Bolus:
 
 
 def make_bolus(config: ContrastConfig, tubes: list[Tube] | None = None) -> Bolus:
-    """The configured bolus in vessels; None: those of the thorax phantom."""
+    """Return the configured bolus in vessels; None: those of the thorax phantom."""
     pieces = vessel_tubes(config.vessels) if tubes is None else tubes
     return Bolus(vessels=draw_vessels(pieces, config.spacing_mm), config=config)

@@ -62,7 +62,7 @@ class RibCurve:
 
 
 def rib_curves() -> tuple[RibCurve, ...]:
-    """All 12 pairs, right and left of each pair in turn."""
+    """Return all 12 pairs, right and left of each pair in turn."""
     return tuple(_rib(number, side) for number in range(1, 13) for side in (-1, 1))
 
 

@@ -81,7 +81,7 @@ class Canvas:
         self._whole = _whole(grid)
 
     def block(self, low: ArrayLike, high: ArrayLike) -> Block:
-        """The voxels between two corners (x, y, z) [mm], clipped to the canvas."""
+        """Return the voxels between two corners (x, y, z) [mm], clipped to the canvas."""
         return self._whole.part(low, high)
 
     def slabs(self, thickness: int = 16) -> list[Block]:
@@ -111,17 +111,17 @@ class Canvas:
             self.part_zyx[block.slices][distance <= 0] = self.number_of_part()
 
     def number_of_part(self) -> int:
-        """Number of the part that is painted."""
+        """Return the number of the part that is painted."""
         if self.part and self.part not in self.parts:
             self.parts.append(self.part)
         return self.parts.index(self.part) + 1 if self.part else 0
 
     def union(self, low: ArrayLike, high: ArrayLike) -> Union:
-        """An empty shape inside a box, to be drawn with strokes."""
+        """Return an empty shape inside a box, to be drawn with strokes."""
         return Union(self, self.block(low, high))
 
     def union_around(self, points: ArrayLike, margin_mm: float) -> Union:
-        """An empty shape inside the box around `points` (n, 3)."""
+        """Return an empty shape inside the box around `points` (n, 3)."""
         p = np.asarray(points, float)[:, :3]
         return self.union(p.min(axis=0) - margin_mm, p.max(axis=0) + margin_mm)
 

@@ -95,7 +95,7 @@ def unit_frame(direction: tuple[float, float, float]) -> NDArray[np.float64]:
 
 
 def heart_distance(axes: Axes) -> Field:
-    """Distance to the surface of the heart [mm]."""
+    """Return the distance to the surface of the heart [mm]."""
     chambers = [ellipsoid(axes, c, r, unit_frame(d)) for c, r, d in CHAMBERS]
     ventricles = smooth_min(chambers[0], chambers[1], 12.0)
     atria = smooth_min(chambers[2], chambers[3], 8.0)

@@ -91,7 +91,7 @@ Lung = Callable[[Axes, int], Field]
 def tree_branches(
     tree: Tree, lung: Lung = lung_distance
 ) -> Iterator[tuple[tuple[float, ...], Points]]:
-    """All branches, the stem first: where each starts, and its course.
+    """Yield all branches, the stem first: where each starts, and its course.
 
     The start is that of the course, exactly the last point of the branch it comes from. The
     course, shape (n, 4), is x, y, z and radius [mm].

@@ -58,7 +58,7 @@ def beat(phase: float) -> float:
 
 
 def breath(phase: float) -> float:
-    """Depth of the breath at a phase (0 to 1, repeating): 0 breathed out, 1 in."""
+    """Return the depth of the breath at a phase (0 to 1, repeating): 0 breathed out, 1 in."""
     return 0.5 - 0.5 * math.cos(2 * math.pi * phase)
 
 
@@ -105,7 +105,7 @@ class ThoraxMotion:
         self._beating = np.float32(anatomy.scale) * _beating(axes, anatomy)
 
     def displacements_mm(self, time_s: float) -> NDArray[np.float32]:
-        """Where tissue seen at each node lies at rest, less the node [mm], (z, y, x, 3)."""
+        """Return where tissue seen at each node lies at rest, less the node [mm], (z, y, x, 3)."""
         config = self._config
         depth = config.breath_mm * breath(time_s * config.breaths_per_min / 60)
         contraction = config.heart_contraction * beat(time_s * config.heart_rate_per_min / 60)

@@ -56,7 +56,7 @@ class Vertebra:
         return np.cross((1.0, 0.0, 0.0), self.down)
 
     def at(self, left_mm: float, back_mm: float, up_mm: float) -> Points:
-        """Patient LPS [mm] of a point given in the vertebra's own directions."""
+        """Return the patient LPS [mm] of a point given in the vertebra's own directions."""
         offset = left_mm * np.array([1.0, 0, 0]) + back_mm * self.back - up_mm * np.array(self.down)
         return np.asarray(self.center_xyz_mm) + offset
 

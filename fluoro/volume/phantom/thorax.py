@@ -55,7 +55,7 @@ PAINTERS = (
 def make_thorax(
     spacing_mm: float = 1.4, progress: Callable[[float], None] = lambda _: None
 ) -> HuVolume:
-    """CT numbers [HU] of the thorax phantom, int16, axes along patient L, P and S.
+    """Return CT numbers [HU] of the thorax phantom, int16, axes along patient L, P and S.
 
     The same anatomy at every spacing, and the same numbers in each run. The box is 392 mm wide,
     364 mm deep and 378 mm high (to within a voxel) and centred on the patient's (0, 0, 0).

@@ -92,7 +92,7 @@ def _ring(table: NDArray[np.float64], x: Field, y: Field, z: Field, power: float
 
 
 def cage_distance(axes: Axes) -> Field:
-    """Distance to the surface through the middle of the ribs [mm]."""
+    """Return the distance to the surface through the middle of the ribs [mm]."""
     return _ring(CAGE, *axes, power=2.4)
 
 
@@ -134,7 +134,7 @@ def paint_body(canvas: Canvas) -> None:
 
 
 def dome_distance(axes: Axes) -> Field:
-    """Distance to the upper face of the diaphragm [mm], negative below it."""
+    """Return the distance to the upper face of the diaphragm [mm], negative below it."""
     domes = [ellipsoid(axes, center, radii) for center, radii in DOMES]
     return smooth_min(smooth_min(domes[0], domes[1], 10.0), domes[2], 22.0)
 
@@ -197,7 +197,7 @@ VISCERA_PARTS = {
 
 
 def lung_distance(axes: Axes, side: int) -> Field:
-    """Distance to the surface of the left (side +1) or right (-1) lung [mm]."""
+    """Return the distance to the surface of the left (side +1) or right (-1) lung [mm]."""
     x, y, z = axes
     wall = cage_distance(axes) + PLEURA_MM
     middle = _mediastinum_half_width(y, z)
@@ -227,7 +227,7 @@ def _mediastinum_half_width(y: Field, z: Field) -> Field:
 
 
 def lung_box(side: int) -> tuple[Points, Points]:
-    """Corners of the box around one lung [mm]."""
+    """Return corners of the box around one lung [mm]."""
     low, high = np.array([2.0, -100.0, -115.0]), np.array([132.0, 108.0, 155.0])
     if side < 0:
         low[0], high[0] = -high[0], -low[0]
@@ -235,7 +235,7 @@ def lung_box(side: int) -> tuple[Points, Points]:
 
 
 def lung_part(side: int) -> str:
-    """Name of the left (side +1) or right (-1) lung."""
+    """Return the name of the left (side +1) or right (-1) lung."""
     return "lung_left" if side > 0 else "lung_right"
 
 

@@ -67,12 +67,12 @@ class VesselMap:
 
 
 def vessel_tubes(tree: str) -> list[Tube]:
-    """All pieces of one of `TREES`, those nearer to the injection first."""
+    """Return all pieces of one of `TREES`, those nearer to the injection first."""
     return list(TREES[tree]())
 
 
 def course_tubes(points: Points, travel_mm: float) -> Iterator[Tube]:
-    """A vessel along a smooth curve through points (x, y, z, radius)."""
+    """Yield a vessel along a smooth curve through points (x, y, z, radius)."""
     for a, b in itertools.pairwise(smooth_path(points, STEP_MM)):
         length = float(np.linalg.norm(b[:3] - a[:3]))
         yield Tube(ends=np.array([a, b]), travel_mm=(travel_mm, travel_mm + length))
@@ -80,7 +80,7 @@ def course_tubes(points: Points, travel_mm: float) -> Iterator[Tube]:
 
 
 def joined_tubes(points: Points, tubes: list[Tube]) -> Iterator[Tube]:
-    """A vessel that leaves from the nearest place of those that are there."""
+    """Yield a vessel that leaves from the nearest place of those that are there."""
     starts = np.array([tube.ends[1, :3] for tube in tubes])
     apart = np.linalg.norm(starts - points[0, :3], axis=1)
     nearest = tubes[int(apart.argmin())]
@@ -155,7 +155,7 @@ def _on_the_heart(way: tuple[tuple[float, float, float], ...]) -> Points:
 
 
 def coronary_tubes() -> list[Tube]:
-    """The left coronary artery with its branches, on the left ventricle."""
+    """Return the left coronary artery with its branches, on the left ventricle."""
     tubes = list(course_tubes(np.array(LEFT_MAIN, float), 0.0))
     division = tubes[-1].ends[1]
     for number, way in enumerate(CORONARIES):
@@ -186,7 +186,7 @@ TREES: dict[str, Callable[[], list[Tube]]] = {
 
 
 def draw_vessels(tubes: list[Tube], spacing_mm: float) -> VesselMap:
-    """Voxels of a tree; edges are ramps one voxel wide, as the phantom's are.
+    """Return voxels of a tree; edges are ramps one voxel wide, as the phantom's are.
 
     Args:
         tubes: Of the tree.

@@ -124,7 +124,7 @@ def _put_in_place(stage: Path, target: Path) -> None:
 def content_sha256(
     path: Path, progress: Callable[[float], None] = lambda _: None, *, start: int = 0
 ) -> str:
-    """SHA-256 of a file's content, remembered in the cache while size and time stamps stay.
+    """Return SHA-256 of a file's content, remembered in the cache while size and time stamps stay.
 
     Args:
         path: The file.

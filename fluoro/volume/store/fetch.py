@@ -92,7 +92,7 @@ DATA_SETS = {
 
 
 def fetched_path(name: str) -> Path:
-    """The CT file of a data set that has been fetched.
+    """Return the CT file of a data set that has been fetched.
 
     Raises:
         InputError: No such data set, not fetched yet, or damaged since.
@@ -101,7 +101,7 @@ def fetched_path(name: str) -> Path:
 
 
 def fetched_labels(name: str) -> tuple[Path, Path]:
-    """The labels of a data set that has been fetched, and their names (CSV).
+    """Return the labels of a data set that has been fetched, and their names (CSV).
 
     Raises:
         InputError: No such data set, not fetched yet, or damaged since.

@@ -51,7 +51,7 @@ OUR_FILES = {VOXELS_NAME, FACTS_NAME, METADATA_NAME}
 
 
 def is_preprocessed(path: Path) -> bool:
-    """Whether a path is a folder with attenuation in it."""
+    """Return whether a path is a folder with attenuation in it."""
     return (path / VOXELS_NAME).is_file()
 
 
@@ -61,7 +61,7 @@ def preprocessed_files(folder: Path) -> list[Path]:
 
 
 def open_preprocessed(folder: Path) -> MuVolume:
-    """The volume of a folder, memory-mapped: nothing is copied.
+    """Return the volume of a folder, memory-mapped: nothing is copied.
 
     Raises:
         InputError: It is damaged or has changed since it was made, its voxels are no attenuation,
@@ -99,7 +99,7 @@ def preprocessed_planes(folder: Path) -> tuple[VolumePlanes, ValueStatistics | N
 
 
 def is_ready(folder: Path) -> bool:
-    """Whether the voxels can be rendered as they are stored; ours always can."""
+    """Return whether the voxels can be rendered as they are stored; ours always can."""
     if (folder / FACTS_NAME).is_file():
         return True
     voxels = _map(folder)

@@ -52,7 +52,7 @@ class CacheKey:
     settings: Mapping[str, Any]
 
     def facts(self) -> dict[str, Any]:
-        """The key as JSON holds it."""
+        """Return the key as JSON holds it."""
         return {
             "format": FORMAT_VERSION,
             "source": dict(self.source),
@@ -60,7 +60,7 @@ class CacheKey:
         }
 
     def folder(self) -> Path:
-        """Where its volume lies, if it has been made."""
+        """Return where its volume lies, if it has been made."""
         return cache_dir() / "volumes" / digest(self.facts())[:32]
 
 

@@ -91,7 +91,7 @@ def write_volume_folder(
 def read_volume_folder(
     folder: Path, *, just_written: bool = False
 ) -> tuple[MuVolume, dict[str, Any]]:
-    """The volume, memory-mapped, and the key it was written with.
+    """Return the volume, memory-mapped, and the key it was written with.
 
     All voxels are read through once after each change of their file (its hash is remembered with
     its time stamps); at other times samples of them are.
@@ -122,7 +122,7 @@ def read_volume_folder(
 
 
 def digest(facts: Mapping[str, Any]) -> str:
-    """SHA-256 of what JSON holds, however it is ordered."""
+    """Return the SHA-256 of what JSON holds, however it is ordered."""
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -80,7 +80,7 @@ class XvrVolumeFrame:
 
     @classmethod
     def from_affine(cls, shape_xyz: tuple[int, int, int], affine: ArrayLike) -> XvrVolumeFrame:
-        """The frame of a volume.
+        """Return the frame of a volume.
 
         Raises:
             InputError: Axes that are not at right angles; also a ValueError.
@@ -249,7 +249,7 @@ class XvrView:
     intrinsics: Mapping[str, Any]
 
     def camera(self, frame: XvrVolumeFrame, binning: int = 1) -> XvrCamera:
-        """The view as the simulator's, by its data set's voxel origin."""
+        """Return the view as the simulator's, by its data set's voxel origin."""
         origin = POSE_VOXEL_ORIGIN[self.dataset]
         return adapt_xvr_camera(self.pose, self.intrinsics, frame, binning, origin)
 

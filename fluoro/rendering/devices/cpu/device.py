@@ -38,7 +38,7 @@ SMALL_DISPATCH_PIXELS = 4096
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Return cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
@@ -82,7 +82,7 @@ class CpuDevice(ComputeDevice):
         kernel.dispatch(*groups, block, workers)
 
     def prepared(self, launch: Launch) -> tuple[CpuKernel, Threads, bytes, int]:
-        """What a dispatch takes: kernel, groups, block of uniforms, number of threads."""
+        """Return what a dispatch takes: kernel, groups, block of uniforms, number of threads."""
         module, entry, threads, uniforms, exact = launch
         kernel = self._kernel(module, entry, exact)
         columns, rows, layers = (

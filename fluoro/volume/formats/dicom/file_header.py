@@ -87,7 +87,7 @@ class DicomFile:
 
 
 def read_file(path: Path) -> DicomFile:
-    """The header of a file that starts as DICOM files do.
+    """Return the header of a file that starts as DICOM files do.
 
     Raises:
         InputError: It is damaged, or says it is a CT and lacks what says of which series.

@@ -79,7 +79,7 @@ class Frame:
 
 
 def frames_of(file: DicomFile) -> list[Frame]:
-    """The images of a CT file, localisers within it left out.
+    """Return the images of a CT file, localisers within it left out.
 
     Raises:
         InputError: An attribute that an image needs is missing or has a value it cannot have; the
@@ -174,7 +174,7 @@ def _rescale(tags: Tags) -> tuple[float, float]:
 
 
 def pixel_format(tags: Tags) -> PixelFormat:
-    """How the stored values of an image are to be read.
+    """Return how the stored values of an image are to be read.
 
     Raises:
         InputError: A colour image, or attributes that contradict each other.

@@ -82,7 +82,7 @@ class FrameReader:
         self._stop()
 
     def planes(self, frames: Sequence[Frame]) -> Iterator[NDArray[np.float64]]:
-        """CT numbers [HU] of each image, shape (rows, columns), padding as air.
+        """Yield CT numbers [HU] of each image, shape (rows, columns), padding as air.
 
         Raises:
             InputError: An image that is truncated or damaged.
@@ -243,7 +243,7 @@ def significant(stored: NDArray[Any], pixels: PixelFormat) -> NDArray[np.int64]:
 def is_padding(
     stored: NDArray[Any], values: NDArray[np.int64], pixels: PixelFormat
 ) -> NDArray[np.bool_] | None:
-    """Where the padding value stands, also where it does not fit into the stored bits."""
+    """Return where the padding value stands, also where it does not fit into the stored bits."""
     if pixels.padding is None:
         return None
     low, high = pixels.padding

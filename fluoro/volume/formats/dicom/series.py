@@ -80,7 +80,7 @@ def _names(paths: Sequence[Path]) -> str:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file starts as DICOM files do, or as a data set without their preamble.
+    """Return whether a file starts as DICOM files do, or as a data set without their preamble.
 
     Raises:
         InputError: It cannot be read.
@@ -95,7 +95,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def scan(path: Path) -> DicomFolder:
-    """All series in a folder and the folders in it, or in one file.
+    """Return all series in a folder and the folders in it, or in one file.
 
     Raises:
         InputError: A DICOM file that is damaged, or a .dcm file that is none.
@@ -162,7 +162,7 @@ def _order(series: Series) -> tuple[bool, int, str]:
 
 
 def choose_series(folder: DicomFolder, wanted: str | None) -> Series:
-    """The series with that UID or number; the only one if none is wanted.
+    """Return the series with that UID or number; the only one if none is wanted.
 
     Raises:
         InputError: There is none, or several; the message lists them.
@@ -192,7 +192,7 @@ def choose_series(folder: DicomFolder, wanted: str | None) -> Series:
 
 
 def selected(path: Path, series: Series, select: Mapping[str, str | Sequence[str]]) -> list[Frame]:
-    """The images of a series that have the attributes requested.
+    """Return the images of a series that have the attributes requested.
 
     Args:
         path: What to name in messages.

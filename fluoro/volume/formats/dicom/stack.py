@@ -122,7 +122,7 @@ def _kind(frame: Frame, first: Frame) -> str:
 
 
 def mixed(frames: Sequence[Frame]) -> list[str]:
-    """What to say of images that are of one place but not of one make."""
+    """Return what to say of images that are of one place but not of one make."""
     remarks = [
         f"the images differ in {keyword}: {counted(frames, keyword)}"
         for keyword in SAID
@@ -150,7 +150,7 @@ def same_places(frames: Sequence[Frame]) -> list[list[Frame]]:
 
 
 def stacked(path: Path, frames: Sequence[Frame], gaps: MissingSlices) -> Stack:
-    """The grid of images that lie at different places, in their order along the normal.
+    """Return the grid of images that lie at different places, in their order along the normal.
 
     Args:
         path: What to name in messages.

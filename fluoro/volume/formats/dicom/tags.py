@@ -58,7 +58,7 @@ class Tags:
         self._path, self._datasets, self._where, self._macros = path, datasets, where, macros
 
     def get(self, keyword: str) -> Any:
-        """The value as pydicom has it; None if there is none or it is empty."""
+        """Return the value as pydicom has it; None if there is none or it is empty."""
         for dataset in self._datasets:
             macro = self._macros.get(keyword)
             inner = dataset.get(macro) if macro else None
@@ -69,7 +69,7 @@ class Tags:
         return None
 
     def text(self, keyword: str) -> str:
-        """The value as text, several with backslashes between; empty if there is none."""
+        """Return the value as text, several with backslashes between; empty if there is none."""
         value = self._value(keyword)
         if value is None:
             return ""
@@ -97,18 +97,18 @@ class Tags:
         return found
 
     def number(self, keyword: str) -> float:
-        """One finite number."""
+        """Return one finite number."""
         return self.numbers(keyword, 1)[0]
 
     def hint(self, keyword: str) -> float | None:
-        """A number that only a remark depends on; None where there is none."""
+        """Return a number that only a remark depends on; None where there is none."""
         try:
             return self.number(keyword)
         except InputError:
             return None
 
     def count(self, keyword: str, low: int, high: int) -> int:
-        """A whole number in a range.
+        """Return a whole number in a range.
 
         Raises:
             InputError: Another value, or none.
@@ -119,11 +119,11 @@ class Tags:
         return int(value)
 
     def missing(self, keyword: str) -> InputError:
-        """What to raise of an attribute that is not there."""
+        """Return what to raise of an attribute that is not there."""
         return InputError(f"{self._path}: {self._where}{named(keyword)} is missing")
 
     def wrong(self, keyword: str, expected: str) -> InputError:
-        """What to raise of an attribute with another value than expected."""
+        """Return what to raise of an attribute with another value than expected."""
         got = self.text(keyword)
         return InputError(
             f"{self._path}: {self._where}{named(keyword)} must be {expected}, got {got[:80]!r}"
@@ -142,7 +142,7 @@ class Tags:
 
 
 def named(keyword: str) -> str:
-    """An attribute's keyword with its tag, as messages name it."""
+    """Return an attribute's keyword with its tag, as messages name it."""
     from pydicom.datadict import tag_for_keyword
 
     tag = tag_for_keyword(keyword) or 0
