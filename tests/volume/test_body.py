@@ -166,6 +166,16 @@ def test_landmarks_lie_in_what_they_are_named_after(parts):
     assert all(abs(y) < MOST_IN_FRONT for _, y, _ in points.values())
 
 
+def test_every_part_has_a_landmark_in_it_or_at_its_edge(parts):
+    names, part_zyx, grid = parts
+    found = set()
+    for point in body_landmarks(Build()).values():
+        x, y, z = np.rint(np.subtract(point, grid.origin_xyz_mm) / PARTS_MM).astype(int)
+        around = part_zyx[z - 1 : z + 2, y - 1 : y + 2, x - 1 : x + 2]
+        found |= {names[number - 1] for number in np.unique(around) if number}
+    assert [name for name in names if name not in found] == []
+
+
 def test_left_is_left_and_the_heart_points_there(parts):
     names, part_zyx, grid = parts
 

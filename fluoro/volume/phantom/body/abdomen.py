@@ -22,7 +22,7 @@ from fluoro.volume.phantom.shapes import (
     smooth_path,
 )
 
-__all__ = ["paint_abdomen"]
+__all__ = ["abdomen_landmarks", "paint_abdomen"]
 
 VISCERAL_FAT_HU, BOWEL_HU, GAS_HU = -98.0, 34.0, -985.0
 BELLY_BOX = ((-150, -125, -405), (165, 110, 30))
@@ -105,11 +105,11 @@ def paint_abdomen(canvas: Canvas) -> None:
     fat = VISCERAL_FAT_HU + 8 * on_lattice(block.axes, _fat_texture)
     canvas.paint(block, belly, fat)
     _paint_psoas(canvas)
-    for side in (-1, 1):
-        _paint_kidney(canvas, side)
     _paint_bowel(canvas)
     for name, center, radii, hu in ORGANS:
         _paint_organ(canvas, block, belly, name, (center, radii), hu)
+    for side in (-1, 1):
+        _paint_kidney(canvas, side)
     _paint_colon(canvas)
     for name, center, radii in GAS:
         _paint_bubble(canvas, name, center, radii)
@@ -152,7 +152,7 @@ def _paint_bubble(canvas: Canvas, name: str, center: Vector3, radii: Vector3) ->
 
 
 def _paint_kidney(canvas: Canvas, side: int) -> None:
-    """A bean with its sinus of fat, in fat of its own."""
+    """A bean with its sinus of fat, in fat that makes room for itself in the liver."""
     center = np.array(KIDNEYS[side], float)
     block = canvas.block(center - 70, center + 70)
     if not min(block.shape_zyx):
@@ -162,7 +162,7 @@ def _paint_kidney(canvas: Canvas, side: int) -> None:
     frame = np.array([tilt[0], np.cross(axis, tilt[0]), axis])
     frame /= np.linalg.norm(frame, axis=1, keepdims=True)
     canvas.part = ""
-    canvas.paint(block, ellipsoid(block.axes, center, (44, 38, 68), frame), -104.0)
+    canvas.paint(block, ellipsoid(block.axes, center, (36, 33, 62), frame), -104.0)
     canvas.part = f"kidney_{side_name(side)}"
     kidney = ellipsoid(block.axes, center, (28, 26, 55), frame)
     sinus = ellipsoid(block.axes, center - (side * 19, 4, 0), (16, 10, 22))
@@ -227,3 +227,19 @@ def _paint_colon(canvas: Canvas) -> None:
 def _draw(shape: Union, path: Points) -> None:
     for a, b in itertools.pairwise(path):
         shape.segment(a, b)
+
+
+def abdomen_landmarks() -> dict[str, tuple[float, float, float]]:
+    """Return the middles of the belly's organs, the psoas muscles and the kidneys [mm]."""
+    points: dict[str, Vector3] = {}
+    for name, center, _, _ in ORGANS:
+        points.setdefault(f"middle of {name.replace('_', ' ')}", center)
+    points["middle of urinary bladder"] = BLADDER[0]
+    points["caecum"] = COLON[0][:3]
+    points["small bowel"] = BOWEL[1]
+    for side in (-1, 1):
+        x, y, z = KIDNEYS[side]
+        points[f"middle of kidney {side_name(side)}"] = (x + side * 10, y, z)
+        x, y, z, _ = PSOAS[2]
+        points[f"iliopsoas at L4 {side_name(side)}"] = (10 + side * (x - 4), y, z)
+    return {name: (float(x), float(y), float(z)) for name, (x, y, z) in points.items()}

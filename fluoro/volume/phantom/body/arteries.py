@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from fluoro.volume.phantom.body.chest import PULMONARY_ARTERIES, lung_distance
 from fluoro.volume.phantom.canvas import Canvas
 from fluoro.volume.phantom.lungs import tree_branches
+from fluoro.volume.phantom.shapes import smooth_path
 from fluoro.volume.phantom.vessels import Tube, coronary_tubes, course_tubes, joined_tubes
 
 __all__ = ["ARTERIES", "VEINS", "artery_landmarks", "body_tubes", "paint_vessels"]
 
 BLOOD_HU, GULLET_HU = 46.0, 30.0
 
-ARTERIES: dict[str, tuple[tuple[float, float, float, float], ...]] = {
+Course = tuple[tuple[float, float, float, float], ...]
+
+ARTERIES: dict[str, Course] = {
     "aorta": (
         (3, -26, 14, 15), (-10, -38, 30, 16), (-16, -36, 45, 15.5), (-14, -32, 62, 15),
         (-8, -18, 80, 14), (2, 0, 88, 14), (12, 20, 85, 14), (14, 38, 68, 13), (9, 49, 45, 12),
@@ -63,7 +66,7 @@ ARTERIES: dict[str, tuple[tuple[float, float, float, float], ...]] = {
 }  # fmt: skip
 """Course (x, y, z) and radius of each artery [mm], the aorta first, each after its parent."""
 
-VEINS: dict[str, tuple[tuple[float, float, float, float], ...]] = {
+VEINS: dict[str, Course] = {
     "superior_vena_cava": (
         (-24, -19, 10, 10), (-32, -14, 50, 9.5), (-32, -20, 78, 9), (-34, -27, 96, 8)),
     "brachiocephalic_vein_right": ((-34, -27, 96, 7), (-37, -29, 112, 7), (-45, -26, 130, 6.5)),
@@ -82,7 +85,7 @@ VEINS: dict[str, tuple[tuple[float, float, float, float], ...]] = {
         (72, 8, -84, 4), (30, -8, -92, 5), (-6, -26, -102, 6), (-34, -32, -84, 5.5)),
 }  # fmt: skip
 
-PULMONARY: dict[str, tuple[tuple[float, float, float, float], ...]] = {
+PULMONARY: dict[str, Course] = {
     "pulmonary_trunk": ((20, -54, 16, 14), (22, -44, 36, 14), (16, -24, 50, 12.5)),
     "pulmonary_artery_right": (
         (16, -24, 50, 11.5),
@@ -120,7 +123,7 @@ def paint_vessels(canvas: Canvas) -> None:
 
 
 def _paint(
-    canvas: Canvas, courses: dict[str, tuple[tuple[float, float, float, float], ...]], hu: float
+    canvas: Canvas, courses: dict[str, Course], hu: float
 ) -> None:
     for name, course in courses.items():
         points = np.array(course, float)
@@ -156,7 +159,7 @@ def body_tubes(tree: str) -> list[Tube]:
     return tubes
 
 
-def _joined(courses: dict[str, tuple[tuple[float, float, float, float], ...]]) -> list[Tube]:
+def _joined(courses: dict[str, Course]) -> list[Tube]:
     first, *others = (np.array(course, float) for course in courses.values())
     tubes = list(course_tubes(first, 0.0))
     for points in others:
@@ -178,7 +181,7 @@ def scaled_tubes(tubes: list[Tube], scale: float) -> list[Tube]:
 
 def artery_landmarks() -> dict[str, tuple[float, float, float]]:
     """Return where arteries begin and divide [mm]."""
-    points = {
+    points: dict[str, tuple[float, ...]] = {
         "aortic root": ARTERIES["aorta"][0],
         "aortic arch": max(ARTERIES["aorta"], key=lambda point: point[2]),
         "aortic bifurcation": ARTERIES["aorta"][-1],
@@ -187,7 +190,15 @@ def artery_landmarks() -> dict[str, tuple[float, float, float]]:
     for side in ("left", "right"):
         points[f"carotid bifurcation {side}"] = ARTERIES[f"common_carotid_artery_{side}"][-1]
         points[f"renal artery ostium {side}"] = ARTERIES[f"renal_artery_{side}"][0]
+    for name, course in (VEINS | PULMONARY | ARTERIES | {"esophagus": GULLET}).items():
+        points[f"middle of {name.replace('_', ' ')}"] = _middle(course)
     return {name: _point(np.array(point)) for name, point in points.items()}
+
+
+def _middle(course: Course) -> tuple[float, ...]:
+    """The point half way along a vessel."""
+    path = smooth_path(course, 1.0)
+    return tuple(path[len(path) // 2].tolist())
 
 
 def _point(values: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -17,7 +17,7 @@ from fluoro.errors import InputError
 from fluoro.names import BodyRegion
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.host_memory import require_memory
-from fluoro.volume.phantom.body.abdomen import paint_abdomen
+from fluoro.volume.phantom.body.abdomen import abdomen_landmarks, paint_abdomen
 from fluoro.volume.phantom.body.arteries import artery_landmarks, paint_vessels
 from fluoro.volume.phantom.body.build import REGIONS_MM, Build
 from fluoro.volume.phantom.body.cage import cage_landmarks, paint_ribs, paint_sternum
@@ -124,6 +124,7 @@ def body_landmarks(build: Build) -> dict[str, tuple[float, float, float]]:
         **spine_landmarks(),
         **cage_landmarks(),
         **chest_landmarks(),
+        **abdomen_landmarks(),
         **artery_landmarks(),
         **girdle_landmarks(build),
         **pelvis_landmarks(build),

@@ -82,7 +82,16 @@ def paint_ribs(canvas: Canvas) -> None:
 
 
 def _paint_cartilage(canvas: Canvas, number: int, side: int) -> None:
-    """From the rib's end to the breastbone, or to the cartilage above."""
+    path = _cartilage_path(number, side)
+    cartilage = canvas.union_around(path, 12.0)
+    if cartilage.distance.size:
+        cartilage.ribbon(path, _outward(path, 9, side), (4.0, 6.0))
+        rim = CALCIFIED_HU if number == 1 else RIM_HU
+        cartilage.fill((0.0, rim), (1.4, CARTILAGE_HU), mottle_hu=25)
+
+
+def _cartilage_path(number: int, side: int) -> Points:
+    """From the rib's end to the breastbone, or to the cartilage above [mm], shape (n, 3)."""
     end = rib_path(number, side)[-1]
     if number in _JOINT_Z_MM:
         joint, reach = float(_JOINT_Z_MM[number]), 20.0 if number > 1 else 24.0
@@ -92,12 +101,7 @@ def _paint_cartilage(canvas: Canvas, number: int, side: int) -> None:
     x, y = (float(np.interp(joint, sternum[:, 2], sternum[:, i])) for i in (0, 1))
     goal = np.array([x + side * reach, y + (6 if reach > 30 else 1), joint])
     middle = (end + goal) / 2 + (side * 5, -7, -0.16 * (goal[2] - end[2]) - 3)
-    path = smooth_path([end, middle, goal], STEP_MM)
-    cartilage = canvas.union_around(path, 12.0)
-    if cartilage.distance.size:
-        cartilage.ribbon(path, _outward(path, 9, side), (4.0, 6.0))
-        rim = CALCIFIED_HU if number == 1 else RIM_HU
-        cartilage.fill((0.0, rim), (1.4, CARTILAGE_HU), mottle_hu=25)
+    return smooth_path([end, middle, goal], STEP_MM)
 
 
 SEAMS_MM = (84.0, -19.0)
@@ -128,8 +132,12 @@ def cage_landmarks() -> dict[str, tuple[float, float, float]]:
     """Return the front ends of the ribs, the notch and the tip of the breastbone [mm]."""
     points = {
         f"front end of rib {number} {side_name(side)}": rib_path(number, side)[-1].tolist()
-        for number in range(1, 11)
+        for number in range(1, 13)
         for side in (-1, 1)
     }
+    for number in range(1, 11):
+        for side in (-1, 1):
+            path = _cartilage_path(number, side)
+            points[f"cartilage of rib {number} {side_name(side)}"] = path[len(path) // 2].tolist()
     points["jugular notch"], points["xiphoid"] = list(STERNUM[0][:3]), list(STERNUM[-1][:3])
     return {name: (float(x), float(y), float(z)) for name, (x, y, z) in points.items()}

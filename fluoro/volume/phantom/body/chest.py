@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 LUNG_HU, FISSURE_HU, VESSEL_HU, FAT_HU, BLOOD_HU, MYOCARDIUM_HU = (
-    -852.0,
+    -840.0,
     -420.0,
     40.0,
     -95.0,
@@ -243,6 +243,27 @@ def paint_airways(canvas: Canvas) -> None:
     airways.fill((0.0, 60.0), (1.5, -1000.0))
 
 
+LOBE_LANDMARKS = {
+    "middle of upper lobe left": (70.0, -30.0, 60.0),
+    "middle of lower lobe left": (70.0, 60.0, -20.0),
+    "middle of upper lobe right": (-80.0, -30.0, 70.0),
+    "middle of middle lobe right": (-85.0, -60.0, -5.0),
+    "middle of lower lobe right": (-80.0, 60.0, -20.0),
+}
+
+
+def _chamber_landmarks() -> dict[str, tuple[float, float, float]]:
+    """Middles of the heart's chambers, and the first forks of bronchi and vessels [mm]."""
+    found = {}
+    for name, (center, _, _) in zip(CHAMBER_NAMES, CHAMBERS, strict=True):
+        found[f"middle of {name.replace('_', ' ')}"] = center
+    for name, trees in (("bronchus", BRONCHIAL_TREES), ("vein", PULMONARY_VEINS)):
+        for tree in trees:
+            _, path = next(iter(tree_branches(tree, lung_distance)))
+            found[f"fork of {name} {side_name(tree.side)}"] = path[-1, :3].tolist()
+    return {name: (float(x), float(y), float(z)) for name, (x, y, z) in found.items()}
+
+
 def chest_landmarks() -> dict[str, tuple[float, float, float]]:
     """Return the carina, the apex of the heart and the tops of both domes [mm]."""
     x, y, z = AIRWAYS[0][-1][:3]
@@ -250,5 +271,7 @@ def chest_landmarks() -> dict[str, tuple[float, float, float]]:
     apex = np.array(center) + radii[0] * unit_frame(direction)[0]
     return {
         "carina": (float(x) - 4.0, float(y), float(z)),
+        **_chamber_landmarks(),
+        **LOBE_LANDMARKS,
         "apex of the heart": (float(apex[0]), float(apex[1]), max(float(apex[2]), -36.0)),
     }

@@ -181,16 +181,25 @@ def _paint_humerus(canvas: Canvas, build: Build, side: int) -> None:
 
 def _paint_forearm(canvas: Canvas, build: Build, side: int) -> None:
     """Radius and ulna, as far as the wrist."""
-    elbow = _head(build) + np.array([44, 10, -292])
-    for name, shift, reach in (("radius", (8, -4, 0), 9.0), ("ulna", (-8, 6, 14), 9.0)):
+    for name in FOREARM:
         canvas.part = f"{name}_{side_name(side)}"
-        start = elbow + shift
-        end = elbow + np.array([28 + shift[0], -34 + shift[1], -236])
-        course = _placed(np.array([[*start, reach], [*(start + end) / 2, 6.5], [*end, 8.0]]), side)
+        course = _forearm_course(name, build, side)
         bone = canvas.union_around(course, 14.0)
         if bone.distance.size:
             bone.tube(course[:, :3], course[:, 3])
             bone.fill((0.0, CORTEX_HU), (2.4, 60.0))
+
+
+FOREARM = {"radius": (8, -4, 0), "ulna": (-8, 6, 14)}
+"""Upper end of each bone from the elbow [mm]."""
+
+
+def _forearm_course(name: str, build: Build, side: int) -> Points:
+    """Course of a bone of the forearm: x, y, z, radius [mm], shape (3, 4)."""
+    shift = np.array(FOREARM[name])
+    elbow = _head(build) + np.array([44, 10, -292])
+    start, end = elbow + shift, elbow + (28 + shift[0], -34 + shift[1], -236)
+    return _placed(np.array([[*start, 9.0], [*(start + end) / 2, 6.5], [*end, 8.0]]), side)
 
 
 def girdle_landmarks(build: Build) -> dict[str, tuple[float, float, float]]:
@@ -203,4 +212,6 @@ def girdle_landmarks(build: Build) -> dict[str, tuple[float, float, float]]:
         found[f"humeral head {name}"] = _placed(_head(build)[None], side)[0]
         found[f"lower angle of scapula {name}"] = _blade([BLADE[-1][0][:3]], build, side)[0]
         found[f"acromion {name}"] = _blade([ACROMION[2]], build, side)[0]
+        for bone in FOREARM if build.arms == "down" else ():
+            found[f"middle of {bone} {name}"] = _forearm_course(bone, build, side)[1, :3]
     return {name: (float(x), float(y), float(z)) for name, (x, y, z) in found.items()}

@@ -158,7 +158,7 @@ def _cup(axes: Axes, center: Points, opening: Points, side: int) -> Field:
 
 
 def _paint_symphysis(canvas: Canvas) -> None:
-    canvas.part = ""
+    canvas.part = "pubic_symphysis"
     block = canvas.block((4, -74, -392), (16, -46, -344))
     if min(block.shape_zyx):
         canvas.paint(block, ellipsoid(block.axes, (10, -60, -370), (3.5, 9, 19)), 95.0)

@@ -382,9 +382,12 @@ def skull_landmarks() -> dict[str, tuple[float, float, float]]:
         "sella": (HEAD_X_MM, -47.0, 301.0),
         "basion": (HEAD_X_MM, -17.0, 266.0),
         "vertex": (HEAD_X_MM, -26.0, 399.0),
+        "upper incisors": (HEAD_X_MM, -118.0, 238.0),
+        "middle of the brain": (HEAD_X_MM, -60.0, 350.0),
         "menton": (HEAD_X_MM, -118.0, 199.0),
     }
     for side in (-1, 1):
-        x, y, z = _sided((66, -24, 280), side).tolist()
+        x, y, z = _sided((62, -20, 286), side).tolist()
+        points[f"thyroid gland {side_name(side)}"] = (-15.0 + side * 17, -24.0, 142.0)
         points[f"porion {side_name(side)}"] = (x, y, z)
     return points

@@ -6,6 +6,7 @@ Widths and depths of bodies, pedicles and processes: Panjabi et al., Spine 16 (1
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,7 +139,18 @@ def midline_x(z_mm: float) -> float:
 def spine_landmarks() -> dict[str, tuple[float, float, float]]:
     """Return the middles of the vertebral bodies and the promontory [mm]."""
     points = {f"{each.name} body": each.center_xyz_mm for each in VERTEBRAE}
-    return points | {"sacral promontory": (10.0, 14.0, -258.0)}
+    for upper, lower in itertools.pairwise(VERTEBRAE):
+        middle = (np.array(upper.center_xyz_mm) + lower.center_xyz_mm) / 2
+        points[f"disc {upper.name}/{lower.name}"] = (*middle.tolist(),)
+    lumbar = next(each for each in VERTEBRAE if each.name == "L1")
+    cone = lumbar.at(0, lumbar.half_depth_mm + 8, 0).tolist()
+    return points | {
+        "anterior arch of C1": (-14.0, -27.0, 253.0),
+        "tip of the dens": (-14.0, -20.0, 260.0),
+        "conus medullaris": (cone[0], cone[1], cone[2]),
+        "sacral promontory": (10.0, 16.0, -256.0),
+        "tip of the coccyx": (SACRUM[0][0] * 1.0, COCCYX[-1][0] * 1.0, COCCYX[-1][1] * 1.0),
+    }
 
 
 def paint_spine(canvas: Canvas, build: Build) -> None:
