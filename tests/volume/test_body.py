@@ -136,6 +136,23 @@ def test_an_obese_body_has_more_fat_and_the_same_bone():
     assert obese[1] == pytest.approx(slim[1], rel=0.05)
 
 
+def test_a_woman_of_the_same_stature_has_a_wider_outlet_and_thinner_shafts():
+    points, shafts = {}, {}
+    for sex in ("male", "female"):
+        build = Build(sex=sex)
+        points[sex] = body_landmarks(build)
+        names, part_zyx, _ = body_parts("pelvis", build, 5.0)
+        femur = part_zyx == names.index("femur_left") + 1
+        shafts[sex] = np.count_nonzero(femur[:12])  # below the trochanters
+
+    def between_tuberosities(sex):
+        left, right = (points[sex][f"ischial tuberosity {side}"] for side in ("left", "right"))
+        return left[0] - right[0]
+
+    assert between_tuberosities("female") > 1.08 * between_tuberosities("male")
+    assert shafts["female"] < 0.88 * shafts["male"]
+
+
 def test_every_bone_of_the_trunk_has_voxels_of_its_own(parts):
     names, part_zyx, _ = parts
     counts = dict(zip(["", *names], np.bincount(part_zyx.ravel()), strict=False))

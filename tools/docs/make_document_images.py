@@ -8,7 +8,7 @@
 | carm_sweep | carm_sweep.webp: the movie of `make run`, reduced |
 | chest_ct | chest_ct.png: four views of configs/chest_ct.yaml |
 | phantom | phantom.png: the body phantom's thorax and the chest CT in four views, bone bright |
-| body | body.png: shoulder, pelvis, head and lumbar spine of the body at 80 kV, bone bright |
+| body | body.webp: eight radiographs of the body |
 | registration | registration.webp: the course of configs/register_chest.yaml |
 | polychromatic | polychromatic.png: polychromatic.yaml at one energy and as it is, implants.yaml |
 | instruments | instruments.png, instruments.webp: configs/catheter.yaml, kwire_insertion.yaml |
@@ -25,6 +25,7 @@ import argparse
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.from_config import make_geometry
 from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.frame import to_uint8
+from fluoro.names import ArmPosition, BodyRegion
 from fluoro.paths import output_dir
 from fluoro.plot.scene_movie import write_animation
 from fluoro.rendering.devices.selection import open_device
@@ -89,27 +91,76 @@ def phantom() -> None:
     Image.fromarray(np.vstack(rows)).save(IMAGES / "phantom.png", optimize=True)
 
 
-REGIONS: dict[str, tuple[float, float, tuple[float, float, float]]] = {
-    "shoulder": (0.0, 240.0, (112.0, 25.0, 108.0)),
-    "pelvis": (0.0, 430.0, (10.0, 0.0, -345.0)),
-    "head": (90.0, 330.0, (-14.0, -25.0, 305.0)),
-    "lumbar": (0.0, 340.0, (10.0, 10.0, -190.0)),
-}
-"""LAO angle [degrees], edge of the detector [mm] and isocentre [mm] of each region's image."""
-REGION_PX, SETTLING_FRAMES = 448, 24
+@dataclass(frozen=True, kw_only=True)
+class Radiograph:
+    """One picture of the body.
+
+    Attributes:
+        region: What of the body is made.
+        field_mm: Width and height of the field at the isocentre.
+        isocenter_mm: Its middle.
+        lao_deg: Projection; a left shoulder at -30 is seen along its joint (Grashey).
+        tube_voltage_kv: Of the beam.
+        window: Level and width of the display window.
+        arms: Their position.
+    """
+
+    region: BodyRegion
+    field_mm: tuple[float, float]
+    isocenter_mm: tuple[float, float, float]
+    lao_deg: float = 0.0
+    tube_voltage_kv: int = 80
+    window: tuple[float, float]
+    arms: ArmPosition = "raised"
 
 
-def region_image(region: str) -> NDArray[np.uint8]:
-    """Return a region at 80 kV behind a grid, once brightness control has settled."""
-    lao_deg, edge_mm, isocenter = REGIONS[region]
+RADIOGRAPHS = {
+    "chest, frontal": Radiograph(
+        region="thorax", field_mm=(320, 330), isocenter_mm=(-5, 0, 5), window=(3.4, 3.8)),
+    "thoracic spine": Radiograph(
+        region="thorax", field_mm=(150, 320), isocenter_mm=(-2, 20, 10), window=(4.0, 3.6)),
+    "chest, lateral": Radiograph(
+        region="thorax", field_mm=(300, 300), isocenter_mm=(-5, 0, 0), lao_deg=90,
+        window=(3.9, 5.0)),
+    "left shoulder": Radiograph(
+        region="shoulder", field_mm=(150, 150), isocenter_mm=(128, 25, 108), lao_deg=-30,
+        tube_voltage_kv=70, window=(3.6, 5.6), arms="down"),
+    "pelvis": Radiograph(
+        region="pelvis", field_mm=(330, 275), isocenter_mm=(10, 0, -338), window=(3.5, 3.4)),
+    "head, lateral": Radiograph(
+        region="head", field_mm=(235, 250), isocenter_mm=(-14, -25, 300), lao_deg=90,
+        tube_voltage_kv=75, window=(3.5, 6.2), arms="down"),
+    "lumbar spine": Radiograph(
+        region="lumbar", field_mm=(215, 215), isocenter_mm=(10, 10, -185), window=(4.3, 2.7)),
+    "lumbar spine, lateral": Radiograph(
+        region="lumbar", field_mm=(215, 215), isocenter_mm=(10, 10, -185), lao_deg=90,
+        tube_voltage_kv=90, window=(4.7, 3.5)),
+}  # fmt: skip
+RADIOGRAPH_PX = 640
+"""Of the longer edge."""
+
+
+def radiograph(given: Radiograph) -> NDArray[np.uint8]:
+    """Return a picture behind a grid at a radiograph's dose, bone bright.
+
+    Unsharp masking with a wide blur compresses its range as radiography systems do.
+    """
+    region = given.region
+    edges_mm = [edge * 4 / 3 for edge in given.field_mm]
+    pitch_mm = max(edges_mm) / RADIOGRAPH_PX
+    width, height = (round(edge / pitch_mm / 2) * 2 for edge in edges_mm)
+    level, extent = given.window
     changes = (
-        f"volume.body.region={region}",
-        f"carm.detector_width_px={REGION_PX}",
-        f"carm.detector_height_px={REGION_PX}",
-        f"carm.pixel_spacing_mm={edge_mm / REGION_PX}",
-        "image_chain.dose_ngy=60",
-        "image_chain.brightness.target_ngy=60",
-        "image_chain.edge_enhancement.sigma_mm=1.0",
+        f"volume.body={{region: {region}, arms: {given.arms}}}",
+        f"volume.spacing_mm={1.4 if region == 'thorax' else 1.0}",
+        f"carm.detector_width_px={width}",
+        f"carm.detector_height_px={height}",
+        f"carm.pixel_spacing_mm={pitch_mm}",
+        f"image_chain.xray.tube_voltage_kv={given.tube_voltage_kv}",
+        "image_chain.dose_ngy=2000",
+        "image_chain.brightness=null",
+        "image_chain.edge_enhancement={amount: 2.0, sigma_mm: 12}",
+        f"image_chain.window={{level: {level}, width: {extent}}}",
         "image_chain.collimator=null",
         "image_chain.shutter=null",
     )
@@ -117,19 +168,34 @@ def region_image(region: str) -> NDArray[np.uint8]:
     device, volume = open_device("cpu"), load_volume(config.volume)
     patient, geometry = make_patient(config, volume, device), make_geometry(config.carm)
     chain = ImageChain(device, 0, patient.materials)
-    thicknesses = patient.render(geometry.view(CarmPose(lao_deg=lao_deg), isocenter))
-    for number in range(SETTLING_FRAMES):
-        pitch_mm = geometry.pixel_spacing_mm
-        image = chain.apply(thicknesses, config.image_chain, number, pitch_mm, geometry)
+    view = geometry.view(CarmPose(lao_deg=given.lao_deg), given.isocenter_mm)
+    image = chain.apply(patient.render(view), config.image_chain, 0, pitch_mm, geometry)
     return to_uint8(device.to_host(image))
 
 
+def row(names: Sequence[str]) -> NDArray[np.uint8]:
+    """Return radiographs side by side, those that are less high in the middle."""
+    images = [radiograph(RADIOGRAPHS[name]) for name in names]
+    high = max(map(len, images))
+    spaces = [high - len(image) for image in images]
+    return np.hstack(
+        [
+            np.pad(image, ((space // 2, space - space // 2), (3, 3)))
+            for image, space in zip(images, spaces, strict=True)
+        ]
+    )
+
+
 def body() -> None:
-    """Make body.png."""
-    row = np.hstack([region_image(region) for region in REGIONS])
-    Image.fromarray(row).save(IMAGES / "body.png", optimize=True)
+    """Make body.webp."""
+    names = list(RADIOGRAPHS)
+    rows = [row(names[:4]), row(names[4:])]
+    wide = max(each.shape[1] for each in rows)
+    whole = np.vstack([np.pad(each, ((3, 3), (0, wide - each.shape[1]))) for each in rows])
+    Image.fromarray(whole).save(IMAGES / "body.webp", quality=82)
 
 
+SETTLING_FRAMES = 24
 ONE_ENERGY = ("volume.materials=null", "image_chain.xray=null", "image_chain.scatter=null")
 
 

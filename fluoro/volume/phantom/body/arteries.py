@@ -122,9 +122,7 @@ def paint_vessels(canvas: Canvas) -> None:
     _paint(canvas, VEINS | PULMONARY | ARTERIES, BLOOD_HU)
 
 
-def _paint(
-    canvas: Canvas, courses: dict[str, Course], hu: float
-) -> None:
+def _paint(canvas: Canvas, courses: dict[str, Course], hu: float) -> None:
     for name, course in courses.items():
         points = np.array(course, float)
         canvas.part = name.removesuffix("_left") if name.startswith("pulmonary_vein") else name

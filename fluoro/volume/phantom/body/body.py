@@ -60,7 +60,7 @@ def _painters(build: Build) -> tuple[Callable[[Canvas], None], ...]:
         paint_sternum,
         partial(paint_girdle, build=build),
         partial(paint_pelvis, build=build),
-        paint_skull,
+        partial(paint_skull, build=build),
     )
 
 

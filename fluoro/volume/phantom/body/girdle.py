@@ -101,6 +101,7 @@ def _paint_clavicle(canvas: Canvas, build: Build, side: int) -> None:
     if build.arms == "raised":
         points[:, 2] += np.linspace(0, 10, len(points))
         points[:, 0] *= np.linspace(1, 0.86, len(points))
+    points[:, 3:] *= build.robustness
     path = _placed(smooth_path(points, 4.0), side)
     bone = canvas.union_around(path, 14.0)
     if bone.distance.size:
@@ -159,6 +160,7 @@ def _paint_humerus(canvas: Canvas, build: Build, side: int) -> None:
     canvas.part = f"humerus_{side_name(side)}"
     center = _head(build)
     shaft = np.array(SHAFT[build.arms]) + np.array([*center, 0.0])
+    shaft[:, 3] *= build.robustness
     course = _placed(shaft, side)
     bone = canvas.union_around(course, 34.0)
     if not bone.distance.size:
@@ -198,8 +200,9 @@ def _forearm_course(name: str, build: Build, side: int) -> Points:
     """Course of a bone of the forearm: x, y, z, radius [mm], shape (3, 4)."""
     shift = np.array(FOREARM[name])
     elbow = _head(build) + np.array([44, 10, -292])
-    start, end = elbow + shift, elbow + (28 + shift[0], -34 + shift[1], -236)
-    return _placed(np.array([[*start, 9.0], [*(start + end) / 2, 6.5], [*end, 8.0]]), side)
+    start, end = elbow + shift, elbow + np.array([28 + shift[0], -34 + shift[1], -236])
+    course = np.array([[*start, 9.0], [*(start + end) / 2, 6.5], [*end, 8.0]])
+    return _placed(course * (1, 1, 1, build.robustness), side)
 
 
 def girdle_landmarks(build: Build) -> dict[str, tuple[float, float, float]]:

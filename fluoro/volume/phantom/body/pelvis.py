@@ -184,6 +184,7 @@ def _paint_sacroiliac_joint(canvas: Canvas, build: Build, side: int) -> None:
 def _paint_femur(canvas: Canvas, build: Build, side: int) -> None:
     canvas.part = f"femur_{side_name(side)}"
     course = _placed(SHAFT, side, build)
+    course[:, 3] *= build.robustness
     center = _placed([HEAD], side, build)[0]
     bone = canvas.union_around(np.vstack([course[:, :3], center]), 40.0)
     if not bone.distance.size:

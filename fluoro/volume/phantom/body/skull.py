@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fluoro.volume.phantom.body.build import Build
 from fluoro.volume.phantom.body.tables import side_name
 from fluoro.volume.phantom.canvas import Block, Canvas, Union
 from fluoro.volume.phantom.shapes import (
@@ -134,7 +135,7 @@ def paint_head(canvas: Canvas) -> None:
     throat.fill((0.0, AIR_HU))
 
 
-def paint_skull(canvas: Canvas) -> None:
+def paint_skull(canvas: Canvas, build: Build) -> None:
     """Brain within two tables, the base with its dense ridges, the face with its sinuses."""
     block = canvas.block(*HEAD_BOX)
     if not min(block.shape_zyx):
@@ -155,9 +156,9 @@ def paint_skull(canvas: Canvas) -> None:
     for side in (-1, 1):
         ventricle = ellipsoid(block.axes, (HEAD_X_MM + side * 11, -30, 338), (7, 34, 11))
         canvas.paint(block, ventricle, 10.0)
-    _paint_base(canvas)
-    _paint_face(canvas)
-    _paint_jaw(canvas)
+    _paint_base(canvas, build)
+    _paint_face(canvas, build)
+    _paint_jaw(canvas, build)
     _paint_air(canvas)
 
 
@@ -182,14 +183,15 @@ def _union(canvas: Canvas) -> Union:
     return canvas.union(*HEAD_BOX)
 
 
-def _paint_base(canvas: Canvas) -> None:
+def _paint_base(canvas: Canvas, build: Build) -> None:
     """Petrous ridges, mastoids with their cells, clivus and sella; the great foramen."""
     canvas.part = "skull"
     bone = _union(canvas)
     for side in (-1, 1):
         ridge = _sided(((12, -40, 284, 5), (34, -26, 286, 7), (56, -14, 284, 9)), side)
         bone.tube(ridge[:, :3], ridge[:, 3])
-        bone.ellipsoid(_sided((56, -2, 266), side), (10, 14, 20))
+        mastoid = np.array((10, 14, 15 if build.female else 20))
+        bone.ellipsoid(_sided((56, -2, 266), side), mastoid)
         bone.ellipsoid(_sided((17, -10, 263), side), (7, 11, 5))
     clivus = ((HEAD_X_MM, -44, 295), (HEAD_X_MM, -30, 281), (HEAD_X_MM, -18, 268))
     bone.tube(clivus, (8, 7, 5))
@@ -253,7 +255,7 @@ def _net(net: object, side: int) -> Points:
     return _sided(np.array(net, float), side)
 
 
-def _paint_face(canvas: Canvas) -> None:
+def _paint_face(canvas: Canvas, build: Build) -> None:
     """Orbits with their rims, cheek bones, upper jaw, nasal bones, palate."""
     canvas.part = "skull"
     bone = _union(canvas)
@@ -268,6 +270,9 @@ def _paint_face(canvas: Canvas) -> None:
                         (68, -32, 281, 4)), side)  # fmt: skip
         bone.tube(cheek[:, :3], cheek[:, 3])
         bone.ellipsoid(_sided((25, -90, 264), side), (17, 20, 19))
+        if not build.female:
+            brow = _sided(((8, -117, 316, 5.0), (24, -114, 318, 4.5), (42, -102, 314, 3.0)), side)
+            bone.tube(brow[:, :3], brow[:, 3])
         frame = _sided(((7, -117, 304, 3.5), (11, -116, 286, 3.2), (17, -112, 268, 4.0),
                         (20, -112, 252, 5.0)), side)  # fmt: skip
         bone.tube(frame[:, :3], frame[:, 3])
@@ -314,7 +319,7 @@ RAMUS = (
 )
 
 
-def _paint_jaw(canvas: Canvas) -> None:
+def _paint_jaw(canvas: Canvas, build: Build) -> None:
     """The lower jaw with its teeth: condyles, rami, body."""
     canvas.part = "mandible"
     bone = _union(canvas)
@@ -327,7 +332,7 @@ def _paint_jaw(canvas: Canvas) -> None:
         body = smooth_path(_sided(JAW, side), 6.0)
         share = np.linspace(1, 0, len(body))
         outward = np.column_stack([side * share, 0.8 * share - 1, 0 * share])
-        bone.ribbon(body, outward, (5.2, 12.5))
+        bone.ribbon(body, outward, np.array((5.2, 12.5)) * build.robustness)
     bone.fill((0.0, TABLE_HU), (2.8, 450.0), mottle_hu=90)
     _paint_teeth(canvas, 226.0, 24.0, 52.0)
 

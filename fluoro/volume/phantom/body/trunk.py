@@ -70,7 +70,9 @@ def skin_distance(axes: Axes, build: Build) -> Field:
         nose = capsule(axes, (-14, -121, 283), (-14, -136, 262), (5.0, 9.0))
         distance = smooth_min(distance, nose, 10.0)
     for side in (-1, 1):
-        arm = _limb(axes, np.array(ARMS[build.arms]) * (side, 1, 1, 1) + (SHOULDER_X_MM, 0, 0, 0))
+        course = np.array(ARMS[build.arms]) * (side, 1, 1, build.robustness)
+        course[:, [0, 3]] += SHOULDER_X_MM, 0.3 * _growth(build)
+        arm = _limb(axes, course)
         distance = smooth_min(distance, arm, 26.0 if build.arms == "raised" else 14.0)
         if z.min() < -300:
             thigh = np.array(THIGH) * (side, 1, 1, 1) + (HIPS_X_MM, 0, 0, _growth(build) * 0.5)
