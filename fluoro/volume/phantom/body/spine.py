@@ -148,7 +148,7 @@ def spine_landmarks() -> dict[str, tuple[float, float, float]]:
         "anterior arch of C1": (-14.0, -27.0, 253.0),
         "tip of the dens": (-14.0, -20.0, 260.0),
         "conus medullaris": (cone[0], cone[1], cone[2]),
-        "sacral promontory": (10.0, 16.0, -256.0),
+        "sacral promontory": (10.0, 13.0, -264.0),
         "tip of the coccyx": (SACRUM[0][0] * 1.0, COCCYX[-1][0] * 1.0, COCCYX[-1][1] * 1.0),
     }
 
@@ -360,6 +360,9 @@ def _paint_sacrum(canvas: Canvas, build: Build) -> None:
     whole = np.concatenate([half, half[:, -2::-1] * (-1, 1, 1, 1)], axis=1)
     whole[..., 0] += SACRUM[0][0]
     bone.patch(whole, 6.0)
+    body = bone.empty()
+    body.add((-30, -5, -300), (50, 80, -230), _s1_body)
+    bone.join(body, 6.0)
     crest = bone.empty()
     for rise, (x, y, z) in enumerate(SACRUM[:4]):
         crest.segment((x, y + 15, z - 4, 4.0 - 0.5 * rise), (x, y + 19, z - 12, 4.4 - 0.5 * rise))
@@ -392,12 +395,30 @@ def _paint_coccyx(canvas: Canvas) -> None:
     pieces.fill((0.0, 900.0), (1.1, 220.0), mottle_hu=40)
 
 
+S1_PLATE, S1_DOWN = (10.0, 22.0, -254.5), (0.0, 24.0, -26.0)
+"""Middle of the upper end plate of S1 [mm], and the direction that it turns its back to."""
+S1_MM = (23.0, 15.5, 26.0)
+"""Half width, half depth and height of the body of S1."""
+
+
+def _s1_frame() -> Points:
+    """Rows: left, back and down of the body of S1."""
+    down = np.array(S1_DOWN) / np.linalg.norm(S1_DOWN)
+    return np.array([(1.0, 0.0, 0.0), np.cross((1.0, 0.0, 0.0), down), down])
+
+
+def _s1_body(axes: Axes) -> Field:
+    """Distance to the body of S1: a drum below its upper end plate."""
+    u, v, w = (along(axes, row, S1_PLATE) for row in _s1_frame())
+    half_width, half_depth, height = S1_MM
+    flat = np.zeros((1, 1, 1), np.float32)
+    side = ellipsoid((u, v, flat), (0, 0, 0), (half_width, half_depth, 1e3))
+    return smooth_max(side, np.asarray(np.maximum(-w, w - np.float32(height))), 2.0)
+
+
 def _paint_promontory(canvas: Canvas) -> None:
     """The upper end plate of S1."""
-    down = np.array([0.0, 24.0, -26.0])
-    down /= np.linalg.norm(down)
     plate = canvas.union((-25, 0, -275), (45, 60, -235))
-    center = np.array([10.0, 22.0, -254.5])
-    frame = np.array([(1.0, 0, 0), np.cross((1.0, 0, 0), down), down])
-    plate.ellipsoid(center, (23, 16, 1.6), frame)
+    center = np.array(S1_PLATE) + 0.8 * _s1_frame()[2]
+    plate.ellipsoid(center, (S1_MM[0] - 1, S1_MM[1] - 1, 1.6), _s1_frame())
     plate.fill((0.0, PLATE_HU))
