@@ -93,7 +93,7 @@ def phantom() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Radiograph:
-    """One picture of the body.
+    """One image of the body.
 
     Attributes:
         region: What of the body is made.
@@ -141,7 +141,7 @@ RADIOGRAPH_PX = 640
 
 
 def radiograph(given: Radiograph) -> NDArray[np.uint8]:
-    """Return a picture behind a grid at a radiograph's dose, bone bright.
+    """Return an image taken behind a grid at a radiograph's dose, bone bright.
 
     Unsharp masking with a wide blur compresses its range as radiography systems do.
     """
