@@ -37,6 +37,7 @@ else
 $(error CUDA must be 12 or 13, got $(CUDA))
 endif
 PY := $(VENV)/bin/python
+unexport PYTHONDONTWRITEBYTECODE # tests start some hundred programs: each would compile all modules again
 ROOMS := $(sort $(patsubst tests/%/,%,$(dir $(wildcard tests/*/test_*.py))))
 ifneq ($(filter-out $(ROOMS),$(ROOM)),)
 $(error ROOM must be one of $(ROOMS), got $(ROOM))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +29,11 @@ from tests.registration_support import (
     view_at,
 )
 
-VIEWS = [view_at(CarmPose(lao_deg=lao)) for lao in (-30.0, 60.0)]
+
+@functools.cache
+def views():
+    """Two views, 90 degrees apart."""
+    return [view_at(CarmPose(lao_deg=lao)) for lao in (-30.0, 60.0)]
 
 
 def labels():
@@ -48,7 +53,7 @@ def parts_and_rest(*names):
 def cast(volume, motion):
     """Line integrals of a volume that has moved, by the projector that is not registration's."""
     renderer = DrrRenderer(volume, device(), projector="march")
-    return [renderer.render(moved_view(view, np.linalg.inv(motion))) for view in VIEWS]
+    return [renderer.render(moved_view(view, np.linalg.inv(motion))) for view in views()]
 
 
 @pytest.mark.parametrize(
@@ -65,9 +70,9 @@ def test_two_vertebrae_that_moved_apart_are_found_within_half_a_millimetre(dista
         motions.append(motion_about(np.array([*twist[:3], *shift]), middle))
     images = [cast(part, motion) for part, motion in zip(parts, motions, strict=True)]
     images.append(cast(rest, np.eye(4)))
-    targets = [target(sum(each[k] for each in images)) for k in range(len(VIEWS))]
+    targets = [target(sum(each[k] for each in images)) for k in range(len(views()))]
     settings = changed(QUICK, measure="ncc", least_agreement=0.0)
-    found = register_parts(parts, rest, device(), targets, VIEWS, settings)
+    found = register_parts(parts, rest, device(), targets, views(), settings)
     for part, pose, motion in zip(parts, found, motions, strict=True):
         corners = np.array(np.meshgrid(*[(-20.0, 20.0)] * 3)).reshape(3, -1)
         points = np.vstack([corners + part.grid.center_xyz_mm[:, None], np.ones(8)])

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.transform import Rotation
 
 from fluoro.errors import InputError
 from fluoro.geometry.projection import View
@@ -136,6 +135,8 @@ def moved_view(view: View, new_from_old: ArrayLike) -> View:
 
 def turn(order: str, angles: ArrayLike) -> Matrix:
     """3x3 product of turns [degrees] about the axes of `order`, such as "ZXY": Rz Rx Ry."""
+    from scipy.spatial.transform import Rotation
+
     return np.asarray(
         Rotation.from_euler(order, np.asarray(angles, float), degrees=True).as_matrix()
     )
@@ -143,6 +144,8 @@ def turn(order: str, angles: ArrayLike) -> Matrix:
 
 def angles_deg(order: str, rotation: Matrix) -> Vector3:
     """The angles [degrees] whose `turn` is this rotation; at the pole the third one is 0."""
+    from scipy.spatial.transform import Rotation
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Gimbal lock")
         euler = Rotation.from_matrix(rotation).as_euler(order, degrees=True)

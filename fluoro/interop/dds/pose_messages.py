@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.transform import Rotation
 
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.se3 import quaternion_rotation, quaternion_wxyz
@@ -100,6 +99,8 @@ def probe_message(
     orientation: Orientation = "xyzw",
 ) -> ProbeInfo:
     """A C-arm's pose as position and orientation, in the unit and order agreed on."""
+    from scipy.spatial.transform import Rotation
+
     matrix = pose.world_from_carm(isocenter_xyz_mm)
     turn = Rotation.from_matrix(matrix[:3, :3])
     w, x, y, z = quaternion_wxyz(matrix[:3, :3])
@@ -142,6 +143,8 @@ def _matrix(
 
 def _turn(field: str, orientation: Orientation, values: Sequence[float]) -> NDArray[np.float64]:
     if orientation in ("rpy_rad", "rpy_deg"):
+        from scipy.spatial.transform import Rotation
+
         angles = _finite(field, values, 3)
         if max(map(abs, angles)) > WIDEST_TURN:
             raise FieldError(field, f"must be within {WIDEST_TURN:g}, got {angles}")

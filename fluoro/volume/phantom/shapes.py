@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import map_coordinates
 
 __all__ = [
     "Field",
@@ -220,6 +219,8 @@ def smooth_noise(axes: Axes, cell_mm: float, seed: int) -> Field:
 
 def noise_at(points: Sequence[Field], cell_mm: float, seed: int) -> Field:
     """The noise of `smooth_noise` at single points: x, y and z, shape (n,) each."""
+    from scipy.ndimage import map_coordinates
+
     coefficients = _noise_coefficients(cell_mm, seed)
     index = [(axis + np.float32(NOISE_REACH_MM)) / np.float32(cell_mm) + 1 for axis in points]
     found = map_coordinates(

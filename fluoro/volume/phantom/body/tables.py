@@ -10,7 +10,6 @@ from functools import cache
 from importlib.resources import files
 
 import numpy as np
-from scipy.interpolate import CubicSpline, RectBivariateSpline
 
 from fluoro.volume.phantom.shapes import Axes, Field, Points
 
@@ -51,6 +50,8 @@ class Polar:
 
     def __init__(self) -> None:
         """Reads the table."""
+        from scipy.interpolate import CubicSpline
+
         head, rows = _rows("pleura")
         table = np.array(rows, float)
         angles = np.radians(np.array(head[1:], float))
@@ -89,6 +90,8 @@ class Sheet:
     """
 
     def __init__(self, name: str, side: int) -> None:
+        from scipy.interpolate import RectBivariateSpline
+
         head, rows = _rows(name)
         table = np.array([row[1:] for row in rows if row[0] == side_name(side)], float)
         across = np.array(head[2:], float)
