@@ -14,13 +14,19 @@ __all__ = ["aperture_taps", "box_taps", "focal_spot_width_mm", "light_taps", "mt
 Array = NDArray[np.float64]
 
 REACH_PX = 8
-"""Taps beyond are left out; a smooth window ends them, so that the transfer has no ripple."""
+"""Taps beyond are left out."""
 
 DECAYS = 8.5
 """Lengths over which the light falls to 1/e that the taps reach: to 0.01 of the transfer."""
 
-GRID = 256
-"""Frequencies of one period along an axis."""
+FREQUENCIES = 4
+"""At which a filter is fitted, for each of its taps; from 0 to Nyquist's."""
+
+LEAST_TRANSFER = 0.05
+"""Errors count relative to the transfer, or to this where it is smaller."""
+
+INNER_PX, OUTER_WEIGHT = 0.45, 0.5
+"""Beyond 0.9 of Nyquist's frequency errors count half: few taps cannot follow the bend there."""
 
 
 def mtf_of(frequency_per_mm: Array, h_mm2: float, aperture_mm: float) -> Array:
@@ -47,14 +53,14 @@ def light_taps(h_mm2: float, pixel_spacing_mm: float) -> NDArray[np.float32]:
     Returns:
         Shape (radius + 1, radius + 1); the radius is 4 to 8 pixels, as the light needs.
     """
-    f: Array = np.fft.fftfreq(GRID, pixel_spacing_mm).astype(float)
     reach = DECAYS * np.sqrt(h_mm2) / (2 * np.pi * pixel_spacing_mm)
     radius = int(np.clip(np.ceil(reach), REACH_PX // 2, REACH_PX))
-    transfer = mtf_of(np.hypot(f[:, None], f), h_mm2, 0.0)
-    taps = np.fft.ifft2(transfer).real[: radius + 1, : radius + 1]
-    taps = taps * _window(np.hypot(*np.indices(taps.shape)) / (radius + 1))
-    mirrored = np.where(np.arange(radius + 1) > 0, 2.0, 1.0)
-    return np.asarray(taps / (mirrored @ taps @ mirrored), np.float32)
+    f_px, waves, counts = _waves(radius)
+    transfer = mtf_of(np.hypot(f_px[:, None], f_px) / pixel_spacing_mm, h_mm2, 0.0)
+    both = np.einsum("ik,jl->ijkl", waves, waves).reshape(transfer.size, -1)
+    counts = np.minimum(counts[:, None], counts)
+    taps = _fitted(transfer.ravel(), both, counts.ravel()).reshape(radius + 1, radius + 1)
+    return np.asarray(taps, np.float32)
 
 
 def aperture_taps(config: MtfConfig, pixel_spacing_mm: float) -> NDArray[np.float32]:
@@ -73,13 +79,30 @@ def focal_spot_width_mm(
 def box_taps(width_px: float) -> NDArray[np.float32]:
     """Taps of a box of this width along one axis, from the middle outwards; they sum to 1."""
     reach = max(REACH_PX, int(np.ceil(4 * width_px)))
-    transfer = np.sinc(width_px * np.fft.fftfreq(max(GRID, 8 * reach)))
-    taps = np.fft.ifft(transfer).real[: reach + 1]
-    taps = taps * _window(np.arange(reach + 1) / (reach + 1))
-    return np.asarray(taps / (taps[0] + 2 * taps[1:].sum()), np.float32)
+    f_px, waves, counts = _waves(reach)
+    return np.asarray(_fitted(np.sinc(width_px * f_px), waves, counts), np.float32)
 
 
-def _window(share: Array) -> Array:
-    """1 in the inner half, then smoothly to 0 at the end and beyond."""
-    outer = np.clip(2 * share - 1, 0, 1)
-    return np.asarray(np.cos(np.pi / 2 * outer) ** 2)
+def _waves(reach: int) -> tuple[Array, Array, Array]:
+    """Frequencies [1/pixel], what each tap and its mirror give there, and how errors count."""
+    f_px = np.linspace(0, 0.5, FREQUENCIES * (reach + 1))
+    taps = np.arange(reach + 1)
+    waves = np.cos(2 * np.pi * np.outer(f_px, taps)) * np.where(taps > 0, 2.0, 1.0)
+    return f_px, np.asarray(waves), np.where(f_px > INNER_PX, OUTER_WEIGHT, 1.0)
+
+
+def _fitted(transfer: Array, waves: Array, counts: Array) -> Array:
+    """Taps by least squares, which sum to 1: their first frequency is 0.
+
+    Args:
+        transfer: Wanted, shape (frequencies,).
+        waves: What each tap gives, shape (frequencies, taps).
+        counts: How errors count, shape (frequencies,).
+    """
+    at_zero = waves[0]
+    free = waves[:, 1:] - np.outer(waves[:, 0], at_zero[1:] / at_zero[0])
+    weights = counts / np.maximum(np.abs(transfer), LEAST_TRANSFER)
+    wanted = (transfer - waves[:, 0] / at_zero[0]) * weights
+    free = free * weights[:, None]
+    taps = np.linalg.solve(free.T @ free, free.T @ wanted)
+    return np.concatenate([[(1 - at_zero[1:] @ taps) / at_zero[0]], taps])
