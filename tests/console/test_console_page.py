@@ -1,5 +1,6 @@
 """The console's page in a real browser: headless Chromium, driven as a user would."""
 
+import itertools
 import os
 import re
 import signal
@@ -170,6 +171,31 @@ def test_dose_and_tube_are_shown(start_console, open_page):
     shown |= {"kerma": "10 mGy", "skin": "13.8 mGy", "time": "12.3 s"}
     for name, text in shown.items():
         sync_api.expect(page.locator(f"#dose-{name}")).to_have_text(text)
+
+
+def test_each_five_minutes_of_beam_call_out_once(start_console, open_page):
+    console, url = start_console()
+    page = open_page(url)
+    notice, numbers = page.locator("#notice"), itertools.count(1)
+
+    def after(beam_s):
+        page.evaluate("document.getElementById('notice').hidden = true")
+        exposure = Exposure(pulse=Pulse(dose_ngy=20.0), total=DoseTotal(beam_s=beam_s))
+        show_and_wait(console, page, replace(make_frame(next(numbers)), exposure=exposure))
+
+    after(299.9)
+    sync_api.expect(notice).to_be_hidden()
+    after(300.0)
+    sync_api.expect(notice).to_have_text("5 minutes of beam")
+    sync_api.expect(notice).to_be_visible()
+    after(301.0)
+    sync_api.expect(notice).to_be_hidden()
+    after(601.0)
+    sync_api.expect(notice).to_have_text("10 minutes of beam")
+    after(1.0)  # another run
+    after(300.0)
+    sync_api.expect(notice).to_have_text("5 minutes of beam")
+    sync_api.expect(notice).to_be_visible()
 
 
 def test_dragging_on_the_image_sets_the_window(start_console, open_page):

@@ -11,7 +11,7 @@ from fluoro.imaging.exposure.dose_meter import DoseMeter, DoseTotal, Pulse
 from fluoro.imaging.frame import FluoroFrame
 from fluoro.imaging.skin_dose import CELL_MM, SkinDoseMap
 from fluoro.physics.dose import REFERENCE_POINT_MM
-from fluoro.plot.skin_dose_image import skin_dose_image
+from fluoro.plot.skin_dose_image import BAR_SPACE_PX, EDGE_PX, TITLE_PX, skin_dose_image
 
 GEOMETRY = CarmGeometry(
     source_to_detector_mm=1200.0,
@@ -84,7 +84,15 @@ def test_the_rate_is_the_mean_of_two_seconds_and_five_minutes_call():
     assert [DoseTotal(beam_s=s).alarms for s in (299.0, 300.0, 601.0)] == [0, 1, 2]
 
 
-def test_the_image_has_the_map():
-    skin, _ = run([CarmPose(lao_deg=90.0)])
-    page = np.asarray(skin_dose_image(skin, "run"))
-    assert (page.max(axis=2) > 200).sum() > 100
+def lit_columns(page):
+    """Middle of what is lit in the map, as a share of its width."""
+    inside = np.asarray(page)[TITLE_PX + 30 : -110, EDGE_PX + 2 : -EDGE_PX - BAR_SPACE_PX - 2]
+    lit = inside.max(axis=(0, 2)) > 200
+    return np.nonzero(lit)[0].mean() / lit.size
+
+
+@pytest.mark.parametrize(("lao_deg", "at"), [(0.0, 0.5), (90.0, 0.75), (-90.0, 0.25)])
+def test_the_image_has_the_back_in_its_middle_and_the_patients_left_to_the_left(lao_deg, at):
+    """At LAO 0 the tube is behind the patient, at LAO 90 on the right."""
+    skin, _ = run([CarmPose(lao_deg=lao_deg)])
+    assert lit_columns(skin_dose_image(skin, "run")) == pytest.approx(at, abs=0.02)
