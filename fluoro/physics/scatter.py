@@ -16,7 +16,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fluoro.errors import InputError
 from fluoro.names import DetectorKind
@@ -30,6 +30,7 @@ __all__ = [
     "ScatterKernel",
     "gap_decay_per_mm",
     "gap_per_mm",
+    "losses",
     "ratio_tables",
     "scatter_kernel",
     "water_per_integral_mm",
@@ -49,8 +50,11 @@ MIDDLE_LOG, LOG_WIDTH = 4.65, 2.2
 MOST_LOG = 8.0
 """ln(I0/Ip) behind 36 cm of water: beyond it the ratio to the primary is held."""
 
-EXPANSION, GAP_STEP_MM, CHEST_MM, HALF_FIELD_MM = 0.6, 50.0, 120.0, 125.0
+EXPANSION, GAP_STEP_MM, CHEST_MM, HALF_FIELD_MM = 0.7, 50.0, 120.0, 125.0
 """Of lung's room that adds to the air gap; how its effect is taken from the kernels."""
+
+LOSSES, LOSSES_PER_MM, MIDDLE_GAP_MM = 1.12, -0.002, 175.0
+"""How much a material's own attenuation takes of its scatter, at the middle air gap [mm]."""
 
 WATER_KEV = 70.0
 """At which attenuations are compared with water's."""
@@ -176,30 +180,43 @@ def _left_of_the_kernels_beam(water_mm: Array) -> Array:
     return np.asarray(np.minimum(left, 1.0))
 
 
-def water_per_mm(found: Sequence[Material]) -> Array:
+def water_per_mm(found: Sequence[Material], air_gap_mm: float) -> Array:
     """Water [mm] that scatters as 1 mm of each material does, shape (materials,).
 
-    Scatter is made at electrons, and what is made deep within a material comes out of it as the
-    share of its attenuation that is scatter: electrons per volume against water's, squared, over
-    attenuation at 70 keV against water's. So 1 mm of cortical bone counts as 1.24 mm of water
-    (by attenuation: 2.56), of iodine as 0.1 mm.
+    Scatter is made at electrons: e, those per volume against water's. A photon that is scattered
+    again, or leaves at a slant, is lost where the material attenuates more than its electrons
+    scatter: (e / mu)^m, mu the attenuation at 70 keV against water's. Near the body m is larger,
+    because what arrives there has been scattered more often and comes from steeper angles. So
+    1 mm of cortical bone counts as 1.08 mm of water behind 50 mm of air and as 1.30 mm behind
+    300 mm (by attenuation: 2.56), iodine as less than 0.2 mm. m is fitted to PENELOPE's scatter of
+    water with bone (tools/data/bake_scatter.py, `fitted_losses`).
+
+    Args:
+        found: Materials.
+        air_gap_mm: Between patient and detector [mm].
     """
     water = material("water")
     electrons = np.array([each.electrons_mol_per_cm3 for each in found])
     electrons /= water.electrons_mol_per_cm3
     mu = np.array([float(each.mu_per_mm(WATER_KEV)) for each in found])
-    return np.asarray(electrons**2 * float(water.mu_per_mm(WATER_KEV)) / mu)
+    mu /= float(water.mu_per_mm(WATER_KEV))
+    return np.asarray(electrons * (electrons / mu) ** losses(air_gap_mm))
+
+
+def losses(air_gap_mm: ArrayLike) -> Array:
+    """The power m of `water_per_mm`, by air gap [mm]."""
+    return np.asarray(LOSSES + LOSSES_PER_MM * (np.asarray(air_gap_mm) - MIDDLE_GAP_MM))
 
 
 def gap_per_mm(found: Sequence[Material]) -> Array:
     """Air gap [mm] that 1 mm of each material adds, shape (materials,): lung alone.
 
     Lung takes more room than the water that it counts as, so that its scatter is made farther
-    from the detector: by 0.6 of the difference. A half would be the middle of an even layer; 0.6
+    from the detector: by 0.7 of the difference. A half would be the middle of an even layer; 0.7
     is fitted to PENELOPE's thorax (tools/data/make_thorax_reference.py). Air is left aside, because
     what surrounds the patient is air too.
     """
-    room = 1 - water_per_mm(found)
+    room = 1 - water_per_mm(found, MIDDLE_GAP_MM)
     return np.where((room > 0.4) & (room < 0.9), EXPANSION * room, 0.0)
 
 

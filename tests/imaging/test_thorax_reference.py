@@ -66,9 +66,9 @@ def test_primary_is_that_of_penelopes_cross_sections(planes, reference):
 
 
 def test_scatter_is_penelopes_in_every_cell(planes, reference):
-    """Within 5 % of primary and scatter together; the reference's own error is below 1 %."""
+    """Within 3 % of primary and scatter together; the reference's own error is below 1 %."""
     primary = signal(planes)
     found = cells(signal(planes, scatter={"air_gap_mm": 200.0}) - primary)
     whole = cells(primary) + reference["scatter"]
     assert (reference["error"] / whole).max() < 0.01
-    assert (np.abs(found - reference["scatter"]) / whole).max() < 0.05
+    assert (np.abs(found - reference["scatter"]) / whole).max() < 0.03

@@ -5,6 +5,10 @@ PENELOPE: Salvat, NEA 2019). Photons alone are followed: an electron of 80 keV g
 and is absorbed where it is made. Photons below 2 keV are absorbed too.
 
 A body is a text of PENELOPE's geometry (PENGEOM); lengths are in cm there and in what is returned.
+
+Thick slabs let few photons through. `split_slabs` cuts them into parts, and each photon that enters
+a part for the first time goes on as two of half the weight (`splits`), so that their number stays
+about the same all the way. They are of one history, by which statistical errors are counted.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +35,9 @@ BODIES_CM = 150.0
 CUT_EV, NEVER_EV = 2e3, 1e9
 """Photons below are absorbed; electrons always are."""
 LINE = "0" * 64
+DETECTOR, COPY = "detector", "_again"
+"""Kinds beside the materials: what records; the same material under another number, because
+PENELOPE sees no border between bodies of one."""
 PER_MOL = 6.02214076e23
 
 
@@ -86,7 +93,7 @@ def geometry(surfaces: Sequence[Quadric], bodies: Sequence[Body]) -> tuple[str, 
 
     The last body records and absorbs what enters it.
     """
-    names = [*(body.material for body in bodies[:-1]), "detector"]
+    names = [*(body.material for body in bodies[:-1]), DETECTOR]
     kinds = list(dict.fromkeys(names))
     lines = ["fluoro", LINE]
     for number, surface in enumerate(surfaces, 1):
@@ -107,6 +114,24 @@ def slabs(layers: Sequence[tuple[str, float]]) -> tuple[list[Quadric], list[Body
     names = [*(name for name, _ in layers), "water"]
     bodies = [Body(name, [(i, 1), (i + 1, -1), around]) for i, name in enumerate(names)]
     return surfaces, bodies
+
+
+def split_slabs(
+    layers_mm: Sequence[tuple[str, float]], part_mm: Mapping[str, float]
+) -> tuple[list[Quadric], list[Body], int]:
+    """Return layers (material, thickness [mm]) cut into parts, and how many parts there are.
+
+    Args:
+        layers_mm: Behind each other from z = 0.
+        part_mm: Thickness of a part at most, by material [mm].
+    """
+    parts: list[tuple[str, float]] = []
+    for name, thick_mm in layers_mm:
+        count = int(np.ceil(thick_mm / part_mm[name]))
+        for _ in range(count):
+            again = bool(parts) and parts[-1][0] == name
+            parts.append((name + COPY * again, thick_mm / count / 10))
+    return *slabs(parts), len(parts)
 
 
 def fractions(name: str) -> list[tuple[int, float]]:
@@ -195,8 +220,20 @@ def recorded(
     histories: float,
     seed: int,
     source: dict[str, Any] | None = None,
+    splits: int = 0,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return `photons_out`, and the number of each one's history."""
+    """Return `photons_out`, and the number of each one's history.
+
+    Args:
+        surfaces: Of the bodies.
+        bodies: Those the photons go through, and the one that records.
+        spectrum: Of the photons that are sent.
+        histories: How many are sent.
+        seed: 0 to 1000: a pair of PENELOPE's seeds.
+        source: Where they start and go; None: the pencil.
+        splits: Photons become two where they enter body 2, 3, ... splits + 1 for the first time;
+            who has passed all of them counts 0.5^splits.
+    """
     from pyPenred import simulation
 
     with _folder():
@@ -225,11 +262,28 @@ def recorded(
                     "kdet": {str(len(bodies)): 1},
                 },
                 "materials": {name: _material(name, i) for i, name in enumerate(kinds, 1)},
+                **_splitting(splits),
                 "simulation": {"threads": 1, "seedPair": int(seed), "max-time": 1e9},
             }
         )
         run.simulate(False)
         return _recorded()
+
+
+def _splitting(splits: int) -> dict[str, Any]:
+    """Return a weight window for each border: who has been split there before is too light."""
+    if not splits:
+        return {}
+    windows = {
+        f"border{number}": {
+            "type": "SPLITTING",
+            "minWght": 0.9 * 0.5**number,
+            "maxWght": 1.5,
+            "bodies": {str(number + 2): {"splitting": 2}},
+        }
+        for number in range(splits)
+    }
+    return {"VR": {"generic": windows}}
 
 
 def _recorded() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -260,8 +314,8 @@ def _material(name: str, number: int) -> dict[str, Any]:
     """Write a material's file, and return what the simulation needs to know of it."""
     from pyPenred import simulation
 
-    records = name == "detector"
-    of = "water" if records else name
+    records = name == DETECTOR
+    of = "water" if records else name.removesuffix(COPY)
     file = f"{name}.mat"
     simulation.materials.create(of, material(of).density_g_per_cm3, fractions(of), file)
     cut = {"electron": NEVER_EV, "positron": NEVER_EV, "gamma": NEVER_EV if records else CUT_EV}

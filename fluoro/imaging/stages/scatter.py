@@ -87,7 +87,7 @@ def _run_source(
 ) -> Any:
     """Return what each cell gives off, the narrow Gaussian's beside the wide one's."""
     materials = None if frame.beam is None else tuple(frame.materials)
-    weights = kernels.tables.of(_water_uniforms, materials)
+    weights = kernels.tables.of(_water_uniforms, materials, config.air_gap_mm)
     rows = kernels.on_cells(
         "scatter_rows",
         (frame.shape[0], 2 * cells[1]),
@@ -127,9 +127,13 @@ def most_cells(config: ScatterConfig) -> int:
     return ACCURATE_CELLS if config.quality == "accurate" else MOST_CELLS
 
 
-def water_weights_mm(materials: Sequence[Material] | None) -> NDArray[np.float64]:
+def water_weights_mm(
+    materials: Sequence[Material] | None, air_gap_mm: float
+) -> NDArray[np.float64]:
     """Return the water [mm] that stands for 1 mm of each material, or for a line integral of 1."""
-    return np.array([water_per_integral_mm()]) if materials is None else water_per_mm(materials)
+    if materials is None:
+        return np.array([water_per_integral_mm()])
+    return water_per_mm(materials, air_gap_mm)
 
 
 def gap_weights_mm(materials: Sequence[Material] | None) -> NDArray[np.float64]:
@@ -161,8 +165,8 @@ def _ratio_uniforms(
     }
 
 
-def _water_uniforms(materials: Sequence[Material] | None) -> dict[str, Any]:
-    weights, gaps = water_weights_mm(materials), gap_weights_mm(materials)
+def _water_uniforms(materials: Sequence[Material] | None, air_gap_mm: float) -> dict[str, Any]:
+    weights, gaps = water_weights_mm(materials, air_gap_mm), gap_weights_mm(materials)
     return {
         "plane_count": len(weights),
         "water_mm": weights.astype(np.float32),
@@ -207,7 +211,7 @@ def scatter_ratios(
     """
     tables = _ratios(config, beam, grid)
     known = None if beam is None else materials
-    water, gap = water_weights_mm(known), gap_weights_mm(known)
+    water, gap = water_weights_mm(known, config.air_gap_mm), gap_weights_mm(known)
     planes = integrals.reshape(len(water), *integrals.shape[-2:])
     water_mm, gap_mm = np.tensordot(water, planes, 1), np.tensordot(gap, planes, 1)
 
