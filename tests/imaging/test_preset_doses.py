@@ -2,6 +2,7 @@
 
 import pytest
 
+from fluoro.physics.dose import SKIN_DOSE_PER_KERMA
 from tools.docs.preset_doses import dose_of
 
 
@@ -11,8 +12,12 @@ from tools.docs.preset_doses import dose_of
     [
         ("cardiac", "rate_mgy_per_min", 5, 95),
         ("cardiac", "frame_ugy", 19, 589),
+        ("vascular_dsa", "detector_ngy", 440, 8800),
+        ("vascular_dsa", "frame_ugy", 42, 2100),
+        ("ortho_mobile", "rate_mgy_per_min", 3, 10),
         ("low_dose", "detector_ngy", 3, 5),
-        ("radiograph", "frame_ugy", 50, 150),
+        ("low_dose", "rate_mgy_per_min", 0.11, 33.1),
+        ("radiograph", "frame_ugy", 50, 150 / SKIN_DOSE_PER_KERMA),
     ],
 )
 def test_a_presets_dose_is_a_clinical_one(name, figure, low, high):

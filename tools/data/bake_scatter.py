@@ -137,9 +137,9 @@ def with_bone(water_mm: float, bone_mm: float, *, fitted: bool) -> Iterator[Bone
 
 BONE = (
     *with_bone(140, 10, fitted=True),
-    *with_bone(100, 20, fitted=True),
-    *with_bone(220, 30, fitted=True),
     *with_bone(180, 20, fitted=False),
+    *with_bone(220, 30, fitted=True),
+    *with_bone(100, 20, fitted=True),
     *with_bone(160, 40, fitted=False),
     BoneBody(
         place="both_ends",
@@ -381,7 +381,7 @@ def bone_off(rows: Array, losses: Callable[[Array], Array]) -> Array:
 
 
 def fitted_losses(rows: Array) -> tuple[float, float]:
-    """Return m at 175 mm of air and its slope by the gap [1/mm]; the worst cases count most.
+    """Return m at 175 mm of air and how it changes with the gap [1/mm]; the worst cases count most.
 
     Args:
         rows: As for `bone_off`.
