@@ -24,7 +24,7 @@ __all__ = ["ImageChainOp"]
 
 
 class ImageChainOp(Operator):
-    """Waits for the image chain, which the renderer has lined up, and hands the image on.
+    """Waits for the image chain, which the renderer has queued, and passes the image on.
 
     So the device has the next frame's launches before this one's are done. A chain that does not
     line up, since it reads its images, is begun here, once the rendering is there.

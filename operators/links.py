@@ -36,7 +36,7 @@ class Links:
     Args:
         config: The application's configuration.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
-        monitor: Asked how the stream is doing.
+        monitor: Knows the state of the stream.
         controls: Set by the control topic.
         stack: Closes what is opened.
         posed: Objects with a pose per frame.

@@ -18,7 +18,7 @@ __all__ = ["BegunImage", "LiveChain", "held_config", "lines_up", "with_controls"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BegunImage:
-    """An image that the image chain is at work on.
+    """An image that the image chain is computing.
 
     Attributes:
         image: Display values in [0, 1], (height, width) float32, not to be read before `fence`.
@@ -64,7 +64,7 @@ class LiveChain:
     def begin(
         self, integrals: Any, header: FrameHeader, rendering: Fence | None = None
     ) -> BegunImage:
-        """Begin with the image of a frame.
+        """Begin to compute the image of a frame.
 
         Args:
             integrals: As for `ImageChain.apply`.

@@ -37,7 +37,7 @@ class Outcome:
         summary: What run.json says, without `per_frame`.
         folder: Where its files are; None where nothing was recorded.
         signal_number: The signal that ended it, or None.
-        failure: Why a loop did not get where it was to, in one line; None: there was none.
+        failure: Why a loop did not reach its goal, in one line; None: no failure.
     """
 
     summary: dict[str, Any]

@@ -88,13 +88,13 @@ class TrackingSetup:
         return found | ({"per_iteration": self.loop.rows()} if self.loop else {})
 
     def failure(self) -> str | None:
-        """Return why the run has not done what it was for, in one line."""
+        """Return why the run has not reached its goal, in one line."""
         if self.loop and not self.loop.stopped:
             return f"optimiser: it had not stopped after {len(self.loop.rows())} iterations"
         return None
 
     def write_plot(self, folder: Path) -> None:
-        """An image of how it went, where there is anything to show.
+        """Write a plot of the tracking or optimisation, where there is anything to show.
 
         Raises:
             OutputError: It cannot be written.

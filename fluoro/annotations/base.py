@@ -58,7 +58,7 @@ class Annotator(Protocol):
     """Makes one kind of annotation, frame after frame."""
 
     def begin(self, view: View) -> FramePart:
-        """Return the part of a view; what it needs of the device is lined up, and read later."""
+        """Return the part of a view; its launches are queued on the device and read later."""
         ...
 
     def categories(self) -> list[dict[str, Any]]:

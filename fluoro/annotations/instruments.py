@@ -84,7 +84,7 @@ class InstrumentAnnotator:
         return self.begin_at(view, 0.0)
 
     def begin_at(self, view: View, time_s: float) -> FrameInstruments:
-        """Return the annotations of a view at a moment of the run [s]; images are on their way."""
+        """Return the annotations of a view at a time of the run [s]; their images are queued."""
         return FrameInstruments(
             names=tuple(each.name for each in self._solids),
             lines=tuple(self._line(each, view, time_s) for each in self._solids),

@@ -60,7 +60,7 @@ class MaskAnnotator:
         self._config, self._renderer = config, renderer
 
     def begin(self, view: View) -> FrameMasks:
-        """Return the masks of a view, on their way."""
+        """Return the masks of a view; their rendering is queued and not done yet."""
         renderer, share = self._renderer, self._config.visible_share
         images = [renderer.lengths(view) if self._config.thickness else renderer.masks(view)]
         if share is not None:

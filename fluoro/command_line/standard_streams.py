@@ -45,7 +45,7 @@ def guard_standard_streams() -> None:
 
 
 def silence_output() -> None:
-    """Let standard output lead nowhere from now on, as its reader is gone or its disk is full."""
+    """Discard standard output from now on: its reader is gone or its disk is full."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -23,7 +23,7 @@ terminal = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Reporter:
-    """Tells the user what goes on, a line for each new thing; base of the one with bars."""
+    """Reports progress to the user, one line for each step; base class of `Bars`."""
 
     def __init__(self, total_frames: int | None) -> None:
         self._total_frames = total_frames
@@ -37,7 +37,7 @@ class Reporter:
         self._tell(what, f"{fraction:.0%}")
 
     def started(self, *, console_url: str | None, device: str, folder: Path | None) -> None:
-        """Say where to look."""
+        """Print the console's address, the device and the folder."""
         say(f"rendering on  {device}")
         if folder:
             say(f"recording to  {folder}")
@@ -75,7 +75,7 @@ class Reporter:
 
 
 class Bars(Reporter):
-    """The same with a bar for each stage and for the stream, on a terminal of 80 columns."""
+    """Reports progress with a bar for each stage and for the stream, in 80 columns."""
 
     def __init__(self, total_frames: int | None) -> None:
         super().__init__(total_frames)
@@ -123,7 +123,7 @@ class Bars(Reporter):
 
 
 class Mark(SpinnerColumn):
-    """Turns while a task is on; then a tick, or a square where it was cut short."""
+    """A column that spins while a task runs; then a tick, or a square if it was stopped."""
 
     def __init__(self) -> None:
         self._plain = not terminal.encoding.startswith("utf")

@@ -1,4 +1,4 @@
-"""One open page: what it has of each kind of message, and how fast it takes them."""
+"""One open page: which messages it has received, and how fast it confirms them."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ def parse_request(message: str | bytes) -> dict[str, Any]:
     """Return a page's request as an object.
 
     Raises:
-        InputError: Anything but a JSON object, or a `set` in it that is none.
+        InputError: Anything but a JSON object, or a `set` in it that is no object.
     """
     try:
         request = json.loads(message)

@@ -59,7 +59,7 @@ class Pose:
         return cls((math.radians(cranial), math.radians(lao), math.radians(roll)), translation)
 
     def doubt(self) -> str:
-        """What to say where the angles are hardly radians, more than a full turn; else empty."""
+        """Return a remark where angles exceed a full turn, so are hardly radians; else empty."""
         largest = max(self.rotation, key=abs)
         if abs(largest) <= math.tau + ROUNDING:
             return ""

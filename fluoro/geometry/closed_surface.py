@@ -32,7 +32,7 @@ FlawKind = Literal["open", "turned"]
 
 @dataclass(frozen=True)
 class Flaw:
-    """Why a surface is none of a volume.
+    """Why a surface does not enclose a volume.
 
     Attributes:
         kind: "open": edges without a second triangle; "turned": neighbours face different sides.

@@ -16,7 +16,7 @@ __all__ = ["FluoroFrame", "FrameHeader", "PoseOrigin", "to_uint8"]
 
 @dataclass(frozen=True, kw_only=True)
 class PoseOrigin:
-    """Where a pose that somebody sent came from.
+    """The sender's stamp and number of a pose that was sent.
 
     Attributes:
         stamp_ns: The sender's stamp [ns], by the sender's clock.

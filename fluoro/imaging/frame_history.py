@@ -93,7 +93,7 @@ class FrameMemory:
         return before
 
     def changed(self, name: str, value: int) -> bool:
-        """Whether a number that a stage goes by is another than before; the first time: no."""
+        """Return whether a number that a stage depends on has changed; False the first time."""
         return self._counts.setdefault(name, value) != value
 
     def has(self, stage: str) -> bool:

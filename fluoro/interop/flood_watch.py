@@ -1,4 +1,4 @@
-"""A sender that floods: messages that come far faster than frames can be made."""
+"""Counts seconds in which a sender floods: messages come far faster than frames are made."""
 
 from __future__ import annotations
 

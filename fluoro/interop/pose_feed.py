@@ -14,7 +14,7 @@ from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.limits import CarmLimits
 from fluoro.geometry.se3 import interpolate
 from fluoro.interop.flood_watch import FloodWatch
-from fluoro.interop.pose_filter import PoseDoor, SentPose
+from fluoro.interop.pose_filter import PoseFilter, SentPose
 from fluoro.interop.refusals import Refusals, RefusedError
 from fluoro.interop.sender_clock import SenderClock
 from fluoro.steady_clock import unix_ns
@@ -69,7 +69,7 @@ class PoseFeed:
         self.sender_clock = SenderClock(where) if wall_clock else None
         self._lockstep = config.trigger == "lockstep"
         self._watchdog_ns = round(config.watchdog_ms * 1e6)
-        self._door = PoseDoor(
+        self._filter = PoseFilter(
             limits,
             max_jump_deg=config.max_jump_deg,
             max_jump_mm=config.max_jump_mm,
@@ -112,8 +112,8 @@ class PoseFeed:
         if len(self._waiting) >= LOCKSTEP_QUEUE:
             raise RefusedError("too far ahead", f"{LOCKSTEP_QUEUE} poses wait for their frames")
         if sender != self._writer:
-            self._door.forget()
-        sent = self._door.admit(read, now_ns)
+            self._filter.forget()
+        sent = self._filter.admit(read, now_ns)
         self._writer, self._admitted_ns = sender, now_ns
         self._put(
             ReceivedPose(
@@ -168,7 +168,7 @@ class PoseFeed:
         """Return what came and what became of it, by name."""
         refused = {f"refused: {why}": n for why, n in self.refusals.counts().items()}
         with self._changed:
-            cut = {f"clamped: {name}": n for name, n in self._door.clamped.items()}
+            cut = {f"clamped: {name}": n for name, n in self._filter.clamped.items()}
             counts = {"received": self._sequence, "superseded": self._superseded}
             flooded = {"flooded seconds": self._flood.seconds} if self._flood.seconds else {}
             return {**counts, **flooded, **refused, **cut}

@@ -1,4 +1,4 @@
-"""The door: what a pose must be to reach the renderer."""
+"""The pose filter: what a pose must be to reach the renderer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.limits import CarmLimits
 from fluoro.interop.refusals import RefusedError
 
-__all__ = ["PoseDoor", "SentPose"]
+__all__ = ["PoseFilter", "SentPose"]
 
 ORIGIN = (0.0, 0.0, 0.0)
 
@@ -33,10 +33,10 @@ class SentPose:
     stamp_ns: int = 0
 
 
-class PoseDoor:
+class PoseFilter:
     """Admits poses that can be read, lie within the limits and do not jump.
 
-    A sender that keeps jumping, or whose time was set back, is admitted again once the door has
+    A sender that keeps jumping, or whose time was set back, is admitted again once the filter has
     admitted nothing for its memory: then the next pose is a new beginning.
 
     Args:

@@ -33,7 +33,7 @@ DELAY_NEEDS_CLOCK = never(
 
 
 class ReceivedPoses(PoseSourceSection):
-    """Poses that somebody sends; the newest counts."""
+    """Poses that another program sends; the newest counts."""
 
     model_config = rules(
         DELAY_NEEDS_CLOCK,

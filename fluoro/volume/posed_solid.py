@@ -63,7 +63,7 @@ class PosedSolid:
         return None
 
     def steer(self, sample: LiveSample) -> None:
-        """From now on the solid is where a sample says, whatever the time.
+        """Move the solid to where a sample says, from now on and at any time.
 
         Raises:
             InputError: A sample of another kind than the solid takes, or with impossible values.

@@ -160,7 +160,7 @@ def read_header(path: Path) -> XrayHeader:
 
 @contextmanager
 def one_line(path: Path) -> Iterator[None]:
-    """Make one line that names the file of whatever pydicom raises of damaged attributes.
+    """Turn what pydicom raises about damaged attributes into one line that names the file.
 
     Raises:
         InputError: Something was raised; pydicom converts values on access.

@@ -14,7 +14,7 @@ NoteKind = Literal["missing", "assumed", "contradictory"]
 
 
 class Notes:
-    """Remarks by kind, each once, however many frames they are true of."""
+    """Remarks by kind; a remark about several frames is kept once."""
 
     def __init__(self) -> None:
         self._said: dict[tuple[NoteKind, str], None] = {}

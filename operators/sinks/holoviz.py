@@ -81,7 +81,7 @@ class HolovizSink(Sink):
 
 
 class HolovizFeedOp(Operator):
-    """Frames as Holoviz takes images: three axes, the last one the colours.
+    """Passes frames on in Holoviz's form: three axes, the last one the colours.
 
     Of two axes Holoviz would take the columns for colours. On CUDA and on the CPU nothing is
     copied; a Vulkan or Metal buffer comes to the host.

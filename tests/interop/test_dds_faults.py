@@ -28,7 +28,7 @@ from fluoro.interop.dds.ros_geometry import PoseStamped
 from fluoro.interop.dds.ros_sensor import Image, JointState
 from fluoro.interop.dds.timestamps import header_of
 from fluoro.interop.frame_publisher import FrameSink
-from fluoro.interop.pose_filter import PoseDoor, SentPose
+from fluoro.interop.pose_filter import PoseFilter, SentPose
 from tests.dds_support import own_domain, peer, wait_until
 
 pytestmark = pytest.mark.dds
@@ -191,7 +191,7 @@ def test_fuzzed_payload_is_refused_or_is_a_sound_value(kind, payload, read, whol
     """All of 100,000 with the slow tests, a tenth of them each time."""
     count = round(whole * share)
     random = np.random.default_rng(7)
-    door = PoseDoor(LIMITS, max_jump_deg=360.0, max_jump_mm=1e9, memory_ns=10**9)
+    pose_filter = PoseFilter(LIMITS, max_jump_deg=360.0, max_jump_mm=1e9, memory_ns=10**9)
     refused = 0
     for number in range(count):
         try:
@@ -203,7 +203,9 @@ def test_fuzzed_payload_is_refused_or_is_a_sound_value(kind, payload, read, whol
             refused += not is_sound_image(read, message)
             continue
         try:
-            pose = door.admit(lambda message=message: SentPose(pose=read(message)), number).pose
+            pose = pose_filter.admit(
+                lambda message=message: SentPose(pose=read(message)), number
+            ).pose
         except InputError:
             refused += 1
             continue

@@ -36,7 +36,7 @@ class Registered:
     """How a registration ended.
 
     Attributes:
-        row: Figures for the record.
+        row: Values for the record.
         target: What was registered to.
         start: The view where it started.
         result: What came of it.

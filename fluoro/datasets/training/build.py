@@ -35,10 +35,10 @@ FRAMES_CHECKED = 200
 
 
 class WorkReporter(Protocol):
-    """Told how far the work is."""
+    """Receives the progress of the work."""
 
     def work(self, what: str, done: int, total: int, progress: str) -> None:
-        """So much of the total is done."""
+        """Report that `done` of `total` is done; `progress` is rate and time left in words."""
 
 
 @dataclass(kw_only=True)
@@ -91,7 +91,7 @@ def plan_of(file: DatasetFile, out: Path, workers: int | None = None) -> tuple[P
         workers: How many; None: one per core on a CPU, else one.
 
     Raises:
-        InputError: A worker less than one.
+        InputError: Fewer than one worker.
         DeviceError: The device is not there.
     """
     if workers is not None and workers < 1:

@@ -153,8 +153,8 @@ def spec_of(files: Mapping[str, Content]) -> FrameSpec:
     """Return what a frame was made from, from its files.
 
     Raises:
-        ValueError: They are no frame's.
-        KeyError: They are no frame's.
+        ValueError: The files are not those of a frame.
+        KeyError: A file of the frame is missing.
     """
     facts, document = (json.loads(bytes(files[name])) for name in (FACTS_NAME, CONFIG_NAME))
     return FrameSpec(

@@ -1,4 +1,4 @@
-"""A training set on its way: what every worker knows, and what it reports."""
+"""The plan of a training set for its workers, and what a worker reports."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class ShardReport:
         """Return the report of a text.
 
         Raises:
-            ValueError: It is none.
+            ValueError: The text is not a report.
         """
         try:
             return cls(**json.loads(text))

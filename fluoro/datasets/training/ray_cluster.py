@@ -1,4 +1,4 @@
-"""Work spread over the machines of a Ray cluster; a machine that is lost loses nothing but time.
+"""Work spread over the machines of a Ray cluster; the work of a lost machine is done again.
 
 All machines write into the set's folder, so it must be on a file system that they share, at the
 same path, as must the CTs. Each needs the same version of fluoro.

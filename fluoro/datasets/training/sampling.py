@@ -65,7 +65,7 @@ class Sampler:
             index: Number of the frame, from 0.
 
         Raises:
-            InputError: A time that is none.
+            InputError: `time_s` is not a number of at least 0.
         """
         seed, case = self.config.seed, index // self.config.frames_per_case
         drawing = _Drawing(seed, index, case)

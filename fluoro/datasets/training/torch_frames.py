@@ -61,7 +61,7 @@ class TrainingStream(IterableDataset):  # type: ignore[misc, unused-ignore]
         ranks: Number of these processes.
 
     Raises:
-        InputError: There is no finished set in the folder, or a rank that is none.
+        InputError: There is no finished set in the folder, or a rank outside of 0 to ranks - 1.
     """
 
     def __init__(

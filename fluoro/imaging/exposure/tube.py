@@ -30,7 +30,7 @@ class TubeSetting:
     """How the tube gives a pulse.
 
     Attributes:
-        tube_voltage_kv: Tube voltage [kV]; None: the spectrum is somebody else's.
+        tube_voltage_kv: Tube voltage [kV]; None: the spectrum is given as a table.
         charge_mas: Tube charge [mAs].
         pulse_width_ms: Length of the pulse [ms]; None: not known.
     """

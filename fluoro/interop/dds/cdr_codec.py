@@ -1,4 +1,4 @@
-"""A short way to the bytes of simple types: numbers, strings and at most octets at the end.
+"""A fast codec for simple types: numbers, strings and at most octets at the end.
 
 cyclonedds encodes member by member through Python objects; after the pause between two frames
 that costs a tenth of a millisecond and more, on the way of every pose and image. Here the layout
@@ -27,7 +27,7 @@ STRING, OCTETS = "string", "octets"
 
 
 def use_cdr_codec(kind: type[IdlStruct]) -> None:
-    """Let samples of a type take the short way.
+    """Let samples of a type use the fast codec.
 
     Args:
         kind: A final type without keys, changed in place: of numbers, strings, such types, and a

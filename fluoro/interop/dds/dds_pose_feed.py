@@ -37,7 +37,7 @@ class DdsPoseFeed(PoseFeed):
 
     Args:
         node: The participant.
-        config: Topic, message, what is refused.
+        config: Topic, message and what is rejected.
         isocenter_xyz_mm: Isocentre of the untranslated C-arm, patient LPS [mm].
         limits: How far the C-arm reaches.
     """

@@ -29,7 +29,7 @@ def sensor_data(depth: int = 5) -> Qos:
 
 
 def latched() -> Qos:
-    """Of /tf_static: reliable, and the last sample is sent to readers that come later too."""
+    """Return the profile of /tf_static: reliable; the last sample goes to late readers too."""
     return Qos(
         Policy.Reliability.Reliable(NO_WAIT_NS),
         Policy.Durability.TransientLocal,
@@ -38,5 +38,5 @@ def latched() -> Qos:
 
 
 def frames(depth: int = 2) -> Qos:
-    """Of images: reliable, so that readers of either kind match; few are kept for repeats."""
+    """Return the profile of images: reliable, so that both kinds of readers match; few are kept."""
     return reliable(depth)

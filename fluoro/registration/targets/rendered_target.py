@@ -54,7 +54,7 @@ def chain_image(
     kind: TargetKind,
     seed: int,
 ) -> NDArray[Any]:
-    """Return line integrals of whatever source as an image with the chain's noise, same shape.
+    """Return line integrals as an image with the chain's noise, same shape.
 
     Args:
         device: Where the line integrals lie.

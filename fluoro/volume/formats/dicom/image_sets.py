@@ -1,7 +1,8 @@
 """Images of one series that belong to several sets: acquisitions, phases, reconstructions.
 
-Two sets whose images lie between each other's make a volume that looks whole and is none. Sets that
-follow each other, each over its own stretch of the patient, are one volume (step and shoot).
+Two sets whose images lie between each other's make a volume that looks whole but mixes both.
+Sets that follow each other, each over its own stretch of the patient, are one volume (step and
+shoot).
 """
 
 from __future__ import annotations
