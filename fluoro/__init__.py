@@ -12,9 +12,9 @@ fluoro.imaging, each of which lists its own. Nothing heavy is imported until a n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fluoro.lazy_names import lazy_names
+
+TYPE_CHECKING = False  # as in typing, which takes longer to import than all else here
 
 if TYPE_CHECKING:
     from fluoro.config import Config, ImageChainConfig, load_config

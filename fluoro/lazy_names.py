@@ -1,15 +1,20 @@
-"""Names that a package has without importing what they stand for until they are used."""
+"""Names that a package has without importing what they stand for until they are used.
+
+It imports nothing itself: programs import it before they take care of Ctrl-C.
+"""
 
 from __future__ import annotations
 
-import ast
-import importlib
 import sys
-from collections.abc import Callable, Mapping
-from functools import cache
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 __all__ = ["lazy_names"]
+
+_known: dict[str, Mapping[str, str]] = {}
 
 
 def lazy_names(module: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
@@ -23,6 +28,8 @@ def lazy_names(module: str) -> tuple[Callable[[str], Any], Callable[[], list[str
     """
 
     def get(name: str) -> Any:
+        import importlib
+
         where = {} if name.startswith("__") else _imported(module)
         if name not in where:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
@@ -34,9 +41,16 @@ def lazy_names(module: str) -> tuple[Callable[[str], Any], Callable[[], list[str
     return get, names
 
 
-@cache
 def _imported(module: str) -> Mapping[str, str]:
     """Return the module of each name that a source imports below its top level."""
+    if module not in _known:
+        _known[module] = _read(module)
+    return _known[module]
+
+
+def _read(module: str) -> Mapping[str, str]:
+    import ast
+
     loader: Any = sys.modules[module].__loader__
     source = loader.get_source(module)
     blocks = [node for node in ast.parse(source).body if isinstance(node, ast.If)]

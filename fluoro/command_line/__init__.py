@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fluoro.lazy_names import lazy_names
+
+TYPE_CHECKING = False  # as in typing, which takes longer to import than all else here
 
 if TYPE_CHECKING:
     from fluoro.command_line.terminal import Bars, Reporter, make_reporter, say

@@ -1,15 +1,21 @@
 """Ctrl-C while the program is still being imported: one line, as later.
 
 Imported first by app.py, and by the command `fluoro` before it imports app.py. It has an effect in
-these programs only, not where app.py is imported by another one.
+these programs only, not where app.py is imported by another one. It imports nothing that Python has
+not imported by then, so what is left to Python's own traceback is Python's own start.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from types import FrameType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from types import FrameType
+else:
+    import _signal as signal  # the part of signal that is there from the start
 
 __all__ = ["EXIT_INTERRUPTED", "end_early_stop"]
 
