@@ -33,7 +33,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -241,7 +241,7 @@ def dataset(arguments: argparse.Namespace) -> int:
 def _require_effect(arguments: argparse.Namespace) -> None:
     """Refuse options of the dataset command that do nothing beside others."""
     if arguments.frame is not None:
-        what = "--frame makes one frame again"
+        what = "--frame makes frames again"
         idle = ["config", "frames", "workers", "preview", "ray", "set"]
     elif arguments.preview:
         what, idle = "--preview renders here", ["workers", "ray"]
@@ -256,17 +256,23 @@ def _require_effect(arguments: argparse.Namespace) -> None:
 
 
 def _remade_frame(arguments: argparse.Namespace) -> int:
-    """Make a frame of a training set again, compare it, and write it where it is wanted."""
+    """Make frames of a training set again, compare them, and write them where they are wanted."""
+    same = [_is_remade(place, arguments.output) for place in arguments.frame]
+    return 0 if all(same) else EXIT_FAILED
+
+
+def _is_remade(place: str, output: Path | None) -> bool:
+    """Make one frame again; whether it is bit-identical."""
     from fluoro.datasets.training.remake import remake
 
-    found = remake(arguments.frame)
-    if arguments.output:
-        found.write(arguments.output)
+    found = remake(place)
+    if output:
+        found.write(output)
     if found.differing:
-        print(f"{arguments.frame}: differs in {', '.join(found.differing)}")
-        return EXIT_FAILED
-    print(f"{arguments.frame}: bit-identical ({', '.join(sorted(found.files))})")
-    return 0
+        print(f"{place}: differs in {', '.join(found.differing)}")
+        return False
+    print(f"{place}: bit-identical ({', '.join(sorted(found.files))})")
+    return True
 
 
 def validate(arguments: argparse.Namespace) -> int:
@@ -363,17 +369,23 @@ def presets(_arguments: argparse.Namespace) -> int:
 
 
 def fetch(arguments: argparse.Namespace) -> int:
-    """Bring a public data set into the cache."""
+    """Bring public data sets into the cache."""
+    for name in arguments.name:
+        _fetch(name)
+    return 0
+
+
+def _fetch(name: str) -> None:
+    """Bring one data set into the cache."""
     from fluoro.volume.store.fetch import fetch as fetch_data
 
     reporter = make_reporter()
     try:
-        path = fetch_data(arguments.name, reporter.stage)
+        path = fetch_data(name, reporter.stage)
     finally:
         reporter.close()
-    print(f"{arguments.name}: {path}")
-    print("volume.path: cache:chest-ct names it in a YAML file")
-    return 0
+    print(f"{name}: {path}")
+    print(f"volume.path: cache:{name} names it in a YAML file")
 
 
 def doctor(arguments: argparse.Namespace) -> int:
@@ -393,7 +405,19 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 
 def inspect(arguments: argparse.Namespace) -> int:
-    """Tell what is in a CT or an X-ray file and save an image of it."""
+    """Tell what is in CTs and X-ray files and save an image of each."""
+    if arguments.image and len(arguments.path) > 1:
+        raise InputError("--image is of one file: leave it away, or inspect one at a time")
+    names = [_first_word(path) for path in arguments.path]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise InputError(f"two files named {twice[0]} have one image: inspect one at a time")
+    _each(arguments.path, lambda path: _inspect(path, arguments))
+    return 0
+
+
+def _inspect(given_path: Path, arguments: argparse.Namespace) -> None:
+    """Tell what is in one file and save an image of it."""
     from fluoro.config import volume_config
     from fluoro.plot.slice_image import draw_slices
     from fluoro.volume.inspect import attenuation_lines, label_lines, report, series_lines
@@ -403,9 +427,10 @@ def inspect(arguments: argparse.Namespace) -> int:
     from fluoro.volume.store.preprocessed_folder import is_preprocessed
     from fluoro.xray_files.header import is_xray_file
 
-    path = volume_path(arguments.path)
+    path = volume_path(given_path)
     if is_xray_file(path):
-        return _inspect_xray(path, arguments)
+        _inspect_xray(path, arguments)
+        return
     if arguments.frame is not None:
         raise InputError(f"--frame is of an X-ray file, which {path} is not")
     given: dict[str, Any] = {"path": path, "series": arguments.series}
@@ -415,10 +440,10 @@ def inspect(arguments: argparse.Namespace) -> int:
     if is_preprocessed(path):
         for line in attenuation_lines(load_volume(config)):
             print(line)
-        return 0
+        return
     for line in series_lines(path):
         print(line)
-    image = _image_path(arguments, f"{path.name.split('.')[0]}_slices.png")
+    image = _image_path(arguments, f"{_first_word(path)}_slices.png")
     ct = open_ct(path, config)
     hu = ct.volume()
     for line in report(ct, hu).lines():
@@ -428,10 +453,14 @@ def inspect(arguments: argparse.Namespace) -> int:
         print(line)
     _save_image(image, draw_slices(hu))
     print(f"slices: {image}")
-    return 0
 
 
-def _inspect_xray(path: Path, arguments: argparse.Namespace) -> int:
+def _first_word(path: Path) -> str:
+    """The file's name without its suffixes, for the name of its image."""
+    return path.name.split(".")[0]
+
+
+def _inspect_xray(path: Path, arguments: argparse.Namespace) -> None:
     """Tell what is in an X-ray file and save an image of one frame."""
     from fluoro.plot.xray_image import draw_xray_frame
     from fluoro.xray_files.report import report_lines
@@ -440,13 +469,12 @@ def _inspect_xray(path: Path, arguments: argparse.Namespace) -> int:
     if arguments.series is not None or arguments.set:
         raise InputError(f"--series and --set are of a CT, which {path} is not")
     file, number = XrayFile(path), 1 if arguments.frame is None else arguments.frame
-    image = _image_path(arguments, f"{path.name.split('.')[0]}_frame_{number}.png")
+    image = _image_path(arguments, f"{_first_word(path)}_frame_{number}.png")
     frame = file.frame(number)
     for line in report_lines(file, frame):
         print(line)
     _save_image(image, draw_xray_frame(file, number, frame))
     print(f"image: {image}")
-    return 0
 
 
 def _image_path(arguments: argparse.Namespace, name: str) -> Path:
@@ -530,11 +558,33 @@ def _source_of(arguments: argparse.Namespace) -> dict[str, str]:
 
 
 def repair(arguments: argparse.Namespace) -> int:
-    """Make what is missing of a run that was killed or whose disk was full."""
+    """Make what is missing of runs that were killed or whose disk was full."""
+    _each(arguments.folder, _repair)
+    return 0
+
+
+def _each(values: Sequence[Path], act: Callable[[Path], object]) -> None:
+    """Act on each value; those that cannot be done are reported when the others are.
+
+    Raises:
+        InputError: One of them cannot be done.
+    """
+    errors = []
+    for value in values:
+        try:
+            act(value)
+        except InputError as error:
+            errors.append(str(error))
+    if errors:
+        raise InputError("\n".join(errors))
+
+
+def _repair(folder: Path) -> None:
+    """Make what is missing of one run."""
     from fluoro.recording.run_repair import repair_run
 
-    made = repair_run(arguments.folder)
-    bag = arguments.folder / "bag"
+    made = repair_run(folder)
+    bag = folder / "bag"
     if bag.is_dir():
         from fluoro.interop.bag.bag_repair import repair_bag
 
@@ -542,8 +592,7 @@ def repair(arguments: argparse.Namespace) -> int:
         made += [] if count is None else [f"bag: {count} messages"]
     for line in made or ["nothing is missing"]:
         print(line)
-    print(f"files in {arguments.folder}")
-    return 0
+    print(f"files in {folder}")
 
 
 def completion(arguments: argparse.Namespace) -> int:
@@ -553,8 +602,20 @@ def completion(arguments: argparse.Namespace) -> int:
     except ImportError:
         needed = "completion needs the package shtab: pip install 'fluoro[completion]'"
         raise InputError(needed) from None
-    print(shtab.complete(parser(), shell=arguments.shell))
+    top = parser()
+    _complete_files(top, shtab.FILE)
+    print(shtab.complete(top, shell=arguments.shell))
     return 0
+
+
+def _complete_files(command: argparse.ArgumentParser, files: dict[str, str]) -> None:
+    """Let a shell complete files where an argument is one."""
+    for action in command._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for each in action.choices.values():
+                _complete_files(each, files)
+        elif action.type is Path:
+            action.complete = files  # type: ignore[attr-defined]
 
 
 class Parser(argparse.ArgumentParser):
@@ -581,16 +642,22 @@ FORMER_OPTIONS = {"--picture": "--image"}
 
 
 def _one_value_each(words: list[str]) -> list[str]:
-    """`--set a=1 b=2` as `--set a=1 --set b=2`."""
+    """`--set a=1 b=2` and `--set=a=1 b=2` as `--set a=1 --set b=2`."""
     found: list[str] = []
     setting = False
-    for word in words:
+    for word in (part for each in words for part in _flag_and_value(each)):
         is_first = bool(found) and found[-1] == "--set"
         setting = word == "--set" or is_first or (setting and bool(SETTING.match(word)))
         if setting and not is_first and word != "--set":
             found.append("--set")
         found.append(word)
     return found
+
+
+def _flag_and_value(word: str) -> list[str]:
+    """`--set=a=1` as `--set`, `a=1`."""
+    flag, equals, value = word.partition("=")
+    return [flag, value] if flag == "--set" and equals else [word]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -710,7 +777,10 @@ def _dataset_options(command: argparse.ArgumentParser) -> None:
         help="by the machines of a Ray cluster that share the folder; without address on this one",
     )
     command.add_argument(
-        "--frame", metavar="SHARD:KEY", help="make one frame of a set again and compare it"
+        "--frame",
+        nargs="+",
+        metavar="SHARD:KEY",
+        help="make frames of a set again and compare them",
     )
     _add_set(command)
 
@@ -721,7 +791,7 @@ def _validate_options(command: argparse.ArgumentParser) -> None:
 
 
 def _fetch_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("name", metavar="NAME", help="chest-ct")
+    command.add_argument("name", nargs="+", metavar="NAME", help="chest-ct")
 
 
 def _schema_options(command: argparse.ArgumentParser) -> None:
@@ -740,7 +810,7 @@ def _doctor_options(command: argparse.ArgumentParser) -> None:
 
 
 def _inspect_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("path", type=Path, metavar="PATH")
+    command.add_argument("path", type=Path, nargs="+", metavar="PATH")
     command.add_argument(
         "--image",
         type=Path,
@@ -801,14 +871,14 @@ def _preprocess_options(command: argparse.ArgumentParser) -> None:
 
 
 def _repair_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("folder", type=Path, metavar="RUN", help="folder of the run")
+    command.add_argument("folder", type=Path, nargs="+", metavar="RUN", help="folders of the runs")
 
 
 def _completion_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "shell",
-        choices=("bash", "zsh"),
-        help='such as: source <(fluoro completion bash); needs the extra "completion"',
+        choices=("bash", "zsh", "fish"),
+        help='such as: eval "$(fluoro completion bash)"; needs the extra "completion"',
     )
 
 
@@ -826,10 +896,11 @@ def _add_command(
     )
     command.add_argument(
         "--allow-plugins",
-        action="append",
+        action="extend",
+        type=lambda text: text.split(","),
         default=[],
         metavar="MODULE",
-        help="import this module for what it adds (docs/plugins.md); may be repeated",
+        help="import this module for what it adds (docs/plugins.md); commas separate several",
     )
     command.set_defaults(function=function)
     return command

@@ -7,10 +7,12 @@ import pty
 import re
 import resource
 import select
+import shutil
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -470,7 +472,7 @@ def test_a_wrong_setting_is_reported_once_for_several_files(yaml_file, capsys):
     assert capsys.readouterr().err.count("command line: run.fps") == 1
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_knows_the_commands_and_their_options(capsys, shell):
     pytest.importorskip("shtab")
     assert app.main(["completion", shell]) == 0
@@ -512,3 +514,91 @@ def test_unknown_option_names_the_one_that_is_meant(capsys, words, line):
         app.main(words)
     assert stop.value.code == 2
     assert capsys.readouterr().err.splitlines()[-1].endswith(f"error: {line}")
+
+
+def test_several_settings_follow_one_flag_in_either_form(yaml_file, capsys):
+    path = str(yaml_file())
+    for words in (
+        ["--set", "run.fps=7", "run.frames=3"],
+        ["--set=run.fps=7", "run.frames=3"],
+        ["--set=run.fps=7", "--set", "run.frames=3"],
+    ):
+        arguments = app.parser().parse_args(["validate", *words, "--", path])
+        assert arguments.set == ["run.fps=7", "run.frames=3"]
+        assert app.main(["validate", path, *words]) == 0
+    capsys.readouterr()
+    plugins = ["--allow-plugins", "a,b.c", "--allow-plugins", "d"]
+    assert app.parser().parse_args(["run", "x", *plugins]).allow_plugins == ["a", "b.c", "d"]
+
+
+def test_commands_that_take_a_file_take_several_and_do_all_that_they_can(yaml_file, capsys):
+    for number in (1, 2):
+        written(Path(), f"ct{number}.mha", meta_bytes(np.zeros((4, 5, 6), np.int16)))
+    code = app.main(["inspect", "ct1.mha", "missing.mha", "ct2.mha"])
+    out, err = capsys.readouterr()
+    assert code == app.EXIT_BAD_INPUT
+    assert [line for line in out.splitlines() if line.startswith("slices: ")] == [
+        f"slices: {os.environ['FLUORO_OUTPUT_DIR']}/ct{n}_slices.png" for n in (1, 2)
+    ]
+    assert err.count("missing.mha: ") == 1
+    assert app.main(["inspect", "ct1.mha", "ct2.mha", "--image", "x.png"]) == app.EXIT_BAD_INPUT
+    assert "--image is of one file" in capsys.readouterr().err
+    assert app.main(["inspect", "ct1.mha", "./ct1.mha"]) == app.EXIT_BAD_INPUT
+    assert "two files named ct1 have one image" in capsys.readouterr().err
+    assert app.main(["repair", "nowhere", "nor_here"]) == app.EXIT_BAD_INPUT
+    assert [line.split(":")[1] for line in capsys.readouterr().err.splitlines()] == [
+        " nowhere", " nor_here"
+    ]  # fmt: skip
+
+
+def test_nothing_is_imported_before_ctrl_c_is_taken_care_of():
+    code = """if True:
+        import sys
+        before = set(sys.modules)
+        import fluoro.command_line.early_stop
+        print(*sorted(set(sys.modules) - before))"""
+    out = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT)
+    assert out.split() == [
+        *("__future__", "fluoro", "fluoro.command_line", "fluoro.command_line.early_stop"),
+        "fluoro.lazy_names",
+    ]
+
+
+SHELLS = {
+    "bash": ("bash --norc --noprofile -i", 'eval "$(app.py completion bash)"'),
+    "zsh": (
+        "zsh -f -i",
+        'autoload -Uz compinit && compinit -u -D; eval "$(app.py completion zsh)"',
+    ),
+    "fish": ("fish --no-config -i", "app.py completion fish | source"),
+}
+"""How each is started without a user's settings, and what loads the completion."""
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_completes_commands_options_and_words(shell, tmp_path):
+    pexpect = pytest.importorskip("pexpect")
+    pytest.importorskip("shtab")
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} is not installed")
+    command, source = SHELLS[shell]
+    (tmp_path / "a_volume.nii").touch()
+    (tmp_path / "app.py").write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT}/app.py "$@"\n')
+    (tmp_path / "app.py").chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TERM": "dumb"}
+    terminal = pexpect.spawn(
+        command, cwd=tmp_path, env=environment, timeout=30, encoding="utf-8", dimensions=(40, 200)
+    )
+    terminal.sendline(f"{source}; echo sour''ced")
+    terminal.expect("sourced\r?\n")
+    for typed, completed in (
+        ("app.py prep\t", "preprocess"),
+        ("app.py run --fram\t", "--frames"),
+        ("app.py evaluate deep\t", "deepfluoro"),
+        ("app.py run --ct a_vol\t", "a_volume.nii"),
+        ("app.py inspect a_vol\t", "a_volume.nii"),
+    ):
+        terminal.send(typed)
+        terminal.expect(re.escape(completed))
+        terminal.sendcontrol("u")
+    terminal.close(force=True)
