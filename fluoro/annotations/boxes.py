@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fluoro.annotations.moving_labels import MovingLabels
     from fluoro.geometry.projection import View
     from fluoro.volume.labels.label_volume import LabelVolume
     from fluoro.volume.labels.structures import Structure
@@ -26,8 +27,10 @@ class BoxConfig(AnnotationSection):
 
     def make(self, setup: AnnotationSetup) -> BoxAnnotator:
         """Return what projects boxes."""
+        from fluoro.annotations.moving_labels import split_labels
+
         assert setup.labels is not None
-        return BoxAnnotator(setup.labels)
+        return BoxAnnotator(*split_labels(setup.labels, setup.posed))
 
 
 class BoxAnnotator:
@@ -35,16 +38,32 @@ class BoxAnnotator:
 
     Args:
         labels: The structures.
+        moving: Labels of the same structures that move with fragments.
     """
 
-    def __init__(self, labels: LabelVolume) -> None:
-        self._structures = labels.structures
+    def __init__(self, labels: LabelVolume, moving: Sequence[MovingLabels] = ()) -> None:
+        self._structures, self._moving = labels.structures, moving
         self._hulls = hull_points_xyz_mm(labels)
+        self._moving_hulls = [hull_points_xyz_mm(each.labels) for each in moving]
 
     def begin(self, view: View) -> FrameBoxes:
         """Return the boxes of a view."""
-        boxes = tuple(None if hull is None else _box(view, hull) for hull in self._hulls)
-        return FrameBoxes(structures=self._structures, boxes_px=boxes)
+        return self.begin_at(view, 0.0)
+
+    def begin_at(self, view: View, time_s: float) -> FrameBoxes:
+        """Return the boxes of a view at a moment of the run [s]."""
+        import numpy as np
+
+        motions = [np.eye(4), *(each.motion(time_s) for each in self._moving)]
+        found = []
+        for hulls in zip(self._hulls, *self._moving_hulls, strict=True):
+            points = [
+                hull @ motion[:3, :3].T + motion[:3, 3]
+                for hull, motion in zip(hulls, motions, strict=True)
+                if hull is not None
+            ]
+            found.append(_box(view, np.concatenate(points)) if points else None)
+        return FrameBoxes(structures=self._structures, boxes_px=tuple(found))
 
     def categories(self) -> list[dict[str, Any]]:
         """Return a category for each structure."""

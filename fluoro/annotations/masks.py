@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from fluoro.annotations.base import AnnotationSection, AnnotationSetup
+from fluoro.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fluoro.annotations.moving_labels import MovingLabels
     from fluoro.geometry.projection import View
     from fluoro.rendering.devices.base import ComputeDevice
     from fluoro.rendering.label_renderer import LabelImages, LabelRenderer
@@ -40,12 +42,24 @@ class MaskConfig(AnnotationSection):
     )
 
     def make(self, setup: AnnotationSetup) -> MaskAnnotator:
-        """Return what renders masks."""
+        """Return what renders masks.
+
+        Raises:
+            InputError: Visible masks of structures of which fragments move.
+        """
+        from fluoro.annotations.moving_labels import split_labels
         from fluoro.rendering.label_renderer import LabelRenderer
 
         assert setup.labels is not None
-        renderer = LabelRenderer(setup.labels, setup.device, setup.volume)
-        return MaskAnnotator(self, renderer)
+        labels, moving = split_labels(setup.labels, setup.posed)
+        if moving and self.visible_share is not None:
+            raise InputError(
+                "annotations.masks.visible_share must be null with fragments of the structures, "
+                f"got {self.visible_share:g}"
+            )
+        renderer = LabelRenderer(labels, setup.device, setup.volume)
+        moved = [(each, LabelRenderer(each.labels, setup.device)) for each in moving]
+        return MaskAnnotator(self, renderer, moved)
 
 
 class MaskAnnotator:
@@ -54,15 +68,27 @@ class MaskAnnotator:
     Args:
         config: Which.
         renderer: Samples the labels.
+        moving: Labels that move with fragments, and what samples them.
     """
 
-    def __init__(self, config: MaskConfig, renderer: LabelRenderer) -> None:
-        self._config, self._renderer = config, renderer
+    def __init__(
+        self,
+        config: MaskConfig,
+        renderer: LabelRenderer,
+        moving: Sequence[tuple[MovingLabels, LabelRenderer]] = (),
+    ) -> None:
+        self._config, self._renderer, self._moving = config, renderer, moving
 
     def begin(self, view: View) -> FrameMasks:
         """Return the masks of a view; their rendering is queued and not done yet."""
+        return self.begin_at(view, 0.0)
+
+    def begin_at(self, view: View, time_s: float) -> FrameMasks:
+        """Return the masks of a view at a moment of the run [s]; their rendering is queued."""
         renderer, share = self._renderer, self._config.visible_share
         images = [renderer.lengths(view) if self._config.thickness else renderer.masks(view)]
+        for moved, sampler in self._moving:
+            sampler.add_moved(view, moved.motion(time_s), images[0])
         if share is not None:
             images.append(renderer.integrals(view, share))
         return FrameMasks(renderer.labels.structures, images, renderer.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -90,6 +90,21 @@ class LabelRenderer:
         masks, lengths = self._empty_bits(view), self._empty_planes(view)
         self._launch("label_lengths", view, self._cropped, masks=masks, sums=lengths)
         return LabelImages(masks=masks, lengths_mm=lengths)
+
+    def add_moved(self, view: View, motion: NDArray[np.float64], images: LabelImages) -> None:
+        """Add the labels where a motion has brought them, to masks and lengths of others.
+
+        Args:
+            view: One view.
+            motion: Rigid, of the patient's coordinates, 4x4 [mm].
+            images: Of `masks` or `lengths`, of a renderer with the same structures.
+        """
+        voxels = replace(self._cropped, grid=self._cropped.grid.moved(motion))
+        if images.lengths_mm is None:
+            self._launch("label_masks_added", view, voxels, masks=images.masks)
+        else:
+            given = {"masks": images.masks, "sums": images.lengths_mm}
+            self._launch("label_lengths_added", view, voxels, **given)
 
     def integrals(self, view: View, visible_share: float = 0.0) -> LabelImages:
         """Return masks, masks of what is visible, and the line integrals through each label.

@@ -75,4 +75,5 @@ class FragmentInclusion(PlacedSection):
         track = self.track(setup.tracks, rest)
         solid = SampledSolid(self.title, piece.surface, piece.volume, patient.tissues, track)
         solid.displaces, solid.priority = self.displaces, self.priority
+        solid.cut_out = piece.cut_out
         return [solid]

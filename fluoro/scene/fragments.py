@@ -17,6 +17,7 @@ from fluoro.scene.setup import ScenePatient
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.labels.label_volume import LabelVolume
 from fluoro.volume.resample import cropped_grid
+from fluoro.volume.rigid_solids import CutOut
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["Cut", "Piece", "cut_out"]
@@ -41,11 +42,13 @@ class Piece(NamedTuple):
         surface: Its outline, about its middle.
         volume: Attenuation in the box around it, about its middle.
         middle_xyz_mm: Where the middle is in the patient, shape (3,).
+        cut_out: Its voxels of the structures.
     """
 
     surface: Surface
     volume: MuVolume
     middle_xyz_mm: NDArray[np.float64]
+    cut_out: CutOut
 
 
 def cut_out(
@@ -87,7 +90,9 @@ def cut_out(
     patient.rest = _filled(patient.rest, box, part.mu_zyx, share, filling)
     surrounded = np.minimum(np.maximum(inside, AROUND * around), side).astype(np.float32)
     surface, middle = centred(outline(surrounded, 0.5, grid))
-    return Piece(surface, replace(part, grid=grid.moved(translation(-middle))), middle)
+    own = np.isin(labels.label_zyx[box], wanted) & (side >= 0.5)
+    taken = CutOut(box=box, inside_zyx=own, rest=translation(middle))
+    return Piece(surface, replace(part, grid=grid.moved(translation(-middle))), middle, taken)
 
 
 def _inside(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ from fluoro.physics.tissues import TissueMap
 from fluoro.volume.posed_solid import LivePose, LiveSample, PosedSolid
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["MeshSolid", "OutlinedSolid", "SampledSolid", "Track"]
+__all__ = ["CutOut", "MeshSolid", "OutlinedSolid", "SampledSolid", "Track"]
 
 
 class Track(Protocol):
@@ -30,6 +31,21 @@ class Track(Protocol):
             InputError: Not a rigid motion of finite numbers.
         """
         ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CutOut:
+    """Which voxels of the patient's structures a solid has taken along.
+
+    Attributes:
+        box: Voxels of the patient (z, y, x).
+        inside_zyx: Which of them, shape of the box.
+        rest: `world_from_object` where they came from, 4x4 [mm].
+    """
+
+    box: tuple[slice, slice, slice]
+    inside_zyx: NDArray[np.bool_]
+    rest: NDArray[np.float64]
 
 
 class OutlinedSolid(PosedSolid):
@@ -96,9 +112,13 @@ class SampledSolid(OutlinedSolid):
     Args:
         volume: Attenuation, on a grid in the object's coordinates.
         tissues: Materials by CT number; the patient's.
+
+    Attributes:
+        cut_out: Which voxels of the patient's structures it is; None: it is no part of them.
     """
 
     materials: tuple[Material, ...] = ()
+    cut_out: CutOut | None = None
 
     def __init__(
         self,
