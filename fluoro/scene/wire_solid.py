@@ -24,7 +24,11 @@ __all__ = ["MOST_PIECES", "Curve", "Layout", "WireSolid"]
 
 Array = NDArray[np.float64]
 
-MOST_PIECES = 20_000
+PIECE_S = 2e-6
+"""CPU time of a straight piece in a frame [s]: benchmarks/instruments.py measures it."""
+MOST_FRAME_S = 1.0
+"""What a wire may take of a frame [s]; more is no stream."""
+MOST_PIECES = round(MOST_FRAME_S / PIECE_S)
 """Straight pieces of one wire."""
 
 CHORD_MM = 0.05
@@ -276,6 +280,6 @@ class WireSolid(TubeSolid):
         pieces = len(path.corners()) if path is not self._path else length / self._piece_mm
         if pieces > MOST_PIECES:
             raise InputError(
-                f"{self.name} must have at most {MOST_PIECES} pieces, got {pieces:.0f}: a larger "
-                "piece_mm gives fewer"
+                f"{self.name} must have at most {MOST_PIECES} pieces, which take "
+                f"{MOST_FRAME_S:g} s a frame, got {pieces:.0f}: a larger piece_mm gives fewer"
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from fluoro.scene.assemble import posed_solids
 from fluoro.scene.cross_sections import WIRES
 from fluoro.scene.setup import SceneSetup
 from fluoro.scene.tool_solid import TOOLS
+from fluoro.scene.wire_solid import PIECE_S
 from fluoro.volume.posed_solid import LiveInsertion, LivePoints, LivePose
 from tests.scene.test_inclusions import ROOT
 
@@ -177,8 +180,16 @@ def test_errors_are_one_line(entries, line):
 
 
 def test_too_many_pieces_are_refused():
-    with pytest.raises(InputError, match="must have at most 20000 pieces"):
-        wire(path_mm=[(0, 0, 0), (2000, 9, 0), (3000, 0, 0)], piece_mm=0.05)
+    points = np.zeros((500_002, 3))
+    points[:, 0] = np.arange(len(points)) * 1e-3
+    solid = wire()
+    with pytest.raises(InputError, match="must have at most 500000 pieces, which take 1 s a frame"):
+        solid.steer(LivePoints(points_xyz_mm=points))
+
+
+def test_the_limit_of_pieces_follows_from_the_measured_cost():
+    measured = json.loads((ROOT / "benchmarks/results/instruments_cpu.json").read_text())
+    assert 0.5 < measured["microseconds_per_piece"] / (1e6 * PIECE_S) < 2
 
 
 @pytest.mark.parametrize("name", WIRES)
