@@ -55,8 +55,8 @@ FULL = (
     Step(script="instruments.py", minutes=0.5, told=False),
     Step(script="meshes.py", minutes=0.5, told=False),
     Step(script="datasets.py", minutes=1.0, told=False),
-    Step(script="graph.py", minutes=1.6),
     Step(script="full_chain.py", minutes=2.0),
+    Step(script="graph.py", minutes=1.6),
     Step(script="scaling.py", minutes=2.4),
 )
 QUICK = (

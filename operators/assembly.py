@@ -24,6 +24,7 @@ from fluoro.registration.tracking.user_optimiser import Optimiser
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.devices.selection import on_first_device, open_device
 from fluoro.rendering.devices.trial import trial_sections
+from fluoro.rendering.memory_need import report_memory
 from fluoro.rendering.patient_renderer import PatientRenderer, make_patient
 from fluoro.volume.load import load_volume
 from fluoro.volume.volumes import MuVolume
@@ -206,6 +207,7 @@ class _Preparation:
         one thread makes them.
         """
         config, what = self.config, "preparing the kernels"
+        report_memory(config, self.volume.grid, device)
         self.reporter.stage(what, 0.0)
         of_renderer = device.queue()
         share = device.one_order and lines_up(config.image_chain)

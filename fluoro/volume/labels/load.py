@@ -281,7 +281,9 @@ def _chosen(
     wanted: LabelsConfig, numbers: Numbers, known: Mapping[int, Structure], source: str
 ) -> list[Structure]:
     """The structures of the labels, in the order of their numbers."""
-    counts = np.bincount(numbers.ravel())
+    counts = np.zeros(int(numbers.max()) + 1, np.int64)
+    for plane in numbers:  # bincount makes 8 bytes of each
+        counts += np.bincount(plane.ravel(), minlength=len(counts))
     there = [int(number) for number in np.flatnonzero(counts) if number]
     if wanted.structures is not None:
         chosen = selected(wanted.structures, known, f"{KEY}.structures")
