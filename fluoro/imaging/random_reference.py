@@ -9,13 +9,26 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["draw_bits", "exp_portable", "normal_quantile", "philox", "poisson_quantile", "uniform"]
+__all__ = [
+    "draw_bits",
+    "exp_portable",
+    "log_portable",
+    "normal_quantile",
+    "philox",
+    "poisson_quantile",
+    "uniform",
+]
 
 Float = NDArray[np.float32]
 Word = NDArray[np.uint32]
 POISSON_STAGE, ELECTRONIC_STAGE, GAIN_STAGE, DEATH_STAGE = 0, 1, 2, 3
 LOW = np.uint64(0xFFFFFFFF)
 SMALL_MEAN = np.float32(10.0)
+LOG = (
+    *(7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1),
+    *(-1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1),
+)
+"""Of ln(1 + m), highest power first (Cephes' logf)."""
 
 
 def philox(counter: Word, key: tuple[int, int]) -> Word:
@@ -59,16 +72,26 @@ def normal_quantile(tail: Float, upper: NDArray[np.bool_]) -> Float:
     r = np.float32(0.180625) - q * q
     n = _polynomial(r, 59.109374720, 159.29113202, 50.434271938, 3.3871327179)
     middle = q * n / _polynomial(r, 67.187563600, 78.757757664, 17.895169469, 1.0)
-    far = np.sqrt(-np.log(tail))
-    r = far - np.float32(1.6)
+    r = np.sqrt(-log_portable(tail)) - np.float32(1.6)
     n = _polynomial(r, 0.17023821103, 1.3067284816, 2.7568153900, 1.4234372777)
-    near_tail = n / _polynomial(r, 0.12021132975, 0.73700164250, 1.0)
-    r = far - np.float32(5.0)
-    n = _polynomial(r, 0.017337203997, 0.42868294337, 3.0812263860, 6.6579051150)
-    far_tail = n / _polynomial(r, 0.012258202635, 0.24197894225, 1.0)
-    tails = np.where(far <= 5, near_tail, far_tail)
+    tails = n / _polynomial(r, 0.12021132975, 0.73700164250, 1.0)
     z = np.where(q <= np.float32(0.425), middle, tails)
     return np.asarray(np.where(upper, z, -z), np.float32)
+
+
+def log_portable(x: Float) -> Float:
+    """ln(x) for x > 0, no denormal, by the kernel's float32 operations."""
+    bits = np.asarray(x, np.float32).view(np.int32)
+    mantissa = bits & 0x7FFFFF
+    low = mantissa < 0x3504F3
+    power = ((bits >> 23) - 126 - low).astype(np.float32)
+    m = (mantissa | np.where(low, 0x3F800000, 0x3F000000).astype(np.int32)).view(np.float32)
+    m = m - np.float32(1)
+    z = m * m
+    p = _polynomial(m, *LOG)
+    y = (m * z) * p + power * np.float32(-2.12194440e-4)
+    found = (m + (y - np.float32(0.5) * z)) + power * np.float32(0.693359375)
+    return np.asarray(found, np.float32)
 
 
 def exp_portable(x: Float) -> Float:

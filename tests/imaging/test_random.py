@@ -47,6 +47,12 @@ def test_portable_exponential_is_exact_to_two_ulp():
     assert np.abs(draws.exp_portable(x) / np.exp(x.astype(float)) - 1).max() < 2.5e-7
 
 
+def test_portable_logarithm_is_exact_to_an_ulp():
+    x = np.concatenate([np.geomspace(1e-30, 1e30, 100_001), np.linspace(0.3, 3, 100_001)])
+    found, exact = draws.log_portable(x), np.log(x.astype(np.float32).astype(float))
+    assert (np.abs(found - exact) <= np.spacing(np.abs(exact).astype(np.float32))).all()
+
+
 @pytest.mark.parametrize("mean", [0.05, 1.0, 5.0, 9.99, 10.0, 23.0, 100.0, 1000.0, 20000.0])
 def test_poisson_counts_are_the_exact_quantiles_but_for_rounding(mean):
     """Giles (2016) bounds the expansion's misses; they are one count off, worst at mean 10."""
