@@ -1,4 +1,4 @@
-"""How much memory a run needs is said before it takes it, and what does not fit is refused."""
+"""The memory that a run needs is logged before it is taken; what does not fit is rejected."""
 
 from __future__ import annotations
 
