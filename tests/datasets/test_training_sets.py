@@ -342,7 +342,7 @@ def test_progress_has_rate_remaining_time_and_bytes(home, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["set.yaml", "--frame", "a.tar:1"], "--frame makes one frame again: CONFIG has no effect"),
+        (["set.yaml", "--frame", "a.tar:1"], "--frame makes frames again: CONFIG has no effect"),
         (["--frame", "a.tar:1", "--workers", "2"], "--workers has no effect"),
         (["set.yaml", "--preview", "--ray"], "--preview renders here: --ray has no effect"),
         (["set.yaml", "--ray", "--workers", "2"], "number of tasks: --workers has no effect"),

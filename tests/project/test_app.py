@@ -472,7 +472,7 @@ def test_a_wrong_setting_is_reported_once_for_several_files(yaml_file, capsys):
     assert capsys.readouterr().err.count("command line: run.fps") == 1
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_completion_knows_the_commands_and_their_options(capsys, shell):
     pytest.importorskip("shtab")
     assert app.main(["completion", shell]) == 0
