@@ -270,8 +270,10 @@ FACETS_MM = {"C": ((6, 11), (6, 15)), "T": ((2, 9), (1, 15)), "L": ((6, 12), (-3
 the thoracic spine and inwards in the lumbar one (Masharawi et al., Spine 29 (2004) 1755)."""
 
 
-PILLAR_MM = {"C": 3.8, "T": 2.9, "L": 3.6}
+PILLAR_MM = {"C": 3.8, "T": 2.3, "L": 3.6}
 """Radius of the joint processes."""
+JOINT_HEIGHT = {"C": (0.95, -0.95), "T": (0.85, -0.85), "L": (0.95, -1.15)}
+"""Ends of the upper and the lower joint process, as shares of half the body's height."""
 
 
 def _draw_half_arch(arch: Union, vertebra: Vertebra, side: int) -> None:
@@ -285,12 +287,25 @@ def _draw_half_arch(arch: Union, vertebra: Vertebra, side: int) -> None:
     reach = vertebra.transverse_mm * (1 + _difference(vertebra, side) * 0.06)
     tip = vertebra.at(side * reach, tip_back, tip_up + 2 * _difference(vertebra, -side))
     thick = PILLAR_MM[kind]
-    arch.segment((*pillar, thick + 0.3), (*tip, 3.4 if kind == "T" else 3.0))
+    if kind == "L":
+        _draw_blade(arch, vertebra, pillar, tip)
+    else:
+        arch.segment((*pillar, thick + 0.3), (*tip, 3.4 if kind == "T" else 3.0))
     _draw_lamina(arch, vertebra, side, pillar)
     for rise, (out, back) in zip((1.0, -1.0), FACETS_MM[kind], strict=True):
-        height = up + half * (0.95 if rise > 0 else -1.15 if kind == "L" else -0.95)
+        height = up + half * JOINT_HEIGHT[kind][0 if rise > 0 else 1]
         joint = vertebra.at(side * (across + out), edge + back, height)
         arch.segment((*pillar, thick), (*joint, thick + 0.2))
+
+
+BLADE_MM = ((2.8, 5.4), (2.2, 4.2), (2.0, 3.4), (2.0, 3.0))
+"""Half thickness and half height of a lumbar transverse process from its root to its tip."""
+
+
+def _draw_blade(arch: Union, vertebra: Vertebra, root: Points, tip: Points) -> None:
+    """A flat transverse process that grows less high."""
+    course = root + np.linspace(0, 1, len(BLADE_MM))[:, None] * (tip - root)
+    arch.ribbon(course, np.tile(vertebra.frame[1], (len(course), 1)), np.array(BLADE_MM))
 
 
 def _difference(vertebra: Vertebra, side: int) -> float:
@@ -298,12 +313,16 @@ def _difference(vertebra: Vertebra, side: int) -> float:
     return float(np.sin(17.0 * vertebra.center_xyz_mm[2] + 2.3 * side))
 
 
+LAMINA_MM = {"C": 1.8, "T": 1.5, "L": 2.2}
+"""Half thickness of the laminae."""
+
+
 def _draw_lamina(arch: Union, vertebra: Vertebra, side: int, pillar: Points) -> None:
     """A plate from the pillar to the root of the spinous process."""
     half, edge = vertebra.height_mm / 2, vertebra.half_depth_mm
     outer = [pillar - vertebra.frame[2] * rise for rise in (half * 0.35, -half * 0.95)]
     inner = [vertebra.at(side * 1.0, edge + 19, rise) for rise in (-1.0, -half * 1.3)]
-    arch.sheet(np.array(outer), np.array(inner), 2.2)
+    arch.sheet(np.array(outer), np.array(inner), LAMINA_MM[vertebra.name[0]])
 
 
 def _paint_axis(canvas: Canvas) -> None:
