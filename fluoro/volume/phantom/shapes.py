@@ -130,6 +130,12 @@ def capsule(axes: Axes, start: Vector3, end: Vector3, radii: tuple[float, float]
     return np.asarray(np.sqrt(np.maximum(square, 0)) - radius)
 
 
+def _cross(a: Points, b: Points) -> Points:
+    """Cross product of two vectors (3,): NumPy's is slow for so few."""
+    (ax, ay, az), (bx, by, bz) = a.tolist(), b.tolist()
+    return np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
+
+
 def flat_capsule(
     axes: Axes, start: Vector3, end: Vector3, normal: Vector3, half: tuple[float, float]
 ) -> Field:
@@ -141,7 +147,7 @@ def flat_capsule(
     n /= np.linalg.norm(n)
     ahead = along(axes, tangent, start)
     beyond = ahead - np.clip(ahead, 0, np.float32(length))
-    parts = (along(axes, n, start), along(axes, np.cross(tangent, n), start), beyond)
+    parts = (along(axes, n, start), along(axes, _cross(tangent, n), start), beyond)
     radii = [np.float32(half[0]), np.float32(half[1]), np.float32(half[0])]
     near = sum((p / r) ** 2 for p, r in zip(parts, radii, strict=True))
     slope = sum((p / (r * r)) ** 2 for p, r in zip(parts, radii, strict=True))
@@ -157,7 +163,7 @@ def triangle(axes: Axes, corners: ArrayLike, half_mm: float | Sequence[float]) -
         half_mm: Half thickness, or that at each corner: it changes linearly between them.
     """
     a, b, c = np.asarray(corners, float)
-    normal = np.cross(b - a, c - a)
+    normal = _cross(b - a, c - a)
     halves = np.broadcast_to(np.asarray(half_mm, float), 3)
     if np.linalg.norm(normal) < 1e-6:
         far = max(b, c, key=lambda end: float(np.linalg.norm(end - a)))
@@ -167,7 +173,7 @@ def triangle(axes: Axes, corners: ArrayLike, half_mm: float | Sequence[float]) -
     outside = np.full(plane.shape, -np.inf, np.float32)
     edges = np.full(plane.shape, np.inf, np.float32)
     for start, end in ((a, b), (b, c), (c, a)):
-        outward = np.cross(end - start, normal)
+        outward = _cross(end - start, normal)
         beyond = along(axes, outward / np.linalg.norm(outward), start)
         np.maximum(outside, beyond, out=outside)
         np.minimum(edges, capsule(axes, start, end, (0.0, 0.0)), out=edges)
