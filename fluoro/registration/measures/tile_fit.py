@@ -2,10 +2,9 @@
 
 In each tile the target is a gain times the rendered image, a plane, and what scatter adds. An image
 of the intensity exp(-I) with scatter S has line integrals I - S exp(I) to first order, so that
-exp(I) takes up the scatter; the plane takes up heel and other slow shading. In tiles of many
-pixels the shading has second powers too and the gain slopes. A blur of the intensity adds half its
-variance times laplace(I) - |grad I|^2. Each tile has its own noise, which is measured on what is
-left.
+exp(I) takes up the scatter; the plane takes up heel and other slow shading. A blur of the intensity
+adds half its variance times laplace(I) - |grad I|^2. Each tile has its own noise, which is measured
+on what is left.
 """
 
 from __future__ import annotations
@@ -27,8 +26,6 @@ Image = NDArray[Any]
 LEAST_TILE_PX = 8
 TILES_ACROSS = 16
 """Smaller tiles lose structure to the fit; in larger ones scatter is no plane."""
-LARGE_TILE_PX = 12
-"""From here on a tile bears a fit with more terms."""
 OUTLIER_SIGMAS = 4.0
 """A pixel that leaves more than this of its tile's deviation is left out: dead, or covered."""
 LEAST_COVER = 0.4
@@ -47,8 +44,8 @@ class TileFit:
 
     Attributes:
         residuals: What is left of the target in each tile, in its tile's standard deviations,
-            in the tiles' layout.
-        rows: The same of the derivatives, shape (K, ...).
+            shape (N,): tile after tile.
+        rows: The same of the derivatives, shape (K, N).
         count: Pixels that count.
         unexplained: Share of the target's structure that is left, 0 to 1: of what neighbouring
             pixels share, which white noise does not have.
@@ -64,13 +61,12 @@ class TileFit:
     @property
     def normal(self) -> Array:
         """Normal matrix of the derivatives over the noise's variance, shape (K, K)."""
-        flat = self.rows.reshape(len(self.rows), -1)
-        return np.asarray(flat @ flat.T, float)
+        return np.asarray(self.rows @ self.rows.T, float)
 
     @property
     def gradient(self) -> Array:
         """Product of derivatives and residuals over the noise's variance, shape (K,)."""
-        return np.asarray(self.rows.reshape(len(self.rows), -1) @ self.residuals.ravel(), float)
+        return np.asarray(self.rows @ self.residuals.astype(self.rows.dtype), float)
 
 
 def blur_derivative(image: Image) -> Image:
@@ -96,28 +92,28 @@ def fit_tiles(
     """
     edge = max(LEAST_TILE_PX, min(mask.shape) // TILES_ACROSS)
     tiles = Tiles.over(mask & _inside(image), (edge, edge), (0, 0))
-    fields = _fields(tiles, image, edge)
-    cut = tiles.cut(np.asarray(target, np.float64))
-    weight = _without_outliers(_rest(cut * tiles.weight, _basis(fields, tiles.weight)), tiles)
+    fields = _fields(tiles, image)
+    counts = _flat(tiles.weight)
+    cut = _flat(tiles.cut(np.asarray(target, np.float64)))
+    weight = _without_outliers(_rest(cut * counts, _basis(fields, counts)), counts)
     basis = _basis(fields, weight)
-    shading, scatter = basis[:3], basis[3:]
+    shading, scatter = basis[:, :3], basis[:, 3:]
     seen = _rest(cut * weight, shading)
     drawn = _rest(fields[3] * weight, shading)
     gain = np.maximum(_sums(drawn, seen), 0) / np.maximum(_sums(drawn, drawn), 1e-20)
     left = _rest(seen, scatter)
     count = _sums(weight, weight)
-    variance = _sums(left, left) / np.maximum(count - len(basis), 1.0)
+    variance = _sums(left, left) / np.maximum(count - basis.shape[1], 1.0)
     used = (count >= LEAST_COVER * edge * edge) & (variance > 0)
     inverse = np.where(used, 1 / np.sqrt(np.maximum(variance, 1e-20)), 0.0)
-    slopes = np.zeros((0, *mask.shape)) if derivatives is None else derivatives
-    rows = _rest(tiles.cut(slopes.astype(np.float64)) * weight, basis)
     weight = weight * used
-    near = float(_shared(left, weight).sum()) / max(float((left * left * weight).sum()), 1e-20)
+    shape = (-1, edge, edge)
+    near = float(_shared(left * weight, shape).sum()) / max(_total(left * left * weight), 1e-20)
     return TileFit(
-        residuals=left * inverse,
-        rows=rows * (gain * inverse),
+        residuals=(left * inverse).ravel(),
+        rows=_rows(tiles, derivatives, weight, basis, gain * inverse),
         count=int((count * used).sum()),
-        unexplained=_unexplained(left, seen, weight),
+        unexplained=_unexplained(left * weight, seen * weight, shape),
         whiteness=near,
     )
 
@@ -129,62 +125,85 @@ def _inside(image: Image) -> NDArray[np.bool_]:
     return np.asarray(binary_erosion(image > LEAST_INTEGRAL, iterations=SKIN_PX, border_value=1))
 
 
-def _fields(tiles: Tiles, image: Image, edge_px: int) -> list[Array]:
-    """What each tile is fitted with: 1, a plane, the image, what scatter adds; more where large."""
+def _fields(tiles: Tiles, image: Image) -> list[Array]:
+    """What each tile is fitted with: 1, a plane, the image, what scatter adds."""
     height, width = image.shape
     y = np.broadcast_to(np.linspace(-1, 1, height)[:, None], image.shape)
     x = np.broadcast_to(np.linspace(-1, 1, width)[None, :], image.shape)
     values = np.asarray(image, np.float64)
     found = [np.ones(image.shape), x, y, values, np.exp(values - values.max())]
-    if edge_px >= LARGE_TILE_PX:
-        found += [x * x, x * y, y * y, x * values, y * values]
-    return [tiles.cut(field) for field in found]
+    return [_flat(tiles.cut(field)) for field in found]
 
 
-def _basis(fields: Sequence[Array], weight: Array) -> list[Array]:
-    """The fields without what earlier ones hold of them, of unit length in each tile."""
-    basis: list[Array] = []
-    for field in fields:
+def _flat(cut: Image) -> Image:
+    """A cut image, (tile rows, height, tile columns, width), as (tiles, pixels)."""
+    i, h, j, w = cut.shape
+    return np.ascontiguousarray(cut.transpose(0, 2, 1, 3)).reshape(i * j, h * w)
+
+
+def _basis(fields: Sequence[Array], weight: Array) -> Array:
+    """The fields without what earlier ones hold of them, of unit length, (tiles, F, pixels)."""
+    basis = np.zeros((len(weight), len(fields), weight.shape[1]))
+    for number, field in enumerate(fields):
         rest = field * weight
         size = np.sqrt(_sums(rest, rest))
-        rest = _rest(_rest(rest, basis), basis)
+        rest = _rest(_rest(rest, basis[:, :number]), basis[:, :number])
         length = np.sqrt(_sums(rest, rest))
         scale = np.divide(1, length, out=np.zeros_like(length), where=length > FLAT * size)
-        basis.append(rest * scale)
+        basis[:, number] = rest * scale
     return basis
 
 
-def _rest(cut: Array, basis: Sequence[Array]) -> Array:
-    """Cut images, (..., tile rows, height, tile columns, width), without a basis."""
-    for vector in basis:
-        along = np.einsum("ihjw,...ihjw->...ij", vector, cut)[..., :, None, :, None]
-        cut = cut - vector * along
-    return cut
+def _rest(values: Array, basis: Array) -> Array:
+    """Values of the tiles' pixels, (tiles, pixels), without a basis."""
+    along = np.einsum("tfp,tp->tf", basis, values)
+    return np.asarray(values - np.einsum("tf,tfp->tp", along, basis))
+
+
+def _rows(
+    tiles: Tiles, derivatives: Image | None, weight: Array, basis: Array, scale: Array
+) -> Image:
+    """The derivatives without the basis, times a scale of each tile; shape (K, N), float32."""
+    slopes = np.zeros((0, *tiles.shape)) if derivatives is None else derivatives
+    thin = basis.astype(np.float32)
+    rows = np.empty((len(slopes), weight.size), np.float32)
+    factor = weight.astype(np.float32)
+    for row, slope in zip(rows, slopes, strict=True):
+        cut = _flat(tiles.cut(slope)).astype(np.float32) * factor
+        along = np.matmul(thin, cut[:, :, None])
+        cut -= np.matmul(along.transpose(0, 2, 1), thin)[:, 0]
+        row[:] = (cut * scale).ravel()
+    return rows
 
 
 def _sums(a: Array, b: Array) -> Array:
-    """Sum of products in each tile, shape (tile rows, 1, tile columns, 1)."""
-    return np.asarray(np.einsum("ihjw,ihjw->ij", a, b)[:, None, :, None])
+    """Sum of products in each tile, shape (tiles, 1)."""
+    return np.asarray(np.einsum("tp,tp->t", a, b)[:, None])
 
 
-def _without_outliers(left: Array, tiles: Tiles) -> Array:
+def _total(values: Array) -> float:
+    return float(values.sum())
+
+
+def _without_outliers(left: Array, weight: Array) -> Array:
     """The weights with 0 where a pixel is far off what the tile's others say."""
-    deviation = np.sqrt(_sums(left, left) / tiles.count)
-    return np.asarray(tiles.weight * (np.abs(left) <= OUTLIER_SIGMAS * deviation))
+    count = np.maximum(_sums(weight, weight), 1.0)
+    deviation = np.sqrt(_sums(left, left) / count)
+    return np.asarray(weight * (np.abs(left) <= OUTLIER_SIGMAS * deviation))
 
 
-def _unexplained(left: Array, seen: Array, weight: Array) -> float:
+def _unexplained(left: Array, seen: Array, shape: tuple[int, int, int]) -> float:
     """Share of the structure that is left, over the tiles but for the worst quarter."""
-    rest, all_of_it = (_shared(v, weight).ravel() for v in (left, seen))
-    used = weight.any(axis=(-3, -1)).ravel()
-    kept = np.argsort(rest[used])[: max(1, int(COMMON_SHARE * used.sum()))]
-    share = rest[used][kept].sum() / max(float(all_of_it[used][kept].sum()), 1e-20)
+    used = seen.any(axis=1)
+    rest, all_of_it = (_shared(values, shape)[used] for values in (left, seen))
+    kept = np.argsort(rest)[: max(1, int(COMMON_SHARE * used.sum()))]
+    share = rest[kept].sum() / max(float(all_of_it[kept].sum()), 1e-20)
     return float(np.clip(share, 0.0, 1.0))
 
 
-def _shared(values: Array, weight: Array) -> Array:
-    """Products of neighbours along and down, their mean, summed over each tile."""
-    held = values * weight
-    across = np.einsum("ihjw,ihjw->ij", held[..., 1:], held[..., :-1])
-    down = np.einsum("ihjw,ihjw->ij", held[:, 1:], held[:, :-1])
+def _shared(values: Array, shape: tuple[int, int, int]) -> Array:
+    """Products of neighbours along and down, their mean, summed over each tile; (tiles,)."""
+    held = values.reshape(shape)
+    across = np.einsum("thw,thw->t", held[..., 1:], held[..., :-1])
+    down = np.einsum("thw,thw->t", held[:, 1:], held[:, :-1])
     return np.asarray((across + down) / 2)

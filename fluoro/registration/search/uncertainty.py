@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +26,16 @@ __all__ = ["PoseFit", "ViewFit", "axis_sigma", "fit_pose"]
 
 Array = NDArray[np.float64]
 
-LENGTHS_INFLATION, POSE_INFLATION = 1.5, 3.0
+LENGTHS_INFLATION, POSE_INFLATION = 1.5, 2.0
 """Of variances beyond the correlation of neighbouring residuals: what the model of a tile leaves,
 and of the pose that it is one step from another measure's optimum. Fitted on right cases of
 benchmarks/verdict.py with seeds that its table does not use (docs/registration.md)."""
 UNKNOWN = np.array([100.0, 100.0, 1.0])
 """Of the lengths, where an image alone determines them [mm, mm, 1]: they stay finite."""
 UNKNOWN_BLUR_PX2 = 10.0
+MODEL = np.array([0.0, 0.0, 3e-3])
+"""Standard deviations of the lengths of an image that is right in all, beyond noise: voxels and
+tiles leave so much [mm, mm, 1]. Measured as the inflation above."""
 NEIGHBOURS = 4
 """Of a pixel; their correlation makes pixels count for fewer."""
 BLURRED_NOISE, STRUCTURE = 0.25, 40.0
@@ -90,9 +94,9 @@ def fit_pose(problem: PoseProblem, point: Array, tolerances: Sequence[LengthTole
     normal, gradient = np.zeros((change.shape[1],) * 2), np.zeros(change.shape[1])
     views = []
     for task, tolerance in zip(problem.tasks, tolerances, strict=True):
-        fit, tiles = _view_fit(problem, task, motion, change, tolerance)
+        fit = _view_fit(problem, task, motion, change, tolerance)
         views.append(fit)
-        matrix, vector = _pose_alone(tiles, tolerance)
+        matrix, vector = _pose_alone(fit.tiles, tolerance)
         normal, gradient = normal + matrix, gradient + vector
     if is_singular(normal):
         nothing = np.zeros(change.shape[1])
@@ -106,34 +110,40 @@ def fit_pose(problem: PoseProblem, point: Array, tolerances: Sequence[LengthTole
 
 
 def _view_fit(
-    problem: PoseProblem,
-    task: ViewTask,
-    motion: Array,
-    change: Array,
-    tolerance: LengthTolerance,
-) -> tuple[ViewFit, TileFit]:
+    problem: PoseProblem, task: ViewTask, motion: Array, change: Array, tolerance: LengthTolerance
+) -> ViewFit:
     view, center = moved_view(task.view, motion), problem.parameters.center_xyz_mm
     pair = task.renderer.render_jacobian(view, center)
     image, jacobian = (task.renderer.device.to_host(array) for array in pair)
+    seen = _softened(jacobian)
     derivatives = np.concatenate(
         [
-            np.tensordot(change.T, jacobian, axes=1),
-            length_derivatives(view, jacobian, center),
-            blur_derivative(image)[None],
+            np.tensordot(change.T.astype(np.float32), seen, axes=1),
+            length_derivatives(view, seen, center),
+            _softened(blur_derivative(image)[None]),
         ]
     )
     tiles = fit_tiles(image, task.measure.target, task.measure.mask, derivatives)
     lengths, covariance = _lengths_alone(tiles)
-    spread = covariance + np.diag(np.array(tolerance.lengths) ** 2)
-    surprise = float(lengths @ np.linalg.solve(spread, lengths))
-    fit = ViewFit(
+    spread = covariance + np.diag(np.array(tolerance.lengths) ** 2 + MODEL**2)
+    return ViewFit(
         image=image,
         tiles=tiles,
         lengths=lengths,
         lengths_covariance=covariance,
-        surprise=surprise,
+        surprise=float(lengths @ np.linalg.solve(spread, lengths)),
     )
-    return fit, tiles
+
+
+def _softened(images: NDArray[Any]) -> NDArray[np.float32]:
+    """Images, (K, height, width), after 1 2 1 along columns and rows.
+
+    A detector has blurred the target, and a derivative of a voxel's edge is a step that no target
+    has: what a derivative has too much makes the steps too short.
+    """
+    padded = np.pad(np.asarray(images, np.float32), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    rows = 0.25 * (padded[:, :-2] + padded[:, 2:]) + 0.5 * padded[:, 1:-1]
+    return np.asarray(0.25 * (rows[..., :-2] + rows[..., 2:]) + 0.5 * rows[..., 1:-1])
 
 
 def _scale(tiles: TileFit, inflation: float) -> float:
