@@ -23,11 +23,13 @@ from fluoro.registration.measures.metrics import cube_corners_xyz_mm, mtre_mm
 from fluoro.registration.pose_loss import PoseGradient, PoseLoss
 from fluoro.registration.register import Registrar
 from fluoro.registration.rigid_motion import motion_about
+from fluoro.registration.search.uncertainty import fit_pose
 from fluoro.registration.targets.frame_target import SHADING, shown, target_from_frame
+from fluoro.registration.tracking import tracker as tracking
 from fluoro.registration.tracking.optimiser_loop import OptimiserLoop
 from fluoro.registration.tracking.servo_loop import Servo
 from fluoro.registration.tracking.track_record import TrackedFrame, TrackRecord
-from fluoro.registration.tracking.tracker import PoseTracker
+from fluoro.registration.tracking.tracker import LENGTHS_EVERY, PoseTracker
 from fluoro.registration.tracking.tracking_plot import write_optimiser_plot, write_tracking_plot
 from fluoro.registration.tracking.user_optimiser import checked_step, load_optimiser
 from fluoro.rendering.renderer import DrrRenderer
@@ -141,6 +143,32 @@ def test_an_image_of_something_else_loses_the_pose_and_the_next_frame_finds_it(c
     assert again.converged
     assert not found.lost
     assert caplog.records[-1].message == "frame 12: the pose is found again by follow"
+
+
+def test_a_stream_of_a_c_arm_with_another_distance_is_followed_but_not_believed(caplog):
+    other = replace(DETECTOR, source_to_detector_mm=1.06 * DETECTOR.source_to_detector_mm)
+    found = tracker(SWEEP(0))
+    with caplog.at_level(logging.WARNING):
+        estimates = [
+            found.track(frame_target(SWEEP(n / FPS), n), other, n, n / FPS) for n in range(3)
+        ]
+    for estimate in estimates:
+        assert not estimate.converged
+        assert estimate.reason.startswith("distance or pixel size?")
+        assert "carm.source_to_detector_mm" in estimate.next_step
+        assert estimate.way == "follow"  # other starts do not help
+    assert [record.message[:26] for record in caplog.records] == ["frame 0: the pose is in do"]
+    assert not found.lost
+
+
+def test_the_lengths_are_tested_in_the_first_frame_and_now_and_then(monkeypatch):
+    tested = []
+    monkeypatch.setattr(tracking, "fit_pose", lambda *given: tested.append(1) or fit_pose(*given))
+    found, counts = tracker(SWEEP(0)), []
+    for number in range(LENGTHS_EVERY + 2):
+        assert track(found, SWEEP(0), number).converged
+        counts.append(len(tested))
+    assert counts == [1] * LENGTHS_EVERY + [2, 2]
 
 
 def test_a_jump_that_following_does_not_bridge_is_searched_for():

@@ -1,5 +1,6 @@
 """What a registration believes, and what it says where it does not."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -114,17 +115,22 @@ def test_wrong_principal_point_is_named():
     result = found(seen(replace(DETECTOR, detector_offset_mm=(25.0, 0.0))))
     assert not result.converged
     assert result.cause == "principal point"
+    u_mm, v_mm = json.loads("[" + result.reason.split("[")[1].split("]")[0] + "]")
+    off = 3 * result.evidence["principal_point_mm"]
+    assert u_mm == pytest.approx(25.0, abs=off)
+    assert v_mm == pytest.approx(0.0, abs=off)
+    assert off < 20.0
 
 
 def test_mirrored_image_is_named_and_not_believed():
-    result = found(seen()[:, ::-1], changed(SMALL, hypotheses="doubt"))
+    result = found(seen()[:, ::-1], changed(SMALL, hypotheses="doubt", widths_px=(24, 48)))
     assert not result.converged
     assert result.cause == "mirrored"
     assert "the image looks mirrored: agreement" in result.reason
 
 
 def test_image_that_is_right_stays_so_where_hypotheses_are_always_tried():
-    result = found(seen(), changed(SMALL, hypotheses="always"))
+    result = found(seen(), changed(SMALL, hypotheses="always", widths_px=(24, 48)))
     assert result.converged, result.reason
 
 

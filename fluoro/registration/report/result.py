@@ -51,7 +51,10 @@ class RegistrationResult:
         reason: Why, in one line.
         evidence: The values behind the acceptance, by name. Of a pose that the agreement accepts
             also the error to be expected of the corners of a 120 mm cube at the centre, as standard
-            deviations: `in_plane_mm` in the first view's plane, `along_beam_mm` along its beam.
+            deviations: `in_plane_mm` in the first view's plane, `along_beam_mm` along its beam; and
+            `principal_point_mm`, the standard deviation on the detector to which the image alone
+            tells where the central ray meets it: a principal point that is wrong by less than three
+            times as much may go unnoticed.
         confidence: Probability that the pose is right, 0 to 1.
         cause: What speaks against it; None: nothing.
         history: Every iteration.

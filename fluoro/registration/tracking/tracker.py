@@ -20,9 +20,10 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.projection import View
 from fluoro.names import DEGREES_OF_FREEDOM
 from fluoro.registration.measures.choice import make_measure
-from fluoro.registration.register import Registrar
+from fluoro.registration.register import STARTS_DO_NOT_HELP, Registrar
 from fluoro.registration.report.acceptance import Acceptance, assess, assess_fit
 from fluoro.registration.rigid_motion import motion_about, moved_view, twist_about, view_axes
+from fluoro.registration.search.lengths import LengthTolerance
 from fluoro.registration.search.optimisers import Bounds, Trace, levenberg_marquardt
 from fluoro.registration.search.pose_problem import (
     ROTATION_SCALE_MM,
@@ -32,6 +33,7 @@ from fluoro.registration.search.pose_problem import (
     ViewTask,
 )
 from fluoro.registration.search.pyramid import bin_image, bin_view
+from fluoro.registration.search.uncertainty import PoseFit, fit_pose
 from fluoro.registration.targets.target import Target
 
 __all__ = ["PoseEstimate", "PoseTracker", "Way"]
@@ -48,6 +50,9 @@ LEVEL_ITERATIONS = 15
 COARSEST_MEASURE: str = "ncc"
 """On the first of several levels: it leads there from furthest away; the others undo its bias."""
 LEAST_WIDTH_PX = 16
+LENGTHS_EVERY = 10
+"""Frames from one test of the C-arm's lengths to the next, which takes a rendering more. They are
+the same in all frames; while they are in doubt each frame is tested."""
 LONGEST_GAP = 3.0
 """The motion is extrapolated over at most this multiple of the last interval."""
 
@@ -110,6 +115,11 @@ class _Found:
     acceptance: Acceptance
     iterations: int
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether the next frame starts from here: it is right but for the C-arm's lengths."""
+        return self.acceptance.converged or self.acceptance.cause in STARTS_DO_NOT_HELP
+
 
 class PoseTracker:
     """Estimates one pose a frame, each from the one before.
@@ -144,7 +154,8 @@ class PoseTracker:
         self._predict, self._search = predict, registrar.settings.multi_start.starts > 1
         self._start = start.world_from_carm(isocenter_xyz_mm)
         self._fixes: tuple[_Fix, ...] = ()
-        self._lost = False
+        self._lost = self._doubted = False
+        self._until_lengths = 0
 
     def prepare(self, geometry: CarmGeometry) -> None:
         """Compile kernels and make coarser volumes, so that the first frame does not wait."""
@@ -197,7 +208,7 @@ class PoseTracker:
         found = self._explain(frame)
         self._tell(found, number)
         matrix = found.motion @ expected
-        if found.acceptance.converged:
+        if found.is_followed:
             self._fixes = (*self._fixes[-1:], _Fix(time_s=time_s, world_from_carm=matrix))
         return self._estimate(frame, found, matrix, number, started)
 
@@ -241,22 +252,27 @@ class PoseTracker:
         )
 
     def _explain(self, frame: _Frame) -> _Found:
-        """From the expected pose; where that is not believed, from many."""
-        found = frame.followed()
-        if self._search and not found.acceptance.converged:
+        """From the expected pose; where other starts may help, from many."""
+        tested = self._until_lengths == 0
+        found = frame.followed(tested)
+        if self._search and not found.is_followed:
             found = frame.searched()
+        if found.acceptance.converged:
+            self._until_lengths = (LENGTHS_EVERY if tested else self._until_lengths) - 1
+        else:
+            self._until_lengths = 0
         return found
 
     def _tell(self, found: _Found, number: int) -> None:
-        """Log where the pose is lost and where it is found again."""
-        lost = not found.acceptance.converged
-        if lost and not self._lost:
-            accepted = found.acceptance
-            text = "frame %d: the pose is lost: %s; try: %s"
-            log.warning(text, number, accepted.reason, accepted.next_step)
-        if self._lost and not lost:
+        """Log where the pose is lost or in doubt, and where it is found again."""
+        accepted = found.acceptance
+        if not accepted.converged and not self._doubted:
+            state = "in doubt" if found.is_followed else "lost"
+            text = "frame %d: the pose is %s: %s; try: %s"
+            log.warning(text, number, state, accepted.reason, accepted.next_step)
+        if self._doubted and accepted.converged:
             log.warning("frame %d: the pose is found again by %s", number, found.way)
-        self._lost = lost
+        self._doubted, self._lost = not accepted.converged, not found.is_followed
 
     def _estimate(
         self, frame: _Frame, found: _Found, matrix: Array, number: int, started: float
@@ -303,8 +319,12 @@ class _Frame:
         self._bounds = Bounds(lower=-reach, upper=reach)
         self._tasks: dict[tuple[int, str], ViewTask] = {}
 
-    def followed(self) -> _Found:
-        """Levenberg-Marquardt from the view down the pyramid."""
+    def followed(self, tested: bool) -> _Found:
+        """Levenberg-Marquardt from the view down the pyramid.
+
+        Args:
+            tested: Whether the C-arm's lengths are tested too.
+        """
         point, renderings = np.zeros(int(self._pose_parameters.free.sum())), 0
         for width_px in self._settings.widths_px:
             problem = PoseProblem([self._task(width_px)], self._pose_parameters)
@@ -312,9 +332,14 @@ class _Frame:
             point, renderings = trace.point, renderings + problem.renderings
         acceptance = assess(problem, trace, self._bounds, self._settings.least_agreement)
         if acceptance.converged:
-            acceptance = assess_fit(acceptance, None, problem)
+            fit = self._fitted(problem, point) if tested else None
+            acceptance = assess_fit(acceptance, fit, problem)
         motion = self._pose_parameters.motion(point)
         return _Found(way="follow", motion=motion, acceptance=acceptance, iterations=renderings)
+
+    def _fitted(self, problem: PoseProblem, point: Array) -> PoseFit:
+        tolerance = LengthTolerance.of(self._registrar.tolerance, self._view)
+        return fit_pose(problem, point, [tolerance])
 
     def _descend(self, problem: PoseProblem, point: Array, width_px: int) -> Trace:
         binning = self._settings.widths_px[-1] / width_px
