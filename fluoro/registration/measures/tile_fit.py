@@ -204,6 +204,6 @@ def _unexplained(left: Array, seen: Array, shape: tuple[int, int, int]) -> float
 def _shared(values: Array, shape: tuple[int, int, int]) -> Array:
     """Products of neighbours along and down, their mean, summed over each tile; (tiles,)."""
     held = values.reshape(shape)
-    across = np.einsum("thw,thw->t", held[..., 1:], held[..., :-1])
-    down = np.einsum("thw,thw->t", held[:, 1:], held[:, :-1])
+    across = np.einsum("tij,tij->t", held[..., 1:], held[..., :-1])
+    down = np.einsum("tij,tij->t", held[:, 1:], held[:, :-1])
     return np.asarray((across + down) / 2)
