@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ from fluoro.config import (
 from fluoro.errors import DeviceMemoryError, FluoroError, InputError, NoDeviceError, OutputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.projection import View
+from fluoro.geometry.se3 import se3_exp
+from fluoro.geometry.triangles import Surface
 from fluoro.geometry.view_derivatives import moved, rigid_motions
 from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.reference import ReferenceChain
@@ -38,11 +40,14 @@ from fluoro.rendering.patient_renderer import PatientRenderer, make_patient
 from fluoro.rendering.projectors import PROJECTORS
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.scene.assemble import scene_solids
+from fluoro.scene.pose_track import PoseTrack
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.hu_to_mu import mu_from_hu
 from fluoro.volume.material_volume import Inclusion, LabelledInclusion, MaterialVolume, Solid
 from fluoro.volume.phantom.patient import phantom_bolus
 from fluoro.volume.phantom.phantom_motion import beat, breath
+from fluoro.volume.posed_solid import PosedSolid, Tubes, TubeSolid, materials_of
+from fluoro.volume.rigid_solids import MeshSolid, SampledSolid
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["Trial", "rigid_differences", "small_volume"]
@@ -91,7 +96,8 @@ class Trial:
 
     The patient moves, has contrast and holds inclusions where the configuration's does. The
     vessels are coarse and filled at the defaults' concentration; inclusions are blocks in the
-    middle, one for each kernel that the configured inclusions need.
+    middle, one for each kernel that the configured inclusions need. So are a wire, a mesh and a
+    part of a CT where it has objects with a pose, unless the patient moves.
 
     Args:
         sections: `renderer` and `image_chain` as in a YAML file, of `volume` the keys `motion`,
@@ -116,7 +122,8 @@ class Trial:
         pose = CarmPose(lao_deg=25.0, cra_deg=15.0, translation_mm=(4.0, -3.0, 6.0))
         self.view: View = self.geometry.view(pose, self.volume.grid.center_xyz_mm.tolist())
         self.time_s, self.injected_s = _moment(self.config.volume)
-        self.materials = _small_materials(self.config.volume.materials, self.volume)
+        moves = self.config.volume.motion is not None
+        self.materials = _small_materials(self.config.volume.materials, self.volume, moves=moves)
 
     def patient(self, device: ComputeDevice, *, fused: bool = False) -> PatientRenderer:
         """Return the scene's renderer on a device."""
@@ -154,7 +161,8 @@ class Trial:
         if self.chain.xray is None:
             return ()
         iodine = (material("iodine"),) if self.config.volume.contrast else ()
-        return (*self.materials.materials, *iodine)
+        still = replace(self.materials, posed=())
+        return (*still.materials, *iodine, *materials_of(self.materials.posed))
 
     def fault(self, device: ComputeDevice) -> str | None:
         """Return what is wrong with the device's integrals and images; None: nothing.
@@ -289,8 +297,13 @@ def _activity(motion: MotionConfig | None, time_s: float) -> float:
     return breath(time_s * per_s[0]) + beat(time_s * per_s[1])
 
 
-def _small_materials(config: MaterialsConfig | None, volume: MuVolume) -> MaterialVolume:
-    """The volume as materials, with an inclusion for each kernel that the configured ones need."""
+def _small_materials(
+    config: MaterialsConfig | None, volume: MuVolume, *, moves: bool
+) -> MaterialVolume:
+    """The volume as materials, with an inclusion for each kernel that the configured ones need.
+
+    In a patient who moves there are no objects with a pose: the reference has none there.
+    """
     wanted = config or MaterialsConfig()
     layers = {
         (layer.labels, len(layer.ramps)): solid
@@ -301,6 +314,66 @@ def _small_materials(config: MaterialsConfig | None, volume: MuVolume) -> Materi
         volume=volume,
         tissues=tissue_map(wanted.kind, wanted.ct_energy_kev),
         inclusions=tuple(_small(solid, volume.grid) for solid in layers.values()),
+        posed=() if moves else tuple(_small_posed(wanted, volume)),
+    )
+
+
+class _SmallWire(TubeSolid):
+    """A thick bent wire of two shells."""
+
+    name, priority = "wire", 1
+    materials = (material("titanium"), material("steel"))
+
+    def __init__(self, center_xyz_mm: ArrayLike) -> None:
+        points = np.array([(-90.0, -20, -30), (10, 15, 5), (70, -40, 60)]) + center_xyz_mm
+        self._tubes = Tubes(
+            ends_xyz_mm=np.stack([points[:-1], points[1:]], axis=1),
+            radii_mm=np.tile([22.0, 11.0], (2, 1)),
+            materials=np.tile([0, 1], (2, 1)),
+        )
+
+    def tubes(self, time_s: float) -> Tubes:
+        """Return its pieces."""
+        del time_s
+        return self._tubes
+
+
+def _small_posed(config: MaterialsConfig, volume: MuVolume) -> Iterator[PosedSolid]:
+    """An object of each kind of part that the configured ones need."""
+    kinds = {getattr(each, "kind", "") for each in config.inclusions}
+    center = np.asarray(volume.grid.center_xyz_mm)
+    if kinds & {"wire", "tool"}:
+        yield _SmallWire(center)
+    edge = np.array([1.0, 0.8, 1.2]) * INCLUSION_MM
+    for name, of, shift in (("mesh", {"mesh"}, 30.0), ("part", {"fragment", "volume"}, -40.0)):
+        if not kinds & of:
+            continue
+        pose = np.array(se3_exp([0.3, -0.2, 0.5, 0, 0, shift]))
+        pose[:3, 3] += center
+        track = PoseTrack(name, [0.0], [pose])
+        if name == "mesh":
+            yield MeshSolid(name, _box(edge), material("titanium"), track)
+        else:
+            corner = -(INCLUSION_VOXELS - 1) / 2 * edge / INCLUSION_VOXELS * 1.5
+            grid = VolumeGrid(
+                shape_zyx=(INCLUSION_VOXELS,) * 3,
+                spacing_xyz_mm=tuple((edge / INCLUSION_VOXELS * 1.5).tolist()),
+                origin_xyz_mm=tuple(corner.tolist()),
+            )
+            hu = np.linspace(100, 900, INCLUSION_VOXELS**3).reshape(grid.shape_zyx)
+            dense = MuVolume(mu_zyx=mu_from_hu(hu.astype(np.float32), 70.0), grid=grid)
+            tissues = tissue_map(config.kind, config.ct_energy_kev)
+            yield SampledSolid(name, _box(edge), dense, tissues, track)
+
+
+def _box(edges_mm: NDArray[np.float64]) -> Surface:
+    """A closed box about the origin, its triangles counter-clockwise from outside."""
+    corners = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
+    faces = ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3))
+    triangles = [t for a, b, c, d in faces for t in ((a, b, c), (a, c, d))]
+    return Surface(
+        vertices_xyz_mm=(corners * edges_mm / 2).astype(np.float32),
+        faces=np.array(triangles, np.int32),
     )
 
 

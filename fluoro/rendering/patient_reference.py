@@ -13,6 +13,7 @@ from fluoro.geometry.projection import View
 from fluoro.rendering.material_reference import layer_sample, tissue_sample
 from fluoro.rendering.moving_reference import moved_sums
 from fluoro.rendering.moving_renderer import knot_steps
+from fluoro.rendering.parts.scene_reference import draw_posed
 from fluoro.rendering.patient_renderer import iodine_per_mm
 from fluoro.rendering.projectors import PROJECTORS
 from fluoro.rendering.reference import clip_rays, trilinear
@@ -43,7 +44,7 @@ def patient_reference(
         view: One view.
         time_s: Of the run [s].
         injected_s: When contrast was injected [s]; None: it was not.
-        materials: As for `make_patient`.
+        materials: As for `make_patient`. Posed solids are drawn in a patient at rest alone.
 
     Returns:
         Line integrals, shape (height, width), or thicknesses [mm], shape (materials, height,
@@ -62,7 +63,18 @@ def patient_reference(
         rays.thicknesses(layer_sample(s.layer()), s.grid, solid=True) for s in filled.inclusions
     ]
     planes += [rays.integrals(iodine, solid=True)[None]] if iodine else []
+    if filled.posed:
+        samples = [(tissue_sample(filled), volume.grid)]
+        samples += [(layer_sample(s.layer()), s.grid) for s in filled.inclusions]
+        samples += [(_share_sample(iodine), iodine.grid)] if iodine else []
+        layers = [(*one, plane) for one, plane in zip(samples, planes, strict=True)]
+        planes.append(draw_posed(filled, view, time_s, layers))
     return np.concatenate(planes)
+
+
+def _share_sample(volume: MuVolume) -> Callable[[Array], Array]:
+    """What gives the share of one material, (R, 1), at points (R, 3), voxel index."""
+    return lambda points: trilinear(volume.mu_zyx, points)[:, None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,12 @@ from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.devices.trial import trial_sections
 
 PARTS = ("motion", "contrast", "rod", "labels")
+POSED = {
+    "wire": {"kind": "wire", "preset": "needle", "path_mm": [[0, 0, 0], [9, 0, 0]]},
+    "mesh": {"kind": "mesh", "path": "plate.stl", "material": "titanium"},
+    "part of a CT": {"kind": "volume", "path": "implant.nrrd", "above_hu": 100},
+}
+"""Of the files of objects the trial reads none."""
 
 
 class PartlyIdle(CpuDevice):
@@ -56,6 +62,7 @@ def sections(labels, *parts, xray=False, **renderer):
     if "labels" in parts:
         materials = {1: "titanium", 2: "iodine", 3: "cortical_bone"}
         inclusions.append({"kind": "labels", "path": str(labels), "materials": materials})
+    inclusions += [POSED[part] for part in parts if part in POSED]
     if inclusions:
         volume["materials"] = {"inclusions": inclusions}
     document = {
@@ -74,6 +81,7 @@ SCENES = {
     "siddon": {"projector": "siddon"},
     "a patient at one energy": {"parts": ("motion", "contrast")},
     "a patient at many energies": {"parts": PARTS, "xray": True},
+    "objects with poses": {"parts": tuple(POSED), "xray": True, "projector": "joseph"},
     "inclusions by joseph": {"parts": ("rod", "labels"), "xray": True, "projector": "joseph"},
 }
 
@@ -108,6 +116,10 @@ WRONG = {
     "contrast as a material": ("contrast_fill", ("contrast",), True),
     "a rod": ("RampSums<1>", ("rod",), True),
     "labels": ("LabelSums", ("labels",), True),
+    "a wire": ("add_tubes", ("wire", "mesh"), True),
+    "a mesh": ("add_mesh", ("wire", "mesh"), True),
+    "a part of a CT": ("mesh_spans", ("part of a CT",), True),
+    "what objects displace": ("Displace", ("mesh",), True),
 }
 
 

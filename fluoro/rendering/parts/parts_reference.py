@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fluoro.geometry.projection import View
 from fluoro.volume.posed_solid import Tubes
 
-__all__ = ["shell_at", "tube_reference"]
+__all__ = ["shell_at", "tube_pieces", "tube_reference"]
 
 Array = NDArray[np.float64]
 
@@ -33,21 +33,28 @@ def tube_reference(tubes: Tubes, view: View, materials: int) -> tuple[Array, Arr
     pixels = view.pixel_centers_xyz_mm().reshape(-1, 3)
     found = np.zeros((materials, len(pixels)))
     for number, pixel in enumerate(pixels):
-        for material, length in _pieces(tubes, view.source_xyz_mm, pixel):
-            found[material, number] += length
+        for begin, end, material in tube_pieces(tubes, view.source_xyz_mm, pixel):
+            found[material, number] += end - begin
     shape = (view.height_px, view.width_px)
     return found.reshape(materials, *shape), found.sum(axis=0).reshape(shape)
 
 
-def _pieces(tubes: Tubes, source: Array, pixel: Array) -> Iterator[tuple[int, float]]:
-    """Material and length of each piece of a ray that lies in a tube."""
+def tube_pieces(tubes: Tubes, source: Array, pixel: Array) -> Iterator[tuple[float, float, int]]:
+    """Yield where each piece of a ray that lies in a tube begins and ends, and its material.
+
+    Args:
+        tubes: The tubes.
+        source: Of the ray [mm], shape (3,); places count from here [mm].
+        pixel: Where it ends [mm], shape (3,).
+    """
     far = float(np.linalg.norm(pixel - source))
     unit = (pixel - source) / far
     places = np.array(sorted({0.0, far, *_crossings(tubes, source, unit, far)}))
     middles = source + ((places[1:] + places[:-1]) / 2)[:, None] * unit
-    for length, material in zip(np.diff(places), shell_at(tubes, middles), strict=True):
+    shells = shell_at(tubes, middles)
+    for begin, end, material in zip(places[:-1], places[1:], shells, strict=True):
         if material >= 0:
-            yield int(material), float(length)
+            yield float(begin), float(end), int(material)
 
 
 def shell_at(tubes: Tubes, points_xyz_mm: Array) -> NDArray[np.int_]:
