@@ -92,13 +92,16 @@ def labels(count: int) -> Quantity:
 
 
 @cache
-def ray_kernel(generic: SlangType, packet: SlangType, *arguments: int) -> KernelText:
+def ray_kernel(
+    generic: SlangType, packet: SlangType, *arguments: int, listed: bool = False
+) -> KernelText:
     """Return the kernel of a task, entry point `RAYS_ENTRY`.
 
     Args:
         generic: The task, a generic struct of a packet.
         packet: Whose source the kernel reads.
         arguments: Of the task, besides the packet.
+        listed: Whether rays are listed, and not those of an image's pixels.
     """
     task = generic.of(packet, *arguments)
     imports = [f"import {name};" for name in dict.fromkeys((*ALWAYS, *task.modules()))]
@@ -109,7 +112,7 @@ def ray_kernel(generic: SlangType, packet: SlangType, *arguments: int) -> Kernel
         "#define GROUP_ROWS 8",
         "#endif",
         f"uniform {packet}::Source source;",
-        "uniform Rays rays;",
+        f"uniform Rays<{int(listed)}> rays;",
         f"uniform {task} task;",
         '[shader("compute")]',
         "[numthreads(GROUP_COLUMNS, GROUP_ROWS, 1)]",
@@ -121,7 +124,11 @@ def ray_kernel(generic: SlangType, packet: SlangType, *arguments: int) -> Kernel
         "}",
     ]
     scatters = task.module == BACKPROJECT.module
-    return KernelText("\n".join(lines) + "\n", name=str(task), scatters=scatters)
+    return KernelText(
+        "\n".join(lines) + "\n",
+        name=f"{task}, listed rays" if listed else str(task),
+        scatters=scatters,
+    )
 
 
 @cache

@@ -104,7 +104,7 @@ class RayVolume:
         width, (first, stop) = views[0].width_px, rows or (0, views[0].height_px)
         if places is not None:
             width, (first, stop) = len(places), (0, 1)
-        kernel = ray_kernel(task, reading.packet, *arguments)
+        kernel = ray_kernel(task, reading.packet, *arguments, listed=places is not None)
         lanes = 1 if kernel.scatters else self.device.rays_per_thread
         self.device.launch(
             kernel,
@@ -116,7 +116,6 @@ class RayVolume:
                 "image_size": (width, stop - first, len(views)),
                 "first_row": first,
                 "places": self.values if places is None else self.device.to_device(places),
-                "listed": int(places is not None),
                 **uniforms,
             },
         )
