@@ -10,6 +10,8 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
+from itertools import accumulate
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ __all__ = [
     "Precision",
     "can_be_packed",
     "packed_bytes",
-    "packed_elements",
+    "packed_words",
     "packed_values",
     "value_range",
 ]
@@ -38,12 +40,19 @@ class Precision(Enum):
     ROOTS = "the square root of the attenuation, in 16 bits"
     EXACT = "the attenuation itself, in 32 bits"
 
+    @property
+    def per_word(self) -> int:
+        """Values in 4 bytes."""
+        return 2 if self is Precision.ROOTS else 1
+
 
 COUNTS = 65535**2
 """That the volume's range of attenuation is divided into; a voxel is stored as their root, in 16
 bits, so that near 0 the steps are finest and at the top 2 / 65535 of the range."""
 MAX_CELLS = 2**31 - 1
-"""Kernels index the copies with 32-bit integers."""
+"""Kernels index the values of the copies with 32-bit integers."""
+MARGIN = 32
+"""Words before the first copy and behind the last one: kernels read whole vectors."""
 BOX_BYTES, MAX_BOXES = 2**22, 256
 """Least bytes of the pieces that CPU threads make (two large pages), and their largest number. Two
 threads that touch a page for the first time together would both clear it."""
@@ -53,28 +62,28 @@ ORDERS = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
 """Axes (a, b, c) by leading axis, x first."""
 
 
-def packed_elements(
+def packed_words(
     shape_xyz: Sequence[int], axis: int, thickness: int, *, precision: Precision = Precision.ROOTS
-) -> int:
-    """Elements, of 4 bytes, of the copy for rays that `axis` leads."""
+) -> tuple[int, int, int]:
+    """Words, of 4 bytes, of the copy for rays that `axis` leads, along b, a and c."""
     a, b, c = (shape_xyz[k] for k in ORDERS[axis])
-    return (c + (2 if precision is Precision.EXACT else 1)) * -(-a // thickness) * (b + 2)
+    return -(-(b + 2) // precision.per_word), -(-a // thickness), c + 2
 
 
 def packed_bytes(
     shape_xyz: Sequence[int], thickness: int, *, precision: Precision = Precision.ROOTS
 ) -> int:
     """Bytes of the copies for all three axes."""
-    return 4 * sum(
-        packed_elements(shape_xyz, axis, thickness, precision=precision) for axis in range(3)
-    )
+    copies = (packed_words(shape_xyz, axis, thickness, precision=precision) for axis in range(3))
+    return 4 * (sum(map(prod, copies)) + 2 * MARGIN)
 
 
 def can_be_packed(
     shape_xyz: Sequence[int], thickness: int, *, precision: Precision = Precision.ROOTS
 ) -> bool:
     """Whether the kernels can index the copies for all three axes."""
-    return packed_bytes(shape_xyz, thickness, precision=precision) <= 4 * MAX_CELLS
+    words = packed_bytes(shape_xyz, thickness, precision=precision) // 4
+    return words * precision.per_word <= MAX_CELLS
 
 
 def packed_values(mu_per_mm: NDArray[np.float64], largest_per_mm: float) -> NDArray[np.float64]:
@@ -136,24 +145,24 @@ class PackedVolume:
         lowest, highest = (0.0, COUNTS) if self.exact else value_range(values, _threads(device))
         self.low_per_mm = min(lowest, 0.0)
         self.count_per_mm = (highest - self.low_per_mm) / COUNTS or 1.0
-        self._sizes = [
-            packed_elements(grid.shape_xyz, axis, thickness, precision=precision)
-            for axis in range(3)
+        self._words = [
+            packed_words(grid.shape_xyz, axis, thickness, precision=precision) for axis in range(3)
         ]
-        self._first_cell = tuple(sum(self._sizes[:axis]) for axis in range(3))
+        *begins, self._end = accumulate(map(prod, self._words), initial=MARGIN)
+        self._first_cell = tuple(begins)
         self._cells: Any = None
         self._made: set[int] = set()
         self._lock = threading.Lock()
 
     def made_bytes(self) -> int:
         """Memory of the copies that exist [bytes]."""
-        return 4 * sum(self._sizes[axis] for axis in self._made)
+        return 4 * sum(prod(self._words[axis]) for axis in self._made)
 
     def uniforms(self, batch: Sequence[View]) -> dict[str, Any]:
         """What kernels need of the copies for these views; missing copies are made."""
         with self._lock:
             if self._cells is None:
-                self._cells = self._memory(sum(self._sizes))
+                self._cells = self._memory(self._end + MARGIN)
             if len(self._made) < len(ORDERS):
                 for axis in leading_axes(batch, self._grid) - self._made:
                     self._make(axis)
@@ -180,10 +189,9 @@ class PackedVolume:
         shape = self._grid.shape_xyz
         strides = (1, shape[0], shape[0] * shape[1])
         a, b, c = ORDERS[axis]
-        columns, slabs = shape[b] + 2, -(-shape[a] // self.thickness)
-        elements = (columns, slabs, self._sizes[axis] // (slabs * columns))
-        box = self._box(elements)
-        threads = tuple(-(-count // part) for count, part in zip(elements, box, strict=True))
+        words = self._words[axis]
+        box = self._box(words)
+        threads = tuple(-(-count // part) for count, part in zip(words, box, strict=True))
         self._device.launch(
             "make_cells",
             "make_exact_cells" if self.exact else "make_cells",
@@ -192,7 +200,7 @@ class PackedVolume:
                 "mu_per_mm": self._mu,
                 "sizes": (shape[a], shape[b], shape[c]),
                 "strides": (strides[a], strides[b], strides[c]),
-                "elements": elements,
+                "words": words,
                 "box": box,
                 "cells": self._cells,
                 "first_cell": self._first_cell[axis],
@@ -202,10 +210,10 @@ class PackedVolume:
             },
         )
 
-    def _box(self, elements: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Elements along b, a, c that a thread makes: on the CPU whole layers along c."""
+    def _box(self, words: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Words along b, a, c that a thread makes: on the CPU whole layers along c."""
         if self._device.kind != "cpu":
             return (1, 1, 1)
-        columns, slabs, layers = elements
+        columns, slabs, layers = words
         wanted = max(BOX_BYTES // 4, columns * slabs * layers // MAX_BOXES)
         return (columns, slabs, -(-wanted // (columns * slabs)))
