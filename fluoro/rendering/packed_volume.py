@@ -75,7 +75,7 @@ def packed_bytes(
 ) -> int:
     """Bytes of the copies for all three axes."""
     copies = (packed_words(shape_xyz, axis, thickness, precision=precision) for axis in range(3))
-    return 4 * (sum(map(prod, copies)) + 2 * MARGIN)
+    return 4 * sum(map(prod, copies))
 
 
 def can_be_packed(

@@ -141,9 +141,10 @@ def test_copies_are_made_for_the_views_and_serve_derivatives_too():
     volume = body((23, 25, 27))
     grid = volume.volume.grid
     made, frontal = joseph(volume), volumes.view(POSES["frontal"], grid)
-    one_axis = 4 * packed_volume.packed_elements(
+    words = packed_volume.packed_words(
         grid.shape_xyz, 1, 1, precision=packed_volume.Precision.EXACT
     )
+    one_axis = 4 * np.prod(words)
     made.render(frontal)
     assert made.copies_bytes() == one_axis
     made.render_jacobian(frontal, grid.center_xyz_mm, weights_of(volume, frontal))
