@@ -28,8 +28,8 @@ __all__ = [
     "Precision",
     "can_be_packed",
     "packed_bytes",
-    "packed_words",
     "packed_values",
+    "packed_words",
     "value_range",
 ]
 
