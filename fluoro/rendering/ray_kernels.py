@@ -152,7 +152,10 @@ def single_rays() -> list[SlangType]:
 def all_kernels(
     ramp_counts: tuple[int, ...], label_counts: tuple[int, ...]
 ) -> Iterator[KernelText]:
-    """Return every kernel of every projector, for such numbers of ramps and labels."""
+    """Return every kernel of every projector, for such numbers of ramps and labels.
+
+    Of kernels for listed rays those of one projector.
+    """
     quantities = [*map(ramps, ramp_counts), *map(labels, label_counts)]
     found = dict.fromkeys(
         ray_kernel(*each)
@@ -160,6 +163,15 @@ def all_kernels(
         for each in _tasks(projector, quantities)
     )
     yield from found
+    yield from _listed()
+
+
+def _listed() -> Iterator[KernelText]:
+    """Those of listed rays of one projector: others differ from it as they do for pixels."""
+    march = PROJECTORS["march"]
+    yield from (ray_kernel(PROJECT, each, listed=True) for each in _packets(march, PLAIN))
+    yield from (ray_kernel(JACOBIAN, each, listed=True) for each in _gradients(march, PLAIN))
+    yield ray_kernel(BACKPROJECT, march.backprojector, listed=True)
 
 
 def _tasks(projector: Projector, quantities: list[Quantity]) -> Iterator[Any]:
