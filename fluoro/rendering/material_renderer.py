@@ -71,7 +71,7 @@ class MaterialRenderer:
         volume: Tissues and inclusions. On the CPU Joseph reads the tissues from exact copies of the
             volume, of 4 bytes a voxel for each axis that leads a ray of some view so far; where
             three do not fit in half of the memory left, it reads in place. Slab reads them from
-            copies of 2 bytes a voxel, as `DrrRenderer` does. Inclusions are read in place, with
+            copies of 1 byte a voxel, as `DrrRenderer` does. Inclusions are read in place, with
             slab by Joseph's method.
         device: Where to render.
         projector: One that separates materials.

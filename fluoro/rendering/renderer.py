@@ -43,7 +43,7 @@ class DrrRenderer:
 
     Args:
         volume: Attenuation [1/mm]; on the CPU it is read in place, also from a memory map. Images
-            of Joseph on the CPU and all of slab come from copies, of 4 (slab: 2) bytes a voxel for
+            of Joseph on the CPU and all of slab come from copies, of 2 (slab: 1) bytes a voxel for
             each axis that leads a ray of some view so far; a voxel is held to 2 / 65535 of the
             largest or closer. Derivatives of Joseph on the CPU, and the images that come with
             them, are taken from exact copies of their own, of 4 bytes a voxel for each such axis.
