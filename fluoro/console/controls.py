@@ -308,10 +308,13 @@ def _dose_has_effect(chain: ImageChainConfig) -> bool:
 def _features(config: Config) -> set[str]:
     """What of the console's buttons has an effect."""
     chain, volume = config.image_chain, config.volume
+    ready = config.pose_source.brings_images
     present: dict[str, object] = {
-        "pulses": pulses_fit(config),
+        "pulses": pulses_fit(config) and not ready,
         "mask": chain.dsa,
         "contrast": volume.contrast,
+        "rendered": not ready,
+        "ready": ready,
     }
     present["wire"] = first_wire(config)
     return {name for name, there in present.items() if there}

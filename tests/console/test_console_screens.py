@@ -273,3 +273,15 @@ def test_keys_of_a_text_field_stay_its_own(visit):
     page.keyboard.press("ArrowUp")
     wait_until(lambda: controls.snapshot().window_level == before.window_level + 0.05, "a step")
     assert controls.snapshot().polarity == before.polarity
+
+
+@pytest.mark.parametrize("width", SIZES)
+def test_images_that_come_ready_leave_window_and_polarity_to_set(visit, width):
+    source = {"kind": "bag", "path": "bag", "images": "/fluoro/image_raw"}
+    controls = make_controls(pose_source=source)
+    _, page = visit(controls, viewport={"width": width, "height": SIZES[width]})
+    sync_api.expect(page.get_by_text("The images come ready")).to_be_visible()
+    for label in ("Level", "Window"):
+        sync_api.expect(page.get_by_label(label, exact=True).first).to_be_visible()
+    for selector in ("#carm", "[data-slider=dose_ngy]", "[data-slider=pulse_rate_hz]"):
+        sync_api.expect(page.locator(selector)).to_be_hidden()
