@@ -46,8 +46,7 @@ LEAST_COVER = 0.5
 SURPRISE_CAP = 40.0
 CONFIDENCE = (7.0, -4.5, -2.5, -8.0)
 """Of a logistic function of 1, a tenth of the surprise, the logarithm of the unexplained share and
-the disagreement. The first two are fitted to 147 cases of benchmarks/verdict.py with seeds that its
-table does not use; the others are set by hand."""
+the disagreement: set by hand, so that a pose at the largest surprise has about 0.7."""
 MOST_UNEXPLAINED, MOST_UNEXPLAINED_IN_DOUBT, CLEAR_AGREEMENT = 0.05, 0.015, 0.92
 """Largest share of the target's structure that a right pose leaves, the same where the agreement is
 not clear, and from where on it is. A spectrum leaves some of it at the right pose too."""
