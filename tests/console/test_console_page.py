@@ -16,6 +16,9 @@ from fluoro.console.stream_status import StreamStatus
 from fluoro.geometry.carm import CarmPose
 from fluoro.imaging.exposure.dose_meter import DoseTotal, Exposure, Pulse
 from fluoro.imaging.exposure.tube import TubeSetting
+from fluoro.scene.setup import SceneSetup
+from fluoro.scene.wire import WireInclusion
+from fluoro.volume.posed_solid import LiveInsertion
 from tests.console_support import (
     STATUS,
     Consoles,
@@ -100,6 +103,41 @@ ANGIOGRAPHY = {
     "volume": {"phantom": "thorax", "contrast": {"vessels": "aorta"}},
     "image_chain": {"dsa": {}},
 }
+
+
+WIRE = {
+    "kind": "wire",
+    "name": "guide",
+    "preset": "guide_wire",
+    "path_mm": [[0, 0, 0], [0, 0, 200]],
+    "inserted": [{"time_s": 0, "inserted_mm": 100}],
+    "tip_angle_deg": 45,
+}
+
+
+def test_sliders_of_a_wire_insert_it_and_turn_its_tip(start_console, open_page):
+    scene = {"volume": {"phantom": "thorax", "materials": {"inclusions": [WIRE]}}}
+    controls = make_controls(**scene, image_chain={"xray": {}})
+    (wire,) = WireInclusion(**WIRE).posed(SceneSetup())
+
+    def insert(inserted_mm, roll_deg):
+        wire.steer(LiveInsertion(inserted_mm=inserted_mm, roll_deg=roll_deg))
+
+    controls.insert = insert
+    _, url = start_console(controls)
+    page = open_page(url)
+    sync_api.expect(page.locator("#insertion_mm-number")).to_have_value("100")
+    tip = wire.center_line(0.0)[0]
+    page.locator("#insertion_mm-range").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    wait_until(lambda: wire.insertion(0.0)[0] == 103.0, "the slider's move")
+    page.locator("#insertion_roll_deg-number").fill("90")
+    page.keyboard.press("Enter")
+    wait_until(lambda: wire.insertion(0.0) == (103.0, 90.0), "the turn")
+    moved = wire.center_line(0.0)[0] - tip
+    assert moved[2] == pytest.approx(3.0, abs=1e-6)
+    assert np.hypot(*moved[:2]) > 2.0  # the bent tip points elsewhere
 
 
 def test_buttons_of_angiography_pulses_and_zoom_reach_the_graph(start_console, open_page):
