@@ -1,7 +1,7 @@
 """The random numbers of shaders/random.slang in NumPy, the reference of the noise.
 
 Bits are exact integers; quantiles follow the kernel's float32 operations one by one, so that
-counts agree except where a device's own log or sqrt rounds a value across a whole number.
+counts agree except where a device's own square root rounds a value across a whole number.
 """
 
 from __future__ import annotations
