@@ -111,7 +111,7 @@ def copy_rate() -> float:
 
 
 def peak_rate() -> float:
-    """Return the operations a second of one thread, multiplications and additions by turns."""
+    """Return the operations a second of one thread: multiplications and additions alternate."""
     device, image = CpuDevice(1), np.ones(128, np.float32)
     kernel = KernelText(PEAK, name="peak")
     uniforms = {"image": image, "rounds": ROUNDS}
