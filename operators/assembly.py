@@ -96,7 +96,7 @@ def assemble(
 
 
 def isocenter_of(carm: CarmConfig, volume: MuVolume) -> tuple[float, float, float]:
-    """Isocentre of the untranslated C-arm, patient LPS [mm]."""
+    """Return isocentre of the untranslated C-arm, patient LPS [mm]."""
     x, y, z = carm.isocenter_mm or volume.grid.center_xyz_mm.tolist()
     return x, y, z
 

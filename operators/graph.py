@@ -46,7 +46,7 @@ DEADLOCK_TIMEOUT_MS = 200
 
 
 def make_scheduler(fragment: Fragment, threads: int = WORKER_THREADS) -> EventBasedScheduler:
-    """The scheduler of a graph."""
+    """Return the scheduler of a graph."""
     return EventBasedScheduler(
         fragment,
         worker_thread_number=threads,

@@ -28,7 +28,7 @@ class Looks(Protocol):
         """Header of the last frame; None: there was none."""
 
     def is_idle(self, issued: int) -> bool:
-        """Whether the last of `issued` frames is done."""
+        """Return whether the last of `issued` frames is done."""
 
     def look_again(self, state: ControlState) -> FluoroFrame | None:
         """Return the last frame as the controls show it; None: as before, or not kept."""
@@ -91,7 +91,7 @@ class LastImage:
         self.last_header, self._frame = header, header.frame(image)
 
     def is_idle(self, _issued: int) -> bool:
-        """Whether there was an image."""
+        """Return whether there was an image."""
         return self._frame is not None
 
     def look_again(self, _state: ControlState) -> FluoroFrame | None:

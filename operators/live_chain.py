@@ -36,7 +36,7 @@ class BegunImage:
 
 
 def lines_up(config: ImageChainConfig) -> bool:
-    """Whether an image is begun without a wait, so that it may follow its rendering at once.
+    """Return whether an image is begun without a wait, so that it may follow its rendering at once.
 
     The control of the brightness reads an image before it goes on.
     """
@@ -101,7 +101,7 @@ class LiveChain:
         return self._finished
 
     def is_idle(self, issued: int) -> bool:
-        """Whether the last of `issued` frames is done."""
+        """Return whether the last of `issued` frames is done."""
         return self._finished is not None and self._finished.number == issued - 1
 
     def look_again(self, state: ControlState) -> FluoroFrame | None:
@@ -153,7 +153,7 @@ def held_config(config: Config) -> ImageChainConfig:
 
 
 def with_controls(config: ImageChainConfig, state: ControlState) -> ImageChainConfig:
-    """The configuration with what a user has set on the console."""
+    """Return the configuration with what a user has set on the console."""
     window = WindowConfig(level=state.window_level, width=state.window_width)
     changes: dict[str, Any] = {
         "dose_ngy": state.dose_ngy,

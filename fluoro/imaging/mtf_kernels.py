@@ -30,7 +30,7 @@ INNER_PX, OUTER_WEIGHT = 0.45, 0.5
 
 
 def mtf_of(frequency_per_mm: Array, h_mm2: float, aperture_mm: float) -> Array:
-    """Modulation transfer of a scintillator on pixels: 1 / (1 + H f^2) sinc(a f).
+    """Return the modulation transfer of a scintillator on pixels: 1 / (1 + H f^2) sinc(a f).
 
     Args:
         frequency_per_mm: Spatial frequency, along an axis of the pixels [1/mm].
@@ -44,7 +44,7 @@ def mtf_of(frequency_per_mm: Array, h_mm2: float, aperture_mm: float) -> Array:
 
 @lru_cache(maxsize=16)
 def light_taps(h_mm2: float, pixel_spacing_mm: float) -> NDArray[np.float32]:
-    """Taps of the light's spread from the middle outwards: a quarter of the filter.
+    """Return taps of the light's spread from the middle outwards: a quarter of the filter.
 
     Args:
         h_mm2: Spread of the light [mm2].
@@ -64,7 +64,7 @@ def light_taps(h_mm2: float, pixel_spacing_mm: float) -> NDArray[np.float32]:
 
 
 def aperture_taps(config: MtfConfig, pixel_spacing_mm: float) -> NDArray[np.float32]:
-    """Taps of a pixel's sensitive part along one axis, from the middle outwards."""
+    """Return taps of a pixel's sensitive part along one axis, from the middle outwards."""
     return box_taps((config.aperture_mm or pixel_spacing_mm) / pixel_spacing_mm)
 
 

@@ -87,7 +87,7 @@ class ScatterKernel:
     s2_mm: float
 
     def heights(self, left: Array) -> Array:
-        """Heights of both Gaussians [1/mm2] for a primary of 1, shape (2, ...).
+        """Return heights of both Gaussians [1/mm2] for a primary of 1, shape (2, ...).
 
         Args:
             left: Share of the energy of the kernels' beam that is left, 0 to 1, shape (...).
@@ -102,7 +102,7 @@ PARAMETERS = tuple(field.name for field in fields(ScatterKernel))
 
 
 def scatter_kernel(air_gap_mm: float, response: DetectorResponse | None = None) -> ScatterKernel:
-    """The kernel behind an air gap, as a detector weighs it.
+    """Return the kernel behind an air gap, as a detector weighs it.
 
     Between the gaps and detectors of the table straight lines (A: of its logarithm).
 
@@ -181,7 +181,7 @@ def _left_of_the_kernels_beam(water_mm: Array) -> Array:
 
 
 def water_per_mm(found: Sequence[Material], air_gap_mm: float) -> Array:
-    """Water [mm] that scatters as 1 mm of each material does, shape (materials,).
+    """Return water [mm] that scatters as 1 mm of each material does, shape (materials,).
 
     Scatter is made at electrons: e, those per volume against water's. A photon that is scattered
     again, or leaves at a slant, is lost where the material attenuates more than its electrons
@@ -204,12 +204,12 @@ def water_per_mm(found: Sequence[Material], air_gap_mm: float) -> Array:
 
 
 def losses(air_gap_mm: ArrayLike) -> Array:
-    """The power m of `water_per_mm`, by air gap [mm]."""
+    """Return the power m of `water_per_mm`, by air gap [mm]."""
     return np.asarray(LOSSES + LOSSES_PER_MM * (np.asarray(air_gap_mm) - MIDDLE_GAP_MM))
 
 
 def gap_per_mm(found: Sequence[Material]) -> Array:
-    """Air gap [mm] that 1 mm of each material adds, shape (materials,): lung alone.
+    """Return air gap [mm] that 1 mm of each material adds, shape (materials,): lung alone.
 
     Lung takes more room than the water that it counts as, so that its scatter is made farther
     from the detector: by 0.7 of the difference. A half would be the middle of an even layer; 0.7
@@ -224,7 +224,7 @@ def gap_per_mm(found: Sequence[Material]) -> Array:
 def gap_decay_per_mm(
     air_gap_mm: float, response: DetectorResponse | None = None
 ) -> tuple[float, float]:
-    """How either Gaussian's share within a field of 25 cm falls with the air gap [1/mm].
+    """Return how either Gaussian's share within a field of 25 cm falls with the air gap [1/mm].
 
     Behind 12 cm of water, from the gap to one of 5 cm more, within the table.
 
@@ -248,5 +248,5 @@ def _shares_in_field(air_gap_mm: float, response: DetectorResponse | None) -> Ar
 
 
 def water_per_integral_mm() -> float:
-    """Water [mm] for a line integral of 1 at 70 keV, where no materials are known."""
+    """Return water [mm] for a line integral of 1 at 70 keV, where no materials are known."""
     return 1 / MU_WATER_70_KEV_PER_MM

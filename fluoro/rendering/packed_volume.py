@@ -73,7 +73,7 @@ def packed_words(
 def packed_bytes(
     shape_xyz: Sequence[int], thickness: int, *, precision: Precision = Precision.ROOTS
 ) -> int:
-    """Bytes of the copies for all three axes."""
+    """Return bytes of the copies for all three axes."""
     copies = (packed_words(shape_xyz, axis, thickness, precision=precision) for axis in range(3))
     return 4 * sum(map(prod, copies))
 
@@ -81,19 +81,19 @@ def packed_bytes(
 def can_be_packed(
     shape_xyz: Sequence[int], thickness: int, *, precision: Precision = Precision.ROOTS
 ) -> bool:
-    """Whether the kernels can index the copies for all three axes."""
+    """Return whether the kernels can index the copies for all three axes."""
     words = packed_bytes(shape_xyz, thickness, precision=precision) // 4
     return words * precision.per_word <= MAX_CELLS
 
 
 def packed_values(mu_per_mm: NDArray[np.float64], largest_per_mm: float) -> NDArray[np.float64]:
-    """What copies hold of attenuation [1/mm] from 0 to `largest_per_mm`, any shape."""
+    """Return what copies hold of attenuation [1/mm] from 0 to `largest_per_mm`, any shape."""
     count_per_mm = largest_per_mm / COUNTS
     return np.asarray(np.floor(np.sqrt(mu_per_mm / count_per_mm) + 0.5) ** 2 * count_per_mm)
 
 
 def value_range(values: NDArray[np.float32], threads: int) -> tuple[float, float]:
-    """The smallest and the largest of values, any shape of three axes.
+    """Return the smallest and the largest of values, any shape of three axes.
 
     Both are looked for in one plane after the other, the second from the cache, and by several
     threads: a volume of gigabytes that a file is mapped to is read at the memory's own rate.
@@ -159,7 +159,7 @@ class PackedVolume:
         return 4 * sum(prod(self._words[axis]) for axis in self._made)
 
     def uniforms(self, batch: Sequence[View]) -> dict[str, Any]:
-        """What kernels need of the copies for these views; missing copies are made."""
+        """Return what kernels need of the copies for these views; missing copies are made."""
         with self._lock:
             if self._cells is None:
                 self._cells = self._memory(self._end + MARGIN)

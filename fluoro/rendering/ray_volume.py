@@ -186,5 +186,5 @@ class RayVolume:
 
 
 def readable_in_pairs(mu_zyx: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The voxels, with one more behind the last where a voxel has no neighbour along x."""
+    """Return the voxels, with one more behind the last where a voxel has no neighbour along x."""
     return mu_zyx if mu_zyx.shape[2] > 1 else np.append(mu_zyx, np.float32(0))

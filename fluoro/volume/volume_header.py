@@ -121,7 +121,7 @@ def placement(axes_mm: ArrayLike, origin_mm: ArrayLike) -> NDArray[np.float64]:
 
 
 def require_spacing(path: Path, key: str, spacing: Sequence[float]) -> tuple[float, ...]:
-    """The spacing [mm] unchanged if it is finite and positive.
+    """Return the spacing [mm] unchanged if it is finite and positive.
 
     Raises:
         InputError: It is not; the message names the file and the header's key.
@@ -162,7 +162,7 @@ def voxel_file(path: Path, name: str, several: re.Pattern[str], *, literal: bool
 
 
 def finite_numbers(path: Path, key: str, text: str, *, marks: str = ",()[]") -> tuple[float, ...]:
-    """Numbers of a header line, separated by blanks or `marks`.
+    """Return numbers of a header line, separated by blanks or `marks`.
 
     Raises:
         InputError: One of them is no finite number.

@@ -68,7 +68,7 @@ class ViewParts:
 
 
 def view_parts(view: View, *, program: str, seen_from_detector: bool | None = None) -> ViewParts:
-    """A view taken apart for a program.
+    """Return a view taken apart for a program.
 
     Args:
         view: The view.
@@ -106,7 +106,7 @@ def view_parts(view: View, *, program: str, seen_from_detector: bool | None = No
 
 
 def view_from_parts(parts: ViewParts) -> View:
-    """The view again."""
+    """Return the view again."""
     du, dv = parts.u * parts.spacing_mm[0], parts.v * parts.spacing_mm[1]
     foot = parts.source + parts.normal * parts.source_to_detector_mm
     return View(
@@ -120,7 +120,7 @@ def view_from_parts(parts: ViewParts) -> View:
 
 
 def moved_view(view: View, new_from_old: ArrayLike) -> View:
-    """The view in another frame: all its points moved by a 4x4 matrix."""
+    """Return the view in another frame: all its points moved by a 4x4 matrix."""
     matrix = np.asarray(new_from_old, float)
     linear = matrix[:3, :3]
     return View(
@@ -134,7 +134,7 @@ def moved_view(view: View, new_from_old: ArrayLike) -> View:
 
 
 def turn(order: str, angles: ArrayLike) -> Matrix:
-    """3x3 product of turns [degrees] about the axes of `order`, such as "ZXY": Rz Rx Ry."""
+    """Return 3x3 product of turns [degrees] about the axes of `order`, such as "ZXY": Rz Rx Ry."""
     from scipy.spatial.transform import Rotation
 
     return np.asarray(
@@ -143,7 +143,7 @@ def turn(order: str, angles: ArrayLike) -> Matrix:
 
 
 def angles_deg(order: str, rotation: Matrix) -> Vector3:
-    """The angles [degrees] whose `turn` is this rotation; at the pole the third one is 0."""
+    """Return the angles [degrees] whose `turn` is this rotation; at the pole the third one is 0."""
     from scipy.spatial.transform import Rotation
 
     with warnings.catch_warnings():
@@ -154,10 +154,10 @@ def angles_deg(order: str, rotation: Matrix) -> Vector3:
 
 
 def inverse(motion: ArrayLike) -> Matrix:
-    """The way back."""
+    """Return the inverse of a 4x4 rigid motion."""
     return np.asarray(np.linalg.inv(np.asarray(motion, float)), np.float64)
 
 
 def centered_ras(isocenter_lps_mm: ArrayLike) -> Matrix:
-    """4x4 from RAS about a point to LPS [mm]."""
+    """Return the 4x4 from RAS about a point to LPS [mm]."""
     return np.asarray(translation(isocenter_lps_mm) @ np.asarray(LPS_FROM_RAS, float))

@@ -50,7 +50,7 @@ def pose_message(
     time_ns: int,
     frame_id: str = PATIENT_FRAME,
 ) -> PoseStamped:
-    """A C-arm's pose as ROS 2 has poses: metres, quaternion with its scalar last."""
+    """Return a C-arm's pose as ROS 2 has poses: metres, quaternion with its scalar last."""
     return matrix_message(pose.world_from_carm(isocenter_xyz_mm), time_ns, frame_id)
 
 
@@ -68,7 +68,7 @@ def matrix_message(world_from_frame: ArrayLike, time_ns: int, frame_id: str) -> 
 def pose_of(
     message: PoseStamped, isocenter_xyz_mm: Sequence[float], frame_id: str = PATIENT_FRAME
 ) -> CarmPose:
-    """The C-arm's pose of a message.
+    """Return the C-arm's pose of a message.
 
     Raises:
         InputError: Another frame, values that are not finite, a quaternion that is no rotation.
@@ -77,7 +77,7 @@ def pose_of(
 
 
 def matrix_of(message: PoseStamped, frame_id: str) -> NDArray[np.float64]:
-    """The 4x4 placement [mm] of a message.
+    """Return the 4x4 placement [mm] of a message.
 
     Raises:
         InputError: As of `pose_of`.
@@ -98,7 +98,7 @@ def probe_message(
     unit: PositionUnit = "m",
     orientation: Orientation = "xyzw",
 ) -> ProbeInfo:
-    """A C-arm's pose as position and orientation, in the unit and order agreed on."""
+    """Return a C-arm's pose as position and orientation, in the unit and order agreed on."""
     from scipy.spatial.transform import Rotation
 
     matrix = pose.world_from_carm(isocenter_xyz_mm)
@@ -121,7 +121,7 @@ def probe_pose(
     unit: PositionUnit = "m",
     orientation: Orientation = "xyzw",
 ) -> CarmPose:
-    """The C-arm's pose of position and orientation.
+    """Return the C-arm's pose of position and orientation.
 
     Raises:
         InputError: Wrong counts, values that are not finite, a quaternion that is no rotation.

@@ -70,7 +70,7 @@ class TileFit:
 
 
 def blur_derivative(image: Image) -> Image:
-    """Derivative of line integrals with respect to the variance [px^2] of a blur, (H, W)."""
+    """Return derivative of line integrals with respect to the variance [px^2] of a blur, (H, W)."""
     down, along = np.gradient(image)
     curved = np.zeros_like(image)
     curved[1:-1] += image[2:] - 2 * image[1:-1] + image[:-2]

@@ -93,7 +93,7 @@ class PoseEstimate:
     seen: NDArray[np.float32]
 
     def without_images(self) -> PoseEstimate:
-        """The same for a record of many: `rendered` and `seen` are empty."""
+        """Return the same for a record of many: `rendered` and `seen` are empty."""
         none = np.empty((0, 0), np.float32)
         return replace(self, rendered=none, seen=none)
 
@@ -172,7 +172,7 @@ class PoseTracker:
         return self._lost
 
     def predicted(self, time_s: float) -> Array:
-        """4x4 pose at which the C-arm is expected at a time of the stream [s]."""
+        """Return the 4x4 pose at which the C-arm is expected at a time of the stream [s]."""
         if not self._fixes:
             return self._start
         last = self._fixes[-1]
@@ -354,7 +354,7 @@ class _Frame:
         )
 
     def searched(self) -> _Found:
-        """The registrar's multi-start about the view."""
+        """Return the registrar's multi-start about the view."""
         result = self._registrar.register([self._target], [self._view])
         acceptance = Acceptance(
             converged=result.converged,
@@ -370,7 +370,7 @@ class _Frame:
     def compared(
         self, motion: Array
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-        """Rendered image, frame and mask at a motion of the view, at the working size."""
+        """Return rendered image, frame and mask at a motion of the view, at the working size."""
         task = self._task(self._settings.widths_px[-1])
         rendered = task.renderer.render(moved_view(task.view, motion))
         measure = task.measure
@@ -407,13 +407,13 @@ class _Remembering:
         self._last: tuple[View, Any] | None = None
 
     def render(self, views: View | Sequence[View]) -> Any:
-        """Line integrals; those of the last `render_jacobian` where the view is the same."""
+        """Return line integrals; those of the last `render_jacobian` where the view is the same."""
         if self._last and isinstance(views, View) and _same(views, self._last[0]):
             return self._last[1]
         return self._renderer.render(views)
 
     def render_jacobian(self, view: View, center_xyz_mm: ArrayLike) -> tuple[Any, Any]:
-        """Line integrals and derivatives; the former are kept."""
+        """Return line integrals and derivatives; the former are kept."""
         image, jacobian = self._renderer.render_jacobian(view, center_xyz_mm)
         self._last = (view, image)
         return image, jacobian

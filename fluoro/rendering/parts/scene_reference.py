@@ -75,7 +75,7 @@ class _Ray:
         self._unit = (self._pixel - self._source) / self._far
 
     def pieces(self, solid: PosedSolid, time_s: float) -> Iterable[tuple[float, float, int]]:
-        """Where each piece in a solid begins and ends, and the number of its material."""
+        """Return where each piece in a solid begins and ends, and the number of its material."""
         if isinstance(solid, TubeSolid):
             return tube_pieces(solid.tubes(time_s), self._source, self._pixel)
         assert isinstance(solid, OutlinedSolid)

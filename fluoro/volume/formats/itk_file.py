@@ -85,7 +85,7 @@ class ItkFile:
         self.info = _info(self._reader)
 
     def read(self) -> NDArray[Any]:
-        """The voxels, last axis first, in the file's type.
+        """Return the voxels, last axis first, in the file's type.
 
         Raises:
             InputError: SimpleITK cannot read them.

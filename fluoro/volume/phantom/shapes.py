@@ -61,7 +61,7 @@ def hermite(knots: ArrayLike, values: ArrayLike, at: ArrayLike) -> Points:
 
 
 def smooth_path(points: ArrayLike, step_mm: float = 5.0) -> Points:
-    """Points about `step_mm` apart on a smooth curve through `points`.
+    """Return points about `step_mm` apart on a smooth curve through `points`.
 
     Shape (n, 3 or more) in and (m, same) out; columns beyond the third (radii) are carried along.
     """
@@ -86,7 +86,7 @@ def smooth_patch(points: ArrayLike, step_mm: float) -> Points:
 
 
 def mirrored(points: ArrayLike, side: int) -> Points:
-    """Points (..., 3) drawn on the patient's left, on `side` (+1 left, -1 right)."""
+    """Return points (..., 3) drawn on the patient's left, on `side` (+1 left, -1 right)."""
     return np.asarray(points, float) * (side, 1.0, 1.0)
 
 
@@ -97,14 +97,14 @@ def _affine(axes: Axes, direction: Vector3, offset: float) -> Field:
 
 
 def along(axes: Axes, direction: Vector3, origin: Vector3) -> Field:
-    """Coordinate along `direction` measured from `origin`."""
+    """Return coordinate along `direction` measured from `origin`."""
     return _affine(axes, direction, -float(np.dot(direction, origin)))
 
 
 def ellipsoid(
     axes: Axes, center: Vector3, radii: Vector3, frame: NDArray[np.float64] | None = None
 ) -> Field:
-    """Distance to an ellipsoid's surface (first order), `frame` rows being its axes."""
+    """Return the distance to an ellipsoid's surface (first order), `frame` rows being its axes."""
     rows = np.eye(3) if frame is None else frame
     parts = [along(axes, row, center) for row in rows]
     near = sum((p / np.float32(r)) ** 2 for p, r in zip(parts, radii, strict=True))
@@ -119,7 +119,7 @@ def _first_order(near: Field, slope: Field) -> Field:
 
 
 def capsule(axes: Axes, start: Vector3, end: Vector3, radii: tuple[float, float]) -> Field:
-    """Distance to a round tube from `start` to `end` whose radius changes linearly [mm]."""
+    """Return distance to a round tube from `start` to `end` whose radius changes linearly [mm]."""
     span = np.asarray(end, float) - start
     length = float(np.linalg.norm(span)) or 1e-6
     ahead = along(axes, span / length, start)
@@ -155,7 +155,7 @@ def flat_capsule(
 
 
 def triangle(axes: Axes, corners: ArrayLike, half_mm: float | Sequence[float]) -> Field:
-    """Distance to a triangular plate, `half_mm` thick on both sides, with round edges [mm].
+    """Return distance to a triangular plate, `half_mm` thick on both sides, with round edges [mm].
 
     Args:
         axes: x, y and z of the voxel centres.
@@ -191,7 +191,7 @@ def _linear(axes: Axes, corners: Points, values: Points) -> Field:
 
 
 def ring_distance(x: Field, y: Field, half_x: Field, half_y: Field, power: float) -> Field:
-    """Radial distance to the superellipse |x/half_x|^p + |y/half_y|^p = 1."""
+    """Return radial distance to the superellipse |x/half_x|^p + |y/half_y|^p = 1."""
     r = (np.abs(x / half_x) ** np.float32(power) + np.abs(y / half_y) ** np.float32(power)) ** (
         np.float32(1 / power)
     )
@@ -199,18 +199,18 @@ def ring_distance(x: Field, y: Field, half_x: Field, half_y: Field, power: float
 
 
 def smooth_min(a: Field, b: Field, blend_mm: float) -> Field:
-    """Union of two shapes whose seam is rounded over `blend_mm`."""
+    """Return the union of two shapes whose seam is rounded over `blend_mm`."""
     h = np.maximum(np.float32(blend_mm) - np.abs(a - b), 0)
     return np.asarray(np.minimum(a, b) - h * h * np.float32(0.25 / blend_mm))
 
 
 def smooth_max(a: Field, b: Field, blend_mm: float) -> Field:
-    """Intersection of two shapes whose edge is rounded over `blend_mm`."""
+    """Return the intersection of two shapes whose edge is rounded over `blend_mm`."""
     return -smooth_min(-a, -b, blend_mm)
 
 
 def smooth_noise(axes: Axes, cell_mm: float, seed: int) -> Field:
-    """Smooth random field of unit variance: the same anatomy at every spacing.
+    """Return smooth random field of unit variance: the same anatomy at every spacing.
 
     Cubic B-splines `cell_mm` apart whose coefficients are drawn from `seed`; they repeat beyond
     240 mm to each side of 0.
@@ -224,7 +224,7 @@ def smooth_noise(axes: Axes, cell_mm: float, seed: int) -> Field:
 
 
 def noise_at(points: Sequence[Field], cell_mm: float, seed: int) -> Field:
-    """The noise of `smooth_noise` at single points: x, y and z, shape (n,) each."""
+    """Return the noise of `smooth_noise` at single points: x, y and z, shape (n,) each."""
     from scipy.ndimage import map_coordinates
 
     coefficients = _noise_coefficients(cell_mm, seed)
@@ -236,7 +236,7 @@ def noise_at(points: Sequence[Field], cell_mm: float, seed: int) -> Field:
 
 
 def on_lattice(axes: Axes, field: Callable[[Axes], Field], step_mm: float = 4.0) -> Field:
-    """A smooth field on a grid, computed `step_mm` apart and interpolated linearly between.
+    """Return a smooth field on a grid, computed `step_mm` apart and interpolated linearly between.
 
     The lattice lies at whole multiples of `step_mm`, so that each grid sees the same field.
 

@@ -161,7 +161,7 @@ def _painted(
 
 
 def body_grid(region: BodyRegion, build: Build, spacing_mm: float) -> VolumeGrid:
-    """Voxels of a region of this body."""
+    """Return voxels of a region of this body."""
     low, high = (np.array(corner) * build.scale for corner in REGIONS_MM[region])
     counts = [math.ceil(edge / spacing_mm - 1e-6) for edge in (high - low).tolist()]
     start = (low + high) / 2 - (np.array(counts) - 1) / 2 * spacing_mm

@@ -65,7 +65,7 @@ class Vertebra:
         return np.array([left, np.cross(left, down), down])
 
     def at(self, left_mm: float, back_mm: float, up_mm: float) -> Points:
-        """Patient LPS [mm] of a point given in the vertebra's own directions."""
+        """Return the patient LPS [mm] of a point given in the vertebra's own directions."""
         return np.asarray(self.center_xyz_mm) + (left_mm, back_mm, -up_mm) @ self.frame
 
 
