@@ -293,7 +293,6 @@ def test_devices_agree(device, other):
         ("image_chain.xray.spectrum=90KV_AL40", "copper_mm: has no effect beside spectrum"),
         ("volume.materials.kind=bones", "'tissues', 'soft_and_bone' or 'schneider'"),
         ("renderer={projector: siddon}", "renderer.projector: siddon has no materials"),
-        ("renderer={projector: slab}", "renderer.projector: slab has no materials"),
         ("image_chain.xray=null", "volume.materials: has no effect without image_chain.xray"),
         (
             "volume.hu_to_mu={kind: linear, hu_min: -500}",

