@@ -194,3 +194,16 @@ def test_impossible_motions_are_refused(device):
     ):
         with pytest.raises(InputError, match=line):
             renderer.render_derivatives(VIEW, still, weights, moved=[SolidMotion(**given)])
+
+
+def test_other_devices_agree_with_the_cpu(device, other):
+    solids = wire_in_wire()
+    moved = SolidMotion(solid=solids[0], twists=np.diag(SCALE), center_xyz_mm=CENTER)
+    found = []
+    for each in (device, other):
+        renderer, weights = scene(solids, each)
+        still = np.zeros((6, 4, 3))
+        found.append(
+            each.to_host(renderer.render_derivatives(VIEW, still, weights, moved=[moved])[1])
+        )
+    np.testing.assert_allclose(found[1], found[0], atol=1e-3 * np.abs(found[0]).max())
