@@ -60,10 +60,7 @@ class Steering:
         """
         try:
             with self._lock:
-                if name not in self._solids:
-                    known = ", ".join(self._solids) or "none"
-                    raise FieldError("name", f"must be one of {known}, got {name[:80]!r}")
-                self._solids[name].steer(read())
+                self._solid(name).steer(read())
                 self.applied += 1
                 if continues:
                     self._note(name)
@@ -71,6 +68,12 @@ class Steering:
             self.refusals.add(error)
             return False
         return True
+
+    def _solid(self, name: str) -> PosedSolid:
+        if name not in self._solids:
+            known = ", ".join(self._solids) or "none"
+            raise FieldError("name", f"must be one of {known}, got {name[:80]!r}")
+        return self._solids[name]
 
     def stale(self) -> list[str]:
         """Return names of objects whose samples have stopped."""

@@ -83,7 +83,11 @@ def pose_matrix(
 
 
 def frame_along(z: Matrix) -> Matrix:
-    """Return a right-handed frame whose last column points along `z`, shape (3, 3)."""
+    """Return a right-handed frame whose last column points along `z`, shape (3, 3).
+
+    Raises:
+        InputError: `z` has no length.
+    """
     length = float(np.linalg.norm(z))
     if not length > 0:
         raise InputError(f"an axis must have a length, got {z.tolist()}")

@@ -164,7 +164,11 @@ class TubeSolid(PosedSolid):
     """A solid of tubes: a wire, a catheter, a stent, a screw."""
 
     def tubes(self, time_s: float) -> Tubes:
-        """Return its pieces at a moment of the run [s]."""
+        """Return its pieces at a moment of the run [s].
+
+        Raises:
+            NotImplementedError: The base has no pieces.
+        """
         raise NotImplementedError
 
 

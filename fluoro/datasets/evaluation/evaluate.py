@@ -62,6 +62,9 @@ class Settings:
         labels: Structures that are registered, by number; None: all that is in the CT. xvr takes
             1, 2, 3, 4 and 7 of DeepFluoro: the pelvis without the femurs, which move by themselves.
         excluded: Whether views with a wrong reference pose count too.
+
+    Raises:
+        InputError: A number below its least.
     """
 
     dataset: SetName

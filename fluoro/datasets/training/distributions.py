@@ -33,6 +33,9 @@ class Distribution(Section):
         Args:
             chance: Random numbers of the key.
             draw: Draws what is in a chosen value.
+
+        Raises:
+            NotImplementedError: The base has no values.
         """
         raise NotImplementedError
 

@@ -146,7 +146,11 @@ class Part:
         self.device = device
 
     def draw(self, canvas: Canvas) -> None:
-        """Add the solid's thicknesses to its planes, and its spans to what is taken."""
+        """Add the solid's thicknesses to its planes, and its spans to what is taken.
+
+        Raises:
+            NotImplementedError: The base draws nothing.
+        """
         raise NotImplementedError
 
     def measure(self, canvas: Canvas) -> None:

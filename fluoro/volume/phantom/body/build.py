@@ -40,6 +40,9 @@ class Build:
         habitus: How much fat.
         arms: Down beside the trunk, or raised beside the head.
         scale: Lengths of the body beside those drawn.
+
+    Raises:
+        InputError: A stature outside 1400 to 2100 mm, an unknown word.
     """
 
     stature_mm: float = 1760.0
@@ -48,11 +51,6 @@ class Build:
     arms: ArmPosition = "down"
 
     def __post_init__(self) -> None:
-        """Refuse what is no adult body.
-
-        Raises:
-            InputError: A stature outside 1400 to 2100 mm, an unknown word.
-        """
         low, high = STATURE_RANGE_MM
         if not low <= self.stature_mm <= high:
             raise InputError(f"stature_mm must lie in [{low:g}, {high:g}], got {self.stature_mm}")
