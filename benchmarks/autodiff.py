@@ -60,7 +60,6 @@ def calls(device: ComputeDevice, size_px: int) -> dict[str, Callable[[], Any]]:
         "image_size": (size_px, size_px, 1),
         "first_row": 0,
         "places": rays.values,
-        "listed": 0,
         "motions": device.to_device(pack_motions(motions, volume.grid)),
         "parameter_count": len(motions),
         "integrals": image,

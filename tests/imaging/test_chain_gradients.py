@@ -92,7 +92,7 @@ def test_pose_derivative_goes_through_the_whole_chain(name):
     """Renderer and chain together, against central differences of their float64 references."""
     volume, config = volumes.gaussian(), CONFIGS[name]
     view = volumes.view(CarmPose(lao_deg=37, cra_deg=21))
-    center = volumes.ANTISCATTER_GRID.center_xyz_mm
+    center = volumes.GRID.center_xyz_mm
     upstream = np.random.default_rng(5).standard_normal((30, 38))
     renderer = DrrRenderer(volume, CpuDevice(), projector="joseph")
     rendered = renderer.render(view)

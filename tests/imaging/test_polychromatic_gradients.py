@@ -97,7 +97,7 @@ def test_expected_image_is_the_chains(device, volume, beams, name):
 @pytest.mark.parametrize("name", list(CONFIGS))
 def test_pose_derivative_goes_through_renderer_and_chain(device, volume, beams, name):
     """Thicknesses, spectrum and chain together, against differences of their float64 references."""
-    given, at, center, step_mm = config(name), view(), volumes.ANTISCATTER_GRID.center_xyz_mm, 0.45
+    given, at, center, step_mm = config(name), view(), volumes.GRID.center_xyz_mm, 0.45
     upstream = np.random.default_rng(5).standard_normal((30, 38))
     renderer = MaterialRenderer(volume, device)
     pulled = gradients.pull_back(
@@ -121,7 +121,7 @@ def test_pose_derivative_goes_through_renderer_and_chain(device, volume, beams, 
 
 def test_image_jacobian_of_a_signal_is_one_march(device, volume, beams):
     """Weights d(log signal)/d(thickness) turn the renderer's Jacobian into the image's own."""
-    given, at, center = config("log"), view(), volumes.ANTISCATTER_GRID.center_xyz_mm
+    given, at, center = config("log"), view(), volumes.GRID.center_xyz_mm
     renderer = MaterialRenderer(volume, device)
     thicknesses = renderer.render(at)
     ones = np.ones((30, 38))

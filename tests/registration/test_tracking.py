@@ -173,7 +173,7 @@ def test_the_lengths_are_tested_in_the_first_frame_and_now_and_then(monkeypatch)
 
 def test_a_jump_that_following_does_not_bridge_is_searched_for():
     start = CarmPose(lao_deg=20)
-    jumped = displaced(start, 2, 80.0)
+    jumped = displaced(start, 4, 120.0)
     without = tracker(start, starts=1)
     assert track(without, start, 0).converged
     assert not track(without, jumped, 4).converged
