@@ -53,7 +53,9 @@ class ViewFit:
     Attributes:
         image: Rendered at the pose, shape (height, width).
         tiles: The target's fit; its rows are those of the pose's free parameters, of the lengths
-            and of the blur.
+            and of the blur, each as blurred as the target.
+        sharp_tiles: The same with derivatives as rendered. The pose's step is theirs: where the
+            target is not blurred, the others would displace it.
         lengths: By how much the image would have the C-arm's lengths otherwise: shift of the
             principal point along columns and rows [mm], share of pitch over distance; (3,).
         lengths_covariance: Of that, by the image alone, (3, 3).
@@ -63,6 +65,7 @@ class ViewFit:
 
     image: NDArray[np.float32]
     tiles: TileFit
+    sharp_tiles: TileFit
     lengths: Array
     lengths_covariance: Array
     surprise: float
@@ -95,13 +98,15 @@ def fit_pose(problem: PoseProblem, point: Array, tolerances: Sequence[LengthTole
     motion = problem.parameters.motion(point)
     change = problem.parameters.left_twist_from_steps(point)
     normal, gradient = np.zeros((change.shape[1],) * 2), np.zeros(change.shape[1])
+    sharp = np.zeros_like(normal)
     views = []
     for task, tolerance in zip(problem.tasks, tolerances, strict=True):
         fit = _view_fit(problem, task, motion, change, tolerance)
         views.append(fit)
-        matrix, vector = _pose_alone(fit.tiles, tolerance)
-        normal, gradient = normal + matrix, gradient + vector
-    if is_singular(normal):
+        normal += _pose_alone(fit.tiles, tolerance)[0]
+        matrix, vector = _pose_alone(fit.sharp_tiles, tolerance)
+        sharp, gradient = sharp + matrix, gradient + vector
+    if is_singular(normal) or is_singular(sharp):
         nothing = np.zeros(change.shape[1])
         return PoseFit(step=nothing, covariance=np.full((6, 6), np.nan), views=tuple(views))
     inverse = np.linalg.inv(normal)
@@ -109,7 +114,11 @@ def fit_pose(problem: PoseProblem, point: Array, tolerances: Sequence[LengthTole
     covariance = change @ inverse @ change.T
     if problem.parameters.free[DEGREES_OF_FREEDOM.index("shift_beam")]:
         covariance[3:, 3:] += np.outer(beam, beam) * tolerances[0].isocenter_mm ** 2
-    return PoseFit(step=inverse @ gradient, covariance=covariance, views=tuple(views))
+    return PoseFit(
+        step=np.asarray(np.linalg.solve(sharp, gradient), float),
+        covariance=covariance,
+        views=tuple(views),
+    )
 
 
 def _view_fit(
@@ -125,12 +134,14 @@ def _view_fit(
             blur_derivative(image)[None],
         ]
     )
-    tiles = fit_tiles(image, task.measure.target, task.measure.mask, _softened(derivatives))
+    target, mask = task.measure.target, task.measure.mask
+    tiles = fit_tiles(image, target, mask, _softened(derivatives))
     lengths, covariance = _lengths_alone(tiles)
     spread = covariance + np.diag(np.array(tolerance.lengths) ** 2 + MODEL**2)
     return ViewFit(
         image=image,
         tiles=tiles,
+        sharp_tiles=fit_tiles(image, target, mask, derivatives),
         lengths=lengths,
         lengths_covariance=covariance,
         surprise=float(lengths @ np.linalg.solve(spread, lengths)),
