@@ -18,8 +18,11 @@ def test_all_entry_points_are_compiled():
     found = {kernel.name: kernel for kernel in check_cuda.kernels()}
     entries = sum(path.read_text().count('[shader("compute")]') for path in SHADERS)
     entries += sum(path.read_text().count("\nRUNS_ALONE(") for path in SHADERS) - 1  # its own
+    parts = {path.stem for path in SHADERS if "#ifdef SLOPES" in path.read_text()}
+    sloped = [name for name in found if ", sloped: " in name]
+    assert {name.partition(",")[0] for name in sloped} == parts - {"taken"} != set()
     rays = list(all_kernels(check_cuda.RAMPS, check_cuda.LABELS))
-    assert len(found) == entries + len(rays) + len(check_cuda.FUSED)
+    assert len(found) == entries + len(sloped) + len(rays) + len(check_cuda.FUSED)
     assert found["poisson: poisson"].exact
     assert not found["Project<March<PlainSums>>"].exact
 

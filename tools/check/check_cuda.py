@@ -29,6 +29,7 @@ from fluoro.paths import shader_dir, shader_dirs
 from fluoro.rendering.devices.load_slangpy import load_slangpy
 from fluoro.rendering.devices.nvrtc import find_nvrtc, serve_nvrtc
 from fluoro.rendering.devices.slang import DEFINES
+from fluoro.rendering.parts.slopes import sloped
 from fluoro.rendering.ray_kernels import (
     RAYS_ENTRY,
     all_kernels,
@@ -46,6 +47,8 @@ NEWEST = (99, 0)
 
 FAST_MODULES = ("make_cells",)
 """Modules without IEEE arithmetic besides the kernels that follow rays."""
+SLOPES = "#ifdef SLOPES"
+"""In the source of a part that also gives derivatives."""
 RAMPS, LABELS = (1, 4, 9), (2, 8)
 """Counts that kernels of materials are compiled for here."""
 
@@ -75,6 +78,9 @@ def kernels() -> Iterator[Kernel]:
         alone = re.findall(r"^RUNS_ALONE\((\w+),", text, re.MULTILINE)
         for entry in alone + re.findall(r"^void (\w+)\(uint3 thread: SV", text, re.MULTILINE):
             yield Kernel(f"{path.stem}: {entry}", f'#include "{path.name}"', entry, exact)
+            if SLOPES in text:
+                derivatives = sloped(path.stem)
+                yield Kernel(f"{derivatives.name}: {entry}", derivatives.slang, entry, exact)
     for text in all_kernels(RAMPS, LABELS):
         yield Kernel(text.name, text.slang, RAYS_ENTRY, exact=False)
     for name, stages in FUSED.items():
