@@ -178,7 +178,7 @@ def test_live_regions_speak_at_most_every_2_s(visit):
     texts = " ".join(text for _, text in spoken)
     assert texts.count("render") == 1  # the same reason with other figures is not repeated
     console.show_tracking(view(50, converged=False))  # what lasts is spoken
-    page.wait_for_function('window.spoken.some(([, text]) => text.includes("racking lost"))')
+    wait_until(lambda: "racking lost" in str(page.evaluate("window.spoken")), "the lost tracking")
 
 
 def test_numbers_show_what_is_set_and_a_clamped_one_says_so(visit):
@@ -251,9 +251,9 @@ def test_keys_are_listed_and_work_and_can_be_switched_off(visit):
     page.keyboard.press("w")
     sync_api.expect(page.locator("#windowing")).to_have_attribute("aria-pressed", "false")
     page.keyboard.press("f")
-    page.wait_for_function("document.fullscreenElement?.id === 'pane'")
+    sync_api.expect(page.locator("#pane:fullscreen")).to_be_visible()
     page.keyboard.press("f")
-    page.wait_for_function("!document.fullscreenElement")
+    sync_api.expect(page.locator("#pane:fullscreen")).to_have_count(0)
     assert {"Space", "P", "H", "W", "F", "S", "A", "?"} <= set(listed)
     page.keyboard.press("?")
     page.locator("#use-keys").uncheck()
