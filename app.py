@@ -632,9 +632,33 @@ class Parser(argparse.ArgumentParser):
         return arguments, unknown
 
     def _suggestion(self, option: str) -> str:
-        known = list(self._option_string_actions)
-        alike = difflib.get_close_matches(FORMER_OPTIONS.get(option, option), known, n=1)
-        return f"; did you mean {alike[0]}?" if alike else ""
+        return _meant(FORMER_OPTIONS.get(option, option), list(self._option_string_actions))
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse a word that is none of those there are, and name the one that is meant."""
+        words = list(action.choices or ())
+        if words and value not in words:
+            known = ", ".join(words)
+            text = f"must be one of {known}, got {value!r}{_meant(value, words)}"
+            raise argparse.ArgumentError(action, text)
+
+
+def _meant(given: str, known: list[str]) -> str:
+    """Return a hint at the word that is close to a wrong one; else nothing."""
+    alike = difflib.get_close_matches(given, known, n=1)
+    return f"; did you mean {alike[0]}?" if alike else ""
+
+
+def _whole_number(text: str) -> int:
+    """The number that an option is given.
+
+    Raises:
+        argparse.ArgumentTypeError: No whole number.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
 
 
 FORMER_OPTIONS = {"--picture": "--image"}
@@ -705,7 +729,7 @@ def _run_options(command: argparse.ArgumentParser) -> None:
         "--ct", type=Path, metavar="PATH", help="a CT instead of volume's, as it is"
     )
     _add_series(command)
-    command.add_argument("--frames", type=int, metavar="N", help="run.frames")
+    command.add_argument("--frames", type=_whole_number, metavar="N", help="run.frames")
     command.add_argument("--name", metavar="NAME", help="run.name, the folder under output/")
     _add_split(command)
     _add_set(command)
@@ -722,16 +746,19 @@ def _evaluate_options(command: argparse.ArgumentParser) -> None:
         "path", type=Path, metavar="PATH", help="the HDF5 file, or a folder in xvr's form"
     )
     command.add_argument(
-        "--subset", type=int, metavar="N", help="views a subject, evenly spread; default: all"
+        "--subset",
+        type=_whole_number,
+        metavar="N",
+        help="views a subject, evenly spread; default: all",
     )
     command.add_argument(
-        "--starts", type=int, default=1, metavar="N", help="registrations a view; 0: none"
+        "--starts", type=_whole_number, default=1, metavar="N", help="registrations a view; 0: none"
     )
-    command.add_argument("--seed", type=int, default=0, metavar="N", help="of the starts")
+    command.add_argument("--seed", type=_whole_number, default=0, metavar="N", help="of the starts")
     command.add_argument(
         "--labels",
         nargs="+",
-        type=int,
+        type=_whole_number,
         metavar="N",
         help="structures that are registered alone, such as 1 2 3 4 7 (DeepFluoro's pelvis)",
     )
@@ -762,9 +789,12 @@ def _dataset_options(command: argparse.ArgumentParser) -> None:
         help="the set's folder; a set that was begun there goes on; default: the YAML's name in "
         "FLUORO_OUTPUT_DIR or ./output. With --frame: where to write its files",
     )
-    command.add_argument("--frames", type=int, metavar="N", help="dataset.frames")
+    command.add_argument("--frames", type=_whole_number, metavar="N", help="dataset.frames")
     command.add_argument(
-        "--workers", type=int, metavar="N", help="processes; default: one per core, on a GPU one"
+        "--workers",
+        type=_whole_number,
+        metavar="N",
+        help="processes; default: one per core, on a GPU one",
     )
     command.add_argument(
         "--preview", action="store_true", help="a page of 16 frames with their truth, nothing else"
@@ -819,7 +849,10 @@ def _inspect_options(command: argparse.ArgumentParser) -> None:
         "file, in FLUORO_OUTPUT_DIR or ./output",
     )
     command.add_argument(
-        "--frame", type=int, metavar="N", help="of an X-ray file, counted from 1; default: 1"
+        "--frame",
+        type=_whole_number,
+        metavar="N",
+        help="of an X-ray file, counted from 1; default: 1",
     )
     command.add_argument(
         "--labels", type=Path, metavar="FILE", help="also list the structures of this label map"

@@ -7,6 +7,7 @@ __all__ = [
     "InputError",
     "NoDeviceError",
     "OutputError",
+    "require_type",
 ]
 
 
@@ -32,3 +33,21 @@ class NoDeviceError(DeviceError):
 
 class DeviceMemoryError(DeviceError):
     """A device's memory is too small, or taken by others at the moment."""
+
+
+def require_type(name: str, value: object, kind: type, source: str) -> None:
+    """Require that an argument has a class.
+
+    Args:
+        name: The argument, for the message.
+        value: What was given for it.
+        kind: The class that it must have.
+        source: What makes such a value, for the message.
+
+    Raises:
+        InputError: `value` has another class.
+    """
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        wanted = f"{article} {kind.__name__} ({source} makes one)"
+        raise InputError(f"{name} must be {wanted}, got {type(value).__name__}")

@@ -14,6 +14,7 @@ __all__ = [
     "application_dir",
     "cache_dir",
     "config_path",
+    "meant_name",
     "output_dir",
     "shader_dir",
     "shader_dirs",
@@ -119,3 +120,13 @@ def config_path(given: Path) -> Path:
     close = get_close_matches(str(given), names, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     raise InputError(f"{given}: must be a YAML file or one of {', '.join(names)}{hint}")
+
+
+def meant_name(path: Path) -> str:
+    """Return a hint at the file beside a missing one whose name is close to it; else nothing."""
+    try:
+        names = [each.name for each in path.parent.iterdir()]
+    except OSError:
+        return ""
+    close = get_close_matches(path.name, names, n=1)
+    return f"; did you mean {path.with_name(close[0])}?" if close else ""

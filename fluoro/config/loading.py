@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,12 +24,13 @@ __all__ = [
     "Whole",
     "load_config",
     "load_sections",
+    "origin",
     "overridden_document",
     "volume_config",
 ]
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     """Read, override and validate a YAML file.
 
     Args:
@@ -41,7 +42,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         InputError: Unreadable file, malformed YAML or override, or values that do not fit; the
             message has one line per error; each names the file and the key.
     """
-    return load_sections(Config, path, overrides)
+    return load_sections(Config, Path(path), overrides)
 
 
 Whole = TypeVar("Whole", bound=Section)
@@ -60,17 +61,17 @@ def load_sections(model: type[Whole], path: Path, overrides: Sequence[str] = ())
         InputError: As `load_config`.
     """
     document = read_mapping(path)
-    in_file = set(_paths_in(document))
     if model is Config and REGISTRATION_KEY in document:
         raise InputError(f"{path}: describes a registration: app.py register {path}")
     if model is Config and DATASET_KEY in document:
         raise InputError(f"{path}: describes a training set: app.py dataset {path}")
-    overridden = [_apply_override(document, override) for override in _preset_first(overrides)]
+    for override in _preset_first(overrides):
+        _apply_override(document, override)
     try:
         return model.model_validate(document, context=paths_relative_to(path.resolve().parent))
     except ValidationError as error:
         lines = [
-            f"{_origin(key, overridden, in_file, path)}: {f'{key}: ' if key else ''}{text}"
+            f"{origin(key, overrides, path)}: {f'{key}: ' if key else ''}{text}"
             for key, text in described_errors(error, model)
         ]
         raise InputError("\n".join(lines)) from None
@@ -108,8 +109,10 @@ def volume_config(given: Mapping[str, Any], overrides: Sequence[str] = ()) -> Vo
         overrides: `volume.key=value` strings; paths in them are relative to the working folder.
 
     Raises:
-        InputError: As `load_config`.
+        InputError: As `load_config`, or `given` is no mapping.
     """
+    if not isinstance(given, Mapping):
+        raise InputError(f"volume must be a mapping of its keys, got {type(given).__name__}")
     document = {"volume": dict(given), "pose_source": {"kind": "static"}}
     for override in overrides:
         key = _apply_override(document, override)
@@ -159,10 +162,21 @@ def _value(text: str, where: str) -> Any:
     return plain if isinstance(value, str) and plain.startswith(f"{value} ") else value
 
 
-def _origin(key: str, overridden: Sequence[str], in_file: Collection[str], path: Path) -> str:
-    """Where a key was given: on the command line or in the file."""
+def origin(key: str, overrides: Sequence[str], path: Path) -> str:
+    """Return where a key was given: "command line", or the file's path.
+
+    Args:
+        key: Path of the key; empty: the file as a whole.
+        overrides: `key.path=value` strings from the command line.
+        path: The YAML file.
+
+    Raises:
+        InputError: The file can no longer be read.
+    """
+    overridden = [override.partition("=")[0] for override in overrides]
     given_there = any(f"{key}.".startswith(f"{other}.") for other in overridden)
-    made_there = key not in in_file and any(other.startswith(f"{key}.") for other in overridden)
+    above = any(other.startswith(f"{key}.") for other in overridden)
+    made_there = above and key not in _paths_in(read_mapping(path))
     return "command line" if key and (given_there or made_there) else str(path)
 
 

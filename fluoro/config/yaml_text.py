@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from fluoro.errors import InputError
+from fluoro.paths import meant_name
 
 __all__ = ["parse_yaml", "read_mapping"]
 
@@ -66,6 +67,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """
     try:
         text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file{meant_name(path)}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.errors import InputError
+from fluoro.errors import InputError, require_type
 from fluoro.geometry.flex import FLEX_COLUMNS, FlexTable
 from fluoro.geometry.projection import View
 from fluoro.geometry.se3 import rotation_x, rotation_y, rotation_z
@@ -149,7 +149,11 @@ class CarmGeometry:
         """Return the source and the detector's pixels in world LPS [mm] at one pose.
 
         In plain Python numbers: each frame computes it, while its kernels fill the caches.
+
+        Raises:
+            InputError: `pose` is no CarmPose.
         """
+        require_type("pose", pose, CarmPose, "CarmPose(lao_deg=..., cra_deg=...)")
         *axes, center = pose.axes(isocenter_xyz_mm)
         flex = self.flex.at(pose.lao_deg).tolist() if self.flex else RIGID
         behind_mm = self.source_to_detector_mm - self.source_to_isocenter_mm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fluoro.config import CarmConfig
+from fluoro.errors import require_type
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.flex import read_flex
 from fluoro.geometry.limits import CarmLimits
@@ -14,8 +15,9 @@ def make_geometry(carm: CarmConfig) -> CarmGeometry:
     """Return lengths and detector: the whole one, cut to its columns and rows, binned, magnified.
 
     Raises:
-        InputError: A flex table that cannot be used.
+        InputError: A section of another class, or a flex table that cannot be used.
     """
+    require_type("carm", carm, CarmConfig, "Config(...).carm")
     return unmagnified_geometry(carm).magnified(carm.magnification)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fluoro.config import ImageChainConfig
+from fluoro.errors import require_type
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.configured_beam import Beams
 from fluoro.imaging.device_tables import Tables
@@ -37,6 +38,9 @@ class ImageChain:
         materials: Whose thicknesses come instead of line integrals, where `xray` is configured.
         fused: Run neighbouring stages that look at no other pixel as one kernel: the same values
             in fewer launches, and kernels that are compiled for this configuration alone.
+
+    Raises:
+        InputError: `device` is no compute device.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class ImageChain:
         *,
         fused: bool = False,
     ) -> None:
+        require_type("device", device, ComputeDevice, "fluoro.open_device")
         self.device, self._fused = device, fused
         self._beams, self._tables = Beams(materials), Tables(device)
         self._selection = StageSelection()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fluoro.errors import InputError
+from fluoro.errors import InputError, require_type
 from fluoro.geometry.projection import View
 from fluoro.geometry.view_derivatives import rigid_motions
 from fluoro.rendering.array_checks import require_array, require_out
@@ -30,7 +30,7 @@ from fluoro.rendering.ray_kernels import (
     ramps,
 )
 from fluoro.rendering.ray_volume import RayVolume, Reading
-from fluoro.rendering.renderer import checked_projector, common_size, copies_fit
+from fluoro.rendering.renderer import checked_projector, common_size, copies_fit, listed_views
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.material_volume import MaterialVolume
 from fluoro.volume.volumes import MuVolume
@@ -89,6 +89,8 @@ class MaterialRenderer:
         projector: str = "march",
         step_mm: float | None = None,
     ) -> None:
+        require_type("volume", volume, MaterialVolume, "fluoro.scene.assemble.material_volume")
+        require_type("device", device, ComputeDevice, "fluoro.open_device")
         able = names_where(lambda each: each.materials)
         if projector not in able:
             wanted = f"{', '.join(able[:-1])} or {able[-1]}"
@@ -119,7 +121,7 @@ class MaterialRenderer:
         Raises:
             InputError: No view, views of different sizes, or an `out` that does not fit.
         """
-        batch = [views] if isinstance(views, View) else list(views)
+        batch = listed_views(views)
         planes = (len(self.materials), *common_size(batch))
         shape = planes if isinstance(views, View) else (len(batch), *planes)
         image = self.device.empty(shape) if out is None else require_out(self.device, out, shape)
@@ -302,7 +304,7 @@ class MaterialRenderer:
             InputError: An upstream or `out` that does not fit, or a labelled inclusion, whose
                 labels are whole numbers.
         """
-        batch = [views] if isinstance(views, View) else list(views)
+        batch = listed_views(views)
         height, width = common_size(batch)
         planes = (len(self.materials), height, width)
         shape = planes if isinstance(views, View) else (len(batch), *planes)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fluoro.errors import InputError
+from fluoro.errors import InputError, require_type
 from fluoro.geometry.projection import View
 from fluoro.geometry.view_derivatives import rigid_motions
 from fluoro.rendering.array_checks import require_out
@@ -29,6 +29,7 @@ __all__ = [
     "checked_projector",
     "common_size",
     "copies_fit",
+    "listed_views",
 ]
 
 MAX_VOXELS = 2**31 - 1
@@ -58,9 +59,10 @@ class DrrRenderer:
             weights of 8 bits. It takes a copy of 4 bytes a voxel. Derivatives do not use it.
 
     Raises:
-        InputError: Unknown projector, a step that is not positive or given to another projector
-            than "march", or too many voxels: more than 2^31 - 1, for slab than a third of them; a
-            texture with another projector, on the CPU, or larger than the device takes.
+        InputError: A volume or device of another class, an unknown projector, a step that is not
+            positive or given to another projector than "march", or too many voxels: more than
+            2^31 - 1, for slab than a third of them; a texture with another projector, on the CPU,
+            or larger than the device takes.
     """
 
     def __init__(
@@ -72,6 +74,8 @@ class DrrRenderer:
         step_mm: float | None = None,
         texture: bool = False,
     ) -> None:
+        require_type("volume", volume, MuVolume, "fluoro.load_volume")
+        require_type("device", device, ComputeDevice, "fluoro.open_device")
         method = checked_projector(volume, projector, step_mm)
         if texture and method.texture is None:
             raise InputError(f"texture has no effect on projector {projector!r}")
@@ -105,10 +109,10 @@ class DrrRenderer:
             `out`; on the CPU a NumPy array, on CUDA a CuPy array.
 
         Raises:
-            InputError: No view, views of different sizes, pixels that these do not have, or an
-                `out` that does not fit.
+            InputError: No view, something that is no view, views of different sizes, pixels that
+                these do not have, or an `out` that does not fit.
         """
-        batch = [views] if isinstance(views, View) else list(views)
+        batch = listed_views(views)
         size = common_size(batch)
         places = _places(pixels, size)
         one = size if places is None else (len(places),)
@@ -282,7 +286,7 @@ class DrrRenderer:
         Raises:
             InputError: An upstream or `out` that does not fit.
         """
-        batch = [views] if isinstance(views, View) else list(views)
+        batch = listed_views(views)
         size = common_size(batch)
         places = _places(pixels, size)
         one = size if places is None else (len(places),)
@@ -406,6 +410,18 @@ def _places(
             f"got {wrong[0].tolist()}"
         )
     return np.ascontiguousarray(found[:, ::-1] + 0.5, np.float32)
+
+
+def listed_views(views: View | Sequence[View]) -> list[View]:
+    """Return one view or several as a list.
+
+    Raises:
+        InputError: Something that is no view.
+    """
+    batch: list[View] = list(views) if isinstance(views, Iterable) else [views]
+    for view in batch:
+        require_type("view", view, View, "CarmGeometry.view")
+    return batch
 
 
 def common_size(views: Sequence[View]) -> tuple[int, int]:

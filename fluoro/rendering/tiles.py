@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fluoro.errors import InputError
 from fluoro.geometry.projection import View
-from fluoro.rendering.renderer import DrrRenderer
+from fluoro.rendering.renderer import DrrRenderer, common_size, listed_views
 
 __all__ = ["TILE_ROWS", "iter_tiles", "render_tiled"]
 
@@ -57,11 +57,8 @@ def render_tiled(
     Raises:
         InputError: No view, views of different sizes, or an `out` that does not fit.
     """
-    batch = [views] if isinstance(views, View) else list(views)
-    sizes = {(view.height_px, view.width_px) for view in batch}
-    if len(sizes) != 1:
-        raise InputError(f"views must be one or more of equal size, got sizes {sorted(sizes)}")
-    size = sizes.pop()
+    batch = listed_views(views)
+    size = common_size(batch)
     shape = size if isinstance(views, View) else (len(batch), *size)
     image = np.empty(shape, np.float32) if out is None else out
     if image.shape != shape or image.dtype != np.float32:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.errors import InputError
+from fluoro.errors import InputError, require_type
 from fluoro.geometry.converters.diffdrr import DiffdrrPose, camera_axes
 from fluoro.geometry.converters.patient_frames import LPS_FROM_RAS, angles_deg
 from fluoro.geometry.projection import View
@@ -156,6 +156,7 @@ class PoseDrr(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         pixels: Pixels | None = None,
     ) -> None:
         super().__init__()
+        require_type("volume", volume, MuVolume, "fluoro.load_volume")
         self.pixels = pixels
         self.sdd_mm, self.x0_mm, self.y0_mm = sdd_mm, x0_mm, y0_mm
         self.height_px, self.width_px = height_px, width_px or height_px

@@ -14,7 +14,7 @@ from typing import Any
 from fluoro import plugins
 from fluoro.config import BodyConfig, HuToMuConfig, LinearMap, ReadOptions, VolumeConfig
 from fluoro.config.section import CACHE_SCHEME
-from fluoro.errors import InputError
+from fluoro.errors import InputError, require_type
 from fluoro.volume.attenuation_slices import MuPlanes
 from fluoro.volume.hu_to_mu import HuToMu, LinearCurve, PhysicalCurve
 from fluoro.volume.open_ct import open_ct
@@ -102,9 +102,10 @@ def load_volume(config: VolumeConfig, progress: Progress | None = None) -> MuVol
     cropped or resampled. Where labels change it, it is a copy in memory.
 
     Raises:
-        InputError: The CT cannot be used, or has not been fetched.
+        InputError: `config` is no VolumeConfig, or the CT cannot be used or has not been fetched.
         OutputError: The cache's folder is full or cannot be written.
     """
+    require_type("config", config, VolumeConfig, "fluoro.config.volume_config")
     tell: Progress = progress or (lambda _what, _fraction: None)
     volume = _loaded(config, tell)
     if config.labels is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from fluoro import plugins
 from fluoro.config import ReadOptions
 from fluoro.errors import InputError
+from fluoro.paths import meant_name
 from fluoro.volume.ct import Ct, CtFormat
 from fluoro.volume.formats import array, metaimage, nifti, nrrd
 from fluoro.volume.formats.dicom import dicom_ct
@@ -98,7 +99,7 @@ def _require_file(path: Path) -> None:
         with path.open("rb"):
             pass
     except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
+        raise InputError(f"{path}: there is no such file{meant_name(path)}") from None
     except InputError:
         raise
     except (OSError, ValueError) as error:

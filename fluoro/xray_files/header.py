@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fluoro.errors import InputError
+from fluoro.paths import meant_name
 from fluoro.volume.formats.dicom.pixel_decoder import DECODED
 from fluoro.volume.formats.dicom.tags import Tags
 
@@ -151,7 +152,7 @@ def read_header(path: Path) -> XrayHeader:
     from fluoro.volume.formats.dicom.series import is_dicom
 
     if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
+        raise InputError(f"{path}: there is no such file{meant_name(path)}")
     if not is_dicom(path):
         raise InputError(f"{path}: is no DICOM file")
     with one_line(path):

@@ -330,8 +330,11 @@ def test_file_that_is_no_configuration_is_refused_in_one_line(tmp_path, content,
 
 def test_missing_file_and_folder_are_named(tmp_path):
     missing = tmp_path / "no.yaml"
-    with pytest.raises(InputError, match=r"no\.yaml: cannot be read: No such file"):
+    with pytest.raises(InputError, match=r"no\.yaml: there is no such file$"):
         load_config(missing)
+    (tmp_path / "sweep.yaml").write_text("{}")
+    with pytest.raises(InputError, match=r"no such file; did you mean .*sweep\.yaml\?$"):
+        load_config(tmp_path / "sweep.yml")
     with pytest.raises(InputError, match="cannot be read: Is a directory"):
         load_config(tmp_path)
 

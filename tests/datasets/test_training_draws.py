@@ -244,6 +244,12 @@ def test_command_line_path_is_relative_to_the_working_folder(tmp_path, monkeypat
     assert given_on_command_line("x") == "x"
 
 
+@pytest.mark.parametrize("key", ["dataset.frames=0", "carm.binning.$integer=[1, 2.5]", "sinks=1"])
+def test_mistake_of_the_command_line_is_placed_there(tmp_path, key):
+    with pytest.raises(InputError, match=f"^command line: {key.split('=')[0].split('.$')[0]}"):
+        load_dataset_file(written(tmp_path), [key])
+
+
 @pytest.mark.parametrize(
     ("sections", "fits"),
     [

@@ -516,6 +516,24 @@ def test_unknown_option_names_the_one_that_is_meant(capsys, words, line):
     assert capsys.readouterr().err.splitlines()[-1].endswith(f"error: {line}")
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["run", "sweep", "--frames", "9.5"], "--frames: must be a whole number, got '9.5'"),
+        (["rnu", "sweep"], "repair, completion, got 'rnu'; did you mean run?"),
+        (
+            ["schema", "datasets"],
+            "stream, registration, dataset, got 'datasets'; did you mean dataset?",
+        ),
+    ],
+)
+def test_wrong_word_of_the_command_line_names_those_there_are(capsys, words, line):
+    with pytest.raises(SystemExit) as stop:
+        app.main(words)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith(line)
+
+
 def test_several_settings_follow_one_flag_in_either_form(yaml_file, capsys):
     path = str(yaml_file())
     for words in (

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, model_validator
 
 from fluoro.config import FilePath, Section
-from fluoro.config.loading import DATASET_KEY, overridden_document
+from fluoro.config.loading import DATASET_KEY, origin, overridden_document
 from fluoro.config.section import CommandLineText, paths_relative_to
 from fluoro.config.validation_errors import KeyValueError, described_errors
 from fluoro.config.yaml_text import read_mapping
@@ -123,34 +123,39 @@ def load_dataset_file(path: Path, overrides: Sequence[str] = ()) -> DatasetFile:
     document = {key: _placed(value) for key, value in overridden_document(path, overrides).items()}
     if DATASET_KEY not in document:
         raise InputError(f"{path}: needs a section dataset to describe a training set")
-    _require_sections(path, document)
-    config = _dataset_config(path, document[DATASET_KEY], folder)
+    _require_sections(path, document, overrides)
+    config = _dataset_config(path, document[DATASET_KEY], overrides)
     document = _with_files(path, document, folder)
-    _check(path, document)
+    _check(path, document, overrides)
     return DatasetFile(config=config, document=document, folder=folder)
 
 
-def _require_sections(path: Path, document: dict[str, Any]) -> None:
+def _require_sections(path: Path, document: dict[str, Any], overrides: Sequence[str]) -> None:
     for key in document:
         if key not in (DATASET_KEY, *SECTIONS):
             allowed = ", ".join((DATASET_KEY, *SECTIONS))
+            where = origin(key, overrides, path)
             raise InputError(
-                f"{path}: {key}: has no effect on a training set; its sections are {allowed}"
+                f"{where}: {key}: has no effect on a training set; its sections are {allowed}"
             )
 
 
-def _dataset_config(path: Path, section: Any, folder: Path) -> DatasetConfig:
+def _dataset_config(path: Path, section: Any, overrides: Sequence[str]) -> DatasetConfig:
     given = section
     if isinstance(section, dict) and isinstance(section.get("time_s"), dict):
         given = {key: value for key, value in section.items() if key != "time_s"}
     try:
-        return DatasetConfig.model_validate(given, context=paths_relative_to(folder))
+        return DatasetConfig.model_validate(given, context=paths_relative_to(path.resolve().parent))
     except ValidationError as error:
-        lines = [
-            f"{path}: {'.'.join(filter(None, (DATASET_KEY, key)))}: {text}"
+        found = [
+            (".".join(filter(None, (DATASET_KEY, key))), text)
             for key, text in described_errors(error, DatasetConfig)
         ]
-        raise InputError("\n".join(lines)) from None
+        raise InputError(_lines(found, overrides, path)) from None
+
+
+def _lines(found: Sequence[tuple[str, str]], overrides: Sequence[str], path: Path) -> str:
+    return "\n".join(f"{origin(key, overrides, path)}: {key}: {text}" for key, text in found)
 
 
 def _placed(value: Any) -> Any:
@@ -187,10 +192,10 @@ def _matching(path: Path, pattern: str, folder: Path) -> list[str]:
     return matches
 
 
-def _check(path: Path, document: dict[str, Any]) -> None:
-    errors = [f"{path}: {key}: {text}" for key, text in _mistaken(document, "")]
+def _check(path: Path, document: dict[str, Any], overrides: Sequence[str]) -> None:
+    errors = list(_mistaken(document, ""))
     if errors:
-        raise InputError("\n".join(errors))
+        raise InputError(_lines(errors, overrides, path))
 
 
 def _mistaken(value: Any, key: str) -> Iterator[tuple[str, str]]:

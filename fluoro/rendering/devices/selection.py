@@ -86,7 +86,7 @@ def choose_device(requested: str = "auto", sections: Sections | None = None) -> 
         InputError: An unknown name.
         DeviceError: The requested device is not there; the message says what was looked for.
     """
-    if requested not in DEVICES and not NUMBERED.fullmatch(requested):
+    if requested not in DEVICES and not NUMBERED.fullmatch(str(requested)):
         known = ", ".join(DEVICES)
         raise InputError(f"renderer.device must be one of {known}, cuda:1, got {requested!r}")
     if requested == "auto":
