@@ -245,7 +245,7 @@ def test_command_line_path_is_relative_to_the_working_folder(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("key", ["dataset.frames=0", "carm.binning.$integer=[1, 2.5]", "sinks=1"])
-def test_mistake_of_the_command_line_is_placed_there(tmp_path, key):
+def test_error_of_the_command_line_is_placed_there(tmp_path, key):
     with pytest.raises(InputError, match=f"^command line: {key.split('=')[0].split('.$')[0]}"):
         load_dataset_file(written(tmp_path), [key])
 
