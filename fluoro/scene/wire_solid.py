@@ -31,6 +31,9 @@ MOST_FRAME_S = 1.0
 MOST_PIECES = round(MOST_FRAME_S / PIECE_S)
 """Straight pieces of one wire."""
 
+FAR_MM = 1e5
+"""How far a curve goes straight on beyond its ends."""
+
 CHORD_MM = 0.05
 """Between two points of a curve whose length is measured."""
 
@@ -61,10 +64,11 @@ class Curve:
         points = points[np.append(True, steps > 1e-6)]
         if len(points) < 2:
             raise InputError(f"{what} must have 2 points apart from each other")
-        self._points = _smooth(points) if spline and len(points) > 2 else points
-        steps = np.linalg.norm(np.diff(self._points, axis=0), axis=1)
-        self._along = np.append(0.0, np.cumsum(steps))
+        if spline and len(points) > 2:
+            points = _smooth(points)
+        self._along = _lengths(points)
         self.length_mm = float(self._along[-1])
+        self._known = _with_far_ends(points, self._along)
 
     def at(self, along_mm: Array) -> Array:
         """Return points at lengths along it [mm], shape (N, 3); beyond its ends straight on.
@@ -72,23 +76,33 @@ class Curve:
         Args:
             along_mm: Shape (N,).
         """
-        number = np.clip(
-            np.searchsorted(self._along, along_mm, side="right") - 1, 0, len(self._along) - 2
-        )
-        begun, ended = self._along[number], self._along[number + 1]
-        share = ((along_mm - begun) / (ended - begun))[:, None]
-        return np.asarray((1 - share) * self._points[number] + share * self._points[number + 1])
+        known = self._known
+        return np.stack([np.interp(along_mm, known[3], known[axis]) for axis in range(3)], axis=1)
 
     def corners(self) -> Array:
         """Return the lengths at which a curve that is not smooth turns."""
         return self._along
 
 
+def _lengths(points: Array) -> Array:
+    """Way from the first of points to each, shape (N,)."""
+    return np.append(0.0, np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1)))
+
+
+def _with_far_ends(points: Array, along_mm: Array) -> Array:
+    """x, y, z of points and the lengths to them, with a far one straight on at either end."""
+    known = np.vstack([points.T, along_mm])
+    first, last = known[:, 0] - known[:, 1], known[:, -1] - known[:, -2]
+    before = known[:, 0] + first * (FAR_MM / -first[3])
+    behind = known[:, -1] + last * (FAR_MM / last[3])
+    return np.ascontiguousarray(np.column_stack([before, known, behind]))
+
+
 def _smooth(points: Array) -> Array:
     """Points close together on a cubic spline, by the length of its chords."""
     from scipy.interpolate import CubicSpline
 
-    chords = np.append(0.0, np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1)))
+    chords = _lengths(points)
     count = int(np.clip(np.ceil(chords[-1] / CHORD_MM), 2, 100_000)) + 1
     return np.asarray(CubicSpline(chords, points)(np.linspace(0.0, chords[-1], count)))
 
@@ -133,6 +147,14 @@ class Layout:
         return Tubes(ends_xyz_mm=ends, radii_mm=self.radii_mm[part], materials=self.numbers[part])
 
 
+def _joints(ends_mm: Array, piece_mm: float) -> Array:
+    """Ways from the tip [mm] at which pieces of a curve begin, parts ending at some of them."""
+    parts = itertools.pairwise([0.0, *ends_mm])
+    return np.concatenate(
+        [np.linspace(a, b, int(np.ceil((b - a) / piece_mm)), endpoint=False) for a, b in parts]
+    )
+
+
 class WireSolid(TubeSolid):
     """A wire that goes along its path with the time, or where it is steered.
 
@@ -166,6 +188,7 @@ class WireSolid(TubeSolid):
         self.name, self._layout = name, Layout(parts)
         self.materials = self._layout.materials
         self._curved, self._piece_mm = spline and len(path_mm) > 2, piece_mm
+        self._joints_mm = _joints(self._layout.ends_mm, piece_mm)
         self._insertions = np.zeros((0, 3)) if insertions is None else insertions.reshape(-1, 3)
         self._tip_rad, self._tip_mm = float(np.deg2rad(tip_angle_deg)), tip_length_mm
         self._path = Curve(path_mm, spline=spline, what=f"path_mm of {name}")
@@ -228,17 +251,13 @@ class WireSolid(TubeSolid):
 
     def _stations(self, path: Curve, inserted_mm: float, reach_mm: float) -> Array:
         """Ways from the tip [mm] at which pieces begin and end."""
+        if self._smooth or self._tip_rad:
+            count = np.searchsorted(self._joints_mm, reach_mm)
+            return np.append(self._joints_mm[:count], reach_mm)
         borders = self._layout.ends_mm[self._layout.ends_mm < reach_mm]
-        if not self._smooth and not self._tip_rad:
-            corners = inserted_mm - path.corners()
-            inner = corners[(corners > 0) & (corners < reach_mm)]
-            return np.unique(np.concatenate([[0.0], borders, inner, [reach_mm]]))
-        marks = np.concatenate([[0.0], borders, [reach_mm]])
-        pieces = [
-            np.linspace(a, b, int(np.ceil((b - a) / self._piece_mm)), endpoint=False)
-            for a, b in itertools.pairwise(marks)
-        ]
-        return np.concatenate([*pieces, [reach_mm]])
+        corners = inserted_mm - path.corners()
+        inner = corners[(corners > 0) & (corners < reach_mm)]
+        return np.unique(np.concatenate([[0.0], borders, inner, [reach_mm]]))
 
     @property
     def _smooth(self) -> bool:

@@ -77,6 +77,21 @@ def transmitted(device, planes, xray, materials=TISSUES):
 # -- transmission ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("first", [4, 5, 8])
+def test_materials_that_few_pixels_have_count_there_and_nowhere_else(device, first):
+    """Of nine materials the last half is left out of packets of pixels that have none of it."""
+    names = ("steel", "platinum", "titanium", "ptfe")
+    planes = np.concatenate([wedge(), np.zeros((len(names), 33, 50), np.float32)])
+    planes[first, 7, 21] = planes[8, 20, 40:] = 0.4
+    materials = [*TISSUES, *(material(name) for name in names)]
+    without = planes.copy()
+    without[4 if first == 4 else 5 :, 7, 21] = without[8, 20, 40:] = 0.0
+    image, bare = (transmitted(device, each, {}, materials) for each in (planes, without))
+    reference = ReferenceChain(config({}), 0, PITCH_MM, GEOMETRY, materials)
+    np.testing.assert_allclose(image, reference.apply(planes, 0), rtol=3e-7)
+    assert np.count_nonzero(image != bare) == 11
+
+
 @pytest.mark.parametrize("kv", [60, 80, 120])
 def test_wedge_is_the_whole_spectrums_within_a_thousandth(device, kv):
     xray = XrayConfig(tube_voltage_kv=kv)
