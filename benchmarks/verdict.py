@@ -76,7 +76,7 @@ def measure(rows: VerdictRows, options: argparse.Namespace) -> None:
 def summary(rows: Sequence[Row], seed: int) -> str:
     """The table and what it does not show."""
     one, two = coverage(rows)
-    seconds = sorted(row["seconds"] for row in rows if row["kind"] == RIGHT)
+    seconds = sorted(row["cpu_s"] for row in rows if row["kind"] == RIGHT)
     lines = [
         markdown([HEAD, *table(rows)]),
         "",
@@ -84,7 +84,9 @@ def summary(rows: Sequence[Row], seed: int) -> str:
         f"{two:.0%} within two.",
     ]
     if seconds:
-        lines.append(f"Median of a right registration: {seconds[len(seconds) // 2]:.2f} s.")
+        lines.append(
+            f"Median CPU time of a right registration: {seconds[len(seconds) // 2]:.2f} s."
+        )
     return "\n".join(lines)
 
 

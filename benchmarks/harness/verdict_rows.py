@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -55,8 +56,10 @@ class VerdictRows:
         """Run one case."""
         registrar = self._registrar(case.ct)
         right, start = self._views(case, registrar.center_xyz_mm)
-        result = registrar.register([self._targets.make(case)], [start])
+        target, begun = self._targets.make(case), time.process_time()
+        result = registrar.register([target], [start])
         row = {"kind": case.kind, "number": case.number, "seed": case.seed, "patient": case.patient}
+        row["cpu_s"] = time.process_time() - begun
         row |= _score(case.stated, result, right, registrar.center_xyz_mm)
         with self._path.open("a") as file:
             file.write(json.dumps(row) + "\n")

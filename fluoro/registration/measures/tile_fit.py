@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fluoro.registration.measures.tile_normalisation import Tiles
 
-__all__ = ["TileFit", "blur_derivative", "fit_tiles"]
+__all__ = ["TileFit", "blur_derivative", "blurred_with", "fit_tiles"]
 
 Array = NDArray[np.float64]
 Image = NDArray[Any]
@@ -76,6 +76,32 @@ def blur_derivative(image: Image) -> Image:
     curved[1:-1] += image[2:] - 2 * image[1:-1] + image[:-2]
     curved[:, 1:-1] += image[:, 2:] - 2 * image[:, 1:-1] + image[:, :-2]
     return np.asarray(0.5 * (curved - down**2 - along**2))
+
+
+def blurred_with(
+    image: Image, derivatives: Image, variance_px2: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Blur line integrals and their derivatives as a detector does: the intensity is blurred.
+
+    Args:
+        image: Line integrals, shape (height, width).
+        derivatives: Of the image, shape (K, height, width).
+        variance_px2: Of the Gaussian [px^2], at least 0.
+
+    Returns:
+        The image, shape (height, width), and its derivatives, shape (K, height, width).
+    """
+    from scipy.ndimage import gaussian_filter
+
+    sigma = float(np.sqrt(variance_px2))
+
+    def blurred(values: Image) -> Image:
+        return np.asarray(gaussian_filter(values, sigma, mode="nearest", truncate=3.0))
+
+    intensity = np.exp(np.min(image) - np.asarray(image, np.float32))
+    seen = np.maximum(blurred(intensity), np.finfo(np.float32).tiny)
+    rows = np.stack([blurred(intensity * row) / seen for row in derivatives])
+    return (np.min(image) - np.log(seen)).astype(np.float32), rows.astype(np.float32)
 
 
 def fit_tiles(

@@ -7,7 +7,7 @@ shifted principal point or another scale does. No image is rendered for it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from fluoro.config import CarmTolerance
 from fluoro.geometry.projection import View
 
-__all__ = ["LengthTolerance", "length_derivatives"]
+__all__ = ["LengthTolerance", "length_derivatives", "with_lengths"]
 
 Array = NDArray[np.float64]
 
@@ -83,6 +83,27 @@ def length_derivatives(
     u, v = from_foot[0] - foot_px[0], from_foot[1] - foot_px[1]
     found = np.stack([along_u / pitch_u, along_v / pitch_v, u * along_u + v * along_v])
     return found.astype(np.float32)
+
+
+def with_lengths(view: View, change: ArrayLike) -> View:
+    """Return a view of a C-arm with other lengths.
+
+    Args:
+        view: Of the C-arm as it is stated.
+        change: Shift of the detector along its columns and its rows [mm], share by which pitch over
+            source-to-detector distance grows, shape (3,).
+    """
+    u_mm, v_mm, share = np.asarray(change, float)
+    u, v = view.column_step_xyz_mm, view.row_step_xyz_mm
+    normal = np.cross(u, v) / np.linalg.norm(np.cross(u, v))
+    foot = view.source_xyz_mm + normal * (normal @ (view.corner_xyz_mm - view.source_xyz_mm))
+    shift = u_mm * u / np.linalg.norm(u) + v_mm * v / np.linalg.norm(v)
+    return replace(
+        view,
+        corner_xyz_mm=foot + (1 + share) * (view.corner_xyz_mm - foot) + shift,
+        column_step_xyz_mm=(1 + share) * u,
+        row_step_xyz_mm=(1 + share) * v,
+    )
 
 
 def _pixels_from_directions(view: View) -> tuple[Array, Array]:
