@@ -161,9 +161,13 @@ def test_tolerance_of_the_isocentre_enters_the_error_along_the_beam_alone():
 
 def test_a_large_tolerance_takes_a_wrong_distance_for_possible():
     other = replace(DETECTOR, source_to_detector_mm=1.02 * DETECTOR.source_to_detector_mm)
-    exact = CarmTolerance(source_to_isocenter_mm=0.0)  # it would add to both errors
-    tight = found(seen(other), tolerance=exact)
-    loose = found(seen(other), tolerance=changed(exact, source_to_detector_mm=30.0))
+    tight, loose = (  # the isocentre's tolerance would add to both errors
+        found(
+            seen(other),
+            tolerance=CarmTolerance(source_to_isocenter_mm=0.0, source_to_detector_mm=mm),
+        )
+        for mm in (1.0, 30.0)
+    )
     assert tight.evidence["surprise"] > 2 * loose.evidence["surprise"]
     assert loose.evidence["along_beam_mm"] > 1.4 * tight.evidence["along_beam_mm"]
 
