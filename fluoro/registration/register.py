@@ -20,6 +20,7 @@ from fluoro.registration.report.acceptance import (
     Acceptance,
     assess,
     assess_fit,
+    fits_as_well,
     least_agreement,
 )
 from fluoro.registration.report.result import RegistrationResult, Step
@@ -70,8 +71,6 @@ SAME_POSE_MM = 4.0
 """Candidates closer than this are one."""
 SURE = 0.9
 """From this confidence on no other hypothesis of the image is tried."""
-STARTS_DO_NOT_HELP = ("scale", "principal point", "uncertain")
-"""Causes by which a pose is not believed that is the right one but for the C-arm's lengths."""
 HOPELESS_AGREEMENT, HOPELESS_ITERATIONS = 0.3, 3
 """Agreement of fine structure below which the last level is limited, and its iterations."""
 
@@ -126,11 +125,6 @@ class _Assessed:
     trace: Trace
     fit: PoseFit | None
     acceptance: Acceptance
-
-    @property
-    def is_final(self) -> bool:
-        """Whether other starts cannot change it."""
-        return self.acceptance.converged or self.acceptance.cause in STARTS_DO_NOT_HELP
 
     @property
     def rank(self) -> tuple[bool, float]:
@@ -273,29 +267,30 @@ class _Search:
         found: list[_Assessed] = []
         for attempt in (GIVEN_START, *range(rounds)):
             found.append(self._attempt(attempt))
-            if found[-1].is_final:
+            if found[-1].acceptance.is_final:
                 break
         return max(found, key=lambda assessed: assessed.rank)
 
     def _is_in_doubt(self, best: _Assessed) -> bool:
         """Whether the image may be wrong as a whole."""
-        if self._settings.hypotheses == "never" or best.acceptance.cause in STARTS_DO_NOT_HELP:
+        if self._settings.hypotheses == "never":
             return False
-        return not best.acceptance.converged or best.acceptance.confidence < SURE
+        if best.acceptance.converged:
+            return best.acceptance.confidence < SURE
+        return not best.acceptance.is_final
 
     def _compared(self, best: _Assessed) -> _Assessed:
         """The same, not believed where another hypothesis of the image fits as well."""
-        stated = best.acceptance.evidence.get("agreement", -1.0)
+        stated = best.acceptance
         for hypothesis in HYPOTHESES:
             targets = undone(hypothesis, self._targets)
             if targets is None:
                 continue
             other = _Search(self._registrar, targets, self._views, _nobody)
-            evidence = other._best(0).acceptance.evidence
-            if evidence.get("agreement", -1.0) >= max(stated, self._settings.least_agreement):
-                reason = named(hypothesis, evidence, stated)
-                acceptance = best.acceptance.refused(hypothesis.cause, reason)
-                return replace(best, acceptance=acceptance)
+            found = other._best(0).acceptance
+            if fits_as_well(found, stated, self._settings.least_agreement):
+                reason = named(hypothesis, found.evidence, stated.evidence.get("agreement", -1.0))
+                return replace(best, acceptance=stated.refused(hypothesis.cause, reason))
         return best
 
     def _attempt(self, attempt: int) -> _Assessed:

@@ -11,6 +11,7 @@ from fluoro.errors import InputError
 from fluoro.registration.measures.tile_fit import blur_derivative, fit_tiles
 from fluoro.registration.next_steps import CAUSES, NEXT_STEPS
 from fluoro.registration.register import Registrar
+from fluoro.registration.report.acceptance import Acceptance, fits_as_well
 from fluoro.registration.rigid_motion import moved_view
 from fluoro.registration.search.hypotheses import HYPOTHESES, undone
 from fluoro.registration.search.lengths import LengthTolerance, length_derivatives
@@ -132,6 +133,17 @@ def test_mirrored_image_is_named_and_not_believed():
 def test_image_that_is_right_stays_so_where_hypotheses_are_always_tried():
     result = found(seen(), changed(SMALL, hypotheses="always", widths_px=(24, 48)))
     assert result.converged, result.reason
+
+
+def test_another_reading_is_a_hint_only_where_it_is_worth_a_try():
+    lost = Acceptance(converged=False, reason="", evidence={"agreement": 0.6}, cause="disagrees")
+    believed = replace(lost, converged=True, cause=None, evidence={"agreement": 0.93})
+    found = {cause: replace(lost, evidence={"agreement": 0.72}, cause=cause) for cause in CAUSES}
+    hints = [cause for cause, each in found.items() if fits_as_well(each, lost, 0.7)]
+    assert hints == ["principal point", "scale", "uncertain"]
+    assert fits_as_well(replace(found["scale"], converged=True), lost, 0.7)
+    assert not fits_as_well(found["scale"], believed, 0.7)
+    assert fits_as_well(replace(found["bound"], evidence={"agreement": 0.94}), believed, 0.7)
 
 
 def test_undoing_a_hypothesis_brings_the_image_back():

@@ -27,7 +27,15 @@ from fluoro.registration.search.optimisers import Bounds, Trace
 from fluoro.registration.search.pose_problem import PoseProblem, ViewTask
 from fluoro.registration.search.uncertainty import PoseFit, ViewFit
 
-__all__ = ["Acceptance", "agreement", "assess", "assess_fit", "confidence_terms", "least_agreement"]
+__all__ = [
+    "Acceptance",
+    "agreement",
+    "assess",
+    "assess_fit",
+    "confidence_terms",
+    "fits_as_well",
+    "least_agreement",
+]
 
 Array = NDArray[np.float64]
 
@@ -54,6 +62,8 @@ MOST_SURPRISE = 11.3
 """Of the image with the stated lengths: chi squared of 3, 99 %. Of 108 right cases of seeds 50 to
 52 none has more, of 108 principal points 3 to 10 pixels off none has less
 (benchmarks/verdict.py)."""
+STARTS_DO_NOT_HELP: tuple[Cause, ...] = ("scale", "principal point", "uncertain")
+"""Causes by which a pose is not believed that is the right one but for the C-arm's lengths."""
 MOST_IN_PLANE_MM, MOST_ALONG_BEAM_MM = 1.0, 2.5
 """Standard deviations that a believed pose may have: half of the errors that count as wrong."""
 
@@ -80,6 +90,11 @@ class Acceptance:
     def next_step(self) -> str:
         """What to try, one clause; empty where the pose is believed."""
         return NEXT_STEPS[self.cause] if self.cause else ""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the pose is right, believed or but for the C-arm's lengths: no start helps."""
+        return self.converged or self.cause in STARTS_DO_NOT_HELP
 
     def refused(self, cause: Cause, reason: str) -> Acceptance:
         """Return the same, not believed for another cause."""
@@ -125,6 +140,21 @@ def assess_fit(accepted: Acceptance, fit: PoseFit | None, problem: PoseProblem) 
     for doubt in filter(None, doubts):
         return _refused(evidence, *doubt)
     return replace(accepted, evidence=evidence, confidence=confidence(evidence))
+
+
+def fits_as_well(other: Acceptance, stated: Acceptance, least: float) -> bool:
+    """Return whether another reading of the image speaks against the stated one.
+
+    Against a believed pose it must agree as well only. Where no pose is believed it is a hint what
+    to try, and must itself be believed, or but for the C-arm's lengths.
+
+    Args:
+        other: Of the image mirrored, inverted or turned.
+        stated: Of the image as it is.
+        least: Least agreement of a believed pose.
+    """
+    found, needed = (each.evidence.get("agreement", -1.0) for each in (other, stated))
+    return found >= max(needed, least) and (stated.converged or other.is_final)
 
 
 def _refused(evidence: dict[str, float], cause: Cause, reason: str) -> Acceptance:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from fluoro.geometry.projection import View
 from fluoro.names import DEGREES_OF_FREEDOM
@@ -157,9 +157,9 @@ def _fit_at(
     view: View,
     change: Array,
     tolerance: LengthTolerance,
-    taken: ArrayLike = 0.0,
+    taken: Array | None = None,
 ) -> ViewFit:
-    """The fit at a view whose lengths are the stated ones and what is taken already."""
+    """The fit at a view whose lengths are the stated ones and what is taken of others already."""
     center = problem.parameters.center_xyz_mm
     pair = task.renderer.render_jacobian(view, center)
     image, jacobian = (task.renderer.device.to_host(array) for array in pair)
@@ -168,7 +168,7 @@ def _fit_at(
     tiles = _blurred_fit(image, task.measure.target, task.measure.mask, derivatives)
     step, inverse = _most_likely(tiles)
     free = change.shape[1]
-    lengths = np.asarray(taken + step[free:-1], float)
+    lengths = step[free:-1] if taken is None else step[free:-1] + taken
     covariance = np.asarray(inverse[free:-1, free:-1], float)
     spread = covariance + np.diag(np.array(tolerance.lengths) ** 2 + MODEL**2)
     return ViewFit(
@@ -204,7 +204,7 @@ def _most_likely(tiles: TileFit) -> tuple[Array, Array]:
     prior = np.zeros(len(normal))
     prior[:free] = 1e-6 * np.maximum(np.diag(normal)[:free], 1e-20)
     prior[free:] = [*(1 / UNKNOWN**2), 1 / UNKNOWN_BLUR_PX2**2]
-    inverse = np.linalg.inv(normal + np.diag(prior))
+    inverse = np.asarray(np.linalg.inv(normal + np.diag(prior)), float)
     return np.asarray(inverse @ tiles.gradient / scale, float), inverse
 
 

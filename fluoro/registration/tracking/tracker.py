@@ -20,7 +20,7 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.projection import View
 from fluoro.names import DEGREES_OF_FREEDOM
 from fluoro.registration.measures.choice import make_measure
-from fluoro.registration.register import STARTS_DO_NOT_HELP, Registrar
+from fluoro.registration.register import Registrar
 from fluoro.registration.report.acceptance import Acceptance, assess, assess_fit
 from fluoro.registration.rigid_motion import motion_about, moved_view, twist_about, view_axes
 from fluoro.registration.search.lengths import LengthTolerance
@@ -118,7 +118,7 @@ class _Found:
     @property
     def is_followed(self) -> bool:
         """Whether the next frame starts from here: it is right but for the C-arm's lengths."""
-        return self.acceptance.converged or self.acceptance.cause in STARTS_DO_NOT_HELP
+        return self.acceptance.is_final
 
 
 class PoseTracker:
