@@ -34,6 +34,8 @@ class TrackingView:
         mtre_mm: Its distance from the truth [mm].
         ncc: Correlation of rendered image and frame.
         converged: Whether it is believed.
+        state: "tracked", "in doubt" or "lost".
+        confidence: Probability that it is right, 0 to 1.
         reason: Why, in one line.
         next_step: What to try where it is not believed; else empty.
         seconds: How long it took.
@@ -46,6 +48,8 @@ class TrackingView:
     mtre_mm: float
     ncc: float
     converged: bool
+    state: str
+    confidence: float
     reason: str
     next_step: str
     seconds: float
@@ -78,6 +82,8 @@ def tracking_message(view: TrackingView, curve: list[tuple[int, float, bool]]) -
         "mtre_mm": round(view.mtre_mm, 3),
         "ncc": round(view.ncc, 4),
         "converged": view.converged,
+        "state": view.state,
+        "confidence": round(view.confidence, 3),
         "reason": view.reason,
         "next_step": view.next_step,
         "seconds": round(view.seconds, 3),

@@ -67,6 +67,8 @@ def estimate_info_message(estimate: PoseEstimate, time_ns: int) -> DiagnosticArr
     values = {
         "number": estimate.number,
         "converged": "true" if estimate.converged else "false",
+        "state": estimate.state,
+        "confidence": f"{estimate.confidence:.6g}",
         "ncc": f"{estimate.ncc:.6g}",
         "residual": f"{estimate.residual:.6g}",
         "way": estimate.way,

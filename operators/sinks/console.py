@@ -108,6 +108,8 @@ class ConsoleSink(Sink):
                 mtre_mm=scored.mtre_mm,
                 ncc=estimate.ncc,
                 converged=estimate.converged,
+                state=estimate.state,
+                confidence=estimate.confidence,
                 reason=estimate.reason,
                 next_step=estimate.next_step,
                 seconds=estimate.seconds,

@@ -18,13 +18,15 @@ HALVES = np.zeros((64, 64), np.float32)
 HALVES[:, 32:] = 1.0
 
 
-def view(number=0, mtre_mm=0.5, *, converged=True, frame=HALVES, rendered=HALVES):
+def view(number=0, mtre_mm=0.5, *, converged=True, state="lost", frame=HALVES, rendered=HALVES):
     return TrackingView(
         number=number,
         pose=CarmPose(lao_deg=12.3, cra_deg=4.0, roll_deg=-0.01, translation_mm=(1.0, 0.0, -2.0)),
         mtre_mm=mtre_mm,
         ncc=0.998,
         converged=converged,
+        state="tracked" if converged else state,
+        confidence=0.75,
         reason="a reason",
         next_step="",
         seconds=0.15,
@@ -46,6 +48,7 @@ def test_the_message_has_the_figures_the_curve_and_both_images():
     assert (header["kind"], header["number"]) == ("tracking", POINTS + 4)
     assert header["pose"]["lao_deg"] == 12.3
     assert (header["ncc"], header["converged"], header["seconds"]) == (0.998, True, 0.15)
+    assert (header["state"], header["confidence"]) == ("tracked", 0.75)
     assert len(header["curve"]) == POINTS
     assert header["curve"][-1] == [POINTS + 4, 30.4, True]
     both = np.asarray(Image.open(io.BytesIO(payload)), float) / 255
@@ -101,6 +104,10 @@ def test_pose_and_error_are_shown_live(shown):
     before = page.locator("#error-curve").screenshot()
     console.show_tracking(view(9, 55.0, converged=False))
     sync_api.expect(page.locator("#track-state")).to_have_text("lost, frame 9")
+    console.show_tracking(view(10, 0.4, converged=False, state="in doubt"))
+    sync_api.expect(page.locator("#track-state")).to_have_text("in doubt, frame 10")
+    title = "a reason; confidence 0.75"
+    sync_api.expect(page.locator("#track-state")).to_have_attribute("title", title)
     assert page.locator("#error-curve").screenshot() != before
     assert page.locator("#image").bounding_box()["height"] > 200
 

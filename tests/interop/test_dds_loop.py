@@ -38,6 +38,8 @@ def estimate(*, converged):
         pose=POSE,
         world_from_carm=POSE.world_from_carm(ISOCENTER),
         converged=converged,
+        state="tracked" if converged else "lost",
+        confidence=0.75,
         reason="a reason",
         next_step="",
         way="follow",
@@ -81,6 +83,7 @@ def test_estimate_goes_out_as_a_pose_with_the_stamp_of_its_frame_only_where_it_i
     assert [info.status[0].level for info in infos] == [Level.WARN, Level.OK]
     values = {pair.key: pair.value for pair in infos[0].status[0].values}
     assert (values["number"], values["converged"]) == ("7", "false")
+    assert (values["state"], values["confidence"]) == ("lost", "0.75")
 
 
 def test_robot_reaches_the_view_by_its_images_alone(tmp_path, monkeypatch):

@@ -156,6 +156,8 @@ def test_a_stream_of_a_c_arm_with_another_distance_is_followed_but_not_believed(
         assert not estimate.converged
         assert estimate.reason.startswith("distance or pixel size?")
         assert "carm.source_to_detector_mm" in estimate.next_step
+        assert estimate.state == "in doubt"
+        assert estimate.confidence < 0.5
         assert estimate.way == "follow"  # other starts do not help
     assert [record.message[:26] for record in caplog.records] == ["frame 0: the pose is in do"]
     assert not found.lost
@@ -166,7 +168,9 @@ def test_the_lengths_are_tested_in_the_first_frame_and_now_and_then(monkeypatch)
     monkeypatch.setattr(tracking, "fit_pose", lambda *given: tested.append(1) or fit_pose(*given))
     found, counts = tracker(SWEEP(0)), []
     for number in range(LENGTHS_EVERY + 2):
-        assert track(found, SWEEP(0), number).converged
+        estimate = track(found, SWEEP(0), number)
+        assert estimate.converged
+        assert estimate.confidence > 0.9  # the last test counts in between
         counts.append(len(tested))
     assert counts == [1] * LENGTHS_EVERY + [2, 2]
 

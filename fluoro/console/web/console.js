@@ -18,6 +18,7 @@ const NO_SIGNAL = { // message by the link's state
   lost: "No connection to the simulator; trying again ...",
   locked: "This console needs its token: open the address that the simulator printed.",
 };
+const SPOKEN_STATES = { tracked: "Tracked", "in doubt": "Pose in doubt", lost: "Tracking lost" };
 const KEEPS_UP = 0.8; // share of the stream's frames from which on a browser is not called slow
 const byId = (id) => document.getElementById(id);
 
@@ -69,7 +70,7 @@ link.on("status", (news) => {
 link.on("body", (message, payload) => room.setBody(message, payload));
 link.on("carm", (message, payload) => room.setCarm(message, payload));
 link.on("tracking", (message, payload) => {
-  speaker.say("tracking", message.converged ? "Tracked" : "Tracking lost");
+  speaker.say("tracking", SPOKEN_STATES[message.state]);
   return tracking.show(message, payload);
 });
 link.on("notice", ({ text, error }) => notice(text, { error, forMs: 8000 }));

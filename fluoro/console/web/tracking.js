@@ -53,8 +53,9 @@ export class Tracking {
   }
 
   #write() {
-    const { angles, pose, number, mtre_mm, ncc, seconds, converged, reason } = this.message;
-    const next = this.message.next_step;
+    const { angles, pose, number, mtre_mm, ncc, seconds, converged, state } = this.message;
+    const { reason, next_step: next, confidence } = this.message;
+    const why = `${reason}; confidence ${confidence.toFixed(2)}`;
     const shift = ["table_x_mm", "table_y_mm", "table_z_mm"].map((key) => tenths(pose[key]));
     const figures = {
       "track-pose": `${angles}  ROLL ${tenths(pose.roll_deg)}`,
@@ -62,13 +63,13 @@ export class Tracking {
       "track-error": `${mtre_mm.toFixed(2)} mm`,
       "track-ncc": ncc.toFixed(3),
       "track-time": `${seconds.toFixed(2)} s`,
-      "track-state": converged ? `tracked, frame ${number}` : `lost, frame ${number}`,
+      "track-state": `${state}, frame ${number}`,
     };
     Object.entries(figures).forEach(([id, text]) => {
       document.getElementById(id).textContent = text;
     });
     this.section.classList.toggle("lost", !converged);
-    document.getElementById("track-state").title = next ? `${reason}; try: ${next}` : reason;
+    document.getElementById("track-state").title = next ? `${why}; try: ${next}` : why;
   }
 
   #drawOverlay() {

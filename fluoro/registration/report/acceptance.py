@@ -64,6 +64,8 @@ MOST_SURPRISE = 11.3
 (benchmarks/verdict.py)."""
 STARTS_DO_NOT_HELP: tuple[Cause, ...] = ("scale", "principal point", "uncertain")
 """Causes by which a pose is not believed that is the right one but for the C-arm's lengths."""
+OF_LENGTHS = ("surprise", "in_plane_mm", "along_beam_mm", "principal_point_mm")
+"""Figures that the test of the C-arm's lengths finds."""
 MOST_IN_PLANE_MM, MOST_ALONG_BEAM_MM = 1.0, 2.5
 """Standard deviations that a believed pose may have: half of the errors that count as wrong."""
 
@@ -95,6 +97,12 @@ class Acceptance:
     def is_final(self) -> bool:
         """Whether the pose is right, believed or but for the C-arm's lengths: no start helps."""
         return self.converged or self.cause in STARTS_DO_NOT_HELP
+
+    def with_lengths_of(self, tested: Acceptance) -> Acceptance:
+        """Return the same, whose lengths were last tested in another image of the C-arm."""
+        known = {name: tested.evidence[name] for name in OF_LENGTHS if name in tested.evidence}
+        evidence = known | self.evidence
+        return replace(self, evidence=evidence, confidence=confidence(evidence))
 
     def refused(self, cause: Cause, reason: str) -> Acceptance:
         """Return the same, not believed for another cause."""

@@ -60,6 +60,8 @@ class ScoredEstimate:
             "pose": pose_facts(estimate.pose),
             "mtre_mm": round(self.mtre_mm, 4),
             "converged": estimate.converged,
+            "state": estimate.state,
+            "confidence": round(estimate.confidence, 4),
             "reason": estimate.reason,
             "next_step": estimate.next_step,
             "way": estimate.way,

@@ -36,12 +36,13 @@ from fluoro.registration.search.pyramid import bin_image, bin_view
 from fluoro.registration.search.uncertainty import PoseFit, fit_pose
 from fluoro.registration.targets.target import Target
 
-__all__ = ["PoseEstimate", "PoseTracker", "Way"]
+__all__ = ["PoseEstimate", "PoseTracker", "TrackState", "Way"]
 
 log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 Way = Literal["follow", "search"]
+TrackState = Literal["tracked", "in doubt", "lost"]
 
 STEP_MM = 0.2
 """A step shorter than this ends a level: the next one would be far shorter still."""
@@ -66,6 +67,9 @@ class PoseEstimate:
         pose: The C-arm's pose; where not converged the best guess, not to be relied on.
         world_from_carm: The same as 4x4 matrix [mm].
         converged: Whether to believe it.
+        state: "tracked" where it is believed; "in doubt" where it is right but for the C-arm's
+            lengths, and followed further; else "lost".
+        confidence: Probability that it is right, 0 to 1.
         reason: Why, in one line.
         next_step: What to try where it is not believed, one clause; else empty.
         way: How it was found.
@@ -82,6 +86,8 @@ class PoseEstimate:
     pose: CarmPose
     world_from_carm: Array
     converged: bool
+    state: TrackState
+    confidence: float
     reason: str
     next_step: str
     way: Way
@@ -120,6 +126,13 @@ class _Found:
         """Whether the next frame starts from here: it is right but for the C-arm's lengths."""
         return self.acceptance.is_final
 
+    @property
+    def state(self) -> TrackState:
+        """What to call it."""
+        if self.acceptance.converged:
+            return "tracked"
+        return "in doubt" if self.is_followed else "lost"
+
 
 class PoseTracker:
     """Estimates one pose a frame, each from the one before.
@@ -156,6 +169,7 @@ class PoseTracker:
         self._fixes: tuple[_Fix, ...] = ()
         self._lost = self._doubted = False
         self._until_lengths = 0
+        self._tested = Acceptance(converged=False, reason="not tested", evidence={})
 
     def prepare(self, geometry: CarmGeometry) -> None:
         """Compile kernels and make coarser volumes, so that the first frame does not wait."""
@@ -240,6 +254,8 @@ class PoseTracker:
             pose=pose,
             world_from_carm=expected,
             converged=False,
+            state="lost",
+            confidence=0.0,
             reason=reason,
             next_step=acceptance.next_step,
             way="follow",
@@ -256,7 +272,11 @@ class PoseTracker:
         tested = self._until_lengths == 0
         found = frame.followed(tested)
         if self._search and not found.is_followed:
-            found = frame.searched()
+            found, tested = frame.searched(), True
+        if tested:
+            self._tested = found.acceptance
+        elif found.acceptance.converged:
+            found = replace(found, acceptance=found.acceptance.with_lengths_of(self._tested))
         if found.acceptance.converged:
             self._until_lengths = (LENGTHS_EVERY if tested else self._until_lengths) - 1
         else:
@@ -267,9 +287,8 @@ class PoseTracker:
         """Log where the pose is lost or in doubt, and where it is found again."""
         accepted = found.acceptance
         if not accepted.converged and not self._doubted:
-            state = "in doubt" if found.is_followed else "lost"
             text = "frame %d: the pose is %s: %s; try: %s"
-            log.warning(text, number, state, accepted.reason, accepted.next_step)
+            log.warning(text, number, found.state, accepted.reason, accepted.next_step)
         if self._doubted and accepted.converged:
             log.warning("frame %d: the pose is found again by %s", number, found.way)
         self._doubted, self._lost = not accepted.converged, not found.is_followed
@@ -284,6 +303,8 @@ class PoseTracker:
             pose=CarmPose.from_world_from_carm(matrix, self._isocenter),
             world_from_carm=matrix,
             converged=found.acceptance.converged,
+            state=found.state,
+            confidence=found.acceptance.confidence,
             reason=found.acceptance.reason,
             next_step=found.acceptance.next_step,
             way=found.way,
