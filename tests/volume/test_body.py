@@ -15,7 +15,7 @@ from fluoro.volume.open_ct import open_ct
 from fluoro.volume.phantom.body.arteries import ARTERIES, body_tubes
 from fluoro.volume.phantom.body.body import body_landmarks, body_parts, make_body
 from fluoro.volume.phantom.body.build import REGIONS_MM, Build
-from fluoro.volume.phantom.body.cage import rib_path
+from fluoro.volume.phantom.body.cage import paint_ribs, rib_path
 from fluoro.volume.phantom.body.girdle import paint_girdle
 from fluoro.volume.phantom.body.motion import body_motion
 from fluoro.volume.phantom.body.pelvis import paint_pelvis
@@ -40,7 +40,7 @@ def pelvis():
     return painted(paint_pelvis, (-100, -90, -430), (150, 70, -300), 1.5)
 
 
-def painted(paint, low, high, spacing_mm):
+def painted(paint, low, high, spacing_mm, build=None):
     """A canvas with one region's bones between two corners [mm]."""
     shape = np.ceil(np.subtract(high, low) / spacing_mm).astype(int)
     grid = VolumeGrid(
@@ -49,7 +49,7 @@ def painted(paint, low, high, spacing_mm):
         origin_xyz_mm=tuple(map(float, low)),
     )
     canvas = Canvas(grid)
-    paint(canvas, Build())
+    paint(canvas, build or Build())
     return canvas
 
 
@@ -215,6 +215,28 @@ def test_ribs_meet_their_vertebrae(side):
         assert vertebra.half_width_mm < side * offset[0] < vertebra.half_width_mm + 4
         assert abs(offset[1]) < vertebra.half_depth_mm
         assert abs(offset[2]) < vertebra.height_mm / 2
+
+
+def test_pedicles_stand_as_far_apart_as_measured():
+    canvas = painted(paint_spine, (-40, 0, 110), (15, 60, 135), 1.0)
+    vertebra = next(each for each in VERTEBRAE if each.name == "T2")
+    rise = vertebra.height_mm / 2 - vertebra.pedicle_mm[1]
+    ends = [vertebra.at(x, vertebra.half_depth_mm + 3, rise) for x in (-25, 25)]
+    dense = np.flatnonzero(at(canvas, between(*ends, 501)) > 500) * 0.1 - 25
+    inner = dense[dense > 0].min() - dense[dense < 0].max()
+    assert inner == pytest.approx(19.5, abs=1.5)  # Panjabi et al., Spine 16 (1991) 861
+
+
+def test_a_woman_has_smaller_vertebrae_and_thinner_ribs():
+    def bone(paint, low, high, sex):
+        return np.count_nonzero(painted(paint, low, high, 2.0, Build(sex=sex)).hu_zyx > 100)
+
+    for paint, low, high in (
+        (paint_spine, (-35, 45, 5), (10, 80, 20)),
+        (paint_ribs, (80, -60, -60), (140, 60, 0)),
+    ):
+        woman, man = (bone(paint, low, high, sex) for sex in ("female", "male"))
+        assert 0.7 < woman / man < 0.92
 
 
 def test_discs_lie_between_end_plates():

@@ -152,7 +152,7 @@ def radiograph(given: Radiograph) -> NDArray[np.uint8]:
     level, extent = given.window
     changes = (
         f"volume.body={{region: {region}, arms: {given.arms}}}",
-        f"volume.spacing_mm={1.4 if region == 'thorax' else 1.0}",
+        "volume.spacing_mm=1.0",
         f"carm.detector_width_px={width}",
         f"carm.detector_height_px={height}",
         f"carm.pixel_spacing_mm={pitch_mm}",

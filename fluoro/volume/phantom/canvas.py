@@ -62,7 +62,8 @@ class Block:
 class Canvas:
     """CT numbers under construction.
 
-    Every edge is a ramp one voxel wide, as the partial volume of a scanner would make it.
+    Every edge is a ramp one voxel wide, as the partial volume of a scanner would make it, or
+    `ramp_voxels` wide: thin shells oblique to the voxels need 1.5, or their images show stripes.
 
     Attributes:
         part: Name of what is painted next; empty: nothing with a name.
@@ -70,13 +71,15 @@ class Canvas:
             `parts`; 0: none. None: parts are not noted.
     """
 
-    def __init__(self, grid: VolumeGrid, *, note_parts: bool = False) -> None:
+    def __init__(
+        self, grid: VolumeGrid, *, note_parts: bool = False, ramp_voxels: float = 1.0
+    ) -> None:
         """Air everywhere."""
         self.part = ""
         self.parts: list[str] = []
         self.part_zyx = np.zeros(grid.shape_zyx, np.uint8) if note_parts else None
         self.grid = grid
-        self.edge_mm = np.float32(max(grid.spacing_xyz_mm))
+        self.edge_mm = np.float32(max(grid.spacing_xyz_mm) * ramp_voxels)
         self.hu_zyx: Field = np.full(grid.shape_zyx, AIR_HU, np.float32)
         self._whole = _whole(grid)
 

@@ -42,6 +42,8 @@ SPACING_RANGE_MM = (0.5, 10.0)
 BYTES_PER_VOXEL = 40
 """While it is painted: CT numbers and intermediate fields of the largest organ."""
 HU_RANGE = (-1000, 3000)
+RAMP_VOXELS = 1.5
+"""Width of an edge."""
 
 
 def _painters(build: Build) -> tuple[Callable[[Canvas], None], ...]:
@@ -56,7 +58,7 @@ def _painters(build: Build) -> tuple[Callable[[Canvas], None], ...]:
         paint_airways,
         paint_head,
         partial(paint_spine, build=build),
-        paint_ribs,
+        partial(paint_ribs, build=build),
         paint_sternum,
         partial(paint_girdle, build=build),
         partial(paint_pelvis, build=build),
@@ -151,7 +153,7 @@ def _painted(
     require_memory(
         f"body phantom ({region}, {spacing_mm:g} mm)", math.prod(grid.shape_zyx) * BYTES_PER_VOXEL
     )
-    canvas = Canvas(_drawn(grid, build.scale), note_parts=note_parts)
+    canvas = Canvas(_drawn(grid, build.scale), note_parts=note_parts, ramp_voxels=RAMP_VOXELS)
     painters = _painters(build)
     for number, paint in enumerate(painters, start=1):
         canvas.part = ""

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from fluoro.volume.phantom.body.spine import CORTEX_HU, VERTEBRAE
+from fluoro.volume.phantom.body.build import Build
+from fluoro.volume.phantom.body.spine import VERTEBRAE, Vertebra, vertebrae_of
 from fluoro.volume.phantom.body.tables import MIDDLE_XY_MM, rib_midline, side_name
 from fluoro.volume.phantom.canvas import Canvas
 from fluoro.volume.phantom.shapes import Points, smooth_path
 
 __all__ = ["cage_landmarks", "paint_ribs", "paint_sternum", "rib_path"]
 
-RIB_MARROW_HU, CARTILAGE_HU = 200.0, 105.0
+RIB_CORTEX_HU, RIB_MARROW_HU, CARTILAGE_HU = 1400.0, 110.0, 105.0
 CALCIFIED_HU, RIM_HU = 480.0, 270.0
 """Rims of the costal cartilages: an adult's calcify at their edges, the first one most (McCormick,
 Skeletal Radiol. 9 (1983) 161)."""
 STEP_MM = 4.0
 STERNUM = (
-    (-13, -52, 126, 7, 27), (-12, -59, 110, 7, 25), (-11, -66, 90, 6, 18), (-11, -70, 80, 5.5, 17),
+    (-13, -52, 126, 5.5, 11), (-12, -55, 119, 6.5, 20), (-12, -60, 109, 7, 27),
+    (-11, -66, 90, 6, 18), (-11, -70, 80, 5.5, 17),
     (-9, -75, 55, 5.5, 18), (-6, -80, 22, 5.5, 20), (-4, -85, -8, 5, 18), (-3, -86, -18, 4, 9),
     (-2, -86, -34, 3, 6),
 )  # fmt: skip
@@ -29,12 +31,12 @@ STERNUM = (
 _JOINT_Z_MM = {1: 112, 2: 84, 3: 62, 4: 42, 5: 24, 6: 8, 7: -6}
 
 
-def rib_path(number: int, side: int) -> Points:
+def rib_path(number: int, side: int, vertebrae: tuple[Vertebra, ...] = VERTEBRAE) -> Points:
     """Return the midline of a rib from its head at the vertebra to the front [mm], shape (n, 3)."""
-    vertebra = next(each for each in VERTEBRAE if each.name == f"T{number}")
+    vertebra = next(each for each in vertebrae if each.name == f"T{number}")
     rise = 0.32 if 2 <= number <= 10 else 0.1
     head = vertebra.at(
-        side * (vertebra.half_width_mm + 2), vertebra.half_depth_mm * 0.75,
+        side * (vertebra.half_width_mm + 3.8), vertebra.half_depth_mm * 0.75,
         vertebra.height_mm * rise,
     )  # fmt: skip
     tubercle = vertebra.at(
@@ -61,11 +63,11 @@ def _half_sizes(number: int, count: int) -> Points:
     height = 5.2 if number > 10 else min(5.0 + 0.35 * number, 6.6)
     at = np.linspace(0, 1, count)
     growth = np.interp(at, (0, 0.05, 0.12, 0.3, 0.9, 1.0), (0.8, 0.62, 0.9, 1.0, 1.05, 1.2))
-    thick = np.interp(at, (0, 0.2, 1.0), (3.4, 3.7, 3.1))
+    thick = np.interp(at, (0, 0.03, 0.2, 1.0), (2.6, 3.4, 3.6, 3.1))
     return np.column_stack([thick, height * growth])
 
 
-def paint_ribs(canvas: Canvas) -> None:
+def paint_ribs(canvas: Canvas, build: Build) -> None:
     """Costal cartilages, then the ribs: a cortical shell around marrow."""
     pairs = [(number, side) for number in range(1, 13) for side in (-1, 1)]
     canvas.part = "costal_cartilages"
@@ -74,11 +76,12 @@ def paint_ribs(canvas: Canvas) -> None:
             _paint_cartilage(canvas, number, side)
     for number, side in pairs:
         canvas.part = f"rib_{side_name(side)}_{number}"
-        path = rib_path(number, side)
+        path = rib_path(number, side, vertebrae_of(build))
+        half = _half_sizes(number, len(path)) * build.robustness
         bone = canvas.union_around(path, 12.0)
         if bone.distance.size:
-            bone.ribbon(path, _outward(path, number, side), _half_sizes(number, len(path)))
-            bone.fill((0.0, CORTEX_HU), (1.05, RIB_MARROW_HU), mottle_hu=40)
+            bone.ribbon(path, _outward(path, number, side), half)
+            bone.fill((0.0, RIB_CORTEX_HU), (0.9, RIB_MARROW_HU), mottle_hu=40)
 
 
 def _paint_cartilage(canvas: Canvas, number: int, side: int) -> None:
@@ -125,7 +128,7 @@ def paint_sternum(canvas: Canvas) -> None:
     for seam in SEAMS_MM:
         np.maximum(bone.distance, np.float32(SEAM_MM) - np.abs(z - np.float32(seam)),
                    out=bone.distance)  # fmt: skip
-    bone.fill((0.0, 700.0), (1.1, 130.0), mottle_hu=35)
+    bone.fill((0.0, 850.0), (1.1, 130.0), mottle_hu=35)
 
 
 def cage_landmarks() -> dict[str, tuple[float, float, float]]:

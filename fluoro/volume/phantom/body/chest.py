@@ -66,11 +66,18 @@ PULMONARY_ARTERIES, PULMONARY_VEINS = _moved(ARTERIES), _moved(VEINS)
 BRONCHIAL_TREES = _moved(BRONCHI)
 
 
+OVER_ARCH_MM = 6.0
+"""How much further the left lung reaches to the middle above the arch of the aorta, which stands
+out as a knob below it; the measured face is smooth there."""
+
+
 def lung_distance(axes: Axes, side: int) -> Field:
     """Return the distance to the surface of the left (side +1) or right (-1) lung [mm]."""
     x, y, z = axes
     across = side * (x - np.float32(MIDDLE_XY_MM[0]))
     medial = np.float32(side) * inner_face(side).distance(z, y, x)
+    if side > 0:
+        medial = medial - np.float32(OVER_ARCH_MM) * np.exp(-(((z - 108) / 12) ** 2))
     lung = smooth_max(pleura().distance(axes), medial, 8.0)
     lung = smooth_max(lung, lower_face(side).distance(y, across, z), 5.0)
     center, radii = APEX[side]
@@ -227,8 +234,9 @@ def paint_heart(canvas: Canvas) -> None:
         canvas.paint(block, np.maximum(blood, distance + np.float32(wall)), BLOOD_HU)
 
 
-AIRWAY_WIDTH = 1.1
-"""Beside the thorax phantom's: the windpipe is 19 mm wide."""
+AIRWAY_WIDTH = 1.22
+"""Beside the thorax phantom's: the windpipe is 23 mm wide, 20 mm of it air; men's have 13 to 25 mm
+(Breatnach et al., AJR 142 (1984) 903)."""
 
 
 def paint_airways(canvas: Canvas) -> None:
@@ -237,7 +245,7 @@ def paint_airways(canvas: Canvas) -> None:
     airways = canvas.union((-55, -60, 10), (50, 50, 215))
     for course in AIRWAYS:
         points = np.array(course, float)
-        points[:, 0] -= np.interp(points[:, 2], (60, 120), (4, 14))
+        points[:, 0] -= np.interp(points[:, 2], (60, 85, 120), (9, 12, 14))
         points[:, 1] -= np.interp(points[:, 2], (150, 195), (0, 12))
         airways.tube(points[:, :3], points[:, 3] * AIRWAY_WIDTH)
     airways.fill((0.0, 60.0), (1.5, -1000.0))
@@ -270,7 +278,7 @@ def chest_landmarks() -> dict[str, tuple[float, float, float]]:
     center, radii, direction = CHAMBERS[0]
     apex = np.array(center) + radii[0] * unit_frame(direction)[0]
     return {
-        "carina": (float(x) - 4.0, float(y), float(z)),
+        "carina": (float(x) - 9.0, float(y), float(z)),
         **_chamber_landmarks(),
         **LOBE_LANDMARKS,
         "apex of the heart": (float(apex[0]), float(apex[1]), max(float(apex[2]), -36.0)),

@@ -19,7 +19,7 @@ from fluoro.volume.phantom.shapes import Points, smooth_path
 __all__ = ["girdle_landmarks", "paint_girdle"]
 
 CLAVICLE = (
-    (14, -57, 121, 11, 9.5), (34, -64, 124, 7.6, 7.2), (64, -62, 130, 6.2, 6.4),
+    (23, -60, 122, 10, 11.5), (36, -64, 125, 7.6, 7.2), (64, -62, 130, 6.2, 6.4),
     (101, -38, 137, 6.0, 6.0), (130, -6, 143, 7.5, 5.4), (148, 18, 145, 9.5, 5.2),
 )  # fmt: skip
 """From the breastbone to the acromion: x, y, z, half depth, half height [mm]."""

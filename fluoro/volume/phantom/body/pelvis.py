@@ -76,6 +76,10 @@ SHAFT = ((130, 9, -370, 18), (129, 11, -392, 18), (125, 12, -420, 16), (120, 10,
 TROCHANTERS = ((136, 16, -350), (119, 24, -402))
 
 
+UNEVEN = 0.015
+"""How much wider, and higher at the side, the left half is than the middle of both."""
+
+
 def _placed(points: ArrayLike, side: int, build: Build) -> Points:
     """Points (n, 3 or more) of the left side, on `side`, wider in a woman."""
     placed = np.array(points, float)
@@ -83,7 +87,8 @@ def _placed(points: ArrayLike, side: int, build: Build) -> Points:
         low = np.interp(placed[:, 2], (-420, -300), (1.12, 1.04))
         placed[:, 0] *= low
         placed[:, 2] += np.interp(placed[:, 2], (-420, -340), (8, 0))
-    placed[:, 0] = HIPS_X_MM + side * placed[:, 0]
+    placed[:, 2] += side * UNEVEN * placed[:, 0]
+    placed[:, 0] = HIPS_X_MM + side * (1 + UNEVEN * side) * placed[:, 0]
     return placed
 
 
@@ -165,20 +170,23 @@ def _paint_symphysis(canvas: Canvas) -> None:
 
 
 JOINT = (
-    ((56, 42, -262), (56, 46, -272), (55, 51, -282), (53, 57, -293), (50, 64, -304)),
-    ((43, 74, -262), (45, 75, -273), (44, 77, -284), (45, 80, -294), (44, 83, -304)),
+    ((57, 40, -258), (56, 45, -271), (54, 51, -282), (52, 57, -293), (50, 63, -305)),
+    ((50, 74, -258), (50, 75, -271), (49, 77, -282), (48, 80, -293), (47, 83, -305)),
 )
-"""Front and back edge of the sacroiliac joint [mm]."""
+"""Front and back edge of the sacroiliac joint [mm]; its lower third lies along the middle plane."""
+JOINT_LAYERS = ((2.4, 480.0), (1.5, 30.0))
+"""Half thickness [mm] and CT number of the plates of bone on both sides, and of the cartilage."""
 
 
 def _paint_sacroiliac_joint(canvas: Canvas, build: Build, side: int) -> None:
-    """A thin layer of cartilage between sacrum and hip bone."""
+    """A layer of cartilage between dense plates of sacrum and hip bone."""
     canvas.part = ""
     front, back = (_placed(edge, side, build) for edge in JOINT)
-    joint = canvas.union_around(np.vstack([front, back]), 6.0)
-    if joint.distance.size:
-        joint.sheet(front, back, 1.1)
-        joint.fill((0.0, 80.0))
+    for half_mm, hu in JOINT_LAYERS:
+        layer = canvas.union_around(np.vstack([front, back]), 6.0)
+        if layer.distance.size:
+            layer.sheet(front, back, half_mm)
+            layer.fill((0.0, hu))
 
 
 def _paint_femur(canvas: Canvas, build: Build, side: int) -> None:
@@ -202,10 +210,10 @@ def _paint_femur(canvas: Canvas, build: Build, side: int) -> None:
         bone.join(part, blend_mm)
     bone.fill((0.0, CORTEX_HU), (1.7, 230.0), mottle_hu=70)
     _paint_trabeculae(canvas, center, course, side)
-    hollow = canvas.union_around(course[2:], 20.0)
+    hollow = canvas.union_around(course[1:], 20.0)
     if hollow.distance.size:
-        wall = np.interp(course[2:, 2], (-470, -400), (6.5, 3.0))
-        hollow.tube(course[2:, :3], course[2:, 3] - wall)
+        wall = np.interp(course[1:, 2], (-470, -430, -395), (6.5, 4.5, 14.0))
+        hollow.tube(course[1:, :3], np.maximum(course[1:, 3] - wall, 1.0))
         hollow.fill((0.0, 10.0))
 
 

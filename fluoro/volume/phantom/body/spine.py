@@ -7,7 +7,7 @@ Widths and depths of bodies, pedicles and processes: Panjabi et al., Spine 16 (1
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,10 +24,19 @@ from fluoro.volume.phantom.shapes import (
     smooth_noise,
 )
 
-__all__ = ["SACRUM", "VERTEBRAE", "Vertebra", "midline_x", "paint_spine", "spine_landmarks"]
+__all__ = [
+    "SACRUM",
+    "VERTEBRAE",
+    "Vertebra",
+    "midline_x",
+    "paint_spine",
+    "spine_landmarks",
+    "vertebrae_of",
+]
 
-CORTEX_HU, PLATE_HU, MARROW_HU, DISC_HU = 1300.0, 1200.0, 175.0, 85.0
-PEDICLE_HU, ARCH_HU, ARCH_MARROW_HU, CORD_HU, FLUID_HU = 1450.0, 1050.0, 200.0, 35.0, 8.0
+CORTEX_HU, PLATE_HU, MARROW_HU, DISC_HU = 1300.0, 1150.0, 175.0, 85.0
+PEDICLE_HU, ARCH_MARROW_HU, CORD_HU, FLUID_HU = 1450.0, 200.0, 35.0, 8.0
+ARCH_HU = {"C": 1050.0, "T": 850.0, "L": 1050.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +53,7 @@ class Vertebra:
         pedicle_mm: Half width and half height of the pedicle.
         transverse_mm: Midline to the tip of the transverse process.
         spinous_mm: Fall and reach of the spinous process behind the canal.
+        canal_mm: Width of the canal, from pedicle to pedicle.
     """
 
     name: str
@@ -55,6 +65,12 @@ class Vertebra:
     pedicle_mm: tuple[float, float]
     transverse_mm: float
     spinous_mm: tuple[float, float]
+    canal_mm: float
+
+    @property
+    def pedicle_x_mm(self) -> float:
+        """Midline to the middle of a pedicle."""
+        return self.canal_mm / 2 + self.pedicle_mm[0]
 
     @property
     def frame(self) -> Points:
@@ -78,20 +94,26 @@ SACRUM = ((10, 31, -265), (10, 52, -287), (10, 66, -310), (10, 70, -333), (10, 6
           (10, 48, -372), (10, 38, -382))  # fmt: skip
 """Middles of S1 to S5 and two pieces of the coccyx [mm]."""
 _SIZES = {
-    "C3": (9, 7.7, 2.7, 3.6, 24, 5, 24), "C4": (9.3, 7.9, 2.7, 3.6, 24, 6, 24),
-    "C5": (9.7, 8, 2.8, 3.4, 25, 7, 26), "C6": (10.5, 8.2, 3, 3.4, 26, 8, 32),
-    "C7": (11.3, 8.4, 3.3, 3.7, 30, 9, 42), "T1": (13.5, 8.8, 4.1, 4.9, 37, 10, 42),
-    "T2": (13, 9.4, 3.8, 5.8, 34, 14, 40), "T3": (12.8, 10, 3.2, 5.9, 32, 17, 38),
-    "T4": (12.8, 10.8, 2.8, 5.9, 31, 19, 37), "T5": (12.9, 11.5, 2.8, 5.8, 31, 21, 36),
-    "T6": (13.4, 12.4, 2.9, 5.9, 31, 22, 35), "T7": (14, 13.1, 3, 6, 30, 22, 35),
-    "T8": (14.6, 13.8, 3.1, 6.1, 29, 21, 34), "T9": (15.2, 14.2, 3.3, 6.6, 28, 18, 34),
-    "T10": (15.9, 14.5, 3.6, 7.2, 26, 14, 33), "T11": (16.8, 14.8, 4.2, 7.9, 22, 10, 32),
-    "T12": (18.2, 15.2, 4.2, 7.9, 20, 8, 32), "L1": (20.2, 17, 4.3, 7.6, 35, 7, 32),
-    "L2": (20.8, 17.2, 4.4, 7.4, 38, 7, 34), "L3": (21.6, 17.4, 5, 7.2, 44, 7, 35),
-    "L4": (22.8, 17.4, 6.2, 7, 42, 7, 32), "L5": (24, 17.2, 7.6, 7, 45, 7, 26),
+    "C3": (9, 7.7, 2.7, 3.6, 24, 5, 24, 23), "C4": (9.3, 7.9, 2.7, 3.6, 24, 6, 24, 24),
+    "C5": (9.7, 8, 2.8, 3.4, 25, 7, 26, 25), "C6": (10.5, 8.2, 3, 3.4, 26, 8, 32, 25.5),
+    "C7": (11.3, 8.4, 3.3, 3.7, 30, 9, 42, 24.5), "T1": (13.5, 8.8, 4.1, 4.9, 37, 10, 42, 21.8),
+    "T2": (13, 9.4, 3.8, 5.8, 34, 14, 40, 19.5), "T3": (12.8, 10, 3.2, 5.9, 32, 17, 38, 18.6),
+    "T4": (12.8, 10.8, 2.8, 5.9, 31, 19, 37, 17.4), "T5": (12.9, 11.5, 2.8, 5.8, 31, 21, 36, 17.2),
+    "T6": (13.4, 12.4, 2.9, 5.9, 31, 22, 35, 17.2), "T7": (14, 13.1, 3, 6, 30, 22, 35, 17.3),
+    "T8": (14.6, 13.8, 3.1, 6.1, 29, 21, 34, 17.8), "T9": (15.2, 14.2, 3.3, 6.6, 28, 18, 34, 17.9),
+    "T10": (15.9, 14.5, 3.6, 7.2, 26, 14, 33, 18.2),
+    "T11": (16.8, 14.8, 4.2, 7.9, 22, 10, 32, 19.4), "T12": (18.2, 15.2, 4.2, 7.9, 20, 8, 32, 22.2),
+    "L1": (20.2, 17, 4.3, 7.6, 35, 7, 32, 23.7), "L2": (20.8, 17.2, 4.4, 7.4, 38, 7, 34, 23.8),
+    "L3": (21.6, 17.4, 5, 7.2, 44, 7, 35, 24.3), "L4": (22.8, 17.4, 6.2, 7, 42, 7, 32, 25.4),
+    "L5": (24, 17.2, 7.6, 7, 45, 7, 26, 27.1),
 }  # fmt: skip
 """Half width, half depth; half width and height of the pedicle; transverse process; fall and reach
-of the spinous process [mm]."""
+of the spinous process; width of the canal between the pedicles [mm]."""
+
+
+UPRIGHT = ((60.0, 90.0, 136.0, 165.0), (1.0, 0.72, 0.66, 1.0))
+"""By height [mm]: how much of the slope of the spine its bodies follow. T1 is tilted by 26 degrees
+in adults (Lee et al., J. Spinal Disord. Tech. 25 (2012) E41), by 41 in the CT with this midline."""
 
 
 def _vertebrae() -> tuple[Vertebra, ...]:
@@ -100,6 +122,7 @@ def _vertebrae() -> tuple[Vertebra, ...]:
     centers = np.array([row[1:] for row in rows], float)
     along = np.gradient(centers, axis=0)
     along[:, 0] *= 0.5
+    along[:, 1] *= np.interp(centers[:, 2], *UPRIGHT)
     pitch = np.linalg.norm(np.gradient(centers, axis=0), axis=1)
     down = along / np.linalg.norm(along, axis=1)[:, None]
     return tuple(
@@ -110,7 +133,7 @@ def _vertebrae() -> tuple[Vertebra, ...]:
 
 
 def _vertebra(name: str, center: Points, down: Points, pitch: float) -> Vertebra:
-    width, depth, pedicle_width, pedicle_height, transverse, fall, reach = _SIZES[name]
+    width, depth, pedicle_width, pedicle_height, transverse, fall, reach, canal = _SIZES[name]
     x, y, z = center.tolist()
     dx, dy, dz = down.tolist()
     return Vertebra(
@@ -123,11 +146,26 @@ def _vertebra(name: str, center: Points, down: Points, pitch: float) -> Vertebra
         pedicle_mm=(pedicle_width, pedicle_height),
         transverse_mm=transverse,
         spinous_mm=(fall, reach),
+        canal_mm=canal,
     )
 
 
 VERTEBRAE = _vertebrae()
 """C3 to L5; atlas and axis are drawn apart."""
+FEMALE_SHARE = 0.88
+"""Width and depth of a woman's vertebral bodies beside a man's of the same stature: their area is a
+quarter less (Gilsanz et al., Radiology 190 (1994) 678)."""
+
+
+def vertebrae_of(build: Build) -> tuple[Vertebra, ...]:
+    """Return C3 to L5 of this body."""
+    share = FEMALE_SHARE if build.female else 1.0
+    return tuple(
+        replace(
+            each, half_width_mm=each.half_width_mm * share, half_depth_mm=each.half_depth_mm * share
+        )
+        for each in VERTEBRAE
+    )
 
 
 def midline_x(z_mm: float) -> float:
@@ -155,11 +193,12 @@ def spine_landmarks() -> dict[str, tuple[float, float, float]]:
 
 def paint_spine(canvas: Canvas, build: Build) -> None:
     """Canal first, then discs, bodies and arches over it, sacrum and coccyx."""
-    _paint_canal(canvas)
+    vertebrae = vertebrae_of(build)
+    _paint_canal(canvas, vertebrae)
     canvas.part = "intervertebral_discs"
-    for vertebra in VERTEBRAE:
+    for vertebra in vertebrae:
         _paint_disc(canvas, vertebra)
-    for vertebra in VERTEBRAE:
+    for vertebra in vertebrae:
         canvas.part = f"vertebrae_{vertebra.name}"
         _paint_body(canvas, vertebra)
         _paint_arch(canvas, vertebra)
@@ -170,8 +209,8 @@ def paint_spine(canvas: Canvas, build: Build) -> None:
     _paint_sacrum(canvas, build)
 
 
-def _paint_canal(canvas: Canvas) -> None:
-    centers = [v.at(0, v.half_depth_mm + 8.0, 0) for v in VERTEBRAE]
+def _paint_canal(canvas: Canvas, vertebrae: tuple[Vertebra, ...]) -> None:
+    centers = [v.at(0, v.half_depth_mm + 8.0, 0) for v in vertebrae]
     points = np.array([(-14, 0, 262), (-15, 1, 236), *centers, (10, 50, -262), (10, 68, -287)])
     canvas.part = "spinal_cord"
     canal = canvas.union_around(points, 14.0)
@@ -218,43 +257,55 @@ def _paint_body(canvas: Canvas, vertebra: Vertebra) -> None:
     if not min(block.shape_zyx):
         return
     half = vertebra.height_mm / 2
-    waist = 0.16 * vertebra.half_width_mm
+    waist = 0.12 * vertebra.half_width_mm
     shell = _drum(block.axes, vertebra, half, waist, HOLLOW_MM)
     canvas.paint(block, shell, PLATE_HU)
     x, y, z = block.axes
     along = (x * np.float32(0.9), y * np.float32(0.9), z * np.float32(0.45))
     trabeculae = MARROW_HU + 55 * smooth_noise(along, 2.4, seed=6)
-    inner = _drum(block.axes, vertebra, half - 1.8, waist, HOLLOW_MM)
-    canvas.paint(block, np.maximum(inner, shell + np.float32(0.9)), trabeculae)
+    inner = _drum(block.axes, vertebra, half - 1.3, waist, HOLLOW_MM)
+    canvas.paint(block, np.maximum(inner, shell + np.float32(1.0)), trabeculae)
 
 
 SPINOUS_MM = {"C": (2.4, 3.5), "T": (2.4, 5.5), "L": (3.2, 9.5)}
 """Half thickness and half height of the spinous process."""
+SPINOUS_CORTEX = {"C": (900.0, 0.9), "T": (700.0, 0.6), "L": (1050.0, 1.0)}
+"""Its CT number and thickness [mm]."""
 
 
 def _paint_arch(canvas: Canvas, vertebra: Vertebra) -> None:
     """Pedicles, laminae, joints, transverse and spinous processes."""
+    _paint_spinous(canvas, vertebra)
     corners = [vertebra.at(s * 52, b, u) for s in (-1, 1) for b in (0, 72) for u in (-48, 22)]
     arch = canvas.union_around(np.array(corners), 2.0)
     if not arch.distance.size:
         return
     for side in (-1, 1):
         _draw_half_arch(arch, vertebra, side)
+    arch.fill((0.0, ARCH_HU[vertebra.name[0]]), (1.2, ARCH_MARROW_HU), mottle_hu=45)
+    for side in (-1, 1):
+        _paint_pedicle(canvas, vertebra, side)
+
+
+def _paint_spinous(canvas: Canvas, vertebra: Vertebra) -> None:
+    """A plate with a thin cortex, and its thick end: a drop from the front."""
     edge, (fall, reach) = vertebra.half_depth_mm, vertebra.spinous_mm
     aside = 1.4 * _difference(vertebra, 0)
     root, tip = vertebra.at(0, edge + 17, -4), vertebra.at(aside, edge + 9 + reach, -4 - fall)
+    bone = canvas.union_around(np.array([root, tip]), 14.0)
+    if not bone.distance.size:
+        return
     thick, deep = SPINOUS_MM[vertebra.name[0]]
-    arch.ribbon(np.array([root, tip]), np.array([(1.0, 0.0, 0.0)] * 2), (thick, deep))
-    arch.segment((*tip, 3.4), (*(tip - (0, 0, 2.0)), 3.4))
-    arch.fill((0.0, ARCH_HU), (1.2, ARCH_MARROW_HU), mottle_hu=45)
-    for side in (-1, 1):
-        _paint_pedicle(canvas, vertebra, side)
+    bone.ribbon(np.array([root, tip]), np.array([(1.0, 0.0, 0.0)] * 2), (thick, deep))
+    bone.segment((*tip, 3.4), (*(tip - (0, 0, 2.0)), 3.4))
+    hu, cortex_mm = SPINOUS_CORTEX[vertebra.name[0]]
+    bone.fill((0.0, hu), (cortex_mm, ARCH_MARROW_HU), mottle_hu=45)
 
 
 def _paint_pedicle(canvas: Canvas, vertebra: Vertebra, side: int) -> None:
     """The densest cortex of a vertebra, from the body to the joints: a ring from the front."""
     edge, (width, height) = vertebra.half_depth_mm, vertebra.pedicle_mm
-    across, up = 0.74 * vertebra.half_width_mm, vertebra.height_mm / 2 - height - 0.5
+    across, up = vertebra.pedicle_x_mm, vertebra.height_mm / 2 - height - 0.5
     ends = [vertebra.at(side * (across + out), edge + back, up) for out, back in ((0, -5), (1, 8))]
     bone = canvas.union_around(np.array(ends), height + 6.0)
     if bone.distance.size:
@@ -265,23 +316,23 @@ def _paint_pedicle(canvas: Canvas, vertebra: Vertebra, side: int) -> None:
 
 TRANSVERSE_RISE_MM = {"L1": -3.0, "L2": -1.0, "L3": 0.0, "L4": 5.0, "L5": 7.0}
 """Of the tips over their roots in the lumbar spine: those of L4 and L5 point up."""
-FACETS_MM = {"C": ((6, 11), (6, 15)), "T": ((2, 9), (1, 15)), "L": ((6, 12), (-3, 16))}
+FACETS_MM = {"C": ((3, 11), (3, 15)), "T": ((1, 9), (0, 15)), "L": ((5, 11), (-5, 16))}
 """Upper and lower joint process: outwards and backwards from the pedicle. Joints face forwards in
 the thoracic spine and inwards in the lumbar one (Masharawi et al., Spine 29 (2004) 1755)."""
 
 
-PILLAR_MM = {"C": 3.8, "T": 2.3, "L": 3.6}
+PILLAR_MM = {"C": 3.8, "T": 2.0, "L": 3.6}
 """Radius of the joint processes."""
-JOINT_HEIGHT = {"C": (0.95, -0.95), "T": (0.85, -0.85), "L": (0.95, -1.15)}
+JOINT_HEIGHT = {"C": (0.95, -0.95), "T": (0.7, -0.7), "L": (1.15, -1.95)}
 """Ends of the upper and the lower joint process, as shares of half the body's height."""
 
 
 def _draw_half_arch(arch: Union, vertebra: Vertebra, side: int) -> None:
     edge, half = vertebra.half_depth_mm, vertebra.height_mm / 2
-    across = 0.72 * vertebra.half_width_mm
+    across = vertebra.pedicle_x_mm
     up = half - vertebra.pedicle_mm[1] - 0.5
     kind = vertebra.name[0]
-    pillar = vertebra.at(side * (across + (6 if kind == "C" else 2)), edge + 9, up - 1)
+    pillar = vertebra.at(side * (across + (3 if kind == "C" else 1)), edge + 9, up - 1)
     tip_up = up + 3 if kind == "T" else up - 2 + TRANSVERSE_RISE_MM.get(vertebra.name, 0.0)
     tip_back = edge + (2 if kind == "C" else 19 if kind == "T" else 11)
     reach = vertebra.transverse_mm * (1 + _difference(vertebra, side) * 0.06)
@@ -313,7 +364,7 @@ def _difference(vertebra: Vertebra, side: int) -> float:
     return float(np.sin(17.0 * vertebra.center_xyz_mm[2] + 2.3 * side))
 
 
-LAMINA_MM = {"C": 1.8, "T": 1.5, "L": 2.2}
+LAMINA_MM = {"C": 1.8, "T": 1.2, "L": 2.2}
 """Half thickness of the laminae."""
 
 
