@@ -19,6 +19,11 @@ app.py completion bash                   what completes these commands in a shel
 
 from __future__ import annotations
 
+import _signal  # Python has it by now
+
+if __name__ == "__main__" and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # no traceback until early_stop is imported
+
 from fluoro.command_line.early_stop import end_early_stop  # before all that takes time
 
 # isort: split

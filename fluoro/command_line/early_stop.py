@@ -21,6 +21,8 @@ __all__ = ["EXIT_INTERRUPTED", "end_early_stop"]
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 """As shells have it."""
+BY_DEFAULT = (signal.default_int_handler, signal.SIG_DFL)
+"""Python's own answer to Ctrl-C, and app.py's before this module; not what ignores it (nohup)."""
 PROGRAMS = ("app.py", "fluoro", "__main__.py")
 
 
@@ -42,5 +44,5 @@ def end_early_stop() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-if _is_the_program() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+if _is_the_program() and signal.getsignal(signal.SIGINT) in BY_DEFAULT:
     signal.signal(signal.SIGINT, _stop)

@@ -582,6 +582,23 @@ def test_nothing_is_imported_before_ctrl_c_is_taken_care_of():
     ]
 
 
+def test_ctrl_c_is_taken_over_from_app_py_but_not_where_it_is_ignored(tmp_path):
+    imports = re.findall(r"^(?:from|import) ([\w.]+)", (ROOT / "app.py").read_text(), re.MULTILINE)
+    assert imports[:3] == ["__future__", "_signal", "fluoro.command_line.early_stop"]
+    (tmp_path / "app.py").write_text(
+        """if True:
+        import _signal, sys
+        _signal.signal(_signal.SIGINT, getattr(_signal, sys.argv[1]))
+        import fluoro.command_line.early_stop as early
+        print(_signal.getsignal(_signal.SIGINT) is early._stop)"""
+    )
+    for word, taken in (("default_int_handler", True), ("SIG_DFL", True), ("SIG_IGN", False)):
+        out = subprocess.check_output(
+            [sys.executable, tmp_path / "app.py", word], env=os.environ | {"PYTHONPATH": str(ROOT)}
+        )
+        assert out.decode().strip() == str(taken), word
+
+
 SHELLS = {
     "bash": ("bash --norc --noprofile -i", 'eval "$(app.py completion bash)"'),
     "zsh": (
