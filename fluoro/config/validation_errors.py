@@ -165,6 +165,8 @@ def _suggestion(where: str, model: type[BaseModel]) -> str:
     places = _known_keys(model)
     here = EACH.join(re.split(r"(?<=\.)\d+(?=\.|$)", section))
     known = places.get(here, frozenset())
+    if key in known:  # pydantic does not know it: it belongs to another kind
+        return f" of this kind; it belongs to {' and '.join(_kinds_with(key, here, model))}"
     former = FORMER_KEYS.get(key, "")
     if former.partition(".")[0] in known:
         return f": its name is {former} now"
@@ -173,6 +175,13 @@ def _suggestion(where: str, model: type[BaseModel]) -> str:
         return f"; did you mean {alike[0]}?"
     elsewhere = [f"{place}.{key}".lstrip(".") for place, keys in places.items() if key in keys]
     return f"; did you mean {elsewhere[0]}?" if len(elsewhere) == 1 else ""
+
+
+def _kinds_with(key: str, place: str, model: type[BaseModel]) -> list[str]:
+    """Return the kinds of a section that have a key."""
+    sections = [each for path, each in _sections(model, ()) if ".".join(path) == place]
+    kinds = [each.model_fields["kind"] for each in sections if key in each.model_fields]
+    return [str(word) for kind in kinds for word in get_args(kind.annotation)]
 
 
 @cache

@@ -439,6 +439,16 @@ def test_overrides_are_applied_in_order_and_make_sections(tmp_path):
         ("run.fps=fast", "command line: run.fps: must be a number, got 'fast'"),
         ("run={fps: fast}", "command line: run.fps: must be a number, got 'fast'"),
         ("run.speed=3", "command line: run.speed: unknown key"),
+        (
+            "pose_source={kind: orbit, cra_range_deg: [0, 9]}",
+            "command line: pose_source.cra_range_deg: unknown key of this kind; "
+            "it belongs to sweep",
+        ),
+        (
+            "volume.hu_to_mu={kind: linear, energy_kev: 60}",
+            "command line: volume.hu_to_mu.energy_kev: unknown key of this kind; "
+            "it belongs to physical",
+        ),
         ("runs.fps=3", "command line: runs: unknown key; did you mean run?"),
         ("renderer.step_m=3", "command line: renderer.step_m: unknown key; did you mean step_mm?"),
         (

@@ -30,10 +30,14 @@ def _points(
 
 
 def _reference(volume: MuVolume, view: View, step_mm: float, *_: object) -> NDArray[np.float64]:
+    import numpy as np
+
     from fluoro.rendering.reference import clip_rays, trilinear
 
     samples = _points(clip_rays(view, volume.grid), volume.grid, step_mm)
-    total = sum(trilinear(volume.mu_zyx, points) * length_mm for points, length_mm in samples)
+    total = np.zeros(view.height_px * view.width_px)
+    for points, length_mm in samples:
+        total += trilinear(volume.mu_zyx, points) * length_mm
     return total.reshape(view.height_px, view.width_px)
 
 
