@@ -18,7 +18,7 @@ SLICERS_NUMBERS = {"0": "RAS", "1": "LPS"}
 """Older files have a number for the coordinate system."""
 
 
-def read_landmarks(path: Path, coordinates: AxesName | None = None) -> dict[str, Point]:
+def read_landmarks(path: Path | str, coordinates: AxesName | None = None) -> dict[str, Point]:
     """Return named points in patient LPS [mm].
 
     Args:
@@ -29,6 +29,7 @@ def read_landmarks(path: Path, coordinates: AxesName | None = None) -> dict[str,
         InputError: A file that cannot be read or is no such file, a point that is not finite, a
             name that comes twice, no point at all.
     """
+    path = Path(path)
     text, suffix = _text(path), path.name.lower()
     if suffix.endswith(".json"):
         said, points = _markups(path, text)

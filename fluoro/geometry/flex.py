@@ -71,13 +71,14 @@ class FlexTable:
         return np.asarray(columns)
 
 
-def read_flex(path: Path) -> FlexTable:
+def read_flex(path: Path | str) -> FlexTable:
     """Return the table of a CSV file: `lao_deg` and any of `FLEX_COLUMNS`; those left out are 0.
 
     Raises:
         InputError: Missing or unreadable file, unknown or missing columns, values that are not
             finite numbers; the message names file and line.
     """
+    path = Path(path)
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
         rows = [row for row in csv.reader(lines, skipinitialspace=True, strict=True) if row]

@@ -191,7 +191,7 @@ def named_spectrum(name: str) -> Spectrum:
     return tube_spectrum(*NAMED_SPECTRA[name])
 
 
-def read_spectrum(path: Path) -> Spectrum:
+def read_spectrum(path: Path | str) -> Spectrum:
     """Read a custom spectrum: lines `energy [keV],photons [1/mm2]`, `#` starts a comment.
 
     A first line of words is a heading.
@@ -199,6 +199,7 @@ def read_spectrum(path: Path) -> Spectrum:
     Raises:
         InputError: A file that cannot be read or is no spectrum.
     """
+    path = Path(path)
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -22,13 +22,14 @@ PAPER, INK, FAINT = (18, 20, 24), (240, 240, 240), (150, 160, 170)
 
 
 def write_contact_sheet(
-    path: Path, frames: Sequence[SampledFrame], title: str, count: int = 16
+    path: Path | str, frames: Sequence[SampledFrame], title: str, count: int = 16
 ) -> None:
     """Write the page as PNG; see `contact_sheet`.
 
     Raises:
         OutputError: The file cannot be written.
     """
+    path = Path(path)
     page = contact_sheet(frames, title, count)
     with writing(path):
         page.save(path)

@@ -25,7 +25,7 @@ DECIMALS = 2
 
 
 def write_frusta(
-    path: Path,
+    path: Path | str,
     views: Mapping[str, View],
     *,
     title: str = "Camera poses",
@@ -39,6 +39,7 @@ def write_frusta(
         InputError: No views.
         OutputError: The file cannot be written.
     """
+    path = Path(path)
     page = frusta_page(views, title=title, grid=grid, points_xyz_mm=points_xyz_mm, colours=colours)
     with replacing(path) as file:
         file.write(page)

@@ -60,12 +60,13 @@ class Panel:
     level: float | None = None
 
 
-def write_curves(path: Path, x_title: str, panels: Sequence[Panel]) -> None:
+def write_curves(path: Path | str, x_title: str, panels: Sequence[Panel]) -> None:
     """Draw panels into a PNG file.
 
     Raises:
         OutputError: It cannot be written.
     """
+    path = Path(path)
     size = (WIDTH_PX * SCALE, PANEL_HEIGHT_PX * SCALE * len(panels))
     image = Image.new("RGB", size, GROUND)
     xs = [x for panel in panels for curve in panel.curves for x in curve.x] or [0.0]

@@ -39,7 +39,7 @@ ANIMATION_QUALITY = 60
 
 
 def write_scene_movie(
-    path: Path,
+    path: Path | str,
     frames: Sequence[SampledFrame],
     skin: Surface,
     bone: Surface,
@@ -65,6 +65,7 @@ def write_scene_movie(
         InputError: No frames.
         OutputError: The file cannot be written, or exists.
     """
+    path = Path(path)
     with closing(Film(path, fps, preset="medium")) as film:
         images = movie_images(frames, skin, bone, isocenter_xyz_mm, patient_position)
         for index, image in enumerate(images):

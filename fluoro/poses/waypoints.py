@@ -51,13 +51,14 @@ REQUIRED_COLUMNS = ("time_s", "lao_deg", "cra_deg")
 OPTIONAL_COLUMNS = ("roll_deg", "x_mm", "y_mm", "z_mm")
 
 
-def read_waypoints(path: Path) -> tuple[NDArray[np.float64], list[CarmPose]]:
+def read_waypoints(path: Path | str) -> tuple[NDArray[np.float64], list[CarmPose]]:
     """Return times [s], strictly rising, and poses of a CSV or JSON file.
 
     Raises:
         InputError: Missing or unreadable file, missing or unknown columns, values that are not
             finite numbers, or times that do not rise; the message names file and row.
     """
+    path = Path(path)
     rows = _read_rows(path)
     if not rows:
         raise InputError(f"{path}: must hold at least one way-point, got none")

@@ -83,12 +83,13 @@ class FrameJournal:
         self._file.close()
 
 
-def read_journal(path: Path) -> Iterator[JournalEntry]:
+def read_journal(path: Path | str) -> Iterator[JournalEntry]:
     """Yield the entries of a journal; what follows its last whole line is left out.
 
     Raises:
         InputError: The file cannot be read, or a whole line is no entry.
     """
+    path = Path(path)
     try:
         with path.open(encoding="utf-8", errors="replace") as lines:
             for number, line in enumerate(lines, 1):

@@ -36,7 +36,7 @@ from fluoro.xray_files.recorded import RecordedFrame, Recording
 __all__ = ["repair_run"]
 
 
-def repair_run(folder: Path) -> list[str]:
+def repair_run(folder: Path | str) -> list[str]:
     """Make run.json, frames.npz, frames.dcm and annotations.json of a run that was cut short.
 
     All but the first where they were recorded.
@@ -51,6 +51,7 @@ def repair_run(folder: Path) -> list[str]:
         InputError: No run is there, it goes on, or its files cannot be read.
         OutputError: A file cannot be written; what is there stays.
     """
+    folder = Path(folder)
     known = _read_known(folder / "run.json")
     journal = folder / JOURNAL_NAME
     if not journal.exists():

@@ -49,7 +49,7 @@ LEAST_VOLUME = 1e-9
 """Smallest volume, as a share of the cube of the largest coordinate."""
 
 
-def load_mesh(path: Path, *, unit_mm: float = 1.0, axes: AxesName = "LPS") -> Surface:
+def load_mesh(path: Path | str, *, unit_mm: float = 1.0, axes: AxesName = "LPS") -> Surface:
     """Return the closed surface in a file.
 
     Corners at one place are one. Parts that are inside out are turned, which is logged, as are
@@ -64,6 +64,7 @@ def load_mesh(path: Path, *, unit_mm: float = 1.0, axes: AxesName = "LPS") -> Su
         InputError: A file that is missing or cannot be read, a mesh that is open, has no volume or
             too many triangles; the line names the file.
     """
+    path = Path(path)
     vertices, faces = _read(path)
     scale = unit_mm * np.array([-1, -1, 1] if axes == "RAS" else [1, 1, 1])
     vertices, faces = merged_corners(vertices * scale, faces)

@@ -144,7 +144,7 @@ def _loaded(config: VolumeConfig, tell: Progress) -> MuVolume:
 
 def preprocess_volume(
     config: VolumeConfig,
-    folder: Path,
+    folder: Path | str,
     *,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -161,6 +161,7 @@ def preprocess_volume(
         InputError: The CT cannot be used.
         OutputError: Something lies there already, or it cannot be written.
     """
+    folder = Path(folder)
     tell: Progress = progress or (lambda _what, _fraction: None)
     require_new_folder(folder, overwrite=overwrite)
     source = _source(config, tell)

@@ -46,7 +46,7 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".7z", ".r
 DEFAULTS = ReadOptions()
 
 
-def open_ct(path: Path, options: ReadOptions = DEFAULTS) -> Ct:
+def open_ct(path: Path | str, options: ReadOptions = DEFAULTS) -> Ct:
     """Read the headers of a CT, once; log what is done beyond reading, or assumed.
 
     Args:
@@ -57,6 +57,7 @@ def open_ct(path: Path, options: ReadOptions = DEFAULTS) -> Ct:
         InputError: A file that is missing, empty, unreadable or damaged according to its header, or
             an option without effect on it.
     """
+    path = Path(path)
     form = _format(path)
     without_effect = sorted(options.given().keys() - form.options)
     if without_effect:

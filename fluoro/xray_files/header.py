@@ -128,12 +128,13 @@ class XrayHeader:
         )
 
 
-def is_xray_file(path: Path) -> bool:
+def is_xray_file(path: Path | str) -> bool:
     """Whether a file is a DICOM image other than a CT's, as far as its first bytes and class say.
 
     Raises:
         InputError: It cannot be read.
     """
+    path = Path(path)
     from fluoro.volume.formats.dicom.series import is_dicom
 
     if not path.is_file() or not is_dicom(path):
@@ -142,13 +143,14 @@ def is_xray_file(path: Path) -> bool:
         return _sop_class(path, _read(path, ["SOPClassUID", "Modality"])) in CLASSES
 
 
-def read_header(path: Path) -> XrayHeader:
+def read_header(path: Path | str) -> XrayHeader:
     """Return the header of an X-ray image.
 
     Raises:
         InputError: No DICOM file, one that is damaged, that is no X-ray image, or whose pixels
             are a video.
     """
+    path = Path(path)
     from fluoro.volume.formats.dicom.series import is_dicom
 
     if not path.is_file():

@@ -74,7 +74,8 @@ class XrayFile:
         InputError: No X-ray image, or a damaged one; the message names the attribute.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
+        path = Path(path)
         self.header: XrayHeader = read_header(path)
         self.notes = Notes()
         with one_line(self.path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,3 +92,37 @@ def test_wrong_type_is_one_line(scene, name):
 def test_path_of_a_configuration_may_be_text():
     path = ROOT / "configs" / "orbit.yaml"
     assert fluoro.load_config(str(path)) == fluoro.load_config(path)
+
+
+READERS = {
+    "annotations.read_landmarks": ".csv",
+    "datasets.TrainingSet": "",
+    "datasets.load_dataset_file": ".yaml",
+    "geometry.read_flex": ".csv",
+    "interop.read_poses": "",
+    "interop.repair_bag": "",
+    "physics.read_spectrum": ".csv",
+    "poses.read_waypoints": ".csv",
+    "recording.repair_run": "",
+    "scene.load_mesh": ".stl",
+    "volume.open_preprocessed": "",
+    "xray_files.XrayFile": ".dcm",
+    "xray_files.read_header": ".dcm",
+}
+"""What reads a file that users name, with the file's suffix."""
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_path_may_be_text(name, tmp_path):
+    room, reader = name.split(".")
+    read = getattr(importlib.import_module(f"fluoro.{room}"), reader)
+    path, answers = tmp_path / f"missing{READERS[name]}", []
+    needed = [
+        each for each in inspect.signature(read).parameters.values() if each.default is each.empty
+    ]
+    for given in (path, str(path)):
+        try:
+            answers.append(read(given, *["/carm/pose"] * (len(needed) - 1)))
+        except InputError as error:
+            answers.append(str(error))
+    assert answers[0] == answers[1]

@@ -100,9 +100,9 @@ class Evaluation:
 
 
 def evaluate(
-    path: Path,
+    path: Path | str,
     settings: Settings,
-    folder: Path,
+    folder: Path | str,
     device: ComputeDevice,
     progress: Progress = lambda _what, _fraction: None,
 ) -> Evaluation:
@@ -122,6 +122,8 @@ def evaluate(
             it, or the folder has rows of other settings or data.
         OutputError: A file cannot be written.
     """
+    folder = Path(folder)
+    path = Path(path)
     with open_published(path, settings.dataset, voxel_origin=settings.voxel_origin) as data:
         progress("checking the layout", 0.0)
         layout = data.check()

@@ -19,7 +19,7 @@ FILES: dict[SetName, type[DeepFluoroFile] | type[LjubljanaFile]] = {
 
 
 def open_published(
-    path: Path, name: SetName, *, voxel_origin: VoxelOrigin | None = None
+    path: Path | str, name: SetName, *, voxel_origin: VoxelOrigin | None = None
 ) -> PublishedSet:
     """Open a data set for reading.
 
@@ -32,6 +32,7 @@ def open_published(
     Raises:
         InputError: It is missing, damaged, or another one.
     """
+    path = Path(path)
     if name not in FILES:
         raise InputError(f"name must be one of {', '.join(FILES)}, got {name!r}")
     if path.is_dir():

@@ -109,7 +109,7 @@ def plan_of(file: DatasetFile, out: Path, workers: int | None = None) -> tuple[P
 
 def build(
     file: DatasetFile,
-    out: Path,
+    out: Path | str,
     reporter: WorkReporter,
     *,
     workers: int | None = None,
@@ -131,6 +131,7 @@ def build(
         OutputError: The folder cannot be written.
         DeviceError: The device is not there.
     """
+    out = Path(out)
     require_packages(file.config.format)
     for _ in checked_frames(file):
         pass

@@ -107,7 +107,7 @@ def is_dataset_file(path: Path) -> bool:
     return DATASET_KEY in read_mapping(path)
 
 
-def load_dataset_file(path: Path, overrides: Sequence[str] = ()) -> DatasetFile:
+def load_dataset_file(path: Path | str, overrides: Sequence[str] = ()) -> DatasetFile:
     """Read a training set's YAML file; frames are checked when they are drawn.
 
     Args:
@@ -119,6 +119,7 @@ def load_dataset_file(path: Path, overrides: Sequence[str] = ()) -> DatasetFile:
         InputError: An unreadable file, malformed YAML, a section that has no effect on a frame, a
             distribution that cannot be drawn from, a pattern without files.
     """
+    path = Path(path)
     folder = path.resolve().parent
     document = {key: _placed(value) for key, value in overridden_document(path, overrides).items()}
     if DATASET_KEY not in document:

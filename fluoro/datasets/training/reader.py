@@ -137,7 +137,8 @@ class TrainingSet:
         InputError: There is no finished set, or pyarrow is not installed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | str) -> None:
+        folder = Path(folder)
         self.folder = folder
         self._rows = _index(folder / INDEX_NAME)
 

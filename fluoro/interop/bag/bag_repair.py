@@ -25,7 +25,7 @@ LAST_OF_DATA = 0x0F
 """Kind of the record that follows the messages."""
 
 
-def repair_bag(folder: Path) -> int | None:
+def repair_bag(folder: Path | str) -> int | None:
     """Make a bag that can be read of one without index and metadata.
 
     Args:
@@ -38,6 +38,7 @@ def repair_bag(folder: Path) -> int | None:
         InputError: The file of messages cannot be read.
         OutputError: The disk has no room for a second bag; the messages that are there stay.
     """
+    folder = Path(folder)
     messages = folder / f"{folder.name}.mcap"
     if (folder / "metadata.yaml").exists() or not messages.exists():
         return None

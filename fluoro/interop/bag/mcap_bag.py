@@ -264,7 +264,7 @@ class BagImages:
 
 
 def read_poses(
-    folder: Path, topic: str, isocenter_xyz_mm: Sequence[float]
+    folder: Path | str, topic: str, isocenter_xyz_mm: Sequence[float]
 ) -> tuple[NDArray[np.float64], list[CarmPose]]:
     """Return times [s] since the first, strictly rising, and poses of a bag's topic of PoseStamped.
 
@@ -279,6 +279,7 @@ def read_poses(
     Raises:
         InputError: No bag, no such topic in it, or a message that is no pose of the C-arm.
     """
+    folder = Path(folder)
     timed = _read_timed(folder, topic, isocenter_xyz_mm)
     times_s = (np.array(timed.times_ns, np.int64) - timed.times_ns[0]) * 1e-9
     return np.asarray(times_s), list(timed.poses)

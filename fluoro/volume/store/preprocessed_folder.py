@@ -60,13 +60,14 @@ def preprocessed_files(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(OUR_FILES) if (folder / name).is_file()]
 
 
-def open_preprocessed(folder: Path) -> MuVolume:
+def open_preprocessed(folder: Path | str) -> MuVolume:
     """Return the volume of a folder, memory-mapped: nothing is copied.
 
     Raises:
         InputError: It is damaged or has changed since it was made, its voxels are no attenuation,
             or they are stored in another way than they are rendered (see `preprocessed_planes`).
     """
+    folder = Path(folder)
     if (folder / FACTS_NAME).is_file():
         return _open_ours(folder)
     mu_zyx, grid, facts = _open_fluorosims(folder)
