@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from fluoro.errors import DeviceError, OutputError
 from fluoro.paths import cache_dir, shader_dirs, shader_files
 from fluoro.rendering.devices.base import KernelText
+from fluoro.rendering.devices.cpu.slang_cpp import kernel_cpp
 from fluoro.rendering.devices.cpu.worker_threads import (
     DISPATCHER,
     ThreadLibrary,
@@ -332,28 +333,20 @@ def _translate(
 ) -> tuple[str, dict[str, list[Any]]]:
     """C++ of one entry point, and the layout of uniforms and groups, from the Slang compiler."""
     spy: Any = load_slangpy()
+    folders, defines = [*shader_dirs(), scratch], _defines(module)
     with _SLANG_LOCK:
-        device = _slang_device()
-        session = device.create_slang_session(
-            compiler_options={
-                "include_paths": [*shader_dirs(), scratch],
-                "defines": _defines(module),
-                "debug_info": spy.SlangDebugInfoLevel.none,
-                # of the library that Slang has compiled too, and that is not used; not of the C++
-                "optimization": spy.SlangOptimizationLevel.none,
-                "dump_intermediates": True,
-                "dump_intermediates_prefix": f"{scratch}/",
-            }
+        session = _slang_device().create_slang_session(
+            compiler_options={"include_paths": folders, "defines": defines}
         )
         try:
-            program = session.load_program(f"{_file_of(module, entry, scratch)}.slang", [entry])
-            device.create_compute_kernel(program).dispatch(thread_count=spy.uint3(0, 0, 0))
+            source = _source_of(module, entry, scratch)
+            layout = _layout(session.load_program(source.name, [entry]))
+            return kernel_cpp(source, entry, folders, defines), layout
         except (RuntimeError, ValueError, spy.SlangCompileError) as error:
             first = next((line for line in str(error).splitlines() if "error" in line), str(error))
             raise DeviceError(
                 f"Slang cannot compile {entry} of {_named(module)}: {first}"
             ) from None
-        return _cpp(scratch), _layout(program)
 
 
 @cache
@@ -366,11 +359,6 @@ def _slang_device() -> Any:
     return device
 
 
-def _cpp(scratch: Path) -> str:
-    (cpp,) = scratch.glob("*.cpp")
-    return cpp.read_text()
-
-
 def _layout(program: Any) -> dict[str, list[Any]]:
     places = {name: [p.offset, p.code] for name, p in uniform_places(program).items()}
     group = program.layout.entry_points[0].compute_thread_group_size
@@ -381,9 +369,11 @@ def _named(module: str | KernelText) -> str:
     return f"{module}.slang" if isinstance(module, str) else str(module)
 
 
-def _file_of(module: str | KernelText, entry: str, scratch: Path) -> str:
-    """Name of the module's file, without suffix; a text is written to `scratch`."""
+def _source_of(module: str | KernelText, entry: str, scratch: Path) -> Path:
+    """The module's file; a text is written to `scratch`."""
     if isinstance(module, str):
-        return module
-    (scratch / f"{entry}.slang").write_text(module.slang)
-    return entry
+        files = {path.stem: path for path in shader_files()}
+        return files.get(module, Path(f"{module}.slang"))
+    source = scratch / f"{entry}.slang"
+    source.write_text(module.slang)
+    return source
