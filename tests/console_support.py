@@ -67,7 +67,7 @@ def large_body(rings=160):
     return SceneModel(isocenter_xyz_mm=ISOCENTER, skin=surface)
 
 
-def wait_until(holds, what, timeout_s=20.0):
+def wait_until(holds, what, timeout_s=60.0):
     end = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < end, f"{what} did not happen within {timeout_s} s"
@@ -135,7 +135,7 @@ class Peer:
 
     def receive(self):
         """The fields of the next message, and its payload, empty for a text."""
-        data = self.socket.recv(timeout=10)
+        data = self.socket.recv(timeout=60)
         return (json.loads(data), b"") if isinstance(data, str) else unpacked(data)
 
     def send(self, **request):
@@ -150,7 +150,7 @@ def unpacked(message):
 def request(url, path="/", host=None, **headers):
     """Status, head and body of a plain HTTP GET; headers by name, with _ for -."""
     address, port = url.removeprefix("http://").rstrip("/").split(":")
-    with socket.create_connection((address, int(port)), timeout=10) as connection:
+    with socket.create_connection((address, int(port)), timeout=60) as connection:
         lines = [f"GET {path} HTTP/1.1", f"Host: {host or f'{address}:{port}'}"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         connection.sendall("\r\n".join([*lines, "", ""]).encode())

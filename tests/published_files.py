@@ -13,7 +13,6 @@ import h5py
 import numpy as np
 import pydicom
 import SimpleITK as sitk
-import torch
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from fluoro.datasets.published.deepfluoro import SPECIMENS
@@ -227,6 +226,8 @@ def ljubljana_image(view) -> np.ndarray:
 
 def write_xvr(folder: Path, name: str, *, size_px=356, views=2, offset_px=(0.0, 0.0)) -> Path:
     """The folder of a data set with one subject."""
+    import torch  # takes seconds, which every process that collects tests would pay
+
     kind = scene()
     subject = folder / name / "subject01"
     (subject / "xrays").mkdir(parents=True)
@@ -251,6 +252,8 @@ def write_xvr(folder: Path, name: str, *, size_px=356, views=2, offset_px=(0.0, 
 
 def stored_view(view, size_px: int, crop: int, offset_px) -> dict:
     """VIEW.pt: P = (camera axes) inv(A) in RAS about the volume's centre."""
+    import torch
+
     x, y = (step / np.linalg.norm(step) for step in (view.column_step_xyz_mm, view.row_step_xyz_mm))
     axes = FLIP[:3, :3] @ np.column_stack([x, -y, -np.cross(x, y)])  # z to the detector
     pose = np.eye(4)

@@ -71,10 +71,13 @@ def small_document(ct, output_dir, **sections):
 
 
 class QuietReporter:
-    """Keeps its calls; `each` is called in the main thread while the stream runs."""
+    """Keeps its calls; `each` is called in the main thread while the stream runs.
+
+    When `each` returns True the run ends, as with Ctrl+C.
+    """
 
     def __init__(self, each=lambda frames: None):
-        self._each = each
+        self._each, self._ended = each, False
         self.stages, self.console_url = [], None
 
     def stage(self, what, fraction):
@@ -84,7 +87,9 @@ class QuietReporter:
         self.console_url = console_url
 
     def streaming(self, frames, status):
-        self._each(frames)
+        if self._each(frames) is True and not self._ended:
+            self._ended = True
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def run_small(config, each=lambda frames: None):
@@ -117,7 +122,7 @@ class Program:
             errors="surrogateescape",
         )
 
-    def wait_for(self, holds, timeout_s=60):
+    def wait_for(self, holds, timeout_s=100):
         end = time.monotonic() + timeout_s
         while not holds():
             assert self.process.poll() is None, self.process.communicate()
@@ -127,7 +132,7 @@ class Program:
     def interrupt(self, number=signal.SIGINT):
         self.process.send_signal(number)
 
-    def end(self, timeout_s=60):
+    def end(self, timeout_s=100):
         """Exit code, standard output and standard error."""
         out, err = self.process.communicate(timeout=timeout_s)
         return self.process.returncode, out, err

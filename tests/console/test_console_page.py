@@ -358,7 +358,7 @@ def test_the_printed_address_opens_the_console_and_a_reload_too(
     sync_api.expect(page.locator("#number")).to_have_text("frame 1")
     console.close()
     start_console(host="0.0.0.0", port=address.port)  # which draws another token
-    sync_api.expect(page.locator("#notice")).to_contain_text("needs its token", timeout=10_000)
+    sync_api.expect(page.locator("#notice")).to_contain_text("needs its token")
 
 
 def test_the_page_asks_no_other_host_and_reports_no_error(start_console, browser):

@@ -210,7 +210,7 @@ def test_fields_update_after_a_reconnect_even_one_that_is_being_edited(start_con
     again = make_controls()
     again.update(window_level=1.25, dose_ngy=77.0)
     start_console(again, port=port)
-    sync_api.expect(page.locator("#window_level-number")).to_have_value("1.25", timeout=10_000)
+    sync_api.expect(page.locator("#window_level-number")).to_have_value("1.25")
     sync_api.expect(page.locator("#dose_ngy-number")).to_have_value("77.0")
 
 

@@ -1,13 +1,13 @@
 """ROS 2 bags: any ROS 2 reader finds the frames, and a run replayed from its bag is the same."""
 
 import errno
-import time
 
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 from ruamel.yaml import YAML
 
+from tests.dds_support import wait_until
 from tests.operators.test_graph import catch_controls
 from tests.operators.test_tracking_graph import SMALL
 from tests.session_support import (
@@ -186,11 +186,11 @@ def test_a_bag_waits_while_the_beam_is_off_and_its_image_follows_the_window(tmp_
 
     def each(frames):
         state = controls[0].snapshot()
-        if frames == 2 and state.version == 0:
+        if frames >= 2 and state.version == 0:
             controls[0].update(beam_on=False)
-            time.sleep(0.1)
+            wait_until(lambda: len(held) == 1)
             controls[0].update(window_level=1.0, window_width=2.0)
-            time.sleep(0.2)
+            wait_until(lambda: len(held) == 2)
             controls[0].update(beam_on=True)
 
     source = {"kind": "bag", "path": str(first.folder / "bag"), "images": "/fluoro/image_raw"}

@@ -11,7 +11,13 @@ import pytest
 from rosbags.highlevel import AnyReader
 
 from tests.dds_support import own_domain, peer, robot, wait_until
-from tests.session_support import images_of, record_of, run_small, small_ct, small_document
+from tests.session_support import (
+    images_of,
+    record_of,
+    run_small,
+    small_ct,
+    small_document,
+)
 
 # isort: split
 
@@ -57,7 +63,7 @@ def test_lockstep_makes_one_frame_for_each_pose_and_the_same_images_each_time(tm
         config = Config.model_validate(settings)
         with robot(config, "--lockstep", POSES, "--rate", "3", *options) as process:
             outcome = run_small(settings)
-            told, _ = process.communicate(timeout=30)
+            told, _ = process.communicate(timeout=60)
         assert f"{POSES} poses, {POSES} frames" in told
         seen.append(told)
         assert outcome.summary["dropped"]["dds"] == 0
@@ -122,8 +128,8 @@ def test_silence_is_reported_and_the_stream_goes_on_when_poses_are_back(
     tmp_path, sender, caplog, on_silence
 ):
     settings = document(tmp_path, on_silence=on_silence, watchdog_ms=300)
-    settings["run"]["frames"] = 80
-    stages = []
+    settings["run"]["frames"] = None
+    stages, back_at = [], []
 
     def each(frames):
         if frames >= 3 and not stages:
@@ -131,12 +137,14 @@ def test_silence_is_reported_and_the_stream_goes_on_when_poses_are_back(
             sender.send_signal(signal.SIGSTOP)
         elif stages == ["frozen"] and f"(watchdog_ms): {on_silence}" in caplog.text:
             stages.append("back")
+            back_at.append(frames)
             sender.send_signal(signal.SIGCONT)
+        return back_at and frames > back_at[0] + 10
 
     outcome = run_small(settings, each)
     assert stages == ["frozen", "back"]
     assert "poses are back" in caplog.text
-    assert outcome.summary["frames"] == 80
+    assert outcome.summary["frames"] > back_at[0] + 10
 
 
 def test_lockstep_without_frames_out_is_refused(tmp_path):
@@ -160,7 +168,7 @@ def test_waiting_without_a_sender_gives_a_hint_and_can_be_stopped(tmp_path, capl
 
 
 def interrupt_once(caplog):
-    wait_until(lambda: "no pose yet" in caplog.text, 20)
+    wait_until(lambda: "no pose yet" in caplog.text)
     os.kill(os.getpid(), signal.SIGINT)
 
 

@@ -21,8 +21,8 @@ from tests.support import require_library, require_program
 
 pytestmark = pytest.mark.dds
 
-FOUND_S = 2.0
-"""How long two programs may take to find each other."""
+FOUND_S = 6.0
+"""How long two programs may take to find each other; with Cyclone's own interval it is 8 s."""
 DISCOVERY = ("default", "subnet", "localhost", "localhost_only")
 """Settings of ROS 2: Humble's default, Jazzy's two ranges, ROS_LOCALHOST_ONLY=1."""
 
@@ -71,7 +71,7 @@ class Program:
         """When the first line with that name came; None: none has."""
         return next((at for at, words in list(self.lines) if words and words[0] == name), None)
 
-    def wait_for(self, name, timeout_s=20.0):
+    def wait_for(self, name, timeout_s=60.0):
         wait_until(lambda: self.first_s(name) is not None, timeout_s)
         return self.first_s(name)
 

@@ -37,6 +37,7 @@ class Kept(module.Console):
     def show_again(self, frame):
         self.again.append(frame)
         super().show_again(frame)
+        open(os.environ["KEEP"] + str(len(self.again)), "x").close()
 
 module.Console = Kept
 code = app.main()
@@ -48,44 +49,46 @@ sys.exit(code)
 """
 
 RENDER = """
+import os
 import sys
 import threading
 import time
 import app
 from fluoro.console.controls import LiveControls
-from operators.held_image import HeldImage
 from operators.live_chain import LiveChain
 
-controls, finished, shown = [], [], []
-make, finish, refresh = LiveControls.from_config, LiveChain.finished, HeldImage.refresh
+controls, finished = [], []
+make, finish = LiveControls.from_config, LiveChain.finished
 
 def from_config(config):
     controls.append(make(config))
     return controls[0]
 
-def refreshed(self, state, issued):
-    frame = refresh(self, state, issued)
-    shown.extend([frame] if frame else [])
-    return frame
-
 def when(reached):
     while not reached():
         time.sleep(0.02)
-    time.sleep(0.5)  # for the display
+
+def is_shown(count):
+    return os.path.exists(os.environ["KEEP"] + str(count))
+
+def stands_still():
+    before = len(finished)
+    time.sleep(0.5)
+    return len(finished) == before
 
 def look():
     when(lambda: len(finished) > 10)
     before = controls[0].snapshot()
     controls[0].update(beam_on=False)
-    time.sleep(0.5)
+    when(stands_still)
     controls[0].update(window_level=1.0, window_width=2.0)
-    when(lambda: len(shown) == 1)
+    when(lambda: is_shown(1))
     window = {"window_level": before.window_level, "window_width": before.window_width}
     controls[0].update(**window)
-    when(lambda: len(shown) == 2)
+    when(lambda: is_shown(2))
     controls[0].update(beam_on=True)
 
-LiveControls.from_config, HeldImage.refresh = from_config, refreshed
+LiveControls.from_config = from_config
 LiveChain.finished = lambda self, header: (finished.append(header), finish(self, header))
 threading.Thread(target=look, daemon=True).start()
 sys.exit(app.main())
@@ -134,7 +137,10 @@ def test_display_in_another_process_shows_the_renderers_own_images(tmp_path):
         *common, f"127.0.0.1:{workers[0]}", "--fragments", "display", code=DISPLAY, KEEP=str(shown)
     )
     render = Program(
-        *common, f"127.0.0.1:{workers[1]}", "--fragments", "render", "--driver", code=RENDER
+        *common,
+        *(f"127.0.0.1:{workers[1]}", "--fragments", "render", "--driver"),
+        code=RENDER,
+        KEEP=str(shown),
     )
     ends = [render.end(), display.end()]
     assert [code for code, _, _ in ends] == [0, 0], ends

@@ -53,7 +53,7 @@ def in_shell(line, path, **environment):
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
     return done.returncode
@@ -113,7 +113,7 @@ def wait_for_frames(folder, least=10):
         time.sleep(0.05)
 
 
-def exit_code(pid, timeout_s=20):
+def exit_code(pid, timeout_s=60):
     """Exit code of a child, which is killed if it goes on."""
     end = time.monotonic() + timeout_s
     while not (ended := os.waitpid(pid, os.WNOHANG))[0]:

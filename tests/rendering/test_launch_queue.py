@@ -154,6 +154,11 @@ def test_what_a_launch_works_on_is_kept_until_it_is_done_and_no_longer(queue):
     assert np.allclose(queue.to_host(out), np.exp(-1.0))
 
 
+def once_of_many(holds):
+    """Whether it holds once of ten times: what a machine's load may spoil, but not every time."""
+    return any(holds() for _ in range(10))
+
+
 def test_other_threads_go_on_while_one_waits(queue):
     busy(queue)
     queue.finish()
@@ -166,10 +171,14 @@ def test_other_threads_go_on_while_one_waits(queue):
 
     counter = threading.Thread(target=count)
     counter.start()
-    busy(queue, 400)
-    begun_s = time.perf_counter()
-    queue.finish()
-    ended_s = time.perf_counter()
+    begun_s = ended_s = 0.0
+    launches = 400
+    while ended_s - begun_s < 0.05:  # on a loaded machine the work may be done before
+        busy(queue, launches)
+        begun_s = time.perf_counter()
+        queue.finish()
+        ended_s = time.perf_counter()
+        launches *= 2
     done.set()
     counter.join()
     meanwhile = [at for at in steps if begun_s < at < ended_s]
@@ -190,10 +199,14 @@ def test_two_queues_of_a_device_do_not_wait_for_each_other():
     long, short = device.queue(), device.queue()
     busy(long)
     long.finish()
-    busy(long, 400)
-    photons(short, np.zeros((8, 8), np.float32), np.empty((8, 8), np.float32))
-    interval, late = short.fence().wait(), long.fence().wait()
-    assert interval.ended_ns < late.ended_ns
+
+    def short_is_first():
+        busy(long, 400)
+        photons(short, np.zeros((8, 8), np.float32), np.empty((8, 8), np.float32))
+        interval, late = short.fence().wait(), long.fence().wait()
+        return interval.ended_ns < late.ended_ns
+
+    assert once_of_many(short_is_first)
     for queue in (long, short):
         queue.close()
 
@@ -249,16 +262,20 @@ def test_a_queue_waits_for_its_own_launches_and_not_for_those_of_another(device)
     first, second = device.queue(), device.queue()
     busy(first)
     first.finish()
-    photons(first, first.to_device(np.zeros((8, 8), np.float32)), first.empty((8, 8)))
-    early = first.fence()
-    busy(second, 400)
-    late = second.fence()
-    begun_s = time.perf_counter()
-    early.wait()
-    first.finish()
-    own_s = time.perf_counter() - begun_s
-    late.wait()
-    assert own_s < 0.5 * (time.perf_counter() - begun_s)
+
+    def own_wait_is_short():
+        photons(first, first.to_device(np.zeros((8, 8), np.float32)), first.empty((8, 8)))
+        early = first.fence()
+        busy(second, 400)
+        late = second.fence()
+        begun_s = time.perf_counter()
+        early.wait()
+        first.finish()
+        own_s = time.perf_counter() - begun_s
+        late.wait()
+        return own_s < 0.5 * (time.perf_counter() - begun_s)
+
+    assert once_of_many(own_wait_is_short)
     for queue in (first, second):
         queue.close()
 
