@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # runs from a checkout, from any folder
 
 from fluoro.config import DdsConfig  # noqa: E402
+from fluoro.errors import FluoroError  # noqa: E402
 from fluoro.geometry.carm import CarmPose  # noqa: E402
 from fluoro.interop.dds import qos  # noqa: E402
 from fluoro.interop.dds.node import DdsNode, ros_topic  # noqa: E402
@@ -155,10 +156,14 @@ class RobotNode:
         listen(name("frame_info"), DiagnosticArray, qos.reliable(), self._on_frame_info)
         listen(ros_topic("/diagnostics"), DiagnosticArray, qos.reliable(), self._on_status)
 
-    def wait_for_simulator(self) -> None:
-        """Wait until both are connected and the simulator reports it."""
+    def wait_for_simulator(self, simulator: subprocess.Popen[bytes] | None = None) -> None:
+        """Wait until both are connected and the simulator reports it, or until its process ends."""
         end_s = time.monotonic() + START_WAIT_S
+        where = f"DDS domain {self.node.config.domain} on {self.node.config.interface}"
+        print(f"robot: waiting for the simulator in {where}", file=sys.stderr)
         while not self._ready():
+            if simulator and simulator.poll() is not None:
+                sys.exit(f"robot: the simulator ended with code {simulator.returncode}")
             if time.monotonic() > end_s:
                 sys.exit(f"robot: no simulator within {START_WAIT_S:g} s in this domain")
             time.sleep(0.05)
@@ -235,10 +240,10 @@ def run_in_lockstep(robot: RobotNode, arguments: argparse.Namespace) -> None:
 
 
 @contextmanager
-def with_simulator(arguments: argparse.Namespace) -> Iterator[None]:
+def with_simulator(arguments: argparse.Namespace) -> Iterator[subprocess.Popen[bytes] | None]:
     """Where asked, the simulator as another process, in the robot's domain; ended at the end."""
     if arguments.with_simulator is None:
-        yield
+        yield None
         return
     command = [sys.executable, ROOT / "app.py", "run", arguments.with_simulator]
     command += ["--set", f"dds.domain={arguments.domain}"]
@@ -246,15 +251,30 @@ def with_simulator(arguments: argparse.Namespace) -> Iterator[None]:
     command += [part for override in arguments.set for part in ("--set", override)]
     simulator = subprocess.Popen([str(part) for part in command], cwd=ROOT)
     try:
-        yield
+        yield simulator
     finally:
         simulator.send_signal(signal.SIGINT)
         simulator.wait(60)
 
 
+def positive(text: str) -> float:
+    """A number above 0 from the command line."""
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
+    return number
+
+
+def domain(text: str) -> int:
+    """A DDS domain from the command line."""
+    if not text.isdecimal() or int(text) > 232:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 232, got {text}")
+    return int(text)
+
+
 def common_options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Options of a robot, whatever it is to do."""
-    parser.add_argument("--domain", type=int, default=42, help="DDS domain")
+    parser.add_argument("--domain", type=domain, default=42, help="DDS domain")
     parser.add_argument("--interface", default="lo", help="network interface")
     parser.add_argument("--prefix", default="/fluoro", help="in front of the frames' topics")
     parser.add_argument("--with-simulator", type=Path, metavar="YAML", help="start app.py run YAML")
@@ -265,8 +285,8 @@ def common_options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = common_options(argparse.ArgumentParser(description=__doc__.splitlines()[0]))
-    found.add_argument("--seconds", type=float, default=20.0, help="how long to move")
-    found.add_argument("--rate", type=float, default=60.0, help="poses per second")
+    found.add_argument("--seconds", type=positive, default=20.0, help="how long to move")
+    found.add_argument("--rate", type=positive, default=60.0, help="poses per second")
     found.add_argument(
         "--lockstep", type=int, metavar="N", help="N poses, each waits for its frame"
     )
@@ -278,15 +298,25 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Run the robot, and where asked the simulator with it."""
     arguments = parser().parse_args()
-    with with_simulator(arguments):
+    with with_simulator(arguments) as simulator:
         robot = RobotNode(arguments)
         try:
-            robot.wait_for_simulator()
+            robot.wait_for_simulator(simulator)
             (run_in_lockstep if arguments.lockstep else run_freely)(robot, arguments)
         finally:
             robot.node.close()
     return 0
 
 
+def program(run: Callable[[], int]) -> None:
+    """Run a robot and leave with its exit code; one line for what goes wrong, and for Ctrl-C."""
+    try:
+        sys.exit(run())
+    except KeyboardInterrupt:
+        sys.exit("robot: interrupted")
+    except FluoroError as error:
+        sys.exit(f"robot: {error}")
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

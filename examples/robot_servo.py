@@ -30,6 +30,8 @@ from examples.robot_carm import (  # noqa: E402
     RobotCarm,
     RobotNode,
     common_options,
+    positive,
+    program,
     with_simulator,
 )
 from fluoro.geometry.carm import CarmPose  # noqa: E402
@@ -134,17 +136,17 @@ def run_servo(robot: ServoNode, arguments: argparse.Namespace) -> int:
 def main() -> int:
     """Run the robot, and where asked the simulator with it."""
     options = common_options(argparse.ArgumentParser(description=__doc__.splitlines()[0]))
-    options.add_argument("--seconds", type=float, default=60.0, help="after which it gives up")
-    options.add_argument("--rate", type=float, default=30.0, help="poses per second")
+    options.add_argument("--seconds", type=positive, default=60.0, help="after which it gives up")
+    options.add_argument("--rate", type=positive, default=30.0, help="poses per second")
     arguments = options.parse_args()
-    with with_simulator(arguments):
+    with with_simulator(arguments) as simulator:
         robot = ServoNode(arguments)
         try:
-            robot.wait_for_simulator()
+            robot.wait_for_simulator(simulator)
             return run_servo(robot, arguments)
         finally:
             robot.node.close()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

@@ -118,3 +118,17 @@ def test_robot_reaches_the_view_by_its_images_alone(tmp_path, monkeypatch):
     assert last["lao_deg"] == pytest.approx(30, abs=1)
     assert last["cra_deg"] == pytest.approx(20, abs=1)
     assert last["translation_mm"] == pytest.approx([0, 0, 0], abs=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--with-simulator", "nosuch.yaml"], "robot: the simulator ended with code 2"),
+        (["--interface", "nosuch"], "robot: dds.interface must be an IP address or one of"),
+    ],
+)
+def test_robot_without_a_simulator_ends_in_one_line(options, line):
+    command = [sys.executable, ROOT / "examples" / "robot_carm.py", "--domain", str(own_domain())]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(line)
