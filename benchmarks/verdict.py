@@ -5,7 +5,7 @@
     python benchmarks/verdict.py --seed 7 --minutes 20    at most so long; go on with another call
     python benchmarks/verdict.py --seed 7 --report        the table of the rows there are
     python benchmarks/verdict.py --seed 7 --report --write     and docs/registration.md's
-    python benchmarks/verdict.py --seed 7 --fit           coefficients of the confidence from them
+    python benchmarks/verdict.py --fit 50 51 52           coefficients of the confidence from rows
 
 A pose counts as wrong if the corners of a 120 mm cube are off by more than 5 mm, or by more than 2
 mm in the image's plane. It needs the chest CT (`app.py fetch chest-ct`). Rows are kept in
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -54,8 +55,19 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=1e9, help="then stop, to go on later")
     parser.add_argument("--report", action="store_true", help="measure nothing")
     parser.add_argument("--write", action="store_true", help="the table into docs/registration.md")
-    parser.add_argument("--fit", action="store_true", help="print the confidence's coefficients")
+    parser.add_argument(
+        "--fit",
+        type=int,
+        nargs="+",
+        metavar="SEED",
+        help="print the confidence's coefficients from these seeds' rows",
+    )
     return parser.parse_args(argv)
+
+
+def rows_file(seed: int) -> Path:
+    """Where a seed's rows are kept."""
+    return ROOT / "output" / "benchmarks" / f"verdict-seed-{seed}.jsonl"
 
 
 def measure(rows: VerdictRows, options: argparse.Namespace) -> None:
@@ -117,14 +129,15 @@ def exit_code(rows: Sequence[Row]) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run it."""
     options = arguments(argv)
-    path = ROOT / "output" / "benchmarks" / f"verdict-seed-{options.seed}.jsonl"
     try:
-        rows = VerdictRows(path, VerdictTargets(open_device("cpu")))
-        if not (options.report or options.fit):
-            measure(rows, options)
+        targets = VerdictTargets(open_device("cpu"))
         if options.fit:
-            print(fit_confidence(rows.all).round(2).tolist())
+            seeds = (VerdictRows(rows_file(seed), targets).all for seed in options.fit)
+            print(fit_confidence(list(chain.from_iterable(seeds))).round(2).tolist())
             return 0
+        rows = VerdictRows(rows_file(options.seed), targets)
+        if not options.report:
+            measure(rows, options)
         text = summary(rows.all, options.seed)
         print(text)
         for stated, right, count in reliability(rows.all):

@@ -38,10 +38,11 @@ __all__ = ["PoseFit", "ViewFit", "axis_sigma", "fit_pose"]
 
 Array = NDArray[np.float64]
 
-LENGTHS_INFLATION, POSE_INFLATION = 1.2, 1.5
+LENGTHS_INFLATION, POSE_INFLATION = 1.2, 1.8
 """Of variances beyond the correlation of neighbouring residuals: what the model of a tile leaves,
-and of the pose that it is one step from another measure's optimum. The first by maximum likelihood
-of 108 right cases of benchmarks/verdict.py, seeds 50 to 52, together with `MODEL`."""
+and of the pose that it is one step from another measure's optimum. Of 108 right cases of
+benchmarks/verdict.py, seeds 50 to 52: the first by maximum likelihood together with `MODEL`, the
+second so that the pose's errors have the size that is stated."""
 UNKNOWN = np.array([100.0, 100.0, 1.0])
 """Of the lengths, where an image alone determines them [mm, mm, 1]: they stay finite."""
 UNKNOWN_BLUR_PX2 = 10.0
