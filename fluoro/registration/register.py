@@ -145,6 +145,7 @@ class Registrar:
     Attributes:
         settings: How.
         tolerance: How well the C-arm's lengths are known.
+        grid: Of the volume.
         measure: On the last level. The levels before use "multiscale_ncc", or "ncc" on the first,
             unless it is "mutual_information", which serves on all.
     """
@@ -164,6 +165,7 @@ class Registrar:
         self._projector = self.settings.projector or PROJECTOR
         center = volume.grid.center_xyz_mm if center_xyz_mm is None else center_xyz_mm
         self.center_xyz_mm = np.asarray(center, float)
+        self.grid = volume.grid
         self._volume, self._device = volume, device
         self._renderers: dict[tuple[int, int, int], DrrRenderer] = {}
 
@@ -186,13 +188,13 @@ class Registrar:
         """
         _require_pairs(targets, views)
         for number, view in enumerate(views):
-            _require_millimetres(number, view, self._volume.grid)
+            _require_millimetres(number, view, self.grid)
         return _Search(self, tuple(targets), tuple(views), watch).run()
 
     def renderer(self, pixel_at_isocenter_mm: float) -> DrrRenderer:
         """Return a renderer whose voxels suit a pixel's width at the isocentre [mm]."""
         edge_mm = self.settings.voxels_per_pixel * pixel_at_isocenter_mm
-        coarse = downsampling_factors(self._volume.grid, edge_mm)
+        coarse = downsampling_factors(self.grid, edge_mm)
         if coarse not in self._renderers:
             volume = downsampled(self._volume, coarse)
             self._renderers[coarse] = DrrRenderer(volume, self._device, projector=self._projector)
@@ -216,14 +218,17 @@ def _require_millimetres(number: int, view: View, grid: VolumeGrid) -> None:
     """Refuse a view whose source and detector both lie within the volume."""
     far_mm = view.column_step_xyz_mm * view.width_px + view.row_step_xyz_mm * view.height_px
     ends = np.stack([view.source_xyz_mm, view.corner_xyz_mm + 0.5 * far_mm])
-    index = np.column_stack([ends, np.ones(2)]) @ np.linalg.inv(grid.world_from_index).T
-    inside = (index[:, :3] >= 0) & (index[:, :3] <= np.array(grid.shape_zyx[::-1]) - 1)
-    if inside.all():
+    if all(_is_within(end, grid) for end in ends):
         length = float(np.linalg.norm(ends[1] - ends[0]))
         raise InputError(
             f"view {number}: source and detector lie within the volume, {length:.3g} mm apart: "
             f"extrinsics must be in millimetres; try: {NEXT_STEPS['metres']}"
         )
+
+
+def _is_within(point_xyz_mm: Array, grid: VolumeGrid) -> bool:
+    index = np.linalg.inv(grid.world_from_index) @ [*point_xyz_mm, 1.0]
+    return bool((index[:3] >= 0).all() and (index[:3] <= np.array(grid.shape_zyx[::-1]) - 1).all())
 
 
 class _Search:
@@ -260,7 +265,16 @@ class _Search:
         best = self._best(rounds)
         if self._settings.hypotheses == "always" or self._is_in_doubt(best):
             best = self._compared(best)
-        return self._result(best, started)
+        return self._result(self._with_source_outside(best), started)
+
+    def _with_source_outside(self, best: _Assessed) -> _Assessed:
+        """The same; where no pose is found from a source within the volume, that is the cause."""
+        grid = self._registrar.grid
+        inside = any(_is_within(view.source_xyz_mm, grid) for view in self._views)
+        if best.acceptance.is_final or not inside:
+            return best
+        reason = "the source starts within the volume: are the extrinsics in millimetres?"
+        return replace(best, acceptance=best.acceptance.refused("metres", reason))
 
     def _best(self, rounds: int) -> _Assessed:
         """The best of the given start and of some rounds of others."""

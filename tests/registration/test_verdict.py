@@ -209,6 +209,20 @@ def test_view_in_metres_is_explained():
         Registrar(thorax(), device(), SMALL).register([target(seen())], [metres])
 
 
+def test_source_in_metres_with_lengths_in_millimetres_is_explained():
+    view = view_at()
+    moved = view.source_xyz_mm / 1000 - view.source_xyz_mm
+    metres = replace(
+        view,
+        source_xyz_mm=view.source_xyz_mm + moved,
+        corner_xyz_mm=view.corner_xyz_mm + moved,
+    )
+    result = Registrar(thorax(), device(), SMALL).register([target(seen())], [metres])
+    assert not result.converged
+    assert result.reason.endswith("are the extrinsics in millimetres?")
+    assert "millimetres" in result.next_step
+
+
 def test_values_that_are_not_finite_are_no_error_where_the_crop_leaves_them_out():
     image = rendered(view_at()).astype(float)
     image[:5] = np.nan
