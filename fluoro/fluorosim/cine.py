@@ -16,7 +16,7 @@ from fluoro.errors import InputError
 from fluoro.fluorosim.config import require_format
 from fluoro.fluorosim.image_saving import save_image
 
-__all__ = ["CineSequence", "Frame", "Pose"]
+__all__ = ["CineSequence", "Frame", "Pose", "frame_path", "save_frame"]
 
 Vector3 = tuple[float, float, float]
 ZERO = (0.0, 0.0, 0.0)
@@ -118,13 +118,7 @@ class Frame:
             InputError: Another suffix.
             OutputError: The file cannot be written.
         """
-        facts = {
-            "rotation": self.pose.rotation,
-            "translation": self.pose.translation,
-            "frame_idx": self.frame_idx,
-            "timestamp_ms": self.timestamp_ms,
-        }
-        save_image(Path(path), _on_host(self.image), facts)
+        save_frame(self, path)
 
 
 @dataclass(eq=False)
@@ -178,6 +172,22 @@ class CineSequence:
         if not self.frames:
             return np.empty((0, 0, 0), np.float32)
         return np.stack([_on_host(frame.image) for frame in self.frames])
+
+
+def save_frame(frame: Any, path: str | Path) -> None:
+    """Write a frame of this module or of xray_simulator, as their `save`.
+
+    Raises:
+        InputError: Another suffix.
+        OutputError: The file cannot be written.
+    """
+    facts = {
+        "rotation": frame.pose.rotation,
+        "translation": frame.pose.translation,
+        "frame_idx": frame.frame_idx,
+        "timestamp_ms": frame.timestamp_ms,
+    }
+    save_image(Path(path), _on_host(frame.image), facts)
 
 
 def frame_path(folder: str | Path, number: int, suffix: str) -> Path:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fluoro.errors import InputError
 from fluoro.fluorosim.cine import CineSequence as FluorosimCineSequence
-from fluoro.fluorosim.image_saving import save_image
+from fluoro.fluorosim.cine import save_frame
 from fluoro.xray_simulator.display import DisplaySettings, apply_display, resolve_display_settings
 from fluoro.xray_simulator.pose import Pose
 
@@ -57,14 +57,7 @@ class Frame:
             InputError: Another suffix.
             OutputError: The file cannot be written.
         """
-        facts = {
-            "rotation": self.pose.rotation,
-            "translation": self.pose.translation,
-            "frame_idx": self.frame_idx,
-            "timestamp_ms": self.timestamp_ms,
-        }
-        image = self.image.get() if hasattr(self.image, "get") else self.image
-        save_image(Path(path), np.asarray(image, np.float32), facts)
+        save_frame(self, path)
 
 
 class CineSequence(FluorosimCineSequence):
