@@ -94,3 +94,12 @@ def test_rank_that_is_none_is_refused(folder):
         TrainingStream(folder, rank=2, ranks=2)
     with pytest.raises(InputError, match="buffer must be at least 1, got 0"):
         TrainingStream(folder, buffer=0)
+
+
+def test_structure_that_the_first_frame_does_not_have_is_logged(folder, caplog):
+    from fluoro.datasets.training.torch_frames import TrainingFrames
+
+    TrainingFrames(folder, ["hart", STRUCTURES[0]])
+    assert "its first frame has no structure hart (" in caplog.text
+    with pytest.raises(InputError, match="structures must be a list of names, got 'heart'"):
+        TrainingFrames(folder, "heart")

@@ -25,7 +25,18 @@ from fluoro.datasets.training.set_folder import INDEX_NAME
 from fluoro.datasets.training.shards import frames_in, read_frame
 from fluoro.errors import InputError
 
-__all__ = ["TrainingFrame", "TrainingSet"]
+__all__ = ["TrainingFrame", "TrainingSet", "listed"]
+
+
+def listed(structures: Sequence[str]) -> Sequence[str]:
+    """Return the names of structures.
+
+    Raises:
+        InputError: Text instead of a list, whose letters would count as names.
+    """
+    if isinstance(structures, str):
+        raise InputError(f"structures must be a list of names, got {structures!r}")
+    return structures
 
 
 class TrainingFrame:
@@ -76,7 +87,11 @@ class TrainingFrame:
         """Return where a ray passes through each structure, shape (K, height, width).
 
         Args:
-            structures: Names of K structures; a mask is empty where one is not in the image.
+            structures: Names of K structures; a mask is empty where one is not in the image or
+                not among `structures` of this frame.
+
+        Raises:
+            InputError: Text instead of a list.
         """
         found = np.zeros((len(structures), *self.image.shape), bool)
         for number, each in self._of(structures):
@@ -89,6 +104,9 @@ class TrainingFrame:
 
         Args:
             structures: Names of K structures.
+
+        Raises:
+            InputError: Text instead of a list.
         """
         found = np.full((len(structures), 4), np.nan, np.float32)
         for number, each in self._of(structures):
@@ -113,7 +131,7 @@ class TrainingFrame:
     def _of(self, structures: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield the annotations of structures, with their place in the list."""
         name_of = {each["id"]: each["name"] for each in self.facts["categories"]}
-        place_of = {name: number for number, name in enumerate(structures)}
+        place_of = {name: number for number, name in enumerate(listed(structures))}
         for each in self.facts["annotations"]:
             name = name_of[each["category_id"]]
             if name in place_of:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from fluoro.datasets.training.reader import TrainingFrame, TrainingSet
+from fluoro.datasets.training.reader import TrainingFrame, TrainingSet, listed
 from fluoro.errors import InputError
 
 __all__ = ["TrainingFrames", "TrainingStream"]
 
 Item = dict[str, Any]
+
+log = logging.getLogger(__name__)
 
 
 class TrainingFrames(Dataset):  # type: ignore[misc, unused-ignore]
@@ -31,7 +34,7 @@ class TrainingFrames(Dataset):  # type: ignore[misc, unused-ignore]
         structures: Names of the K structures; None: those of the first frame.
 
     Raises:
-        InputError: There is no finished set in the folder.
+        InputError: There is no finished set in the folder, or `structures` is no list.
     """
 
     def __init__(self, folder: Path | str, structures: Sequence[str] | None = None) -> None:
@@ -61,7 +64,8 @@ class TrainingStream(IterableDataset):  # type: ignore[misc, unused-ignore]
         ranks: Number of these processes.
 
     Raises:
-        InputError: There is no finished set in the folder, or a rank outside of 0 to ranks - 1.
+        InputError: There is no finished set in the folder, `structures` is no list, or a rank is
+            outside of 0 to ranks - 1.
     """
 
     def __init__(
@@ -100,9 +104,14 @@ class TrainingStream(IterableDataset):  # type: ignore[misc, unused-ignore]
 
 
 def _structures(frames: TrainingSet, given: Sequence[str] | None) -> tuple[str, ...]:
-    if given is not None:
-        return tuple(given)
-    return tuple(frames[0].structures) if len(frames) else ()
+    known = frames[0].structures if len(frames) else []
+    wanted = tuple(known if given is None else listed(given))
+    if known and (missing := [name for name in wanted if name not in known]):
+        log.warning(
+            "%s: its first frame has no structure %s (its masks are empty there); it has %s",
+            *(frames.folder, ", ".join(missing), ", ".join(known)),
+        )
+    return wanted
 
 
 def _shuffled(
