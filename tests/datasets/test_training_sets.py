@@ -366,6 +366,24 @@ def test_preview_is_a_page_of_frames_and_no_set(home, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["preview.png"]
 
 
+def test_worker_begins_with_ctrl_c_held_back_while_it_is_imported(
+    monkeypatch,
+):
+    from multiprocessing.context import SpawnProcess
+
+    masks = []
+
+    def record(_process):
+        masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+        raise OSError("no process")
+
+    monkeypatch.setattr(SpawnProcess, "start", record)
+    with pytest.raises(OSError, match="no process"):
+        list(in_processes(DYING, "", range(1), 1))
+    assert signal.SIGINT in masks[0]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 def events(folder, count, kind, processes=2):
     return list(in_processes(DYING, f"{folder}/{count}/{kind}", range(4), processes))
 

@@ -20,6 +20,7 @@ ATTEMPTS = 3
 """How often an item is begun when its process is killed or out of memory."""
 POLL_S = 0.5
 """How often a killed process is looked for, at least."""
+CTRL_C = {signal.SIGINT}
 CLOSE_S = 5.0
 """How long a process may take to end."""
 
@@ -138,7 +139,11 @@ class _Pool:
             args=(theirs, self.entry, self.text, plugins.allowed_modules()),
             daemon=True,
         )
-        process.start()
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, CTRL_C)  # the new process begins so
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
         theirs.close()
         started = _Process(process, ours)
         self._give(started)
@@ -199,6 +204,7 @@ def _serve(
 ) -> None:  # pragma: no cover (runs in another process)
     """Do items until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, CTRL_C)  # `_started` has held it back so far
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     plugins.allow(allowed)
     logging.basicConfig(level=logging.WARNING, handlers=[_ToPipe(pipe)], force=True)
