@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, cast
@@ -36,6 +36,8 @@ SILENT_S = 60.0
 a tenth of it."""
 AT_ONCE = 2
 """Processes side by side, each on a core of its own."""
+RUNNING: set[subprocess.Popen[bytes]] = set()
+"""The processes of the checks that run at the moment."""
 CONSOLE_PORT = 8080
 STACK_MIB = 32
 """Which Holoscan recommends for a thread."""
@@ -89,7 +91,7 @@ def examine() -> Iterator[Row]:
     if not has_driver():
         yield Row(name="driver", state="absent", text="no NVIDIA driver (libcuda.so.1)")
     devices = examined_devices()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with _ended_pool() as pool:
         checks = pool.map(_check, names)
         found = pool.map(_parity, devices)
         yield from checks
@@ -103,6 +105,21 @@ def examine() -> Iterator[Row]:
         yield replace(_check("holoviz", best), device="")  # the device is sound without
     elif has_driver():
         yield Row(name="holoviz", state="absent", text="needs a CUDA device that works")
+
+
+@contextmanager
+def _ended_pool() -> Iterator[ThreadPoolExecutor]:
+    """Threads for the checks; Ctrl-C drops those that wait and kills the others' processes."""
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in list(RUNNING):
+            child.kill()
+        raise
+    finally:
+        pool.shutdown()
 
 
 def _graphs(rows: Sequence[Row]) -> Iterator[Row]:
@@ -213,7 +230,9 @@ def _child(arguments: list[str], given: str) -> tuple[list[str], str | None]:
             stderr=errors,
             env=os.environ | {"PYTHONPATH": path},
         )
+        RUNNING.add(child)
         said, hangs = _said(child, given.encode())
+        RUNNING.discard(child)
         lines = said.decode(errors="replace").splitlines()
         if hangs:
             return lines, f"it hangs: it says nothing for {SILENT_S:g} s"

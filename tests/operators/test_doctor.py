@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -202,3 +204,22 @@ def test_doctor_advises_a_gpu_that_computes(tmp_path):
     done = run_on_stand_in(command, make_cache(tmp_path / "cache"), {})
     assert done.stdout.splitlines()[-1].startswith("use renderer.device: cuda: "), done.stdout
     assert "cuda: queue against direct" in done.stdout
+
+
+def interrupted_checks():
+    """Futures of the checks of a pool: as many as run at once, and one that waits."""
+    endless = ["timeit", "-n1", "-r1", "import time; time.sleep(600)"]
+    found = []
+    with suppress(KeyboardInterrupt), doctor._ended_pool() as pool:
+        found = [pool.submit(doctor._child, endless, "") for _ in range(doctor.AT_ONCE + 1)]
+        while len(doctor.RUNNING) < doctor.AT_ONCE:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+    return found
+
+
+def test_ctrl_c_ends_the_checks_that_run_and_drops_those_that_wait():
+    *running, waiting = interrupted_checks()
+    assert [each.result()[1] for each in running] == ["it crashes (SIGKILL)"] * doctor.AT_ONCE
+    assert waiting.cancelled()
+    assert not doctor.RUNNING
