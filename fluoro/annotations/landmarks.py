@@ -29,7 +29,10 @@ VISIBLE, ABSENT = 2, 0
 
 
 class LandmarkConfig(AnnotationSection):
-    """Named points, where they are in the image, and whether they are in it."""
+    """Named points, where they are in the image, and whether they are in it.
+
+    Points in a fragment, or at most a voxel beside it, move with it.
+    """
 
     path: FilePath | None = Field(
         None,
@@ -52,10 +55,10 @@ class LandmarkConfig(AnnotationSection):
             from fluoro.volume.phantom.patient import phantom_landmarks
 
             points = phantom_landmarks(setup.config.volume)
-            return LandmarkAnnotator(_within(points, setup.volume.grid))
+            return LandmarkAnnotator(_within(points, setup.volume.grid), setup)
         points = read_landmarks(self.path, self.coordinates)
         _require_within(self.path, points, setup.volume.grid)
-        return LandmarkAnnotator(points)
+        return LandmarkAnnotator(points, setup)
 
 
 def _within(
@@ -91,20 +94,32 @@ class LandmarkAnnotator:
     """Projects points.
 
     Args:
-        points_xyz_mm: By name, patient LPS [mm].
+        points_xyz_mm: By name, where the CT has them, patient LPS [mm].
+        setup: Whose fragments take points along; None: all stay.
     """
 
-    def __init__(self, points_xyz_mm: Mapping[str, tuple[float, float, float]]) -> None:
+    def __init__(
+        self,
+        points_xyz_mm: Mapping[str, tuple[float, float, float]],
+        setup: AnnotationSetup | None = None,
+    ) -> None:
         import numpy as np
+
+        from fluoro.annotations.moving_labels import MovingPoints
 
         self._names = tuple(points_xyz_mm)
         self._points = np.array([*points_xyz_mm.values()], float).reshape(-1, 3)
+        self._moving = MovingPoints(self._points, setup.volume.grid, setup.posed) if setup else None
 
     def begin(self, view: View) -> FrameLandmarks:
         """Return the points of a view."""
+        return self.begin_at(view, 0.0)
+
+    def begin_at(self, view: View, time_s: float) -> FrameLandmarks:
+        """Return the points of a view at a moment of the run [s]."""
         import numpy as np
 
-        pixels = view.project(self._points)
+        pixels = view.project(self._moving.at(time_s) if self._moving else self._points)
         size = (view.width_px, view.height_px)
         with np.errstate(invalid="ignore"):
             inside = np.asarray(((pixels >= 0) & (pixels < size)).all(axis=1))

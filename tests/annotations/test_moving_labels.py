@@ -1,4 +1,4 @@
-"""Masks and boxes of a structure of which a fragment has moved."""
+"""Masks, boxes and landmarks of a structure of which a fragment has moved."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from fluoro.annotations.base import AnnotationSetup
 from fluoro.annotations.boxes import BoxConfig
+from fluoro.annotations.landmarks import LandmarkConfig
 from fluoro.annotations.masks import MaskConfig
 from fluoro.annotations.truth import TruthMaker
 from fluoro.errors import InputError
@@ -80,6 +81,25 @@ def test_masks_lengths_and_boxes_go_with_the_fragment(time_s):
     lengths, expected = found.masks.lengths_mm, wanted.masks.lengths_mm
     assert np.abs(lengths - expected).sum() < 0.04 * expected.sum()
     np.testing.assert_allclose(found.boxes.boxes_px, wanted.boxes.boxes_px, atol=1e-6)
+
+
+@pytest.mark.parametrize("time_s", [0.0, 1.0])
+def test_landmarks_in_a_fragment_and_on_it_move_with_it(tmp_path, time_s):
+    voxels = {"within": (9, 8, 17), "on": (12, 8, 17), "beside": (14, 8, 17), "rest": (9, 8, 10)}
+    spots = {name: GRID.world_from_index @ [*xyz, 1.0] for name, xyz in voxels.items()}
+    rows = [f"{name},{x},{y},{z}" for name, (x, y, z, _) in spots.items()]
+    path = tmp_path / "points.csv"
+    path.write_text("\n".join(["name,x,y,z", *rows]))
+    volume = MuVolume(mu_zyx=np.zeros(GRID.shape_zyx, np.float32), grid=GRID)
+    setup = AnnotationSetup(
+        config=None, volume=volume, labels=None, device=None, posed=(fragment(),)
+    )
+    found = LandmarkConfig(path=path).make(setup).begin_at(VIEW, time_s)
+    moved = {"within", "on"} if time_s else set()
+    for name, pixel in zip(found.names, found.pixels_uv, strict=True):
+        shift_mm = 2.0 * SHIFT_VOXELS * (name in moved)
+        np.testing.assert_allclose(pixel, VIEW.project(spots[name][:3] + shift_mm), atol=1e-6)
+        assert name not in moved or np.hypot(*(pixel - VIEW.project(spots[name][:3]))) > 3
 
 
 def test_visible_masks_of_a_fragment_are_refused():
