@@ -97,7 +97,7 @@ class Trial:
     The patient moves, has contrast and holds inclusions where the configuration's does. The
     vessels are coarse and filled at the defaults' concentration; inclusions are blocks in the
     middle, one for each kernel that the configured inclusions need. So are a wire, a mesh and a
-    part of a CT where it has objects with a pose, unless the patient moves.
+    part of a CT where it has objects with a pose.
 
     Args:
         sections: `renderer` and `image_chain` as in a YAML file, of `volume` the keys `motion`,
@@ -122,8 +122,7 @@ class Trial:
         pose = CarmPose(lao_deg=25.0, cra_deg=15.0, translation_mm=(4.0, -3.0, 6.0))
         self.view: View = self.geometry.view(pose, self.volume.grid.center_xyz_mm.tolist())
         self.time_s, self.injected_s = _moment(self.config.volume)
-        moves = self.config.volume.motion is not None
-        self.materials = _small_materials(self.config.volume.materials, self.volume, moves=moves)
+        self.materials = _small_materials(self.config.volume.materials, self.volume)
 
     def patient(self, device: ComputeDevice, *, fused: bool = False) -> PatientRenderer:
         """Return the scene's renderer on a device."""
@@ -297,13 +296,8 @@ def _activity(motion: MotionConfig | None, time_s: float) -> float:
     return breath(time_s * per_s[0]) + beat(time_s * per_s[1])
 
 
-def _small_materials(
-    config: MaterialsConfig | None, volume: MuVolume, *, moves: bool
-) -> MaterialVolume:
-    """The volume as materials, with an inclusion for each kernel that the configured ones need.
-
-    In a patient who moves there are no objects with a pose: the reference has none there.
-    """
+def _small_materials(config: MaterialsConfig | None, volume: MuVolume) -> MaterialVolume:
+    """The volume as materials, with an inclusion for each kernel that the configured ones need."""
     wanted = config or MaterialsConfig()
     layers = {
         (layer.labels, len(layer.ramps)): solid
@@ -314,7 +308,7 @@ def _small_materials(
         volume=volume,
         tissues=tissue_map(wanted.kind, wanted.ct_energy_kev),
         inclusions=tuple(_small(solid, volume.grid) for solid in layers.values()),
-        posed=() if moves else tuple(_small_posed(wanted, volume)),
+        posed=tuple(_small_posed(wanted, volume)),
     )
 
 

@@ -14,7 +14,7 @@ from fluoro.rendering.reference import clip_rays, trilinear
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["moved_integrals", "moved_points", "moved_sums"]
+__all__ = ["is_inside", "moved_integrals", "moved_points", "moved_sums"]
 
 Array = NDArray[np.float64]
 
@@ -27,6 +27,12 @@ def moved_points(
     at = points @ to_nodes[:3, :3].T + to_nodes[:3, 3]
     parts = [trilinear(displacements_mm[..., axis], at) for axis in range(3)]
     return np.asarray(points + np.stack(parts, axis=-1) @ grid.index_from_world[:3, :3].T)
+
+
+def is_inside(points: Array, grid: VolumeGrid) -> NDArray[np.bool_]:
+    """Whether points (R, 3), voxel index, lie in a grid, its outer faces included, shape (R,)."""
+    size = np.asarray(grid.shape_xyz)
+    return np.asarray(np.all(np.abs(points - (size - 1) / 2) <= size / 2, axis=-1))
 
 
 def moved_integrals(
@@ -94,10 +100,6 @@ def moved_sums(
             return np.zeros(3)
         return moved_points(point(along), grid, *moved) - point(along)
 
-    def inside(points: Array) -> NDArray[np.bool_]:
-        size = np.asarray(grid.shape_xyz)
-        return np.asarray(np.all(np.abs(points - (size - 1) / 2) <= size / 2, axis=-1))
-
     total: Any = 0.0
     for n in range(int(count.max(initial=0))):
         if knot_steps:
@@ -106,7 +108,7 @@ def moved_sums(
         else:
             d = displaced(n + 0.5)
         at = point(n + 0.5) + d
-        counts = (n < count) & inside(at) if solid else n < count
+        counts = (n < count) & is_inside(at, grid) if solid else n < count
         total = total + np.where(counts, sample(at).T, 0.0)
     sums = total * rays.length_mm * share
     return np.asarray(sums.reshape(*np.shape(sums)[:-1], view.height_px, view.width_px))

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from fluoro.config import Config
 from fluoro.geometry.projection import View
 from fluoro.rendering.material_reference import layer_sample, tissue_sample
-from fluoro.rendering.moving_reference import moved_sums
-from fluoro.rendering.moving_renderer import knot_steps
-from fluoro.rendering.parts.scene_reference import draw_posed
+from fluoro.rendering.moving_reference import is_inside, moved_points, moved_sums
+from fluoro.rendering.moving_renderer import knot_steps, moving_box
+from fluoro.rendering.parts.scene_reference import Sampled, draw_posed
 from fluoro.rendering.patient_renderer import iodine_per_mm
 from fluoro.rendering.projectors import PROJECTORS
 from fluoro.rendering.reference import clip_rays, trilinear
@@ -44,7 +44,7 @@ def patient_reference(
         view: One view.
         time_s: Of the run [s].
         injected_s: When contrast was injected [s]; None: it was not.
-        materials: As for `make_patient`. Posed solids are drawn in a patient at rest alone.
+        materials: As for `make_patient`.
 
     Returns:
         Line integrals, shape (height, width), or thicknesses [mm], shape (materials, height,
@@ -67,7 +67,10 @@ def patient_reference(
         samples = [(tissue_sample(filled), volume.grid)]
         samples += [(layer_sample(s.layer()), s.grid) for s in filled.inclusions]
         samples += [(_share_sample(iodine), iodine.grid)] if iodine else []
-        layers = [(*one, plane) for one, plane in zip(samples, planes, strict=True)]
+        layers = [
+            rays.moved_layer(Sampled(*one, plane), solid=number > 0)
+            for number, (one, plane) in enumerate(zip(samples, planes, strict=True))
+        ]
         planes.append(draw_posed(filled, view, time_s, layers))
     return np.concatenate(planes)
 
@@ -119,6 +122,20 @@ class _Rays:
         samples = points_of(clip_rays(self.view, grid), grid, self._step_mm(grid))
         sums = sum(mm[:, None] * sample(points) for points, mm in samples)
         return np.asarray(sums).T.reshape(-1, self.view.height_px, self.view.width_px)
+
+    def moved_layer(self, layer: Sampled, *, solid: bool) -> Sampled:
+        """Where a layer of the patient has moved: each of its samples by itself."""
+        if self.moved is None:
+            return layer
+        displacements_mm, nodes = self.moved
+
+        def sample(points: Array) -> Array:
+            at = moved_points(points, layer.grid, displacements_mm, nodes)
+            there = is_inside(at, layer.grid)[:, None] if solid else 1.0
+            return np.asarray(layer.sample(at) * there)
+
+        box = moving_box(layer.grid, displacements_mm)[0] if solid else None
+        return layer._replace(sample=sample, box=box)
 
     def _sums(
         self, sample: Callable[[Array], Array], grid: VolumeGrid, step_mm: float, solid: bool

@@ -100,6 +100,17 @@ def test_kernels_agree_with_the_reference_of_the_whole_patient(labels, scene):
         assert np.abs(ours - theirs).max() < 2e-4 * scale
 
 
+@pytest.mark.slow
+def test_objects_displace_what_has_moved(labels):
+    """The reference looks up the field at every sample, the kernel at the ends of its steps."""
+    trial = Trial(sections(labels, "motion", "rod", *POSED, xray=True))
+    expected = trial.expected_integrals()
+    for device, sound in ((CpuDevice(), True), (PartlyIdle("Displace<Moving"), False)):
+        off = np.abs(trial.integrals(device) - expected)
+        wrong = (off > 1e-3 * expected.max()).any(axis=0).mean()
+        assert wrong < 0.005 if sound else wrong > 0.03
+
+
 def test_a_sound_device_passes_with_all_parts_of_a_patient(labels):
     assert Trial(sections(labels, *PARTS, xray=True)).fault(CpuDevice()) is None
 

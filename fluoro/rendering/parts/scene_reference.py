@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,22 @@ Array = NDArray[np.float64]
 TOUCHING_MM = 1e-9
 """Between two spans that are one."""
 Span = tuple[float, float]
-Sampled = tuple[Callable[[Array], Array], VolumeGrid, Array]
-"""Shares at index points, where the voxels lie, and planes (materials, height, width)."""
+
+
+class Sampled(NamedTuple):
+    """A volume that is displaced.
+
+    Attributes:
+        sample: Shares at points, voxel index, shape (R, 3).
+        grid: Where the voxels lie.
+        planes: Thickness of its materials [mm], shape (materials, height, width).
+        box: What a moved volume can lie in; None: the grid.
+    """
+
+    sample: Callable[[Array], Array]
+    grid: VolumeGrid
+    planes: Array
+    box: VolumeGrid | None = None
 
 
 def draw_posed(
@@ -53,14 +68,14 @@ def draw_posed(
                 if isinstance(solid, SampledSolid):
                     grid = solid.volume.grid.moved(solid.track.at(time_s))
                     part = MaterialVolume(volume=solid.volume, tissues=volume.tissues)
-                    layers[0][2][:, row, column] += ray.sums(tissue_sample(part), grid, left)
+                    layers[0].planes[:, row, column] += ray.sums(tissue_sample(part), grid, left)
                 else:
                     planes[numbers[material], row, column] += sum(b - a for a, b in left)
                 before = [*before, *left]
             taken = before if solid.displaces else taken
-        for sample, grid, thickness in layers:
+        for sample, grid, thickness, box in layers:
             if taken:
-                gone = ray.sums(sample, grid, _joined(taken))
+                gone = ray.sums(sample, grid, _joined(taken), box)
                 thickness[:, row, column] = np.maximum(thickness[:, row, column] - gone, 0.0)
     return planes
 
@@ -100,12 +115,17 @@ class _Ray:
         return [(float(one), float(other)) for one, other in pairs]
 
     def sums(
-        self, sample: Callable[[Array], Array], grid: VolumeGrid, spans: Sequence[Span]
+        self,
+        sample: Callable[[Array], Array],
+        grid: VolumeGrid,
+        spans: Sequence[Span],
+        box: VolumeGrid | None = None,
     ) -> Array:
         """What spans have of a sampled volume: midpoints of steps of at most half a voxel."""
-        clipped = clip_rays(self._view, grid)
+        clipped = clip_rays(self._view, box or grid)
+        to_box = np.array((box or grid).index_from_world)
+        source = to_box[:3, :3] @ self._source + to_box[:3, 3]
         inverse = np.array(grid.index_from_world)
-        source = inverse[:3, :3] @ self._source + inverse[:3, 3]
         first = float(np.linalg.norm((clipped.start[0] - source) * grid.spacing_xyz_mm))
         last = first + float(clipped.length_mm[0])
         total = sample(np.zeros((1, 3)))[0] * 0.0
