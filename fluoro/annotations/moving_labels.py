@@ -80,7 +80,7 @@ def _fragments(posed: Sequence[PosedSolid]) -> list[tuple[SampledSolid, CutOut]]
 
 
 def _has_near(cut: CutOut, voxel: NDArray[np.int_], reach: int) -> bool:
-    """Whether a voxel (z, y, x) is at most so many voxels away from one that was cut out."""
+    """Whether a voxel (z, y, x) is within `reach` voxels of one that was cut out."""
     window = tuple(
         slice(max(number - side.start - reach, 0), max(number - side.start + reach + 1, 0))
         for number, side in zip(voxel.tolist(), cut.box, strict=True)
