@@ -8,13 +8,13 @@ import pytest
 
 from fluoro.config import CarmTolerance
 from fluoro.errors import InputError
-from fluoro.registration.measures.tile_fit import blur_derivative, fit_tiles
+from fluoro.registration.measures.tile_fit import blur_derivative, blurred_with, fit_tiles
 from fluoro.registration.next_steps import CAUSES, NEXT_STEPS
 from fluoro.registration.register import Registrar
 from fluoro.registration.report.acceptance import Acceptance, fits_as_well
 from fluoro.registration.rigid_motion import moved_view
 from fluoro.registration.search.hypotheses import HYPOTHESES, undone
-from fluoro.registration.search.lengths import LengthTolerance, length_derivatives
+from fluoro.registration.search.lengths import LengthTolerance, length_derivatives, with_lengths
 from fluoro.registration.targets.target_preprocessing import Preparation, prepare
 from fluoro.rendering.renderer import DrrRenderer
 from tests.registration_support import (
@@ -78,6 +78,30 @@ def test_blur_derivative_is_that_of_a_blurred_intensity():
     blurred = -np.log(gaussian_filter(np.exp(-image), 0.4))
     change = (blurred - image)[4:-4, 4:-4] / 0.4**2
     assert blur_derivative(image)[4:-4, 4:-4] == pytest.approx(change, abs=0.01)
+
+
+def test_blurred_image_and_derivative_are_those_of_the_blurred_intensity():
+    from scipy.ndimage import gaussian_filter
+
+    rows, columns = np.indices((64, 64)) / 8.0
+    image, change = 2 + np.sin(rows) * np.cos(columns), np.cos(rows)
+    blurred, derivatives = blurred_with(image, change[None], 0.5)
+    ends = [-np.log(gaussian_filter(np.exp(-image - e * change), 0.5**0.5)) for e in (1e-4, -1e-4)]
+    inner = (slice(4, -4), slice(4, -4))
+    assert blurred[inner] == pytest.approx(np.mean(ends, axis=0)[inner], abs=2e-3)
+    assert derivatives[0][inner] == pytest.approx(((ends[0] - ends[1]) / 2e-4)[inner], abs=2e-3)
+
+
+def test_view_with_other_lengths_is_that_of_the_c_arm_which_has_them():
+    offset, share = (3.0, -2.0), 0.01
+    other = replace(
+        DETECTOR,
+        detector_offset_mm=offset,
+        pixel_spacing_mm=DETECTOR.pixel_spacing_mm * (1 + share),
+    )
+    expected, found_view = view_at(POSE, other), with_lengths(view_at(), (*offset, share))
+    for name in ("source_xyz_mm", "corner_xyz_mm", "column_step_xyz_mm", "row_step_xyz_mm"):
+        np.testing.assert_allclose(getattr(found_view, name), getattr(expected, name), atol=1e-9)
 
 
 def test_fit_of_tiles_leaves_nothing_of_gain_plane_and_scatter():

@@ -52,8 +52,8 @@ tiles leave so much [mm, mm, 1]. Measured as the inflation above."""
 MOST_BLUR_PX2 = 4.0
 """Largest variance of a target's blur that is undone."""
 LINEAR = 4.6
-"""From this surprise on the lengths are fitted once more where they were found: of four right
-images one has as much (chi squared of 3, 80 %)."""
+"""From this surprise on the lengths are fitted once more where they were found: of five right
+images one has more (chi squared of 3)."""
 NEIGHBOURS = 4
 """Of a pixel; their correlation makes pixels count for fewer."""
 BLURRED_NOISE, STRUCTURE = 0.25, 40.0
