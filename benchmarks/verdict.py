@@ -6,6 +6,7 @@
     python benchmarks/verdict.py --seed 7 --report        the table of the rows there are
     python benchmarks/verdict.py --seed 7 --report --write     and docs/registration.md's
     python benchmarks/verdict.py --fit 50 51 52           coefficients of the confidence from rows
+    python benchmarks/verdict.py --fit 50 51 52 --write   and its curve in docs/registration.md
 
 A pose counts as wrong if the corners of a 120 mm cube are off by more than 5 mm, or by more than 2
 mm in the image's plane. It needs the chest CT (`app.py fetch chest-ct`). Rows are kept in
@@ -31,6 +32,7 @@ from benchmarks.harness.verdict_rows import (
     VerdictRows,
     coverage,
     fit_confidence,
+    held_out,
     reliability,
     table,
 )
@@ -42,7 +44,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "registration.md"
 CURVE = ROOT / "docs" / "images" / "verdict_reliability.png"
 HEAD = ["Images or C-arm", "cases", "believed", "believed though wrong", "right, not believed"]
-LEAST_BELIEVED = 0.98
+LEAST_BELIEVED, LEAST_IN_BIN = 0.98, 5
 BLUE, GREY = (31, 119, 180), (150, 158, 164)
 
 
@@ -54,7 +56,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--share", type=float, default=1.0, help="of the wrong cases")
     parser.add_argument("--minutes", type=float, default=1e9, help="then stop, to go on later")
     parser.add_argument("--report", action="store_true", help="measure nothing")
-    parser.add_argument("--write", action="store_true", help="the table into docs/registration.md")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="the table, or with --fit the curve, into docs/registration.md",
+    )
     parser.add_argument(
         "--fit",
         type=int,
@@ -102,6 +108,19 @@ def summary(rows: Sequence[Row], seed: int) -> str:
     return "\n".join(lines)
 
 
+def fit(seeds: Sequence[int], targets: VerdictTargets, *, write: bool) -> int:
+    """Print the confidence's coefficients, and how reliable it is for rows that are held out."""
+    each = (VerdictRows(rows_file(seed), targets).all for seed in seeds)
+    rows = list(chain.from_iterable(each))
+    print(fit_confidence(rows).round(2).tolist())
+    others = held_out(rows)
+    for stated, right, count in reliability(others):
+        print(f"confidence {stated:.2f}: {right:.0%} of {count} right")
+    if write:
+        draw(others)
+    return 0
+
+
 def markdown(lines: Sequence[Sequence[str]]) -> str:
     """A table; the first line is its head."""
     head, *rest = lines
@@ -109,8 +128,9 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
 
 
 def draw(rows: Sequence[Row]) -> None:
-    """The reliability curve."""
-    stated, right, _ = zip(*reliability(rows), strict=True)
+    """The reliability curve, without bins of few cases."""
+    bins = [each for each in reliability(rows) if each[2] >= LEAST_IN_BIN]
+    stated, right, _ = zip(*bins, strict=True)
     curves = [
         Curve(name="stated = found", color=GREY, x=[0.0, 1.0], y=[0.0, 1.0]),
         Curve(name="share that is right", color=BLUE, x=stated, y=right),
@@ -132,9 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         targets = VerdictTargets(open_device("cpu"))
         if options.fit:
-            seeds = (VerdictRows(rows_file(seed), targets).all for seed in options.fit)
-            print(fit_confidence(list(chain.from_iterable(seeds))).round(2).tolist())
-            return 0
+            return fit(options.fit, targets, write=options.write)
         rows = VerdictRows(rows_file(options.seed), targets)
         if not options.report:
             measure(rows, options)
@@ -144,7 +162,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"confidence {stated:.2f}: {right:.0%} of {count} right")
         if options.write:
             put_into_document(PAGE, "assessment", text)
-            draw(rows.all)
     except FluoroError as error:
         print(f"benchmarks/verdict.py: {error}", file=sys.stderr)
         return 2

@@ -20,13 +20,23 @@ from fluoro.registration.register import Registrar
 from fluoro.registration.report.result import RegistrationResult
 from fluoro.registration.rigid_motion import moved_view, twist_about, view_axes
 
-__all__ = ["RIGHT_MM", "Row", "VerdictRows", "coverage", "fit_confidence", "reliability", "table"]
+__all__ = [
+    "RIGHT_MM",
+    "Row",
+    "VerdictRows",
+    "coverage",
+    "fit_confidence",
+    "held_out",
+    "reliability",
+    "table",
+]
 
 Array = NDArray[np.float64]
 Row = dict[str, Any]
 
 RIGHT_MM = (5.0, 2.0)
 """A pose is right up to this error of a 120 mm cube's corners, in all and in the image's plane."""
+FOLDS = 5
 RIDGE = 0.3
 """Of the confidence's slopes: the best of 0.01 to 1 in five-fold cross-validation of its cases."""
 EDGES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 1.0)
@@ -156,6 +166,20 @@ def reliability(rows: Sequence[Row]) -> Iterator[tuple[float, float, int]]:
         inside = (stated >= low) & ((stated < high) | (high == EDGES[-1]))
         if inside.any():
             yield float(stated[inside].mean()), float(right[inside].mean()), int(inside.sum())
+
+
+def held_out(rows: Sequence[Row]) -> list[Row]:
+    """The rows with the confidence that a fit to the other four fifths of them gives."""
+    from fluoro.registration.report.acceptance import confidence_terms
+
+    fold = np.random.default_rng(0).permutation(len(rows)) % FOLDS
+    weights = [
+        fit_confidence([r for r, k in zip(rows, fold, strict=True) if k != each])
+        for each in range(FOLDS)
+    ]
+    logits = [confidence_terms(r["evidence"]) @ weights[k] for r, k in zip(rows, fold, strict=True)]
+    stated = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
+    return [row | {"confidence": float(each)} for row, each in zip(rows, stated, strict=True)]
 
 
 def fit_confidence(rows: Sequence[Row]) -> Array:
