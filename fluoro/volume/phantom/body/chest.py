@@ -66,9 +66,13 @@ PULMONARY_ARTERIES, PULMONARY_VEINS = _moved(ARTERIES), _moved(VEINS)
 BRONCHIAL_TREES = _moved(BRONCHI)
 
 
-OVER_ARCH_MM = 6.0
-"""How much further the left lung reaches to the middle above the arch of the aorta, which stands
-out as a knob below it; the measured face is smooth there."""
+INWARDS_MM = {
+    1: ((84, 96, 108, 120, 132), (0, 3, 6, 3, 0)),
+    -1: ((30, 50, 90, 125), (0, -4, -4, 0)),
+}
+"""By height: how much further a lung reaches to the middle than its measured face, which is smooth.
+The left one closes in above the arch of the aorta, which stands out as a knob below it; the right
+one leaves room for the tissue about windpipe, main bronchus and azygos vein."""
 
 
 def lung_distance(axes: Axes, side: int) -> Field:
@@ -76,8 +80,7 @@ def lung_distance(axes: Axes, side: int) -> Field:
     x, y, z = axes
     across = side * (x - np.float32(MIDDLE_XY_MM[0]))
     medial = np.float32(side) * inner_face(side).distance(z, y, x)
-    if side > 0:
-        medial = medial - np.float32(OVER_ARCH_MM) * np.exp(-(((z - 108) / 12) ** 2))
+    medial = medial - np.interp(z, *INWARDS_MM[side]).astype(np.float32)
     lung = smooth_max(pleura().distance(axes), medial, 8.0)
     lung = smooth_max(lung, lower_face(side).distance(y, across, z), 5.0)
     center, radii = APEX[side]
