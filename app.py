@@ -28,6 +28,10 @@ from fluoro.command_line.early_stop import end_early_stop  # before all that tak
 
 # isort: split
 
+import fluoro.command_line.one_blas_thread  # noqa: F401  (before NumPy)
+
+# isort: split
+
 import argparse
 import difflib
 import json

@@ -26,6 +26,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import fluoro.command_line.one_blas_thread  # noqa: F401
+
+# isort: split
+
 from benchmarks.harness.budget import Budget
 from benchmarks.harness.command_line import count
 from benchmarks.harness.machine import describe_machine

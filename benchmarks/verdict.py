@@ -24,6 +24,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import fluoro.command_line.one_blas_thread  # noqa: F401
+
+# isort: split
+
 from benchmarks.harness.budget import Budget
 from benchmarks.harness.report import put_into_document
 from benchmarks.harness.verdict_cases import RIGHT, VerdictTargets, draw_cases

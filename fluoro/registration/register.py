@@ -33,6 +33,7 @@ from fluoro.registration.search.pose_problem import (
     PoseParameters,
     PoseProblem,
     ViewTask,
+    pixel_at_mm,
 )
 from fluoro.registration.search.pyramid import (
     bin_image,
@@ -349,7 +350,7 @@ class _Search:
         image, mask = bin_image(target.image, target.mask, factor)
         binned = bin_view(view, factor)
         return ViewTask(
-            renderer=self._registrar.renderer(_pixel_at_mm(binned, self._registrar.center_xyz_mm)),
+            renderer=self._registrar.renderer(pixel_at_mm(binned, self._registrar.center_xyz_mm)),
             view=binned,
             measure=make_measure(measure, image, mask),
         )
@@ -481,14 +482,6 @@ class _Search:
             renderings=sum(each.renderings for each in self._problems),
             seconds=time.perf_counter() - started,
         )
-
-
-def _pixel_at_mm(view: View, point_xyz_mm: Array) -> float:
-    """Width of a pixel projected back to a point's depth [mm]."""
-    normal = np.cross(view.column_step_xyz_mm, view.row_step_xyz_mm)
-    share = normal @ (point_xyz_mm - view.source_xyz_mm)
-    share /= normal @ (view.corner_xyz_mm - view.source_xyz_mm)
-    return abs(float(share)) * float(np.linalg.norm(view.column_step_xyz_mm))
 
 
 def _distinct(candidates: Sequence[_Candidate]) -> list[_Candidate]:

@@ -192,6 +192,17 @@ def test_pose_gradient_is_that_of_central_differences_of_rendered_images(measure
     np.testing.assert_allclose(found, gradient, rtol=1e-3, atol=1e-7)
 
 
+@pytest.mark.parametrize(("mm", "most"), [(0.3, 0.2), (3.0, 0.0)])
+def test_image_near_the_last_derivatives_is_made_of_them(mm, most):
+    problem, point = _problem(MeanSquares, 1), np.array([9.0, -6.0, 5.0, 8.0, -4.0, 12.0])
+    before = _problem(MeanSquares, 1).images(point)[0]
+    problem.linearise(point)
+    there = point + mm / np.sqrt(6) * np.array([1.0, -1, 1, 1, -1, 1])
+    (exact,), (found,) = _problem(MeanSquares, 1).images(there), problem.images(there)
+    assert np.linalg.norm(found - exact) <= most * np.linalg.norm(exact - before)
+    assert np.array_equal(found, exact) == (most == 0)
+
+
 def test_steps_get_longer_where_the_cost_is_less_curved_than_gauss_and_newton_have_it():
     class Flatter(Valley):
         """Residuals of which noise takes three quarters of the curvature."""

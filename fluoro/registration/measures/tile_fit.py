@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,12 +59,12 @@ class TileFit:
     unexplained: float
     whiteness: float
 
-    @property
+    @cached_property
     def normal(self) -> Array:
         """Normal matrix of the derivatives over the noise's variance, shape (K, K)."""
         return np.asarray(self.rows @ self.rows.T, float)
 
-    @property
+    @cached_property
     def gradient(self) -> Array:
         """Product of derivatives and residuals over the noise's variance, shape (K,)."""
         return np.asarray(self.rows @ self.residuals.astype(self.rows.dtype), float)
@@ -119,8 +120,8 @@ def fit_tiles(
     edge = max(LEAST_TILE_PX, min(mask.shape) // TILES_ACROSS)
     tiles = Tiles.over(mask & _inside(image), (edge, edge), (0, 0))
     fields = _fields(tiles, image)
-    counts = _flat(tiles.weight)
-    cut = _flat(tiles.cut(np.asarray(target, np.float64)))
+    counts = tiles.weight
+    cut = tiles.cut(np.asarray(target, np.float64))
     weight = _without_outliers(_rest(cut * counts, _basis(fields, counts)), counts)
     basis = _basis(fields, weight)
     shading, scatter = basis[:, :3], basis[:, 3:]
@@ -158,13 +159,7 @@ def _fields(tiles: Tiles, image: Image) -> list[Array]:
     x = np.broadcast_to(np.linspace(-1, 1, width)[None, :], image.shape)
     values = np.asarray(image, np.float64)
     found = [np.ones(image.shape), x, y, values, np.exp(values - values.max())]
-    return [_flat(tiles.cut(field)) for field in found]
-
-
-def _flat(cut: Image) -> Image:
-    """A cut image, (tile rows, height, tile columns, width), as (tiles, pixels)."""
-    i, h, j, w = cut.shape
-    return np.ascontiguousarray(cut.transpose(0, 2, 1, 3)).reshape(i * j, h * w)
+    return [tiles.cut(field) for field in found]
 
 
 def _basis(fields: Sequence[Array], weight: Array) -> Array:
@@ -192,14 +187,11 @@ def _rows(
     """The derivatives without the basis, times a scale of each tile; shape (K, N), float32."""
     slopes = np.zeros((0, *tiles.shape)) if derivatives is None else derivatives
     thin = basis.astype(np.float32)
-    rows = np.empty((len(slopes), weight.size), np.float32)
-    factor = weight.astype(np.float32)
-    for row, slope in zip(rows, slopes, strict=True):
-        cut = _flat(tiles.cut(slope)).astype(np.float32) * factor
-        along = np.matmul(thin, cut[:, :, None])
-        cut -= np.matmul(along.transpose(0, 2, 1), thin)[:, 0]
-        row[:] = (cut * scale).ravel()
-    return rows
+    cut = tiles.cut(np.asarray(slopes, np.float32)).swapaxes(0, 1)
+    rows = cut * weight[:, None].astype(np.float32)
+    rows -= np.matmul(np.matmul(rows, thin.swapaxes(1, 2)), thin)
+    rows *= scale[:, None].astype(np.float32)
+    return np.ascontiguousarray(rows.swapaxes(0, 1)).reshape(len(slopes), weight.size)
 
 
 def _sums(a: Array, b: Array) -> Array:

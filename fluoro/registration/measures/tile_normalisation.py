@@ -22,11 +22,14 @@ FLAT = 1e-6
 class Tiles:
     """Tiles of equal edges that cover an image, and the pixels that count in each.
 
+    A cut image has one row a tile, shape (..., tiles, pixels of a tile).
+
     Attributes:
         edges_px: Height and width of a tile.
         first_px: Rows and columns by which the first tile begins before the image.
-        weight: 1 where a pixel counts, else 0, in the tiles' layout.
-        count: Pixels that count in each tile.
+        shape: Height and width of the image.
+        weight: 1 where a pixel counts, else 0, shape (tiles, pixels).
+        count: Pixels that count in each tile, at least 1, shape (tiles, 1).
     """
 
     edges_px: tuple[int, int]
@@ -65,35 +68,40 @@ class Tiles:
             first_px=first_px,
             shape=blank.shape,
             weight=weight,
-            count=np.maximum(weight.sum(axis=(-3, -1), keepdims=True), 1.0),
+            count=np.maximum(weight.sum(axis=-1, keepdims=True), 1.0),
         )
 
+    @property
+    def _counts(self) -> tuple[int, int]:
+        """Rows and columns of tiles."""
+        (height, width), (top, left), (h, w) = self.shape, self.first_px, self.edges_px
+        return -(-(height + top) // h), -(-(width + left) // w)
+
     def cut(self, image: Image) -> Image:
-        """(..., H, W) as (..., tile rows, height, tile columns, width), padded with zeros."""
-        padding = [(0, 0)] * (image.ndim - 2)
-        counts = []
-        for size, edge, first in zip(self.shape, self.edges_px, self.first_px, strict=True):
-            tiles = -(-(size + first) // edge)
-            padding.append((first, tiles * edge - size - first))
-            counts += [tiles, edge]
-        padded = image if not any(map(any, padding)) else np.pad(image, padding)
-        return padded.reshape(*image.shape[:-2], *counts)
+        """(..., H, W) as (..., tiles, pixels), padded with zeros."""
+        (i, j), (h, w), (height, width) = self._counts, self.edges_px, self.shape
+        if (i * h, j * w) != self.shape:
+            (top, left), small = self.first_px, image
+            image = np.zeros((*small.shape[:-2], i * h, j * w), small.dtype)
+            image[..., top : top + height, left : left + width] = small
+        tiles = image.reshape(*image.shape[:-2], i, h, j, w).swapaxes(-3, -2)
+        return tiles.reshape(*image.shape[:-2], i * j, h * w)
 
     def join(self, tiles: Image) -> Image:
         """Return the reverse of `cut`."""
-        i, h, j, w = tiles.shape[-4:]
-        flat = tiles.reshape(*tiles.shape[:-4], i * h, j * w)
+        (i, j), (h, w), first = self._counts, self.edges_px, tiles.shape[:-2]
+        flat = tiles.reshape(*first, i, j, h, w).swapaxes(-3, -2).reshape(*first, i * h, j * w)
         (height, width), (top, left) = self.shape, self.first_px
         return flat[..., top : top + height, left : left + width]
 
     def mean(self, tiles: Image) -> Image:
         """Return the mean over the pixels that count, for tiles whose other pixels are 0."""
-        sums = tiles.sum(axis=(-3, -1), keepdims=True, dtype=np.float64)
+        sums = tiles.sum(axis=-1, keepdims=True, dtype=np.float64)
         return np.asarray((sums / self.count).astype(tiles.dtype))
 
     def mean_product(self, weights: Image, tiles: Image) -> Image:
         """Mean of `weights`, one cut image, times cut images; 0 in both where none counts."""
-        sums = np.einsum("ihjw,...ihjw->...ij", weights, tiles)[..., :, None, :, None]
+        sums = np.einsum("tp,...tp->...t", weights, tiles)[..., None]
         return np.asarray((sums / self.count).astype(tiles.dtype))
 
 
@@ -107,27 +115,35 @@ class Trend:
 
     def __init__(self, tiles: Tiles, *, planes: bool) -> None:
         self.tiles = tiles
+        self._all = bool(tiles.weight.all())
         self._slopes: list[Image] = []
-        for axis in (-1, -3) if planes else ():
-            self._add_slope(axis)
+        height, width = tiles.edges_px
+        y, x = np.linspace(-1.0, 1.0, height), np.linspace(-1.0, 1.0, width)
+        for slope in (np.tile(x, height), np.repeat(y, width)) if planes else ():
+            self._add_slope(slope)
 
-    def _add_slope(self, axis: int) -> None:
+    def _add_slope(self, at: Image) -> None:
         """A coordinate without what mean and earlier slopes hold of it, of unit variance."""
         tiles = self.tiles
-        edge = tiles.weight.shape[axis]
-        at = np.linspace(-1.0, 1.0, edge).reshape([edge] + [1] * (-1 - axis))
         slope = self.removed(np.broadcast_to(at, tiles.weight.shape))
         size = np.sqrt(tiles.mean(slope * slope))
         self._slopes.append(np.divide(slope, size, out=np.zeros_like(slope), where=size > FLAT))
 
+    @property
+    def basis(self) -> Image:
+        """What is taken: 1 and slopes, of unit variance, shape (tiles, 1 or 3, pixels)."""
+        return np.stack([self.tiles.weight, *self._slopes], axis=1)
+
     def removed(self, cut: Image) -> Image:
-        """A cut image, (..., tile rows, height, tile columns, width), without it; 0 where masked.
+        """A cut image, (..., tiles, pixels), without it; 0 where masked.
 
         A projection, which is its own transpose.
         """
         weight = self.tiles.weight.astype(cut.dtype)
-        rest = cut * weight
-        rest = (rest - self.tiles.mean(rest)) * weight
+        rest = cut if self._all else cut * weight
+        rest = rest - self.tiles.mean(rest)
+        if not self._all:
+            rest *= weight
         for slope in self._slopes:
             along = slope.astype(cut.dtype)
             rest -= along * self.tiles.mean_product(along, rest)
@@ -141,22 +157,24 @@ class StandardScore:
     Attributes:
         trend: What was taken from it, tile by tile.
         score: Shape (height, width), 0 outside the mask.
+        cut_score: The same, shape (tiles, pixels).
+        inverse_deviation: By which each tile was multiplied, shape (tiles, 1).
     """
 
     trend: Trend
     score: Image
-    _cut_score: Image
-    _inverse_deviation: Image
+    cut_score: Image
+    inverse_deviation: Image
 
     def differential(self, field: Image) -> Image:
         """Change of the score by a change of the image, (..., H, W); its own transpose.
 
         d z = (d I - trend(d I) - z mean(z d I)) / s, with means over the tile.
         """
-        tiles, z = self.trend.tiles, self._cut_score
+        tiles, z = self.trend.tiles, self.cut_score
         change = self.trend.removed(tiles.cut(field))
         change -= z * tiles.mean_product(z, change)
-        return tiles.join(change * self._inverse_deviation)
+        return tiles.join(change * self.inverse_deviation)
 
 
 class Standardiser:
@@ -178,7 +196,7 @@ class Standardiser:
         cut = self._tiles.cut(image)
         centred = self._trend.removed(cut)
         variance = self._tiles.mean(centred * centred)
-        smallest = CONSTANT_BELOW * np.abs(cut).max(axis=(-3, -1), keepdims=True)
+        smallest = CONSTANT_BELOW * np.abs(cut).max(axis=-1, keepdims=True)
         varies = (variance > smallest**2) | (self._floor > 0)
         deviation = np.sqrt(variance + image.dtype.type(self._floor**2))
         inverse = np.divide(1, deviation, out=np.zeros_like(deviation), where=varies)
@@ -186,6 +204,6 @@ class Standardiser:
         return StandardScore(
             trend=self._trend,
             score=self._tiles.join(score),
-            _cut_score=score,
-            _inverse_deviation=inverse,
+            cut_score=score,
+            inverse_deviation=inverse,
         )

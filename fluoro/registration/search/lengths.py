@@ -118,19 +118,23 @@ def _pixels_from_directions(view: View) -> tuple[Array, Array]:
 
 def _flow(
     view: View, jacobian: NDArray[Any], center: Array, to_pixels: Array
-) -> tuple[Array, Array, tuple[Array, Array]]:
+) -> tuple[NDArray[Any], NDArray[Any], tuple[NDArray[Any], NDArray[Any]]]:
     """Derivatives along columns and rows [1/pixel], and the pixels' centres, (H, W) each.
 
     Least squares of three turns about the source: each moves the pixel by a known amount.
     """
-    columns, rows = np.arange(view.width_px) + 0.5, np.arange(view.height_px) + 0.5
+    columns, rows = (
+        np.arange(count, dtype=np.float32) + np.float32(0.5)
+        for count in (view.width_px, view.height_px)
+    )
     u, v = np.broadcast_arrays(columns[None, :], rows[:, None])
-    uu = uv = vv = iu = iv = np.zeros(u.shape)
-    arm = view.source_xyz_mm - center
-    for turn in np.eye(3):
-        change = np.tensordot(np.concatenate([turn, -np.cross(turn, arm)]), jacobian, axes=1)
+    uu = uv = vv = iu = iv = np.zeros(u.shape, np.float32)
+    arm, turns = view.source_xyz_mm - center, np.eye(3)
+    twists = np.concatenate([turns, -np.cross(turns, arm)], axis=1).astype(np.float32)
+    for turn, change in zip(turns, np.tensordot(twists, jacobian, axes=1), strict=True):
         # a direction d turns by turn x d, and d is linear in the pixel
         rates = to_pixels @ np.cross(turn, np.linalg.inv(to_pixels), axisb=0, axisc=0)
+        rates = rates.astype(np.float32)
         a, b, c = (row[0] * u + row[1] * v + row[2] for row in rates)
         du, dv = a - u * c, b - v * c
         uu, uv, vv = uu + du * du, uv + du * dv, vv + dv * dv

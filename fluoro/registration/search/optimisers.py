@@ -170,7 +170,7 @@ class _Marquardt:
         """Take the step if the cost falls, and measure the curvature; else damp more."""
         point = self.point + step
         trial = self._problem.linearise(point)
-        cost = trial.normal(self._weighting)[0]
+        cost = trial.cost(self._weighting)
         if cost <= self.cost:
             self.damping = max(self.damping / 10, DAMPING_LEAST)
             expected, before = float(step @ self._matrix @ step), self._gradient

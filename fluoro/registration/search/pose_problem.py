@@ -16,13 +16,18 @@ from fluoro.registration.measures.robust import Weighting
 from fluoro.registration.measures.similarity import LeastSquaresMeasure, Measure
 from fluoro.registration.rigid_motion import motion_about, moved_view, twist_about
 
-__all__ = ["Linearisation", "PoseParameters", "PoseProblem", "Renderer", "ViewTask"]
+__all__ = ["Linearisation", "PoseParameters", "PoseProblem", "Renderer", "ViewTask", "pixel_at_mm"]
 
 Array = NDArray[np.float64]
 
 ROTATION_SCALE_MM = 100.0
 """A rotation [rad] times this counts as a shift [mm]: about the reach of the anatomy from the
 centre, so that all parameters move the image's edges alike."""
+
+
+FIRST_ORDER_PX = 0.25
+"""Parameters that are closer together than this share of a pixel at the centre: the image changes
+in proportion to them."""
 
 
 class Renderer(Protocol):
@@ -112,6 +117,10 @@ class Linearisation:
     jacobian: NDArray[Any]
     change: Array
 
+    def cost(self, weighting: Weighting) -> float:
+        """Return the weighted cost."""
+        return weighting.of(self.residuals)[0]
+
     def normal(self, weighting: Weighting) -> tuple[float, Array, Array]:
         """Return weighted cost, its gradient (free,), and the Gauss-Newton matrix (free, free)."""
         cost, influence, weight = weighting.of(self.residuals)
@@ -138,6 +147,15 @@ class PoseProblem:
         self.tasks = tuple(tasks)
         self.parameters = parameters
         self.renderings = 0
+        self._last_point: Array | None = None
+        self._last: list[tuple[NDArray[Any], NDArray[Any]]] = []
+
+    def _jacobians(self, free_mm: Array) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+        """Image and derivatives of each view, which are kept."""
+        motion = self.parameters.motion(free_mm)
+        self._last = [self._jacobian(task, motion) for task in self.tasks]
+        self._last_point = free_mm.copy()
+        return self._last
 
     def _jacobian(self, task: ViewTask, motion: Array) -> tuple[NDArray[Any], NDArray[Any]]:
         self.renderings += 1
@@ -146,17 +164,34 @@ class PoseProblem:
         image, jacobian = (task.renderer.device.to_host(array) for array in pair)
         return image, jacobian
 
+    def images(self, free_mm: Array) -> list[NDArray[np.float32]]:
+        """Return each view's image at the free parameters [mm], shape (height, width).
+
+        Less than a quarter of a pixel from where derivatives were rendered last, it is made of
+        these.
+        """
+        return [self._image(number, free_mm) for number in range(len(self.tasks))]
+
+    def _image(self, number: int, free_mm: Array) -> NDArray[np.float32]:
+        task, last = self.tasks[number], self._last_point
+        pixel_mm = pixel_at_mm(task.view, self.parameters.center_xyz_mm)
+        if last is None or np.linalg.norm(free_mm - last) > FIRST_ORDER_PX * pixel_mm:
+            view = moved_view(task.view, self.parameters.motion(free_mm))
+            return np.asarray(task.renderer.device.to_host(task.renderer.render(view)))
+        image, jacobian = self._last[number]
+        twist = self.parameters.left_twist_from_steps(last) @ (free_mm - last)
+        return np.asarray(image + np.tensordot(twist.astype(image.dtype), jacobian, axes=1))
+
     def linearise(self, free_mm: Array) -> Linearisation:
         """Return residuals and Jacobian at the free parameters [mm], shape (free,).
 
         Raises:
             InputError: A measure that is not a sum of squares.
         """
-        motion, change = (
-            self.parameters.motion(free_mm),
-            self.parameters.left_twist_from_steps(free_mm),
-        )
-        found = [_compared(task).residuals(*self._jacobian(task, motion)) for task in self.tasks]
+        change = self.parameters.left_twist_from_steps(free_mm)
+        measures = [_compared(task) for task in self.tasks]
+        pairs = zip(measures, self._jacobians(free_mm), strict=True)
+        found = [measure.residuals(*pair) for measure, pair in pairs]
         share = 1 / np.sqrt(len(found))
         return Linearisation(
             residuals=_joined([share * each.values for each in found]).astype(float),
@@ -166,13 +201,9 @@ class PoseProblem:
 
     def cost_and_gradient(self, free_mm: Array) -> tuple[float, Array]:
         """Return the cost and its gradient with respect to free parameters [1/mm], (free,)."""
-        motion, change = (
-            self.parameters.motion(free_mm),
-            self.parameters.left_twist_from_steps(free_mm),
-        )
+        change = self.parameters.left_twist_from_steps(free_mm)
         total, gradient = 0.0, np.zeros(change.shape[1])
-        for task in self.tasks:
-            image, jacobian = self._jacobian(task, motion)
+        for task, (image, jacobian) in zip(self.tasks, self._jacobians(free_mm), strict=True):
             cost, upstream = task.measure.cost(image)
             total += cost
             gradient += change.T @ np.tensordot(jacobian, upstream, axes=2).astype(float)
@@ -187,6 +218,14 @@ class PoseProblem:
             images = task.renderer.device.to_host(batch)
             total += [_cost(task.measure, image) for image in images]
         return total / len(self.tasks)
+
+
+def pixel_at_mm(view: View, point_xyz_mm: Array) -> float:
+    """Return the width of a pixel projected back to a point's depth [mm]."""
+    normal = np.cross(view.column_step_xyz_mm, view.row_step_xyz_mm)
+    share = normal @ (point_xyz_mm - view.source_xyz_mm)
+    share /= normal @ (view.corner_xyz_mm - view.source_xyz_mm)
+    return abs(float(share)) * float(np.linalg.norm(view.column_step_xyz_mm))
 
 
 def _compared(task: ViewTask) -> LeastSquaresMeasure:

@@ -10,10 +10,10 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
@@ -29,8 +29,8 @@ from fluoro.registration.search.pose_problem import (
     ROTATION_SCALE_MM,
     PoseParameters,
     PoseProblem,
-    Renderer,
     ViewTask,
+    pixel_at_mm,
 )
 from fluoro.registration.search.pyramid import bin_image, bin_view
 from fluoro.registration.search.uncertainty import PoseFit, fit_pose
@@ -176,7 +176,7 @@ class PoseTracker:
         view = geometry.view(CarmPose(), self._isocenter)
         for width_px in self._widths_px:
             binned = bin_view(view, _factor(view, width_px))
-            pixel_mm = _pixel_at_mm(binned, self._registrar.center_xyz_mm)
+            pixel_mm = pixel_at_mm(binned, self._registrar.center_xyz_mm)
             renderer = self._registrar.renderer(pixel_mm)
             renderer.render_jacobian(binned, self._registrar.center_xyz_mm)
 
@@ -242,7 +242,7 @@ class PoseTracker:
         pose = CarmPose.from_world_from_carm(expected, self._isocenter)
         view = geometry.view(pose, self._isocenter)
         binned = bin_view(view, _factor(view, self._widths_px[-1]))
-        pixel_mm = _pixel_at_mm(binned, self._registrar.center_xyz_mm)
+        pixel_mm = pixel_at_mm(binned, self._registrar.center_xyz_mm)
         renderer = self._registrar.renderer(pixel_mm)
         rendered = renderer.device.to_host(renderer.render(binned))
         acceptance = Acceptance(converged=False, reason=reason, evidence={}, cause="structure")
@@ -339,6 +339,7 @@ class _Frame:
         reach = np.array([turn_mm] * 3 + [self._settings.shift_bound_mm] * 3)[free]
         self._bounds = Bounds(lower=-reach, upper=reach)
         self._tasks: dict[tuple[int, str], ViewTask] = {}
+        self._followed: tuple[Array, NDArray[np.float32]] | None = None
 
     def followed(self, tested: bool) -> _Found:
         """Levenberg-Marquardt from the view down the pyramid.
@@ -356,6 +357,7 @@ class _Frame:
             fit = self._fitted(problem, point) if tested else None
             acceptance = assess_fit(acceptance, fit, problem)
         motion = self._pose_parameters.motion(point)
+        self._followed = motion, problem.images(point)[0]
         return _Found(way="follow", motion=motion, acceptance=acceptance, iterations=renderings)
 
     def _fitted(self, problem: PoseProblem, point: Array) -> PoseFit:
@@ -393,9 +395,12 @@ class _Frame:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
         """Return rendered image, frame and mask at a motion of the view, at the working size."""
         task = self._task(self._settings.widths_px[-1])
-        rendered = task.renderer.render(moved_view(task.view, motion))
         measure = task.measure
-        image = task.renderer.device.to_host(rendered)
+        if self._followed and self._followed[0] is motion:
+            image = self._followed[1]
+        else:
+            rendered = task.renderer.render(moved_view(task.view, motion))
+            image = task.renderer.device.to_host(rendered)
         return image, np.asarray(measure.target, np.float32), measure.mask
 
     def _task(self, width_px: int) -> ViewTask:
@@ -411,33 +416,12 @@ class _Frame:
     def _make_task(self, factor: int, measure: str) -> ViewTask:
         view = bin_view(self._view, factor)
         image, mask = bin_image(self._target.image, self._target.mask, factor)
-        pixel_mm = _pixel_at_mm(view, self._registrar.center_xyz_mm)
+        pixel_mm = pixel_at_mm(view, self._registrar.center_xyz_mm)
         return ViewTask(
-            renderer=_Remembering(self._registrar.renderer(pixel_mm)),
+            renderer=self._registrar.renderer(pixel_mm),
             view=view,
             measure=make_measure(measure, image, mask),
         )
-
-
-class _Remembering:
-    """A renderer that need not render again the view that it rendered last."""
-
-    def __init__(self, renderer: Renderer) -> None:
-        self._renderer = renderer
-        self.device = renderer.device
-        self._last: tuple[View, Any] | None = None
-
-    def render(self, views: View | Sequence[View]) -> Any:
-        """Return line integrals; those of the last `render_jacobian` where the view is the same."""
-        if self._last and isinstance(views, View) and _same(views, self._last[0]):
-            return self._last[1]
-        return self._renderer.render(views)
-
-    def render_jacobian(self, view: View, center_xyz_mm: ArrayLike) -> tuple[Any, Any]:
-        """Return line integrals and derivatives; the former are kept."""
-        image, jacobian = self._renderer.render_jacobian(view, center_xyz_mm)
-        self._last = (view, image)
-        return image, jacobian
 
 
 def _factor(view: View, width_px: int) -> int:
@@ -446,23 +430,10 @@ def _factor(view: View, width_px: int) -> int:
     return max(1, round(smallest / max(width_px, LEAST_WIDTH_PX)))
 
 
-def _same(a: View, b: View) -> bool:
-    names = ("source_xyz_mm", "corner_xyz_mm", "column_step_xyz_mm", "row_step_xyz_mm")
-    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in names)
-
-
-def _pixel_at_mm(view: View, point_xyz_mm: Array) -> float:
-    """Width of a pixel projected back to a point's depth [mm]."""
-    normal = np.cross(view.column_step_xyz_mm, view.row_step_xyz_mm)
-    share = normal @ (point_xyz_mm - view.source_xyz_mm)
-    share /= normal @ (view.corner_xyz_mm - view.source_xyz_mm)
-    return abs(float(share)) * float(np.linalg.norm(view.column_step_xyz_mm))
-
-
 def _likeness(rendered: Array, seen: Array) -> tuple[float, float]:
     """Correlation, and root mean square of what gain and offset leave; 0 where constant."""
     a, b = rendered - rendered.mean(), seen - seen.mean()
-    spread = float(np.sqrt((a @ a) * (b @ b)))
-    ncc = float(a @ b) / spread if spread > 0 else 0.0
-    left = float(b @ b) / len(b) * max(0.0, 1 - ncc**2)
+    aa, ab, bb = (float((x * y).sum()) for x, y in ((a, a), (a, b), (b, b)))
+    ncc = ab / np.sqrt(aa * bb) if aa * bb > 0 else 0.0
+    left = bb / len(b) * max(0.0, 1 - ncc**2)
     return ncc, float(np.sqrt(left))
