@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The image chain's kernels beside the limits of one core: memory's rate, and vector units' peak.
+"""Kernels beside the limits of one core: memory's rate, and the vector units' peak.
 
-    python benchmarks/limits.py            half a minute; writes benchmarks/results/limits_cpu.json
-                                           and the table in docs/benchmarks/results.md
+    python benchmarks/limits.py            a minute; writes benchmarks/results/limits_cpu.json
+                                           and the tables in docs/benchmarks/results.md
 
 Each kernel of the full chain (full_chain.py) at 512 x 512 pixels, one thread, CPU time, least of 12
 frames. Bytes are those that must move once: planes read and written, 4 bytes a pixel, whatever
@@ -10,6 +10,10 @@ the caches hold. Operations are counted in the Slang sources, a pixel: additions
 choices and integer operations are 1, divisions and roots 1 too. Both limits are measured here: a
 copy of 64 MiB, and a loop of multiplications and additions in registers, without contraction,
 as the chain's kernels are compiled. A perfect kernel takes the longer of the two times.
+
+March (steps of a voxel) and Siddon render the chest CT at 200 x 200 pixels, PA. Their voxels are
+requested from all levels of the caches; "in the cache" the volume has 16 x 512 x 16 voxels and
+each ray as many samples. Slab and Joseph: docs/design_notes.md.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +34,13 @@ import operators.runtime  # noqa: F401  (before Holoscan)
 from benchmarks.full_chain import Loop
 from benchmarks.harness.machine import describe_machine, load_average
 from benchmarks.harness.report import publish
+from benchmarks.harness.scene import load_ct, make_views
+from fluoro.geometry.projection import View
 from fluoro.rendering.devices.base import KernelText
 from fluoro.rendering.devices.cpu.device import CpuDevice
+from fluoro.rendering.projectors import PROJECTORS
+from fluoro.rendering.renderer import DrrRenderer
+from fluoro.volume.volumes import MuVolume
 
 SIZE_PX, FRAMES = 512, 12
 EXP, LOG, PHILOX, NORMAL, EXPANSION = 25, 28, 80, 62, 26
@@ -63,6 +72,28 @@ WORK = {
     "electronic_noise": Work(3, PHILOX + 6 + NORMAL + 2 + 1 + 3 + LOG + 6),
 }
 """By the kernel's name, or a stage in it. Blur: radius 8, a pass; convolve: radius 4."""
+
+
+@dataclass(frozen=True)
+class RayWork:
+    """What a projector does for a sample.
+
+    Attributes:
+        voxel_bytes: That a sample asks for.
+        operations: Of numbers, addresses of loads apart.
+    """
+
+    voxel_bytes: int
+    operations: int
+
+
+RAY_WORK = {
+    "march": RayWork(8 * 4, (1 + 3 * 2) + 3 * (2 + 1 + 1 + 2) + 4 + 7 * 3 + 2 + 2),
+    "siddon": RayWork(4, (3 * 3 + 4) + 3 * 4 + 4 + 7 + 2 * 3 + 2 + 4 + 2),
+}
+"""March: place, cells, index, interpolation, weight, sum. Siddon: voxel, crossings, the next of
+them, its axis, voxel on, last place, sum, weight."""
+RAY_SIZE_PX = 200
 
 PEAK = """
 uniform float* image;
@@ -154,6 +185,62 @@ def rows_of(times_ms: dict[str, float], bytes_per_s: float, per_s: float) -> lis
     return rows
 
 
+def ray_rows(bytes_per_s: float, per_s: float) -> list[dict[str, Any]]:
+    """Return a row for each projector of `RAY_WORK`, one view, one thread."""
+    volume = load_ct()
+    view = make_views(volume.grid, RAY_SIZE_PX, names=("PA",))["PA"]
+    return [_ray_row(name, volume, view, bytes_per_s, per_s) for name in RAY_WORK]
+
+
+def _ray_row(
+    name: str, volume: MuVolume, view: View, bytes_per_s: float, per_s: float
+) -> dict[str, Any]:
+    work, found = RAY_WORK[name], []
+    step_mm = min(volume.grid.spacing_xyz_mm)
+    for each in (volume, few_planes(volume)):
+        step = {"step_mm": step_mm} if PROJECTORS[name].steps else {}
+        renderer = DrrRenderer(each, CpuDevice(1), projector=name, **step)
+        samples = PROJECTORS[name].samples(each, view, renderer.step_mm)
+        found.append(least_s(lambda renderer=renderer: renderer.render(view)) / samples)
+    took_s, cached_s = found
+    vector_s = work.operations / per_s
+    return {
+        "kernel": name,
+        **asdict(work),
+        "ns": 1e9 * took_s,
+        "cached_ns": 1e9 * cached_s,
+        "of_memory": work.voxel_bytes / took_s / bytes_per_s,
+        "of_vectors": vector_s / took_s,
+        "memory_gain": max(1 - cached_s / took_s, 0.0),
+        "vector_gain": max(1 - vector_s / took_s, 0.0),
+    }
+
+
+def few_planes(volume: MuVolume) -> MuVolume:
+    """Return water in the volume's box in 16 x 512 x 16 voxels, which a cache holds."""
+    shape = (16, 512, 16)
+    edges = np.multiply(volume.grid.spacing_xyz_mm, volume.grid.shape_xyz) / shape[::-1]
+    grid = replace(volume.grid, shape_zyx=shape, spacing_xyz_mm=tuple(edges.tolist()))
+    return MuVolume(mu_zyx=np.full(shape, 0.02, np.float32), grid=grid)
+
+
+def ray_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the projectors' rows in Markdown."""
+    lines = [
+        "| projector | ns a sample | in the cache | operations a sample | of the vectors' peak "
+        "| requested, of the copy's rate | perfect memory would gain "
+        "| perfect arithmetic would gain at most |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['kernel']} | {row['ns']:.2f} | {row['cached_ns']:.2f} | {row['operations']} "
+        f"| {row['of_vectors']:.0%} | {row['of_memory']:.0%} | {row['memory_gain']:.0%} "
+        f"| {row['vector_gain']:.0%} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows in Markdown."""
     lines = [
@@ -177,13 +264,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     machine = describe_machine() | {"load_before": load_average()}
     copied, peak = copy_rate(), peak_rate()
-    rows = rows_of(kernel_ms(), copied, peak)
+    rows, rays = rows_of(kernel_ms(), copied, peak), ray_rows(copied, peak)
     limits = (
         f"one thread: a copy moves {1e-9 * copied:.1f} GB/s, vectors do {1e-9 * peak:.0f} billion "
         f"operations a second; load average {machine['load_before']} before, {load_average()} after"
     )
-    results = {"machine": machine, "bytes_per_s": copied, "operations_per_s": peak, "rows": rows}
-    publish("limits_cpu", results, f"{table(rows)}\n\n{limits}", options.folder, document=True)
+    results = {"machine": machine, "bytes_per_s": copied, "operations_per_s": peak}
+    results |= {"rows": rows, "rays": rays}
+    publish("limits_cpu", results, f"{table(rows)}\n\n{ray_table(rays)}\n\n{limits}", options.folder, document=True)
     return 0
 
 
