@@ -271,7 +271,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     results = {"machine": machine, "bytes_per_s": copied, "operations_per_s": peak}
     results |= {"rows": rows, "rays": rays}
-    publish("limits_cpu", results, f"{table(rows)}\n\n{ray_table(rays)}\n\n{limits}", options.folder, document=True)
+    publish(
+        "limits_cpu",
+        results,
+        f"{table(rows)}\n\n{ray_table(rays)}\n\n{limits}",
+        options.folder,
+        document=True,
+    )
     return 0
 
 
