@@ -2,6 +2,7 @@
 """The whole graph with full physics: frames a second, and where a frame's CPU time goes.
 
     python benchmarks/full_chain.py          three minutes on two cores (--minutes)
+    python benchmarks/full_chain.py --derivatives    half a minute; their table alone
 
 Full physics: a spectrum of many energies through five tissues by projector slab, scatter behind a
 grid, a flat panel with transfer, lag and gains, automatic brightness. One energy with noise alone
@@ -29,9 +30,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import fluoro.command_line.one_blas_thread  # noqa: F401  (as the programs)
+
+# isort: split
+
+import numpy as np
 
 import operators.runtime  # noqa: F401  (before Holoscan)
 from benchmarks.graph import Watch
@@ -45,9 +50,13 @@ from fluoro.config import Config
 from fluoro.errors import FluoroError
 from fluoro.geometry.from_config import make_geometry
 from fluoro.imaging.chain import ImageChain
+from fluoro.imaging.configured_beam import Beams
+from fluoro.imaging.gradients import pull_back
 from fluoro.rendering.devices.base import KernelText, Launch
 from fluoro.rendering.devices.cpu.device import CpuDevice
+from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.rendering.patient_renderer import make_patient
+from fluoro.scene.assemble import material_volume
 from fluoro.volume.load import load_volume
 from operators.assembly import isocenter_of
 from operators.drr_renderer import DrrRendererOp
@@ -66,6 +75,9 @@ FIELD_MM = 430.0
 TURNS = 3
 """Of all ways in turn: what else the machine does meets all of them."""
 KINDS = ("full", "one energy")
+DERIVATIVES_GOAL = 1.7
+"""Time of a frame with its derivative with respect to the pose, over the frame's."""
+DERIVATIVES_PX = (256, 512)
 
 ONE_ENERGY: dict[str, Any] = {"dose_ngy": 20, "window": {"level": 2.9, "width": 4.2}}
 
@@ -214,7 +226,7 @@ class Loop:
         config = Config.model_validate(settings)
         volume, self._geometry = load_volume(config.volume), make_geometry(config.carm)
         self.device = TimedDevice()
-        self._config = config
+        self._config, self._volume = config, volume
         self._renderer = make_patient(config, volume, self.device)
         self._chain = ImageChain(self.device, 1, self._renderer.materials, fused=True)
         self._center = isocenter_of(config.carm, volume)
@@ -233,6 +245,32 @@ class Loop:
         self._chain.apply(integrals, config, self._number, pitch_mm, self._geometry)
         self._number += 1
         return 1e3 * (middle - begun), 1e3 * (time.process_time() - middle)
+
+    def derivatives_ms(self, repeats: int) -> tuple[float, float]:
+        """Return CPU times of a pose's derivative [ms]: the chain backwards, and the rays'."""
+        view = self._geometry.view(self._trajectory(0.0), self._center)
+        body = material_volume(self._config.volume, self._volume)
+        rays = MaterialRenderer(body, self.device, projector=PROJECTOR)
+        thicknesses, beams = np.array(rays.render(view)), Beams(rays.materials)
+        shape = thicknesses.shape[1:]
+        state = self._chain.state(self._number, shape)
+        found = []
+        for _ in range(repeats + 1):  # the first one fits the beam's energies
+            begun = time.process_time()
+            weights = pull_back(
+                thicknesses,
+                self._config.image_chain,
+                self._geometry.pixel_spacing_mm,
+                np.ones(shape),
+                self._geometry,
+                beams,
+                state,
+            )
+            middle = time.process_time()
+            rays.render_vjp(view, self._center, weights)
+            found.append((1e3 * (middle - begun), 1e3 * (time.process_time() - middle)))
+        chain_ms, rays_ms = np.median(found[1:], axis=0).tolist()
+        return chain_ms, rays_ms
 
 
 def measure_loop(loops: dict[str, Loop], frames: int) -> dict[str, dict[str, Any]]:
@@ -266,6 +304,37 @@ def measure(size_px: int, frames: int, turns: int) -> dict[str, Any]:
         wall_ms = statistics.median(run["wall_ms"] for run in runs[kind])
         row[kind] = {**best, "wall_ms": wall_ms, "fps": 1e3 / wall_ms, "loop": loops[kind]}
     return row
+
+
+def measure_derivatives(size_px: int, repeats: int = 5) -> dict[str, Any]:
+    """Return CPU times of a frame and of its derivative with respect to the pose [ms]."""
+    loop = Loop(size_px, "full")
+    frames = [sum(loop.frame(0.0)) for _ in range(repeats)]
+    chain_ms, rays_ms = loop.derivatives_ms(repeats)
+    frame_ms = statistics.median(frames)
+    times = (frame_ms + chain_ms + rays_ms) / frame_ms
+    return {
+        "size": size_px,
+        "frame_ms": frame_ms,
+        "chain_backwards_ms": chain_ms,
+        "rays_ms": rays_ms,
+        "times_the_frame": times,
+    }
+
+
+def derivative_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return a line for each size."""
+    lines = [
+        "| pixels | frame, CPU ms | chain backwards | derivatives of the rays "
+        "| frame and derivatives, times the frame | goal |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['size']}² | {row['frame_ms']:.1f} | {row['chain_backwards_ms']:.0f} "
+        f"| {row['rays_ms']:.1f} | {row['times_the_frame']:.1f} | {DERIVATIVES_GOAL} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
 
 
 def rate_table(rows: Sequence[dict[str, Any]]) -> str:
@@ -304,16 +373,29 @@ def _parts(each: dict[str, Any]) -> dict[str, float]:
     return kernels | {f"graph: {name}": value for name, value in each["parts_ms"].items()}
 
 
+def publish_derivatives(machine: dict[str, Any], folder: Path | None) -> int:
+    """Measure, print and write the table of derivatives."""
+    rows = [measure_derivatives(size) for size in DERIVATIVES_PX]
+    load = f"load average {machine['load_before']} before, {load_average()} after"
+    text = f"{derivative_table(rows)}\n\n{load}"
+    results = {"machine": machine, "rows": rows}
+    publish("full_chain_derivatives_cpu", results, text, folder, document=True)
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=3.0, help="in all")
     parser.add_argument("--sizes", type=count, nargs="+", default=SIZES)
     parser.add_argument("--turns", type=count, default=TURNS)
+    parser.add_argument("--derivatives", action="store_true", help="these alone")
     parser.add_argument("--folder", type=Path, help="for the results (default: benchmarks/results)")
     options = parser.parse_args(argv)
     machine = describe_machine() | {"load_before": load_average()}
     budget, rows = Budget(60 * options.minutes), []
+    if options.derivatives:
+        return publish_derivatives(machine, options.folder)
     try:
         for size in options.sizes:
             if not rows or budget.allows(f"{size}²"):
