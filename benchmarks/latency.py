@@ -84,6 +84,19 @@ class Client:
             time.sleep(max(0.0, start_s + (number + 1) / rate_hz - time.monotonic()))
         return count
 
+    def warm_up(self, rate_hz: float) -> None:
+        """Send poses until frames come, then wait for those that are on their way."""
+        sent = self.send_poses(WARM_UP_S, rate_hz)
+        while not self.log.received:
+            sent = self.send_poses(WARM_UP_S, rate_hz)
+        self.wait_for_frames(sent)
+
+    def wait_for_frames(self, count: int) -> None:
+        """Wait until so many have come; frames that take longer than a second are lost."""
+        end_s = time.monotonic() + 1.0
+        while self.log.received < count and time.monotonic() < end_s:
+            time.sleep(0.01)
+
     def _on_image(self, message: Image, _writer: int) -> None:
         self.log.add(stamp_ns(message.header.stamp), time.time_ns())
 
@@ -111,19 +124,19 @@ def measure(role: str, what: str, size: int, arguments: argparse.Namespace) -> I
     """One row a rate: poses to the other process, which stays the same, frames back from it."""
     with served(role, size, arguments.domain) as (client, _):
         for rate_hz in arguments.rates:
-            client.send_poses(WARM_UP_S, rate_hz)
-            time.sleep(0.2)
+            client.warm_up(rate_hz)
             client.log = FrameLog()
             sent = client.send_poses(arguments.seconds, rate_hz)
-            time.sleep(0.2)
+            client.wait_for_frames(sent)
             yield client.log.row(what, size, rate_hz, lost=sent - client.log.received)
 
 
 def compare_with_tracker(arguments: argparse.Namespace) -> dict[str, float]:
     """Holoscan's own mean over the graph beside ours: size, rate, frames, both [ms]."""
     with served("tracked", TRACKED_SIZE, arguments.domain) as (client, server):
-        client.send_poses(WARM_UP_S + arguments.seconds, TRACKED_HZ)
-        output, _ = server.communicate(timeout=30)
+        client.warm_up(TRACKED_HZ)
+        client.send_poses(arguments.seconds, TRACKED_HZ)
+        output, _ = server.communicate(timeout=60)
     found: dict[str, float] = json.loads(output.splitlines()[-1])
     load = round(os.getloadavg()[0], 1)
     return {"size": TRACKED_SIZE, "rate_hz": TRACKED_HZ, "load_1min": load, **found}

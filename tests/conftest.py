@@ -84,6 +84,18 @@ def unpacked_wheel(wheel: Path) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def no_program_is_left_behind() -> Iterator[None]:
+    """A test that fails may leave one that would take a core from all that follow."""
+    yield
+    support = sys.modules.get("tests.session_support")
+    while support and support.RUNNING:
+        process = support.RUNNING.pop()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
 @pytest.fixture(params=["llvmpipe", pytest.param("cuda", marks=pytest.mark.gpu)])
 def other(request: pytest.FixtureRequest) -> Iterator[ComputeDevice]:
     """Every device that is here beside the CPU."""

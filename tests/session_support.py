@@ -107,6 +107,10 @@ def images_of(folder):
     return np.load(folder / "frames.npy")
 
 
+RUNNING = []
+"""Programs of the test that runs; conftest.py ends those that it leaves behind."""
+
+
 class Program:
     """app.py in a process of its own."""
 
@@ -121,6 +125,7 @@ class Program:
             text=True,
             errors="surrogateescape",
         )
+        RUNNING.append(self.process)
 
     def wait_for(self, holds, timeout_s=100):
         end = time.monotonic() + timeout_s

@@ -14,6 +14,9 @@ class TcpProxy:
     Args:
         port: Where the connections go.
         bytes_per_s: Rate at which answers come, all connections together; None: as fast as it goes.
+
+    Attributes:
+        passed_bytes: What has come at that rate.
     """
 
     def __init__(self, port, bytes_per_s=None):
@@ -22,6 +25,7 @@ class TcpProxy:
         self._flowing.set()
         self._pace, self._free_at_s = threading.Lock(), 0.0
         self._sockets = []
+        self.passed_bytes = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -66,6 +70,7 @@ class TcpProxy:
                 if rate:
                     self._wait_for_its_turn(len(data) / rate)
                 sink.sendall(data)
+                self.passed_bytes += len(data) if rate else 0
         self._flowing.wait()
         with suppress(OSError):
             sink.shutdown(socket.SHUT_WR)

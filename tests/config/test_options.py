@@ -35,7 +35,8 @@ def literals():
     """Places of every Literal that offers a choice, by its words."""
     places = defaultdict(list)
     for path in sorted(p for top in ("fluoro", "operators") for p in (ROOT / top).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        text = path.read_text()
+        for node in ast.walk(ast.parse(text)) if "Literal" in text else ():
             if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Literal":
                 if isinstance(node.slice, ast.Call):  # put together from a list with a name
                     continue

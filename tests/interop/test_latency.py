@@ -100,6 +100,7 @@ def test_benchmark_measures_both_ways_and_holds_holoscans_tracker_beside(monkeyp
     for (_, rate_hz), row in rows.items():
         assert row.received + row.lost == 0.4 * rate_hz
         assert 0 < row.p50_ms <= row.p99_ms <= row.max_ms
+    arguments.seconds = 1.5  # on a loaded machine frames are lost
     found = latency.compare_with_tracker(arguments)
     assert found["frames"] > 5
     assert found["tracker_ms"] > 0 < found["ours_ms"]

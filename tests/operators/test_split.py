@@ -123,7 +123,7 @@ def test_bytes_that_are_no_header_are_refused(packet):
         unpack_header(packet, GEOMETRY)
 
 
-@pytest.mark.timeout(100)
+@pytest.mark.timeout(300)
 def test_display_in_another_process_shows_the_renderers_own_images(tmp_path):
     settings = small_document(small_ct(tmp_path), tmp_path)
     settings["run"] |= {"frames": FRAMES, "fps": 10}
@@ -142,7 +142,7 @@ def test_display_in_another_process_shows_the_renderers_own_images(tmp_path):
         code=RENDER,
         KEEP=str(shown),
     )
-    ends = [render.end(), display.end()]
+    ends = [render.end(timeout_s=200), display.end()]
     assert [code for code, _, _ in ends] == [0, 0], ends
     assert "console at" in ends[1][2]
     assert "console at" not in ends[0][2]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.dds_support import own_domain
+from tests.dds_support import own_domain, wait_until
 from tests.session_support import Program, record_of, small_ct, small_document, use_cache
 
 pytestmark = pytest.mark.dds
@@ -46,7 +46,7 @@ def silent_client(port, says=b""):
     """Connects, says something and never reads."""
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect(("127.0.0.1", port))
+        wait_until(lambda: client.connect_ex(("127.0.0.1", port)) == 0)
         client.sendall(says)
         yield client
 

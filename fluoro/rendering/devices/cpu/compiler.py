@@ -240,6 +240,11 @@ def _processor() -> str:
 
 
 @cache
+def _slangpy_version() -> str:
+    return version("slangpy")  # takes a millisecond, a third of a key
+
+
+@cache
 def _compiler_version(compiler: str) -> str:
     done = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
     return done.stdout
@@ -261,7 +266,7 @@ def _key(module: str | KernelText, entry: str, compiler: str, flags: tuple[str, 
         *flags,
         _processor(),
     )
-    for part in (*parts, version("slangpy"), _compiler_version(compiler)):
+    for part in (*parts, _slangpy_version(), _compiler_version(compiler)):
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()[:24]
 
