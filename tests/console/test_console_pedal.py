@@ -12,7 +12,7 @@ from fluoro.errors import InputError
 from tests.console_support import STATUS, Consoles, Peer, make_controls, make_frame, wait_until
 from tests.tcp_proxy import TcpProxy
 
-SOON_S = HOLD_S + 1.0
+SOON_S = HOLD_S + 10.0
 """The pedal's silence and what a loaded machine adds."""
 
 
@@ -81,12 +81,11 @@ def test_a_holder_that_falls_silent_releases_it(address, controls, closing):
 
 
 def test_a_holder_whose_connection_ends_releases_it(address, controls, closing):
+    controls._pedal._hold_s = 100.0  # no silence ends it
     peer = holder(closing, address)
     wait_for_beam(controls, True)
-    started_s = time.monotonic()
     peer.socket.socket.close()
     wait_for_beam(controls, False)
-    assert time.monotonic() - started_s < HOLD_S
 
 
 def test_a_holder_whose_cable_is_pulled_releases_it(address, controls, closing):
@@ -193,11 +192,12 @@ def test_a_command_that_was_long_on_its_way_is_not_carried_out(address, controls
 def test_the_beam_goes_off_however_late_that_comes(address, controls, closing, request_):
     peer = Peer(address)
     closing(peer.socket)
+    controls._pedal._hold_s = 100.0  # no silence ends it
     peer.send(at_ms=0.0, pedal="down")
     wait_for_beam(controls, True)
     keep_holding([peer], LATE_S + 0.3, controls)
     peer.send(**request_, at_ms=0.0)
-    wait_for_beam(controls, False, timeout_s=HOLD_S / 2)
+    wait_for_beam(controls, False)
 
 
 def delays(*messages):

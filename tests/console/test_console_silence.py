@@ -145,7 +145,7 @@ def test_the_beam_ends_when_the_link_of_its_holder_falls_silent(page, proxy, con
     page.keyboard.down("Space")
     wait_until(lambda: controls.snapshot().version > 0, "the pedal down")
     proxy.freeze()
-    wait_until(lambda: not controls.snapshot().beam_on, "the beam off", 3.0)
+    wait_until(lambda: not controls.snapshot().beam_on, "the beam off")
     page.keyboard.up("Space")
     wait_for_signal(page, False)
     proxy.thaw()

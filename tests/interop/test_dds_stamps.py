@@ -56,10 +56,14 @@ def test_stamps_out_of_range_are_refused_by_field_and_the_run_goes_on(tmp_path, 
 def test_times_on_clock_out_of_range_are_refused_by_field_and_the_run_goes_on(tmp_path, caplog):
     settings = document(tmp_path, trigger="clock")
     settings["dds"]["clock"] = "ros"
-    settings["run"]["fps"] = 40
+    settings["run"] |= {"frames": None, "fps": 40}
+
+    def each(frames):
+        return frames >= FRAMES and bool(re.search(NANOSECONDS, caplog.text))
+
     with peer("extremes", "clock"), peer("poses", "3"):
-        outcome = run_small(settings)
-    assert (outcome.summary["frames"], outcome.summary["completed"]) == (FRAMES, True)
+        outcome = run_small(settings, each)
+    assert outcome.summary["frames"] >= FRAMES
     assert outcome.summary["dropped"]["clock refused: clock.nanosec"] > 0
     assert re.search(NANOSECONDS, caplog.text)
 
@@ -93,7 +97,7 @@ def test_transform_of_2106_is_refused_and_the_run_goes_on(tmp_path, caplog):
     assert "timestamp must be below 2147483648 s, got 4294967295 s" in caplog.text
 
 
-HANG_S = 20
+HANG_S = 80
 """A run that has not ended by then hangs."""
 
 

@@ -78,15 +78,15 @@ def test_a_step_that_fails_or_hangs_says_so_and_costs_no_other(monkeypatch, tmp_
     assert found["tests"] == {"left out": "not done within 180 s"}
     assert found["doctor"] == {"failed": "DeviceError: no GPU"}
     assert found["projectors"] == found["chain"] == found["graph"] == {"a": 1}
-    assert all(limit > 480 * gpu.SHARES[name] - 1 for name, limit in limits.items())
+    assert all(limit > 0.9 * 480 * gpu.SHARES[name] for name, limit in limits.items())
     assert limits["doctor"] <= 480
 
 
 def test_what_a_step_started_ends_with_it(tmp_path):
-    child = f"sleep 60 & echo $! > {tmp_path}/pid; wait"
+    child = f"sleep 300 & echo $! > {tmp_path}/pid; wait"
     begun_s = time.monotonic()
-    assert gpu._run(["sh", "-c", child], 1.0) == ("", False)
-    assert time.monotonic() - begun_s < 30
+    assert gpu._run(["sh", "-c", child], 2.0) == ("", False)
+    assert time.monotonic() - begun_s < 100
     status = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
     assert not status.exists() or status.read_text().split()[2] == "Z"
 
