@@ -92,7 +92,7 @@ class Client:
         self.wait_for_frames(sent)
 
     def wait_for_frames(self, count: int) -> None:
-        """Wait until so many have come; frames that take longer than a second are lost."""
+        """Wait until `count` frames have come; those that take longer than a second are lost."""
         end_s = time.monotonic() + 1.0
         while self.log.received < count and time.monotonic() < end_s:
             time.sleep(0.01)
