@@ -39,13 +39,20 @@ def small_ct(folder, name="ct.nii"):
     return written(folder, name, raw)
 
 
-def use_cache(folder, monkeypatch):
-    """Keep volumes in `folder`, and take the kernels that are compiled already."""
-    kernels = cache_dir() / "kernels"
-    kernels.mkdir(parents=True, exist_ok=True)
+def use_cache(folder, monkeypatch, *, share_volumes=False):
+    """Keep volumes in `folder`, and take the kernels that are compiled already.
+
+    `share_volumes` keeps volumes beside `folder`, for all tests of this process that say so: a
+    phantom takes seconds to make.
+    """
+    kept = {"kernels": cache_dir() / "kernels"}
+    if share_volumes:
+        kept["volumes"] = folder.parent / "volumes"
     cache = folder / "cache"
     cache.mkdir()
-    (cache / "kernels").symlink_to(kernels)
+    for name, place in kept.items():
+        place.mkdir(parents=True, exist_ok=True)
+        (cache / name).symlink_to(place)
     monkeypatch.setenv("FLUORO_CACHE_DIR", str(cache))
 
 

@@ -21,7 +21,7 @@ from operators.stream_clock import StreamClock, with_lengths
 @pytest.fixture
 def document(tmp_path, monkeypatch):
     """Makes settings of a small run of the living phantom."""
-    use_cache(tmp_path, monkeypatch)
+    use_cache(tmp_path, monkeypatch, share_volumes=True)
 
     def make(name="run", **chain):
         return {

@@ -30,7 +30,7 @@ SMALL = [
 def run(tmp_path, monkeypatch):
     """Runs a file of configs/ on a coarse phantom and a small detector."""
     plugins.allow(["examples.my_optimiser"])
-    use_cache(tmp_path, monkeypatch)
+    use_cache(tmp_path, monkeypatch, share_volumes=True)
 
     def start(name, *overrides):
         options = [*SMALL, f"run.output_dir={tmp_path / 'out'}", *overrides]
