@@ -99,7 +99,7 @@ def test_rank_that_is_none_is_refused(folder):
 def test_structure_that_the_first_frame_does_not_have_is_logged(folder, caplog):
     from fluoro.datasets.training.torch_frames import TrainingFrames
 
-    TrainingFrames(folder, ["hart", STRUCTURES[0]])
-    assert "its first frame has no structure hart (" in caplog.text
+    TrainingFrames(folder, ["nowhere", STRUCTURES[0]])
+    assert "its first frame has no structure nowhere (" in caplog.text
     with pytest.raises(InputError, match="structures must be a list of names, got 'heart'"):
         TrainingFrames(folder, "heart")
