@@ -25,7 +25,9 @@ def states(links: Links) -> list[DiagnosticStatus]:
         found.append(_pose_state(links.feed))
     if links.frames:
         found.append(_frame_state(links.frames, links.monitor))
-    found += [_refusing_state(name, refusals) for name, refusals in links.refusing.items()]
+    for name, refusals in links.refusing.items():
+        silent = links.steering.stale() if refusals is links.steering.refusals else []
+        found.append(_refusing_state(name, refusals, silent))
     return found
 
 
@@ -66,10 +68,13 @@ def _clock_values(feed: PoseFeed) -> dict[str, str]:
     return {} if offset_s is None else {"sender's clock ahead [s]": f"{offset_s:.3f}"}
 
 
-def _refusing_state(name: str, refusals: Refusals) -> DiagnosticStatus:
-    """The state of a part that takes messages and refuses some."""
+def _refusing_state(name: str, refusals: Refusals, silent: Sequence[str] = ()) -> DiagnosticStatus:
+    """The state of a part that takes messages, refuses some, and misses some that do not come."""
     refused = {f"refused: {reason}": count for reason, count in refusals.counts().items()}
-    level, text = (Level.WARN, "some are refused") if refused else (Level.OK, "none is refused")
+    text = "some are refused" if refused else "none is refused"
+    if silent:
+        text = f"no sample comes for {', '.join(silent)}; {text}"
+    level = Level.WARN if refused or silent else Level.OK
     return status_message(name, level, text, {**refused, "last refusal": refusals.last()})
 
 

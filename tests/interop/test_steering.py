@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -62,6 +63,28 @@ def test_samples_that_stop_are_logged_once(steering, solids, caplog):
         "instrument wire: no sample for 0.05 s (stale_s); it stays where it was",
         "instrument wire: samples come again",
     ]
+
+
+def test_objects_whose_samples_stop_or_are_refused_stand_in_diagnostics(solids):
+    pytest.importorskip("cyclonedds")
+    from fluoro.config import Config
+    from fluoro.interop.dds.ros_diagnostic import Level
+    from fluoro.recording.run_record import RunRecord
+    from operators.link_states import states
+    from operators.links import Links
+    from operators.monitor import StreamMonitor
+
+    config = Config(volume={"phantom": "thorax"}, pose_source={"kind": "static"})
+    monitor = StreamMonitor(RunRecord(config={}, device="", seed=0), None, "a device")
+    with ExitStack() as stack:
+        links = Links(config, np.zeros(3), monitor, None, stack, solids)
+        assert states(links)[-1].message == "none is refused"
+        links.steering.offer("wire", lambda: LiveInsertion(inserted_mm=20))
+        links.steering.offer("wire", lambda: LiveInsertion(inserted_mm=-2))
+        wait_until(links.steering.stale, "the end of the samples")
+        found = states(links)[-1]
+    assert (found.name, found.level) == ("fluoro: instruments", Level.WARN)
+    assert found.message == "no sample comes for wire; some are refused"
 
 
 def test_a_transform_of_openigtlink_steers_the_instrument_of_its_name(steering, solids):
