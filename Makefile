@@ -37,6 +37,8 @@ else
 $(error CUDA must be 12 or 13, got $(CUDA))
 endif
 PY := $(VENV)/bin/python
+# threads of BLAS would spin beside those of the kernels
+export OPENBLAS_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE # tests start some hundred programs: each would compile all modules again
 ROOMS := $(sort $(patsubst tests/%/,%,$(dir $(wildcard tests/*/test_*.py))))
 ifneq ($(filter-out $(ROOMS),$(ROOM)),)
