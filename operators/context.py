@@ -14,12 +14,11 @@ from fluoro.config import Config
 from fluoro.console.controls import LiveControls
 from fluoro.console.stream_status import StreamStatus
 from fluoro.geometry.carm import CarmGeometry
-from fluoro.geometry.triangles import Surface
 from fluoro.imaging.chain import ImageChain
 from fluoro.poses.base import PoseImages, PoseSource
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.patient_renderer import PatientRenderer
-from fluoro.volume.patient_surface import bone_surface, skin_surface
+from fluoro.volume.patient_surface import PatientSurfaces
 from fluoro.volume.volumes import MuVolume
 from operators.links import Links
 from operators.monitor import StreamMonitor
@@ -84,10 +83,6 @@ class RunContext:
     shown_elsewhere: bool
 
     @cached_property
-    def surfaces(self) -> tuple[Surface, Surface]:
-        """Skin and bone of the patient, made when the first sink needs them."""
-        self.reporter.stage("shaping the patient", 0.0)
-        water = self.volume.water_mu_per_mm
-        surfaces = skin_surface(self.volume, water), bone_surface(self.volume, water)
-        self.reporter.stage("shaping the patient", 1.0)
-        return surfaces
+    def surfaces(self) -> PatientSurfaces:
+        """Skin and bone of the patient, which cost a second: made when a sink draws them."""
+        return PatientSurfaces(self.volume)

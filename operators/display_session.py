@@ -16,7 +16,7 @@ from fluoro.interop.dds.node import DdsNode
 from fluoro.interop.dds.remote_controls import RelayedControls, control_sender
 from fluoro.recording.run_record import RunRecord
 from fluoro.volume.load import load_volume
-from fluoro.volume.patient_surface import bone_surface, skin_surface
+from fluoro.volume.patient_surface import PatientSurfaces
 from operators.assembly import isocenter_of
 from operators.context import Reporter
 from operators.distributed_app import DisplaySetup, SplitApp, SplitOptions
@@ -59,7 +59,7 @@ def run_display(
     with ExitStack() as stack:
         monitor, geometry = StreamMonitor(record, None, ELSEWHERE), make_geometry(config.carm)
         controls = _controls(config, stack)
-        console = Console(config.console, controls, scene=_scene(config, reporter))
+        console = _console(config, controls, reporter)
         url = console.start()
         stack.callback(console.close)
         reporter.started(console_url=url, device=ELSEWHERE, folder=None)
@@ -119,12 +119,11 @@ def _controls(config: Config, stack: ExitStack) -> RelayedControls:
     return controls
 
 
-def _scene(config: Config, reporter: Reporter) -> SceneModel:
-    """Patient and C-arm for the 3D view, from the same volume as there."""
+def _console(config: Config, controls: RelayedControls, reporter: Reporter) -> Console:
+    """The console, whose 3D view shows the same volume as there."""
     volume = load_volume(config.volume, reporter.stage)
-    return SceneModel(
+    scene = SceneModel(
         isocenter_xyz_mm=isocenter_of(config.carm, volume),
-        skin=skin_surface(volume, volume.water_mu_per_mm),
-        bone=bone_surface(volume, volume.water_mu_per_mm),
         patient_position=config.volume.patient_position,
     )
+    return Console(config.console, controls, scene=scene, surfaces=PatientSurfaces(volume))

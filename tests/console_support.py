@@ -93,10 +93,11 @@ class Consoles:
     def __init__(self):
         self._started = []
 
-    def start(self, controls=None, *, scene=None, on_save=None, **config):
+    def start(self, controls=None, *, scene=None, surfaces=None, on_save=None, **config):
         """A started console and its address."""
         settings = ConsoleConfig(**{"port": 0, **config})
-        console = Console(settings, controls or make_controls(), scene=scene, on_save=on_save)
+        parts = {"scene": scene, "surfaces": surfaces, "on_save": on_save}
+        console = Console(settings, controls or make_controls(), **parts)
         self._started.append(console)
         return console, console.start()
 

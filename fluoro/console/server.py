@@ -43,6 +43,7 @@ from fluoro.console.scene_view import SceneModel, body_message, carm_message
 from fluoro.console.stream_status import StreamStatus, slowdown_reason
 from fluoro.console.tracking_view import TrackingView, Trail
 from fluoro.errors import FluoroError
+from fluoro.geometry.triangles import Surface
 from fluoro.imaging.frame import FluoroFrame
 
 __all__ = ["Console"]
@@ -80,6 +81,8 @@ class Console:
         config: Address, port and image quality.
         controls: The box that the graph reads.
         scene: Patient and isocentre for the 3D view; None: no 3D view.
+        surfaces: Makes the patient's skin and bone for the 3D view, which takes a second: called
+            once, beside the stream, when a browser is there. None: `scene` has them.
         on_save: Writes a frame and returns the file; called in a thread of its own when a user
             asks. None: the page offers no saving.
     """
@@ -90,14 +93,16 @@ class Console:
         controls: LiveControls,
         *,
         scene: SceneModel | None,
+        surfaces: Callable[[], tuple[Surface, Surface]] | None = None,
         on_save: Callable[[FluoroFrame], Path] | None = None,
     ) -> None:
         self._config, self._controls = config, controls
-        self._scene, self._on_save = scene, on_save
+        self._scene, self._surfaces, self._on_save = scene, surfaces, on_save
         self._browsers: set[Browser] = set()
         self._shown: _Shown | None = None
         self._encoded: tuple[int, list[bytes]] = (0, [])
         self._body: list[bytes] = []
+        self._drawing: asyncio.Task[None] | None = None
         self._trail = Trail()
         self._status, self._beat = "", 0
         self._saving: set[asyncio.Task[None]] = set()
@@ -117,7 +122,8 @@ class Console:
         access = self._access()
         url = url_of(self._socket)
         self._pages = Pages(access)
-        self._body = in_parts(body_message(self._scene)) if self._scene else []
+        if self._scene and not self._surfaces:
+            self._body = in_parts(body_message(self._scene))
         started = threading.Event()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._serve(started)), name="console", daemon=True
@@ -324,6 +330,8 @@ class Console:
     async def _send_body_part(self, browser: Browser) -> bool:
         """Send the 3D body's next part, after the first frame has been shown; False: not now."""
         waits = self._shown is not None and not browser.lanes[FRAME].confirmed
+        if not waits and self._drawing is None and self._scene and self._surfaces:
+            self._drawing = asyncio.create_task(self._draw_patient(self._scene, self._surfaces))
         if waits or browser.body_sent == len(self._body) or not browser.lanes[BODY].free:
             return False
         part = self._body[browser.body_sent]
@@ -331,6 +339,22 @@ class Console:
         browser.lanes[BODY].send()
         await browser.connection.send(part)
         return True
+
+    async def _draw_patient(
+        self, scene: SceneModel, surfaces: Callable[[], tuple[Surface, Surface]]
+    ) -> None:
+        """Make skin and bone in a thread; the table, which lies under the skin, comes with them."""
+        try:
+            skin, bone = await asyncio.to_thread(surfaces)
+            scene = replace(scene, skin=skin, bone=bone)
+            self._body = in_parts(await asyncio.to_thread(body_message, scene))
+        except Exception:
+            log.exception("the console could not draw the patient")
+            return
+        self._scene = scene
+        for browser in self._browsers:
+            browser.scene = (0, 0)
+        self._wake_all()
 
     async def _send_scene(self, browser: Browser) -> None:
         shown, now_s = self._shown, time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from fluoro.errors import InputError
 from fluoro.geometry.triangles import Surface
 from fluoro.volume.volumes import MuVolume
 
-__all__ = ["Surface", "body_surface", "bone_surface", "skin_surface"]
+__all__ = ["PatientSurfaces", "Surface", "body_surface", "bone_surface", "skin_surface"]
 
 Array = NDArray[np.float32]
 
@@ -19,6 +20,26 @@ SKIN_PER_WATER, BONE_PER_WATER = 0.25, 1.25
 """Attenuation at which skin (-750 HU) and bone (250 HU) are drawn, relative to water."""
 SHEET_BLOCKS = 2
 """What is at most twice as many blocks thick counts as a sheet beside the body."""
+
+
+class PatientSurfaces:
+    """Skin and bone of a volume, made once, when they are first asked for; from any thread.
+
+    Args:
+        volume: Attenuation of the patient.
+    """
+
+    def __init__(self, volume: MuVolume) -> None:
+        self._volume, self._lock = volume, threading.Lock()
+        self._made: tuple[Surface, Surface] | None = None
+
+    def __call__(self) -> tuple[Surface, Surface]:
+        """Return skin and bone, patient LPS [mm]; the first call takes about a second."""
+        with self._lock:
+            if self._made is None:
+                water = self._volume.water_mu_per_mm
+                self._made = skin_surface(self._volume, water), bone_surface(self._volume, water)
+            return self._made
 
 
 def skin_surface(volume: MuVolume, water_mu_per_mm: float, max_voxels: int = 96) -> Surface:

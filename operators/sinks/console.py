@@ -58,15 +58,17 @@ class ConsoleSink(Sink):
         config = context.config
         if not config.console.enabled or context.shown_elsewhere:
             return None
-        skin, bone = context.surfaces
         scene = SceneModel(
             isocenter_xyz_mm=context.isocenter_xyz_mm,
-            skin=skin,
-            bone=bone,
             patient_position=config.volume.patient_position,
         )
-        save = context.files.save_frame
-        console = Console(config.console, context.controls, scene=scene, on_save=save)
+        console = Console(
+            config.console,
+            context.controls,
+            scene=scene,
+            surfaces=context.surfaces,
+            on_save=context.files.save_frame,
+        )
         url = console.start()
         context.stack.callback(console.close)
         return cls(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fluoro.geometry.triangles import Surface
 from fluoro.imaging.frame import FluoroFrame
 from fluoro.imaging.skin_dose import SkinDoseMap
 from fluoro.plot.contact_sheet import write_contact_sheet
@@ -81,7 +80,6 @@ class _Recording:
         wanted = config.recorder.skin_dose_map
         self._skin_dose = SkinDoseMap(context.isocenter_xyz_mm) if wanted else None
         shown = config.recorder.contact_sheet or config.recorder.scene_movie
-        self._surfaces = context.surfaces if config.recorder.scene_movie else None
         self.recorder = Recorder(
             context.files.folder,
             config.recorder,
@@ -124,11 +122,14 @@ class _Recording:
             return
         if self._context.config.recorder.contact_sheet:
             write_contact_sheet(files.folder / "contact_sheet.png", frames, files.name)
-        if self._surfaces and with_movie:
-            self._draw_movie(frames, *self._surfaces)
+        if self._context.config.recorder.scene_movie and with_movie:
+            self._draw_movie(frames)
 
-    def _draw_movie(self, frames: list[FluoroFrame], skin: Surface, bone: Surface) -> None:
+    def _draw_movie(self, frames: list[FluoroFrame]) -> None:
         context = self._context
+        context.reporter.stage("shaping the patient", 0.0)
+        skin, bone = context.surfaces()
+        context.reporter.stage("shaping the patient", 1.0)
         write_scene_movie(
             context.files.folder / "carm_sweep.mp4",
             frames,

@@ -3,6 +3,7 @@
 import io
 import logging
 import threading
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -15,12 +16,13 @@ from fluoro.config import ConsoleConfig
 from fluoro.console import server
 from fluoro.console.page_messages import in_parts, preview_message
 from fluoro.console.pages import listen, url_of
-from fluoro.console.scene_view import body_message, carm_message
+from fluoro.console.scene_view import SceneModel, body_message, carm_message
 from fluoro.console.stream_status import StreamStatus, slowdown_reason
 from fluoro.errors import InputError, OutputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.imaging.frame import to_uint8
 from tests.console_support import (
+    ISOCENTER,
     STATUS,
     Consoles,
     Peer,
@@ -484,6 +486,41 @@ def test_the_scene_comes_along_with_the_frames(start_console, open_peer):
     assert peer.next("body")
     console.show(make_frame(1, pose=CarmPose(lao_deg=40.0)), STATUS)
     assert peer.next("carm")[1] != before
+
+
+def test_patient_is_drawn_once_when_a_page_is_there_and_the_table_comes_with_him(
+    start_console, open_peer
+):
+    whole, drawn = make_scene(), []
+
+    def surfaces():
+        drawn.append(threading.current_thread().name)
+        return whole.skin, whole.bone
+
+    without = replace(whole, skin=None, bone=None)
+    console, url = start_console(scene=without, surfaces=surfaces)
+    console.show(make_frame(), STATUS)
+    assert drawn == []
+    peer = open_peer(url)
+    assert peer.next("carm") == unpacked(carm_message(without, make_frame()))
+    peer.send(got="frame")
+    assert peer.next("body") == unpacked(body_message(whole))
+    peer.send(got="carm")
+    assert peer.next("carm") == unpacked(carm_message(whole, make_frame()))
+    assert open_peer(url).next("carm") == unpacked(carm_message(whole, make_frame()))
+    assert len(drawn) == 1
+    assert "console" not in drawn[0]
+
+
+def test_patient_that_cannot_be_drawn_is_logged_and_frames_go_on(start_console, open_peer, caplog):
+    def surfaces():
+        raise InputError("no voxel is denser than water")
+
+    console, url = start_console(scene=SceneModel(isocenter_xyz_mm=ISOCENTER), surfaces=surfaces)
+    peer = open_peer(url)
+    wait_until(lambda: "could not draw the patient" in caplog.text, "the log")
+    console.show(make_frame(), STATUS)
+    assert peer.next("frame")
 
 
 def test_a_page_starts_with_a_large_frame_at_fewer_pixels_and_then_gets_the_whole(

@@ -452,7 +452,7 @@ def test_piped_output_is_plain_and_short(yaml_file):
         assert "━" not in text
     names = [line.split("  ")[0] for line in err.splitlines()]
     assert names == [
-        "reading ct.nii", "attenuation of ct.nii", "preparing the kernels", "shaping the patient",
+        "reading ct.nii", "attenuation of ct.nii", "preparing the kernels",
         "rendering on", "recording to", "console at", "stop with", "streaming",
     ]  # fmt: skip
 
