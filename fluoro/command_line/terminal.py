@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
@@ -11,7 +12,9 @@ from rich.table import Column
 from rich.text import Text
 
 from fluoro.console.stream_status import StreamStatus
-from fluoro.registration.report.result import Step
+
+if TYPE_CHECKING:
+    from fluoro.registration.report.result import Step
 
 __all__ = ["Bars", "Reporter", "make_reporter", "say", "terminal"]
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TextIO
-
-import av
 
 from fluoro.errors import OutputError
 
@@ -26,9 +25,17 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OutputError:
         raise
-    except (OSError, av.FFmpegError) as error:
+    except Exception as error:
+        if not isinstance(error, _failures()):
+            raise
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"{path}: cannot be written: {reason}") from error
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Errors of the disk and, where PyAV has been imported (0.1 s), of its encoder."""
+    av = sys.modules.get("av")
+    return (OSError, av.FFmpegError) if av else (OSError,)
 
 
 class WholeAppends:

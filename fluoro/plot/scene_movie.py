@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -185,6 +184,8 @@ def _save_animation(path: Path, images: Iterator[tuple[Image.Image, int]]) -> No
 
 def _movie_images(movie_path: Path, width: int, every: int) -> Iterator[tuple[Image.Image, int]]:
     """The movie's images, reduced to a width, and how long each is shown [ms]."""
+    import av
+
     with av.open(str(movie_path)) as movie:
         rate = movie.streams.video[0].average_rate or 1
         for index, frame in enumerate(movie.decode(video=0)):

@@ -5,14 +5,16 @@ from __future__ import annotations
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import av
 import numpy as np
-from av.video.frame import PictureType
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from fluoro.files.atomic_write import WholeAppends, writing
+
+if TYPE_CHECKING:
+    from av.video.frame import PictureType
+    from av.video.stream import VideoStream
 
 __all__ = ["Film"]
 
@@ -103,6 +105,8 @@ class Film:
         self._stream: VideoStream | None = None
         self._times = _Times(fps)
         self._fragment_pts: int | None = None
+        import av
+
         with writing(path):
             self._boxes = _WholeBoxes(path)
             self._container = av.open(
@@ -117,8 +121,10 @@ class Film:
             time_s: When it is shown, from any start [s]: a dropped frame leaves a gap, and at most
                 an hour is shown of a longer one; None, or not after the one before: 1/fps later.
         """
+        from av import VideoFrame
+
         even = _even(pixels)
-        image = av.VideoFrame.from_ndarray(even, format="gray" if even.ndim == 2 else "rgb24")
+        image = VideoFrame.from_ndarray(even, format="gray" if even.ndim == 2 else "rgb24")
         frame = image.reformat(format="yuv420p")
         frame.pts, frame.time_base = self._times.pts(time_s), Fraction(1, TICKS_PER_S)
         frame.pict_type = self._image_type(frame.pts)
@@ -129,6 +135,8 @@ class Film:
 
     def _image_type(self, pts: int) -> PictureType:
         """A key frame where a fragment has lasted long enough, otherwise the encoder's choice."""
+        from av.video.frame import PictureType
+
         begun = self._fragment_pts
         if begun is not None and pts - begun < FRAGMENT_S * TICKS_PER_S:
             return PictureType.NONE
