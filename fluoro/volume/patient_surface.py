@@ -23,7 +23,7 @@ SHEET_BLOCKS = 2
 
 
 class PatientSurfaces:
-    """Skin and bone of a volume, made once, when they are first asked for; from any thread.
+    """Skin and bone of a volume, made once, at the first call; from any thread.
 
     Args:
         volume: Attenuation of the patient.
