@@ -11,7 +11,7 @@ import numpy as np
 from fluoro.volume.phantom.body.build import Build
 from fluoro.volume.phantom.body.spine import VERTEBRAE, Vertebra, vertebrae_of
 from fluoro.volume.phantom.body.tables import MIDDLE_XY_MM, rib_midline, side_name
-from fluoro.volume.phantom.canvas import Canvas
+from fluoro.volume.phantom.canvas import Canvas, Union
 from fluoro.volume.phantom.shapes import Points, smooth_path
 
 __all__ = ["cage_landmarks", "paint_ribs", "paint_sternum", "rib_path"]
@@ -42,11 +42,22 @@ def rib_path(number: int, side: int, vertebrae: tuple[Vertebra, ...] = VERTEBRAE
     tubercle = vertebra.at(
         side * (vertebra.transverse_mm + 3), vertebra.half_depth_mm + 12, vertebra.height_mm * 0.2
     )
-    shaft = rib_midline(number, side)
+    shaft = rib_midline(number, side) if number > 1 else _first_midline(side)
     start = [head] if number > 10 else [head, tubercle]
     far = side * (shaft[:, 0] - start[-1][0]) > 9.0
     far[len(far) // 2 :] = True
     return smooth_path(np.vstack([*start, shaft[far]]), STEP_MM)
+
+
+def _first_midline(side: int) -> Points:
+    """The first rib, a quarter of the way to the other one's mirror image.
+
+    The CT's differ by up to 15 mm in height, and the right one turns sharply.
+    """
+    own, other = rib_midline(1, side), rib_midline(1, -side)
+    twice_middle_x = (own[:, 0] + other[:, 0]).mean()
+    other[:, 0] = twice_middle_x - other[:, 0]
+    return np.asarray(0.75 * own + 0.25 * other)
 
 
 def _outward(path: Points, number: int, side: int) -> Points:
@@ -80,8 +91,20 @@ def paint_ribs(canvas: Canvas, build: Build) -> None:
         half = _half_sizes(number, len(path)) * build.robustness
         bone = canvas.union_around(path, 12.0)
         if bone.distance.size:
-            bone.ribbon(path, _outward(path, number, side), half)
+            outward = _outward(path, number, side)
+            bone.ribbon(path, outward, half)
+            _round_end(bone, path, outward[-1], half[-1])
             bone.fill((0.0, RIB_CORTEX_HU), (0.9, RIB_MARROW_HU), mottle_hu=40)
+
+
+def _round_end(bone: Union, path: Points, outward: Points, half: Points) -> None:
+    """Half a disc on the front end, which is cut square."""
+    ahead = path[-1] - path[-2]
+    ahead /= np.linalg.norm(ahead)
+    flat = outward - np.dot(outward, ahead) * ahead
+    flat /= np.linalg.norm(flat)
+    frame = np.array([flat, np.cross(ahead, flat), ahead])
+    bone.ellipsoid(path[-1], (half[0], half[1], half[1]), frame)
 
 
 def _paint_cartilage(canvas: Canvas, number: int, side: int) -> None:

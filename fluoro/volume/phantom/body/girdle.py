@@ -2,7 +2,7 @@
 
 Lengths: clavicle 150, scapula 155 by 105, head of the humerus 47 mm across (Iannotti et al., JBJS
 Am 74 (1992) 491), joint space 4 mm. Drawn with the arms down; raised arms turn the shoulder blade
-by 35 degrees.
+by 26 degrees in its own plane, along the chest's wall.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ HEAD_MM, JOINT_MM = 23.5, 4.0
 SUNK_MM = 1.0
 """The point of the socket lies so far below its surface."""
 PIVOT = (100, 40, 120)
-TURN_DEG = 35.0
+TURN_DEG, TURN_AXIS, TURN_SHIFT_MM = 26.0, (0.707, 0.707, 0.0), (-13.0, 7.0, 10.0)
+"""How raised arms turn the left shoulder blade about the pivot, and move it."""
 SHAFT = {
     "down": ((3, 0, -8, 19), (12, 4, -26, 15.5), (18, 5, -48, 11.8), (24, 6, -110, 10.8),
              (32, 8, -190, 10.8), (40, 10, -262, 12), (42, 11, -280, 13)),
@@ -59,11 +60,10 @@ def _turned(points: Points, build: Build) -> Points:
     """Points of the shoulder blade as the arms' position turns it."""
     if build.arms == "down":
         return points
-    angle = np.radians(TURN_DEG)
-    turn = np.array(
-        [[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]]
-    )
-    return np.asarray((points - PIVOT) @ turn.T + PIVOT + (-14, 4, 6))
+    angle, axis, arm = np.radians(TURN_DEG), np.array(TURN_AXIS), points - PIVOT
+    along_axis = np.outer(arm @ axis, axis) * (1 - np.cos(angle))
+    turned = np.cos(angle) * arm + np.sin(angle) * np.cross(arm, axis) + along_axis
+    return np.asarray(turned + PIVOT + TURN_SHIFT_MM)
 
 
 def _placed(points: Points, side: int) -> Points:
@@ -99,8 +99,8 @@ def _paint_clavicle(canvas: Canvas, build: Build, side: int) -> None:
     canvas.part = f"clavicula_{side_name(side)}"
     points = np.array(CLAVICLE, float)
     if build.arms == "raised":
-        points[:, 2] += np.linspace(0, 10, len(points))
-        points[:, 0] *= np.linspace(1, 0.86, len(points))
+        points[:, 2] += np.linspace(0, 14, len(points))
+        points[:, 0] *= np.linspace(1, 0.92, len(points))
     points[:, 3:] *= build.robustness
     path = _placed(smooth_path(points, 4.0), side)
     bone = canvas.union_around(path, 14.0)

@@ -50,7 +50,7 @@ COLUMN = ((76, 40, -312, 6), (81, 36, -330, 9), (80, 36, -356, 10), (73, 43, -38
           (66, 46, -402, 13), (62, 42, -418, 11))  # fmt: skip
 """From the sciatic notch to the ischial tuberosity."""
 PUBIS = (
-    ((12, -63, -352, 6.5), (12, -63, -366, 7.0), (13, -60, -380, 6.5), (16, -55, -391, 5.0)),
+    ((9, -62, -354, 6.0), (7.8, -63, -366, 6.5), (8.3, -60, -379, 6.5), (13.5, -55, -390, 5.0)),
     ((22, -61, -353, 6.0), (22, -59, -366, 5.5), (22, -55, -380, 4.5), (24, -49, -392, 4.0)),
 )
 """Body of the pubis, from the symphysis to the foramen."""
@@ -73,7 +73,7 @@ SHAFT = ((130, 9, -370, 18), (129, 11, -392, 18), (125, 12, -420, 16), (120, 10,
          (110, 6, -540, 14), (100, 4, -660, 14.5))  # fmt: skip
 
 
-TROCHANTERS = ((136, 16, -350), (119, 24, -402))
+TROCHANTERS = ((136, 16, -350), (113, 25, -402))
 
 
 UNEVEN = 0.015
@@ -166,7 +166,7 @@ def _paint_symphysis(canvas: Canvas) -> None:
     canvas.part = "pubic_symphysis"
     block = canvas.block((4, -74, -392), (16, -46, -344))
     if min(block.shape_zyx):
-        canvas.paint(block, ellipsoid(block.axes, (10, -60, -370), (3.5, 9, 19)), 95.0)
+        canvas.paint(block, ellipsoid(block.axes, (10, -61, -367), (2.4, 8, 17)), 95.0)
 
 
 JOINT = (
@@ -204,9 +204,9 @@ def _paint_femur(canvas: Canvas, build: Build, side: int) -> None:
     great, small, head = bone.empty(), bone.empty(), bone.empty()
     great.ellipsoid(trochanter[0], (12, 17, 19))
     great.segment((*trochanter[0], 11.0), (*course[1, :3], 15.0))
-    small.ellipsoid(trochanter[1], (9, 9, 12))
+    small.ellipsoid(trochanter[1], (9, 9, 13))
     head.ellipsoid(center, (HEAD_MM,) * 3)
-    for part, blend_mm in ((great, 12.0), (small, 10.0), (head, 5.0)):
+    for part, blend_mm in ((great, 12.0), (small, 14.0), (head, 5.0)):
         bone.join(part, blend_mm)
     bone.fill((0.0, CORTEX_HU), (1.7, 230.0), mottle_hu=70)
     _paint_trabeculae(canvas, center, course, side)

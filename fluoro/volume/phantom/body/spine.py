@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 CORTEX_HU, PLATE_HU, MARROW_HU, DISC_HU = 1300.0, 1150.0, 175.0, 85.0
-PEDICLE_HU, ARCH_MARROW_HU, CORD_HU, FLUID_HU = 1450.0, 200.0, 35.0, 8.0
+PEDICLE_HU, ARCH_MARROW_HU, CORD_HU, FLUID_HU = 1250.0, 200.0, 35.0, 8.0
 ARCH_HU = {"C": 1050.0, "T": 850.0, "L": 1050.0}
 
 
@@ -311,7 +311,7 @@ def _paint_pedicle(canvas: Canvas, vertebra: Vertebra, side: int) -> None:
     if bone.distance.size:
         left = vertebra.frame[0]
         bone.ribbon(np.array(ends), np.array([left, left]), (width + 0.6, height + 0.4))
-        bone.fill((0.0, PEDICLE_HU), (1.4, MARROW_HU))
+        bone.fill((0.0, PEDICLE_HU), (1.1, ARCH_MARROW_HU))
 
 
 TRANSVERSE_RISE_MM = {"L1": -3.0, "L2": -1.0, "L3": 0.0, "L4": 5.0, "L5": 7.0}

@@ -47,7 +47,7 @@ SHOULDER_X_MM = -16.0
 ARMS = {
     "down": ((134, 26, 126, 44), (160, 27, 102, 50), (178, 30, 20, 47), (190, 32, -150, 40),
              (196, 24, -200, 42), (210, 4, -330, 33), (218, -8, -420, 26), (220, -14, -500, 28)),
-    "raised": ((118, 22, 112, 52), (136, 18, 134, 52), (170, 4, 210, 46), (196, -6, 300, 42),
+    "raised": ((118, 24, 112, 53), (136, 26, 138, 55), (170, 8, 210, 46), (196, -6, 300, 42),
                (205, -12, 420, 38)),
 }  # fmt: skip
 """Outline of the left arm from the middle of the shoulders: x, y, z, radius [mm]."""
@@ -73,7 +73,7 @@ def skin_distance(axes: Axes, build: Build) -> Field:
         course = np.array(ARMS[build.arms]) * (side, 1, 1, build.robustness)
         course[:, [0, 3]] += SHOULDER_X_MM, 0.3 * _growth(build)
         arm = _limb(axes, course)
-        distance = smooth_min(distance, arm, 26.0 if build.arms == "raised" else 14.0)
+        distance = smooth_min(distance, arm, 44.0 if build.arms == "raised" else 14.0)
         if z.min() < -300:
             thigh = np.array(THIGH) * (side, 1, 1, 1) + (HIPS_X_MM, 0, 0, _growth(build) * 0.5)
             distance = smooth_min(distance, _limb(axes, thigh), 22.0)
