@@ -35,10 +35,8 @@ def _reference(volume: MuVolume, view: View, step_mm: float, *_: object) -> NDAr
     from fluoro.rendering.reference import clip_rays, trilinear
 
     samples = _points(clip_rays(view, volume.grid), volume.grid, step_mm)
-    total = np.zeros(view.height_px * view.width_px)
-    for points, length_mm in samples:
-        total += trilinear(volume.mu_zyx, points) * length_mm
-    return total.reshape(view.height_px, view.width_px)
+    parts = [trilinear(volume.mu_zyx, points) * length_mm for points, length_mm in samples]
+    return np.sum(parts, axis=0).reshape(view.height_px, view.width_px)
 
 
 def _samples(volume: MuVolume, view: View, step_mm: float) -> int:
