@@ -277,6 +277,18 @@ def test_sliders_follow_the_stream_until_touched_and_again_when_released(start_c
     sync_api.expect(slider).to_have_value("-11.0")
 
 
+def test_what_is_selected_in_a_field_stays_so_when_other_values_come(start_console, open_page):
+    controls = make_controls(pose_source={"kind": "console"})
+    _, url = start_console(controls)
+    page = open_page(url)
+    field = page.locator("#cra_deg-number")
+    field.select_text()
+    controls.update(pose=CarmPose(cra_deg=3.0))
+    sync_api.expect(page.locator("#cra_deg-range")).to_have_value("3")
+    page.keyboard.insert_text("20")
+    sync_api.expect(field).to_have_value("20")
+
+
 def test_a_reload_and_a_second_browser_show_the_same(start_console, open_page):
     controls = make_controls()
     console, url = start_console(controls)

@@ -272,6 +272,7 @@ def test_the_rate_of_a_copy_is_that_of_its_bytes(monkeypatch):
 # -- frames ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_frames_have_a_row_a_way_from_the_ray_to_the_image(volume, tmp_path, monkeypatch, capsys):
     require_vulkan()
     monkeypatch.setattr(frames, "load_ct", lambda: volume)
@@ -288,6 +289,7 @@ def test_frames_have_a_row_a_way_from_the_ray_to_the_image(volume, tmp_path, mon
 # -- scaling -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_scaling_has_a_series_for_every_quantity(tmp_path):
     sizes = scaling.Sizes(
         pixels=(8, 16),
@@ -581,6 +583,7 @@ def test_chain_kernels_of_the_guard_do_the_chains_work(small_guard):
     assert bone_dark[-1].mean() < 0.1
 
 
+@pytest.mark.slow
 def test_guard_measures_every_kernel_on_every_view(small_guard):
     found = small_guard.quotients(rounds=1)
     assert len(found) == (2 * len(PROJECTORS) + 4) * len(guard.VIEWS) + 5

@@ -176,7 +176,10 @@ class Slider {
 
   #listen() {
     this.range.addEventListener("input", () => this.#set(this.#fromRange()));
-    this.number.addEventListener("input", () => { this.editing = true; });
+    // Whoever is in the field is about to type: a new text would drop what is selected there.
+    for (const begun of ["focus", "pointerdown", "input"]) {
+      this.number.addEventListener(begun, () => { this.editing = true; });
+    }
     this.number.addEventListener("change", () => this.#typed());
     this.number.addEventListener("blur", () => this.#left());
     this.number.addEventListener("keydown", (event) => {
