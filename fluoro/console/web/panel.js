@@ -176,7 +176,7 @@ class Slider {
 
   #listen() {
     this.range.addEventListener("input", () => this.#set(this.#fromRange()));
-    // Whoever is in the field is about to type: a new text would drop what is selected there.
+    // A field with the focus is about to be typed in: a new text would drop what is selected there.
     for (const begun of ["focus", "pointerdown", "input"]) {
       this.number.addEventListener(begun, () => { this.editing = true; });
     }
