@@ -2,7 +2,7 @@
 #
 # make run         the main job: a phantom under a sweeping C-arm (configs/sweep.yaml)
 # make live        the console drives the C-arm, at a printed address (configs/live.yaml)
-# make test        the tests, 9 minutes on 2 idle cores (ROOM=imaging: those of tests/imaging)
+# make test        the tests, 8 minutes on 2 idle cores (ROOM=imaging: those of tests/imaging)
 #
 # make hil         20 s of a robot that moves the C-arm over DDS, in a process of its own; then the table
 #                  of latencies, 90 s in all (longer and steadier: ARGS="--seconds 8 --repeat 3")
