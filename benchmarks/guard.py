@@ -182,7 +182,7 @@ def blur_call(device: CpuDevice, size_px: int) -> Callable[[], Any]:
     """The spread of a converter's light on a square image: 17 x 17 taps."""
     source = np.linspace(0.0, 1.0, size_px**2, dtype=np.float32).reshape(size_px, size_px)
     taps, image = light_taps(0.5, 0.1), np.empty_like(source)
-    threads = (-(-size_px // device.rays_per_thread), size_px, 1)
+    threads = (-(-size_px // device.packet_pixels), size_px, 1)
     uniforms = {"image": image, "image_size": (size_px, size_px, 1)}
     uniforms |= {"source": source, "taps": taps, "radius": len(taps) - 1}
 
@@ -197,11 +197,12 @@ def noise_call(device: CpuDevice, size_px: int) -> Callable[[], Any]:
     """Quantum noise of a square image of 0 to 1000 photons a pixel."""
     expected = np.linspace(0.0, 1000.0, size_px**2, dtype=np.float32).reshape(size_px, size_px)
     image, zero = np.empty_like(expected), (0, 0, 0)
+    threads = (-(-size_px // device.packet_pixels), size_px, 1)
     uniforms = {"image": image, "image_size": (size_px, size_px, 1), "seed": zero, "frame": zero}
 
     def call() -> Any:
         image[:] = expected
-        device.launch("poisson", "poisson", (size_px, size_px, 1), uniforms, exact=True)
+        device.launch("poisson", "poisson", threads, uniforms, exact=True)
         return image
 
     return call

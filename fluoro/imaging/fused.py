@@ -47,13 +47,12 @@ class StageRunner:
         That others of its size are read at the same pixel, or a small one of cells, or the volume
         along the pixel's ray, is no hindrance: they are complete before.
         """
-        if not self._fused and isinstance(stage, str):
-            self.run_alone(stage, image, size, uniforms)
-            return
         if image is not self._image:
             self.finish()
             self._image, self._size = image, size
         self._waiting.append((stage, uniforms))
+        if not self._fused and isinstance(stage, str):
+            self.finish()
 
     def run_alone(self, name: str, image: Any, size: Size, uniforms: Uniforms) -> None:
         """A stage whose threads have a pixel each, by itself."""
@@ -65,20 +64,22 @@ class StageRunner:
     ) -> None:
         """A stage whose threads carry a packet of pixels each."""
         self.finish()
-        threads = (-(-size[0] // self._device.rays_per_thread), size[1], 1)
-        self._launch(module, entry, threads, image, size, uniforms)
+        self._launch(module, entry, self._packets(size), image, size, uniforms)
 
     def finish(self) -> None:
         """Run the stages that wait."""
         waiting, image, size = self._waiting, self._image, self._size
         self._waiting, self._image = [], None
         first = waiting[0][0] if waiting else None
-        if len(waiting) == 1 and isinstance(first, str) and self._device.fused_pixels == 1:
-            self._launch(first, first, size, image, size, waiting[0][1])
+        if len(waiting) == 1 and isinstance(first, str):
+            self._launch(first, first, self._packets(size), image, size, waiting[0][1])
         elif waiting:
-            threads = (-(-size[0] // self._device.fused_pixels), size[1], 1)
             kernel = fused_kernel(tuple(stage for stage, _ in waiting))
-            self._launch(kernel, FUSED_ENTRY, threads, image, size, _together(waiting))
+            together = _together(waiting)
+            self._launch(kernel, FUSED_ENTRY, self._packets(size), image, size, together)
+
+    def _packets(self, size: Size) -> Size:
+        return -(-size[0] // self._device.packet_pixels), size[1], 1
 
     def _launch(
         self,
@@ -113,7 +114,8 @@ def fused_kernel(stages: tuple[Stage, ...]) -> KernelText:
     uniforms = [f"uniform {_struct(stage)} stage_{i};" for i, stage in enumerate(stages)]
     runs = [f"    run(stage_{i}, packet, value);" for i in range(len(stages))]
     lines = [
-        '#include "fused.slang"',
+        "#define FUSED",
+        '#include "pixel_stage.slang"',
         *heads,
         *uniforms,
         '[shader("compute")]',
@@ -123,7 +125,7 @@ def fused_kernel(stages: tuple[Stage, ...]) -> KernelText:
         "    Packet packet = Packet::of(thread);",
         "    if (packet.count == 0)",
         "        return;",
-        "    float value[FUSED_PIXELS];",
+        "    float value[PACKET_PIXELS];",
         "    packet.load(value);",
         *runs,
         "    packet.store(value);",

@@ -81,7 +81,7 @@ class ComputeDevice(ABC):
         kind: "cpu", "cuda", "vulkan" or "metal".
         name: What a user would call it, e.g. the adapter's name.
         rays_per_thread: Neighbouring pixels of a row that one thread of a projector carries.
-        fused_pixels: The same of a kernel that is several stages of the image chain.
+        packet_pixels: The same of a kernel of the image chain whose threads carry packets.
         on_host: Whether arrays lie in the machine's own memory, so that `to_host` copies nothing.
         one_order: Whether the launches of all queues run in the order in which they are launched;
             of others `after` puts one behind those of another queue.
@@ -90,7 +90,7 @@ class ComputeDevice(ABC):
     kind: str
     name: str
     rays_per_thread: int = 1
-    fused_pixels: int = 1
+    packet_pixels: int = 1
     on_host: bool = False
     one_order: bool = True
 

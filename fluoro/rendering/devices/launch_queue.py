@@ -49,7 +49,7 @@ class LaunchQueue(ComputeDevice):
         self._device = device
         self.kind, self.name = device.kind, device.name
         self.rays_per_thread, self.one_order = device.rays_per_thread, device.one_order
-        self.fused_pixels, self.on_host = device.fused_pixels, device.on_host
+        self.packet_pixels, self.on_host = device.packet_pixels, device.on_host
         self._held: list[Any] = []
         self._open: set[QueueFence] = set()
 

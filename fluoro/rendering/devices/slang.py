@@ -24,7 +24,7 @@ __all__ = ["Kernel", "SlangDevice", "as_bytes"]
 _Resources = list[tuple[tuple[str, ...], Any]]
 """Path and texture or sampler."""
 
-DEFINES = {"RAY_LANES": "1", "FUSED_PIXELS": "1"}
+DEFINES = {"RAY_LANES": "1", "PACKET_PIXELS": "1"}
 
 POLL_S = 5e-5
 """How often a wait looks whether a launch is done."""

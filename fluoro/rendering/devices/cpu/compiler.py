@@ -43,7 +43,7 @@ from fluoro.rendering.devices.load_slangpy import load_slangpy
 from fluoro.rendering.devices.uniforms import UniformBlock, uniform_places
 
 __all__ = [
-    "FUSED_PIXELS",
+    "PACKET_PIXELS",
     "RAY_LANES",
     "CpuKernel",
     "find_compiler",
@@ -59,8 +59,10 @@ RAY_LANES = 16
 PIXELS_PER_GROUP = 16
 """Pixels of a row that one call of an image chain's kernel works on."""
 
-FUSED_PIXELS = 64
-"""Pixels of a row that each stage of a fused kernel goes through before the next stage does."""
+PACKET_PIXELS = 64
+"""Neighbouring pixels of a row that one thread of the image chain carries: four registers, so that
+the processor has more than one chain of operations. Each stage of a fused kernel goes through them
+before the next stage does."""
 
 DEFINES = {
     "RAY_LANES": str(RAY_LANES),
@@ -68,7 +70,7 @@ DEFINES = {
     "GROUP_ROWS": "1",
     "PIXEL_GROUP_COLUMNS": str(PIXELS_PER_GROUP),
     "PIXEL_GROUP_ROWS": "1",
-    "FUSED_PIXELS": str(FUSED_PIXELS),
+    "PACKET_PIXELS": str(PACKET_PIXELS),
 }
 
 COMMON_FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-w", "-pthread", "-fvisibility=hidden")

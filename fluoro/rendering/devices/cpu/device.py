@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from fluoro.rendering.devices.base import (
     Threads,
 )
 from fluoro.rendering.devices.cpu.compiler import (
-    FUSED_PIXELS,
+    PACKET_PIXELS,
     RAY_LANES,
     CpuKernel,
     load_cpu_kernel,
@@ -50,7 +51,7 @@ class CpuDevice(ComputeDevice):
 
     kind = "cpu"
     rays_per_thread = RAY_LANES
-    fused_pixels = FUSED_PIXELS
+    packet_pixels = PACKET_PIXELS
     on_host = True
     one_order = False
 
@@ -88,9 +89,8 @@ class CpuDevice(ComputeDevice):
         columns, rows, layers = (
             -(-count // size) for count, size in zip(threads, kernel.group_size, strict=True)
         )
-        pixels = threads[0] * threads[1] * threads[2]
-        composed = isinstance(module, KernelText)
-        small = exact and pixels * (FUSED_PIXELS if composed else 1) < SMALL_DISPATCH_PIXELS
+        packet = PACKET_PIXELS if kernel.group_size == (1, 1, 1) else 1
+        small = exact and packet * prod(threads) < SMALL_DISPATCH_PIXELS
         one_thread = small or (isinstance(module, KernelText) and module.scatters)
         workers = 1 if one_thread else self.workers
         return kernel, (columns, rows, layers), kernel.uniforms.pack(uniforms), workers
