@@ -42,6 +42,7 @@ MUST_BE: Mapping[str, str] = {
 FORMER_KEYS = {
     "pictures": "images",
     "search_starts": "multi_start.starts",
+    "start": "registration.start",
     "width_px": "widths_px",
 }
 """Keys that have another name now, seen from their section."""

@@ -35,7 +35,6 @@ READ_ERRORS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
-    ImportError,
     LookupError,
     MemoryError,
     NotImplementedError,
@@ -43,7 +42,7 @@ READ_ERRORS = (
     TypeError,
     ValueError,
 )
-"""What trimesh's readers raise over damaged files; they import a package to guess encodings."""
+"""What trimesh's readers raise over damaged files."""
 
 LEAST_VOLUME = 1e-9
 """Smallest volume, as a share of the cube of the largest coordinate."""
@@ -105,6 +104,9 @@ def _parsed(path: Path) -> Any:
         raise InputError("meshes need the package trimesh: pip install .[meshes]") from None
     try:
         return trimesh.load_mesh(path, process=False)
+    except ImportError:  # of a package that guesses encodings
+        why = "damaged, ends early, or is text that is not UTF-8"
+        raise InputError(f"{path}: cannot be read as a mesh ({why})") from None
     except READ_ERRORS as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(f"{path}: cannot be read as a mesh ({lines[0]})") from None

@@ -15,16 +15,19 @@ from pydantic import BaseModel, Field, ValidationError
 
 from fluoro import config as schema
 from fluoro.config import Config, load_config
+from fluoro.config.poses import POSE_SOURCES
 from fluoro.config.schema_rules import json_schema
 from fluoro.config.validation_errors import described_errors
 from fluoro.config.yaml_text import parse_yaml
 from fluoro.datasets.training.config import is_dataset_file
 from fluoro.errors import InputError
 from fluoro.registration.config import is_register_file
+from fluoro.rendering.projectors import names_where
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 OTHERS = (is_register_file, is_dataset_file)
 STREAMS = [p for p in sorted(CONFIGS.glob("*.yaml")) if not any(other(p) for other in OTHERS)]
+POSE_KINDS = ", ".join(source.word() for source in POSE_SOURCES)
 MINIMAL = {"volume": {"phantom": "thorax"}, "pose_source": {"kind": "static"}}
 FULL = {
     "volume": {
@@ -124,14 +127,12 @@ def test_full_document_is_valid(tmp_path):
         (
             "pose_source.kind",
             "foo",
-            "pose_source.kind: must be one of static, sweep, orbit, waypoints, random_walk, "
-            "console, dds, igtl, bag, servo, xray_file, got 'foo'",
+            f"pose_source.kind: must be one of {POSE_KINDS}, got 'foo'",
         ),
         (
             "pose_source.kind",
             None,
-            "pose_source.kind: must be one of static, sweep, orbit, waypoints, random_walk, "
-            "console, dds, igtl, bag, servo, xray_file, got null",
+            f"pose_source.kind: must be one of {POSE_KINDS}, got null",
         ),
         ("pose_source", {}, "pose_source.kind: must be given"),
         ("pose_source", 3, "pose_source: must be a mapping of keys, got 3"),
@@ -199,7 +200,8 @@ def test_error_is_one_line_with_the_path_of_its_key(tmp_path, key, value, line):
 
 def test_step_belongs_to_a_projector_with_steps(tmp_path):
     line = mistake(tmp_path, changed("renderer.projector", "siddon"))
-    assert line == "renderer.step_mm: has no effect with projector: siddon; use march"
+    stepped = " or ".join(names_where(lambda each: each.steps))
+    assert line == f"renderer.step_mm: has no effect with projector: siddon; use {stepped}"
 
 
 @pytest.mark.parametrize(

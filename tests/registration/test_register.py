@@ -235,7 +235,7 @@ def test_image_without_the_anatomy_is_not_converged_and_ends_with_3(quick, tmp_p
         ({"registration": {"measure": "mutual_information"}}, "registration.optimiser: leven"),
         ({"registration": {"enabled": True}}, "registration.enabled: has no effect on one image"),
         ({"registration": {"predict": False}}, "registration.predict: has no effect on one image"),
-        ({"start": {"seed": 1}}, "start: unknown key"),
+        ({"start": {"seed": 1}}, "start: unknown key: its name is registration.start now"),
         ({"registration": {"fixed": ["turn"]}}, "registration.fixed.0: must be"),
         (
             {"registration": {"start": {"mtre_mm": 200}}},

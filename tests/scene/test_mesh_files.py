@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import numpy as np
 import pytest
@@ -110,12 +111,14 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, name):
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_ends_early_or_is_missing_is_refused(tmp_path, cube):
+def test_a_file_that_ends_early_or_is_missing_is_refused(tmp_path, cube, monkeypatch):
+    monkeypatch.setitem(sys.modules, "charset_normalizer", None)  # as where it is not installed
     path = written(cube, tmp_path / "short.stl")
     path.write_bytes(path.read_bytes()[:300])
-    for wrong in (path, tmp_path / "none.stl"):
-        with pytest.raises(InputError, match=wrong.name):
-            load_mesh(wrong)
+    with pytest.raises(InputError, match=r"short\.stl: cannot be read as a mesh \(damaged, "):
+        load_mesh(path)
+    with pytest.raises(InputError, match=r"none\.stl: no such file"):
+        load_mesh(tmp_path / "none.stl")
 
 
 def test_points_without_triangles_are_refused(tmp_path):
