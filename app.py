@@ -53,7 +53,7 @@ from fluoro import __version__, plugins
 from fluoro.command_line.standard_streams import guard_standard_streams, silence_output
 from fluoro.command_line.terminal import make_reporter, terminal
 from fluoro.config.carm_presets import PRESET_SOURCE, carm_presets
-from fluoro.errors import FluoroError, InputError
+from fluoro.errors import FluoroError, InputError, to_install
 from fluoro.interop.dds.installed import require_cyclonedds
 from fluoro.paths import config_path, output_dir
 from fluoro.steady_clock import steady_ns
@@ -441,7 +441,8 @@ def _inspect(given_path: Path, arguments: argparse.Namespace) -> None:
         _inspect_xray(path, arguments)
         return
     if arguments.frame is not None:
-        raise InputError(f"--frame is of an X-ray file, which {path} is not")
+        wrong = "--frame is of an X-ray file, which it is not"
+        raise InputError(f"{path}: {wrong if path.exists() else 'there is no such file'}")
     given: dict[str, Any] = {"path": path, "series": arguments.series}
     if arguments.labels:
         given["labels"] = {"path": str(arguments.labels), "names": arguments.names}
@@ -609,7 +610,7 @@ def completion(arguments: argparse.Namespace) -> int:
     try:
         import shtab
     except ImportError:
-        needed = "completion needs the package shtab: pip install 'fluoro[completion]'"
+        needed = f"completion needs the package shtab: {to_install('shtab')}"
         raise InputError(needed) from None
     top = parser()
     _complete_files(top, shtab.FILE)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from itertools import islice
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -24,6 +27,8 @@ PERCENTS = (0.5, 99.5)
 class ShownFrames:
     """The frames of a file in grey levels, by time.
 
+    A reader of the file stays open and goes forwards: each new one is a process for the decoder.
+
     Args:
         file: The file.
         repeat: Whether they start again after the last one; else it is held.
@@ -32,6 +37,7 @@ class ShownFrames:
     def __init__(self, file: XrayFile, *, repeat: bool) -> None:
         self._file, self._repeat = file, repeat
         self._kept: tuple[int, NDArray[np.uint8]] | None = None
+        self._frames: Generator[XrayFrame, None, None] | None = None
 
     def at(self, time_s: float) -> tuple[NDArray[np.uint8], int]:
         """Return grey levels of the frame nearest to a time [s], and its number, from 1.
@@ -44,8 +50,21 @@ class ShownFrames:
             time_s %= times_s[-1]
         number = min(range(len(times_s)), key=lambda index: abs(times_s[index] - time_s)) + 1
         if self._kept is None or self._kept[0] != number:
-            self._kept = number, shown_grey(self._file, number, self._file.frame(number))[0]
+            self._kept = number, shown_grey(self._file, number, self._read(number))[0]
         return self._kept[1], number
+
+    def close(self) -> None:
+        """Close the file; a later `at` opens it again."""
+        if self._frames:
+            self._frames.close()
+        self._frames = None
+
+    def _read(self, number: int) -> XrayFrame:
+        before = self._kept[0] if self._kept else 0
+        if self._frames is None or number <= before:
+            self.close()
+            self._frames, before = self._file.read(number, self._file.count), number - 1
+        return next(islice(self._frames, number - before - 1, None))
 
 
 def draw_xray_frame(file: XrayFile, number: int, frame: XrayFrame) -> Image.Image:
@@ -76,7 +95,7 @@ def shown_grey(file: XrayFile, number: int, frame: XrayFrame) -> tuple[NDArray[n
     """Return grey levels of a frame, shape (height, width), and how they came about."""
     tags = file.header.frame_tags(number - 1)
     if tags.text("RecommendedViewingMode") == "SUB":
-        difference = subtracted(file, number)
+        difference = subtracted(file, number, frame)
         if difference is not None:
             return _scaled(-difference, *_range(difference * -1, frame)), "subtracted"
     values = frame.values * frame.meaning.sign

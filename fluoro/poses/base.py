@@ -182,6 +182,9 @@ class SeenFrames(Protocol):
     def at(self, time_s: float) -> tuple[Any, int]:
         """Return grey levels (height, width) at a time [s], uint8, and the frame's number."""
 
+    def close(self) -> None:
+        """Close the file."""
+
 
 class PathSource(PoseSource):
     """Poses as a function of time.

@@ -17,7 +17,7 @@ LEAST_SHARE = 1e-6
 """Of the largest intensity, below which a logarithm stops."""
 
 
-def subtracted(file: XrayFile, number: int) -> NDArray[np.float64] | None:
+def subtracted(file: XrayFile, number: int, frame: XrayFrame) -> NDArray[np.float64] | None:
     """A frame less its mask, larger where contrast agent is; None: the file has no mask for it.
 
     ln(mask) - ln(frame) of intensities, else the difference with the same sign. Masks are averaged
@@ -25,16 +25,17 @@ def subtracted(file: XrayFile, number: int) -> NDArray[np.float64] | None:
 
     Args:
         file: The file.
-        number: The frame, counted from 1.
+        number: Of the frame, counted from 1.
+        frame: The frame.
 
     Raises:
-        InputError: A mask that is not there, or a frame that cannot be read.
+        InputError: A mask that is not there, or one that cannot be read.
     """
     item = _item(file, number)
     masks = _mask_numbers(item, number, file.count) if item is not None else []
     if item is None or not masks:
         return None
-    live = _attenuation(file.frame(number))
+    live = _attenuation(frame)
     mask = np.mean([_attenuation(file.frame(each)) for each in masks], axis=0)
     by = [float(value) for value in item.get("MaskSubPixelShift") or ()]
     if len(by) == 2:

@@ -59,7 +59,8 @@ class BesideSink(Sink):
             self._film.write(np.asarray(image), shown_s)
 
     def flush(self) -> None:
-        """Close the film; a second call does nothing."""
+        """Close film and file; a second call does nothing."""
+        self._seen.close()
         film, self._film = self._film, None
         if film:
             film.close()

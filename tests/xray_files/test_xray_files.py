@@ -188,17 +188,18 @@ def test_a_mask_frame_is_subtracted_as_its_module_says(tmp_path):
     stored[3, 2, 5] = 1000  # contrast agent
     sequence = item(MaskOperation="AVG_SUB", MaskFrameNumbers=[1, 2])
     file = XrayFile(saved(tmp_path, xray(stored=stored, MaskSubtractionSequence=sequence)))
-    found = subtracted(file, 4)
+    found = subtracted(file, 4, file.frame(4))
     assert found[2, 5] == pytest.approx(np.log(2))
     assert np.count_nonzero(found) == 1
-    assert subtracted(XrayFile(saved(tmp_path, xray())), 1) is None
+    plain = XrayFile(saved(tmp_path, xray()))
+    assert subtracted(plain, 1, plain.frame(1)) is None
 
 
 def test_a_mask_that_is_not_there_is_named(tmp_path):
     sequence = item(MaskOperation="AVG_SUB", MaskFrameNumbers=[9, 2])
     file = XrayFile(saved(tmp_path, xray(stored=ramp(3), MaskSubtractionSequence=sequence)))
     with pytest.raises(InputError, match=r"MaskFrameNumbers \(0028,6110\) must be 1 to 3"):
-        subtracted(file, 3)
+        subtracted(file, 3, file.frame(3))
 
 
 # Times
@@ -653,6 +654,8 @@ def test_inspect_shows_facts_and_an_image(tmp_path, capsys):
     for number in ("0", "3"):
         assert app.main(["inspect", str(path), "--frame", number]) == 2
         assert f"there is no frame {number}" in capsys.readouterr().err
+    assert app.main(["inspect", str(tmp_path / "none.dcm"), "--frame", "1"]) == 2
+    assert "none.dcm: there is no such file" in capsys.readouterr().err
 
 
 def test_the_report_names_what_moves(tmp_path):

@@ -7,8 +7,11 @@ import pytest
 from fluoro.config import Config, ImageChainConfig, load_config
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
+from fluoro.plot.xray_image import ShownFrames
 from fluoro.registration.targets.frame_target import target_from_frame
 from fluoro.registration.xray_images import XrayImages
+from fluoro.volume.formats.dicom.pixels import FrameReader
+from fluoro.xray_files import xray_file
 from fluoro.xray_files.xray_file import XrayFile
 from tests.session_support import (
     ROOT,
@@ -29,6 +32,16 @@ def stream(folder, source, **sections):
     document["pose_source"] = {"kind": "xray_file", "path": str(folder / "xa.dcm"), **source}
     document["run"] |= {"fps": 15, "pacing": "free_running", "frames": 3}
     return Config.model_validate(document)
+
+
+class Counted(FrameReader):
+    """A reader that counts how many there are."""
+
+    made = 0
+
+    def __init__(self):
+        super().__init__()
+        Counted.made += 1
 
 
 @pytest.fixture
@@ -56,6 +69,25 @@ def test_a_run_has_the_files_geometry_and_poses(cached):
     seen, rendered = images[0][:480, :half], images[0][:480, half:]
     assert np.std(seen.astype(float)) > 10
     assert abs(seen.astype(float).mean() - rendered.mean()) > 1
+
+
+def test_frames_shown_by_time_are_those_of_the_file_and_take_one_reader(tmp_path, monkeypatch):
+    monkeypatch.setattr(xray_file, "FrameReader", Counted)
+    monkeypatch.setattr(Counted, "made", 0)
+    ds = rotating()
+    ds.FrameTime = 100
+    path = saved(tmp_path, ds)
+    shown = ShownFrames(XrayFile(path), repeat=True)
+    forwards = [shown.at(time_s) for time_s in (0.0, 0.01, 0.2)]
+    assert [number for _, number in forwards] == [1, 1, 3]
+    assert Counted.made == 1
+    again, number = shown.at(0.31)  # beyond the last frame: from the beginning
+    assert number == 2
+    shown.close()
+    directly = ShownFrames(XrayFile(path), repeat=False)
+    for grey, time_s in ((forwards[0][0], 0.0), (forwards[2][0], 0.2), (again, 0.1)):
+        np.testing.assert_array_equal(grey, directly.at(time_s)[0])
+    directly.close()
 
 
 def test_the_yaml_counts_more_than_the_file(cached):
