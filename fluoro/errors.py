@@ -1,5 +1,7 @@
 """Errors whose message is one line that names the key or file, what was expected and what came."""
 
+import sys
+
 __all__ = [
     "DeviceError",
     "DeviceMemoryError",
@@ -8,6 +10,7 @@ __all__ = [
     "NoDeviceError",
     "OutputError",
     "require_type",
+    "to_install",
 ]
 
 
@@ -51,3 +54,8 @@ def require_type(name: str, value: object, kind: type, source: str) -> None:
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
         wanted = f"{article} {kind.__name__} ({source} makes one)"
         raise InputError(f"{name} must be {wanted}, got {type(value).__name__}")
+
+
+def to_install(package: str) -> str:
+    """Return the command that installs a package for the interpreter that runs."""
+    return f"{sys.executable} -m pip install {package}"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.errors import InputError
+from fluoro.errors import InputError, to_install
 from fluoro.geometry.closed_surface import (
     edge_flaw,
     intersecting_triangles,
@@ -101,7 +101,7 @@ def _parsed(path: Path) -> Any:
     try:
         import trimesh
     except ImportError:
-        raise InputError("meshes need the package trimesh: pip install .[meshes]") from None
+        raise InputError(f"meshes need the package trimesh: {to_install('trimesh')}") from None
     try:
         return trimesh.load_mesh(path, process=False)
     except ImportError:  # of a package that guesses encodings

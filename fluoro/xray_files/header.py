@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fluoro.errors import InputError
+from fluoro.errors import InputError, to_install
 from fluoro.paths import meant_name
 from fluoro.volume.formats.dicom.pixel_decoder import DECODED
 from fluoro.volume.formats.dicom.tags import Tags
@@ -202,7 +202,7 @@ def _read(path: Path, keywords: list[str] | None) -> Any:
     try:
         import pydicom
     except ImportError:
-        raise InputError("DICOM needs the package pydicom: pip install .[dicom]") from None
+        raise InputError(f"DICOM needs the package pydicom: {to_install('pydicom')}") from None
     logging.getLogger("pydicom").setLevel(logging.ERROR)
     return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=keywords, force=True)
 

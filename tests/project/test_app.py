@@ -481,10 +481,10 @@ def test_completion_knows_the_commands_and_their_options(capsys, shell):
         assert word in script
 
 
-def test_completion_without_shtab_names_the_extra(capsys, monkeypatch):
+def test_completion_without_shtab_says_how_to_install_it(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "shtab", None)
     assert app.main(["completion", "bash"]) == 2
-    assert "pip install 'fluoro[completion]'" in capsys.readouterr().err
+    assert f"{sys.executable} -m pip install shtab" in capsys.readouterr().err
 
 
 def test_several_values_follow_one_set_in_every_command(capsys, tmp_path):

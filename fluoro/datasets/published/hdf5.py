@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.datasets.published.subject import PublishedSet, SetForm, VoxelOrigin
-from fluoro.errors import InputError
+from fluoro.errors import InputError, to_install
 
 __all__ = ["Hdf5", "Hdf5Set"]
 
@@ -35,7 +35,7 @@ class Hdf5:
         try:
             import h5py
         except ModuleNotFoundError:
-            raise InputError(f"{path}: needs h5py: pip install 'fluoro[datasets]'") from None
+            raise InputError(f"{path}: needs h5py: {to_install('h5py')}") from None
         try:
             self._file = h5py.File(path, "r")
         except OSError as error:

@@ -31,7 +31,7 @@ from fluoro.datasets.published.subject import (
     XrayView,
 )
 from fluoro.datasets.published.volumes import label_volume, shifted_grid
-from fluoro.errors import InputError
+from fluoro.errors import InputError, to_install
 from fluoro.geometry.converters.diffdrr import camera_axes
 from fluoro.geometry.converters.patient_frames import (
     ViewParts,
@@ -254,7 +254,7 @@ def read_tensors(path: Path) -> Any:
     try:
         import torch
     except ModuleNotFoundError:
-        raise InputError(f"{path}: needs PyTorch: pip install 'fluoro[torch]'") from None
+        raise InputError(f"{path}: needs PyTorch: {to_install('torch')}") from None
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:

@@ -16,7 +16,7 @@ from fluoro import plugins
 from fluoro.datasets.training.plan import Plan
 from fluoro.datasets.training.processes import Done, Event, Failed, Step
 from fluoro.datasets.training.shard_maker import ShardMaker
-from fluoro.errors import DeviceError, InputError, OutputError
+from fluoro.errors import DeviceError, InputError, OutputError, to_install
 from fluoro.paths import application_dir
 
 __all__ = ["LOCAL", "in_cluster"]
@@ -27,7 +27,6 @@ ATTEMPTS_AFTER_LOSS = 10
 """How often a file is begun again when its machine is lost."""
 ANSWER_S = 10.0
 """How long a cluster may take to answer."""
-EXTRA = "pip install 'fluoro[ray]'"
 
 _makers: dict[str, ShardMaker] = {}
 """Of this process, by the plan's text: what a patient needs is prepared once."""
@@ -46,7 +45,7 @@ def in_cluster(plan: Plan, numbers: Sequence[int], address: str) -> Iterator[Eve
         DeviceError: The cluster does not answer.
     """
     if importlib.util.find_spec("ray") is None:
-        raise InputError(f"--ray needs the package ray: {EXTRA}")
+        raise InputError(f"--ray needs the package ray: {to_install('ray')}")
     import ray
 
     ours = not ray.is_initialized()

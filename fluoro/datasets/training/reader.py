@@ -23,7 +23,7 @@ from fluoro.datasets.training.frame_files import (
 )
 from fluoro.datasets.training.set_folder import INDEX_NAME
 from fluoro.datasets.training.shards import frames_in, read_frame
-from fluoro.errors import InputError
+from fluoro.errors import InputError, to_install
 
 __all__ = ["TrainingFrame", "TrainingSet", "listed"]
 
@@ -191,9 +191,8 @@ def _index(path: Path) -> list[_Row]:
     try:
         from pyarrow import ArrowInvalid, parquet
     except ModuleNotFoundError:
-        raise InputError(
-            "a training set needs the package pyarrow: pip install 'fluoro[datasets]'"
-        ) from None
+        way = to_install("pyarrow")
+        raise InputError(f"a training set needs the package pyarrow: {way}") from None
     columns = ["key", "shard", "first_byte", "bytes"]
     try:
         rows = parquet.read_table(path, columns=columns).to_pylist()

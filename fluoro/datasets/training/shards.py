@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from fluoro.datasets.training.frame_files import Content, FrameFiles, npy_bytes
-from fluoro.errors import InputError
+from fluoro.errors import InputError, to_install
 from fluoro.files.atomic_write import writing
 from fluoro.names import TrainingFormat
 
@@ -30,7 +30,6 @@ __all__ = [
 ]
 
 SUFFIXES: Mapping[TrainingFormat, str] = {"webdataset": ".tar", "hdf5": ".h5"}
-EXTRA = "pip install 'fluoro[datasets]'"
 
 
 Place = tuple[int, int]
@@ -61,7 +60,8 @@ def require_packages(kind: TrainingFormat) -> None:
 
     for package in ("pyarrow", "h5py") if kind == "hdf5" else ("pyarrow",):
         if importlib.util.find_spec(package) is None:
-            raise InputError(f"a training set needs the package {package}: {EXTRA}")
+            way = to_install(package)
+            raise InputError(f"a training set needs the package {package}: {way}")
 
 
 class TarShard:

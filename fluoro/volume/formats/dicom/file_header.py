@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fluoro.errors import InputError
+from fluoro.errors import InputError, to_install
 from fluoro.volume.formats.dicom.tags import MACROS, Tags
 
 __all__ = ["GEOMETRY", "NO_SLICES", "ONE_PATIENT", "SELECTABLE", "DicomFile", "read_file"]
@@ -110,7 +110,7 @@ def _pydicom() -> Any:
     try:
         import pydicom
     except ImportError:
-        raise InputError("DICOM needs the package pydicom: pip install .[dicom]") from None
+        raise InputError(f"DICOM needs the package pydicom: {to_install('pydicom')}") from None
     # fluoro reports the faults that matter
     logging.getLogger("pydicom").setLevel(logging.ERROR)
     return pydicom

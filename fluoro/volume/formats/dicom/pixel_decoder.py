@@ -98,7 +98,8 @@ def _require_gdcm() -> None:
     try:
         import gdcm
     except ImportError:
-        raise ValueError("JPEG needs the package python-gdcm: pip install .[dicom]") from None
+        way = f"{sys.executable} -m pip install python-gdcm"
+        raise ValueError(f"JPEG needs the package python-gdcm: {way}") from None
     for off in (gdcm.Trace.WarningOff, gdcm.Trace.ErrorOff, gdcm.Trace.DebugOff):
         off()
 
