@@ -8,7 +8,7 @@ import pytest
 from fluoro.geometry.carm import CarmPose
 from fluoro.registration.register import register
 from fluoro.registration.report.overlay import chessboard, comparison, overlay
-from fluoro.registration.report.report import result_facts
+from fluoro.registration.report.report import result_facts, result_lines
 from tests.registration_support import (
     POSE,
     QUICK,
@@ -37,6 +37,11 @@ def test_record_tells_pose_errors_and_certainty_as_json():
     assert facts["pose"]["lao_deg"] == pytest.approx(POSE.lao_deg, abs=0.1)
     assert facts["sigma"]["shift_beam_mm"] > facts["sigma"]["shift_rows_mm"]
     assert facts["renderings"] >= facts["iterations"] > 0
+    lines = result_lines(facts)
+    assert any(line.startswith("expected    error") for line in lines)
+    refused = result_lines(facts | {"converged": False, "confidence": 0.02})
+    assert "confidence  0.02" in refused
+    assert not any("one sigma" in line for line in refused)
 
 
 def test_record_without_truth_has_no_errors_and_no_nan():

@@ -26,7 +26,7 @@ that a tile without structure has no gain."""
 class LocalFit(LeastSquaresMeasure):
     """What a gain and a plane in each tile leave of the target; at most half its variance.
 
-    A tile costs about (1 - NCC^2) / 2, without its plane. Scatter and a spectrum change a
+    A tile costs about (1 - NCC^2) / 2, without its plane. Scatter and a spectrum change an
     image's contrast from place to place and shade it slowly: gain and plane take both up. Under
     noise the gain falls, and with it the residuals' derivative, so that Gauss-Newton's steps keep
     their length; those of `LocalNcc` get short.

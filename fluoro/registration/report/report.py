@@ -81,10 +81,10 @@ def _sigma(result: RegistrationResult) -> dict[str, float | None]:
 
 
 def _expected(facts: Mapping[str, Any]) -> list[str]:
-    """How wrong the pose may be, where it got as far as that."""
+    """How wrong a believed pose may be; the deviations of another say nothing."""
     plane_mm, beam_mm = (facts["evidence"].get(k) for k in ("in_plane_mm", "along_beam_mm"))
-    if plane_mm is None or beam_mm is None:
-        return []
+    if plane_mm is None or beam_mm is None or not facts["converged"]:
+        return [f"confidence  {facts['confidence']:.2f}"]
     return [
         f"expected    error {plane_mm:.2f} mm in the image's plane, {beam_mm:.2f} mm along the beam"
         f" (one sigma); confidence {facts['confidence']:.2f}"
