@@ -31,7 +31,7 @@ def set_file(folder, **dataset):
 def test_without_ray_one_line_names_the_package(tmp_path, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda n: None if n == "ray" else find(n))
-    with pytest.raises(InputError, match="ray: .* -m pip install ray"):
+    with pytest.raises(InputError, match=r"ray: .* -m pip install ray"):
         build(set_file(tmp_path, frames=4), tmp_path / "out", QuietWork(), ray_address="local")
 
 

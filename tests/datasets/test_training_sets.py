@@ -422,7 +422,7 @@ def test_full_disk_begins_no_other_item(tmp_path):
 def test_missing_package_is_named_before_anything_is_rendered(home, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InputError, match="pyarrow: .* -m pip install pyarrow"):
+    with pytest.raises(InputError, match=r"pyarrow: .* -m pip install pyarrow"):
         build(load_dataset_file(home / "set.yaml"), tmp_path / "out", QuietWork())
     assert not (tmp_path / "out").exists()
 

@@ -849,6 +849,6 @@ def test_a_missing_decoder_is_named(tmp_path, monkeypatch):
     path = sorted(dicom.series(tmp_path, LARGE, LARGE_GRID).iterdir())[0]
     dicom.compressed(path, JPEGLSLossless)
     monkeypatch.setitem(sys.modules, "gdcm", None)
-    remedy = "JPEG needs the package python-gdcm: .* -m pip install python-gdcm"
+    remedy = r"JPEG needs the package python-gdcm: .* -m pip install python-gdcm"
     with pytest.raises(ValueError, match=remedy):
         next(pixels.pixel_decoder.stored_frames(str(path), [0]))
