@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 
 from fluoro.geometry.carm import CarmGeometry, CarmPose
+from fluoro.geometry.triangles import Surface
 from fluoro.physics.materials import material
 from fluoro.physics.tissues import tissue_map
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.material_renderer import MaterialRenderer
+from fluoro.scene.pose_track import PoseTrack, pose_matrix
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.material_volume import Inclusion, MaterialVolume
+from fluoro.volume.rigid_solids import MeshSolid
 from fluoro.volume.volumes import MuVolume
 
 REFERENCE = Path(__file__).parents[1] / "data" / "gvxr_reference.npz"
@@ -36,6 +39,25 @@ def reference():
 @pytest.fixture(scope="module")
 def thicknesses(reference):
     """Aluminium and titanium [mm] from fluoro's march."""
+    return rendered(reference, inclusions=(cube(reference), ball(reference)))
+
+
+@pytest.fixture(scope="module")
+def mesh_lengths(reference):
+    """The same from fluoro's meshes; the ball has 20,480 facets."""
+    creation = pytest.importorskip("trimesh").creation
+    edge, radius = float(reference["cube_mm"]), float(reference["ball_radius_mm"])
+    return rendered(
+        reference,
+        posed=(
+            mesh(creation.box((edge,) * 3), "aluminium", reference["cube_at_mm"]),
+            mesh(creation.icosphere(5, radius), "titanium", reference["ball_at_mm"]),
+        ),
+    )
+
+
+def rendered(reference, **solids):
+    """Thicknesses [mm] of what is in an empty volume."""
     count, pitch_mm = len(reference["energy_left"]), float(reference["pixel_spacing_mm"])
     carm = CarmGeometry(
         source_to_detector_mm=700.0,
@@ -51,7 +73,7 @@ def thicknesses(reference):
     scene = MaterialVolume(
         volume=air,
         tissues=tissue_map("soft_and_bone"),
-        inclusions=(cube(reference), ball(reference)),
+        **solids,
     )
     view = carm.view(CarmPose(), (0.0, 0.0, 0.0))
     return MaterialRenderer(scene, CpuDevice()).render(view)[3:].astype(float)
@@ -82,6 +104,14 @@ def ball(reference):
     return Inclusion(material=material("titanium"), share_zyx=share, grid=grid)
 
 
+def mesh(found, made_of, at_mm):
+    surface = Surface(
+        vertices_xyz_mm=found.vertices.astype(np.float32), faces=found.faces.astype(np.int32)
+    )
+    poses = [pose_matrix(at_mm, (0, 0, 0), None)]
+    return MeshSolid(made_of, surface, material(made_of), PoseTrack(made_of, [0.0], poses))
+
+
 def inside(length_mm, margin_mm=1.0):
     """Pixels well within a body, where the edge's pixel does not decide."""
     return length_mm > margin_mm
@@ -94,6 +124,19 @@ def test_paths_through_the_cube_are_its_meshs(reference, thicknesses):
     assert np.percentile(off, 90) < 1e-4
     assert off.max() < 0.3  # a ray along an edge
     assert np.abs(found - expected).mean() < 0.003
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "limit_mm"),
+    [(0, "cube_length_mm", 1e-4), (1, "ball_length_mm", 0.01)],  # the ball's: its facets' sagitta
+)
+def test_paths_through_meshes_are_theirs(reference, mesh_lengths, number, name, limit_mm):
+    expected = reference[name]
+    off = np.abs(mesh_lengths[number] - expected)
+    deep = inside(expected, 6.0)
+    assert deep.sum() > 60
+    assert np.percentile(off[deep], 90) < limit_mm
+    assert off.mean() < 3e-3
 
 
 def test_paths_through_the_ball_are_its_meshs(reference, thicknesses):
