@@ -9,7 +9,15 @@ from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.linear_maps import LinearMap
 from fluoro.imaging.stage import Image, Shape
 
-__all__ = ["ACCURATE_CELLS", "MOST_CELLS", "block_sums", "cell_grid", "line_matrices", "two_sided"]
+__all__ = [
+    "ACCURATE_CELLS",
+    "MOST_CELLS",
+    "block_sums",
+    "cell_grid",
+    "hat_sums",
+    "line_matrices",
+    "two_sided",
+]
 
 MOST_CELLS, ACCURATE_CELLS = 32, 128
 """Along the longer side: scatter is smooth, its kernels are several cells wide."""
@@ -25,6 +33,31 @@ def block_sums(kernels: KernelRun, block: int, cells: Shape) -> object:
     """Return the sums of the image in cells, an array of the device."""
     given = {"source": kernels.image, "source_size": kernels.size, "block": (block, block, 1)}
     return kernels.on_cells("block_sum", cells, **given)
+
+
+def hat_sums(kernels: KernelRun, block: int, cells: Shape, copies: int = 1) -> object:
+    """Return what cells get back of an image that straight lines between them were added to.
+
+    Args:
+        kernels: Whose image is the derivative by pixel.
+        block: Edge of a cell [pixels].
+        cells: Rows and columns of cells.
+        copies: How often the result stands side by side.
+
+    Returns:
+        Derivative by cell, an array of the device, shape (rows, copies x columns).
+    """
+    down = kernels.beside((cells[0], kernels.size[0]))
+    given = {"source": kernels.image, "source_size": kernels.size, "block": block}
+    down.packets("hats_down", "hats_down", **given)
+    return kernels.on_cells(
+        "hats_across",
+        (cells[0], copies * cells[1]),
+        source=down.image,
+        source_size=down.size,
+        block=block,
+        cells=cells[1],
+    )
 
 
 def line_matrices(shape: Shape, most: int, weights: Image) -> tuple[Image, Image]:

@@ -18,10 +18,11 @@ from fluoro.imaging.configured_beam import Beams
 from fluoro.imaging.device_tables import Tables
 from fluoro.imaging.exposure.dose_meter import Pulse
 from fluoro.imaging.frame_history import FrameMemory
-from fluoro.imaging.frame_setup import StageSelection, begin_frame
+from fluoro.imaging.frame_setup import StageSelection, begin_frame, require_derivative
 from fluoro.imaging.frame_state import FrameState
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.stages.order import HOLD, ORDER
+from fluoro.imaging.tape import LinearisedImage, Tape
 from fluoro.physics.materials import Material
 from fluoro.rendering.deferred_integrals import DeferredIntegrals
 from fluoro.rendering.devices.base import ComputeDevice
@@ -137,6 +138,47 @@ class ImageChain:
         if not frame.holds:
             self.pulse = frame.exposure
         return kernels.image
+
+    def linearise(
+        self,
+        integrals: Any,
+        config: ImageChainConfig,
+        frame_number: int,
+        pixel_spacing_mm: float,
+        geometry: CarmGeometry | None = None,
+    ) -> LinearisedImage:
+        """Return the expected image of a frame, and its derivative, by kernels.
+
+        The chain's memory stays as it is. `fluoro.imaging.gradients` has the same in NumPy.
+
+        Args:
+            integrals: As for `apply`.
+            config: As for `apply`; `poisson` and `electronic_noise_photons` are taken as off.
+            frame_number: Of the frame; what earlier frames of the run have left is held. A number
+                that does not rise is that of a run's first frame.
+            pixel_spacing_mm: Pixel pitch [mm].
+            geometry: As for `apply`.
+
+        Raises:
+            InputError: The digitiser is on, a stage needs a geometry that is not given, or a
+                plugin's stage has no derivative by kernels.
+        """
+        require_derivative(config)
+        given = integrals.render() if isinstance(integrals, DeferredIntegrals) else integrals
+        continues = self._memory.continues(given.shape[-2:], frame_number)
+        frame = begin_frame(
+            given,
+            config,
+            frame_number,
+            pixel_spacing_mm,
+            geometry,
+            selection=self._selection,
+            memory=self._memory.branch() if continues else FrameMemory(self.device),
+            beams=self._beams,
+            seed=self._seed,
+            noise=False,
+        )
+        return LinearisedImage(Tape(self.device, self._tables, frame))
 
     def look_again(
         self,

@@ -123,6 +123,23 @@ class FrameMemory:
         copied._buffers = {name: self._on_host(kept) for name, kept in self._buffers.items()}
         return copied
 
+    def branch(self) -> Self:
+        """Return a memory of its own on the same device; frames of neither change the other."""
+        branch = type(self)(self._device)
+        branch._counts, branch.numbers = dict(self._counts), KeptNumbers(self.numbers)
+        branch._shape, branch._number = self._shape, self._number
+        branch._buffers = {name: self._duplicate(kept) for name, kept in self._buffers.items()}
+        return branch
+
+    def _duplicate(self, images: Any) -> Any:
+        if self._device is None:
+            return images  # `store` never changes an image in place
+        size = (images.shape[2], images.shape[0] * images.shape[1], 1)
+        copy = self._device.empty(images.shape)
+        uniforms = {"image": copy, "image_size": size, "integrals": images}
+        self._device.launch("copy_integrals", "copy_integrals", size, uniforms, exact=True)
+        return copy
+
     def _on_host(self, images: Any) -> NDArray[np.float64]:
         """An image that `store` has kept is never changed in place, so it is not copied."""
         return np.array(self._device.to_host(images), float) if self._device else images

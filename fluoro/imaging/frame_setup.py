@@ -13,7 +13,7 @@ from fluoro.imaging.frame_history import FrameMemory
 from fluoro.imaging.stage import FrameContext, Stage
 from fluoro.imaging.stages.order import HOLD, ORDER
 
-__all__ = ["StageSelection", "begin_frame"]
+__all__ = ["StageSelection", "begin_frame", "require_derivative"]
 
 
 class StageSelection:
@@ -31,6 +31,20 @@ class StageSelection:
             off = [stage.remembers for stage in ORDER if stage not in self._on]
             self._config, self._forgotten = config, [name for name in off if name]
         return self._on, self._forgotten
+
+
+def require_derivative(config: ImageChainConfig) -> None:
+    """Refuse a chain that has no derivative.
+
+    Raises:
+        InputError: A stage that has none is on.
+    """
+    for stage in ORDER:
+        if stage.no_derivative and stage.is_on(config):
+            raise InputError(
+                "the image chain's derivative must be taken without "
+                f"image_chain.{stage.keys[0]}: {stage.no_derivative}"
+            )
 
 
 def begin_frame(

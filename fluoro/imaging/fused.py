@@ -7,14 +7,15 @@ text. The values are bit-identical to those of separate stages.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+from fluoro.errors import InputError
 from fluoro.rendering.deferred_integrals import PixelStage
 from fluoro.rendering.devices.base import ComputeDevice, KernelText
 
-__all__ = ["FUSED_ENTRY", "Stage", "StageRunner", "fused_kernel"]
+__all__ = ["FUSED_ENTRY", "SlopeRunner", "Stage", "StageRunner", "fused_kernel"]
 
 FUSED_ENTRY = "pixel_stages"
 """Entry point of every kernel that is put together here."""
@@ -70,13 +71,19 @@ class StageRunner:
         """Run the stages that wait."""
         waiting, image, size = self._waiting, self._image, self._size
         self._waiting, self._image = [], None
-        first = waiting[0][0] if waiting else None
+        if waiting:
+            self._run_waiting(waiting, image, size)
+
+    def _run_waiting(self, waiting: list[tuple[Stage, Uniforms]], image: Any, size: Size) -> None:
+        first, uniforms = waiting[0]
         if len(waiting) == 1 and isinstance(first, str):
-            self._launch(first, first, self._packets(size), image, size, waiting[0][1])
-        elif waiting:
+            self._launch(first, first, self._packets(size), image, size, uniforms)
+        else:
             kernel = fused_kernel(tuple(stage for stage, _ in waiting))
-            together = _together(waiting)
-            self._launch(kernel, FUSED_ENTRY, self._packets(size), image, size, together)
+            self._launch_fused(kernel, image, size, _together(waiting))
+
+    def _launch_fused(self, kernel: KernelText, image: Any, size: Size, uniforms: Uniforms) -> None:
+        self._launch(kernel, FUSED_ENTRY, self._packets(size), image, size, uniforms)
 
     def _packets(self, size: Size) -> Size:
         return -(-size[0] // self._device.packet_pixels), size[1], 1
@@ -94,6 +101,47 @@ class StageRunner:
         self._device.launch(module, entry, threads, {**shared, **uniforms}, exact=True)
 
 
+class SlopeRunner(StageRunner):
+    """Runs stages of single pixels together with their derivative; it refuses others.
+
+    Args:
+        device: Where the images are.
+        take: Is given the product of the slopes of the stages of each launch: an array of the
+            device like the image.
+    """
+
+    def __init__(self, device: ComputeDevice, take: Callable[[Any], None]) -> None:
+        super().__init__(device, fused=True)
+        self._take = take
+
+    def _launch(
+        self,
+        module: str | KernelText,
+        entry: str,
+        threads: Size,
+        image: Any,
+        size: Size,
+        uniforms: Uniforms,
+    ) -> None:
+        """Refuse what is not put together of stages.
+
+        Raises:
+            InputError: A kernel that may look at other pixels.
+        """
+        if isinstance(module, str):
+            raise InputError(
+                f"the stage of kernel {entry} has no derivative by kernels: it must define "
+                "run_linear, because the kernel may look at other pixels"
+            )
+        super()._launch(module, entry, threads, image, size, uniforms)
+
+    def _run_waiting(self, waiting: list[tuple[Stage, Uniforms]], image: Any, size: Size) -> None:
+        slopes = self._device.empty((size[1], size[0]))
+        kernel = fused_kernel(tuple(stage for stage, _ in waiting), slopes=True)
+        self._launch_fused(kernel, image, size, {"slopes": slopes, **_together(waiting)})
+        self._take(slopes)
+
+
 def _together(stages: list[tuple[Stage, Uniforms]]) -> dict[str, Any]:
     """The stages' uniforms under the names that the kernel of them all has."""
     together: dict[str, Any] = {}
@@ -108,14 +156,23 @@ def _member_names(stage: int, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @cache
-def fused_kernel(stages: tuple[Stage, ...]) -> KernelText:
-    """Return the kernel, entry point `FUSED_ENTRY`, that runs stages of single pixels in order."""
+def fused_kernel(stages: tuple[Stage, ...], *, slopes: bool = False) -> KernelText:
+    """Return the kernel, entry point `FUSED_ENTRY`, that runs stages of single pixels in order.
+
+    Args:
+        stages: Which ones.
+        slopes: Also write the product of their slopes (shaders/fused_slopes.slang).
+    """
     heads = [_head(stage) for stage in dict.fromkeys(stages)]
     uniforms = [f"uniform {_struct(stage)} stage_{i};" for i, stage in enumerate(stages)]
-    runs = [f"    run(stage_{i}, packet, value);" for i in range(len(stages))]
+    run, more = ("run_sloped", ", slope") if slopes else ("run", "")
+    runs = [f"    {run}(stage_{i}, packet, value{more});" for i in range(len(stages))]
+    if slopes:
+        begin = ["    float slope[PACKET_PIXELS];", "    begin_slopes(packet, slope);"]
+        runs = [*begin, *runs, "    store_slopes(packet, slope);"]
     lines = [
         "#define FUSED",
-        '#include "pixel_stage.slang"',
+        f'#include "{"fused_slopes" if slopes else "pixel_stage"}.slang"',
         *heads,
         *uniforms,
         '[shader("compute")]',

@@ -4,6 +4,8 @@ Noise is off in what is differentiated: the derivative of the expected image. Ev
 on is in it but the digitiser, whose steps have no slope. Where the window clips or the logarithm
 meets its floor the derivative is 0. What earlier frames have left (lag, temporal filter, mask and
 roadmap, dose of the brightness control) is held: a `FrameState` says it.
+
+This is the reference implementation; `ImageChain.linearise` is the same by kernels.
 """
 
 from __future__ import annotations
@@ -13,14 +15,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from fluoro.config import ImageChainConfig
-from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.configured_beam import Beams
-from fluoro.imaging.frame_setup import StageSelection, begin_frame
+from fluoro.imaging.frame_setup import StageSelection, begin_frame, require_derivative
 from fluoro.imaging.frame_state import FrameState
 from fluoro.imaging.reference import through_stages
 from fluoro.imaging.stage import Image, Step
-from fluoro.imaging.stages.order import ORDER
 from fluoro.physics.materials import Material
 
 __all__ = ["chain_slope", "expected_image", "pull_back"]
@@ -104,12 +104,7 @@ def _run(
     state: FrameState | None,
 ) -> Step:
     """The image, and its way back."""
-    for stage in ORDER:
-        if stage.no_derivative and stage.is_on(config):
-            raise InputError(
-                "the image chain's derivative must be taken without "
-                f"image_chain.{stage.keys[0]}: {stage.no_derivative}"
-            )
+    require_derivative(config)
     held = state or FrameState()
     frame = begin_frame(
         np.asarray(integrals, float),

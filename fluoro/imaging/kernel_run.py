@@ -19,16 +19,23 @@ class KernelRun:
         tables: What the stages keep on the device from frame to frame.
         shape: Rows and columns of the image.
         fused: Whether neighbouring kernels of single pixels become one.
+        runner: What launches them; None: a `StageRunner`.
 
     Attributes:
         image: float32 array of the device, which the next kernel changes.
     """
 
     def __init__(
-        self, device: ComputeDevice, tables: Tables, shape: tuple[int, int], *, fused: bool
+        self,
+        device: ComputeDevice,
+        tables: Tables,
+        shape: tuple[int, int],
+        *,
+        fused: bool,
+        runner: StageRunner | None = None,
     ) -> None:
         self.device, self.tables = device, tables
-        self._runner = StageRunner(device, fused=fused)
+        self._runner = runner or StageRunner(device, fused=fused)
         self.size = (shape[1], shape[0], 1)
         self.image = device.empty(shape)
 
@@ -56,6 +63,11 @@ class KernelRun:
         self.alone(kernel, **uniforms)
         result, (self.image, self.size) = self.image, full
         return result
+
+    def beside(self, shape: tuple[int, int]) -> KernelRun:
+        """Return a run on a new image of another shape, whose kernels come after those so far."""
+        self.finish()
+        return KernelRun(self.device, self.tables, shape, fused=False)
 
     def finish(self) -> None:
         """Run what waits to be put together with others."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fluoro.geometry.carm import CarmGeometry
     from fluoro.imaging.exposure.dose_meter import Pulse
     from fluoro.imaging.kernel_run import KernelRun
+    from fluoro.imaging.tape import Tape
     from fluoro.physics.beam import Beam
     from fluoro.physics.materials import Material
 
@@ -35,6 +36,7 @@ __all__ = [
     "FactorStage",
     "FrameContext",
     "Image",
+    "KernelPull",
     "Pull",
     "Shape",
     "Stage",
@@ -54,6 +56,8 @@ Shape = tuple[int, int]
 Words = tuple[int, int, int]
 Pull = Callable[[Image], Image]
 """From a derivative with respect to a result to one with respect to what went in."""
+KernelPull = Callable[["KernelRun"], None]
+"""The same by kernels, on `kernels.image`."""
 Step = tuple[Image, Pull]
 """A stage's result, and its adjoint at what went in."""
 
@@ -88,7 +92,8 @@ class FrameContext:
         quantum: Photons that a quantum is worth in each pixel, where they differ.
         holds: Whether the last pulse's image is shown once more.
         subtracted: Whether a mask was subtracted.
-        to_integrals: Derivatives with respect to the integrals, besides the one that is passed on.
+        to_integrals: Derivatives with respect to the integrals, besides the one that is passed on:
+            in NumPy, or one array of the device.
     """
 
     config: ImageChainConfig
@@ -110,7 +115,7 @@ class FrameContext:
     quantum: Any = None
     holds: bool = False
     subtracted: bool = False
-    to_integrals: list[Image] = field(default_factory=list)
+    to_integrals: list[Any] = field(default_factory=list)
 
     def required_geometry(self, key: str) -> CarmGeometry:
         """Return the geometry, which a key of `image_chain` needs.
@@ -173,6 +178,14 @@ class Stage(ABC):
     @abstractmethod
     def run(self, frame: FrameContext, kernels: KernelRun) -> None:
         """Run the stage's kernels on `kernels.image`."""
+
+    def run_linear(self, frame: FrameContext, tape: Tape) -> None:
+        """Run the kernels without noise, and note on the tape what takes a derivative back.
+
+        Kernels of `run` that look at no other pixel note themselves, by the slope that their
+        struct has. A stage with others says `tape.through(run, pull)`.
+        """
+        self.run(frame, tape.kernels)
 
     @abstractmethod
     def reference(self, x: Image, frame: FrameContext) -> Step:

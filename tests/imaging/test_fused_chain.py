@@ -137,6 +137,7 @@ def test_every_stage_with_a_struct_can_be_put_together_and_no_other_is(monkeypat
     assert not launched[False] & structs
     elsewhere = {
         "antiscatter_grid",
+        "glare_back",
         "pixel_pattern",
         "poisson_weighted",
         "beer_lambert",

@@ -118,6 +118,19 @@ def test_pulled_back_derivative_is_that_of_the_image(device, beams, name):
     assert np.abs(pulled).max() > 0
 
 
+@pytest.mark.parametrize("name", list(CASES))
+def test_kernels_pull_back_as_the_reference(device, beams, name):
+    chain, state = before_the_last(device, name)
+    last = frame(9, CASES[name][1])
+    upstream = np.random.default_rng(1).standard_normal(SHAPE)
+    reference = gradients.pull_back(last, given(name), PITCH_MM, upstream, GEOMETRY, beams, state)
+    linear = chain.linearise(last, given(name), FRAMES - 1, PITCH_MM, GEOMETRY)
+    np.testing.assert_allclose(linear.image, expected(last, name, beams, state), atol=5e-6)
+    for _ in range(2):  # as often as requested
+        pulled = linear.pull_back(upstream.astype(np.float32))
+        np.testing.assert_allclose(pulled, reference, atol=1e-5 * np.abs(reference).max())
+
+
 def test_a_state_is_not_moved_by_being_requested(device):
     """Nor are its images by the frames that follow."""
     name = "all of them"

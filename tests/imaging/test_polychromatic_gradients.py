@@ -119,6 +119,18 @@ def test_pose_derivative_goes_through_renderer_and_chain(device, volume, beams, 
         assert off < GATE * np.linalg.norm(expected[part]), part
 
 
+@pytest.mark.parametrize("name", list(CONFIGS))
+def test_kernels_pull_back_as_the_reference(device, volume, beams, name):
+    given = config(name)
+    thicknesses = MaterialRenderer(volume, device).render(view())
+    upstream = np.random.default_rng(5).standard_normal((30, 38))
+    chain = ImageChain(device, 0, volume.materials)
+    linear = chain.linearise(thicknesses, given, 0, PITCH_MM, volumes.DETECTOR)
+    reference = gradients.pull_back(thicknesses, given, PITCH_MM, upstream, volumes.DETECTOR, beams)
+    pulled = linear.pull_back(upstream.astype(np.float32))
+    np.testing.assert_allclose(pulled, reference, atol=2e-5 * np.abs(reference).max())
+
+
 def test_image_jacobian_of_a_signal_is_one_march(device, volume, beams):
     """Weights d(log signal)/d(thickness) turn the renderer's Jacobian into the image's own."""
     given, at, center = config("log"), view(), volumes.GRID.center_xyz_mm

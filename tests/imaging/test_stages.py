@@ -14,6 +14,7 @@ from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging import frame_setup, gradients
 from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.reference import ReferenceChain
+from fluoro.imaging.stage import Stage
 from fluoro.imaging.stages.order import ORDER
 from fluoro.paths import shader_dir
 from fluoro.rendering.devices.cpu.device import CpuDevice
@@ -108,6 +109,67 @@ def test_its_adjoint_is_the_derivative_of_its_reference(device, stage):
     differences = ((plus - minus) * upstream).sum() / (2 * step)
     assert np.abs(pulled).max() > 0
     assert (pulled * direction).sum() == pytest.approx(differences, rel=1e-5)
+
+
+def in_a_run(device, stage):
+    """A chain in the middle of a run, and the configuration."""
+    config, chain = config_of(stage), ImageChain(device, SEED)
+    for number in range(FRAMES - 1):
+        given = device.to_device(frame_of(number))
+        chain.apply(given, config, number, PITCH_MM, GEOMETRY)
+    return config, chain
+
+
+def test_its_kernels_derivative_agrees_with_its_reference(device, stage):
+    """Expected image and adjoint, in the middle of a run, which goes on as without them."""
+    config, chain = in_a_run(device, stage)
+    last, number = frame_of(FRAMES), FRAMES - 1
+    if stage.no_derivative:
+        with pytest.raises(InputError, match=rf"without image_chain\.{stage.keys[0]}: "):
+            chain.linearise(last, config, number, PITCH_MM, GEOMETRY)
+        return
+    state, upstream = chain.state(number, SHAPE), np.random.default_rng(3).standard_normal(SHAPE)
+    given = last, config, PITCH_MM
+    expected = gradients.pull_back(*given, upstream, GEOMETRY, (), state)
+    image = gradients.expected_image(*given, GEOMETRY, (), state)
+    linear = chain.linearise(last, config, number, PITCH_MM, GEOMETRY)
+    np.testing.assert_allclose(linear.image, image, atol=5e-6)
+    pulled = linear.pull_back(upstream.astype(np.float32))
+    np.testing.assert_allclose(pulled, expected, atol=1e-5 * np.abs(expected).max())
+    undisturbed = in_a_run(device, stage)[1]
+    frames = [one.apply(last, config, number, PITCH_MM, GEOMETRY) for one in (chain, undisturbed)]
+    np.testing.assert_array_equal(*frames)
+
+
+def test_its_derivative_agrees_between_devices(device, other, stage):
+    if stage.no_derivative:
+        pytest.skip(f"no derivative: {stage.no_derivative}")
+    upstream, found = np.random.default_rng(3).standard_normal(SHAPE).astype(np.float32), []
+    for each in (device, other):
+        config, chain = in_a_run(each, stage)
+        last = each.to_device(frame_of(FRAMES))
+        linear = chain.linearise(last, config, FRAMES - 1, PITCH_MM, GEOMETRY)
+        found.append(each.to_host(linear.pull_back(each.to_device(upstream))))
+    np.testing.assert_allclose(found[1], found[0], atol=2e-5 * np.abs(found[0]).max())
+
+
+class Smear(Stage):
+    """A stage that looks at other pixels and does not say its transpose."""
+
+    keys = ("blur_sigma_mm",)
+
+    def run(self, frame, kernels):
+        kernels.packets("blur", "blur", source=kernels.replaced())
+
+    def reference(self, x, frame):
+        return x, lambda y: y
+
+
+def test_without_a_transpose_it_is_refused_by_name(device, monkeypatch):
+    monkeypatch.setattr(frame_setup, "ORDER", (*ORDER, Smear()))
+    config = ImageChainConfig.model_validate({**QUIET, "blur_sigma_mm": 1.0})
+    with pytest.raises(InputError, match=r"stage of kernel blur has no derivative by kernels: "):
+        ImageChain(device, SEED).linearise(frame_of(0), config, 0, PITCH_MM, GEOMETRY)
 
 
 def test_fused_with_others_it_gives_the_bits_that_it_gives_alone(device, stage):

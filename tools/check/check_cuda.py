@@ -61,6 +61,9 @@ FUSED = {
     },
 }
 
+SLOPED = ("beer_lambert", "lag", "pixel_gains", "gain_bias", "logarithm", "window", "lookup")
+"""Stages whose slopes are compiled together."""
+
 
 class Kernel(NamedTuple):
     """What is to be compiled."""
@@ -85,6 +88,7 @@ def kernels() -> Iterator[Kernel]:
         yield Kernel(text.name, text.slang, RAYS_ENTRY, exact=False)
     for name, stages in FUSED.items():
         yield Kernel(name, fused_kernel(stages).slang, FUSED_ENTRY, exact=True)
+    yield Kernel("slopes", fused_kernel(SLOPED, slopes=True).slang, FUSED_ENTRY, exact=True)
 
 
 class Translator:

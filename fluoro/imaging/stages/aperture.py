@@ -9,7 +9,8 @@ from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.linear_maps import separable
 from fluoro.imaging.mtf_kernels import aperture_taps
 from fluoro.imaging.stage import FrameContext, Image, Stage, Step, present, settings
-from fluoro.imaging.stages.blur import run_blur, separable_uniforms
+from fluoro.imaging.stages.blur import run_blur, run_linear_blur, separable_uniforms
+from fluoro.imaging.tape import Tape
 
 __all__ = ["Aperture"]
 
@@ -29,6 +30,11 @@ class Aperture(Stage):
     def run(self, frame: FrameContext, kernels: KernelRun) -> None:
         """Blur the image."""
         run_blur(kernels, kernels.tables.of(_uniforms, frame.config.mtf, frame.pixel_spacing_mm))
+
+    def run_linear(self, frame: FrameContext, tape: Tape) -> None:
+        """Blur the image, and note the transpose."""
+        given = frame.config.mtf, frame.pixel_spacing_mm
+        run_linear_blur(tape, tape.kernels.tables.of(_uniforms, *given))
 
     def reference(self, x: Image, frame: FrameContext) -> Step:
         """Return the blurred image."""

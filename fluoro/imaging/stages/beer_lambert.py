@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.random_reference import exp_portable
 from fluoro.imaging.stage import FrameContext, Image, Shape, Stage, Step, settings
 from fluoro.imaging.stages.attenuate import BeamFilter, beam_filters, filter_mu
+from fluoro.imaging.tape import Tape
 from fluoro.physics.beam import Beam
 from fluoro.rendering.deferred_integrals import DeferredIntegrals
 
@@ -63,14 +65,18 @@ class BeerLambert(Stage):
         else:
             self._run_spectrum(frame, frame.beam, kernels)
 
+    def run_linear(self, frame: FrameContext, tape: Tape) -> None:
+        """Begin the image, and note the derivative with respect to thicknesses."""
+        if frame.beam is None:
+            self.run(frame, tape.kernels)
+        else:
+            pull = partial(_pull_spectrum, frame, frame.beam)
+            tape.through(partial(self._run_spectrum, frame, frame.beam), pull)
+
     def _run_spectrum(self, frame: FrameContext, beam: Beam, kernels: KernelRun) -> None:
-        weighs = frame.config.poisson and _weighs_energy(frame.config)
+        weighs = frame.noise and frame.config.poisson and _weighs_energy(frame.config)
         gain = kernels.device.empty(frame.shape) if weighs else kernels.image
-        config = frame.config
-        place = frame.shape, frame.pixel_spacing_mm
-        uniforms = kernels.tables.of(
-            _spectrum, beam, config.wedge, config.bow_tie, *place, frame.open_field_photons
-        )
+        uniforms = _beam_uniforms(frame, beam, kernels)
         given = {"filters": gain, "filter_mu": gain, **uniforms, "thicknesses": frame.integrals}
         sparse = "_sparse" if uniforms["material_count"] >= SPARSE_MATERIALS else ""
         entry = f"polychromatic{sparse}" + ("_moments" if weighs else "")
@@ -93,6 +99,25 @@ class BeerLambert(Stage):
             counted, quantum = polychromatic(given, frame.beam, photons, filters)
             frame.quantum = quantum if _weighs_energy(frame.config) else None
         return counted, lambda y: np.asarray(photons * slope * y)
+
+
+def _pull_spectrum(frame: FrameContext, beam: Beam, kernels: KernelRun) -> None:
+    """Add the photons' part to the derivative with respect to thicknesses."""
+    uniforms = _beam_uniforms(frame, beam, kernels)
+    del uniforms["noise_weights"]
+    adds = int(bool(frame.to_integrals))
+    if not adds:
+        frame.to_integrals.append(kernels.device.empty(frame.integrals.shape))
+    given = {"filters": kernels.image, "filter_mu": kernels.image, **uniforms}
+    planes = {"thicknesses": frame.integrals, "by_thickness": frame.to_integrals[0]}
+    kernels.packets("polychromatic_back", "polychromatic_back", **given, **planes, adds=adds)
+
+
+def _beam_uniforms(frame: FrameContext, beam: Beam, kernels: KernelRun) -> dict[str, Any]:
+    """Return what kernels take of the beam and of filters in it: a dictionary of its own."""
+    filters = frame.config.wedge, frame.config.bow_tie
+    place = frame.shape, frame.pixel_spacing_mm
+    return dict(kernels.tables.of(_spectrum, beam, *filters, *place, frame.open_field_photons))
 
 
 def _weighs_energy(config: ImageChainConfig) -> bool:

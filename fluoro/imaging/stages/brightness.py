@@ -11,6 +11,7 @@ import numpy as np
 from fluoro.config import BrightnessConfig
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.stage import FrameContext, Image, Stage, Step, present, settings
+from fluoro.imaging.tape import Tape
 
 __all__ = ["Brightness", "next_dose_ngy", "roi_box"]
 
@@ -37,6 +38,9 @@ class Brightness(Stage):
         )
         total = float(np.sum(kernels.device.to_host(rows), dtype=float))
         _settle(frame, total / ((right - left) * (bottom - top)))
+
+    def run_linear(self, frame: FrameContext, tape: Tape) -> None:
+        """Do nothing: a derivative holds the dose."""
 
     def reference(self, x: Image, frame: FrameContext) -> Step:
         """Return the image; a derivative holds the dose."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from fluoro.imaging.frame_history import FrameMemory
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.linear_maps import moved
 from fluoro.imaging.stage import FrameContext, Image, Stage, Step, present, settings
+from fluoro.imaging.tape import Tape
 
 __all__ = ["Dsa", "DsaTurn", "series_turn"]
 
@@ -51,22 +53,15 @@ class Dsa(Stage):
     def run(self, frame: FrameContext, kernels: KernelRun) -> None:
         """Subtract the mask from the image where its series has begun."""
         kernels.finish()  # whether a frame is subtracted or not, its other kernels are the same
-        config, memory = _given(frame), frame.memory
-        turn = _turn(config, memory)
-        if turn is None:
-            return
-        frame.subtracted = True
-        mask, _ = memory.layers("dsa_mask", 1)
-        if turn.mask_weight > 0:
-            kernels.alone("mask_mean", mask=mask, weight=turn.mask_weight)
-        column, row = config.pixel_shift
-        kernels.alone("subtract_mask", mask=mask, shift_px=(float(column), float(row), 0.0))
-        if turn.traces:
-            peak, fresh = memory.layers("dsa_peak", 1)
-            kernels.alone("peak_hold", peak=peak, fresh=fresh)
-        if turn.guides and config.roadmap:
-            peak, _ = memory.layers("dsa_peak", 1)
-            kernels.alone("roadmap", peak=peak, opacity=float(config.roadmap.opacity))
+        turn = _turn(_given(frame), frame.memory)
+        if turn is not None:
+            _subtract(frame, turn, kernels)
+
+    def run_linear(self, frame: FrameContext, tape: Tape) -> None:
+        """Subtract the mask, and note the transpose of the frame's own share of it."""
+        turn = _turn(_given(frame), frame.memory)
+        if turn is not None:
+            tape.through(partial(_subtract, frame, turn), partial(_pull, frame, turn.mask_weight))
 
     def reference(self, x: Image, frame: FrameContext) -> Step:
         """Return the difference; the derivative holds what earlier frames left."""
@@ -99,6 +94,35 @@ class Dsa(Stage):
         once = {"first_frame": 0, "mask_frames": 1, "roadmap": roadmap}
         series = given.model_copy(update=once)
         return config.model_copy(update={"dsa": series}), [True] * (3 if roadmap else 1)
+
+
+def _subtract(frame: FrameContext, turn: DsaTurn, kernels: KernelRun) -> None:
+    config, memory = _given(frame), frame.memory
+    frame.subtracted = True
+    mask, _ = memory.layers("dsa_mask", 1)
+    if turn.mask_weight > 0:
+        kernels.alone("mask_mean", mask=mask, weight=turn.mask_weight)
+    kernels.alone("subtract_mask", mask=mask, shift_px=_shift_px(config))
+    if turn.traces:
+        peak, fresh = memory.layers("dsa_peak", 1)
+        kernels.alone("peak_hold", peak=peak, fresh=fresh)
+    if turn.guides and config.roadmap:
+        peak, _ = memory.layers("dsa_peak", 1)
+        kernels.alone("roadmap", peak=peak, opacity=float(config.roadmap.opacity))
+
+
+def _pull(frame: FrameContext, weight: float, kernels: KernelRun) -> None:
+    """Give back to the frame's own share of the mask."""
+    if weight == 0:
+        return
+    kernels.finish()
+    shift_px = _shift_px(_given(frame))
+    kernels.alone("mask_back", source=kernels.replaced(), weight=weight, shift_px=shift_px)
+
+
+def _shift_px(config: DsaConfig) -> tuple[float, float, float]:
+    column, row = config.pixel_shift
+    return float(column), float(row), 0.0
 
 
 def _given(frame: FrameContext) -> DsaConfig:

@@ -20,6 +20,8 @@ class ElectronicNoise(Stage):
 
     def run(self, frame: FrameContext, kernels: KernelRun) -> None:
         """Add the noise."""
+        if not frame.noise:
+            return
         sigma = float(frame.config.electronic_noise_photons)
         kernels.pixels("electronic_noise", sigma_photons=sigma, **frame.draw)
 

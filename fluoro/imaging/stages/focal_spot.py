@@ -12,7 +12,8 @@ from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.linear_maps import separable
 from fluoro.imaging.mtf_kernels import box_taps, focal_spot_width_mm
 from fluoro.imaging.stage import FrameContext, Image, Stage, Step, settings
-from fluoro.imaging.stages.blur import run_blur, separable_uniforms
+from fluoro.imaging.stages.blur import run_blur, run_linear_blur, separable_uniforms
+from fluoro.imaging.tape import Tape
 
 __all__ = ["FocalSpot"]
 
@@ -27,14 +28,21 @@ class FocalSpot(Stage):
 
     def run(self, frame: FrameContext, kernels: KernelRun) -> None:
         """Blur the image."""
-        given = frame.required_geometry("focal_spot_mm")
-        spot = frame.config.focal_spot_mm, frame.pixel_spacing_mm, given
-        run_blur(kernels, kernels.tables.of(_uniforms, *spot))
+        run_blur(kernels, kernels.tables.of(_uniforms, *_spot(frame)))
+
+    def run_linear(self, frame: FrameContext, tape: Tape) -> None:
+        """Blur the image, and note the transpose."""
+        run_linear_blur(tape, tape.kernels.tables.of(_uniforms, *_spot(frame)))
 
     def reference(self, x: Image, frame: FrameContext) -> Step:
         """Return the blurred image."""
-        given = frame.required_geometry("focal_spot_mm")
-        return separable(_taps(frame.config.focal_spot_mm, frame.pixel_spacing_mm, given)).at(x)
+        return separable(_taps(*_spot(frame))).at(x)
+
+
+def _spot(frame: FrameContext) -> tuple[float, float, CarmGeometry]:
+    """Return the spot's width, the pixel pitch and the geometry."""
+    geometry = frame.required_geometry("focal_spot_mm")
+    return frame.config.focal_spot_mm, frame.pixel_spacing_mm, geometry
 
 
 def _taps(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 
 from fluoro.config import ImageIntensifierConfig
@@ -9,8 +12,13 @@ from fluoro.imaging.detector_plane import middle, middle_mm, ramp
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.linear_maps import LinearMap, warp
 from fluoro.imaging.stage import FactorStage, FrameContext, Image, Step, present, settings
+from fluoro.imaging.tape import Tape
+from fluoro.rendering.devices.base import KernelText
 
 __all__ = ["ImageIntensifier"]
+
+
+WARP_BACK = KernelText('#include "pin_cushion_back.slang"', "pin_cushion_back", scatters=True)
 
 
 class ImageIntensifier(FactorStage):
@@ -23,15 +31,14 @@ class ImageIntensifier(FactorStage):
 
     def run(self, frame: FrameContext, kernels: KernelRun) -> None:
         """Warp and darken the image."""
-        given = _given(frame)
-        place = middle(frame, frame.pixel_spacing_mm)
-        radius_mm = float(given.diameter_mm / 2)
-        if given.pin_cushion > 0:
-            strength, source = float(given.pin_cushion), kernels.replaced()
-            warped = {**place, "source": source, "radius_mm": radius_mm, "strength": strength}
-            kernels.alone("pin_cushion", **warped)
-        light = {**place, "radius_mm": radius_mm, "vignetting": float(given.vignetting)}
-        kernels.pixels("image_intensifier", **light)
+        if _given(frame).pin_cushion > 0:
+            source = kernels.replaced()
+            kernels.alone("pin_cushion", source=source, **_warp_uniforms(frame))
+        _run_light(frame, kernels)
+
+    def run_linear(self, frame: FrameContext, tape: Tape) -> None:
+        """Warp and darken the image, and note the transpose."""
+        tape.through(partial(self.run, frame), partial(_pull, frame))
 
     def reference(self, x: Image, frame: FrameContext) -> Step:
         """Return the image on the screen."""
@@ -48,6 +55,32 @@ class ImageIntensifier(FactorStage):
         radius_mm = given.diameter_mm / 2
         kept = np.maximum(1 - given.vignetting * (r / radius_mm) ** 2, 0)
         return np.asarray(kept * ramp(radius_mm - r, frame.pixel_spacing_mm))
+
+
+def _run_light(frame: FrameContext, kernels: KernelRun) -> None:
+    screen, vignetting = _screen(frame), float(_given(frame).vignetting)
+    kernels.pixels("image_intensifier", **screen, vignetting=vignetting)
+
+
+def _pull(frame: FrameContext, kernels: KernelRun) -> None:
+    _run_light(frame, kernels)
+    if _given(frame).pin_cushion == 0:
+        return
+    kernels.finish()
+    sums = kernels.device.to_device(np.zeros(frame.shape, np.float32))
+    shared = {"image": kernels.image, "image_size": kernels.size, "sums.by_voxel": sums}
+    uniforms = {**shared, **_warp_uniforms(frame)}
+    kernels.device.launch(WARP_BACK, "warp_back", kernels.size, uniforms, exact=True)
+    kernels.image = sums
+
+
+def _screen(frame: FrameContext) -> dict[str, Any]:
+    radius_mm = float(_given(frame).diameter_mm / 2)
+    return {**middle(frame, frame.pixel_spacing_mm), "radius_mm": radius_mm}
+
+
+def _warp_uniforms(frame: FrameContext) -> dict[str, Any]:
+    return {**_screen(frame), "strength": float(_given(frame).pin_cushion)}
 
 
 def _given(frame: FrameContext) -> ImageIntensifierConfig:

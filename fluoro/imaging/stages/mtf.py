@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from fluoro.config import MtfConfig
@@ -9,6 +10,8 @@ from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.linear_maps import convolution
 from fluoro.imaging.mtf_kernels import light_taps
 from fluoro.imaging.stage import FrameContext, Image, Stage, Step, present, settings
+from fluoro.imaging.stages.blur import run_transposed
+from fluoro.imaging.tape import Tape
 
 __all__ = ["Mtf"]
 
@@ -25,6 +28,12 @@ class Mtf(Stage):
         """Filter the image."""
         taps = kernels.tables.of(_uniforms, frame.config.mtf, frame.pixel_spacing_mm)
         kernels.packets("convolve", "convolve", source=kernels.replaced(), **taps)
+
+    def run_linear(self, frame: FrameContext, tape: Tape) -> None:
+        """Filter the image, and note the transpose."""
+        run, given = partial(self.run, frame), frame.config.mtf
+        taps = tape.kernels.tables.of(_uniforms, given, frame.pixel_spacing_mm)
+        tape.through(run, partial(run_transposed, margin=taps["radius"], run=run))
 
     def reference(self, x: Image, frame: FrameContext) -> Step:
         """Return the filtered image."""

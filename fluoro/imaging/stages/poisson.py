@@ -20,6 +20,8 @@ class Poisson(Stage):
 
     def run(self, frame: FrameContext, kernels: KernelRun) -> None:
         """Draw the counts."""
+        if not frame.noise:
+            return
         if frame.quantum is None:
             kernels.pixels("poisson", **frame.draw)
         else:

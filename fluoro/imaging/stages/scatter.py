@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from fluoro.imaging.block_sums import (
     ACCURATE_CELLS,
     MOST_CELLS,
     cell_grid,
+    hat_sums,
     line_matrices,
     two_sided,
 )
@@ -21,6 +23,7 @@ from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.linear_maps import LinearMap, table_step
 from fluoro.imaging.stage import FrameContext, Image, Shape, Stage, Step, present, settings
 from fluoro.imaging.stages.antiscatter_grid import ANTISCATTER_GRID
+from fluoro.imaging.tape import Tape
 from fluoro.physics.beam import Beam
 from fluoro.physics.detector import DetectorResponse
 from fluoro.physics.materials import Material
@@ -58,8 +61,12 @@ class Scatter(Stage):
             cells=received,
             cells_size=(cells[1], cells[0], 1),
             block=float(block),
-            factor=float(given.grid_factor * frame.pixel_spacing_mm**2),
+            factor=_factor(given, frame),
         )
+
+    def run_linear(self, frame: FrameContext, tape: Tape) -> None:
+        """Add scatter to the image, and note the transpose."""
+        tape.through(partial(self.run, frame), partial(_pull, frame, tape.kept()))
 
     def reference(self, x: Image, frame: FrameContext) -> Step:
         """Return the image with scatter; what the ratio depends on goes to the integrals."""
@@ -82,12 +89,52 @@ class Scatter(Stage):
         return np.asarray(through * x + scatter), pull
 
 
+def _pull(frame: FrameContext, primary: Any, kernels: KernelRun) -> None:
+    """Give back to the primary, and to the integrals what the ratios depend on."""
+    given = present(frame.config.scatter)
+    block, cells = cell_grid(frame.shape, most_cells(given))
+    spread = kernels.tables.of(_spread_uniforms, given, frame.beam, block * frame.pixel_spacing_mm)
+    both = cells[0], 2 * cells[1]
+    rows = hat_sums(kernels, block, cells, copies=2)
+    rows = kernels.on_cells("scatter_lines", both, source=rows, **spread)
+    received = kernels.on_cells("scatter_columns_each", both, source=rows, **spread)
+    if frame.config.grid is not None:
+        ANTISCATTER_GRID.run(frame, kernels)
+    by_integral = kernels.device.empty(frame.integrals.shape)
+    kernels.packets(
+        "scatter_back",
+        "scatter_back",
+        cells=received,
+        cells_size=(cells[1], cells[0], 1),
+        block=block,
+        factor=_factor(given, frame),
+        primary=primary,
+        integrals=frame.integrals,
+        by_integral=by_integral,
+        **_pencil_uniforms(given, frame, kernels),
+    )
+    frame.to_integrals.append(by_integral)
+
+
+def _factor(config: ScatterConfig, frame: FrameContext) -> float:
+    return float(config.grid_factor * frame.pixel_spacing_mm**2)
+
+
+def _pencil_uniforms(
+    config: ScatterConfig, frame: FrameContext, kernels: KernelRun
+) -> dict[str, Any]:
+    """Return what a pencil gives off, by the planes of its integrals."""
+    materials = None if frame.beam is None else tuple(frame.materials)
+    return {
+        **kernels.tables.of(_water_uniforms, materials, config.air_gap_mm),
+        **kernels.tables.of(_ratio_uniforms, config, frame.beam, frame.config.grid),
+    }
+
+
 def _run_source(
     config: ScatterConfig, frame: FrameContext, kernels: KernelRun, block: int, cells: Shape
 ) -> Any:
     """Return what each cell gives off, the narrow Gaussian's beside the wide one's."""
-    materials = None if frame.beam is None else tuple(frame.materials)
-    weights = kernels.tables.of(_water_uniforms, materials, config.air_gap_mm)
     rows = kernels.on_cells(
         "scatter_rows",
         (frame.shape[0], 2 * cells[1]),
@@ -95,8 +142,7 @@ def _run_source(
         primary_size=kernels.size,
         integrals=frame.integrals,
         block=block,
-        **weights,
-        **kernels.tables.of(_ratio_uniforms, config, frame.beam, frame.config.grid),
+        **_pencil_uniforms(config, frame, kernels),
     )
     return kernels.on_cells(
         "block_sum",

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.config import VeilingGlareConfig
-from fluoro.imaging.block_sums import MOST_CELLS, block_sums, cell_grid, line_matrices, two_sided
+from fluoro.imaging.block_sums import (
+    MOST_CELLS,
+    block_sums,
+    cell_grid,
+    hat_sums,
+    line_matrices,
+    two_sided,
+)
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.stage import FrameContext, Image, Stage, Step, present, settings
+from fluoro.imaging.tape import Tape
 
 __all__ = ["VeilingGlare"]
 
@@ -35,6 +45,10 @@ class VeilingGlare(Stage):
             fraction=float(given.fraction),
         )
 
+    def run_linear(self, frame: FrameContext, tape: Tape) -> None:
+        """Spread a share of the image, and note the transpose."""
+        tape.through(partial(self.run, frame), partial(_pull, frame))
+
     def reference(self, x: Image, frame: FrameContext) -> Step:
         """Return the image with its glare."""
         given = _given(frame)
@@ -42,6 +56,20 @@ class VeilingGlare(Stage):
         weights = _weights(given, block, frame.pixel_spacing_mm).astype(float)
         down, across = line_matrices(frame.shape, MOST_CELLS, weights)
         return two_sided([(given.fraction * down, across)], 1 - given.fraction).at(x)
+
+
+def _pull(frame: FrameContext, kernels: KernelRun) -> None:
+    given = _given(frame)
+    block, cells = cell_grid(frame.shape)
+    weights = kernels.tables.of(_weights, given, block, frame.pixel_spacing_mm)
+    source = hat_sums(kernels, block, cells)
+    kernels.pixels(
+        "glare_back",
+        cells=kernels.on_cells("glare_spread", cells, source=source, weights=weights),
+        cells_size=(cells[1], cells[0], 1),
+        block=block,
+        fraction=float(given.fraction),
+    )
 
 
 def _given(frame: FrameContext) -> VeilingGlareConfig:
