@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fluoro.imaging.fused import StageRunner
 from fluoro.rendering.devices.base import ComputeDevice
 
 __all__ = ["FrameMemory", "KeptNumbers"]
@@ -136,8 +137,8 @@ class FrameMemory:
             return images  # `store` never changes an image in place
         size = (images.shape[2], images.shape[0] * images.shape[1], 1)
         copy = self._device.empty(images.shape)
-        uniforms = {"image": copy, "image_size": size, "integrals": images}
-        self._device.launch("copy_integrals", "copy_integrals", size, uniforms, exact=True)
+        runner = StageRunner(self._device, fused=False)
+        runner.run("copy_integrals", copy, size, {"integrals": images})
         return copy
 
     def _on_host(self, images: Any) -> NDArray[np.float64]:
