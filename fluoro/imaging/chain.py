@@ -21,8 +21,8 @@ from fluoro.imaging.frame_history import FrameMemory
 from fluoro.imaging.frame_setup import StageSelection, begin_frame, require_derivative
 from fluoro.imaging.frame_state import FrameState
 from fluoro.imaging.kernel_run import KernelRun
+from fluoro.imaging.linearised import LinearisedImage
 from fluoro.imaging.stages.order import HOLD, ORDER
-from fluoro.imaging.tape import LinearisedImage, Tape
 from fluoro.physics.materials import Material
 from fluoro.rendering.deferred_integrals import DeferredIntegrals
 from fluoro.rendering.devices.base import ComputeDevice
@@ -178,7 +178,7 @@ class ImageChain:
             seed=self._seed,
             noise=False,
         )
-        return LinearisedImage(Tape(self.device, self._tables, frame))
+        return LinearisedImage(self.device, self._tables, frame)
 
     def look_again(
         self,

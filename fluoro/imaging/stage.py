@@ -36,7 +36,6 @@ __all__ = [
     "FactorStage",
     "FrameContext",
     "Image",
-    "KernelPull",
     "Pull",
     "Shape",
     "Stage",
@@ -56,8 +55,6 @@ Shape = tuple[int, int]
 Words = tuple[int, int, int]
 Pull = Callable[[Image], Image]
 """From a derivative with respect to a result to one with respect to what went in."""
-KernelPull = Callable[["KernelRun"], None]
-"""The same by kernels, on `kernels.image`."""
 Step = tuple[Image, Pull]
 """A stage's result, and its adjoint at what went in."""
 

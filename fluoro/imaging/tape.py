@@ -1,4 +1,4 @@
-"""A frame's kernels without noise, and the way back through them: derivatives on the device."""
+"""What takes a derivative back through a frame's kernels."""
 
 from __future__ import annotations
 
@@ -8,38 +8,13 @@ from typing import Any
 from fluoro.imaging.device_tables import Tables
 from fluoro.imaging.fused import SlopeRunner
 from fluoro.imaging.kernel_run import KernelRun
-from fluoro.imaging.stage import FrameContext, KernelPull
 from fluoro.rendering.devices.base import ComputeDevice
 
-__all__ = ["LinearisedImage", "Tape"]
+__all__ = ["KernelPull", "Tape"]
 
-
-class LinearisedImage:
-    """A frame's expected image and its derivative.
-
-    Args:
-        tape: Of the frame, whose stages have not run.
-
-    Attributes:
-        image: Display values without noise, float32 array of the device, shape (height, width).
-    """
-
-    def __init__(self, tape: Tape) -> None:
-        self._tape = tape
-        self.image = tape.run()
-
-    def pull_back(self, upstream: Any) -> Any:
-        """Return the derivative, with respect to line integrals, of a function of display values.
-
-        Args:
-            upstream: Derivative with respect to each display value, float32 array of the device,
-                shape (height, width); left as it is.
-
-        Returns:
-            Derivative with respect to each line integral or thickness, float32 array of the
-            device, of the integrals' shape.
-        """
-        return self._tape.back(upstream)
+KernelPull = Callable[[KernelRun], None]
+"""Takes the image of a `KernelRun` from the derivative with respect to a result to the one with
+respect to what went in."""
 
 
 class Tape:
@@ -51,33 +26,24 @@ class Tape:
     Args:
         device: Where the image lies.
         tables: What the stages keep on the device from frame to frame.
-        frame: Whose stages run.
+        shape: Rows and columns of the image.
 
     Attributes:
         kernels: Runs stages of single pixels; refuses other kernels.
     """
 
-    def __init__(self, device: ComputeDevice, tables: Tables, frame: FrameContext) -> None:
-        self._device, self._tables, self._frame = device, tables, frame
+    def __init__(self, device: ComputeDevice, tables: Tables, shape: tuple[int, int]) -> None:
+        self._device, self._tables, self._shape = device, tables, shape
         self._pulls: list[KernelPull] = []
         runner = SlopeRunner(device, self._take_slopes)
-        self.kernels = KernelRun(device, tables, frame.shape, fused=True, runner=runner)
-
-    def run(self) -> Any:
-        """Run the frame's stages; return the image."""
-        for stage in self._frame.stages:
-            stage.run_linear(self._frame, self)
-        self.kernels.finish()
-        self._device.finish()
-        return self.kernels.image
+        self.kernels = KernelRun(device, tables, shape, fused=True, runner=runner)
 
     def through(self, run: Callable[[KernelRun], Any], pull: KernelPull) -> None:
         """Run kernels that look at other pixels, and note the way back through them.
 
         Args:
             run: Runs them on an image.
-            pull: Takes the derivative with respect to the result, which is the image, to the one
-                with respect to what went in; appends to the frame's `to_integrals`, if need be.
+            pull: The way back.
         """
         self.kernels.finish()
         plain = self._plain(self.kernels.image)
@@ -95,27 +61,21 @@ class Tape:
         plain.finish()
         return before
 
-    def back(self, upstream: Any) -> Any:
-        """Return the derivative with respect to the frame's integrals, an array of the device.
+    def back(self, upstream: Any) -> KernelRun:
+        """Return a run whose image is the derivative with respect to what the stages began with.
 
         Args:
             upstream: Derivative with respect to each value of the image, float32 array of the
                 device, shape (height, width); left as it is.
         """
-        to_integrals = self._frame.to_integrals
-        to_integrals.clear()
-        kernels = self._plain(self._device.empty(self._frame.shape))
+        kernels = self._plain(self._device.empty(self._shape))
         kernels.pixels("copy_integrals", integrals=upstream)
         for pull in reversed(self._pulls):
             pull(kernels)
-        if self._frame.beam is None and to_integrals:
-            kernels.alone("add_integrals", integrals=to_integrals[0], factor=1.0)
-        kernels.finish()
-        self._device.finish()
-        return kernels.image if self._frame.beam is None else to_integrals[0]
+        return kernels
 
     def _plain(self, image: Any) -> KernelRun:
-        kernels = KernelRun(self._device, self._tables, self._frame.shape, fused=True)
+        kernels = KernelRun(self._device, self._tables, self._shape, fused=True)
         kernels.image = image
         return kernels
 
