@@ -39,13 +39,13 @@ def hat_sums(kernels: KernelRun, block: int, cells: Shape, copies: int = 1) -> o
     """Return what cells get back of an image that straight lines between them were added to.
 
     Args:
-        kernels: Whose image is the derivative by pixel.
+        kernels: Whose image is the derivative with respect to each pixel.
         block: Edge of a cell [pixels].
         cells: Rows and columns of cells.
         copies: How often the result stands side by side.
 
     Returns:
-        Derivative by cell, an array of the device, shape (rows, copies x columns).
+        Derivative with respect to each cell, array of the device, shape (rows, copies x columns).
     """
     down = kernels.beside((cells[0], kernels.size[0]))
     given = {"source": kernels.image, "source_size": kernels.size, "block": block}

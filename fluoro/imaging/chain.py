@@ -161,7 +161,7 @@ class ImageChain:
 
         Raises:
             InputError: The digitiser is on, a stage needs a geometry that is not given, or a
-                plugin's stage has no derivative by kernels.
+                plugin's stage has no derivative in kernels.
         """
         require_derivative(config)
         given = integrals.render() if isinstance(integrals, DeferredIntegrals) else integrals

@@ -130,7 +130,7 @@ class SlopeRunner(StageRunner):
         """
         if isinstance(module, str):
             raise InputError(
-                f"the stage of kernel {entry} has no derivative by kernels: it must define "
+                f"the stage of kernel {entry} has no derivative in kernels: it must define "
                 "run_linear, because the kernel may look at other pixels"
             )
         super()._launch(module, entry, threads, image, size, uniforms)

@@ -168,7 +168,7 @@ class Smear(Stage):
 def test_without_a_transpose_it_is_refused_by_name(device, monkeypatch):
     monkeypatch.setattr(frame_setup, "ORDER", (*ORDER, Smear()))
     config = ImageChainConfig.model_validate({**QUIET, "blur_sigma_mm": 1.0})
-    with pytest.raises(InputError, match=r"stage of kernel blur has no derivative by kernels: "):
+    with pytest.raises(InputError, match=r"stage of kernel blur has no derivative in kernels: "):
         ImageChain(device, SEED).linearise(frame_of(0), config, 0, PITCH_MM, GEOMETRY)
 
 

@@ -70,7 +70,7 @@ def run_transposed(kernels: KernelRun, margin: int, run: Callable[[KernelRun], N
     """Run the transpose of a mirrored filter that holds the border pixel beyond the border.
 
     Args:
-        kernels: Whose image is the derivative by pixel.
+        kernels: Whose image is the derivative with respect to each pixel.
         margin: How far the filter reaches [pixels].
         run: Runs the filter.
     """
