@@ -96,7 +96,7 @@ def no_program_is_left_behind() -> Iterator[None]:
             process.communicate()
 
 
-@pytest.fixture(params=["llvmpipe", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.fixture(scope="module", params=["llvmpipe", pytest.param("cuda", marks=pytest.mark.gpu)])
 def other(request: pytest.FixtureRequest) -> Iterator[ComputeDevice]:
     """Every device that is here beside the CPU."""
     if request.param == "llvmpipe":

@@ -88,6 +88,10 @@ EXACT_FLAGS = ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off")
 KEEP_LANES = f"--param=max-completely-peel-times={PIXELS_PER_GROUP // 2}"
 """Else GCC unrolls the loop over a packet's pixels first and then vectorises another around it."""
 
+LIGHT_HEADERS = ("-std=c++14", "-fstrong-eval-order")
+"""For GCC: the machine code is that of C++17, whose order of evaluation is kept, and the headers
+are read in 0.06 s less: <cmath> comes without special functions."""
+
 INLINE_ALL = "__attribute__((flatten))"
 """On the function that goes through a group's pixels, in the image chain: without it the compiler
 calls a function for each pixel where that is long, and cannot take pixels side by side."""
@@ -222,9 +226,10 @@ def find_compiler() -> str:
 def _flags(compiler: str, *, exact: bool) -> tuple[str, ...]:
     native = "-mcpu=native" if platform.machine() in {"aarch64", "arm64"} else "-march=native"
     flags = (*COMMON_FLAGS, native, *(EXACT_FLAGS if exact else FAST_FLAGS))
-    if exact and "clang" not in Path(compiler).name:
-        flags = (*flags, KEEP_LANES)
-    if "avx512f" in _processor() and "clang" not in Path(compiler).name:
+    if "clang" in Path(compiler).name:
+        return flags
+    flags = (*flags, *LIGHT_HEADERS, *([KEEP_LANES] if exact else []))
+    if "avx512f" in _processor():
         # without this tuning GCC takes 256-bit vectors and declines the gathers
         flags = (*flags, "-mtune=skylake-avx512", "-mprefer-vector-width=512")
     return flags
