@@ -36,7 +36,9 @@ CHAIN = ImageChainConfig.model_validate(
 )
 
 
-@pytest.fixture(params=["cpu", "llvmpipe", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.fixture(
+    scope="module", params=["cpu", "llvmpipe", pytest.param("cuda", marks=pytest.mark.gpu)]
+)
 def device(request):
     """Every device that is here, the CPU with two threads."""
     if request.param == "llvmpipe":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from fluoro.rendering.devices.launch_queue import LaunchQueue
 from fluoro.rendering.devices.uniforms import UniformBlock, uniform_places
 from fluoro.steady_clock import steady_ns
 
-__all__ = ["Kernel", "SlangDevice", "as_bytes"]
+__all__ = ["Kernel", "SlangDevice", "as_bytes", "load_program"]
 
 _Resources = list[tuple[tuple[str, ...], Any]]
 """Path and texture or sampler."""
@@ -71,6 +72,8 @@ class SlangDevice(ComputeDevice):
     def __init__(self, device: Any) -> None:
         self._device = device
         self._kernels: dict[tuple[str | KernelText, str, bool], Kernel] = {}
+        self._sessions: dict[tuple[Any, ...], Any] = {}
+        self._compiling = threading.Lock()
         self._lock = threading.Lock()
         self._submitted = 0
 
@@ -170,23 +173,34 @@ class SlangDevice(ComputeDevice):
     def _kernel(self, module: str | KernelText, entry: str, exact: bool) -> Kernel:
         key = (module, entry, exact)
         if key not in self._kernels:
-            self._kernels[key] = self._compile(module, entry, exact)
+            with self._compiling:
+                if key not in self._kernels:
+                    self._kernels[key] = self._compile(module, entry, exact)
         return self._kernels[key]
+
+    def _session(self, exact: bool) -> Any:
+        """What compiles: one for all kernels, so that files which they share are read once."""
+        import slangpy as spy
+
+        folders = shader_dirs()
+        key = (exact, *folders)
+        if key not in self._sessions:
+            precise, fast = spy.SlangFloatingPointMode.precise, spy.SlangFloatingPointMode.fast
+            options = {
+                "include_paths": folders,
+                "defines": DEFINES,
+                "floating_point_mode": precise if exact else fast,
+                "optimization": spy.SlangOptimizationLevel.maximal,
+                "downstream_args": list(self.exact_arguments if exact else ()),
+            }
+            self._sessions[key] = self._device.create_slang_session(compiler_options=options)
+        return self._sessions[key]
 
     def _compile(self, module: str | KernelText, entry: str, exact: bool) -> Kernel:
         import slangpy as spy
 
-        mode = spy.SlangFloatingPointMode.precise if exact else spy.SlangFloatingPointMode.fast
-        options = {
-            "include_paths": shader_dirs(),
-            "defines": DEFINES,
-            "floating_point_mode": mode,
-            "optimization": spy.SlangOptimizationLevel.maximal,
-            "downstream_args": list(self.exact_arguments if exact else ()),
-        }
         try:
-            session = self._device.create_slang_session(compiler_options=options)
-            program = _program(session, module, entry)
+            program = load_program(self._session(exact), module, entry)
             pipeline = self._device.create_compute_pipeline(program)
         except (RuntimeError, spy.SlangCompileError) as error:
             first = next((line for line in str(error).splitlines() if "error" in line), str(error))
@@ -196,6 +210,7 @@ class SlangDevice(ComputeDevice):
     @override
     def close(self) -> None:
         self._kernels.clear()
+        self._sessions.clear()
         self._device.close()
 
 
@@ -247,10 +262,12 @@ class SlangQueue(LaunchQueue):
         return Interval(begun_ns=begun_ns, ended_ns=self._ended_ns)
 
 
-def _program(session: Any, module: str | KernelText, entry: str) -> Any:
+def load_program(session: Any, module: str | KernelText, entry: str) -> Any:
+    """Return an entry point as a program of slangpy; a session knows a text by its content."""
     if isinstance(module, str):
         return session.load_program(f"{module}.slang", [entry])
-    loaded = session.load_module_from_source(entry, module.slang)
+    name = f"{entry}_{hashlib.sha256(module.slang.encode()).hexdigest()[:16]}"
+    loaded = session.load_module_from_source(name, module.slang)
     return session.link_program([loaded], [loaded.entry_point(entry)])
 
 

@@ -40,6 +40,7 @@ from fluoro.rendering.devices.cpu.worker_threads import (
     open_thread_library,
 )
 from fluoro.rendering.devices.load_slangpy import load_slangpy
+from fluoro.rendering.devices.slang import load_program
 from fluoro.rendering.devices.uniforms import UniformBlock, uniform_places
 
 __all__ = [
@@ -345,14 +346,12 @@ def _translate(
 ) -> tuple[str, dict[str, list[Any]]]:
     """C++ of one entry point, and the layout of uniforms and groups, from the Slang compiler."""
     spy: Any = load_slangpy()
-    folders, defines = [*shader_dirs(), scratch], _defines(module)
+    folders, defines = shader_dirs(), _defines(module)
     with _SLANG_LOCK:
-        session = _slang_device().create_slang_session(
-            compiler_options={"include_paths": folders, "defines": defines}
-        )
         try:
+            session = _slang_session(tuple(folders), tuple(defines.items()))
+            layout = _layout(load_program(session, module, entry))
             source = _source_of(module, entry, scratch)
-            layout = _layout(session.load_program(source.name, [entry]))
             return kernel_cpp(source, entry, folders, defines), layout
         except (RuntimeError, ValueError, spy.SlangCompileError) as error:
             first = next((line for line in str(error).splitlines() if "error" in line), str(error))
@@ -369,6 +368,13 @@ def _slang_device() -> Any:
     device = spy.Device(type=spy.DeviceType.cpu, enable_hot_reload=False)
     atexit.register(device.close)
     return device
+
+
+@cache
+def _slang_session(folders: tuple[Path, ...], defines: tuple[tuple[str, str], ...]) -> Any:
+    """What reads kernels for their layout; one for all, so that shared files are read once."""
+    options = {"include_paths": list(folders), "defines": dict(defines)}
+    return _slang_device().create_slang_session(compiler_options=options)
 
 
 def _layout(program: Any) -> dict[str, list[Any]]:
