@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import shutil
 import subprocess
@@ -104,6 +105,17 @@ def other(request: pytest.FixtureRequest) -> Iterator[ComputeDevice]:
     device = open_device(request.param)
     yield device
     device.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """The garbage collector leaves out what is collected, which stays to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
