@@ -19,14 +19,10 @@ from fluoro.config.poses import POSE_SOURCES
 from fluoro.config.schema_rules import json_schema
 from fluoro.config.validation_errors import described_errors
 from fluoro.config.yaml_text import parse_yaml
-from fluoro.datasets.training.config import is_dataset_file
 from fluoro.errors import InputError
-from fluoro.registration.config import is_register_file
 from fluoro.rendering.projectors import names_where
+from tests.config.shipped_files import STREAMS
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-OTHERS = (is_register_file, is_dataset_file)
-STREAMS = [p for p in sorted(CONFIGS.glob("*.yaml")) if not any(other(p) for other in OTHERS)]
 POSE_KINDS = ", ".join(source.word() for source in POSE_SOURCES)
 MINIMAL = {"volume": {"phantom": "thorax"}, "pose_source": {"kind": "static"}}
 FULL = {

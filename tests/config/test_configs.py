@@ -7,7 +7,6 @@ import pytest
 
 from tests.dds_support import own_domain, robot
 from tests.session_support import (
-    ROOT,
     Program,
     QuietReporter,
     record_of,
@@ -19,11 +18,8 @@ from tests.session_support import (
 # isort: split
 
 from fluoro.config import load_config
-from fluoro.datasets.training.config import is_dataset_file
-from fluoro.registration.config import is_register_file
+from tests.config.shipped_files import EVERY_FILE, STREAMS, config_of
 
-EVERY_FILE = sorted((ROOT / "configs").glob("*.yaml"))
-FILES = [p for p in EVERY_FILE if not (is_register_file(p) or is_dataset_file(p))]
 FRAMES = 3
 FILE_OF_FORMAT = {
     "mp4": "frames.mp4",
@@ -37,7 +33,7 @@ FILE_OF_FORMAT = {
 
 def marked(path):
     """The file as a test's parameter; those for Holoviz run where there is an NVIDIA GPU."""
-    marks = [pytest.mark.gpu] if load_config(path).holoviz.enabled else []
+    marks = [pytest.mark.gpu] if config_of(path).holoviz.enabled else []
     return pytest.param(path, marks=marks, id=path.name)
 
 
@@ -73,13 +69,13 @@ def test_configuration_begins_with_what_it_is_for(path):
 
 def is_plain_stream(path):
     """Not what closes a loop: test_tracking_graph.py and test_dds_loop.py run these."""
-    config = load_config(path)
+    config = config_of(path)
     return not config.registration.enabled and config.optimiser is None
 
 
-@pytest.mark.parametrize("path", [marked(path) for path in FILES if is_plain_stream(path)])
+@pytest.mark.parametrize("path", [marked(path) for path in STREAMS if is_plain_stream(path)])
 def test_configuration_runs_and_leaves_the_files_it_names(path, tmp_path, monkeypatch):
-    use_cache(tmp_path, monkeypatch)
+    use_cache(tmp_path, monkeypatch, share_volumes=True)
     config = small(path, tmp_path)
     reporter = QuietReporter()
     with robot(config) if config.pose_source.kind == "dds" else nullcontext():

@@ -20,8 +20,8 @@ from fluoro.config import Config
 from fluoro.config.schema_rules import json_schema
 from fluoro.config.validation_errors import described_errors
 from fluoro.config.yaml_text import read_mapping
-from fluoro.datasets.training.config import is_dataset_file
-from fluoro.registration.config import RegisterConfig, is_register_file
+from fluoro.registration.config import RegisterConfig
+from tests.config.shipped_files import DATASETS, EVERY_FILE, REGISTRATIONS
 from tests.config.test_config import FULL
 
 ROOT = Path(__file__).parents[2]
@@ -29,9 +29,10 @@ MODELS = {"stream": Config, "registration": RegisterConfig}
 VALIDATORS = {
     name: jsonschema.Draft202012Validator(json_schema(model)) for name, model in MODELS.items()
 }
-FILES = [p for p in sorted((ROOT / "configs").glob("*.yaml")) if not is_dataset_file(p)]
 DOCUMENTS = [
-    ("registration" if is_register_file(path) else "stream", read_mapping(path)) for path in FILES
+    ("registration" if path in REGISTRATIONS else "stream", read_mapping(path))
+    for path in EVERY_FILE
+    if path not in DATASETS
 ] + [("stream", FULL)]
 
 EXAMPLES = int(os.environ.get("FLUORO_EXAMPLES", "250"))
