@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tools.check import phrases
+from tools.check import phrases, same_images
 from tools.check.dockerfile_steps import instructions, shell_lines
-from tools.check.same_images import difference, gone
+from tools.check.same_images import compare_images, difference, gone
 
 IMAGE = np.zeros((2, 3, 3), np.float32)
 
@@ -24,6 +24,17 @@ def test_equal_images_are_the_same():
 )
 def test_changed_images_are_reported(changed, what):
     assert difference({"frames": IMAGE}, {"frames": changed}) == what
+
+
+def test_a_file_that_cannot_be_rendered_is_a_difference_and_the_others_are_compared(monkeypatch):
+    def rendered(tree, path, frames):
+        if path.name == "sweep.yaml":
+            raise RuntimeError("fluoro: too little memory")
+        return {"frames": IMAGE}
+
+    monkeypatch.setattr(same_images, "arrays", rendered)
+    found = dict(compare_images(same_images.ROOT, 1, ["sweep", "live"]))
+    assert found == {"configs/live.yaml": "", "configs/sweep.yaml": "fluoro: too little memory"}
 
 
 def test_a_missing_array_is_reported():

@@ -111,15 +111,19 @@ def difference(old: dict[str, Any], new: dict[str, Any]) -> str:
 
 
 def compare_images(base: Path, frames: int, only: list[str]) -> Iterator[tuple[str, str]]:
-    """Return a line for each configuration: its name, and what differs."""
+    """Return for each configuration its name and what differs, or why it cannot be rendered."""
     for path in sorted((ROOT / "configs").glob("*.yaml")):
         if (only and path.stem not in only) or not (base / "configs" / path.name).is_file():
             continue
         if path.name in EXCEPTIONS:
             print(f"left out  configs/{path.name}: {EXCEPTIONS[path.name]}")
             continue
-        old = arrays(base, base / "configs" / path.name, frames)
-        yield f"configs/{path.name}", difference(old, arrays(ROOT, path, frames))
+        try:
+            old = arrays(base, base / "configs" / path.name, frames)
+            what = difference(old, arrays(ROOT, path, frames))
+        except RuntimeError as failure:
+            what = str(failure)
+        yield f"configs/{path.name}", what
 
 
 def output_of(tree: Path, *words: str) -> str:
