@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from functools import cache
 
@@ -212,6 +213,20 @@ def test_tubes_beside_the_image_and_behind_the_source_are_listed_nowhere():
     away = VIEW.source_xyz_mm + (VIEW.source_xyz_mm - VIEW.pixel_centers_xyz_mm()[17, 21]) * 0.2
     for place in (away, np.array([900.0, 900.0, 900.0])):
         assert not len(tiles_of(wire([place, place + 5]), VIEW).tiles)
+
+
+def test_pieces_outside_the_image_take_no_memory():
+    """Behind the source and beside it, where a tube's box in the image is huge."""
+    back = VIEW.source_xyz_mm - VIEW.pixel_centers_xyz_mm()[17, 21]
+    along = VIEW.column_step_xyz_mm / np.linalg.norm(VIEW.column_step_xyz_mm)
+    for first in (VIEW.source_xyz_mm + 0.2 * back, VIEW.source_xyz_mm - 0.01 * back + 200 * along):
+        tubes = wire(first + np.linspace(0, 100, 201)[:, None] * along)
+        tracemalloc.start()
+        lists = tiles_of(tubes, VIEW)
+        most_bytes = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert not len(lists.tiles)
+        assert most_bytes < 1e6  # cut into pieces of a tile: 3e8
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def tiles_of(tubes: Tubes, view: View) -> TileLists:
 
 def _listed(tubes: Tubes, boxes: Floats, view: View, matrix: Floats) -> TileLists:
     """The same, from the tubes' own boxes."""
-    boxes, tube = _in_pieces(tubes, boxes, matrix)
+    boxes, tube = _in_pieces(tubes, boxes, view, matrix)
     across, down = -(-view.width_px // TILE_COLUMNS), -(-view.height_px // TILE_ROWS)
     numbers = np.floor(boxes * PER_TILE).astype(int)
     left, top = np.maximum(numbers[:2], 0)
@@ -145,14 +145,19 @@ def _listed(tubes: Tubes, boxes: Floats, view: View, matrix: Floats) -> TileList
     return TileLists(tiles, listed.astype(np.int32))
 
 
-def _in_pieces(tubes: Tubes, boxes: Floats, matrix: Floats) -> tuple[Floats, NDArray[np.int_]]:
+def _in_pieces(
+    tubes: Tubes, boxes: Floats, view: View, matrix: Floats
+) -> tuple[Floats, NDArray[np.int_]]:
     """Boxes of pieces of the tubes, pixels, shape (4, M), and each one's tube.
 
-    A long tube that lies obliquely in the image has a box of many pixels that do not see it.
+    A long tube that lies obliquely in the image has a box of many pixels that do not see it. One
+    beside the image stays in one piece: near the source's plane its box is huge.
     """
     sides = np.minimum(boxes[2] - boxes[0], boxes[3] - boxes[1])
     if not (sides > TILE_COLUMNS).any():
         return boxes, np.arange(len(sides))
+    sides[(boxes[2:] < 0).any(axis=0)] = 0
+    sides[(boxes[:2] >= [[view.width_px], [view.height_px]]).any(axis=0)] = 0
     pieces = np.ceil(np.clip(sides / TILE_COLUMNS, 1, MOST_PIECES)).astype(int)
     tube = np.repeat(np.arange(len(pieces)), pieces)
     number = np.arange(len(tube)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
@@ -171,7 +176,8 @@ def _boxes(
         ends_xyz_mm: Shape (N, 2, 3).
         radii_mm: Shape (N,).
         matrix: `View.pixel_from_world`.
-        wide: A tube that reaches the source is everywhere; else it is nowhere.
+        wide: A tube that reaches the source is everywhere; else it is nowhere. One that lies
+            behind the source is nowhere.
     """
     turn = matrix[:, :3]
     squares = turn @ turn.T
@@ -190,5 +196,7 @@ def _boxes(
     if hidden.any():
         everywhere = np.array([[-FAR_PX], [-FAR_PX], [FAR_PX], [FAR_PX]])
         boxes[:, hidden[::2] | hidden[1::2]] = everywhere if wide else everywhere[::-1]
+        behind = depth + reach * np.sqrt(squares[2, 2]) <= 0
+        boxes[:, behind[::2] & behind[1::2]] = everywhere[::-1]
     np.minimum(np.maximum(boxes, -FAR_PX, out=boxes), FAR_PX, out=boxes)
     return boxes, np.maximum((depth[::2] + depth[1::2]) / 2, 0.0)
