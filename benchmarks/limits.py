@@ -11,9 +11,10 @@ choices and integer operations are 1, divisions and roots 1 too. Both limits are
 copy of 64 MiB, and a loop of multiplications and additions in registers, without contraction,
 as the chain's kernels are compiled. A perfect kernel takes the longer of the two times.
 
-March (steps of a voxel) and Siddon render the chest CT at 200 x 200 pixels, PA. Their voxels are
-requested from all levels of the caches; "in the cache" the volume has 16 x 512 x 16 voxels and
-each ray as many samples. Slab and Joseph: docs/design_notes.md.
+The projectors (march by steps of a voxel) render the chest CT at 200 x 200 pixels, PA. Their voxels
+are requested from all levels of the caches; "in the cache" the volume has 16 x 512 x 16 voxels and
+each ray as many samples. Operations of slab and Joseph were counted by hand in the loop that the
+compiler wrote (a multiply-add is 2).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,17 +81,25 @@ class RayWork:
     """What a projector does for a sample.
 
     Attributes:
+        projector: Its name.
         voxel_bytes: That a sample asks for.
         operations: Of numbers, addresses of loads apart.
+        derivatives: Whether the six by the pose are rendered too.
     """
 
+    projector: str
     voxel_bytes: int
     operations: int
+    derivatives: bool = False
 
 
 RAY_WORK = {
-    "march": RayWork(8 * 4, (1 + 3 * 2) + 3 * (2 + 1 + 1 + 2) + 4 + 7 * 3 + 2 + 2),
-    "siddon": RayWork(4, (3 * 3 + 4) + 3 * 4 + 4 + 7 + 2 * 3 + 2 + 4 + 2),
+    "march": RayWork("march", 8 * 4, (1 + 3 * 2) + 3 * (2 + 1 + 1 + 2) + 4 + 7 * 3 + 2 + 2),
+    "siddon": RayWork("siddon", 4, (3 * 3 + 4) + 3 * 4 + 4 + 7 + 2 * 3 + 2 + 4 + 2),
+    "slab": RayWork("slab", 4 * 2, 28),
+    "joseph": RayWork("joseph", 4 * 2, 28),
+    "slab, six derivatives": RayWork("slab", 4 * 2, 50, derivatives=True),
+    "joseph, six derivatives": RayWork("joseph", 4 * 4, 42, derivatives=True),
 }
 """March: place, cells, index, interpolation, weight, sum. Siddon: voxel, crossings, the next of
 them, its axis, voxel on, last place, sum, weight."""
@@ -198,10 +208,14 @@ def _ray_row(
     work, found = RAY_WORK[name], []
     step_mm = min(volume.grid.spacing_xyz_mm)
     for each in (volume, few_planes(volume)):
-        step = {"step_mm": step_mm} if PROJECTORS[name].steps else {}
-        renderer = DrrRenderer(each, CpuDevice(1), projector=name, **step)
-        samples = PROJECTORS[name].samples(each, view, renderer.step_mm)
-        found.append(least_s(lambda renderer=renderer: renderer.render(view)) / samples)
+        projector = PROJECTORS[work.projector]
+        step = {"step_mm": step_mm} if projector.steps else {}
+        renderer = DrrRenderer(each, CpuDevice(1), projector=work.projector, **step)
+        samples = projector.samples(each, view, renderer.step_mm)
+        center = each.grid.center_xyz_mm
+        jacobian = partial(renderer.render_jacobian, view, center)
+        call = jacobian if work.derivatives else partial(renderer.render, view)
+        found.append(least_s(call) / samples)
     took_s, cached_s = found
     vector_s = work.operations / per_s
     return {
