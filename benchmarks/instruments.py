@@ -5,7 +5,8 @@
 
 512 x 512 pixels of the thorax phantom (1.4 mm), five tissues by Joseph's method and the bare chain
 of many energies, LAO 30 / CRA 20, one thread, CPU time, medians of alternating rounds. The wire
-moves in every round. The catheter has 500 straight pieces of four shells each.
+moves in every round, and each image has a view of its own. The catheter has 500 straight pieces of
+four shells each.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import itertools
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +104,12 @@ def scene_jobs(
     image = renderer.render(view)
     config = ImageChainConfig.model_validate({**BARE, "xray": {}})
     numbers = itertools.count()
+
+    def rendering() -> Any:
+        return renderer.render(replace(view), image, time_s=float(next(numbers)))
+
     return {
-        f"{name}, rendering": lambda: renderer.render(view, image, time_s=float(next(numbers))),
+        f"{name}, rendering": rendering,
         f"{name}, chain": chain_job(config, np.array(image), materials.materials, fused=True),
     }
 

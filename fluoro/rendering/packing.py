@@ -52,7 +52,9 @@ def pack_views(views: Sequence[View], grid: VolumeGrid) -> NDArray[np.float32]:
     return np.array(values, np.float32).reshape(len(views), FLOATS_PER_VIEW)
 
 
+@lru_cache(maxsize=8)
 def _pack_view(view: View, grid: VolumeGrid) -> list[float]:
+    """Kept, as is what `_rays` returns: an image packs its view several times."""
     values = _values_of(view, grid)
     single = _in_single_precision(values)
     rest = [value - rounded for value, rounded in zip(values, single, strict=True)]
@@ -78,6 +80,7 @@ def _values_of(view: View, grid: VolumeGrid) -> list[float]:
     return [*anchor, *direction, *column_step, *row_step, parameter]
 
 
+@lru_cache(maxsize=8)
 def _rays(view: View, grid: VolumeGrid) -> list[Vector]:
     """Source, corner ray and what a column and a row add to it, in index coordinates.
 

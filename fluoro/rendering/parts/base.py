@@ -19,6 +19,9 @@ __all__ = ["MOST_SPANS", "Canvas", "Part", "RaySpans"]
 MOST_SPANS = 16
 """Separate pieces of a ray that solids may take: shaders/taken.slang."""
 
+CELL = 16
+"""Pixels of a cell: shaders/taken.slang."""
+
 CLEARED_COLUMNS = 1024
 """Columns that a thread clears on the CPU: RUN in shaders/parts/clear.slang."""
 
@@ -40,7 +43,7 @@ class Canvas:
         tissue_plane: Plane of `image` for the patient's first tissue, counted over all views.
         planes: Plane of `image` for each of the solid's materials, counted over all views.
         keeps: Whether spans go on from those of the solids before (it displaces), or not.
-        taken: Uniforms `span_counts` and `spans` (`TakenRays` in shaders/taken.slang).
+        taken: Uniforms `span_counts`, `touched` and `spans` (`TakenRays` in shaders/taken.slang).
         number: Of the solid, in the order of drawing.
         slopes: What derivatives are added up with respect to; None: none are.
     """
@@ -100,7 +103,7 @@ class RaySpans:
         *,
         with_slopes: bool = False,
     ) -> dict[str, Any]:
-        """Return uniforms `span_counts` and `spans` (`TakenRays`) without a span.
+        """Return uniforms `span_counts`, `touched` and `spans` (`TakenRays`) without a span.
 
         Args:
             view: One view.
@@ -111,9 +114,7 @@ class RaySpans:
         """
         size = (view.height_px, view.width_px)
         if self._made is None or self._made[0] != size:
-            counts = self._device.empty(size, np.int32)
-            spans = self._device.empty((self._most, 2, *size) if self._most else (1,))
-            self._made = size, {"span_counts": counts, "spans": spans}
+            self._made = size, self._empty(size)
         taken = self._made[1]
         run = CLEARED_COLUMNS if self._device.rays_per_thread > 1 else 1
         columns = -(-view.width_px // run)
@@ -123,6 +124,7 @@ class RaySpans:
             "cleared_planes": planes,
             "thicknesses": image,
             "span_counts": taken["span_counts"],
+            "touched": taken["touched"],
         }
         self._device.launch("clear", "clear_parts", (columns, view.height_px, 1), uniforms)
         if not with_slopes:
@@ -131,6 +133,14 @@ class RaySpans:
         if self._slopes is None or self._slopes.shape != shape:
             self._slopes = self._device.empty(shape)
         return {**taken, "end_slopes": self._slopes}
+
+    def _empty(self, size: tuple[int, int]) -> dict[str, Any]:
+        cells = size[0] * size[1] // CELL + 1
+        return {
+            "span_counts": self._device.to_device(np.zeros(size, np.int32)),
+            "touched": self._device.to_device(np.zeros(cells, np.int32)),
+            "spans": self._device.empty((self._most, 2, *size) if self._most else (1,)),
+        }
 
 
 class Part:

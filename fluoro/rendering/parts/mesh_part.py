@@ -35,7 +35,7 @@ class OutlinedPart(Part):
             entry: Its name.
             canvas: What is drawn onto.
             plane: Plane of the image that thickness is added to.
-            left: Uniforms `span_counts` and `spans`, written where the entry does.
+            left: Uniforms `span_counts`, `touched` and `spans`, written where the entry does.
         """
         world_from_object = self._outlined.track.at(canvas.time_s)
         object_from_world = np.asarray(np.linalg.inv(world_from_object))
