@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 from dataclasses import replace
 from functools import cache
@@ -181,6 +182,28 @@ def test_a_thin_wire_is_the_mean_over_the_width_of_a_pixel(device):
     means = exact.reshape(2, view.height_px, view.width_px, fine).mean(axis=3)
     assert planes.max() > 0.3
     np.testing.assert_allclose(planes, means, atol=0.01)
+
+
+def test_a_wire_in_many_pieces_is_that_in_few(device):
+    """More of them lie in a row than a thread keeps at a time."""
+    corners = np.array(LINES["a bend of 90 degrees"], float)
+    share = np.arange(80)[:, None] / 80
+    fine = [a + share * (b - a) for a, b in itertools.pairwise(corners)]
+    tubes = [wire(points) for points in (corners, np.concatenate([*fine, corners[-1:]]))]
+    lists = tiles_of(tubes[1], VIEW)
+    assert np.diff(lists.tiles[:, 2:]).max() > 40
+    few, many = (rendered(device, Fixed(each)) for each in tubes)
+    for of_few, of_many in zip(few, many, strict=True):
+        np.testing.assert_allclose(of_many, of_few, atol=2 * EXACT_MM)
+
+
+def test_nothing_is_left_of_where_a_wire_was(device):
+    solid = Fixed(wire(LINES["a crossing"]))
+    renderer = MaterialRenderer(patient([solid]), device)
+    image = renderer.render(VIEW)
+    solid._tubes = wire([(-15, 9, 2), (14, 9, -3)])
+    again, fresh = renderer.render(VIEW, image), MaterialRenderer(patient([solid]), device)
+    np.testing.assert_array_equal(again, fresh.render(VIEW))
 
 
 def test_a_batch_has_what_its_views_have_alone(device):
