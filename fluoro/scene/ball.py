@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BallInclusion"]
 
-VOXELS_ACROSS = 12
-"""Voxels across a ball."""
+VOXEL_MM, VOXELS_ACROSS = 0.75, (12, 64)
+"""Edge of a ball's voxels [mm], and the least and most of them across it."""
 
 
 class BallInclusion(ShapeSection):
@@ -32,8 +32,8 @@ class BallInclusion(ShapeSection):
         from fluoro.volume.grid import VolumeGrid
         from fluoro.volume.material_volume import Inclusion
 
-        edge = self.diameter_mm / VOXELS_ACROSS
-        count = VOXELS_ACROSS + 4
+        across = int(np.clip(np.ceil(self.diameter_mm / VOXEL_MM), *VOXELS_ACROSS))
+        edge, count = self.diameter_mm / across, across + 4
         at = (np.arange(count) - (count - 1) / 2) * edge
         r = np.sqrt(at[:, None, None] ** 2 + at[:, None] ** 2 + at**2)
         share = np.clip((self.diameter_mm / 2 - r) / edge + 0.5, 0, 1)

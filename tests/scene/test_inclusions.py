@@ -113,6 +113,26 @@ def test_the_ball_shows_where_geometry_says_and_as_thick_as_it_is():
     assert abs(row + 0.5 - place[1] / place[2]) <= 1
 
 
+def test_outline_of_a_large_ball_is_round():
+    large = BallInclusion(**{**BALL.model_dump(), "diameter_mm": 46.0})
+    (ball,) = large.solids()
+    body = MaterialVolume(
+        volume=volumes.constant(), tissues=tissue_map("tissues"), inclusions=(ball,)
+    )
+    view = volumes.DETECTOR.view(volumes.POSES["LAO 37 CRA 21"], large.center_mm)
+    metal = MaterialRenderer(body, CpuDevice()).render(view)[-1]
+    pixels = np.stack(np.meshgrid(*(np.arange(n) + 0.5 for n in metal.shape[::-1])), axis=-1)
+    rays = view.back_project(pixels.reshape(-1, 2)) - view.source_xyz_mm
+    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    to_center = np.subtract(large.center_mm, view.source_xyz_mm)
+    off_mm = np.linalg.norm(np.cross(rays, to_center), axis=1).reshape(metal.shape)
+    assert metal[off_mm < 23.0 - 0.75].min() > 2.0
+    assert metal[off_mm > 23.0 + 0.75].max() < 2.0
+    inside = off_mm < 20.0
+    chord_mm = 2 * np.sqrt(23.0**2 - off_mm[inside] ** 2)
+    np.testing.assert_allclose(metal[inside], chord_mm, atol=0.5)
+
+
 def labels_file(folder):
     voxels = np.zeros((4, 5, 6), "<i2")
     voxels[1:3, 1:4, 2:5] = 7
