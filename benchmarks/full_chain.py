@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -76,7 +76,7 @@ TURNS = 3
 """Of all ways in turn: what else the machine does meets all of them."""
 KINDS = ("full", "one energy")
 DERIVATIVES_GOAL = 1.7
-"""Time of a frame with its derivative with respect to the pose, over the frame's."""
+"""Time of a frame's derivative with respect to the pose, over the frame's."""
 DERIVATIVES_PX = (256, 512)
 
 ONE_ENERGY: dict[str, Any] = {"dose_ngy": 20, "window": {"level": 2.9, "width": 4.2}}
@@ -218,6 +218,18 @@ def _kernel_name(launch: Launch) -> str:
     return launch.entry
 
 
+class Derivatives(NamedTuple):
+    """Measures CPU times [ms].
+
+    Attributes:
+        by_kernels: Of the expected image, of the chain backwards, and of the rays' derivative.
+        in_numpy: Of the chain's reference implementation, there and back.
+    """
+
+    by_kernels: Callable[[], list[float]]
+    in_numpy: Callable[[], float]
+
+
 class Loop:
     """Renderer and image chain alone, on one thread."""
 
@@ -246,31 +258,32 @@ class Loop:
         self._number += 1
         return 1e3 * (middle - begun), 1e3 * (time.process_time() - middle)
 
-    def derivatives_ms(self, repeats: int) -> tuple[float, float]:
-        """Return CPU times of a pose's derivative [ms]: the chain backwards, and the rays'."""
+    def derivatives(self) -> Derivatives:
+        """Return what measures the pose's derivative of a frame."""
         view = self._geometry.view(self._trajectory(0.0), self._center)
-        body = material_volume(self._config.volume, self._volume)
-        rays = MaterialRenderer(body, self.device, projector=PROJECTOR)
+        rays = MaterialRenderer(
+            material_volume(self._config.volume, self._volume), self.device, projector=PROJECTOR
+        )
         thicknesses, beams = np.array(rays.render(view)), Beams(rays.materials)
-        shape = thicknesses.shape[1:]
-        state = self._chain.state(self._number, shape)
-        found = []
-        for _ in range(repeats + 1):  # the first one fits the beam's energies
-            begun = time.process_time()
-            weights = pull_back(
-                thicknesses,
-                self._config.image_chain,
-                self._geometry.pixel_spacing_mm,
-                np.ones(shape),
-                self._geometry,
-                beams,
-                state,
-            )
-            middle = time.process_time()
+        config, pitch_mm = self._config.image_chain, self._geometry.pixel_spacing_mm
+        upstream, geometry = np.ones(thicknesses.shape[1:], np.float32), self._geometry
+
+        def by_kernels() -> list[float]:
+            marks = [time.process_time()]
+            linear = self._chain.linearise(thicknesses, config, self._number, pitch_mm, geometry)
+            marks.append(time.process_time())
+            weights = linear.pull_back(upstream)
+            marks.append(time.process_time())
             rays.render_vjp(view, self._center, weights)
-            found.append((1e3 * (middle - begun), 1e3 * (time.process_time() - middle)))
-        chain_ms, rays_ms = np.median(found[1:], axis=0).tolist()
-        return chain_ms, rays_ms
+            marks.append(time.process_time())
+            return [1e3 * each for each in np.diff(marks).tolist()]
+
+        def in_numpy() -> float:
+            state, begun = self._chain.state(self._number, upstream.shape), time.process_time()
+            pull_back(thicknesses, config, pitch_mm, upstream, geometry, beams, state)
+            return 1e3 * (time.process_time() - begun)
+
+        return Derivatives(by_kernels, in_numpy)
 
 
 def measure_loop(loops: dict[str, Loop], frames: int) -> dict[str, dict[str, Any]]:
@@ -306,32 +319,38 @@ def measure(size_px: int, frames: int, turns: int) -> dict[str, Any]:
     return row
 
 
-def measure_derivatives(size_px: int, repeats: int = 5) -> dict[str, Any]:
-    """Return CPU times of a frame and of its derivative with respect to the pose [ms]."""
+def measure_derivatives(size_px: int, repeats: int = 15) -> dict[str, Any]:
+    """Return CPU times of a frame and of its derivative with respect to the pose [ms], in turn."""
     loop = Loop(size_px, "full")
-    frames = [sum(loop.frame(0.0)) for _ in range(repeats)]
-    chain_ms, rays_ms = loop.derivatives_ms(repeats)
-    frame_ms = statistics.median(frames)
-    times = (frame_ms + chain_ms + rays_ms) / frame_ms
+    measured = loop.derivatives()
+    measured.by_kernels(), measured.in_numpy()  # the first ones compile, and fit the energies
+    rounds = [[sum(loop.frame(0.0)), *measured.by_kernels()] for _ in range(repeats)]
+    frame_ms, expected_ms, back_ms, rays_ms = np.median(rounds, axis=0).tolist()
     return {
         "size": size_px,
         "frame_ms": frame_ms,
-        "chain_backwards_ms": chain_ms,
+        "expected_image_ms": expected_ms,
+        "chain_backwards_ms": back_ms,
         "rays_ms": rays_ms,
-        "times_the_frame": times,
+        "chain_in_numpy_ms": statistics.median(measured.in_numpy() for _ in range(3)),
+        "times_the_frame": statistics.median(sum(each[1:]) / each[0] for each in rounds),
+        "image_given": statistics.median(sum(each[2:]) / each[0] for each in rounds),
     }
 
 
 def derivative_table(rows: Sequence[dict[str, Any]]) -> str:
     """Return a line for each size."""
     lines = [
-        "| pixels | frame, CPU ms | chain backwards | derivatives of the rays "
-        "| frame and derivatives, times the frame | goal |",
-        "|---|---|---|---|---|---|",
+        "| pixels | frame, CPU ms | chain: expected image | chain: backwards "
+        "| derivatives of the rays | all three, times the frame | without the expected image "
+        "| goal | chain in NumPy, there and back |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row['size']}² | {row['frame_ms']:.1f} | {row['chain_backwards_ms']:.0f} "
-        f"| {row['rays_ms']:.1f} | {row['times_the_frame']:.1f} | {DERIVATIVES_GOAL} |"
+        f"| {row['size']}² | {row['frame_ms']:.1f} | {row['expected_image_ms']:.1f} "
+        f"| {row['chain_backwards_ms']:.1f} | {row['rays_ms']:.1f} "
+        f"| {row['times_the_frame']:.2f} | {row['image_given']:.2f} | {DERIVATIVES_GOAL} "
+        f"| {row['chain_in_numpy_ms']:.0f} |"
         for row in rows
     ]
     return "\n".join(lines)
