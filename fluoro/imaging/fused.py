@@ -188,7 +188,9 @@ def fused_kernel(stages: tuple[Stage, ...], *, slopes: bool = False) -> KernelTe
         "    packet.store(value);",
         "}",
     ]
-    return KernelText("\n".join(lines) + "\n")
+    text = "\n".join(lines) + "\n"
+    names = ", ".join(_struct(stage) for stage in stages)
+    return KernelText(text, f"slopes of {names}") if slopes else KernelText(text)
 
 
 def _head(stage: Stage) -> str:

@@ -20,9 +20,10 @@ from fluoro.config import ImageChainConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.projection import View
+from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.configured_beam import Beams
 from fluoro.imaging.frame_setup import StageSelection
-from fluoro.imaging.gradients import expected_image, pull_back
+from fluoro.imaging.gradients import expected_image
 from fluoro.registration.rigid_motion import motion_about, moved_view
 from fluoro.registration.search.pyramid import bin_view
 from fluoro.rendering.material_renderer import MaterialRenderer
@@ -105,6 +106,7 @@ class InstrumentSearch:
         self._renderer, self._solid, self._geometry = renderer, solid, geometry
         self._config, self._levels = config, levels
         self._beams = Beams(renderer.materials)
+        self._chain = ImageChain(renderer.device, 0, renderer.materials)
         self._renderings = 0
         stages, _ = StageSelection().of(config)
         self.exact = not any(stage.mixes_pixels for stage in stages)
@@ -195,14 +197,11 @@ class InstrumentSearch:
         self._renderings += 1
         renderer = self._renderer
         shape = (view.height_px, view.width_px)
-        weights = pull_back(
-            renderer.device.to_host(renderer.render(view)),
-            self._config,
-            self._geometry.pixel_spacing_mm * fine,
-            np.ones(shape),
-            self._geometry.binned(fine),
-            self._beams,
-        )
+        geometry = self._geometry.binned(fine)
+        pitch_mm = self._geometry.pixel_spacing_mm * fine
+        thicknesses = renderer.render(view)
+        linear = self._chain.linearise(thicknesses, self._config, 0, pitch_mm, geometry)
+        weights = linear.pull_back(renderer.device.to_device(np.ones(shape, np.float32)))
         _, jacobian = renderer.render_derivatives(view, motions, weights, moved=moved)
         return np.asarray(renderer.device.to_host(jacobian), float)
 

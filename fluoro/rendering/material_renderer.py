@@ -195,7 +195,7 @@ class MaterialRenderer:
         self,
         view: View,
         motions: NDArray[np.float64],
-        weights: ArrayLike,
+        weights: Any,
         *,
         time_s: float = 0.0,
         moved: Sequence[SolidMotion] = (),
@@ -210,7 +210,8 @@ class MaterialRenderer:
             motions: What each of K parameters does (fluoro.geometry.view_derivatives), shape
                 (K, 4, 3).
             weights: Weight of a millimetre of each material in each pixel, shape (materials,
-                height, width), e.g. a signal's derivative w.r.t. thickness; taken as constant.
+                height, width), e.g. a signal's derivative w.r.t. thickness; taken as constant;
+                of the device, or on the host.
             time_s: As for `render`.
             moved: How posed solids move with the same parameters; none: all stay.
 
@@ -225,12 +226,9 @@ class MaterialRenderer:
         if motions.ndim != 3 or motions.shape[1:] != (4, 3) or not np.isfinite(motions).all():
             raise InputError(f"motions must be finite and of shape (K, 4, 3), got {motions.shape}")
         shape = (view.height_px, view.width_px)
-        worth = require_array(
-            self.device,
-            "weights",
-            self.device.to_device(np.asarray(weights, np.float32)),
-            (len(self.materials), *shape),
-        )
+        if isinstance(weights, np.ndarray) or not self.device.owns(weights):
+            weights = self.device.to_device(np.asarray(weights, np.float32))
+        worth = require_array(self.device, "weights", weights, (len(self.materials), *shape))
         total, jacobian = self.device.empty(shape), self.device.empty((len(motions), *shape))
         for number, layer in enumerate(self._layers):
             layer.rays.launch(
@@ -251,7 +249,7 @@ class MaterialRenderer:
         return total, jacobian
 
     def render_jacobian(
-        self, view: View, center_xyz_mm: ArrayLike, weights: ArrayLike
+        self, view: View, center_xyz_mm: ArrayLike, weights: Any
     ) -> tuple[Any, Any]:
         """Weighted thicknesses and their derivatives by a rigid motion of source and detector.
 
@@ -267,7 +265,7 @@ class MaterialRenderer:
         return self.render_derivatives(view, rigid_motions(view, center_xyz_mm), weights)
 
     def render_vjp(
-        self, view: View, center_xyz_mm: ArrayLike, upstream: ArrayLike
+        self, view: View, center_xyz_mm: ArrayLike, upstream: Any
     ) -> NDArray[np.float64]:
         """Return the derivative, with respect to the twist, of a function of the thicknesses.
 
@@ -275,7 +273,7 @@ class MaterialRenderer:
             view: Where the C-arm stands.
             center_xyz_mm: About which it turns, world LPS [mm].
             upstream: Derivative with respect to each thickness, shape (materials, height,
-                width).
+                width); of the device, or on the host.
 
         Returns:
             The derivative, shape (6,).

@@ -154,6 +154,12 @@ def test_a_kernel_that_does_not_compile_is_reported_in_one_line(other):
         assert "\n" not in str(raised.value)
 
 
+def test_a_stage_without_a_slope_is_reported_by_name():
+    kernel = fused_kernel(("window", "digitise"), slopes=True)
+    with pytest.raises(DeviceError, match=r"of slopes of Window, Digitise: .*conform"):
+        CpuDevice().launch(kernel, FUSED_ENTRY, (1, 1, 1), {})
+
+
 class KernelSpy(CpuDevice):
     """Knows which kernels were launched."""
 
