@@ -15,6 +15,7 @@ from fluoro.registration.report.acceptance import Acceptance, fits_as_well
 from fluoro.registration.rigid_motion import moved_view
 from fluoro.registration.search.hypotheses import HYPOTHESES, undone
 from fluoro.registration.search.lengths import LengthTolerance, length_derivatives, with_lengths
+from fluoro.registration.search.uncertainty import MODEL, ViewFit, likely_lengths
 from fluoro.registration.targets.target_preprocessing import Preparation, prepare
 from fluoro.rendering.renderer import DrrRenderer
 from tests.registration_support import (
@@ -35,6 +36,12 @@ from tests.registration_support import (
 
 SMALL = changed(QUICK, hypotheses="never", multi_start={"starts": 1})
 PHOTONS = 2e4
+EXACT = CarmTolerance(
+    source_to_detector_mm=0.0,
+    source_to_isocenter_mm=0.0,
+    pixel_spacing_share=0.0,
+    principal_point_mm=0.0,
+)
 
 
 def seen(detector=DETECTOR, pose=POSE, seed=1):
@@ -122,6 +129,39 @@ def test_right_pose_is_believed_and_its_error_lies_within_what_is_stated():
     expected = np.hypot(result.evidence["in_plane_mm"], result.evidence["along_beam_mm"])
     assert error_mm(result, displacement(3, 6.0)) < 3 * expected
     assert result.evidence["in_plane_mm"] < result.evidence["along_beam_mm"]
+
+
+def test_c_arm_with_the_stated_lengths_keeps_them_whatever_their_tolerance():
+    image = rendered(view_at())
+    loose, exact = found(image), found(image, tolerance=EXACT)
+    np.testing.assert_allclose(loose.motion, exact.motion, atol=1e-9)
+    assert error_mm(loose, displacement(3, 6.0)) < 0.03  # 0.17 where the lengths are fitted too
+    assert loose.evidence["in_plane_mm"] > exact.evidence["in_plane_mm"]
+
+
+def test_lengths_that_the_image_is_against_go_into_the_pose():
+    off_mm = 12.0
+    image = rendered(view_at(POSE, replace(DETECTOR, detector_offset_mm=(off_mm, 0.0))))
+    result = found(image, tolerance=CarmTolerance(principal_point_mm=20.0))
+    assert result.converged, result.reason
+    assert error_mm(result, displacement(3, 6.0)) < 1.0  # 5.9 with the stated lengths
+
+
+@pytest.mark.parametrize("own_mm", [0.2, 1.0, 5.0])
+def test_stated_doubt_in_the_lengths_is_that_about_those_that_the_pose_goes_with(own_mm):
+    tolerance = LengthTolerance(principal_point_mm=0.5, scale_share=1e-3, isocenter_mm=0.0)
+    random, sizes = np.random.default_rng(0), np.array(tolerance.lengths)
+    own = np.array([own_mm, own_mm, 2e-3 * own_mm])
+    squares, stated = [], []
+    for true in random.normal(size=(4000, 3)) * sizes:
+        image = true + np.hypot(own, MODEL) * random.normal(size=3)
+        fit = ViewFit(
+            image=None, tiles=None, lengths=image, lengths_covariance=np.diag(own**2), surprise=0.0
+        )
+        taken, moment = likely_lengths(fit, tolerance)
+        squares.append((true - taken) ** 2)
+        stated.append(np.diag(moment))
+    assert np.mean(squares, axis=0) == pytest.approx(np.mean(stated, axis=0), rel=0.05)
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.1])

@@ -2,10 +2,11 @@
 
 At the pose that the search has found the target is explained once more, tile by tile
 (`measures/tile_fit.py`), by the pose, by the C-arm's lengths and by a blur together. From that
-follow the last step of the pose, its covariance with the lengths' tolerance in it, and by how much
-the image would have the lengths otherwise. The rendered image is blurred first by as much as the
-target is: what a blur leaves at edges would displace lengths and pose. Where the image would have
-the lengths otherwise, they are fitted once more at the lengths that were found.
+follows by how much the image would have the lengths otherwise. The last step of the pose is that of
+the lengths as stated, unless the image is significantly against them; its covariance has the
+lengths' tolerance in it. The rendered image is blurred first by as much as the target is: what a
+blur leaves at edges would displace lengths and pose. Where the image would have the lengths
+otherwise, they are fitted once more at the lengths that were found.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from fluoro.registration.search.lengths import (
 from fluoro.registration.search.optimisers import is_singular
 from fluoro.registration.search.pose_problem import PoseProblem, ViewTask
 
-__all__ = ["PoseFit", "ViewFit", "axis_sigma", "fit_pose"]
+__all__ = ["PoseFit", "ViewFit", "axis_sigma", "fit_pose", "likely_lengths"]
 
 Array = NDArray[np.float64]
 
@@ -49,6 +50,9 @@ UNKNOWN_BLUR_PX2 = 10.0
 MODEL = np.array([0.4, 0.4, 7e-4])
 """Standard deviations of the lengths of an image that is right in all, beyond noise: voxels and
 tiles leave so much [mm, mm, 1]. Measured as the inflation above."""
+SIGNIFICANT = 7.8
+"""Squared distance of the image's lengths from the stated ones, in standard deviations of the image
+alone, from which on the pose goes with other lengths: chi squared of 3, 95 %."""
 MOST_BLUR_PX2 = 4.0
 """Largest variance of a target's blur that is undone."""
 LINEAR = 4.6
@@ -109,19 +113,20 @@ def fit_pose(problem: PoseProblem, point: Array, tolerances: Sequence[LengthTole
     """
     motion = problem.parameters.motion(point)
     change = problem.parameters.left_twist_from_steps(point)
-    normal, gradient = np.zeros((change.shape[1],) * 2), np.zeros(change.shape[1])
+    normal, spread = np.zeros((2, change.shape[1], change.shape[1]))
+    gradient = np.zeros(change.shape[1])
     views = []
     for task, tolerance in zip(problem.tasks, tolerances, strict=True):
         fit = _view_fit(problem, task, motion, change, tolerance)
         views.append(fit)
-        matrix, vector = _pose_alone(fit.tiles, tolerance)
-        normal, gradient = normal + matrix, gradient + vector
+        matrix, vector, variance = _pose_alone(fit, tolerance)
+        normal, gradient, spread = normal + matrix, gradient + vector, spread + variance
     if is_singular(normal):
         nothing = np.zeros(change.shape[1])
         return PoseFit(step=nothing, covariance=np.full((6, 6), np.nan), views=tuple(views))
     inverse = np.linalg.inv(normal)
     beam = view_axes(moved_view(problem.tasks[0].view, motion))[:, 2]
-    covariance = change @ inverse @ change.T
+    covariance = change @ inverse @ spread @ inverse @ change.T
     if problem.parameters.free[DEGREES_OF_FREEDOM.index("shift_beam")]:
         covariance[3:, 3:] += np.outer(beam, beam) * tolerances[0].isocenter_mm ** 2
     return PoseFit(
@@ -209,16 +214,37 @@ def _most_likely(tiles: TileFit) -> tuple[Array, Array]:
     return np.asarray(inverse @ tiles.gradient / scale, float), inverse
 
 
-def _pose_alone(tiles: TileFit, tolerance: LengthTolerance) -> tuple[Array, Array]:
-    """Normal matrix and gradient of the pose's free parameters, the rest as it may be."""
-    scale = _scale(tiles, POSE_INFLATION)
-    normal, gradient = tiles.normal / scale, tiles.gradient / scale
-    free = len(normal) - 4
-    known = np.maximum(np.array(tolerance.lengths), 1e-9)
-    rest = normal[free:, free:] + np.diag([*(1 / known**2), 1 / UNKNOWN_BLUR_PX2**2])
-    through = np.asarray(np.linalg.solve(rest, normal[free:, :free]).T, float)
-    matrix = np.asarray(normal[:free, :free] - through @ normal[free:, :free], float)
-    return matrix, np.asarray(gradient[:free] - through @ gradient[free:], float)
+def _pose_alone(fit: ViewFit, tolerance: LengthTolerance) -> tuple[Array, Array, Array]:
+    """Of the pose's free parameters: normal matrix, gradient and the gradient's covariance."""
+    scale = _scale(fit.tiles, POSE_INFLATION)
+    normal, gradient = fit.tiles.normal / scale, fit.tiles.gradient / scale
+    blur = normal[:-1, -1] / (normal[-1, -1] + 1 / UNKNOWN_BLUR_PX2**2)
+    matrix = normal[:-1, :-1] - np.outer(blur, normal[-1, :-1])
+    vector = gradient[:-1] - blur * gradient[-1]
+    free = len(vector) - 3
+    pose, by_length = matrix[:free, :free], matrix[:free, free:]
+    lengths, moment = likely_lengths(fit, tolerance)
+    return pose, vector[:free] - by_length @ lengths, pose + by_length @ moment @ by_length.T
+
+
+def likely_lengths(fit: ViewFit, tolerance: LengthTolerance) -> tuple[Array, Array]:
+    """Return the lengths that the pose goes with, and how far the true ones may be from them.
+
+    Args:
+        fit: What the image says.
+        tolerance: How well the lengths are known.
+
+    Returns:
+        The lengths as differences from the stated ones, shape (3,) [mm, mm, 1], and the mean
+        square of the true ones about them, shape (3, 3).
+    """
+    known, found = np.diag(np.square(tolerance.lengths)), fit.lengths
+    image = fit.lengths_covariance + np.diag(MODEL**2)
+    share = known @ np.linalg.inv(known + image)
+    likely, left = share @ found, known - share @ known
+    if found @ np.linalg.solve(image, found) >= SIGNIFICANT:
+        return likely, left
+    return np.zeros(3), left + np.outer(likely, likely)
 
 
 def axis_sigma(problem: PoseProblem, point: Array, covariance: Array) -> Array:
