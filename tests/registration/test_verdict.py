@@ -121,6 +121,37 @@ def test_fit_of_tiles_leaves_nothing_of_gain_plane_and_scatter():
     assert abs(fit.whiteness) < 0.1
 
 
+def test_gain_that_slopes_displaces_a_fit_less_that_knows_slopes():
+    from scipy.ndimage import gaussian_filter
+
+    random = np.random.default_rng(0)
+    image = 2 + 4 * gaussian_filter(random.normal(size=(256, 256)), 3.0)
+    gain = 1 + 0.5 * np.linspace(-1, 1, 256)
+    seen_image = gain * (image - 2) + random.normal(scale=0.02, size=image.shape)
+    change, mask = np.gradient(image, axis=1)[None], np.ones(image.shape, bool)
+    fits = [fit_tiles(image, seen_image, mask, change, sloping=each) for each in (False, True)]
+    plain, sloping = (abs(float(fit.gradient[0] / fit.normal[0, 0])) for fit in fits)
+    assert plain > 0.01  # pixels
+    assert sloping < 0.3 * plain
+
+
+def test_slopes_that_are_noise_cost_little_of_what_the_image_tells():
+    random = np.random.default_rng(0)
+    rows, columns = np.indices((256, 256)) / 5.0
+    image = 2 + 0.5 * np.sin(rows) * np.cos(columns)
+    noise = random.normal(size=image.shape)
+    change, mask = np.gradient(image, axis=1)[None], np.ones(image.shape, bool)
+    kept = []
+    for sigma in (1.0, 0.001):
+        fits = [
+            fit_tiles(image, image + sigma * noise, mask, change, sloping=each)
+            for each in (False, True)
+        ]
+        kept.append(float(fits[1].normal[0, 0] / fits[0].normal[0, 0]))
+    assert kept[0] > 0.98
+    assert kept[1] < kept[0] - 0.01
+
+
 def test_right_pose_is_believed_and_its_error_lies_within_what_is_stated():
     result = found(seen())
     assert result.converged, result.reason

@@ -6,7 +6,8 @@ follows by how much the image would have the lengths otherwise. The last step of
 the lengths as stated, unless the image is significantly against them; its covariance has the
 lengths' tolerance in it. The rendered image is blurred first by as much as the target is: what a
 blur leaves at edges would displace lengths and pose. Where the image would have the lengths
-otherwise, they are fitted once more at the lengths that were found.
+otherwise, it is looked at again: with gain and scatter that may slope within a tile, as heel and
+scatter make them, and once more at the lengths that were found.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fluoro.geometry.projection import View
 from fluoro.names import DEGREES_OF_FREEDOM
@@ -50,14 +51,13 @@ UNKNOWN_BLUR_PX2 = 10.0
 MODEL = np.array([0.4, 0.4, 7e-4])
 """Standard deviations of the lengths of an image that is right in all, beyond noise: voxels and
 tiles leave so much [mm, mm, 1]. Measured as the inflation above."""
-SIGNIFICANT = 7.8
+SIGNIFICANT = 11.3
 """Squared distance of the image's lengths from the stated ones, in standard deviations of the image
-alone, from which on the pose goes with other lengths: chi squared of 3, 95 %."""
+alone, from which on the pose goes with other lengths: chi squared of 3, 99 %."""
 MOST_BLUR_PX2 = 4.0
 """Largest variance of a target's blur that is undone."""
 LINEAR = 4.6
-"""From this surprise on the lengths are fitted once more where they were found: of five right
-images one has more (chi squared of 3)."""
+"""From this surprise on an image is looked at again: one right one in five (chi squared of 3)."""
 NEIGHBOURS = 4
 """Of a pixel; their correlation makes pixels count for fewer."""
 BLURRED_NOISE, STRUCTURE = 0.25, 40.0
@@ -77,7 +77,7 @@ class ViewFit:
             principal point along columns and rows [mm], share of pitch over distance; (3,).
         lengths_covariance: Of that, by the image alone, (3, 3).
         surprise: Squared distance of `lengths` from 0 in standard deviations of image and
-            tolerance together; of a right C-arm about 3, seldom above 11 (chi squared of 3).
+            tolerance together; of a right C-arm about 3, seldom above 12 (chi squared of 3).
     """
 
     image: NDArray[np.float32]
@@ -140,42 +140,64 @@ def _view_fit(
     problem: PoseProblem, task: ViewTask, motion: Array, change: Array, tolerance: LengthTolerance
 ) -> ViewFit:
     view = moved_view(task.view, motion)
-    fit = _fit_at(problem, task, view, change, tolerance)
+    here = _rendered(problem, task, view, change)
+    fit = _fit_of(*here, task, tolerance)
     if fit.surprise < LINEAR:
         return fit
-    twist, lengths = change @ _most_likely(fit.tiles)[0][: change.shape[1]], fit.lengths
-    further = motion_about(twist, problem.parameters.center_xyz_mm)
-    nearer = with_lengths(moved_view(view, further), lengths)
-    again = _fit_at(problem, task, nearer, change, tolerance, lengths)
-    if again.tiles.whiteness > fit.tiles.whiteness:  # it explains less: too far for one step
-        return fit
+    best = _looked_at_again(problem, task, view, change, tolerance, here)
     return replace(
         fit,
-        lengths=again.lengths,
-        lengths_covariance=again.lengths_covariance,
-        surprise=again.surprise,
+        lengths=best.lengths,
+        lengths_covariance=best.lengths_covariance,
+        surprise=best.surprise,
     )
 
 
-def _fit_at(
+def _looked_at_again(
     problem: PoseProblem,
     task: ViewTask,
     view: View,
     change: Array,
     tolerance: LengthTolerance,
-    taken: Array | None = None,
+    here: tuple[NDArray[np.float32], NDArray[Any]],
 ) -> ViewFit:
-    """The fit at a view whose lengths are the stated ones and what is taken of others already."""
+    """With gain and scatter that slope within a tile; from there, or where that has the lengths."""
+    once = _fit_of(*here, task, tolerance, sloping=True)
+    twist = change @ _most_likely(once.tiles)[0][: change.shape[1]]
+    further = motion_about(twist, problem.parameters.center_xyz_mm)
+    nearer = with_lengths(moved_view(view, further), once.lengths)
+    there = _rendered(problem, task, nearer, change)
+    again = _fit_of(*there, task, tolerance, sloping=True, taken=once.lengths)
+    # where it explains less, one step was too far
+    return again if again.tiles.whiteness <= once.tiles.whiteness else once
+
+
+def _rendered(
+    problem: PoseProblem, task: ViewTask, view: View, change: Array
+) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    """Image at a view; its derivatives with respect to the pose's parameters and the lengths."""
     center = problem.parameters.center_xyz_mm
     pair = task.renderer.render_jacobian(view, center)
     image, jacobian = (task.renderer.device.to_host(array) for array in pair)
     pose = np.tensordot(change.T.astype(np.float32), jacobian, axes=1)
-    derivatives = np.concatenate([pose, length_derivatives(view, jacobian, center)])
-    tiles = _blurred_fit(image, task.measure.target, task.measure.mask, derivatives)
+    return image, np.concatenate([pose, length_derivatives(view, jacobian, center)])
+
+
+def _fit_of(
+    image: NDArray[np.float32],
+    derivatives: NDArray[Any],
+    task: ViewTask,
+    tolerance: LengthTolerance,
+    *,
+    sloping: bool = False,
+    taken: ArrayLike = 0.0,
+) -> ViewFit:
+    """The fit of an image for which some change of the lengths is taken already."""
+    target, mask = task.measure.target, task.measure.mask
+    tiles = _blurred_fit(image, target, mask, derivatives, sloping)
     step, inverse = _most_likely(tiles)
-    free = change.shape[1]
-    lengths = step[free:-1] if taken is None else step[free:-1] + taken
-    covariance = np.asarray(inverse[free:-1, free:-1], float)
+    lengths = step[-4:-1] + np.asarray(taken, float)
+    covariance = np.asarray(inverse[-4:-1, -4:-1], float)
     spread = covariance + np.diag(np.array(tolerance.lengths) ** 2 + MODEL**2)
     return ViewFit(
         image=image,
@@ -187,13 +209,18 @@ def _fit_at(
 
 
 def _blurred_fit(
-    image: NDArray[Any], target: NDArray[Any], mask: NDArray[np.bool_], derivatives: NDArray[Any]
+    image: NDArray[Any],
+    target: NDArray[Any],
+    mask: NDArray[np.bool_],
+    derivatives: NDArray[Any],
+    sloping: bool,
 ) -> TileFit:
     """Fit with image and derivatives as blurred as the target; the last row is more blur."""
-    sharp = fit_tiles(image, target, mask, blur_derivative(image)[None])
+    sharp = fit_tiles(image, target, mask, blur_derivative(image)[None], sloping=sloping)
     found = float(sharp.gradient[0] / max(sharp.normal[0, 0], 1e-20))
     blurred, rows = blurred_with(image, derivatives, float(np.clip(found, 0.0, MOST_BLUR_PX2)))
-    return fit_tiles(blurred, target, mask, np.concatenate([rows, blur_derivative(blurred)[None]]))
+    rows = np.concatenate([rows, blur_derivative(blurred)[None]])
+    return fit_tiles(blurred, target, mask, rows, sloping=sloping)
 
 
 def _scale(tiles: TileFit, inflation: float) -> float:
