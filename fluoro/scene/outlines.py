@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.errors import InputError
-from fluoro.geometry.closed_surface import merged_corners, outward
+from fluoro.geometry.closed_surface import merged_corners, volume_mm3
 from fluoro.geometry.triangles import Surface, box
 from fluoro.volume.grid import VolumeGrid
 
@@ -40,7 +40,8 @@ def outline(values_zyx: NDArray[np.float32], level: float, grid: VolumeGrid) -> 
     index = np.clip(vertices - 2.0, -0.5, last)[:, ::-1]
     world = grid.world_from_index
     corners, triangles = merged_corners(index @ world[:3, :3].T + world[:3, 3], faces)
-    triangles, _ = outward(corners, triangles)
+    if volume_mm3(corners, triangles) < 0:  # marching cubes turns all of them to one side
+        triangles = triangles[:, ::-1]
     return Surface(vertices_xyz_mm=corners.astype(np.float32), faces=triangles.astype(np.int32))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
@@ -10,7 +12,7 @@ from fluoro.config import MaterialsConfig, VolumeConfig
 from fluoro.config.scene import InclusionConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry, CarmPose
-from fluoro.geometry.closed_surface import edge_flaw, volume_mm3
+from fluoro.geometry.closed_surface import edge_flaw, outward, volume_mm3
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.material_renderer import MaterialRenderer
 from fluoro.scene import assemble
@@ -76,6 +78,18 @@ def test_an_outline_is_closed_and_has_the_volume_of_its_voxels():
     assert volume == pytest.approx(4 / 3 * np.pi * 9**3, rel=0.03)
     middle = (GRID.world_from_index @ [15, 14, 20, 1])[:3]
     np.testing.assert_allclose(found.vertices_xyz_mm.mean(axis=0), middle, atol=0.1)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_every_part_of_a_noisy_outline_faces_outwards_and_every_cavity_inwards(mirrored):
+    axes = np.array(GRID.direction) * [1, 1, -1 if mirrored else 1]
+    grid = replace(GRID, direction=tuple(map(tuple, axes)))
+    noise = np.random.default_rng(7).normal(size=GRID.shape_zyx).astype(np.float32)
+    noise[10:30, 8:22, 8:24] += 3  # a body with cavities, and crumbs around it
+    found = outline(noise, 1.0, grid)
+    corners, faces = found.vertices_xyz_mm.astype(float), found.faces.astype(np.int64)
+    assert volume_mm3(corners, faces) > 0
+    assert outward(corners, faces)[1] == 0
 
 
 def test_an_outline_of_everything_is_the_box_of_the_volume():
