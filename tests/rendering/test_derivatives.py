@@ -244,17 +244,32 @@ def test_gaussian_blobs_derivative_has_its_closed_form(device):
         assert off < 0.01 * np.linalg.norm(slope[..., 0]), axis
 
 
+@pytest.fixture(scope="module")
+def opened():
+    """Gives the device of a kind, which is opened once."""
+    devices = {}
+
+    def of(kind):
+        if kind == "llvmpipe":
+            require_vulkan()
+        if kind not in devices:
+            devices[kind] = open_device(kind)
+        return devices[kind]
+
+    yield of
+    for device in devices.values():
+        device.close()
+
+
 def devices():
     return ["cpu", "llvmpipe", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 @pytest.mark.parametrize("kind", devices())
 @pytest.mark.parametrize("projector", PROJECTORS)
-def test_backprojection_is_the_transpose_of_projection(kind, projector):
+def test_backprojection_is_the_transpose_of_projection(opened, kind, projector):
     """<A x, y> = <x, A' y> for any volume x and image y: derivative with respect to the voxels."""
-    if kind == "llvmpipe":
-        require_vulkan()
-    there = open_device(kind)
+    there = opened(kind)
     renderer = DrrRenderer(VOLUMES["noise"], there, projector=projector)
     views = [volumes.view(POSES[name]) for name in ("LAO 37 CRA 21", "CRA 80")]
     upstream = np.random.default_rng(4).standard_normal((2, 30, 38)).astype(np.float32)
@@ -263,7 +278,6 @@ def test_backprojection_is_the_transpose_of_projection(kind, projector):
     forward = float((integrals.astype(float) * upstream).sum())
     back = float((by_voxel.astype(float) * VOLUMES["noise"].mu_zyx).sum())
     assert back == pytest.approx(forward, rel=1e-4)
-    there.close()
 
 
 def test_backprojection_adds_to_what_is_there(device):
@@ -279,10 +293,8 @@ def test_backprojection_adds_to_what_is_there(device):
 
 @pytest.mark.parametrize("other", ["llvmpipe", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("projector", DIFFERENTIABLE)
-def test_derivatives_agree_between_devices(other, projector):
-    if other == "llvmpipe":
-        require_vulkan()
-    there = open_device(other)
+def test_derivatives_agree_between_devices(opened, other, projector):
+    there = opened(other)
     view, center = volumes.view(POSES["LAO 37 CRA 21"]), volumes.GRID.center_xyz_mm
     _, found = DrrRenderer(VOLUMES["gaussian"], there, projector=projector).render_jacobian(
         view, center
@@ -291,7 +303,6 @@ def test_derivatives_agree_between_devices(other, projector):
         VOLUMES["gaussian"], CpuDevice(), projector=projector
     ).render_jacobian(view, center)
     assert relative(there.to_host(found), expected).max() < 1e-4
-    there.close()
 
 
 @pytest.mark.parametrize("projector", DIFFERENTIABLE)
