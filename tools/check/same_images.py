@@ -33,7 +33,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent.parent
 RENAMED = ROOT / "tools" / "check" / "renamed.yaml"
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS = {"dataset.yaml": "describes a training set, which is no stream"}
 """Files of configs/ that are not compared, with the reason."""
 FROM_OUTSIDE = ("console", "dds", "servo", "igtl")
 FIXED_POSES = {"kind": "sweep", "lao_range_deg": [-40, 40], "cra_range_deg": [0, 25], "period_s": 1}
