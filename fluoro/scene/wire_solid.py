@@ -24,7 +24,7 @@ __all__ = ["MOST_PIECES", "Curve", "Layout", "WireSolid"]
 
 Array = NDArray[np.float64]
 
-PIECE_S = 2e-6
+PIECE_S = 1e-6
 """CPU time of a straight piece in a frame [s]: benchmarks/instruments.py measures it."""
 MOST_FRAME_S = 1.0
 """What a wire may take of a frame [s]; more is no stream."""

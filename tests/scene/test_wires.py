@@ -180,10 +180,12 @@ def test_errors_are_one_line(entries, line):
 
 
 def test_too_many_pieces_are_refused():
-    points = np.zeros((500_002, 3))
+    points = np.zeros((1_000_002, 3))
     points[:, 0] = np.arange(len(points)) * 1e-3
     solid = wire()
-    with pytest.raises(InputError, match="must have at most 500000 pieces, which take 1 s a frame"):
+    with pytest.raises(
+        InputError, match="must have at most 1000000 pieces, which take 1 s a frame"
+    ):
         solid.steer(LivePoints(points_xyz_mm=points))
 
 
