@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from fluoro.config import CarmTolerance
 from fluoro.errors import InputError
@@ -205,6 +206,15 @@ def test_wrong_distance_is_named_with_the_ratio_that_fits(factor):
     named = float(result.reason.split("source_to_detector_mm x ")[1].split()[0])
     assert (named > 1) == (factor > 1)
     assert "carm.pixel_spacing_mm" in result.next_step
+
+
+@pytest.mark.parametrize(("amplitude", "cause"), [(0.0, "scale"), (0.15, "unexplained")])
+def test_lengths_are_named_only_where_they_explain_the_image(amplitude, cause):
+    other = replace(DETECTOR, source_to_detector_mm=1.2 * DETECTOR.source_to_detector_mm)
+    image = rendered(view_at(POSE, other))
+    foreign = gaussian_filter(np.random.default_rng(5).normal(size=image.shape), 2.0)
+    image = image + amplitude * foreign / foreign.std()
+    assert found(counted(image, 1, PHOTONS)).cause == cause
 
 
 def test_wrong_principal_point_is_named():
