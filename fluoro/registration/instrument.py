@@ -3,7 +3,7 @@
 Only what an object changes in the image is sought: the patient is the volume's. The residual is
 that of display values, coarse to fine. Its derivatives are the renderer's, times those of the image
 chain; where a stage mixes pixels (blur, scatter) they are central differences of the image.
-`scipy.optimize.least_squares` does the search.
+`scipy.optimize.least_squares` does the search; `instrument_assessment` says whether it found it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,17 @@ from fluoro.config import ImageChainConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.projection import View
+from fluoro.geometry.se3 import translation
 from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.configured_beam import Beams
 from fluoro.imaging.frame_setup import StageSelection
 from fluoro.imaging.gradients import expected_image
+from fluoro.registration.instrument_assessment import (
+    LEAST_NOISE,
+    InstrumentAssessment,
+    ViewImages,
+    assess_instrument,
+)
 from fluoro.registration.rigid_motion import motion_about, moved_view
 from fluoro.registration.search.pyramid import bin_view
 from fluoro.rendering.material_renderer import MaterialRenderer
@@ -38,12 +45,23 @@ _Poses = Callable[[Array], tuple[Array, Array]]
 
 LEVER_MM = 50.0
 """A turn counts as the way of a point so far from its centre."""
+SCALE = np.array([1 / LEVER_MM] * 3 + [1.0] * 3)
+"""From parameters [mm] to turns [rad] and ways [mm]."""
 STEP_MM = 0.05
 """Of the central differences of images."""
 TINY_MM = 1e-3
 """Of those of poses and views, which are smooth."""
 MOST_STEPS = 20
 """Of the search, at each level."""
+LEVELS = (32, 16, 8, 4, 2)
+LEAST_BLOCKS = 4
+"""Along each side of a level that is sought at by default."""
+UNKNOWN_MM = 100.0
+"""Standard deviation of a parameter that no image tells, such as the roll of a wire."""
+NOISE_SEED = 1
+"""Of the noise that a right pose is expected to leave."""
+FAR = 10.0
+"""Lengths of the beam behind the source where an object is out of the view."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,12 +85,14 @@ class InstrumentPose:
         matrix: Its pose, 4x4 [mm].
         carm: Motion of all views that fits them, 4x4 [mm]; the identity where it was not sought.
         residual: Root mean square of display values, at the finest level.
+        assessment: Whether the pose is to be believed, and why.
         renderings: How many there were.
     """
 
     matrix: Array
     carm: Array
     residual: float
+    assessment: InstrumentAssessment
     renderings: int
 
 
@@ -84,9 +104,12 @@ class InstrumentSearch:
         solid: One of `renderer.posed` that is steered by `LivePose`.
         config: The image chain; noise is off in what is compared.
         geometry: Of the C-arm.
-        levels: Pixels that are averaged along each side, the coarsest first.
+        levels: Pixels that are averaged along each side, the coarsest first; None: those of
+            32, 16, 8, 4 and 2 that the detector has four of along each side, and whose halves
+            divide it.
 
     Attributes:
+        levels: Those that it takes.
         exact: Whether derivatives are the renderer's; else they are central differences of images.
 
     Raises:
@@ -99,12 +122,13 @@ class InstrumentSearch:
         solid: PosedSolid,
         config: ImageChainConfig,
         geometry: CarmGeometry,
-        levels: Sequence[int] = (8, 4, 2),
+        levels: Sequence[int] | None = None,
     ) -> None:
         if solid not in renderer.posed:
             raise InputError(f"solid must be one of the renderer's, got {solid.name}")
         self._renderer, self._solid, self._geometry = renderer, solid, geometry
-        self._config, self._levels = config, levels
+        self._config = config
+        self.levels = tuple(levels or default_levels(geometry))
         self._beams = Beams(renderer.materials)
         self._chain = ImageChain(renderer.device, 0, renderer.materials)
         self._renderings = 0
@@ -126,20 +150,28 @@ class InstrumentSearch:
         """
         _require_fitting(images)
         self._renderings = 0
-        self._solid.steer(LivePose(matrix=start))
-        line = self._solid.center_line(0.0)
-        center = start[:3, 3] if line is None else line.mean(axis=0)
-        found, residual = np.zeros(12 if with_carm else 6), np.inf
-        for level in self._levels:
+        points = self._points(start)
+        center = points.mean(axis=0)
+        found = np.zeros(12 if with_carm else 6)
+        for level in self.levels:
             task = _Level(self, images, start, center, level)
             fit = least_squares(
                 task.difference, found, jac=task.slopes, max_nfev=MOST_STEPS, xtol=1e-4
             )
-            found, residual = fit.x, float(np.sqrt(2 * fit.cost / fit.fun.size))
+            found = fit.x
         matrix, carm = poses_of(found, start, center)
-        self._solid.steer(LivePose(matrix=matrix))
+        residual = float(np.sqrt(2 * fit.cost / fit.fun.size))
+        rates = _point_rates(found[:6], points, center)
+        assessment = assess_instrument(
+            [self._compared(each, matrix, carm) for each in images],
+            _worst_sigma_mm(_covariance(fit.jac, residual)[:6, :6], rates),
+        )
         return InstrumentPose(
-            matrix=matrix, carm=carm, residual=residual, renderings=self._renderings
+            matrix=matrix,
+            carm=carm,
+            residual=residual,
+            assessment=assessment,
+            renderings=self._renderings,
         )
 
     def shown(
@@ -176,6 +208,34 @@ class InstrumentSearch:
             by_pixel = self._by_pixel(moved_view(at_rest, carm), motions, moved, fine)
             found.append(np.stack([means_of(one, level // fine) for one in by_pixel]))
         return found
+
+    def _points(self, matrix: Array) -> Array:
+        """The object's line there, or its origin, shape (N, 3)."""
+        self._solid.steer(LivePose(matrix=matrix))
+        line = self._solid.center_line(0.0)
+        return matrix[None, :3, 3] if line is None else line
+
+    def _compared(self, image: InstrumentImage, matrix: Array, carm: Array) -> ViewImages:
+        """An image beside what the pose shows, at the finest level; leaves the object there."""
+        level = self.levels[-1]
+        away = translation(FAR * (image.view.source_xyz_mm - image.view.corner_xyz_mm))
+        without = self.shown([image], away @ matrix, carm, level)[0]
+        shown = self.shown([image], matrix, carm, level)[0]
+        return ViewImages(
+            target=means_of(image.image, level),
+            shown=shown,
+            without=without,
+            noisy=means_of(self._noisy(moved_view(image.view, carm)), level),
+        )
+
+    def _noisy(self, view: View) -> Array:
+        """What the image chain shows of a view, as the first image of a run."""
+        self._renderings += 1
+        device, geometry = self._renderer.device, self._geometry
+        chain = ImageChain(device, NOISE_SEED, self._renderer.materials)
+        lengths = self._renderer.render(view)
+        image = chain.apply(lengths, self._config, 0, geometry.pixel_spacing_mm, geometry)
+        return np.asarray(device.to_host(image), float)
 
     def _expected(self, view: View, level: int) -> Array:
         self._renderings += 1
@@ -282,6 +342,40 @@ def _view_motions(view: View, poses: _Poses, values: Array) -> Array:
     return np.stack([(ends(values + s) - ends(values - s)) / (2 * TINY_MM) for s in steps])
 
 
+def _covariance(slopes: Array, noise: float) -> Array:
+    """Covariance of the parameters, from derivatives (pixels, parameters) and noise (rms)."""
+    told = slopes.T @ slopes / max(noise, LEAST_NOISE) ** 2
+    return np.asarray(np.linalg.inv(told + np.eye(len(told)) / UNKNOWN_MM**2))
+
+
+def _point_rates(values: Array, points: Array, center: Array) -> Array:
+    """How points of the object move with its parameters, shape (6, N, 3)."""
+
+    def moved(there: Array) -> Array:
+        motion = motion_about(there * SCALE, center)
+        return np.asarray(points @ motion[:3, :3].T + motion[:3, 3])
+
+    steps = TINY_MM * np.eye(6)
+    return np.stack([(moved(values + s) - moved(values - s)) / (2 * TINY_MM) for s in steps])
+
+
+def _worst_sigma_mm(covariance: Array, rates: Array) -> float:
+    """Largest standard deviation of a point in any direction [mm]."""
+    of_points = np.einsum("knx,kl,lny->nxy", rates, covariance, rates)
+    return float(np.sqrt(np.linalg.eigvalsh(of_points).max()))
+
+
+def default_levels(geometry: CarmGeometry) -> tuple[int, ...]:
+    """Return the levels of `LEVELS` that fit a detector, the coarsest first."""
+    sides = geometry.detector_width_px, geometry.detector_height_px
+    fit = [level for level in LEVELS if all(_divides(level, side) for side in sides)]
+    return tuple(fit) or (1,)
+
+
+def _divides(level: int, side_px: int) -> bool:
+    return side_px >= LEAST_BLOCKS * level and side_px % (level // 2) == 0
+
+
 def means_of(image: NDArray[np.floating], factor: int) -> Array:
     """Return means of blocks of pixels; those at the far edges that fill no block are left out."""
     height, width = (size // factor for size in image.shape)
@@ -291,9 +385,8 @@ def means_of(image: NDArray[np.floating], factor: int) -> Array:
 
 def poses_of(values: Array, start: Array, center: Array) -> tuple[Array, Array]:
     """Return the pose of the object and the motion of the views, of turns and ways [mm]."""
-    scale = np.array([1 / LEVER_MM] * 3 + [1.0] * 3)
-    matrix = motion_about(values[:6] * scale, center) @ start
-    carm = motion_about(values[6:] * scale, center) if len(values) > 6 else np.eye(4)
+    matrix = motion_about(values[:6] * SCALE, center) @ start
+    carm = motion_about(values[6:] * SCALE, center) if len(values) > 6 else np.eye(4)
     return matrix, carm
 
 

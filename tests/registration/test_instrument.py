@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -59,13 +61,16 @@ def patient(bones=0):
     return MaterialRenderer(volume, CpuDevice(), projector="joseph"), wire
 
 
-def taken(renderer, wire, pose, views, seed=3):
+def taken(renderer, wire, pose, views, seed=3, geometry=GEOMETRY):
     wire.track.steer(pose)
     chain = ImageChain(renderer.device, seed, renderer.materials)
     return [
         InstrumentImage(
             image=np.array(
-                chain.apply(renderer.render(view), CHAIN, number, 0.3, GEOMETRY), np.float32
+                chain.apply(
+                    renderer.render(view), CHAIN, number, geometry.pixel_spacing_mm, geometry
+                ),
+                np.float32,
             ),
             view=view,
         )
@@ -90,6 +95,45 @@ def test_a_k_wire_is_found_from_two_views_60_degrees_apart():
     assert entry_mm < 0.3
     assert angle_deg < 0.3
     assert found.renderings < 300  # with differences 660
+    assert found.assessment.converged, found.assessment
+    assert not found.assessment.next_step
+
+
+@pytest.mark.slow
+def test_a_search_that_ends_elsewhere_says_so():
+    renderer, wire = patient()
+    geometry = GEOMETRY.binned(2)
+    views = [geometry.view(CarmPose(lao_deg=lao), (0.0, 0.0, 0.0)) for lao in (-30, 30)]
+    images = taken(renderer, wire, TRUE, views, geometry=geometry)
+    start = motion_about([0.1, 0.2, -0.1, 10.0, 12.0, -10.0], (0.0, 0.0, 0.0)) @ TRUE
+    found = InstrumentSearch(renderer, wire, CHAIN, geometry, (8, 4)).find(images, start)
+    assert off(found.matrix, TRUE)[0] > 5.0
+    assert not found.assessment.converged
+    assert "\n" not in found.assessment.reason
+    assert found.assessment.next_step.startswith("give a start that is closer")
+
+
+@pytest.mark.slow
+def test_one_view_does_not_tell_the_depth_of_a_k_wire():
+    renderer, wire = patient()
+    geometry = GEOMETRY.binned(2)
+    views = [geometry.view(CarmPose(lao_deg=-30), (0.0, 0.0, 0.0))]
+    images = taken(renderer, wire, TRUE, views, geometry=geometry)
+    found = InstrumentSearch(renderer, wire, CHAIN, geometry, (4,)).find(images, TRUE)
+    assert not found.assessment.converged
+    assert found.assessment.cause == "uncertain"
+    assert found.assessment.next_step.startswith("take a second view")
+
+
+def test_default_levels_are_those_that_fit_the_detector():
+    renderer, wire = patient()
+    for size, levels in (
+        ((640, 400), (32, 16, 8, 4, 2)),
+        ((96, 72), (16, 8, 4, 2)),
+        ((7, 9), (1,)),
+    ):
+        geometry = replace(GEOMETRY, detector_width_px=size[0], detector_height_px=size[1])
+        assert InstrumentSearch(renderer, wire, CHAIN, geometry).levels == levels
 
 
 def test_an_object_of_another_scene_and_an_image_of_another_size_are_refused():
@@ -137,3 +181,4 @@ def test_the_c_arm_is_found_together_with_the_object():
     assert angle_deg < 0.5
     np.testing.assert_allclose(found.carm @ motion, np.eye(4), atol=0.5)
     assert np.linalg.norm((found.carm @ motion)[:3, 3]) < 0.6
+    assert found.assessment.converged, found.assessment

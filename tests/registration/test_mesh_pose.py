@@ -72,7 +72,9 @@ def test_a_mesh_is_found_from_two_views():
         for n, view in enumerate(VIEWS)
     ]
     start = motion_about([0.05, -0.04, 0.06, 1.5, -1.0, 1.5], TRUE[:3, 3]) @ TRUE
-    found = InstrumentSearch(renderer, solid, CHAIN, GEOMETRY, (4, 2)).find(images, start).matrix
+    result = InstrumentSearch(renderer, solid, CHAIN, GEOMETRY, (4, 2)).find(images, start)
+    assert result.assessment.converged, result.assessment
+    found = result.matrix
     turn = found[:3, :3].T @ TRUE[:3, :3]
     assert np.linalg.norm(found[:3, 3] - TRUE[:3, 3]) < 0.1
     assert np.degrees(np.arccos(min((np.trace(turn) - 1) / 2, 1.0))) < 0.3
