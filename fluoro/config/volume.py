@@ -188,8 +188,8 @@ class MaterialsConfig(Section):
     def _names_and_parents(self) -> MaterialsConfig:
         try:
             parents_first(self.inclusions)
-        except ValueError as error:
-            raise KeyValueError("inclusions", str(error)) from None
+        except KeyValueError as error:
+            raise KeyValueError(f"inclusions.{error.key}", str(error)) from None
         return self
 
 

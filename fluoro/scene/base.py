@@ -156,28 +156,42 @@ def parents_first(sections: Iterable[SceneSection]) -> list[SceneSection]:
     """Return the sections, each behind its parent.
 
     Raises:
-        ValueError: A name that two have, or a parent that is unknown or the object's own child.
+        KeyValueError: A name that two have, or a parent that is unknown or the object's own child;
+            the key begins with the section's number.
     """
-    left = list(sections)
-    names = [each.name for each in left if isinstance(each, PosedSection) and each.name]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"must have names once each, got {name} twice")
-    able = {each.name for each in left if isinstance(each, PlacedSection)} - {None}
-    for each in left:
-        parent = _parent(each)
-        if parent is not None and parent not in able:
-            raise ValueError(f"parent must be an object with poses, got {parent}")
+    sections = list(sections)
+    _require_names_once(sections)
+    _require_known_parents(sections)
     found: list[SceneSection] = []
     ready: set[str | None] = {None}
+    left = sections
     while left:
         next_ones = [each for each in left if _parent(each) in ready]
         if not next_ones:
-            raise ValueError(f"parents must not go in a circle, got {_parent(left[0])}")
+            where = f"{sections.index(left[0])}.parent"
+            raise KeyValueError(where, f"must not go in a circle, got {_parent(left[0])}")
         found += next_ones
         left = [each for each in left if _parent(each) not in ready]
         ready |= {each.name for each in next_ones if isinstance(each, PosedSection)}
     return found
+
+
+def _require_names_once(sections: Sequence[SceneSection]) -> None:
+    seen: set[str] = set()
+    for number, each in enumerate(sections):
+        name = each.name if isinstance(each, PosedSection) else None
+        if name in seen:
+            raise KeyValueError(
+                f"{number}.name", f"must differ from other objects' names, got {name}"
+            )
+        seen |= {name} if name else set()
+
+
+def _require_known_parents(sections: Sequence[SceneSection]) -> None:
+    able = {each.name for each in sections if isinstance(each, PlacedSection)}
+    for number, parent in enumerate(map(_parent, sections)):
+        if parent is not None and parent not in able:
+            raise KeyValueError(f"{number}.parent", f"must be an object with poses, got {parent}")
 
 
 def _parent(section: SceneSection) -> str | None:

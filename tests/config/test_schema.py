@@ -47,7 +47,7 @@ EXCEPTIONS = {
     "values of a list are compared": (
         r"must have ascending voltages|must ascend from 0 to 1|widths_px: must rise"
         r"|trap more than there is|at least one degree of freedom"
-        r"|must have names once each|parent must be an object|parents must not go in a circle"
+        r"|name: must differ from other|parent: must be an object|parent: must not go in a circle"
     ),
     "a whole number written with a point, which JSON Schema takes for an integer": (
         r"must be (a|an) (whole number|integer)[^,]*, got -?\d+\.0$"
