@@ -14,6 +14,7 @@ from fluoro.physics.tissues import tissue_map
 from fluoro.scene.base import SceneSection, parents_first
 from fluoro.scene.setup import ScenePatient, SceneSetup
 from fluoro.scene.structures import structure_solids
+from fluoro.scene.wire_solid import require_few_pieces
 from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.labels.load import load_labels
 from fluoro.volume.material_volume import MaterialVolume, Solid
@@ -81,11 +82,13 @@ def posed_solids(
             no patient.
 
     Raises:
-        InputError: A file of an object that cannot be used.
+        InputError: A file of an object that cannot be used, or wires of too many pieces.
     """
     setup = SceneSetup(known_patient=patient)
     found = {id(each): each.posed(setup) for each in parents_first(sections)}
-    return [solid for each in sections for solid in found[id(each)]]
+    solids = [solid for each in sections for solid in found[id(each)]]
+    require_few_pieces(solids)
+    return solids
 
 
 def displaced(volume: MuVolume, solids: Sequence[Solid]) -> MuVolume:

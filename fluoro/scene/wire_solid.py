@@ -16,20 +16,21 @@ from fluoro.volume.posed_solid import (
     LiveInsertion,
     LivePoints,
     LiveSample,
+    PosedSolid,
     Tubes,
     TubeSolid,
 )
 
-__all__ = ["MOST_PIECES", "Curve", "Layout", "WireSolid"]
+__all__ = ["MOST_PIECES", "Curve", "Layout", "WireSolid", "require_few_pieces"]
 
 Array = NDArray[np.float64]
 
 PIECE_S = 1e-6
 """CPU time of a straight piece in a frame [s]: benchmarks/instruments.py measures it."""
 MOST_FRAME_S = 1.0
-"""What a wire may take of a frame [s]; more is no stream."""
+"""What the wires of a scene may take of a frame [s]; more is no stream."""
 MOST_PIECES = round(MOST_FRAME_S / PIECE_S)
-"""Straight pieces of one wire."""
+"""Straight pieces of a scene's wires along their configured paths; of one that is steered."""
 
 FAR_MM = 1e5
 """How far a curve goes straight on beyond its ends."""
@@ -294,11 +295,33 @@ class WireSolid(TubeSolid):
             roll_deg=before.roll_deg if sample.roll_deg is None else sample.roll_deg,
         )
 
+    @property
+    def pieces(self) -> float:
+        """The number of straight pieces along its configured path."""
+        return self._pieces_of(self._path)
+
+    def _pieces_of(self, path: Curve) -> float:
+        if not self._tip_rad and not (self._curved and path is self._path):
+            return len(path.corners())
+        return min(path.length_mm, float(self._layout.ends_mm[-1])) / self._piece_mm
+
     def _require_few(self, path: Curve) -> None:
-        length = min(path.length_mm, float(self._layout.ends_mm[-1]))
-        pieces = len(path.corners()) if path is not self._path else length / self._piece_mm
-        if pieces > MOST_PIECES:
-            raise InputError(
-                f"{self.name} must have at most {MOST_PIECES} pieces, which take "
-                f"{MOST_FRAME_S:g} s a frame, got {pieces:.0f}: a larger piece_mm gives fewer"
-            )
+        _require_at_most(self._pieces_of(path), self.name)
+
+
+def require_few_pieces(solids: Sequence[PosedSolid]) -> None:
+    """Raise where all wires of a scene take too much of a frame.
+
+    Raises:
+        InputError: More than `MOST_PIECES` straight pieces.
+    """
+    wires = [each for each in solids if isinstance(each, WireSolid)]
+    _require_at_most(sum(each.pieces for each in wires), "the wires of the scene")
+
+
+def _require_at_most(pieces: float, names: str) -> None:
+    if pieces > MOST_PIECES:
+        raise InputError(
+            f"{names} must have at most {MOST_PIECES} pieces, which take "
+            f"{MOST_FRAME_S:g} s a frame, got {pieces:.0f}: a larger piece_mm gives fewer"
+        )

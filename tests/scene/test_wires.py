@@ -191,6 +191,18 @@ def test_too_many_pieces_are_refused():
         solid.steer(LivePoints(points_xyz_mm=points))
 
 
+def test_pieces_of_all_wires_of_a_scene_count_together():
+    def wires(path):
+        return [WireInclusion(kind="wire", preset="guide_wire", path_mm=path, piece_mm=0.05)] * 40
+
+    curve = [(0.0, 0.0, 0.0), (1000.0, 0.0, 10.0), (2000.0, 0.0, 0.0)]
+    line = curve[::2]
+    assert len(posed_solids(wires(curve)[:20])) == 20
+    assert len(posed_solids(wires(line))) == 40  # a straight wire is one piece for each part
+    with pytest.raises(InputError, match="the wires of the scene must have at most 1000000 pieces"):
+        posed_solids(wires(curve))
+
+
 def test_the_limit_of_pieces_follows_from_the_measured_cost():
     measured = json.loads((ROOT / "benchmarks/results/instruments_cpu.json").read_text())
     assert 0.5 < measured["microseconds_per_piece"] / (1e6 * PIECE_S) < 2
