@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_dilation, uniform_filter
 
 __all__ = ["InstrumentAssessment", "ViewImages", "assess_instrument"]
 
@@ -31,10 +31,14 @@ NEXT_STEPS: Mapping[Cause, str] = {
 BAND, MARGIN_PX = 0.1, 2
 """The band around the object: pixels with at least this share of its largest contrast, and pixels
 at most this far from them, at the finest level."""
+WINDOW_PX, LEAST_PIXELS = 9, 30
+"""Edge of a part of the band, and the pixels of the band that it must have: a wire that has slid
+along itself differs at its tip alone."""
 MOST_CONTRAST_OFF = 0.1
 """Of the object's contrast, from 1."""
-MOST_EXCESS = 2.0
-"""Root mean square of what is left in the band, in units of what noise leaves."""
+MOST_EXCESS = 4.0
+"""Root mean square of what is left in the worst part of the band, in units of what noise leaves:
+right poses have up to 2.8, wrong ones 9 and more (docs/instruments.md)."""
 MOST_SIGMA_MM = 1.0
 """Standard deviation of the worst point of the object's line, or of its origin."""
 LEAST_NOISE = 5e-4
@@ -50,8 +54,8 @@ class InstrumentAssessment:
         reason: One line that names what decided.
         cause: What decided against it; None: nothing.
         contrast: Share of the object's contrast that each view has where the pose puts it.
-        excess: What is left of each view around the object, root mean square in units of what
-            noise leaves.
+        excess: What is left of each view in the worst part of the band around the object, root
+            mean square in units of what noise leaves.
         sigma_mm: Standard deviation of the worst point of the object's line, or of its origin.
     """
 
@@ -95,13 +99,23 @@ class ViewImages:
 
     @property
     def excess(self) -> float:
-        """What is left of the target around the object, in units of what noise leaves, rms."""
+        """What is left of the target in the worst part of the band, in units of noise, rms."""
         own = np.abs(self.shown - self.without)
         if not own.any():
             return np.inf
         band = binary_dilation(own >= BAND * own.max(), iterations=MARGIN_PX)
-        left, noise = (_rms((each - self.shown)[band]) for each in (self.target, self.noisy))
-        return left / max(noise, LEAST_NOISE)
+        count = _sums(band)
+        used = band & (count >= min(LEAST_PIXELS, count[band].max()))
+        left, noise = (
+            _sums(band * (each - self.shown) ** 2)[used] for each in (self.target, self.noisy)
+        )
+        return float(np.sqrt((left / np.maximum(noise, count[used] * LEAST_NOISE**2)).max()))
+
+
+def _sums(values: NDArray[np.generic]) -> Array:
+    """Sums of a window around each pixel."""
+    sums = uniform_filter(values.astype(float), WINDOW_PX, mode="constant") * WINDOW_PX**2
+    return np.asarray(np.maximum(sums, 0.0))
 
 
 def assess_instrument(views: Sequence[ViewImages], sigma_mm: float) -> InstrumentAssessment:
@@ -145,7 +159,3 @@ def _imprecise(sigma_mm: float) -> tuple[Cause, str] | None:
     if sigma_mm <= MOST_SIGMA_MM:
         return None
     return "uncertain", f"the views tell where the object is to {sigma_mm:.1f} mm only"
-
-
-def _rms(values: Array) -> float:
-    return float(np.sqrt(np.mean(values**2)))
