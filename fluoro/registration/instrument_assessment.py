@@ -38,7 +38,7 @@ MOST_CONTRAST_OFF = 0.1
 """Of the object's contrast, from 1."""
 MOST_EXCESS = 4.0
 """Root mean square of what is left in the worst part of the band, in units of what noise leaves:
-right poses have up to 2.8, wrong ones 9 and more (docs/instruments.md)."""
+right poses have up to 2.8, wrong ones 7 and more (docs/instruments.md)."""
 MOST_SIGMA_MM = 1.0
 """Standard deviation of the worst point of the object's line, or of its origin."""
 LEAST_NOISE = 5e-4
