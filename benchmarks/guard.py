@@ -225,6 +225,7 @@ def _least_seconds(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[
     least = dict.fromkeys(calls, float("inf"))
     for number in range(rounds + 1):
         for name, call in calls.items():
+            call()  # so that the caches hold its own memory, not that of the kernel before it
             start = time.thread_time()
             call()
             if number:  # the first round compiles
