@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ from fluoro.imaging.block_sums import (
     two_sided,
 )
 from fluoro.imaging.kernel_run import KernelRun
-from fluoro.imaging.stage import FrameContext, Image, Stage, Step, present, settings
+from fluoro.imaging.stage import FrameContext, Image, Shape, Stage, Step, present, settings
 from fluoro.imaging.tape import Tape
 
 __all__ = ["VeilingGlare"]
@@ -33,17 +35,8 @@ class VeilingGlare(Stage):
 
     def run(self, frame: FrameContext, kernels: KernelRun) -> None:
         """Spread a share of the image."""
-        given = _given(frame)
-        block, cells = cell_grid(frame.shape)
-        kernel = kernels.tables.of(_weights, given, block, frame.pixel_spacing_mm)
-        source = block_sums(kernels, block, cells)
-        kernels.pixels(
-            "veiling_glare",
-            cells=kernels.on_cells("glare_spread", cells, source=source, weights=kernel),
-            cells_size=(cells[1], cells[0], 1),
-            block=float(block),
-            fraction=float(given.fraction),
-        )
+        block, _ = cell_grid(frame.shape)
+        kernels.pixels("veiling_glare", block=float(block), **_spread(frame, kernels, block_sums))
 
     def run_linear(self, frame: FrameContext, tape: Tape) -> None:
         """Spread a share of the image, and note the transpose."""
@@ -59,17 +52,23 @@ class VeilingGlare(Stage):
 
 
 def _pull(frame: FrameContext, kernels: KernelRun) -> None:
+    block, _ = cell_grid(frame.shape)
+    kernels.pixels("glare_back", block=block, **_spread(frame, kernels, hat_sums))
+
+
+def _spread(
+    frame: FrameContext, kernels: KernelRun, sums: Callable[[KernelRun, int, Shape], Any]
+) -> dict[str, Any]:
+    """What each cell receives of the sums over cells, and the share of it."""
     given = _given(frame)
     block, cells = cell_grid(frame.shape)
     weights = kernels.tables.of(_weights, given, block, frame.pixel_spacing_mm)
-    source = hat_sums(kernels, block, cells)
-    kernels.pixels(
-        "glare_back",
-        cells=kernels.on_cells("glare_spread", cells, source=source, weights=weights),
-        cells_size=(cells[1], cells[0], 1),
-        block=block,
-        fraction=float(given.fraction),
-    )
+    source = sums(kernels, block, cells)
+    return {
+        "cells": kernels.on_cells("glare_spread", cells, source=source, weights=weights),
+        "cells_size": (cells[1], cells[0], 1),
+        "fraction": float(given.fraction),
+    }
 
 
 def _given(frame: FrameContext) -> VeilingGlareConfig:
