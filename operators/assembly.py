@@ -36,6 +36,7 @@ from operators.pace import pace_fps
 from operators.run_files import RunFiles
 from operators.sinks import SINKS
 from operators.tracking_setup import TrackingSetup, make_registration, optimiser_of, projector_of
+from operators.volume_copies import make_volume_copies
 
 __all__ = ["Run", "assemble", "isocenter_of"]
 
@@ -83,6 +84,7 @@ def assemble(
         sink.check(config)
     optimiser = optimiser_of(config)
     context = _context(config, name, reporter, started_ns, stack, shown_elsewhere)
+    make_volume_copies(context)
     registration = _registration(context, optimiser)
     context.poses.open(context.links)
     stack.callback(context.poses.close)

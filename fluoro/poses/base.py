@@ -107,6 +107,10 @@ class PoseSource(Protocol):
         """Return the first pose, as far as it is known before the stream starts."""
         ...
 
+    def path(self) -> Trajectory | None:
+        """Return the pose by time; None: it is not known before the stream starts."""
+        return None
+
     def open(self, links: PoseLinks) -> None:
         """Begin to take poses.
 
@@ -199,6 +203,10 @@ class PathSource(PoseSource):
     def start_pose(self) -> CarmPose:
         """Return the pose at time 0."""
         return self._trajectory(0.0)
+
+    def path(self) -> Trajectory:
+        """Return the pose by time."""
+        return self._trajectory
 
     def next(self, number: int, time_s: float, wait_s: float) -> IssuedPose:
         """Return the pose of a time."""

@@ -186,6 +186,17 @@ class MaterialRenderer:
         rays.copies = rays.gradient_copies = None
         return rays.values
 
+    def make_copies(self, views: Sequence[View], device: ComputeDevice) -> None:
+        """Make the copies from which the tissues of these views are rendered.
+
+        Args:
+            views: As for `DrrRenderer.make_copies`.
+            device: As for `DrrRenderer.make_copies`.
+        """
+        copies = self._layers[0].rays.copies
+        if copies:
+            copies.make(views, device)
+
     def copies_bytes(self) -> int:
         """Memory of the copies that have been made for views so far [bytes]."""
         copies = self._layers[0].rays.copies

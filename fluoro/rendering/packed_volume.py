@@ -1,7 +1,7 @@
 """A volume packed for Joseph's method: copies of 16 bits a voxel or exact, one a leading axis.
 
 What a copy holds, and why, is written in shaders/cells.slang. A copy is made when the first view
-comes that needs it.
+comes that needs it, or before by `make`.
 """
 
 from __future__ import annotations
@@ -153,6 +153,7 @@ class PackedVolume:
         self._cells: Any = None
         self._made: set[int] = set()
         self._lock = threading.Lock()
+        self._axis_locks = tuple(threading.Lock() for _ in ORDERS)
 
     def made_bytes(self) -> int:
         """Memory of the copies that exist [bytes]."""
@@ -160,13 +161,7 @@ class PackedVolume:
 
     def uniforms(self, batch: Sequence[View]) -> dict[str, Any]:
         """Return what kernels need of the copies for these views; missing copies are made."""
-        with self._lock:
-            if self._cells is None:
-                self._cells = self._memory(self._end + MARGIN)
-            if len(self._made) < len(ORDERS):
-                for axis in leading_axes(batch, self._grid) - self._made:
-                    self._make(axis)
-                    self._made.add(axis)
+        self.make(batch, self._device)
         return {
             "cells": self._cells,
             "first_cell": self._first_cell,
@@ -174,6 +169,30 @@ class PackedVolume:
             "count_per_mm": self.count_per_mm,
             "low_counts": self.low_per_mm / self.count_per_mm,
         }
+
+    def make(self, views: Sequence[View], device: ComputeDevice) -> None:
+        """Make the copies that these views need and that are missing.
+
+        Any thread may call this while others render from copies that exist. A view that needs a
+        copy which another thread is making waits for it.
+
+        Args:
+            views: Any number.
+            device: Runs the kernels; one whose launches wait, or the one that renders.
+        """
+        self._allocate()
+        if len(self._made) == len(ORDERS):
+            return
+        for axis in sorted(leading_axes(views, self._grid) - self._made):
+            with self._axis_locks[axis]:
+                if axis not in self._made:
+                    self._make(axis, device)
+                    self._made.add(axis)
+
+    def _allocate(self) -> None:
+        with self._lock:
+            if self._cells is None:
+                self._cells = self._memory(self._end + MARGIN)
 
     def _memory(self, count: int) -> Any:
         """For all copies; on the CPU its pages come as copies are made.
@@ -185,14 +204,14 @@ class PackedVolume:
             return self._device.to_device(np.zeros(count, np.uint32))
         return self._device.empty((count,), np.uint32)
 
-    def _make(self, axis: int) -> None:
+    def _make(self, axis: int, device: ComputeDevice) -> None:
         shape = self._grid.shape_xyz
         strides = (1, shape[0], shape[0] * shape[1])
         a, b, c = ORDERS[axis]
         words = self._words[axis]
         box = self._box(words)
         threads = tuple(-(-count // part) for count, part in zip(words, box, strict=True))
-        self._device.launch(
+        device.launch(
             "make_cells",
             "make_exact_cells" if self.exact else "make_cells",
             (threads[0], threads[1], threads[2]),

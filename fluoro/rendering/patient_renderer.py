@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -61,8 +62,10 @@ class PatientRenderer:
     materials: tuple[Material, ...] = ()
     posed: tuple[PosedSolid, ...] = ()
 
-    def __init__(self, motion: ThoraxMotion | None, device: ComputeDevice) -> None:
-        self._motion, self._device = motion, device
+    def __init__(
+        self, motion: ThoraxMotion | None, at_rest: DrrRenderer | MaterialRenderer
+    ) -> None:
+        self._motion, self._at_rest, self._device = motion, at_rest, at_rest.device
 
     def render(self, view: View, time_s: float = 0.0, injected_s: float | None = None) -> Any:
         """Return one view at one moment.
@@ -80,6 +83,18 @@ class PatientRenderer:
         if rendering:
             rendering.wait()
         return integrals
+
+    def make_copies(self, views: Sequence[View], device: ComputeDevice) -> None:
+        """Make the copies of the volume from which these views are rendered.
+
+        A patient who breathes is rendered from the volume itself: there is nothing to make.
+
+        Args:
+            views: As for `DrrRenderer.make_copies`.
+            device: As for `DrrRenderer.make_copies`.
+        """
+        if self._motion is None:
+            self._at_rest.make_copies(views, device)
 
     def start(
         self, view: View, time_s: float = 0.0, injected_s: float | None = None
@@ -129,7 +144,7 @@ class _OneEnergy(PatientRenderer):
         *,
         fused: bool,
     ) -> None:
-        super().__init__(motion, renderer.device)
+        super().__init__(motion, renderer)
         self._renderer, self.grid, self._fused = renderer, volume.grid, fused
         self._iodine_per_mm = iodine_per_mm
         self._contrast = ContrastRenderer(bolus, self._device) if bolus else None
@@ -171,7 +186,7 @@ class _Materials(PatientRenderer):
     def __init__(
         self, renderer: MaterialRenderer, motion: ThoraxMotion | None, bolus: Bolus | None
     ) -> None:
-        super().__init__(motion, renderer.device)
+        super().__init__(motion, renderer)
         self._renderer, self.grid = renderer, renderer.grid
         self.materials, self.posed = renderer.materials, renderer.posed
         self._fill = ContrastFill(bolus, renderer.device) if bolus else None

@@ -310,6 +310,17 @@ class DrrRenderer:
         )
         return out
 
+    def make_copies(self, views: Sequence[View], device: ComputeDevice) -> None:
+        """Make the copies from which these views are rendered, so that no image waits for them.
+
+        Args:
+            views: Any number, of any size.
+            device: Runs the kernels: the renderer's, or another on the same arrays, also in another
+                thread than the one that renders.
+        """
+        if self._rays.copies:
+            self._rays.copies.make(views, device)
+
     def copies_bytes(self) -> int:
         """Memory of the copies that have been made for views so far [bytes]."""
         copies = {self._rays.copies, self._rays.gradient_copies} - {None}

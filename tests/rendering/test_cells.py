@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -62,7 +65,7 @@ def expected_values(copies, mu_zyx, axis):
 
 def made_values(copies, axis):
     copies._cells = copies._memory(copies._end + packed_volume.MARGIN)
-    copies._make(axis)
+    copies._make(axis, copies._device)
     every = copies._device.to_host(copies._cells)
     found = every[copies._first_cell[axis] :][: np.prod(copies._words[axis])]
     return found if copies.exact else found.view(np.uint16)
@@ -264,6 +267,37 @@ def test_a_copy_is_made_when_a_view_needs_it():
         drr.render(volumes.view(POSES[pose], volume.grid))
         assert drr._rays.copies is not None
         assert drr._rays.copies._made == made
+
+
+class HeldDevice(CpuDevice):
+    """Its launches wait for an event."""
+
+    def __init__(self):
+        super().__init__(1)
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def run(self, launch):
+        self.begun.set()
+        assert self.go_on.wait(30)
+        super().run(launch)
+
+
+@projectors
+def test_views_go_on_from_the_copies_there_are_while_another_thread_makes_one(projector):
+    volume, held = noise((23, 25, 27)), HeldDevice()
+    frontal = volumes.view(POSES["frontal"], volume.grid)
+    steep = volumes.view(POSES["z leads"], volume.grid)
+    drr = DrrRenderer(volume, CpuDevice(), projector=projector)
+    expected = DrrRenderer(volume, CpuDevice(), projector=projector)
+    drr.make_copies([frontal], drr.device)
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(drr.make_copies, [steep], held)
+        assert held.begun.wait(30)
+        np.testing.assert_array_equal(drr.render(frontal), expected.render(frontal))
+        waiting = pool.submit(drr.render, steep)
+        assert not waiting.done()
+        held.go_on.set()
+        np.testing.assert_array_equal(waiting.result(30), expected.render(steep))
 
 
 def test_exact_copies_are_made_for_derivatives_alone():

@@ -6,6 +6,7 @@ import time
 import weakref
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -311,13 +312,16 @@ def test_a_queue_whose_launch_waits_for_another_can_be_closed_first_or_last():
 class OneLaunch(PatientRenderer):
     """An image that takes many launches."""
 
+    def __init__(self, device):
+        super().__init__(None, SimpleNamespace(device=device))
+
     def _render(self, view, time_s, since_s, moved):
         return busy(self._device)
 
 
 def test_a_patient_begins_an_image_and_is_done_with_it_when_waited_for(device, queue):
     for where in (device, queue):
-        patient = OneLaunch(None, where)
+        patient = OneLaunch(where)
         image, rendering = patient.start(VIEWS[0])
         interval = rendering.wait()
         assert np.ptp(device.to_host(image)) == 0
