@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from fluoro.geometry.carm import CarmGeometry
 from fluoro.geometry.view_text import angle_label, orientation_letters
 from fluoro.plot.text_overlay import draw_text
-from fluoro.xray_files.subtraction import subtracted
+from fluoro.xray_files.subtraction import Subtraction
 from fluoro.xray_files.xray_file import XrayFile, XrayFrame
 
 __all__ = ["ShownFrames", "draw_xray_frame"]
@@ -27,7 +27,8 @@ PERCENTS = (0.5, 99.5)
 class ShownFrames:
     """The frames of a file in grey levels, by time.
 
-    A reader of the file stays open and goes forwards: each new one is a process for the decoder.
+    A reader of the file stays open and goes forwards, since each new one is a process for the
+    decoder. Masks to subtract come from another process, one for all of them.
 
     Args:
         file: The file.
@@ -35,7 +36,7 @@ class ShownFrames:
     """
 
     def __init__(self, file: XrayFile, *, repeat: bool) -> None:
-        self._file, self._repeat = file, repeat
+        self._file, self._repeat, self._subtraction = file, repeat, Subtraction(file)
         self._kept: tuple[int, NDArray[np.uint8]] | None = None
         self._frames: Generator[XrayFrame, None, None] | None = None
 
@@ -50,11 +51,16 @@ class ShownFrames:
             time_s %= times_s[-1]
         number = min(range(len(times_s)), key=lambda index: abs(times_s[index] - time_s)) + 1
         if self._kept is None or self._kept[0] != number:
-            self._kept = number, shown_grey(self._file, number, self._read(number))[0]
+            frame = self._read(number)
+            self._kept = number, _grey(self._file, number, frame, self._subtraction)[0]
         return self._kept[1], number
 
     def close(self) -> None:
         """Close the file; a later `at` opens it again."""
+        self._rewind()
+        self._file.close()
+
+    def _rewind(self) -> None:
         if self._frames:
             self._frames.close()
         self._frames = None
@@ -62,7 +68,7 @@ class ShownFrames:
     def _read(self, number: int) -> XrayFrame:
         before = self._kept[0] if self._kept else 0
         if self._frames is None or number <= before:
-            self.close()
+            self._rewind()
             self._frames, before = self._file.read(number, self._file.count), number - 1
         return next(islice(self._frames, number - before - 1, None))
 
@@ -75,7 +81,7 @@ def draw_xray_frame(file: XrayFile, number: int, frame: XrayFrame) -> Image.Imag
         number: Of the frame, from 1.
         frame: The frame.
     """
-    grey, how = shown_grey(file, number, frame)
+    grey, how = _grey(file, number, frame, Subtraction(file))
     scale = LONGEST_EDGE_PX / max(grey.shape)
     size = (round(grey.shape[1] * scale), round(grey.shape[0] * scale))
     image = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC)
@@ -91,11 +97,13 @@ def draw_xray_frame(file: XrayFile, number: int, frame: XrayFrame) -> Image.Imag
     return sheet
 
 
-def shown_grey(file: XrayFile, number: int, frame: XrayFrame) -> tuple[NDArray[np.uint8], str]:
+def _grey(
+    file: XrayFile, number: int, frame: XrayFrame, subtraction: Subtraction
+) -> tuple[NDArray[np.uint8], str]:
     """Return grey levels of a frame, shape (height, width), and how they came about."""
     tags = file.header.frame_tags(number - 1)
     if tags.text("RecommendedViewingMode") == "SUB":
-        difference = subtracted(file, number, frame)
+        difference = subtraction.of(number, frame)
         if difference is not None:
             return _scaled(-difference, *_range(difference * -1, frame)), "subtracted"
     values = frame.values * frame.meaning.sign

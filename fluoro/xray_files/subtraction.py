@@ -11,36 +11,52 @@ from scipy.ndimage import shift
 from fluoro.errors import InputError
 from fluoro.xray_files.xray_file import XrayFile, XrayFrame
 
-__all__ = ["subtracted"]
+__all__ = ["Subtraction"]
 
 LEAST_SHARE = 1e-6
 """Of the largest intensity, below which a logarithm stops."""
 
 
-def subtracted(file: XrayFile, number: int, frame: XrayFrame) -> NDArray[np.float64] | None:
-    """A frame less its mask, larger where contrast agent is; None: the file has no mask for it.
-
-    ln(mask) - ln(frame) of intensities, else the difference with the same sign. Masks are averaged
-    and shifted as MaskSubPixelShift says.
+class Subtraction:
+    """Frames of a file less their masks; a mask that frames share is read once.
 
     Args:
         file: The file.
-        number: Of the frame, counted from 1.
-        frame: The frame.
-
-    Raises:
-        InputError: A mask that is not there, or one that cannot be read.
     """
-    item = _item(file, number)
-    masks = _mask_numbers(item, number, file.count) if item is not None else []
-    if item is None or not masks:
-        return None
-    live = _attenuation(frame)
-    mask = np.mean([_attenuation(file.frame(each)) for each in masks], axis=0)
-    by = [float(value) for value in item.get("MaskSubPixelShift") or ()]
-    if len(by) == 2:
-        mask = shift(mask, by, order=1, mode="nearest")
-    return np.asarray((live - mask) * (-1 if item.get("MaskOperation") == "REV_TID" else 1))
+
+    def __init__(self, file: XrayFile) -> None:
+        self._file = file
+        self._mask: tuple[list[int], NDArray[np.float64]] | None = None
+
+    def of(self, number: int, frame: XrayFrame) -> NDArray[np.float64] | None:
+        """A frame less its mask, larger where contrast agent is; None: there is no mask for it.
+
+        ln(mask) - ln(frame) of intensities, else the difference with the same sign. Masks are
+        averaged and shifted as MaskSubPixelShift says.
+
+        Args:
+            number: Of the frame, counted from 1.
+            frame: The frame.
+
+        Raises:
+            InputError: A mask that is not there, or one that cannot be read.
+        """
+        item = _item(self._file, number)
+        masks = _mask_numbers(item, number, self._file.count) if item is not None else []
+        if item is None or not masks:
+            return None
+        live, mask = _attenuation(frame), self._mean(masks)
+        by = [float(value) for value in item.get("MaskSubPixelShift") or ()]
+        if len(by) == 2:
+            mask = shift(mask, by, order=1, mode="nearest")
+        return np.asarray((live - mask) * (-1 if item.get("MaskOperation") == "REV_TID" else 1))
+
+    def _mean(self, masks: list[int]) -> NDArray[np.float64]:
+        """The mean of frames, which is kept for the next frame."""
+        if self._mask is None or self._mask[0] != masks:
+            read = [_attenuation(self._file.frame(each)) for each in masks]
+            self._mask = masks, np.mean(read, axis=0)
+        return self._mask[1]
 
 
 def _item(file: XrayFile, number: int) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -63,6 +63,9 @@ class _Stored:
 class XrayFile:
     """An X-ray image in DICOM: XA, XRF, RF, DX, CR, Enhanced XA or a secondary capture of these.
 
+    Single frames of a compressed file come from one decoding process, which ends with the object or
+    with `close`.
+
     Args:
         path: The file.
 
@@ -78,6 +81,7 @@ class XrayFile:
         path = Path(path)
         self.header: XrayHeader = read_header(path)
         self.notes = Notes()
+        self._single_frames = FrameReader()
         with one_line(self.path):
             self._reader = GeometryReader(self.header, self.notes)
 
@@ -113,7 +117,7 @@ class XrayFile:
         Raises:
             InputError: There is no such frame, or it cannot be read.
         """
-        return next(self.read(number, number))
+        return next(self._frames([self._index(number)], self._single_frames))
 
     def read(self, first: int, last: int) -> Generator[XrayFrame, None, None]:
         """Yield the frames from `first` to `last`, counted from 1, one after the other.
@@ -122,15 +126,24 @@ class XrayFile:
             InputError: There is no such frame, or it cannot be read.
         """
         indices = range(self._index(first), self._index(last) + 1)
+        with FrameReader() as reader:
+            yield from self._frames(indices, reader)
+
+    def close(self) -> None:
+        """End the decoding process of single frames; a later `frame` starts another one."""
+        self._single_frames.close()
+
+    def _frames(
+        self, indices: Sequence[int], reader: FrameReader
+    ) -> Generator[XrayFrame, None, None]:
         with one_line(self.path):
             stored = [self._stored(index) for index in indices]
             for index in indices:
                 pixel_format(self.header.frame_tags(index))
-        with FrameReader() as reader:
-            for index, values in zip(indices, reader.stored(stored), strict=True):
-                with one_line(self.path):
-                    frame = self._frame(index, values)
-                yield frame
+        for index, values in zip(indices, reader.stored(stored), strict=True):
+            with one_line(self.path):
+                frame = self._frame(index, values)
+            yield frame
 
     def _index(self, number: int) -> int:
         if not 1 <= number <= self.count:

@@ -19,7 +19,7 @@ from fluoro.xray_files import xray_file
 from fluoro.xray_files.carm_config import completed_carm
 from fluoro.xray_files.header import is_xray_file
 from fluoro.xray_files.report import report_lines
-from fluoro.xray_files.subtraction import subtracted
+from fluoro.xray_files.subtraction import Subtraction
 from fluoro.xray_files.xray_file import XrayFile
 from tests import dicom_files
 from tests.registration_support import device, thorax
@@ -188,18 +188,18 @@ def test_a_mask_frame_is_subtracted_as_its_module_says(tmp_path):
     stored[3, 2, 5] = 1000  # contrast agent
     sequence = item(MaskOperation="AVG_SUB", MaskFrameNumbers=[1, 2])
     file = XrayFile(saved(tmp_path, xray(stored=stored, MaskSubtractionSequence=sequence)))
-    found = subtracted(file, 4, file.frame(4))
+    found = Subtraction(file).of(4, file.frame(4))
     assert found[2, 5] == pytest.approx(np.log(2))
     assert np.count_nonzero(found) == 1
     plain = XrayFile(saved(tmp_path, xray()))
-    assert subtracted(plain, 1, plain.frame(1)) is None
+    assert Subtraction(plain).of(1, plain.frame(1)) is None
 
 
 def test_a_mask_that_is_not_there_is_named(tmp_path):
     sequence = item(MaskOperation="AVG_SUB", MaskFrameNumbers=[9, 2])
     file = XrayFile(saved(tmp_path, xray(stored=ramp(3), MaskSubtractionSequence=sequence)))
     with pytest.raises(InputError, match=r"MaskFrameNumbers \(0028,6110\) must be 1 to 3"):
-        subtracted(file, 3, file.frame(3))
+        Subtraction(file).of(3, file.frame(3))
 
 
 # Times

@@ -1,8 +1,12 @@
 """An X-ray file in a stream: its poses, its frames beside the rendered ones, and as a target."""
 
+import gc
+import subprocess
+
 import av
 import numpy as np
 import pytest
+from pydicom.uid import RLELossless
 
 from fluoro.config import Config, ImageChainConfig, load_config
 from fluoro.errors import InputError
@@ -10,9 +14,11 @@ from fluoro.geometry.carm import CarmPose
 from fluoro.plot.xray_image import ShownFrames
 from fluoro.registration.targets.frame_target import target_from_frame
 from fluoro.registration.xray_images import XrayImages
+from fluoro.volume.formats.dicom import pixels
 from fluoro.volume.formats.dicom.pixels import FrameReader
 from fluoro.xray_files import xray_file
 from fluoro.xray_files.xray_file import XrayFile
+from tests.dicom_files import compressed
 from tests.session_support import (
     ROOT,
     QuietReporter,
@@ -22,7 +28,7 @@ from tests.session_support import (
     small_document,
     use_cache,
 )
-from tests.xray_dicom import ramp, rotating, saved, xray
+from tests.xray_dicom import item, ramp, rotating, saved, xray
 
 
 def stream(folder, source, **sections):
@@ -71,16 +77,17 @@ def test_a_run_has_the_files_geometry_and_poses(cached):
     assert abs(seen.astype(float).mean() - rendered.mean()) > 1
 
 
-def test_frames_shown_by_time_are_those_of_the_file_and_take_one_reader(tmp_path, monkeypatch):
+def test_frames_shown_by_time_are_those_of_the_file_and_take_one_pass(tmp_path, monkeypatch):
     monkeypatch.setattr(xray_file, "FrameReader", Counted)
     monkeypatch.setattr(Counted, "made", 0)
     ds = rotating()
     ds.FrameTime = 100
     path = saved(tmp_path, ds)
     shown = ShownFrames(XrayFile(path), repeat=True)
+    single = Counted.made
     forwards = [shown.at(time_s) for time_s in (0.0, 0.01, 0.2)]
     assert [number for _, number in forwards] == [1, 1, 3]
-    assert Counted.made == 1
+    assert Counted.made == single + 1
     again, number = shown.at(0.31)  # beyond the last frame: from the beginning
     assert number == 2
     shown.close()
@@ -88,6 +95,44 @@ def test_frames_shown_by_time_are_those_of_the_file_and_take_one_reader(tmp_path
     for grey, time_s in ((forwards[0][0], 0.0), (forwards[2][0], 0.2), (again, 0.1)):
         np.testing.assert_array_equal(grey, directly.at(time_s)[0])
     directly.close()
+
+
+@pytest.mark.parametrize(
+    "module", [{"MaskOperation": "AVG_SUB", "MaskFrameNumbers": [1, 2]}, {"MaskOperation": "TID"}]
+)
+def test_frames_less_their_masks_take_two_decoders_however_many_there_are(
+    tmp_path, monkeypatch, module
+):
+    started = []
+
+    class Started(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+    ds = xray(stored=ramp(8), MaskSubtractionSequence=item(**module), FrameTime=100)
+    ds.RecommendedViewingMode = "SUB"
+    plain, path = XrayFile(saved(tmp_path, ds, "plain.dcm")), saved(tmp_path, ds)
+    compressed(path, RLELossless)
+    monkeypatch.setattr(pixels.subprocess, "Popen", Started)
+    shown, expected = (ShownFrames(file, repeat=False) for file in (XrayFile(path), plain))
+    for time_s in (0.0, 0.2, 0.3, 0.5, 0.7):
+        np.testing.assert_array_equal(shown.at(time_s)[0], expected.at(time_s)[0])
+    assert len(started) == 2
+    shown.close()
+    assert all(process.returncode is not None for process in started)
+
+
+def test_a_decoder_ends_with_the_file_that_no_one_closed(tmp_path, monkeypatch):
+    path = saved(tmp_path, xray(stored=ramp(2)))
+    compressed(path, RLELossless)
+    file = XrayFile(path)
+    file.frame(2)
+    process = file._single_frames._process
+    assert process.poll() is None
+    del file
+    gc.collect()
+    assert process.returncode is not None
 
 
 def test_the_yaml_counts_more_than_the_file(cached):

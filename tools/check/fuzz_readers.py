@@ -420,10 +420,6 @@ class SharedReader(FrameReader):
     def __exit__(self, *_error: object) -> None:
         self.padded = 0
 
-    def close(self) -> None:
-        """End the process."""
-        super().__exit__(None, None, None)
-
 
 def main() -> int:
     """Run the kinds requested; 1 if a case failed."""

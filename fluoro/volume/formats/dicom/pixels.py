@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -62,6 +63,8 @@ class StoredImage(Protocol):
 class FrameReader:
     """Decodes images; a context manager, which ends its decoding process.
 
+    The process starts with the first compressed image, and ends with the reader at the latest.
+
     Attributes:
         padded: How many pixels were the file's padding value and became air.
     """
@@ -79,7 +82,13 @@ class FrameReader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stop()
+        self.close()
+
+    def close(self) -> None:
+        """End the decoding process; a later image starts another one."""
+        process, self._process = self._process, None
+        if process:
+            self._end()
 
     def planes(self, frames: Sequence[Frame]) -> Iterator[NDArray[np.float64]]:
         """Yield CT numbers [HU] of each image, shape (rows, columns), padding as air.
@@ -148,11 +157,11 @@ class FrameReader:
         except _RefusedError as error:  # the decoder is well
             raise InputError(f"{path}: its compressed pixels cannot be read: {error}") from None
         except (OSError, EOFError, ValueError) as error:
-            self._stop()
+            self.close()
             raise InputError(f"{path}: its compressed pixels cannot be read: {error}") from None
         except GeneratorExit:
             if missing:  # what was requested and not taken would be taken for the next answer
-                self._stop()
+                self.close()
             raise
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -164,18 +173,8 @@ class FrameReader:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             )
+            self._end = weakref.finalize(self, _end, self._process)
         return self._process
-
-    def _stop(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe:
-                with suppress(OSError):
-                    pipe.close()
 
     @staticmethod
     def _send(process: subprocess.Popen[bytes], line: bytes) -> None:
@@ -194,6 +193,15 @@ class FrameReader:
         dtype = np.dtype(answer["dtype"])
         count = int(np.prod(answer["shape"])) * dtype.itemsize
         return np.frombuffer(pipe.take(count), dtype).reshape(answer["shape"])
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            with suppress(OSError):
+                pipe.close()
 
 
 class _Pipe:
