@@ -1,14 +1,18 @@
 """Errors whose message is one line that names the key or file, what was expected and what came."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 __all__ = [
     "DeviceError",
     "DeviceMemoryError",
     "FluoroError",
     "InputError",
+    "KeyInputError",
     "NoDeviceError",
     "OutputError",
+    "of_key",
     "require_type",
     "to_install",
 ]
@@ -20,6 +24,19 @@ class FluoroError(Exception):
 
 class InputError(FluoroError, ValueError):
     """A file, a key or an argument holds something that fluoro cannot use."""
+
+
+class KeyInputError(InputError):
+    """A key of the configuration, or the file that it names, cannot be used.
+
+    Args:
+        key: The key, as far as it is known where the error is raised; `of_key` completes it.
+        message: A sentence about it.
+    """
+
+    def __init__(self, key: str, message: str) -> None:
+        self.key, self.message = key, message
+        super().__init__(f"{key}: {message}")
 
 
 class OutputError(FluoroError, OSError):
@@ -36,6 +53,24 @@ class NoDeviceError(DeviceError):
 
 class DeviceMemoryError(DeviceError):
     """A device's memory is too small, or taken by others at the moment."""
+
+
+@contextmanager
+def of_key(key: str) -> Iterator[None]:
+    """Name the key that is at work: an `InputError` within is one of that key.
+
+    Args:
+        key: Of the configuration, or of a section whose key another `of_key` names.
+
+    Raises:
+        KeyInputError: An `InputError` was raised within.
+    """
+    try:
+        yield
+    except KeyInputError as error:
+        raise KeyInputError(f"{key}.{error.key}", error.message) from None
+    except InputError as error:
+        raise KeyInputError(key, str(error)) from None
 
 
 def require_type(name: str, value: object, kind: type, source: str) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fluoro.config import MaterialsConfig, VolumeConfig
+from fluoro.errors import of_key
 from fluoro.physics.tissues import tissue_map
 from fluoro.scene.base import SceneSection, parents_first
 from fluoro.scene.setup import ScenePatient, SceneSetup
@@ -22,6 +24,12 @@ from fluoro.volume.posed_solid import PosedSolid
 from fluoro.volume.volumes import MuVolume
 
 __all__ = ["displaced", "material_volume", "posed_solids", "scene_solids"]
+
+
+KEY = "volume.materials.inclusions"
+"""Where the sections of the objects are in the configuration."""
+
+Made = TypeVar("Made", Solid, PosedSolid)
 
 
 def material_volume(config: VolumeConfig, volume: MuVolume) -> MaterialVolume:
@@ -67,7 +75,11 @@ def scene_solids(sections: Iterable[SceneSection]) -> list[tuple[SceneSection, S
     Raises:
         InputError: A file of an object that cannot be used.
     """
-    made = [(section, solid) for section in sections for solid in section.solids()]
+    made = [
+        (section, solid)
+        for number, section in enumerate(sections)
+        for solid in _named(number, section.solids)
+    ]
     return [(section, _left_of(section, solid, made)) for section, solid in made]
 
 
@@ -84,11 +96,21 @@ def posed_solids(
     Raises:
         InputError: A file of an object that cannot be used, or wires of too many pieces.
     """
-    setup = SceneSetup(known_patient=patient)
-    found = {id(each): each.posed(setup) for each in parents_first(sections)}
+    setup, sections = SceneSetup(known_patient=patient), list(sections)
+    numbers = {id(each): number for number, each in enumerate(sections)}
+    found = {
+        id(each): _named(numbers[id(each)], partial(each.posed, setup))
+        for each in parents_first(sections)
+    }
     solids = [solid for each in sections for solid in found[id(each)]]
     require_few_pieces(solids)
     return solids
+
+
+def _named(number: int, make: Callable[[], Sequence[Made]]) -> Sequence[Made]:
+    """What a section makes; an error names the section by its number."""
+    with of_key(f"{KEY}.{number}"):
+        return make()
 
 
 def displaced(volume: MuVolume, solids: Sequence[Solid]) -> MuVolume:

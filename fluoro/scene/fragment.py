@@ -67,9 +67,7 @@ class FragmentInclusion(PlacedSection):
 
         patient = setup.patient
         cuts = [(each.point_mm, each.normal) for each in self.cuts]
-        piece = cut_out(
-            patient, self.title, self.structures, cuts, rim_mm=self.rim_mm, gap_hu=self.gap_hu
-        )
+        piece = cut_out(patient, self.structures, cuts, rim_mm=self.rim_mm, gap_hu=self.gap_hu)
         held = setup.tracks[self.parent] if self.parent else None
         rest = PoseTrack(self.title, [0.0], [translation(piece.middle_xyz_mm)], held)
         track = self.track(setup.tracks, rest)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fluoro.errors import InputError
+from fluoro.errors import InputError, KeyInputError
 from fluoro.geometry.se3 import translation
 from fluoro.geometry.triangles import Surface
 from fluoro.scene.outlines import centred, outline
@@ -24,8 +24,6 @@ __all__ = ["Cut", "Piece", "cut_out"]
 
 Cut = tuple[ArrayLike, ArrayLike]
 """A point of a plane, and its normal."""
-
-KEY = "volume.materials.inclusions"
 
 DENSER_HU = 100.0
 """What is denser than the filling by this much is bone in part."""
@@ -53,7 +51,6 @@ class Piece(NamedTuple):
 
 def cut_out(
     patient: ScenePatient,
-    title: str,
     structures: Sequence[int | str],
     cuts: Sequence[Cut],
     *,
@@ -64,7 +61,6 @@ def cut_out(
 
     Args:
         patient: Whose structures.
-        title: For messages.
         structures: Numbers, names, patterns and groups.
         cuts: A point of each plane and its normal to the fragment's side, patient LPS [mm].
         rim_mm: What is dense within this distance moves too.
@@ -75,8 +71,8 @@ def cut_out(
     """
     labels = patient.labels()
     if labels is None:
-        raise InputError(f"{KEY}: fragment {title} needs volume.labels")
-    wanted = labels.labels_of(structures, f"{KEY}.structures")
+        raise InputError("a fragment needs volume.labels")
+    wanted = labels.labels_of(structures, "structures")
     before = patient.volume
     filling = before.water_mu_per_mm * (1 + gap_hu / 1000)
     dense = filling + DENSER_HU / 1000 * before.water_mu_per_mm
@@ -85,7 +81,7 @@ def cut_out(
     side = _on_this_side(cuts, grid)
     share = np.minimum(inside, side).astype(np.float32)
     if not share.max() > 0.5:
-        raise InputError(f"{KEY}: fragment {title} has no voxel on this side of its cuts")
+        raise KeyInputError("cuts", "must leave voxels of the structures on their side")
     part = replace(before, mu_zyx=np.ascontiguousarray(before.mu_zyx[box]), grid=grid)
     patient.rest = _filled(patient.rest, box, part.mu_zyx, share, filling)
     surrounded = np.minimum(np.maximum(inside, AROUND * around), side).astype(np.float32)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, Strict
 
 from fluoro.config.section import FilePath, MaterialName
+from fluoro.errors import KeyInputError, of_key
 from fluoro.scene.base import SceneSection
 
 if TYPE_CHECKING:
@@ -38,17 +39,17 @@ class LabelInclusion(SceneSection):
         """
         import numpy as np
 
-        from fluoro.errors import InputError
         from fluoro.scene.label_groups import grouped
         from fluoro.volume.open_ct import open_ct
 
-        ct = open_ct(self.path)
-        labels = np.stack([np.array(plane) for plane in ct.slices(0, ct.grid.shape_zyx[0])])
+        with of_key("path"):
+            ct = open_ct(self.path)
+            labels = np.stack([np.array(plane) for plane in ct.slices(0, ct.grid.shape_zyx[0])])
         there = np.unique(labels)
         missing = sorted(set(self.materials) - set(there.tolist()))
         if missing:
             shown = ", ".join(f"{value:g}" for value in there[:20])
-            raise InputError(
-                f"{self.path}: must have voxels of label {missing[0]}, has only {shown}"
+            raise KeyInputError(
+                "path", f"{self.path}: must have voxels of label {missing[0]}, has only {shown}"
             )
         return grouped(labels, ct.grid, self.materials)

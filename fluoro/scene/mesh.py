@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from fluoro.config.section import FilePath
+from fluoro.errors import of_key
 from fluoro.names import AxesName, ObjectOrigin
 from fluoro.scene.base import PlacedSection, ShapeSection
 
@@ -42,7 +43,8 @@ class MeshInclusion(PlacedSection, ShapeSection):
         from fluoro.scene.outlines import centred
         from fluoro.volume.rigid_solids import MeshSolid
 
-        surface = load_mesh(self.path, unit_mm=self.unit_mm, axes=self.axes)
+        with of_key("path"):
+            surface = load_mesh(self.path, unit_mm=self.unit_mm, axes=self.axes)
         if self.origin == "middle":
             surface = centred(surface)[0]
         return [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from fluoro.config.section import CtPath, MaterialName
+from fluoro.errors import of_key
 from fluoro.names import ObjectOrigin
 from fluoro.scene.base import PlacedSection
 
@@ -44,9 +45,10 @@ class VolumeInclusion(PlacedSection):
         from fluoro.volume.rigid_solids import MeshSolid, OutlinedSolid, SampledSolid
 
         patient, middle = setup.patient, self.origin == "middle"
-        surface, volume = placed_volume(
-            self.path, self.above_hu, patient.config, about_middle=middle
-        )
+        with of_key("path"):
+            surface, volume = placed_volume(
+                self.path, self.above_hu, patient.config, about_middle=middle
+            )
         track = self.track(setup.tracks)
         solid: OutlinedSolid
         if self.material:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -36,6 +37,9 @@ GRID = VolumeGrid(
 )
 SOFT, BONE = 1.04 * mu_water_per_mm(70.0), 0.05
 """The filling's attenuation, and bone's [1/mm]."""
+
+
+KEY = r"volume\.materials\.inclusions"
 
 
 def section(**given):
@@ -178,11 +182,31 @@ def test_the_bone_of_fragments_is_that_of_the_ct_wherever_they_are(labelled):
 def test_a_fragment_without_labels_or_behind_its_cuts_is_refused(bone, labelled, monkeypatch):
     nothing = {**CUT, "point_mm": [0, 0, 500]}
     far = section(kind="fragment", structures=["humerus_left"], cuts=[nothing])
-    with pytest.raises(InputError, match="no voxel on this side of its cuts"):
+    with pytest.raises(InputError, match=rf"^{KEY}\.0\.cuts: must leave voxels"):
         material_volume(volume_config(far, labels=True), labelled)
+    unknown = section(kind="fragment", structures=["humerus_leftt"])
+    with pytest.raises(InputError, match=rf"^{KEY}\.0\.structures: there is no structure"):
+        material_volume(volume_config(unknown, labels=True), labelled)
     monkeypatch.setattr(assemble, "load_labels", lambda _config, _grid: None)
-    with pytest.raises(InputError, match=r"needs volume\.labels"):
+    with pytest.raises(InputError, match=rf"^{KEY}\.0: a fragment needs volume\.labels$"):
         material_volume(volume_config(far), labelled)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"kind": "mesh", "material": "steel", "parent": "base"},
+        {"kind": "volume", "parent": "base"},
+        {"kind": "labels", "materials": {1: "steel"}},
+    ],
+)
+def test_an_error_of_an_objects_file_names_its_key(bone, tmp_path, given):
+    """By its place in the list, also where a parent that stands behind it is made before."""
+    path = tmp_path / "none.stl"
+    base = section(kind="tool", preset="needle", name="base")
+    objects = (section(kind="tool", preset="needle"), section(path=path, **given), base)
+    with pytest.raises(InputError, match=rf"^{KEY}\.1\.path: {re.escape(str(path))}: "):
+        material_volume(volume_config(*objects), bone[0])
 
 
 def test_another_ct_moves_as_tissue_or_as_one_material(tmp_path, bone):

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from fluoro.config.yaml_text import read_mapping
-from fluoro.errors import InputError
+from fluoro.errors import InputError, KeyInputError
 
 __all__ = ["MOST_STRUCTURES", "Structure", "named", "read_names", "selected", "totalsegmentator"]
 
@@ -154,7 +154,7 @@ def selected(
 def _meant(entry: int | str, known: Mapping[int, Structure], key: str) -> list[Structure]:
     if isinstance(entry, int):
         if entry not in known:
-            raise InputError(f"{key}: there is no label {entry}; there are {_numbers(known)}")
+            raise KeyInputError(key, f"there is no label {entry}; there are {_numbers(known)}")
         return [known[entry]]
     found = [each for each in known.values() if each.group == entry]
     found = found or [each for each in known.values() if fnmatchcase(each.name, entry)]
@@ -162,7 +162,7 @@ def _meant(entry: int | str, known: Mapping[int, Structure], key: str) -> list[S
         names = [each.name for each in known.values()]
         near = difflib.get_close_matches(entry, names, 1)
         hint = f"; is {near[0]} meant?" if near else f"; there are {', '.join(names[:12])}, ..."
-        raise InputError(f"{key}: there is no structure {entry!r}{hint}")
+        raise KeyInputError(key, f"there is no structure {entry!r}{hint}")
     return found
 
 
