@@ -344,7 +344,7 @@ def _read_paths(value: object) -> Iterator[Path]:
 
 
 def _is_there(path: Path) -> bool:
-    from fluoro.volume.load import volume_path
+    from fluoro.volume.store.fetch import volume_path
 
     try:
         return volume_path(path).exists()
@@ -431,8 +431,9 @@ def _inspect(given_path: Path, arguments: argparse.Namespace) -> None:
     from fluoro.plot.slice_image import draw_slices
     from fluoro.volume.inspect import attenuation_lines, label_lines, report, series_lines
     from fluoro.volume.labels.load import load_labels
-    from fluoro.volume.load import load_volume, volume_path
+    from fluoro.volume.load import load_volume
     from fluoro.volume.open_ct import open_ct
+    from fluoro.volume.store.fetch import volume_path
     from fluoro.volume.store.preprocessed_folder import is_preprocessed
     from fluoro.xray_files.header import is_xray_file
 

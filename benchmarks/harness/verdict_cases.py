@@ -19,9 +19,10 @@ from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.projection import View
 from fluoro.registration.rigid_motion import motion_about, moved_view
 from fluoro.registration.search.starts import twist_at_mtre
+from fluoro.registration.targets.preparation import Preparation
 from fluoro.registration.targets.rendered_target import chain_image
 from fluoro.registration.targets.target import Target
-from fluoro.registration.targets.target_preprocessing import Preparation, prepare
+from fluoro.registration.targets.target_preprocessing import prepare
 from fluoro.rendering.devices.base import ComputeDevice
 from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.load import load_volume

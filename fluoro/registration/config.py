@@ -26,7 +26,7 @@ from fluoro.config.validation_errors import KeyValueError
 from fluoro.config.yaml_text import read_mapping
 from fluoro.errors import InputError
 from fluoro.names import Polarity, TargetKind
-from fluoro.registration.targets.target_preprocessing import Preparation
+from fluoro.registration.targets.preparation import Preparation
 
 __all__ = [
     "RegisterConfig",

@@ -12,7 +12,8 @@ from fluoro.config import ImageChainConfig
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
 from fluoro.registration.targets.frame_target import shown
-from fluoro.registration.targets.target_preprocessing import Preparation, prepare
+from fluoro.registration.targets.preparation import Preparation
+from fluoro.registration.targets.target_preprocessing import prepare
 from fluoro.xray_files.xray_file import XrayFile, XrayFrame
 
 __all__ = ["XrayImage", "XrayImages"]

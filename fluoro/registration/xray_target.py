@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from fluoro.config import RegistrationConfig
 from fluoro.errors import InputError
 from fluoro.registration.config import RegisterConfig
+from fluoro.registration.targets.preparation import Preparation
 from fluoro.registration.targets.target import Target
-from fluoro.registration.targets.target_preprocessing import Preparation, prepare
+from fluoro.registration.targets.target_preprocessing import prepare
 from fluoro.xray_files.carm_config import completed_carm, pose_config
 from fluoro.xray_files.geometry import FrameGeometry
 from fluoro.xray_files.xray_file import XrayFile, XrayFrame

@@ -13,14 +13,13 @@ from typing import Any
 
 from fluoro import plugins
 from fluoro.config import BodyConfig, HuToMuConfig, LinearMap, ReadOptions, VolumeConfig
-from fluoro.config.section import CACHE_SCHEME
 from fluoro.errors import InputError, require_type
 from fluoro.volume.attenuation_slices import MuPlanes
 from fluoro.volume.hu_to_mu import HuToMu, LinearCurve, PhysicalCurve
 from fluoro.volume.open_ct import open_ct
 from fluoro.volume.slice_reader import VolumePlanes, planes_of
 from fluoro.volume.store.atomic_folder import content_sha256
-from fluoro.volume.store.fetch import fetched_path
+from fluoro.volume.store.fetch import volume_path
 from fluoro.volume.store.preprocessed_folder import (
     is_preprocessed,
     is_ready,
@@ -42,7 +41,6 @@ __all__ = [
     "phantom_code",
     "phantom_spacing_mm",
     "preprocess_volume",
-    "volume_path",
 ]
 
 log = logging.getLogger(__name__)
@@ -174,18 +172,6 @@ def preprocess_volume(
     )
     _say_what_is_doubtful(source.name, volume, config)
     return volume
-
-
-def volume_path(path: Path) -> Path:
-    """Return the file that `volume.path` names: itself, or what `cache:chest-ct` stands for.
-
-    Raises:
-        InputError: An unknown name after `cache:`, or one that has not been fetched.
-    """
-    text = str(path)
-    if not text.startswith(CACHE_SCHEME):
-        return path
-    return fetched_path(text.removeprefix(CACHE_SCHEME))
 
 
 def hu_to_mu(config: VolumeConfig) -> HuToMu:

@@ -22,6 +22,7 @@ from PIL import Image
 
 import app
 import fluoro
+from tests.config.shipped_files import REGISTRATIONS, STREAMS
 from tests.session_support import (
     ROOT,
     Program,
@@ -155,6 +156,16 @@ def test_validate_names_every_file_with_its_errors(yaml_file, tmp_path, capsys):
     code, out, err = run_main(capsys, "validate", bad, good)
     assert (code, out) == (2, f"{good}: valid\n")
     assert err == f"fluoro: {bad}: run.fps: must be a number, got 'fast'\n"
+
+
+def test_validate_does_without_numpy():
+    """Files of training sets need it: their poses are drawn."""
+    files = [str(path) for path in (*STREAMS, *REGISTRATIONS)]
+    code = (
+        f"import app, sys; print(app.main(['validate', *{files}])); print('numpy' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert out.stdout.splitlines()[-2:] == ["0", "False"], out.stderr
 
 
 def test_validate_takes_overrides(yaml_file, capsys):

@@ -9,8 +9,9 @@ from fluoro.config import ImageChainConfig
 from fluoro.errors import InputError
 from fluoro.imaging.chain import ImageChain
 from fluoro.registration.targets.collimator_edges import find_collimator_edges
+from fluoro.registration.targets.preparation import Preparation
 from fluoro.registration.targets.target_files import read_target_image
-from fluoro.registration.targets.target_preprocessing import Preparation, prepare
+from fluoro.registration.targets.target_preprocessing import prepare
 from tests.registration_support import DETECTOR, blobs, device, rendered, view_at
 
 I0 = 5e4

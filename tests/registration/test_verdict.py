@@ -17,7 +17,8 @@ from fluoro.registration.rigid_motion import moved_view
 from fluoro.registration.search.hypotheses import HYPOTHESES, undone
 from fluoro.registration.search.lengths import LengthTolerance, length_derivatives, with_lengths
 from fluoro.registration.search.uncertainty import MODEL, ViewFit, likely_lengths
-from fluoro.registration.targets.target_preprocessing import Preparation, prepare
+from fluoro.registration.targets.preparation import Preparation
+from fluoro.registration.targets.target_preprocessing import prepare
 from fluoro.rendering.renderer import DrrRenderer
 from tests.registration_support import (
     DETECTOR,

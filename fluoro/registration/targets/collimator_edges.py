@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Crop", "find_collimator_edges"]
+from fluoro.registration.targets.preparation import Crop
 
-Crop = tuple[int, int, int, int]
-"""Pixels to leave out at the top, bottom, left and right."""
+__all__ = ["find_collimator_edges"]
 
 EDGE_RATIO = 4.0
 """Brightness across a blade's edge rises at least by this: lead lets through less than 1 %, but

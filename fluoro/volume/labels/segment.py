@@ -19,9 +19,9 @@ from fluoro.paths import cache_dir
 from fluoro.volume.ct import Ct
 from fluoro.volume.labels.load import read_label_file
 from fluoro.volume.labels.structures import totalsegmentator
-from fluoro.volume.load import volume_path
 from fluoro.volume.open_ct import open_ct
 from fluoro.volume.store.atomic_folder import content_sha256, staged_folder
+from fluoro.volume.store.fetch import volume_path
 
 __all__ = ["SEGMENTERS", "segment", "segmented_path"]
 

