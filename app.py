@@ -43,6 +43,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -233,14 +234,13 @@ def dataset(arguments: argparse.Namespace) -> int:
     file = load_dataset_file(config_file, [*frames, *arguments.set])
     out = arguments.output or (file.config.output_dir or output_dir()) / config_file.stem
     if arguments.preview:
-        count = write_preview(plan_of(file, out)[0], out / "preview.png")
-        print(f"{count} frames: {out / 'preview.png'}")
+        page = out / "preview.png"
+        with closing(make_reporter()) as reporter:
+            count = write_preview(plan_of(file, out)[0], page, reporter)
+        _tell(f"{count} frames: {page}")
         return 0
-    reporter = make_reporter()
-    try:
+    with closing(make_reporter()) as reporter:
         outcome = build(file, out, reporter, workers=arguments.workers, ray_address=arguments.ray)
-    finally:
-        reporter.close()
     _tell(outcome.line(), f"files in {out}")
     for line in outcome.problems():
         print(f"fluoro: {line}", file=sys.stderr)
@@ -737,7 +737,10 @@ def parser() -> argparse.ArgumentParser:
 def _run_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("config", type=Path, metavar="CONFIG", help=CONFIG_HELP)
     command.add_argument(
-        "--ct", type=Path, metavar="PATH", help="a CT instead of volume's, as it is"
+        "--ct",
+        type=Path,
+        metavar="PATH",
+        help="CT instead of volume.path, at its own resolution",
     )
     _add_series(command)
     command.add_argument("--frames", type=_whole_number, metavar="N", help="run.frames")

@@ -76,6 +76,11 @@ class Plugin:
     shaders: str = ""
 
 
+BEFORE = "must be allowed before fluoro.config is imported"
+ALONE = (
+    "the module of PLUGIN must import nothing of fluoro but fluoro.plugins; move its classes to "
+    "another module, which PLUGIN names"
+)
 _allowed: dict[str, Any] = {}
 """Modules that were allowed, by name."""
 
@@ -92,10 +97,16 @@ def allow(modules: Iterable[str]) -> None:
         sys.path.append(str(Path.cwd()))
     for name in modules:
         if name not in _allowed:
+            settled = _is_settled()
             module = _imported(name, f"plugin {name}")
-            if _plugins.cache_info().currsize and hasattr(module, "PLUGIN"):
-                raise InputError(f"plugin {name}: must be allowed before fluoro.config is imported")
+            if _is_settled() and hasattr(module, "PLUGIN"):
+                raise InputError(f"plugin {name}: {BEFORE if settled else ALONE}")
             _allowed[name] = module
+
+
+def _is_settled() -> bool:
+    """Whether the plugins have been collected, which importing `fluoro.config` does."""
+    return _plugins.cache_info().currsize > 0
 
 
 def allowed(module: str) -> bool:

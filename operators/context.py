@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,7 +34,9 @@ class Reporter(Protocol):
     def stage(self, what: str, fraction: float) -> None:
         """Something that takes a while is done to a fraction, 0 to 1."""
 
-    def started(self, *, console_url: str | None, device: str, folder: Path | None) -> None:
+    def started(
+        self, *, console_url: str | None, device: str, folder: Path | None, links: Sequence[str]
+    ) -> None:
         """The stream is about to start."""
 
     def streaming(self, frames: int, status: StreamStatus) -> None:

@@ -62,7 +62,7 @@ def run_display(
         console = _console(config, controls, reporter)
         url = console.start()
         stack.callback(console.close)
-        reporter.started(console_url=url, device=ELSEWHERE, folder=None)
+        reporter.started(console_url=url, device=ELSEWHERE, folder=None, links=())
         ready = config.pose_source.brings_images
         sink = ConsoleSink(console, monitor, config.image_chain, controls, url, ready_images=ready)
         parts = DisplaySetup(sink=sink, geometry=geometry, monitor=monitor)

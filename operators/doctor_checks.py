@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,9 @@ class Silent:
     def stage(self, what: str, fraction: float) -> None:
         """As `operators.session.Reporter`."""
 
-    def started(self, *, console_url: str | None, device: str, folder: Path | None) -> None:
+    def started(
+        self, *, console_url: str | None, device: str, folder: Path | None, links: Sequence[str]
+    ) -> None:
         """As `operators.session.Reporter`."""
 
     def streaming(self, frames: int, status: object) -> None:

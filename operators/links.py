@@ -45,6 +45,7 @@ class Links:
         steering: Steers the objects; OpenIGTLink and DDS do so.
         feed: Takes poses that are sent; None: the poses come from elsewhere.
         frames: Sends frames over DDS; None: none are sent.
+        igtl_place: Host and port of the OpenIGTLink server; None: there is none.
         take_transform: Takes what OpenIGTLink's clients send; None: it is thrown away.
         on_blank: Called when poses stop and the image is to be black.
         refusing: Refusals of what takes messages that are no poses, by its name.
@@ -70,6 +71,7 @@ class Links:
         self._controls, self._stack = controls, stack
         self.feed: PoseFeed | None = None
         self.frames: FrameSink | None = None
+        self.igtl_place: str | None = None
         self.take_transform: Callable[[int, Transform], None] | None = None
         self.on_blank: list[Callable[[], None]] = []
         self._before_blank: ControlState | None = None
@@ -161,6 +163,25 @@ class Links:
             self.refusing["controls"] = remote.refusals
         publisher = StatusPublisher(node, self.clock, lambda: states(self))
         self._stack.callback(publisher.close)
+
+    def lines(self) -> list[str]:
+        """Return where other programs find the simulator, a line for each connection."""
+        lines = [f"DDS           {', '.join(self._dds_words())}"] if self._node else []
+        if self.igtl_place:
+            lines.append(f"OpenIGTLink   {self.igtl_place}")
+        return lines
+
+    def _dds_words(self) -> list[str]:
+        """The domain, and the topics of poses, frames and controls."""
+        dds, source = self.config.dds, self.config.pose_source
+        words = [f"domain {dds.domain} on {dds.interface}"]
+        if source.kind == "dds":
+            words.append(f"poses from {source.topic}")
+        if self.frames:
+            words.append(f"frames to {self.frames.topic}")
+        if dds.control_topic:
+            words.append(f"controls from {dds.control_topic}")
+        return words
 
     def dropped(self) -> dict[str, int]:
         """Return how many poses and messages were lost here, by where."""

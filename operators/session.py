@@ -148,7 +148,10 @@ class _Session:
         app = SplitApp(self._split, self._run) if self._split else FluoroApp(self._run)
         url = next((sink.url for sink in self._run.sinks if sink.url), None)
         context.reporter.started(
-            console_url=url, device=context.device.name, folder=context.files.folder
+            console_url=url,
+            device=context.device.name,
+            folder=context.files.folder,
+            links=context.links.lines(),
         )
         failure: list[BaseException] = []
         thread = threading.Thread(target=run_app, args=(app, failure), name="graph", daemon=True)

@@ -90,7 +90,7 @@ class QuietReporter:
     def stage(self, what, fraction):
         self.stages.append((what, fraction))
 
-    def started(self, *, console_url, device, folder):
+    def started(self, *, console_url, device, folder, links):
         self.console_url = console_url
 
     def streaming(self, frames, status):

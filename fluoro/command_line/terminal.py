@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,11 +40,15 @@ class Reporter:
         """Tell how far a stage is."""
         self._tell(what, f"{fraction:.0%}")
 
-    def started(self, *, console_url: str | None, device: str, folder: Path | None) -> None:
-        """Print the console's address, the device and the folder."""
+    def started(
+        self, *, console_url: str | None, device: str, folder: Path | None, links: Sequence[str]
+    ) -> None:
+        """Print the device, the folder, where other programs connect, the console's address."""
         say(f"rendering on  {device}")
         if folder:
             say(f"recording to  {folder}")
+        for line in links:
+            say(line)
         if console_url:
             say(f"console at    {console_url}", style="bold cyan")
         say("stop with     Ctrl-C")

@@ -69,15 +69,22 @@ def read_mapping(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file{meant_name(path)}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: must be a YAML file, got a folder; {_as_ct(path)}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path}: must be UTF-8 text in YAML") from None
+        raise InputError(f"{path}: must be UTF-8 text in YAML; {_as_ct(path)}") from None
     document = parse_yaml(text, str(path))
     if not isinstance(document, dict):
         kind = "nothing" if document is None else f"a {type(document).__name__}"
         raise InputError(f"{path}: must be a mapping of sections, got {kind}")
     return document
+
+
+def _as_ct(path: Path) -> str:
+    """What to type where the path is that of a CT."""
+    return f"a CT stands behind --ct, as in app.py run sweep --ct {path}"
 
 
 def parse_yaml(text: str, where: str) -> Any:

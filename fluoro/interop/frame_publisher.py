@@ -82,6 +82,12 @@ class FrameSink:
             black = replace(last, image=np.zeros_like(last.image), origin=None)
             self._frames.send(black, self._clock())
 
+    @property
+    def topic(self) -> str:
+        """Name of the image's topic, of ROS 2's as ROS 2 has it."""
+        on_the_wire = str(self._frames.images.topic)
+        return on_the_wire.removeprefix("rt") if on_the_wire.startswith("rt/") else on_the_wire
+
     def readers(self) -> int:
         """Receivers of the image that listen now."""
         return int(self._frames.images.readers())

@@ -50,6 +50,7 @@ class IgtlSink(Sink):
             [host_and_port(address) for address in config.servers],
         )
         context.stack.callback(server.close)
+        links.igtl_place = f"{config.host}, port {server.port}"
         links.refusing["igtl"] = server.refusals
         return cls(server, context.monitor)
 

@@ -318,7 +318,7 @@ def test_every_error_gets_its_own_line(tmp_path):
         ("a: 1\n---\nb: 2", "not valid YAML: line 2, column 1: but found another document"),
         ("a: " + "[" * 5000, "not valid YAML: nested too deeply"),
         ("a: " + "1" * 5000, "not valid YAML: Exceeds the limit"),
-        (b"a: \xff\xfe", "must be UTF-8 text in YAML"),
+        (b"a: \xff\xfe", "must be UTF-8 text in YAML; a CT stands behind --ct, as in app.py run"),
         (b"a: \x01", "not valid YAML: unacceptable character #x0001: special"),
     ],
 )
@@ -333,7 +333,7 @@ def test_missing_file_and_folder_are_named(tmp_path):
     (tmp_path / "sweep.yaml").write_text("{}")
     with pytest.raises(InputError, match=r"no such file; did you mean .*sweep\.yaml\?$"):
         load_config(tmp_path / "sweep.yml")
-    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+    with pytest.raises(InputError, match="got a folder; a CT stands behind --ct"):
         load_config(tmp_path)
 
 

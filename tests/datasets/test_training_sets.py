@@ -359,7 +359,9 @@ def test_option_without_effect_is_refused(arguments, line, capsys):
 def test_preview_is_a_page_of_frames_and_no_set(home, tmp_path):
     file = load_dataset_file(home / "set.yaml")
     plan = plan_of(file, tmp_path, 1)[0]
-    assert write_preview(plan, tmp_path / "preview.png") == 12
+    work = QuietWork()
+    assert write_preview(plan, tmp_path / "preview.png", work) == 12
+    assert [done for _, done, total, _ in work.calls if total == 12] == [*range(13)]
     with Image.open(tmp_path / "preview.png") as page:
         assert page.width > 1000
         assert len(page.convert("RGB").getcolors(10**6)) > 100

@@ -176,6 +176,20 @@ def test_a_module_that_cannot_be_imported_ends_every_command_with_one_line(tmp_p
     assert (code, capsys.readouterr().err) == (2, f"{line}division by zero\n")
 
 
+def test_a_plugin_s_module_that_imports_the_configuration_is_one_line_with_the_way_out(tmp_path):
+    text = "import fluoro.poses.base\nfrom fluoro.plugins import Plugin\nPLUGIN = Plugin()\n"
+    (tmp_path / "one_file.py").write_text(text)
+    command = [sys.executable, str(ROOT / "app.py"), "validate", "sweep"]
+    done = subprocess.run(
+        [*command, "--allow-plugins", "one_file"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (2, f"fluoro: plugin one_file: {plugins.ALONE}\n")
+
+
 def test_a_yaml_file_alone_never_leads_to_an_import(tmp_path, capsys):
     sys.modules.pop("examples.my_optimiser", None)
     path = tmp_path / "other.yaml"

@@ -103,6 +103,18 @@ def test_ros_2_frame_arrives_with_camera_pose_number_and_all_stamps(node):
     }
 
 
+@pytest.mark.parametrize(
+    ("config", "topic"),
+    [
+        ({"prefix": "/lab"}, "/lab/image_raw"),
+        ({"protocol": "holohub"}, "VideoFrame"),
+        ({"protocol": "i4h", "topic": "rtscope"}, "rtscope"),
+    ],
+)
+def test_the_topic_of_frames_has_the_name_that_a_user_types(node, config, topic):
+    assert make_sink(node, **config).topic == topic
+
+
 def test_holohub_frame_arrives(node):
     heard, sink = Heard(node, "VideoFrame", VideoFrame), make_sink(node, protocol="holohub")
     wait_until(lambda: sink.readers() == 1)

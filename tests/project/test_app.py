@@ -23,6 +23,7 @@ from PIL import Image
 import app
 import fluoro
 from tests.config.shipped_files import REGISTRATIONS, STREAMS
+from tests.dds_support import own_domain
 from tests.session_support import (
     ROOT,
     Program,
@@ -466,6 +467,16 @@ def test_piped_output_is_plain_and_short(yaml_file):
         "reading ct.nii", "attenuation of ct.nii", "preparing the kernels",
         "rendering on", "recording to", "console at", "stop with", "streaming",
     ]  # fmt: skip
+
+
+@pytest.mark.dds
+def test_a_run_with_connections_prints_where_other_programs_find_it(yaml_file):
+    dds = {"domain": own_domain(), "frames": {}, "control_topic": "/fluoro/control"}
+    code, _, err = Program("run", yaml_file(dds=dds, igtl={"enabled": True, "port": 0})).end()
+    assert code == 0, err
+    topics = "frames to /fluoro/image_raw, controls from /fluoro/control"
+    assert f"DDS           domain {dds['domain']} on lo, {topics}\n" in err
+    assert re.search(r"^OpenIGTLink   127\.0\.0\.1, port [1-9]\d+$", err, re.MULTILINE)
 
 
 @pytest.mark.parametrize("wait_s", [0.3, 0.8])

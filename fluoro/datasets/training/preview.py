@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from fluoro.datasets.training.build import WorkReporter
 from fluoro.datasets.training.frame_maker import MadeFrame
 from fluoro.datasets.training.plan import Plan
 from fluoro.datasets.training.shard_maker import ShardMaker
@@ -27,8 +28,16 @@ OPACITY = 0.3
 TEXT_PX, POINT_PX = 15, 2
 
 
-def write_preview(plan: Plan, path: Path) -> int:
-    """Render frames from all over the set and write a page of them as PNG; return how many.
+def write_preview(plan: Plan, path: Path, reporter: WorkReporter) -> int:
+    """Render frames from all over the set and write a page of them as PNG.
+
+    Args:
+        plan: The set.
+        path: The page.
+        reporter: Receives the number of frames that are rendered.
+
+    Returns:
+        Number of frames on the page.
 
     Raises:
         InputError: None of them can be made.
@@ -39,11 +48,14 @@ def write_preview(plan: Plan, path: Path) -> int:
     cells: list[tuple[int, MadeFrame]] = []
     failures: list[InputError] = []
     with closing(ShardMaker(plan)) as maker:
-        for index in (turn * total // count for turn in range(count)):
+        for turn in range(count):
+            reporter.work("rendering", turn, count, f"{turn} of {count} frames")
+            index = turn * total // count
             try:
                 cells.append((index, maker.frame(index)[1]))
             except InputError as error:
                 failures.append(error)
+    reporter.work("rendering", count, count, f"{count} of {count} frames")
     if not cells:
         raise failures[0]
     page = preview_sheet(cells)

@@ -22,6 +22,7 @@ IMAGE_CLASSES = b"1.2.840.10008.5.1.4.1.1."
 """How the SOP class of an image begins, which such a data set has among its first attributes."""
 BARE_BYTES = 1024
 LISTED = 12
+NOT_DICOM = "not DICOM"
 """Series, or files of one kind, that a message lists; the rest is counted."""
 
 
@@ -124,7 +125,7 @@ def _sorted_out(path: Path) -> tuple[str, DicomFile | None]:
     """A CT file, or why a file is none."""
     if not is_dicom(path):
         _require_no_claim(path)
-        return "not DICOM", None
+        return NOT_DICOM, None
     file = read_file(path)
     reason = file.no_slice if file.is_ct else file.kind
     return reason, None if reason else file
@@ -161,6 +162,14 @@ def _order(series: Series) -> tuple[bool, int, str]:
     return not numbered, int(series.number) if numbered else 0, series.uid
 
 
+def _instead(folder: DicomFolder) -> str:
+    """What a folder without a series holds, and what to give in its place."""
+    if not folder.left_out:
+        return "it is empty"
+    given = "; a CT of another format is given as the file itself, not as its folder"
+    return f"left out: {folder.left_out_text()}{given if NOT_DICOM in folder.left_out else ''}"
+
+
 def choose_series(folder: DicomFolder, wanted: str | None) -> Series:
     """Return the series with that UID or number; the only one if none is wanted.
 
@@ -168,9 +177,7 @@ def choose_series(folder: DicomFolder, wanted: str | None) -> Series:
         InputError: There is none, or several; the message lists them.
     """
     if not folder.series:
-        raise InputError(
-            f"{folder.path}: holds no CT images (HU); left out: {folder.left_out_text()}"
-        )
+        raise InputError(f"{folder.path}: holds no CT images (HU); {_instead(folder)}")
     fits = [
         series
         for series in folder.series
