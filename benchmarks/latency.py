@@ -214,9 +214,7 @@ def main() -> None:
     rows = measure_all(arguments)
     tracked = compare_with_tracker(arguments)
     write_rows(arguments.results, rows, tracker=tracked)
-    document = json.loads(arguments.results.read_text())
-    print(f"\n{arguments.results}:")
-    print("\n".join(table_lines([LatencyRow(**row) for row in document["rows"]])))
+    print(f"\nwritten to {arguments.results}")
     print(reach_line(rows))
     print(tracker_line(tracked))
 

@@ -140,8 +140,8 @@ def median_row(rows: Sequence[LatencyRow]) -> LatencyRow:
 def table_lines(rows: Sequence[LatencyRow]) -> list[str]:
     """Return the rows as a table of 80 columns."""
     lines = [
-        f"{'what':<19}{'px':>5}{'Hz':>5}{'p50':>8}{'p95':>8}{'p99':>8}{'max':>8}{'jitter':>8}"
-        f"{'got':>6}{'lost':>5}"
+        f"{'latency [ms]':<19}{'px':>5}{'Hz':>5}{'p50':>8}{'p95':>8}{'p99':>8}{'max':>8}"
+        f"{'jitter':>8}{'got':>6}{'lost':>5}"
     ]
     for row in rows:
         figures = (row.p50_ms, row.p95_ms, row.p99_ms, row.max_ms, row.jitter_ms)
