@@ -245,6 +245,8 @@ def test_index_leads_to_every_frame(home):
     assert boxes[0, 0] < boxes[0, 2]
     with pytest.raises(InputError, match="has no finished training set"):
         TrainingSet(home)
+    with pytest.raises(IndexError, match=r"out: frame must be 0 to 11, got 12$"):
+        frames[12]
 
 
 def test_box_and_landmarks_lie_where_the_camera_matrices_say(home):

@@ -170,7 +170,11 @@ class TrainingSet:
             IndexError: There is none of that number.
             InputError: Its file cannot be read.
         """
-        row = self._rows[number]
+        try:
+            row = self._rows[number]
+        except IndexError:
+            last = len(self) - 1
+            raise IndexError(f"{self.folder}: frame must be 0 to {last}, got {number}") from None
         return TrainingFrame(row.key, read_frame(self.folder / row.shard, row.key, row.place))
 
     @property
