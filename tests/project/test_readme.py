@@ -154,7 +154,27 @@ def check_command(words):
         load_register_config(ROOT / config_path(Path(arguments.config)), arguments.set)
 
 
+def whole_files() -> list:
+    """YAML of the documents that is a whole file of a stream or of a registration."""
+    found = []
+    for path in DOCUMENTS:
+        for language, block in blocks(path):
+            keys = re.findall(r"^(\w+):", block, re.MULTILINE) if language == "yaml" else []
+            if "volume" in keys and {"pose_source", "target"} & set(keys):
+                load = load_register_config if "target" in keys else load_config
+                found.append(pytest.param(load, block, id=f"{path.name}: {' '.join(keys)}"))
+    return found
+
+
+@pytest.mark.parametrize(("load", "text"), whole_files())
+def test_yaml_of_the_documents_is_a_file_that_loads(load, text, tmp_path):
+    path = tmp_path / "file.yaml"
+    path.write_text(text)
+    load(path, [])
+
+
 def test_documents_have_code_to_hold_to_account():
+    assert len(whole_files()) >= 2
     assert len(programs()) >= 2
     assert len(command_lines()) >= 8
 
