@@ -5,6 +5,7 @@ python -m tools.docs.make_configuration_docs
 
 from __future__ import annotations
 
+import re
 import types
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -24,13 +25,23 @@ from fluoro.rendering.projectors import PROJECTORS
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 HEAD = """# Configuration
 
-One YAML file describes a run. This page is written from the models in `fluoro/config/` by
-`python -m tools.docs.make_configuration_docs`; a test compares them. `configs/` has a file for
-each use, `app.py validate FILE` checks one, `app.py schema` prints the same as JSON Schema for
-editors, and `--set key.path=value` overrides a key on the command line. Unknown keys, wrong types
-and impossible values are refused, each in one line that begins with the key's path. Files are YAML
-1.2: `true` and `false` are the only switches, and `010` is ten.
+One YAML file describes a run. This page has every key, with its values and its default.
+
+- `configs/` has a file for each use; [user_guide.md](user_guide.md#configurations) lists them. Copy
+  one and change it.
+- `app.py validate FILE` checks a file. `app.py schema` prints the same as JSON Schema for editors.
+- `--set key.path=value` changes a key for one run.
+- Unknown keys, wrong types and impossible values are refused, each in one line that begins with
+  the key's path.
+- Files are YAML 1.2: `true` and `false` are the only switches, and `010` is ten.
+- "see below" stands for a section of its own. `{}` takes all of its defaults, `null` leaves it out.
+
+This page is written from the models in `fluoro/config/` by
+`python -m tools.docs.make_configuration_docs`; a test compares them.
 """
+
+TOP = 2
+"""Depth of the heading of a section that stands alone."""
 
 REGISTER_HEAD = """## A registration's file
 
@@ -92,9 +103,40 @@ def _distributions() -> str:
     return "\n".join(parts)
 
 
+def _anchors(body: str) -> list[tuple[int, str, str]]:
+    """Depth, title and anchor of each heading, as GitHub makes them."""
+    seen: dict[str, int] = {}
+    found = []
+    for marks, title in re.findall(r"^(##+) (.+)$", body, re.MULTILINE):
+        anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+        count = seen[anchor] = seen.get(anchor, -1) + 1
+        found.append((len(marks), title, f"{anchor}-{count}" if count else anchor))
+    return found
+
+
+def _contents(body: str) -> str:
+    """A line for each section with links to it and to the sections in it."""
+    lines: list[str] = []
+    top = ""
+    for depth, title, anchor in _anchors(body):
+        if depth == TOP:
+            top = title.split(" ")[0]
+            lines.append(f"- [{title}](#{anchor})")
+        else:
+            within = title.removeprefix(f"{top}.")
+            lines[-1] += f"{', ' if '):' in lines[-1] else ': '}[{within}](#{anchor})"
+    return "\n".join(lines) + "\n"
+
+
 def make() -> str:
     """The page."""
-    parts = [HEAD]
+    body = _body()
+    return "\n".join([HEAD, _contents(body), body])
+
+
+def _body() -> str:
+    """All sections."""
+    parts = []
     for name, field in Config.model_fields.items():
         parts.append(_section(name, field.annotation, required=field.is_required()))
     parts += [PROJECTORS_HEAD, _projectors(), STAGES_HEAD, _stages(), REGISTER_HEAD]
