@@ -300,6 +300,17 @@ def test_what_a_program_labels_wrong_is_not_kept(tmp_path, monkeypatch, number, 
         segmented_path(config)
 
 
+def test_a_program_that_pip_has_installed_is_found_beside_the_interpreter(tmp_path, monkeypatch):
+    from fluoro.volume.labels.segment import segment, segmented_path
+
+    stand_in(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("FLUORO_CACHE_DIR", str(tmp_path / "cache"))
+    config = VolumeConfig(path=ct_file(tmp_path))
+    segment(config, "labeller {ct} {labels}")
+    assert segmented_path(config).is_file()
+
+
 def test_a_program_that_is_not_installed_is_named(tmp_path):
     from fluoro.volume.labels.segment import segment
 

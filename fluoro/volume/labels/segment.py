@@ -7,6 +7,7 @@ import json
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -79,7 +80,8 @@ def segment(
             given = _as_nifti(ct, Path(scratch))
             labels = Path(scratch) / "labels.nii.gz"
             tell(f"running {words[0]}", 0.0)
-            _run([word.format(ct=given, labels=labels) for word in words])
+            arguments = [word.format(ct=given, labels=labels) for word in words[1:]]
+            _run([_program(words[0]), *arguments])
             tell(f"running {words[0]}", 1.0)
             _check(labels, ct, words[0])
             shutil.move(labels, stage / kept.name)
@@ -93,9 +95,16 @@ def _words(command: str) -> list[str]:
     missing = [each for each in ("{ct}", "{labels}") if each not in command]
     if missing or not words:
         raise InputError(f"--command: must have {{ct}} and {{labels}}, got {command!r}")
-    if shutil.which(words[0]) is None:
-        raise InputError(f"{words[0]}: there is no such program; install it, or give --command")
+    _program(words[0])
     return words
+
+
+def _program(name: str) -> str:
+    """The path of a program: in PATH, or beside the interpreter, where pip installs it."""
+    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
+    if found is None:
+        raise InputError(f"{name}: there is no such program; install it, or give --command")
+    return found
 
 
 def _kept(ct: Ct, options: ReadOptions) -> Path:
