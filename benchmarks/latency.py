@@ -3,7 +3,8 @@
 
     make hil                                         robot and simulator for 20 s, then the rest:
                                                      a minute and a half in all
-    make hil ARGS="--seconds 8 --repeat 3"           medians of three runs, for the record
+    make hil ARGS="--seconds 8 --repeat 3"           medians of three runs
+    make hil ARGS="--record"                         into benchmarks/results/latency.json
     benchmarks/latency.py --seconds 2 --sizes 512 --rates 60
 
 Three ways for the same pose and image, measured in the same run:
@@ -46,8 +47,9 @@ from fluoro.interop.latency import (  # noqa: E402
     table_lines,
     write_rows,
 )
+from fluoro.paths import output_dir  # noqa: E402
 
-RESULTS = ROOT / "benchmarks" / "results" / "latency.json"
+RECORD = ROOT / "benchmarks" / "results" / "latency.json"
 SERVER = ROOT / "benchmarks" / "harness" / "dds_server.py"
 WAYS = (("bare", "bare loopback"), ("graph", "transport and graph"))
 ORIGIN = (0.0, 0.0, 0.0)
@@ -198,17 +200,26 @@ def measure_all(arguments: argparse.Namespace) -> list[LatencyRow]:
     return [median_row(found) for found in runs.values()]
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    found = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    found.add_argument("--seconds", type=float, default=2.0, help="of each row")
+    found.add_argument("--repeat", type=count, default=1, help="runs of each row; their medians")
+    found.add_argument("--robot-seconds", type=float, default=20.0, help="robot and simulator")
+    found.add_argument("--sizes", type=count, nargs="+", default=[256, 512, 1024])
+    found.add_argument("--rates", type=float, nargs="+", default=[30.0, 60.0])
+    found.add_argument("--domain", type=int, default=43, help="DDS domain")
+    where = found.add_mutually_exclusive_group()
+    own = output_dir() / RECORD.name
+    where.add_argument("--results", type=Path, default=own, metavar="JSON", help=f"default: {own}")
+    to_record = {"action": "store_const", "const": RECORD, "help": "write the repository's record"}
+    where.add_argument("--record", dest="results", **to_record)
+    return found
+
+
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each row")
-    parser.add_argument("--repeat", type=count, default=1, help="runs of each row; their medians")
-    parser.add_argument("--robot-seconds", type=float, default=20.0, help="robot and simulator")
-    parser.add_argument("--sizes", type=count, nargs="+", default=[256, 512, 1024])
-    parser.add_argument("--rates", type=float, nargs="+", default=[30.0, 60.0])
-    parser.add_argument("--domain", type=int, default=43, help="DDS domain")
-    parser.add_argument("--results", type=Path, default=RESULTS, metavar="JSON")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     run_simulator(arguments)
     print("\n" + table_lines([])[0])
     rows = measure_all(arguments)

@@ -107,3 +107,9 @@ def test_benchmark_measures_both_ways_and_holds_holoscans_tracker_beside(monkeyp
     assert found["frames"] > 5
     assert found["tracker_ms"] > 0 < found["ours_ms"]
     assert "within 1 ms" in latency.tracker_line(found)
+
+
+def test_a_user_s_measurement_leaves_the_repository_s_record_alone(monkeypatch, tmp_path):
+    monkeypatch.setenv("FLUORO_OUTPUT_DIR", str(tmp_path))
+    assert latency.parser().parse_args([]).results == tmp_path / "latency.json"
+    assert latency.parser().parse_args(["--record"]).results == latency.RECORD
