@@ -300,7 +300,9 @@ class VolumeConfig(ReadOptions, _VolumeSource):
         for key in ("motion", "contrast"):
             if self.phantom not in OWN_PHANTOMS and getattr(self, key) is not None:
                 names = " or ".join(OWN_PHANTOMS)
-                raise KeyValueError(key, f"needs phantom: {names}, whose organs are known")
+                raise KeyValueError(
+                    key, f"needs phantom: {names}, whose organs are known; null leaves it out"
+                )
         return self
 
     @model_validator(mode="after")
