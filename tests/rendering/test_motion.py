@@ -314,7 +314,7 @@ def test_a_ct_has_neither_motion_nor_vessels(key):
         "volume": {"path": "ct.nii", key: section},
         "pose_source": {"kind": "static"},
     }
-    with pytest.raises(ValueError, match="needs phantom: body or thorax, .*; null leaves it out"):
+    with pytest.raises(ValueError, match=r"needs phantom: body or thorax, .*; null leaves it out"):
         Config.model_validate(document)
 
 
