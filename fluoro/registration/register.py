@@ -25,6 +25,7 @@ from fluoro.registration.report.acceptance import (
 )
 from fluoro.registration.report.result import RegistrationResult, Step
 from fluoro.registration.rigid_motion import moved_view, view_axes
+from fluoro.registration.search.ct_ends import find_ct_ends, without_cut_rays
 from fluoro.registration.search.hypotheses import HYPOTHESES, named, undone
 from fluoro.registration.search.lengths import LengthTolerance
 from fluoro.registration.search.optimisers import Bounds, Trace, adam, lbfgs, levenberg_marquardt
@@ -147,6 +148,7 @@ class Registrar:
         settings: How.
         tolerance: How well the C-arm's lengths are known.
         grid: Of the volume.
+        ct_ends: Where the volume ends within the patient; rays that pass there do not count.
         measure: On the last level. The levels before use "multiscale_ncc", or "ncc" on the first,
             unless it is "mutual_information", which serves on all.
     """
@@ -167,6 +169,7 @@ class Registrar:
         center = volume.grid.center_xyz_mm if center_xyz_mm is None else center_xyz_mm
         self.center_xyz_mm = np.asarray(center, float)
         self.grid = volume.grid
+        self.ct_ends = find_ct_ends(volume)
         self._volume, self._device = volume, device
         self._renderers: dict[tuple[int, int, int], DrrRenderer] = {}
 
@@ -314,41 +317,45 @@ class _Search:
         candidates = self._coarsest(widths[0], attempt)
         iterations = self._settings.max_iterations
         for width in widths[1:-1]:
-            problem = self._problem(width, "multiscale_ncc")
+            problem = self._problem(width, "multiscale_ncc", candidates[0].point)
             candidates = _distinct(
                 [self._refine(problem, width, n, c) for n, c in enumerate(candidates)]
             )
             if least_agreement(problem, candidates[0].point) < HOPELESS_AGREEMENT:
                 iterations = min(iterations, HOPELESS_ITERATIONS)
-        problem = self._problem(widths[-1], self._registrar.measure)
+        problem = self._problem(widths[-1], self._registrar.measure, candidates[0].point)
         trace = self._last(problem, widths[-1], candidates[0], iterations)
         accepted = assess(problem, trace, self._bounds, self._settings.least_agreement)
         if not accepted.converged:
             return _Assessed(problem=problem, trace=trace, fit=None, acceptance=accepted)
-        fine = self._finer(widths[-1]) or problem
+        fine = self._finer(widths[-1], trace.point) or problem
         fit = fit_pose(fine, trace.point, self._tolerances)
         acceptance = assess_fit(accepted, fit, fine)
         return _Assessed(problem=problem, trace=trace, fit=fit, acceptance=acceptance)
 
-    def _finer(self, width_px: int) -> PoseProblem | None:
+    def _finer(self, width_px: int, point: Array) -> PoseProblem | None:
         """The last level with half its pixels' width, where the targets have that."""
         smallest = min(min(view.width_px, view.height_px) for view in self._views)
-        return self._problem(2 * width_px, "ncc") if smallest >= 2 * width_px else None
+        return self._problem(2 * width_px, "ncc", point) if smallest >= 2 * width_px else None
 
-    def _problem(self, width_px: int, measure: str) -> PoseProblem:
+    def _problem(self, width_px: int, measure: str, point: Array) -> PoseProblem:
+        motion = self._pose_parameters.motion(point)
         if self._registrar.measure == "mutual_information":
             measure = "mutual_information"
         tasks = [
-            self._task(target, view, width_px, measure)
+            self._task(target, view, width_px, measure, motion)
             for target, view in zip(self._targets, self._views, strict=True)
         ]
         self._problems.append(PoseProblem(tasks, self._pose_parameters))
         return self._problems[-1]
 
-    def _task(self, target: Target, view: View, width_px: int, measure: str) -> ViewTask:
+    def _task(
+        self, target: Target, view: View, width_px: int, measure: str, motion: Array
+    ) -> ViewTask:
         factor = max(1, round(min(view.width_px, view.height_px) / width_px))
         image, mask = bin_image(target.image, target.mask, factor)
         binned = bin_view(view, factor)
+        mask = without_cut_rays(mask, self._registrar.ct_ends, moved_view(binned, motion))
         return ViewTask(
             renderer=self._registrar.renderer(pixel_at_mm(binned, self._registrar.center_xyz_mm)),
             view=binned,
@@ -356,9 +363,10 @@ class _Search:
         )
 
     def _coarsest(self, width_px: int, attempt: int) -> list[_Candidate]:
-        problem = self._problem(width_px, "ncc")
+        start = np.zeros(int(self._pose_parameters.free.sum()))
+        problem = self._problem(width_px, "ncc", start)
         if attempt == GIVEN_START:
-            given = _Candidate(point=np.zeros(int(self._pose_parameters.free.sum())), cost=np.inf)
+            given = _Candidate(point=start, cost=np.inf)
             return [self._refine(problem, width_px, 0, given)]
         starts = self._starts(attempt)
         costs = problem.costs(starts)
