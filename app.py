@@ -43,7 +43,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -88,12 +88,27 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(arguments: argparse.Namespace) -> int:
     """Stream what a YAML file describes."""
     from fluoro.config import load_config
+
+    config_file = config_path(arguments.config)
+    config = load_config(config_file, _overrides(arguments))
+    with _compiler_at_work(config):
+        return _stream(arguments, config, config_file.stem)
+
+
+def _compiler_at_work(config: Config) -> AbstractContextManager[None]:
+    """The compiler begins while Python imports the application, where the CPU may render."""
+    if config.renderer.device not in ("auto", "cpu"):
+        return nullcontext()
+    from fluoro.rendering.devices.cpu.kernel_loader import early_compiler
+
+    return early_compiler()
+
+
+def _stream(arguments: argparse.Namespace, config: Config, name: str) -> int:
     from fluoro.recording.run_record import summary_lines
     from operators.session import run_session
 
     split = _split(arguments)
-    config_file = config_path(arguments.config)
-    config = load_config(config_file, _overrides(arguments))
     reporter = make_reporter(config.run.frames)
     try:
         if split and split.fragment == "display":
@@ -102,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
 
             outcome = run_display(config, split, reporter, STARTED_NS)
         else:
-            outcome = run_session(config, config_file.stem, reporter, STARTED_NS, split)
+            outcome = run_session(config, name, reporter, STARTED_NS, split)
     finally:
         reporter.close()
     files = [f"files in {outcome.folder}"] if outcome.folder else []

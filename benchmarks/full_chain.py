@@ -201,10 +201,10 @@ class TimedDevice(CpuDevice):
 
     def run(self, launch: Launch) -> None:
         """Run and measure a launch."""
-        prepared = self.prepared(launch)
-        kernel, groups, block, workers = prepared
+        kernel = self.kernel_loader.begin(launch).result()
+        prepared = self.prepared(launch, kernel)
         begun_ns = time.thread_time_ns()
-        kernel.dispatch(*groups, block, workers)
+        kernel.dispatch(*prepared)
         spent_ms = 1e-6 * (time.thread_time_ns() - begun_ns)
         self.kernel_ms.setdefault(_kernel_name(launch), []).append(spent_ms)
 

@@ -42,7 +42,7 @@ from benchmarks.harness.report import (
 from benchmarks.harness.rounds import Job, measure_view
 from benchmarks.harness.scene import load_ct, make_views, poses
 from fluoro.errors import FluoroError
-from fluoro.rendering.devices.cpu.device import available_cores
+from fluoro.rendering.devices.cpu.worker_threads import available_cores
 from fluoro.rendering.devices.selection import open_device
 from fluoro.volume.volumes import MuVolume
 

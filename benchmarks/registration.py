@@ -51,7 +51,7 @@ from fluoro.config import RegistrationSettings
 from fluoro.errors import FluoroError, OutputError
 from fluoro.registration.register import Registrar
 from fluoro.registration.search.pyramid import coarser_volume
-from fluoro.rendering.devices.cpu.device import available_cores
+from fluoro.rendering.devices.cpu.worker_threads import available_cores
 from fluoro.rendering.devices.selection import open_device
 from fluoro.rendering.renderer import DrrRenderer
 

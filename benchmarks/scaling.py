@@ -44,7 +44,7 @@ from benchmarks.harness.stopwatch import timed
 from fluoro.errors import FluoroError
 from fluoro.geometry.projection import View
 from fluoro.names import TissueMapName
-from fluoro.rendering.devices.cpu.device import available_cores
+from fluoro.rendering.devices.cpu.worker_threads import available_cores
 from fluoro.rendering.devices.selection import open_device
 from fluoro.rendering.packed_volume import packed_bytes
 from fluoro.rendering.renderer import DrrRenderer

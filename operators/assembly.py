@@ -38,7 +38,10 @@ from operators.sinks import SINKS
 from operators.tracking_setup import TrackingSetup, make_registration, optimiser_of, projector_of
 from operators.volume_copies import make_volume_copies
 
-__all__ = ["Run", "assemble", "isocenter_of"]
+__all__ = ["COMPILING", "Run", "assemble", "isocenter_of"]
+
+COMPILING = "compiling kernels (once)"
+"""Stage of a start whose kernels are not in the cache."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -211,6 +214,7 @@ class _Preparation:
         config, what = self.config, "preparing the kernels"
         report_memory(config, self.volume.grid, device)
         self.reporter.stage(what, 0.0)
+        device.watch(self._compiled)
         of_renderer = device.queue()
         share = device.one_order and lines_up(config.image_chain)
         of_chain = of_renderer if share else device.queue()
@@ -224,11 +228,19 @@ class _Preparation:
         truth = make_truth(config, self.volume, of_renderer, renderer.posed)
         if truth:
             truth.begin(view)
-        integrals = renderer.render(view, 0.1, injected_s)
+        integrals, rendering = renderer.start(view, 0.1, injected_s)
+        if rendering:
+            of_chain.after(rendering.fence)
         shown = with_controls(held_config(config), self.controls.snapshot())
         chain.prepare(integrals, shown, geometry.pixel_spacing_mm, geometry)
+        if rendering:
+            rendering.wait()
         self.reporter.stage(what, 1.0)
         return renderer, chain, truth
+
+    def _compiled(self, compiled: int, missing: int) -> None:
+        """Show what the first start waits for; threads that compile call this."""
+        self.reporter.stage(COMPILING, compiled / missing)
 
 
 def _registration(context: RunContext, optimiser: Optimiser | None) -> TrackingSetup | None:

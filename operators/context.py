@@ -29,10 +29,10 @@ __all__ = ["Reporter", "RunContext"]
 
 
 class Reporter(Protocol):
-    """Told what goes on, in the main thread."""
+    """Told what goes on, in the main thread but for stages."""
 
     def stage(self, what: str, fraction: float) -> None:
-        """Something that takes a while is done to a fraction, 0 to 1."""
+        """Something that takes a while is done to a fraction, 0 to 1; any thread may tell."""
 
     def started(
         self, *, console_url: str | None, device: str, folder: Path | None, links: Sequence[str]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.harness.scene import moved, sparse_view
 from fluoro.geometry.projection import View
-from fluoro.rendering.devices.cpu.device import available_cores
+from fluoro.rendering.devices.cpu.worker_threads import available_cores
 from fluoro.rendering.reference import clip_rays, exact_integrals
 from fluoro.volume.volumes import MuVolume
 

@@ -1,13 +1,15 @@
 """From the start of a process to its first frame, and the memory that this takes.
 
 `measure_first_frame` starts this file as a program on a volume: once so that the compiled kernels
-and the file are in their caches, then some times that count.
+and the file are in their caches, then some times that count. `start_application` runs app.py.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -25,6 +27,7 @@ __all__ = [
     "WITH_DERIVATIVES",
     "gib_of",
     "measure_first_frame",
+    "start_application",
     "write_volume",
 ]
 
@@ -72,6 +75,52 @@ def _run(path: Path, kind: str, projector: str) -> dict[str, float]:
 
 def _seconds(found: dict[str, float]) -> float:
     return found["first_frame_s"]
+
+
+def start_application(tree: Path, config: str, cache: Path, *, cold: bool) -> dict[str, float]:
+    """Seconds from the start of `app.py run` to its first frame, and CPU time of one frame's run.
+
+    Args:
+        tree: Work tree whose app.py runs, with its own shaders and configurations.
+        config: Name of a file in its configs/.
+        cache: FLUORO_CACHE_DIR of the process; its run goes there too.
+        cold: Whether compiled kernels are removed before; volumes stay.
+
+    Returns:
+        `first_frame_s`; `cpu_s` of the whole process and of compilers; `kernels`, how many it
+        compiled.
+    """
+    kernels, out = cache / "kernels", cache / "output"
+    if cold:
+        shutil.rmtree(kernels, ignore_errors=True)
+    before, there = resource.getrusage(resource.RUSAGE_CHILDREN), len(list(kernels.glob("*.json")))
+    settings = ["recorder.scene_movie=false", "recorder.contact_sheet=false", "console.port=0"]
+    words = [
+        "run",
+        f"configs/{config}.yaml",
+        "--frames",
+        "1",
+        "--name",
+        "start",
+        "--set",
+        *settings,
+    ]
+    environment = {"FLUORO_CACHE_DIR": str(cache), "FLUORO_OUTPUT_DIR": str(out)}
+    shutil.rmtree(out, ignore_errors=True)
+    subprocess.run(
+        [sys.executable, "app.py", *words],
+        cwd=tree,
+        env=os.environ | environment | {"PYTHONPATH": str(tree)},
+        capture_output=True,
+        check=True,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    record = json.loads(next(out.glob("*/run.json")).read_text())
+    return {
+        "first_frame_s": record["first_frame_s"],
+        "cpu_s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        "kernels": len(list(kernels.glob("*.json"))) - there,
+    }
 
 
 def gib_of(shape_zyx: tuple[int, int, int]) -> float:
@@ -127,8 +176,6 @@ def _peak_bytes() -> int:
         status = Path("/proc/self/status").read_text().split()
         return 1024 * int(status[status.index("VmHWM:") + 1])
     except OSError:  # macOS; elsewhere getrusage starts with the parent's peak
-        import resource
-
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 

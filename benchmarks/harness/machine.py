@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from fluoro.rendering.devices.cpu.device import available_cores
+from fluoro.rendering.devices.cpu.worker_threads import available_cores
 
 __all__ = ["commit", "describe_machine", "load_average", "vector_units"]
 

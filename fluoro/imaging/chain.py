@@ -22,6 +22,7 @@ from fluoro.imaging.frame_setup import StageSelection, begin_frame, require_deri
 from fluoro.imaging.frame_state import FrameState
 from fluoro.imaging.kernel_run import KernelRun
 from fluoro.imaging.linearised import LinearisedImage
+from fluoro.imaging.stage import FrameContext
 from fluoro.imaging.stages.order import HOLD, ORDER
 from fluoro.physics.materials import Material
 from fluoro.rendering.deferred_integrals import DeferredIntegrals
@@ -113,6 +114,26 @@ class ImageChain:
 
         Takes what `apply` takes and returns what it returns, not to be read before `finish`.
         """
+        image, frame = self._launch(
+            integrals, config, frame_number, pixel_spacing_mm, geometry, pulse=pulse
+        )
+        for read in frame.readings:
+            read()
+        if not frame.holds:
+            self.pulse = frame.exposure
+        return image
+
+    def _launch(
+        self,
+        integrals: Any,
+        config: ImageChainConfig,
+        frame_number: int,
+        pixel_spacing_mm: float,
+        geometry: CarmGeometry | None,
+        *,
+        pulse: bool,
+    ) -> tuple[Any, FrameContext]:
+        """The image of a frame, all its launches lined up, and what the stages left to read."""
         if isinstance(integrals, DeferredIntegrals) and not self._integrates(config):
             integrals = integrals.render()
         frame = begin_frame(
@@ -135,9 +156,7 @@ class ImageChain:
         for stage in stages:
             stage.run(frame, kernels)
         kernels.finish()
-        if not frame.holds:
-            self.pulse = frame.exposure
-        return kernels.image
+        return kernels.image, frame
 
     def linearise(
         self,
@@ -227,6 +246,8 @@ class ImageChain:
     ) -> None:
         """Compile every kernel that frames of a stream need, and clear the memory of frames.
 
+        On a `LaunchQueue` of the CPU they are compiled side by side.
+
         Other numbers in the configuration need no others: a window, a dose, a field, another rate
         of pulses, another mask.
 
@@ -241,7 +262,8 @@ class ImageChain:
         """
         config, pulses = _rehearsal(config)
         for number, pulse in enumerate(pulses):
-            self.apply(integrals, config, number, pixel_spacing_mm, geometry, pulse=pulse)
+            self._launch(integrals, config, number, pixel_spacing_mm, geometry, pulse=pulse)
+        self.finish()
         self.restart(self._seed)
 
     def state(self, frame_number: int, shape: tuple[int, int]) -> FrameState:

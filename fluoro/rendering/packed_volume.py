@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fluoro.geometry.projection import View
 from fluoro.rendering.devices.base import ComputeDevice
-from fluoro.rendering.devices.cpu.device import available_cores
+from fluoro.rendering.devices.cpu.worker_threads import available_cores
 from fluoro.rendering.packing import leading_axes
 from fluoro.volume.grid import VolumeGrid
 

@@ -10,7 +10,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import autodiff, chain, frames, graph, guard, projectors, rates, scaling, suite
+from benchmarks import (
+    autodiff,
+    chain,
+    frames,
+    graph,
+    guard,
+    projectors,
+    rates,
+    scaling,
+    start_up,
+    suite,
+)
 from benchmarks.harness import (
     beam_work,
     exact_integrals,
@@ -425,6 +436,27 @@ def test_graphs_intervals_overlap_and_jitter():
     assert graph._intervals_ms(run).tolist() == [11, 10]
     assert graph._share_overlapping(run) == 0.5
     assert graph._jitter_ms(run, 100.0)["p50"] == pytest.approx(0.5)
+
+
+def test_starts_of_the_application_alternate_between_trees_and_caches(monkeypatch, tmp_path):
+    starts = []
+
+    def started(tree, config, cache, *, cold):
+        starts.append((tree.name, cold))
+        return {"first_frame_s": float(len(starts)), "cpu_s": 2.0, "kernels": 16 * cold}
+
+    monkeypatch.setattr(start_up, "start_application", started)
+    rows = start_up.measure([tmp_path / "old", tmp_path / "new"], "sweep", 2)
+    filled, rounds = starts[:2], starts[2:]
+    assert filled == [("old", True), ("new", True)]
+    assert rounds == 2 * [("old", True), ("old", False), ("new", True), ("new", False)]
+    (cold, warm) = rows[tmp_path / "new"]
+    assert (cold["all_first_frame_s"], cold["kernels"]) == ([5.0, 9.0], 16)
+    assert (warm["first_frame_s"], warm["kernels"]) == (8.0, 0)
+    assert start_up.table([cold, warm]).splitlines()[2:4] == [
+        "| no kernels | 16 | 7.0 s | 2.0 s |",
+        "| all cached | 0 | 8.0 s | 2.0 s |",
+    ]
 
 
 def test_watch_counts_from_the_first_frames_on(monkeypatch):

@@ -190,8 +190,12 @@ def test_other_threads_go_on_while_one_waits(queue):
 
 
 def test_a_launch_that_fails_leaves_the_queue_as_it_was(queue):
-    with pytest.raises(Exception, match="missing_entry"):
+    def fail():
         queue.launch("beer_lambert", "missing_entry", (8, 8, 1), {}, exact=True)
+        queue.finish()
+
+    with pytest.raises(Exception, match="missing_entry"):
+        fail()
     out = queue.empty((8, 8))
     photons(queue, queue.to_device(np.zeros((8, 8), np.float32)), out, 3.0)
     assert np.all(queue.to_host(out) == 3.0)

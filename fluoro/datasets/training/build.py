@@ -25,7 +25,7 @@ from fluoro.datasets.training.set_folder import (
 from fluoro.datasets.training.shard_maker import ENTRY
 from fluoro.datasets.training.shards import require_packages
 from fluoro.errors import InputError
-from fluoro.rendering.devices.cpu.device import available_cores
+from fluoro.rendering.devices.cpu.worker_threads import available_cores
 from fluoro.rendering.devices.selection import choose_device
 
 __all__ = ["BuildOutcome", "WorkReporter", "build", "checked_frames", "plan_of"]

@@ -25,7 +25,7 @@ class Brightness(Stage):
     remembers = "brightness"
 
     def run(self, frame: FrameContext, kernels: KernelRun) -> None:
-        """Measure the image, and settle the next dose."""
+        """Measure the image; the next dose is settled when it is read."""
         given = _given(frame)
         left, top, right, bottom = roi_box(given.roi, frame.shape)
         rows = kernels.on_cells(
@@ -36,8 +36,13 @@ class Brightness(Stage):
             first=(left, top, 0),
             end=(right, bottom, 0),
         )
-        total = float(np.sum(kernels.device.to_host(rows), dtype=float))
-        _settle(frame, total / ((right - left) * (bottom - top)))
+        pixels = (right - left) * (bottom - top)
+
+        def measure() -> None:
+            total = float(np.sum(kernels.device.to_host(rows), dtype=float))
+            _settle(frame, total / pixels)
+
+        frame.readings.append(measure)
 
     def run_linear(self, frame: FrameContext, tape: Tape) -> None:
         """Do nothing: a derivative holds the dose."""

@@ -8,7 +8,7 @@ buffers, and a result comes to the host through one copy.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Self
 
@@ -170,6 +170,13 @@ class ComputeDevice(ABC):
     def finish(self) -> None:
         """Return when the results of all launches can be read."""
         self.fence().wait()
+
+    def watch(self, tell: Callable[[int, int], None]) -> None:
+        """Have `tell` called with the numbers of kernels compiled so far and of those to compile.
+
+        A device whose kernels are compiled one by one, when they are launched, calls nothing.
+        """
+        del tell
 
     @abstractmethod
     def queue(self) -> ComputeDevice:

@@ -8,6 +8,7 @@ that waits is awake on a free processor within 0.05 ms.
 from __future__ import annotations
 
 import ctypes
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from fluoro.errors import DeviceError
 
-__all__ = ["DISPATCHER", "ThreadLibrary", "open_thread_library"]
+__all__ = ["DISPATCHER", "ThreadLibrary", "available_cores", "open_thread_library"]
 
 DISPATCHER = r"""
 #include <atomic>
@@ -120,21 +121,35 @@ struct Pool
 
 struct Queue;
 
-// A launch of a queue.
-struct Launch
+// What a launch does: rows of a kernel, shared among threads.
+struct Work
 {
     Row run;
     unsigned columns, rows, total;
-    int threads;              // that may work on it
     std::vector<char> globals;
+    int threads;
+};
+
+// A launch of a queue.
+struct Launch : Work
+{
     Queue* other;             // begins when that queue has done the launch of this number; or null
     uint64_t others_number;
     uint64_t number = 0;
     std::atomic<unsigned> next{0};
     int joined = 0, working = 0;
+    bool ready;  // false: its kernel is not compiled yet
     bool begun = false;
 
-    bool takes_one() const { return joined == 0 || (begun && joined < threads && next < total); }
+    Launch(Work work, Queue* other, uint64_t others_number)
+        : Work(std::move(work)), other(other), others_number(others_number), ready(run)
+    {
+    }
+
+    bool takes_one() const
+    {
+        return ready && (joined == 0 || (begun && joined < threads && next < total));
+    }
 
     void work()
     {
@@ -181,9 +196,9 @@ struct Queue
         for (;;)
         {
             wake.wait(held, [&] {
-                return closing || (!launches.empty() && launches.front()->takes_one());
+                return launches.empty() ? closing : launches.front()->takes_one();
             });
-            if (launches.empty() || !launches.front()->takes_one())
+            if (launches.empty())
                 return;
             Launch* launch = launches.front();
             launch->working++;
@@ -219,7 +234,7 @@ struct Queue
         done = launch->number;
         delete launch;
         ended.notify_all();
-        if (!launches.empty())
+        if (!launches.empty() || closing)
             wake.notify_all();
     }
 
@@ -237,6 +252,19 @@ struct Queue
         if (launches.size() == 1)
             wake.notify_all();
         return launch->number;
+    }
+
+    // Gives a launch that waits for its kernel what it does.
+    void supply(uint64_t number, Work work)
+    {
+        std::lock_guard<std::mutex> held(lock);
+        for (Launch* launch : launches)
+            if (launch->number == number)
+            {
+                static_cast<Work&>(*launch) = std::move(work);
+                launch->ready = true;
+            }
+        wake.notify_all();
     }
 
     void wait(uint64_t number)
@@ -258,6 +286,13 @@ struct Queue
         threads.clear();
     }
 };
+
+Work work_of(Row run, unsigned columns, unsigned rows, unsigned layers, const char* globals,
+             unsigned bytes, int threads)
+{
+    std::vector<char> block(globals, globals + bytes);
+    return {run, columns, rows, rows * layers, std::move(block), threads};
+}
 
 Pool* pool = nullptr;  // never given back: its threads wait until the process ends
 
@@ -296,15 +331,21 @@ extern "C" __attribute__((visibility("default"))) void* fluoro_queue_open(int th
 }
 
 // Lines up a launch and returns its number, which count from 1; 0: the queue is closed. It begins
-// no sooner than another queue (or null) has done its launch of a number.
+// no sooner than another queue (or null) has done its launch of a number, and than it has a kernel.
 extern "C" __attribute__((visibility("default"))) uint64_t fluoro_queue_push(
     Queue* queue, Row run, unsigned columns, unsigned rows, unsigned layers, const char* globals,
     unsigned bytes, int threads, Queue* other, uint64_t others_number)
 {
-    std::vector<char> block(globals, globals + bytes);
-    unsigned total = rows * layers;
-    return queue->push(
-        new Launch{run, columns, rows, total, threads, std::move(block), other, others_number});
+    Work work = work_of(run, columns, rows, layers, globals, bytes, threads);
+    return queue->push(new Launch(std::move(work), other, others_number));
+}
+
+// Gives a launch that was pushed without a kernel (null) what it does; no rows: nothing.
+extern "C" __attribute__((visibility("default"))) void fluoro_queue_supply(
+    Queue* queue, uint64_t number, Row run, unsigned columns, unsigned rows, unsigned layers,
+    const char* globals, unsigned bytes, int threads)
+{
+    queue->supply(number, work_of(run, columns, rows, layers, globals, bytes, threads));
 }
 
 // Returns when some launches are done: when the first one began, and the last one ended.
@@ -326,6 +367,14 @@ extern "C" __attribute__((visibility("default"))) void fluoro_queue_close(Queue*
 """C++ of the library that all kernels are dispatched through."""
 
 
+def available_cores() -> int:
+    """Return cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class ThreadLibrary:
     """The functions of `DISPATCHER`.
@@ -335,7 +384,9 @@ class ThreadLibrary:
         open_queue: Threads; gives a queue, or None where the system has no more threads.
         push: Queue, then as `dispatch`, with the block's size before the threads, then another
             queue or None and the number of its launch to wait for; gives a number, 0 where the
-            queue is closed.
+            queue is closed. Without a row function (None) the launch waits for one.
+        supply: Queue and number of a launch without a row function, then as `push` up to the
+            threads.
         wait: Queue, first and last number, two 64-bit integers to write the times
             to [ns, monotonic clock].
         close_queue: Queue.
@@ -344,6 +395,7 @@ class ThreadLibrary:
     dispatch: Any
     open_queue: Any
     push: Any
+    supply: Any
     wait: Any
     close_queue: Any
 
@@ -366,14 +418,12 @@ def open_thread_library(path: Path) -> ThreadLibrary:
 def _functions(waits: ctypes.CDLL, quick: ctypes.PyDLL) -> ThreadLibrary:
     pointer, count, number = ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint64
     groups = [pointer, *[count] * 3]
+    work = [*groups, ctypes.c_char_p, count, ctypes.c_int]
     return ThreadLibrary(
         dispatch=_typed(waits.fluoro_dispatch, [*groups, pointer, ctypes.c_int]),
         open_queue=_typed(quick.fluoro_queue_open, [ctypes.c_int], pointer),
-        push=_typed(
-            quick.fluoro_queue_push,
-            [pointer, *groups, ctypes.c_char_p, count, ctypes.c_int, pointer, number],
-            number,
-        ),
+        push=_typed(quick.fluoro_queue_push, [pointer, *work, pointer, number], number),
+        supply=_typed(quick.fluoro_queue_supply, [pointer, number, *work]),
         wait=_typed(waits.fluoro_queue_wait, [pointer, number, number, pointer]),
         close_queue=_typed(waits.fluoro_queue_close, [pointer]),
     )
