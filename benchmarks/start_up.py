@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.harness.command_line import count
 from benchmarks.harness.first_frame import start_application
-from benchmarks.harness.machine import load_average
+from benchmarks.harness.machine import describe_machine, load_average
 from benchmarks.harness.report import publish
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,17 +39,11 @@ def main() -> None:
     parser.add_argument("--against", type=Path, metavar="WORKTREE")
     options = parser.parse_args()
     trees = [ROOT] if options.against is None else [options.against.resolve(), ROOT]
-    rows = [row for tree in measure(trees, options.config, options.rounds).values() for row in tree]
-    for row in rows:
-        print(row)
+    for tree, rows in measure(trees, options.config, options.rounds).items():
+        print(f"{tree.name}, {options.config}:", *map(line, rows), sep="\n")
     if options.against is None:
-        publish(
-            "start_up_cpu",
-            {"config": options.config, "rows": rows},
-            table(rows),
-            None,
-            document=True,
-        )
+        results = {"machine": describe_machine(), "config": options.config, "rows": rows}
+        publish("start_up_cpu", results, table(rows), None, document=options.config == "sweep")
 
 
 def measure(trees: list[Path], config: str, rounds: int) -> dict[Path, list[dict[str, Any]]]:
@@ -66,9 +60,9 @@ def measure(trees: list[Path], config: str, rounds: int) -> dict[Path, list[dict
                 for case, cold in CASES.items():
                     found[tree][case].append(start_application(tree, config, cache, cold=cold))
             loads.append(load_average())
-    shared = {"config": config, "load": [min(loads), max(loads)]}
+    load = {"load": [min(loads), max(loads)]}
     return {
-        tree: [row(case, runs) | shared | {"tree": tree.name} for case, runs in cases.items()]
+        tree: [row(case, runs) | load for case, runs in cases.items()]
         for tree, cases in found.items()
     }
 
@@ -78,6 +72,15 @@ def row(case: str, runs: list[dict[str, float]]) -> dict[str, Any]:
     names = ("first_frame_s", "cpu_s", "kernels")
     medians = {name: statistics.median(run[name] for run in runs) for name in names}
     return {"case": case, **medians, "all_first_frame_s": [run["first_frame_s"] for run in runs]}
+
+
+def line(found: dict[str, Any]) -> str:
+    """Return one case in a line."""
+    every = ", ".join(f"{seconds:.2f}" for seconds in found["all_first_frame_s"])
+    return (
+        f"  {found['case']}: first frame after {found['first_frame_s']:.2f} s ({every}), CPU time "
+        f"{found['cpu_s']:.2f} s, {found['kernels']:.0f} kernels compiled"
+    )
 
 
 def table(rows: list[dict[str, Any]]) -> str:

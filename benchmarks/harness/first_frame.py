@@ -34,7 +34,8 @@ __all__ = [
 ONE_GIB, FOUR_GIB = (512, 724, 724), (1024, 1024, 1024)
 """Shapes of volumes of float32."""
 SPACING_MM = (0.5, 0.5, 0.5)
-IMAGE_PX = 256
+IMAGE_PX, FIELD_MM = 256, 400.0
+"""Of the detector's edge."""
 PROCESSES = 3
 """That count, of each volume and projector."""
 WITH_DERIVATIVES = " with derivatives"
@@ -141,8 +142,9 @@ def write_volume(path: Path, shape_zyx: tuple[int, int, int], budget: Budget) ->
 
 
 def _first_frame(path: str, kind: str, projector: str, started: float) -> dict[str, float]:
+    # what a program that renders imports, and nothing of the benchmarks
     sys.path.insert(0, str(Path(__file__).parents[2]))
-    from benchmarks.harness.scene import make_views
+    from fluoro.geometry.carm import CarmGeometry, CarmPose
     from fluoro.rendering.devices.selection import open_device
     from fluoro.rendering.renderer import DrrRenderer
     from fluoro.volume.grid import VolumeGrid
@@ -154,7 +156,14 @@ def _first_frame(path: str, kind: str, projector: str, started: float) -> dict[s
     device = open_device(kind)
     name: Any = projector.removesuffix(WITH_DERIVATIVES)
     renderer = DrrRenderer(MuVolume(mu_zyx=mu, grid=grid), device, projector=name)
-    view = make_views(grid, IMAGE_PX, names=("PA",))["PA"]
+    carm = CarmGeometry(
+        source_to_detector_mm=1020.0,
+        source_to_isocenter_mm=510.0,
+        detector_width_px=IMAGE_PX,
+        detector_height_px=IMAGE_PX,
+        pixel_spacing_mm=FIELD_MM / IMAGE_PX,
+    )
+    view = carm.view(CarmPose(), grid.center_xyz_mm)
     device.to_host(renderer.render(view))
     if name != projector:
         renderer.render_jacobian(view, grid.center_xyz_mm)

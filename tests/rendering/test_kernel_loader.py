@@ -216,7 +216,7 @@ class AtOnce:
         assert cancel_futures
 
     def cache_clear(self):
-        """There is nothing to make anew."""
+        """Nothing is kept."""
 
 
 def test_an_early_begin_loads_slang_only_where_kernels_must_be_missing(cache, monkeypatch):
