@@ -56,6 +56,7 @@ class Dsa(Stage):
         turn = _turn(_given(frame), frame.memory)
         if turn is not None:
             _subtract(frame, turn, kernels)
+            kernels.finish()
 
     def run_linear(self, frame: FrameContext, tape: Tape) -> None:
         """Subtract the mask, and note the transpose of the frame's own share of it."""
@@ -101,14 +102,15 @@ def _subtract(frame: FrameContext, turn: DsaTurn, kernels: KernelRun) -> None:
     frame.subtracted = True
     mask, _ = memory.layers("dsa_mask", 1)
     if turn.mask_weight > 0:
-        kernels.alone("mask_mean", mask=mask, weight=turn.mask_weight)
-    kernels.alone("subtract_mask", mask=mask, shift_px=_shift_px(config))
+        kernels.pixels("mask_mean", mask=mask, weight=turn.mask_weight)
+        kernels.finish()  # the mask is read beside the pixel
+    kernels.pixels("subtract_mask", mask=mask, shift_px=_shift_px(config))
     if turn.traces:
         peak, fresh = memory.layers("dsa_peak", 1)
-        kernels.alone("peak_hold", peak=peak, fresh=fresh)
+        kernels.pixels("peak_hold", peak=peak, fresh=fresh)
     if turn.guides and config.roadmap:
         peak, _ = memory.layers("dsa_peak", 1)
-        kernels.alone("roadmap", peak=peak, opacity=float(config.roadmap.opacity))
+        kernels.pixels("roadmap", peak=peak, opacity=float(config.roadmap.opacity))
 
 
 def _pull(frame: FrameContext, weight: float, kernels: KernelRun) -> None:

@@ -33,7 +33,7 @@ class ImageIntensifier(FactorStage):
         """Warp and darken the image."""
         if _given(frame).pin_cushion > 0:
             source = kernels.replaced()
-            kernels.alone("pin_cushion", source=source, **_warp_uniforms(frame))
+            kernels.pixels("pin_cushion", source=source, **_warp_uniforms(frame))
         _run_light(frame, kernels)
 
     def run_linear(self, frame: FrameContext, tape: Tape) -> None:
@@ -69,7 +69,8 @@ def _pull(frame: FrameContext, kernels: KernelRun) -> None:
     kernels.finish()
     sums = kernels.device.to_device(np.zeros(frame.shape, np.float32))
     shared = {"image": kernels.image, "image_size": kernels.size, "sums.by_voxel": sums}
-    uniforms = {**shared, **_warp_uniforms(frame)}
+    screen = {f"screen.{name}": value for name, value in _warp_uniforms(frame).items()}
+    uniforms = {**shared, **screen}
     kernels.device.launch(WARP_BACK, "warp_back", kernels.size, uniforms, exact=True)
     kernels.image = sums
 
