@@ -78,7 +78,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--peer-starts", type=int, default=5, help="of these nanodrr's too")
     parser.add_argument("--minutes", type=float, default=1e9, help="then stop, to go on later")
     parser.add_argument("--no-peers", action="store_true")
-    parser.add_argument("--only", choices=("fluoro", "nanodrr"), help="whose rows are measured")
+    parser.add_argument(
+        "--only",
+        choices=("fluoro", "nanodrr"),
+        help="whose rows are measured; for fluoro's nanodrr is not opened",
+    )
     parser.add_argument("--peers-python", type=Path, help="an environment that has the peers")
     parser.add_argument("--report", action="store_true", help="measure nothing")
     return parser.parse_args(argv)
@@ -102,6 +106,8 @@ class Bench:
         found = {}
         volumes = {"RTK Joseph": self.volume, "nanodrr": coarser_volume(self.volume, PEER_VOXEL_MM)}
         for name, volume in volumes.items():
+            if name == "nanodrr" and self.options.only == "fluoro":
+                continue
             peers = open_peers(
                 volume,
                 threads=self.options.threads,
