@@ -35,6 +35,7 @@ RAY_SIZE_PX = 200
 """Of the projectors' images: benchmarks/projectors.py has the same."""
 MATERIALS = tissue_map("tissues").materials
 VISIBLE = 0.1
+STEADY_FRAMES = 4
 AT_AN_ANGLE = CarmPose(lao_deg=30, cra_deg=20)
 LISTED = "march"
 """Projector that is measured for listed rays too: others differ from it as for pixels."""
@@ -80,9 +81,10 @@ class WatchedDevice(CpuDevice):
 
     def run(self, launch: Launch) -> None:
         """Prepare, and hand over."""
-        kernel, groups, block, workers = self.prepared(launch)
+        kernel = self.kernel_loader.begin(launch).result()
+        prepared = self.prepared(launch, kernel)
         key = Key(self.group, kernel_name(launch), launch.threads)
-        self._watch(key, launch, lambda: kernel.dispatch(*groups, block, workers))
+        self._watch(key, launch, lambda: kernel.dispatch(*prepared))
 
 
 def run_jobs(watch: Watch, times: int) -> None:
@@ -187,11 +189,13 @@ def _stages(device: CpuDevice) -> Iterator[Job]:
 def _chain_job(
     device: CpuDevice, integrals: Any, materials: Any, config: ImageChainConfig, *, fused: bool
 ) -> Job:
-    """Frames of a stream that need every kernel of the configuration."""
+    """Frames that need every kernel of the configuration, then some that find their memory."""
+    chain = ImageChain(device, 0, materials, fused=fused)
 
     def call() -> None:
-        chain = ImageChain(device, 0, materials, fused=fused)
         chain.prepare(integrals, config, PITCH_MM, CARM)
+        for number in range(STEADY_FRAMES):
+            chain.apply(integrals, config, number, PITCH_MM, CARM)
 
     return call
 

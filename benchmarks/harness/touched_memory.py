@@ -46,13 +46,14 @@ def _changed_bytes(after: Array, before: Array) -> int:
 
 def _referenced_bytes(arrays: Iterable[Array]) -> int:
     """What was touched of the parts of memory that hold the arrays."""
-    addresses, found, holds = [_address(each) for each in arrays], 0, False
+    ranges = [(_address(each), _address(each) + each.nbytes) for each in arrays]
+    found, holds = 0, False
     for line in Path("/proc/self/smaps").read_text().splitlines():
-        first, *others = line.split()
-        if not first.endswith(":"):
-            begin, end = (int(each, 16) for each in first.split("-"))
-            holds = any(begin <= each < end for each in addresses)
-        elif holds and first == "Referenced:":
+        head, *others = line.split()
+        if not head.endswith(":"):
+            begin, end = (int(each, 16) for each in head.split("-"))
+            holds = any(begin < last and first < end for first, last in ranges)
+        elif holds and head == "Referenced:":
             found += 1024 * int(others[0])
     return found
 
