@@ -17,6 +17,7 @@ from fluoro.imaging.chain import ImageChain
 from fluoro.imaging.fused import FUSED_ENTRY, StageRunner, fused_kernel
 from fluoro.paths import shader_dir
 from fluoro.physics.tissues import tissue_map
+from fluoro.rendering.devices.base import KernelText
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from operators.live_chain import with_controls
 
@@ -152,6 +153,14 @@ def test_a_kernel_that_does_not_compile_is_reported_in_one_line(other):
         with pytest.raises(DeviceError, match=r"Slang cannot compile pixel_stages .*\S$") as raised:
             device.launch(fused_kernel(("no_such_stage",)), FUSED_ENTRY, (1, 1, 1), {})
         assert "\n" not in str(raised.value)
+
+
+def test_the_error_of_a_kernel_has_place_and_reason(other):
+    head = 'struct A { int x; };\n[shader("compute")]\n[numthreads(1, 1, 1)]\n'
+    text = head + "void k() { A a; a.y = 1; }"
+    for device in (CpuDevice(), other):
+        with pytest.raises(DeviceError, match=r"not found: \S+:\d+:\d+: 'y' is not a member of 'A'"):
+            device.launch(KernelText(text, "mine"), "k", (1, 1, 1), {})
 
 
 def test_a_stage_without_a_slope_is_reported_by_name():

@@ -17,6 +17,7 @@ from fluoro.errors import DeviceError, InputError
 from fluoro.paths import shader_dirs
 from fluoro.rendering.devices.base import ComputeDevice, Interval, KernelText, Launch, Uniform
 from fluoro.rendering.devices.launch_queue import LaunchQueue
+from fluoro.rendering.devices.slang_errors import first_error
 from fluoro.rendering.devices.uniforms import UniformBlock, uniform_places
 from fluoro.steady_clock import steady_ns
 
@@ -203,8 +204,8 @@ class SlangDevice(ComputeDevice):
             program = load_program(self._session(exact), module, entry)
             pipeline = self._device.create_compute_pipeline(program)
         except (RuntimeError, spy.SlangCompileError) as error:
-            first = next((line for line in str(error).splitlines() if "error" in line), str(error))
-            raise DeviceError(f"Slang cannot compile {entry} for {self.name}: {first}") from None
+            what = first_error(str(error))
+            raise DeviceError(f"Slang cannot compile {entry} for {self.name}: {what}") from None
         return Kernel(program, pipeline, self._pointer)
 
     @override

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from fluoro.errors import DeviceError
 from fluoro.rendering.devices.load_slangpy import load_slangpy
+from fluoro.rendering.devices.slang_errors import first_error
 from fluoro.rendering.devices.uniforms import UniformPlace
 
 __all__ = ["KernelCpp", "kernel_cpp", "load_slang"]
@@ -92,7 +93,7 @@ def _compiled(words: list[str]) -> tuple[str, Any]:
         arguments = (ctypes.c_char_p * len(words))(*(word.encode() for word in words))
         failed = slang.spProcessCommandLineArguments(request, arguments, len(words))
         if failed or slang.spCompile(request):
-            raise DeviceError(_first_error(slang.spGetDiagnosticOutput(request).decode()))
+            raise DeviceError(first_error(slang.spGetDiagnosticOutput(request).decode()))
         return slang.spGetEntryPointSource(request, 0).decode(), _reflected(slang, request)
     finally:
         slang.spDestroyCompileRequest(request)
@@ -139,10 +140,6 @@ def _code(kind: Any) -> str:
     if count is None or scalar not in SCALARS or kind.get("elementCount", 3) != 3:
         raise TypeError(f"uniform of type {kind}: only float, int, float3, int3, pointers")
     return count + SCALARS[scalar]
-
-
-def _first_error(output: str) -> str:
-    return next((line for line in output.splitlines() if "error" in line), output)
 
 
 @cache
