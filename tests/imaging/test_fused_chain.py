@@ -159,7 +159,7 @@ def test_the_error_of_a_kernel_has_place_and_reason(other):
     head = 'struct A { int x; };\n[shader("compute")]\n[numthreads(1, 1, 1)]\n'
     text = head + "void k() { A a; a.y = 1; }"
     for device in (CpuDevice(), other):
-        with pytest.raises(DeviceError, match=r"not found: \S+:\d+:\d+: 'y' is not a member of 'A'"):
+        with pytest.raises(DeviceError, match=r"found: \S+:\d+:\d+: 'y' is not a member of 'A'"):
             device.launch(KernelText(text, "mine"), "k", (1, 1, 1), {})
 
 
