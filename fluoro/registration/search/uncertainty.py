@@ -4,8 +4,8 @@ At the pose that the search has found the target is explained once more, tile by
 (`measures/tile_fit.py`), by the pose, by the C-arm's lengths and by a blur together. From that
 follows by how much the image would have the lengths otherwise. The last step of the pose is that of
 the lengths as stated, unless the image is significantly against them; its covariance has the
-lengths' tolerance in it. The rendered image is blurred first by as much as the target is: what a
-blur leaves at edges would displace lengths and pose. Where the image would have the lengths
+lengths' tolerance in it. The rendered image is blurred and sharpened first as the target is: what
+either leaves at edges would displace lengths and pose. Where the image would have the lengths
 otherwise, it is looked at again: with gain and scatter that may slope within a tile, as heel and
 scatter make them, and once more at the lengths that were found.
 """
@@ -21,12 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fluoro.geometry.projection import View
 from fluoro.names import DEGREES_OF_FREEDOM
-from fluoro.registration.measures.tile_fit import (
-    TileFit,
-    blur_derivative,
-    blurred_with,
-    fit_tiles,
-)
+from fluoro.registration.measures.sharpness import as_sharp, measure_sharpness
+from fluoro.registration.measures.tile_fit import TileFit, blur_derivative, fit_tiles
 from fluoro.registration.rigid_motion import motion_about, moved_view, view_axes
 from fluoro.registration.search.lengths import (
     LengthTolerance,
@@ -54,8 +50,6 @@ tiles leave so much [mm, mm, 1]. Measured as the inflation above."""
 SIGNIFICANT = 11.3
 """Squared distance of the image's lengths from the stated ones, in standard deviations of the image
 alone, from which on the pose goes with other lengths: chi squared of 3, 99 %."""
-MOST_BLUR_PX2 = 4.0
-"""Largest variance of a target's blur that is undone."""
 LINEAR = 4.6
 """From this surprise on an image is looked at again: one right one in five (chi squared of 3)."""
 NEIGHBOURS = 4
@@ -72,7 +66,7 @@ class ViewFit:
     Attributes:
         image: Rendered at the pose, shape (height, width).
         tiles: The target's fit; its rows are those of the pose's free parameters, of the lengths
-            and of the blur, each as blurred as the target.
+            and of the blur, each as sharp as the target.
         lengths: By how much the image would have the C-arm's lengths otherwise: shift of the
             principal point along columns and rows [mm], share of pitch over distance; (3,).
         lengths_covariance: Of that, by the image alone, (3, 3).
@@ -194,7 +188,7 @@ def _fit_of(
 ) -> ViewFit:
     """The fit of an image for which some change of the lengths is taken already."""
     target, mask = task.measure.target, task.measure.mask
-    tiles = _blurred_fit(image, target, mask, derivatives, sloping)
+    tiles = _fit_as_sharp(image, target, mask, derivatives, sloping)
     step, inverse = _most_likely(tiles)
     lengths = step[-4:-1] + np.asarray(taken, float)
     covariance = np.asarray(inverse[-4:-1, -4:-1], float)
@@ -208,19 +202,18 @@ def _fit_of(
     )
 
 
-def _blurred_fit(
+def _fit_as_sharp(
     image: NDArray[Any],
     target: NDArray[Any],
     mask: NDArray[np.bool_],
     derivatives: NDArray[Any],
     sloping: bool,
 ) -> TileFit:
-    """Fit with image and derivatives as blurred as the target; the last row is more blur."""
-    sharp = fit_tiles(image, target, mask, blur_derivative(image)[None], sloping=sloping)
-    found = float(sharp.gradient[0] / max(sharp.normal[0, 0], 1e-20))
-    blurred, rows = blurred_with(image, derivatives, float(np.clip(found, 0.0, MOST_BLUR_PX2)))
-    rows = np.concatenate([rows, blur_derivative(blurred)[None]])
-    return fit_tiles(blurred, target, mask, rows, sloping=sloping)
+    """Fit with image and derivatives as sharp as the target; the last row is more blur."""
+    sharpness = measure_sharpness(image, target, mask, sloping=sloping)
+    sharp, rows = as_sharp(image, derivatives, sharpness)
+    rows = np.concatenate([rows, blur_derivative(sharp)[None]])
+    return fit_tiles(sharp, target, mask, rows, sloping=sloping)
 
 
 def _scale(tiles: TileFit, inflation: float) -> float:
