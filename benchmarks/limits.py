@@ -257,11 +257,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--folder", type=Path, help="for the results (default: benchmarks/results)")
     options = parser.parse_args(argv)
-    machine = describe_machine() | {"load_before": load_average()}
+    machine = describe_machine()
     try:
+        work, begun = work_of_kernels(), load_average()
         limits, launched = measured_limits(), launches()
-        load = f"load average {machine['load_before']} before, {load_average()} after"
-        rows = rows_of(launched, work_of_kernels(), limits)
+        load = f"load average {begun} before the times were taken, {load_average()} after"
+        rows = rows_of(launched, work, limits)
     except FluoroError as error:
         print(f"limits: {error}", file=sys.stderr)
         return 1
