@@ -35,6 +35,8 @@ QUICK = RegistrationSettings(
     widths_px=(24, 48, 96), multi_start=MultiStart(starts=24), attempts=1, max_iterations=15
 )
 """Finds what is within about 25 mm."""
+SMALL = changed(QUICK, hypotheses="never", multi_start={"starts": 1})
+"""Searches from the given start alone."""
 POSE = CarmPose(lao_deg=20, cra_deg=8, roll_deg=3, translation_mm=(6.0, -4.0, 9.0))
 
 

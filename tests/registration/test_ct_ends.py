@@ -14,9 +14,8 @@ from fluoro.volume.grid import VolumeGrid
 from fluoro.volume.volumes import MuVolume
 from tests.registration_support import (
     POSE,
-    QUICK,
+    SMALL,
     center,
-    changed,
     counted,
     device,
     displacement,
@@ -28,7 +27,6 @@ from tests.registration_support import (
 )
 
 WATER_PER_MM = 0.02
-SMALL = changed(QUICK, hypotheses="never", multi_start={"starts": 1})
 
 
 def middle(share):

@@ -13,8 +13,7 @@ from fluoro.registration.register import Registrar
 from fluoro.registration.rigid_motion import moved_view
 from tests.registration_support import (
     DETECTOR,
-    QUICK,
-    changed,
+    SMALL,
     counted,
     device,
     displacement,
@@ -25,7 +24,6 @@ from tests.registration_support import (
     view_at,
 )
 
-SMALL = changed(QUICK, hypotheses="never", multi_start={"starts": 1})
 FINE = replace(DETECTOR, detector_width_px=192, detector_height_px=192, pixel_spacing_mm=2.0)
 DETECTOR_SHAPE = (DETECTOR.detector_height_px, DETECTOR.detector_width_px)
 

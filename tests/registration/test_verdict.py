@@ -23,7 +23,7 @@ from fluoro.rendering.renderer import DrrRenderer
 from tests.registration_support import (
     DETECTOR,
     POSE,
-    QUICK,
+    SMALL,
     center,
     changed,
     counted,
@@ -36,7 +36,6 @@ from tests.registration_support import (
     view_at,
 )
 
-SMALL = changed(QUICK, hypotheses="never", multi_start={"starts": 1})
 PHOTONS = 2e4
 EXACT = CarmTolerance(
     source_to_detector_mm=0.0,
