@@ -60,8 +60,6 @@ from fluoro.paths import config_path, output_dir
 from fluoro.steady_clock import steady_ns
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from fluoro.config import Config
     from fluoro.registration.config import RegisterConfig
     from operators.distributed_app import SplitOptions
@@ -443,6 +441,7 @@ def inspect(arguments: argparse.Namespace) -> int:
 def _inspect(given_path: Path, arguments: argparse.Namespace) -> None:
     """Tell what is in one file and save an image of it."""
     from fluoro.config import volume_config
+    from fluoro.files.image_files import save_image
     from fluoro.plot.slice_image import draw_slices
     from fluoro.volume.inspect import attenuation_lines, label_lines, report, series_lines
     from fluoro.volume.labels.load import load_labels
@@ -477,7 +476,7 @@ def _inspect(given_path: Path, arguments: argparse.Namespace) -> None:
     labels = load_labels(config, ct.grid)
     for line in label_lines(labels) if labels else ():
         print(line)
-    _save_image(image, draw_slices(hu))
+    save_image(image, draw_slices(hu))
     print(f"slices: {image}")
 
 
@@ -488,6 +487,7 @@ def _first_word(path: Path) -> str:
 
 def _inspect_xray(path: Path, arguments: argparse.Namespace) -> None:
     """Tell what is in an X-ray file and save an image of one frame."""
+    from fluoro.files.image_files import save_image
     from fluoro.plot.xray_image import draw_xray_frame
     from fluoro.xray_files.report import report_lines
     from fluoro.xray_files.xray_file import XrayFile
@@ -499,7 +499,7 @@ def _inspect_xray(path: Path, arguments: argparse.Namespace) -> None:
     frame = file.frame(number)
     for line in report_lines(file, frame):
         print(line)
-    _save_image(image, draw_xray_frame(file, number, frame))
+    save_image(image, draw_xray_frame(file, number, frame))
     print(f"image: {image}")
 
 
@@ -513,19 +513,6 @@ def _image_path(arguments: argparse.Namespace, name: str) -> Path:
         with writing(image):
             image.parent.mkdir(parents=True, exist_ok=True)
     return image
-
-
-def _save_image(path: Path, image: Image.Image) -> None:
-    """Write a PNG whole, or nothing."""
-    from fluoro.files.atomic_write import writing
-
-    unfinished = path.with_name(f".{os.getpid()}-{path.name}")
-    with writing(path):
-        try:
-            image.save(unfinished)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
 
 def segment(arguments: argparse.Namespace) -> int:

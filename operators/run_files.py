@@ -12,6 +12,7 @@ from PIL import Image
 from fluoro.config import Config
 from fluoro.errors import OutputError
 from fluoro.files.atomic_write import writing
+from fluoro.files.image_files import save_image
 from fluoro.imaging.frame import FluoroFrame, to_uint8
 from fluoro.paths import output_dir
 from fluoro.recording.journal import FrameJournal
@@ -69,7 +70,7 @@ class RunFiles:
         path = self.folder / "saved" / f"frame_{frame.number:06d}.png"
         with writing(path):
             path.parent.mkdir(exist_ok=True)
-            Image.fromarray(to_uint8(frame.image)).save(path)
+        save_image(path, Image.fromarray(to_uint8(frame.image)))
         return path
 
     def write_record(self, **ending: Any) -> dict[str, Any]:

@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING
 from fluoro.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from fluoro.files.atomic_write import WholeAppends, replacing, writing
-    from fluoro.files.image_files import PngFrames
+    from fluoro.files.atomic_write import (
+        WholeAppends,
+        remove_unfinished,
+        replacing,
+        whole_file,
+        writing,
+    )
+    from fluoro.files.image_files import PngFrames, save_image
 
 __all__ = [
     "PngFrames",
     "WholeAppends",
+    "remove_unfinished",
     "replacing",
+    "save_image",
+    "whole_file",
     "writing",
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import BinaryIO, TextIO
 
 from fluoro.errors import OutputError
 
-__all__ = ["WholeAppends", "replacing", "writing"]
+__all__ = ["WholeAppends", "remove_unfinished", "replacing", "whole_file", "writing"]
 
 
 @contextmanager
@@ -79,19 +80,45 @@ class WholeAppends:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[TextIO]:
-    """A text file that takes its name only once it is complete; an earlier one stays till then.
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to: what is there at the end takes the name `path`.
+
+    An earlier file stays till then. A program that is killed meanwhile leaves a hidden file, which
+    `remove_unfinished` removes.
 
     Raises:
         OutputError: It cannot be written.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     with writing(path):
+        unfinished.unlink(missing_ok=True)  # of a killed program that had this number
         try:
-            with unfinished.open("w", encoding="utf-8") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
+            yield unfinished
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what `whole_file` has left where a program was killed, also in folders below.
+
+    Raises:
+        OutputError: A file cannot be removed.
+    """
+    with writing(folder):
+        for path in folder.rglob(".*"):
+            if re.fullmatch(r"\..+\.\d+", path.name):
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """A text file that takes its name once it is complete and on disk; see `whole_file`.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())

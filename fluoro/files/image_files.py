@@ -1,16 +1,40 @@
-"""Each frame as an 8-bit grey PNG."""
+"""Images on disk, each whole or not at all."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fluoro.files.atomic_write import writing
+from fluoro.errors import InputError
+from fluoro.files.atomic_write import whole_file, writing
 
-__all__ = ["PngFrames"]
+__all__ = ["PngFrames", "save_image"]
+
+FORMATS = {".png": "PNG", ".webp": "WEBP", ".gif": "GIF", ".jpg": "JPEG", ".jpeg": "JPEG"}
+"""Pillow's name of the format, by suffix."""
+
+
+def save_image(path: Path, image: Image.Image, **options: Any) -> None:
+    """Write an image in the format of the path's suffix; an earlier file stays till it is whole.
+
+    Args:
+        path: File to make, `.png`, `.webp`, `.gif` or `.jpg`.
+        image: Image, or the first one of an animation.
+        options: What Pillow takes for the format, by its names.
+
+    Raises:
+        InputError: Another suffix.
+        OutputError: It cannot be written.
+    """
+    file_format = FORMATS.get(path.suffix.lower())
+    if file_format is None:
+        raise InputError(f"{path}: must end in {', '.join(FORMATS)}")
+    with whole_file(path) as unfinished:
+        image.save(unfinished, format=file_format, **options)
 
 
 class PngFrames:
@@ -32,9 +56,4 @@ class PngFrames:
             OutputError: It cannot be written; nothing of it stays.
         """
         path = self._folder / f"frame_{number:04d}.png"
-        with writing(path):
-            try:
-                Image.fromarray(grey, mode="L").save(path, compress_level=1)
-            except OSError:
-                path.unlink(missing_ok=True)  # an incomplete file would be misleading
-                raise
+        save_image(path, Image.fromarray(grey, mode="L"), compress_level=1)

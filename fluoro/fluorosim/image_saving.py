@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.errors import InputError, OutputError
+from fluoro.errors import InputError
+from fluoro.files.atomic_write import whole_file, writing
 
-__all__ = ["save_image", "whole_file"]
+__all__ = ["save_image"]
 
 SUFFIXES = (".png", ".npy", ".npz")
 Image = NDArray[np.float32]
@@ -33,38 +32,21 @@ def save_image(path: Path, image: Image, facts: Mapping[str, Any]) -> None:
         InputError: Another suffix.
         OutputError: The file cannot be written.
     """
-    writers: dict[str, Callable[[Path], None]] = {
-        ".png": lambda unfinished: _write_png(unfinished, image),
-        ".npy": lambda unfinished: np.save(unfinished, image),
-        ".npz": lambda unfinished: np.savez(unfinished, image=image, **facts),
+    writers: dict[str, Callable[[BinaryIO], None]] = {
+        ".png": lambda file: _write_png(file, image),
+        ".npy": lambda file: np.save(file, image),
+        ".npz": lambda file: np.savez(file, image=image, **facts),
     }
     write = writers.get(path.suffix.lower())
     if write is None:
         raise InputError(f"{path}: must end in {', '.join(SUFFIXES)}")
-    with whole_file(path) as unfinished:
-        write(unfinished)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A path to write to, which takes its place at `path` only once it is complete.
-
-    Raises:
-        OutputError: It cannot be written; an earlier file stays.
-    """
-    unfinished = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield unfinished
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        write(file)
 
 
-def _write_png(path: Path, image: Image) -> None:
+def _write_png(file: BinaryIO, image: Image) -> None:
     """A PNG of one 8-bit grey channel (ISO/IEC 15948): no library needed for that."""
     grey = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
     height, width = grey.shape
@@ -72,7 +54,7 @@ def _write_png(path: Path, image: Image) -> None:
     rows[:, 1:] = grey
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 6)), (b"IEND", b""))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks))
+    file.write(b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks))
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from fluoro.errors import InputError
-from fluoro.files.atomic_write import writing
+from fluoro.files.atomic_write import whole_file
 from fluoro.plot.figures import as_images
 from fluoro.plot.text_overlay import draw_text
 from fluoro.recording.formats.mp4_writer import Film
@@ -61,14 +61,8 @@ def animate(
         if len(captions) != len(frames):
             raise InputError(f"captions must be {len(frames)}, got {len(captions)}")
         frames = [_captioned(each, text) for each, text in zip(frames, captions, strict=True)]
-    unfinished = target.with_name(f".{target.name}")
-    with writing(target):
-        unfinished.unlink(missing_ok=True)
-        try:
-            _write(unfinished, frames, fps, target.suffix.lower())
-            unfinished.replace(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
+    with whole_file(target) as unfinished:
+        _write(unfinished, frames, fps, target.suffix.lower())
     return target
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from fluoro.files.atomic_write import writing
+from fluoro.files.image_files import save_image
 from fluoro.geometry.view_text import angle_label
 from fluoro.plot.text_overlay import draw_text
 from fluoro.recording.frame_sampler import SampledFrame, evenly
@@ -30,9 +30,7 @@ def write_contact_sheet(
         OutputError: The file cannot be written.
     """
     path = Path(path)
-    page = contact_sheet(frames, title, count)
-    with writing(path):
-        page.save(path)
+    save_image(path, contact_sheet(frames, title, count))
 
 
 def contact_sheet(frames: Sequence[SampledFrame], title: str, count: int = 16) -> Image.Image:

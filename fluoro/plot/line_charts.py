@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from fluoro.files.atomic_write import writing
+from fluoro.files.image_files import save_image
 from fluoro.plot.text_overlay import draw_text
 
 __all__ = ["Curve", "Panel", "write_curves"]
@@ -73,8 +73,8 @@ def write_curves(path: Path | str, x_title: str, panels: Sequence[Panel]) -> Non
     for row, panel in enumerate(panels):
         chart = _Chart(ImageDraw.Draw(image), row, (min(xs), max(xs)), panel)
         chart.draw(x_title if row == len(panels) - 1 else "")
-    with writing(path):
-        image.resize((size[0] // SCALE, size[1] // SCALE), Image.Resampling.LANCZOS).save(path)
+    size = (size[0] // SCALE, size[1] // SCALE)
+    save_image(path, image.resize(size, Image.Resampling.LANCZOS))
 
 
 class _Chart:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from fluoro.errors import InputError, OutputError
-from fluoro.files.atomic_write import writing
+from fluoro.files.atomic_write import whole_file
 from fluoro.geometry.carm_drawing import CarmScene, carm_scene
 from fluoro.geometry.patient_position import (
     room_from_patient,
@@ -156,17 +156,12 @@ def write_animation(
     Raises:
         OutputError: It cannot be written, or is too large at any size.
     """
-    unfinished = path.with_name(f".{path.name}")
-    with writing(path):
-        try:
-            for width in ANIMATION_WIDTHS_PX:
-                _save_animation(unfinished, _movie_images(movie_path, width, every))
-                if unfinished.stat().st_size <= max_bytes:
-                    unfinished.replace(path)
-                    return
-        finally:
-            unfinished.unlink(missing_ok=True)
-    raise OutputError(f"{path}: must be at most {max_bytes} bytes, is more at any size")
+    with whole_file(path) as unfinished:
+        for width in ANIMATION_WIDTHS_PX:
+            _save_animation(unfinished, _movie_images(movie_path, width, every))
+            if unfinished.stat().st_size <= max_bytes:
+                return
+        raise OutputError(f"{path}: must be at most {max_bytes} bytes, is more at any size")
 
 
 def _save_animation(path: Path, images: Iterator[tuple[Image.Image, int]]) -> None:

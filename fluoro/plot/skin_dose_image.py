@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from fluoro.files.atomic_write import writing
+from fluoro.files.image_files import save_image
 from fluoro.imaging.skin_dose import CELL_MM, SkinDoseMap
 from fluoro.plot.text_overlay import draw_text
 
@@ -30,9 +30,7 @@ def write_skin_dose_image(path: Path, skin: SkinDoseMap, title: str) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    page = skin_dose_image(skin, title)
-    with writing(path):
-        page.save(path)
+    save_image(path, skin_dose_image(skin, title))
 
 
 def skin_dose_image(skin: SkinDoseMap, title: str) -> Image.Image:

@@ -17,6 +17,7 @@ import numpy as np
 
 from fluoro.config import CarmConfig, Config
 from fluoro.errors import InputError
+from fluoro.files.atomic_write import remove_unfinished
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.from_config import make_geometry
 from fluoro.imaging.exposure.tube import TubeSetting
@@ -55,11 +56,13 @@ def repair_run(folder: Path | str) -> list[str]:
     known = _read_known(folder / "run.json")
     journal = folder / JOURNAL_NAME
     if not journal.exists():
+        remove_unfinished(folder)
         rows = known.get("per_frame", [])
         entries = (JournalEntry(row=row, total=None) for row in rows)
         made = [*_make_npz(folder, known, rows), *_make_dicom(folder, known, entries)]
         return [*made, *_make_coco(folder)]
     with _locked(journal):
+        remove_unfinished(folder)
         made = _make_coco(folder)
         made += _make_npz(folder, known, (entry.row for entry in read_journal(journal)))
         made += _make_dicom(folder, known, read_journal(journal))

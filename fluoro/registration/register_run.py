@@ -16,7 +16,8 @@ from PIL import Image
 
 from fluoro.config import PoseConfig
 from fluoro.errors import InputError
-from fluoro.files.atomic_write import replacing, writing
+from fluoro.files.atomic_write import replacing, whole_file
+from fluoro.files.image_files import save_image
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.geometry.from_config import make_geometry
 from fluoro.geometry.projection import View
@@ -270,11 +271,11 @@ def _write_image(folder: Path, image: NDArray[Any]) -> None:
     """The target as it came: PNG where its numbers fit into one, else NPY."""
     grey = image.dtype in (np.uint8, np.uint16)
     path = folder / ("target.png" if grey else "target.npy")
-    with writing(path):
-        if grey:
-            Image.fromarray(image).save(path)
-        else:
-            np.save(path, image)
+    if grey:
+        save_image(path, Image.fromarray(image))
+        return
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        np.save(file, image)
 
 
 class _Drawing:

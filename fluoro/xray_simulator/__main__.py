@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from fluoro.errors import FluoroError, InputError
-from fluoro.fluorosim.image_saving import save_image, whole_file
+from fluoro.files.atomic_write import replacing
+from fluoro.fluorosim.image_saving import save_image
 from fluoro.xray_simulator.config import PreprocessingSettings, SimulatorConfig
 from fluoro.xray_simulator.geometry import CANONICAL_FRAME, VIEWS, view_rotation
 from fluoro.xray_simulator.pose import Pose
@@ -193,8 +194,8 @@ def _render(asked: argparse.Namespace, plan: dict[str, Any]) -> None:
         if each.intensity is not None:
             save_image(folder / f"intensity_{each.frame_idx:04d}.npy", each.intensity, {})
     plan["volume_metadata"] = vars(volume.metadata)
-    with whole_file(folder / "run.json") as unfinished:
-        unfinished.write_text(json.dumps(plan, indent=2, default=str) + "\n", encoding="utf-8")
+    with replacing(folder / "run.json") as file:
+        file.write(json.dumps(plan, indent=2, default=str) + "\n")
     sys.stdout.write(f"{folder}: {asked.frames} images and run.json\n")
     simulator.close()
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from fluoro.config.yaml_text import read_mapping
 from fluoro.errors import InputError
+from fluoro.files.atomic_write import replacing, writing
 from fluoro.fluorosim.config import FrameFormat
-from fluoro.fluorosim.image_saving import whole_file
 from fluoro.xray_simulator.display import Appearance, Scaling
 
 __all__ = ["checked_preset", "get_preset_schema", "read_preset", "write_preset"]
@@ -202,8 +202,10 @@ def write_preset(document: dict[str, Any], path: Path) -> Path:
     """
     _require_suffix(path)
     text = _text(path, document)
-    with whole_file(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(text)
     return path.absolute()
 
 

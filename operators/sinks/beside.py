@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from fluoro.files.atomic_write import writing
+from fluoro.files.image_files import save_image
 from fluoro.imaging.frame import FluoroFrame, to_uint8
 from fluoro.plot.beside_image import beside_image
 from fluoro.poses.base import SeenFrames
@@ -51,9 +51,7 @@ class BesideSink(Sink):
         rendered = Image.fromarray(to_uint8(frame.image))
         image = beside_image(Image.fromarray(grey), rendered, frame.pose, number)
         if frame.number == 0:
-            path = self._folder / "beside.png"
-            with writing(path):
-                image.save(path)
+            save_image(self._folder / "beside.png", image)
         shown_s = time_s if frame.shown_s is None else frame.shown_s
         if self._film:
             self._film.write(np.asarray(image), shown_s)

@@ -2,6 +2,9 @@
 
 import json
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +29,7 @@ from tests.session_support import (
 
 from fluoro.config import CarmConfig, load_config
 from fluoro.errors import InputError
+from fluoro.files.atomic_write import remove_unfinished
 from fluoro.geometry.carm import CarmPose
 from fluoro.geometry.from_config import make_geometry
 from fluoro.interop.bag.mcap_bag import read_poses
@@ -33,6 +37,7 @@ from fluoro.interop.bag.mcap_bag import read_poses
 JOURNAL_NAME, NPZ_NAME = "frames-recording.jsonl", "frames.npz"
 IMAGES_NAME = "frames-recording.npy"
 LEAST_FRAMES = 30
+PROJECT = Path(app.__file__).parent
 
 
 @pytest.fixture
@@ -100,6 +105,7 @@ def test_a_killed_run_keeps_the_pose_of_each_image_and_is_repaired(small_yaml, t
         assert reader.message_count == int(bag_line.split()[1])
     assert {item.name for item in folder.iterdir()} == {"run.json", "frames", NPZ_NAME, "bag"}
     assert repaired(capsys, folder) == ["nothing is missing"]
+    assert not list(folder.rglob(".*")), "nothing half-written stays"
 
 
 def check_npz(folder, record, line):
@@ -130,16 +136,51 @@ def test_a_killed_run_in_dicom_is_repaired(small_yaml, tmp_path, capsys):
     assert file.count > LEAST_FRAMES - 1
     assert (folder / "dose.dcm").exists()
     rows = record_of(folder)["per_frame"]
-    for number in (1, file.count):
+    paths = [folder / "frames" / f"frame_{row['number']:04d}.png" for row in rows[: file.count]]
+    whole = [number for number, path in enumerate(paths, start=1) if path.exists()]
+    assert len(whole) >= file.count - 1, "all but the one that was being written"
+    for number in (1, whole[-1]):
         frame, row = file.frame(number), rows[number - 1]
         assert frame.geometry.pose == CarmPose(**_tuples(row["pose"]))
-        with Image.open(folder / "frames" / f"frame_{row['number']:04d}.png") as image:
+        with Image.open(paths[number - 1]) as image:
             np.testing.assert_allclose(frame.values / 4095 * 255, np.asarray(image), atol=0.6)
     assert not list(folder.glob("*.raw"))
 
 
 def _tuples(pose):
     return pose | {"translation_mm": tuple(pose["translation_mm"])}
+
+
+HALF_AN_IMAGE = """
+import os, pathlib, signal, sys
+import numpy as np
+from PIL import Image
+from fluoro.files.image_files import PngFrames
+
+def save_half(image, file, filename, **options):
+    file.write(b"half")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+frames = PngFrames(pathlib.Path(sys.argv[1]))
+grey = np.zeros((8, 8), np.uint8)
+frames.write(0, grey)
+Image.init()
+Image.SAVE["PNG"] = save_half
+frames.write(1, grey)
+"""
+
+
+def test_a_program_killed_while_it_writes_an_image_leaves_none_of_it(tmp_path):
+    folder = tmp_path / "frames"
+    done = subprocess.run(
+        [sys.executable, "-c", HALF_AN_IMAGE, str(folder)], check=False, cwd=PROJECT
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert [path.name for path in folder.glob("*.png")] == ["frame_0000.png"]
+    assert len(list(folder.iterdir())) == 2, "the half image has a hidden name"
+    remove_unfinished(tmp_path)
+    assert [path.name for path in folder.iterdir()] == ["frame_0000.png"]
 
 
 def test_a_run_killed_before_its_first_frame_or_while_it_zips_is_repaired(

@@ -30,7 +30,7 @@ from fluoro.datasets.published.subject import (
 )
 from fluoro.datasets.published.volumes import published_attenuation, with_labels
 from fluoro.errors import InputError
-from fluoro.files.atomic_write import writing
+from fluoro.files.image_files import save_image
 from fluoro.geometry.projection import View
 from fluoro.plot.frusta import write_frusta
 from fluoro.recording.run_record import versions
@@ -302,5 +302,4 @@ def _write_overlay(path: Path, registrar: Registrar, found: Registered) -> None:
         for view in (found.start, found.result.views[0])
     )
     overlay = overlay_images(Target(image=image, mask=mask), before, after)
-    with writing(path):
-        Image.fromarray(overlay).save(path)
+    save_image(path, Image.fromarray(overlay))

@@ -15,6 +15,7 @@ from fluoro.datasets.training.plan import Plan
 from fluoro.datasets.training.shard_maker import ShardMaker
 from fluoro.errors import InputError
 from fluoro.files.atomic_write import writing
+from fluoro.files.image_files import save_image
 from fluoro.geometry.view_text import angle_label
 from fluoro.imaging.frame import to_uint8
 from fluoro.plot.text_overlay import draw_text
@@ -61,7 +62,7 @@ def write_preview(plan: Plan, path: Path, reporter: WorkReporter) -> int:
     page = preview_sheet(cells)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        page.save(path)
+    save_image(path, page)
     return len(cells)
 
 

@@ -15,7 +15,7 @@ from fluoro import paths, plugins
 from fluoro.datasets.training.config import DatasetFile
 from fluoro.datasets.training.plan import PARTS, Plan, ShardReport, file_of
 from fluoro.errors import InputError
-from fluoro.files.atomic_write import replacing, writing
+from fluoro.files.atomic_write import replacing, whole_file, writing
 
 __all__ = [
     "INDEX_NAME",
@@ -196,10 +196,5 @@ def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
             (texts[2], pa.string()),
         ]
     )
-    unfinished = path.with_name(f".{path.name}")
-    with writing(path):
-        try:
-            parquet.write_table(pa.Table.from_pylist(rows, schema=schema), unfinished)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+    with whole_file(path) as unfinished:
+        parquet.write_table(pa.Table.from_pylist(rows, schema=schema), unfinished)

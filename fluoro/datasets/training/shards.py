@@ -15,7 +15,7 @@ import numpy as np
 
 from fluoro.datasets.training.frame_files import Content, FrameFiles, npy_bytes
 from fluoro.errors import InputError, to_install
-from fluoro.files.atomic_write import writing
+from fluoro.files.atomic_write import whole_file
 from fluoro.names import TrainingFormat
 
 __all__ = [
@@ -123,23 +123,17 @@ def writing_shard(path: Path, kind: TrainingFormat) -> Iterator[ShardWriter]:
     Raises:
         OutputError: It cannot be written; nothing of it stays.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with writing(path):
+    with whole_file(path) as unfinished, unfinished.open("w+b") as file:
+        shard: ShardWriter = (TarShard if kind == "webdataset" else Hdf5Shard)(file)
         try:
-            with unfinished.open("w+b") as file:
-                shard: ShardWriter = (TarShard if kind == "webdataset" else Hdf5Shard)(file)
-                try:
-                    yield shard
-                except BaseException:
-                    with suppress(Exception):  # the first error counts
-                        shard.close()
-                    raise
+            yield shard
+        except BaseException:
+            with suppress(Exception):  # the first error counts
                 shard.close()
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+            raise
+        shard.close()
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def file_sha256(path: Path) -> str:

@@ -14,7 +14,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from fluoro.errors import OutputError
-from fluoro.files.atomic_write import writing
+from fluoro.files.atomic_write import whole_file, writing
 from fluoro.geometry.carm import CarmGeometry, CarmPose
 from fluoro.imaging.frame import FluoroFrame
 
@@ -156,14 +156,9 @@ def write_npz(path: Path, images_path: Path, columns: Columns) -> None:
     Raises:
         OutputError: It cannot be written; the .npy is intact.
     """
-    unfinished = path.with_name(f".{path.name}")
+    with whole_file(path) as unfinished:
+        _zip(unfinished, images_path, columns)
     with writing(path):
-        unfinished.unlink(missing_ok=True)  # of a run that was killed here
-        try:
-            _zip(unfinished, images_path, columns)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
         images_path.unlink()
 
 

@@ -13,7 +13,8 @@ from PIL import Image
 from fluoro.annotations.masks import FrameMasks
 from fluoro.annotations.truth import FrameTruth, TruthMaker
 from fluoro.config import AnnotationsConfig
-from fluoro.files.atomic_write import WholeAppends, replacing, writing
+from fluoro.files.atomic_write import WholeAppends, replacing, whole_file, writing
+from fluoro.files.image_files import save_image
 from fluoro.imaging.frame import FluoroFrame
 
 __all__ = ["COCO_NAME", "CocoWriter", "finish_coco"]
@@ -91,9 +92,8 @@ class CocoWriter:
         if self._files == "png":
             for label, each in enumerate(masks.structures, start=1):
                 path = self._folder / FOLDER / f"frame_{number:04d}_{each.number:03d}.png"
-                with writing(path):
-                    grey = masks.mask(label).astype(np.uint8) * 255
-                    Image.fromarray(grey, mode="L").save(path, compress_level=1)
+                grey = masks.mask(label).astype(np.uint8) * 255
+                save_image(path, Image.fromarray(grey, mode="L"), compress_level=1)
             return
         path = self._folder / FOLDER / f"frame_{number:04d}.npz"
         count = len(masks.structures)
@@ -106,8 +106,8 @@ class CocoWriter:
             arrays["visible"] = np.array(visible, bool)
         if masks.lengths_mm is not None:
             arrays["lengths_mm"] = masks.lengths_mm
-        with writing(path):
-            np.savez_compressed(path, **arrays)
+        with whole_file(path) as unfinished, unfinished.open("wb") as file:
+            np.savez_compressed(file, **arrays)
 
 
 def finish_coco(folder: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoro.files.atomic_write import WholeAppends, writing
+from fluoro.files.atomic_write import WholeAppends, whole_file
 from fluoro.imaging.frame import FluoroFrame
 from fluoro.xray_files.classic import classic_dataset
 from fluoro.xray_files.dose_report import dose_report
@@ -197,19 +197,14 @@ def _write_report(
 
 def _save(path: Path, ds: Any, pixels: Path | None = None) -> None:
     """Write a dataset whole or not at all, its pixels from a file."""
-    unfinished = path.with_name(f".{path.name}")
-    with writing(path):
-        try:
-            if pixels is None:
-                ds.save_as(unfinished, enforce_file_format=True)
-            else:
-                count = int(ds.get("NumberOfFrames", 1)) * ds.Rows * ds.Columns
-                count *= ds.BitsAllocated // 8
-                os.truncate(pixels, count + count % 2)  # without a piece of a frame, and even
-                with pixels.open("rb") as file:
-                    ds.PixelData = file
-                    ds["PixelData"].VR = "OB" if ds.BitsAllocated == 8 else "OW"
-                    ds.save_as(unfinished, enforce_file_format=True)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+    with whole_file(path) as unfinished:
+        if pixels is None:
+            ds.save_as(unfinished, enforce_file_format=True)
+            return
+        count = int(ds.get("NumberOfFrames", 1)) * ds.Rows * ds.Columns
+        count *= ds.BitsAllocated // 8
+        os.truncate(pixels, count + count % 2)  # without a piece of a frame, and even
+        with pixels.open("rb") as file:
+            ds.PixelData = file
+            ds["PixelData"].VR = "OB" if ds.BitsAllocated == 8 else "OW"
+            ds.save_as(unfinished, enforce_file_format=True)

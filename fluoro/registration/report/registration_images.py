@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from fluoro.files.atomic_write import writing
+from fluoro.files.image_files import save_image
 from fluoro.plot.line_charts import Curve, Panel, write_curves
 from fluoro.plot.text_overlay import draw_text
 from fluoro.registration.report.convergence import Station, leading
@@ -50,8 +50,7 @@ def write_comparison(
     image = Image.fromarray(comparison(target, before, after))
     for row, text in enumerate(words):
         _caption(image, text, top_px=row * image.height // 2 + 8)
-    with writing(path):
-        image.save(path)
+    save_image(path, image)
 
 
 def write_error_plot(path: Path, stations: Sequence[Station], title: str) -> None:
@@ -117,15 +116,15 @@ def write_convergence(
         _captioned(overlay(target, image), text)
         for image, text in zip(images, captions, strict=True)
     ]
-    with writing(path):
-        shown[0].save(
-            path,
-            save_all=True,
-            append_images=shown[1:],
-            duration=[FRAME_MS] * (len(shown) - 1) + [LAST_MS],
-            loop=0,
-            quality=WEBP_QUALITY,
-        )
+    save_image(
+        path,
+        shown[0],
+        save_all=True,
+        append_images=shown[1:],
+        duration=[FRAME_MS] * (len(shown) - 1) + [LAST_MS],
+        loop=0,
+        quality=WEBP_QUALITY,
+    )
 
 
 def _captioned(rgb: Rgb, text: str) -> Image.Image:

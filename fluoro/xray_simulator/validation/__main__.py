@@ -20,7 +20,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fluoro.errors import FluoroError, InputError
-from fluoro.fluorosim.image_saving import whole_file
+from fluoro.files.atomic_write import replacing, writing
 from fluoro.xray_simulator.validation.metrics import Domain, evaluate_pair
 
 __all__ = ["main"]
@@ -97,8 +97,10 @@ def _run(asked: argparse.Namespace) -> None:
         "pairs": scores,
         "subjects": _subjects(manifest.pairs, scores, asked.seed),
     }
-    with whole_file(asked.output) as unfinished:
-        unfinished.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    with writing(asked.output):
+        asked.output.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(asked.output) as file:
+        file.write(json.dumps(report, indent=2) + "\n")
     sys.stdout.write(f"{asked.output}: {len(scores)} pairs\n")
 
 
