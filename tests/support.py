@@ -1,7 +1,11 @@
 """What several tests need: system programs that may be missing on a machine."""
 
+import gc
 import os
 import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +24,34 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
     "--enable-unsafe-swiftshader",  # WebGL without a GPU
 ]
+
+
+def cycles() -> Counter[str]:
+    """Objects, by type, that only a search for reference cycles releases; they are released."""
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        gc.collect()
+        return Counter(type(each).__qualname__ for each in gc.garbage)
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+
+
+@contextmanager
+def without_cycles() -> Iterator[None]:
+    """Fail where what is done meanwhile leaves objects that keep each other alive.
+
+    Python looks for those only now and then: large images would pile up till then, and each new one
+    would take fresh memory, whose pages the system clears.
+    """
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+        left = cycles()
+        assert not left, left
+    finally:
+        gc.enable()
 
 
 def require_program(*names: str, package: str | None = None) -> str:

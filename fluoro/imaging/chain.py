@@ -118,7 +118,7 @@ class ImageChain:
             integrals, config, frame_number, pixel_spacing_mm, geometry, pulse=pulse
         )
         for read in frame.readings:
-            read()
+            read(frame)
         if not frame.holds:
             self.pulse = frame.exposure
         return image

@@ -89,7 +89,8 @@ class FrameContext:
         quantum: Photons that a quantum is worth in each pixel, where they differ.
         holds: Whether the last pulse's image is shown once more.
         subtracted: Whether a mask was subtracted.
-        readings: Called when all launches of the frame are lined up: they read of its images.
+        readings: Called with the frame when all its launches are lined up: they read of its images.
+            One that kept the frame itself would keep its images until Python looks for cycles.
         to_integrals: Derivatives with respect to the integrals, besides the one that is passed on:
             in NumPy, or one array of the device.
     """
@@ -113,7 +114,7 @@ class FrameContext:
     quantum: Any = None
     holds: bool = False
     subtracted: bool = False
-    readings: list[Callable[[], None]] = field(default_factory=list)
+    readings: list[Callable[[FrameContext], None]] = field(default_factory=list)
     to_integrals: list[Any] = field(default_factory=list)
 
     def required_geometry(self, key: str) -> CarmGeometry:

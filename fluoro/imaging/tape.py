@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fluoro.imaging.device_tables import Tables
@@ -35,7 +36,7 @@ class Tape:
     def __init__(self, device: ComputeDevice, tables: Tables, shape: tuple[int, int]) -> None:
         self._device, self._tables, self._shape = device, tables, shape
         self._pulls: list[KernelPull] = []
-        runner = SlopeRunner(device, self._take_slopes)
+        runner = SlopeRunner(device, partial(_note_slopes, self._pulls))  # not the tape: a cycle
         self.kernels = KernelRun(device, tables, shape, fused=True, runner=runner)
 
     def through(self, run: Callable[[KernelRun], Any], pull: KernelPull) -> None:
@@ -79,5 +80,6 @@ class Tape:
         kernels.image = image
         return kernels
 
-    def _take_slopes(self, slopes: Any) -> None:
-        self._pulls.append(lambda kernels: kernels.pixels("pixel_gains", gains=slopes))
+
+def _note_slopes(pulls: list[KernelPull], slopes: Any) -> None:
+    pulls.append(lambda kernels: kernels.pixels("pixel_gains", gains=slopes))

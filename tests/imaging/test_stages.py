@@ -18,6 +18,7 @@ from fluoro.imaging.stage import Stage
 from fluoro.imaging.stages.order import ORDER
 from fluoro.paths import shader_dir
 from fluoro.rendering.devices.cpu.device import CpuDevice
+from tests.support import without_cycles
 
 SHAPE, PITCH_MM, SEED, FRAMES = (48, 67), 6.0, 4242, 4
 GEOMETRY = CarmGeometry(
@@ -86,6 +87,21 @@ def test_its_kernels_agree_with_its_reference_over_a_run(device, stage):
         expected = oracle.apply(frame_of(number), number, pulse=number % 2 == 0)
         assert np.mean(np.abs(image - expected) > 5e-6) <= 1e-3, number
     assert np.ptp(expected) > 0.05
+
+
+def test_its_images_are_released_when_the_last_reader_is_done(device, stage):
+    """Frames and derivatives."""
+    config, chain = in_a_run(device, stage)
+
+    def work(number):
+        chain.apply(frame_of(number), config, number, PITCH_MM, GEOMETRY)
+        if not stage.no_derivative:
+            linear = chain.linearise(frame_of(number), config, number + 1, PITCH_MM, GEOMETRY)
+            linear.pull_back(np.ones(SHAPE, np.float32))
+
+    work(FRAMES)  # the first compiles kernels
+    with without_cycles():
+        work(FRAMES + 1)
 
 
 def test_its_adjoint_is_the_derivative_of_its_reference(device, stage):

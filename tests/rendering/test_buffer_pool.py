@@ -5,7 +5,7 @@ import gc
 import numpy as np
 import pytest
 
-from fluoro.rendering.devices.buffer_pool import LARGEST_BYTES, MOST_OF_A_SIZE, BufferPool
+from fluoro.rendering.devices.buffer_pool import LARGEST_BYTES, MOST_BYTES, BufferPool
 from fluoro.rendering.devices.selection import open_device
 from tests.support import require_vulkan
 
@@ -42,13 +42,36 @@ def test_a_buffer_serves_no_larger_array():
 def test_volumes_and_more_than_a_stream_needs_are_not_kept():
     made = Made()
     pool = BufferPool(made)
-    for size_bytes, kept in ((LARGEST_BYTES + 1, 0), (512, MOST_OF_A_SIZE)):
-        taken = [pool.take(size_bytes) for _ in range(MOST_OF_A_SIZE + 3)]
+    for size_bytes, kept in ((LARGEST_BYTES + 1, 0), (LARGEST_BYTES, MOST_BYTES // LARGEST_BYTES)):
+        taken = [pool.take(size_bytes) for _ in range(MOST_BYTES // LARGEST_BYTES + 3)]
         for each in taken:
             pool.give(*each)
         before = len(made.sizes)
         again = [pool.take(size_bytes)[0] for _ in taken]
         assert len(again) - (len(made.sizes) - before) == kept
+
+
+def test_of_many_sizes_those_last_used_are_kept():
+    made = Made()
+    pool = BufferPool(made)
+    sizes = [LARGEST_BYTES - 4096 * number for number in range(3 * MOST_BYTES // LARGEST_BYTES)]
+    for size_bytes in sizes:
+        pool.give(*pool.take(size_bytes))
+    kept = MOST_BYTES // LARGEST_BYTES
+    for size_bytes in sizes[-kept:]:
+        pool.take(size_bytes)
+    assert len(made.sizes) == len(sizes), "the last ones were there"
+    pool.take(sizes[0])
+    assert len(made.sizes) == len(sizes) + 1
+
+
+def test_a_buffer_may_come_back_while_one_is_taken():
+    """As when the end of an array interrupts the thread that takes."""
+    pool = BufferPool(Made())
+    other = pool.take(512)
+    with pool._lock:
+        pool.give(*other)
+    assert pool.take(512)[0] is other[0]
 
 
 def test_a_closed_pool_keeps_nothing():

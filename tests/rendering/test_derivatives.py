@@ -18,7 +18,7 @@ from fluoro.rendering.renderer import DrrRenderer
 from fluoro.volume.load import load_volume
 from fluoro.volume.store.fetch import fetched_path
 from tests import volumes
-from tests.support import require_vulkan
+from tests.support import require_vulkan, without_cycles
 
 DIFFERENTIABLE = names_where(lambda each: each.differentiable)
 VOLUMES = {"noise": volumes.noise(), "sphere": volumes.sphere(), "gaussian": volumes.gaussian()}
@@ -322,3 +322,22 @@ def test_motions_and_upstreams_that_do_not_fit_are_refused(device):
             renderer.render_derivatives(view, motions)
     with pytest.raises(InputError, match="upstream must have shape"):
         renderer.render_vjp(view, (0, 0, 0), np.zeros((3, 3)))
+
+
+@pytest.mark.parametrize("projector", DIFFERENTIABLE)
+def test_images_and_derivatives_are_released_when_the_last_reader_is_done(projector):
+    volume, view = volumes.noise(), volumes.view(POSES["near frontal"])
+    renderer, center = (
+        DrrRenderer(volume, CpuDevice(), projector=projector),
+        volumes.GRID.center_xyz_mm,
+    )
+    upstream = np.ones((view.height_px, view.width_px), np.float32)
+
+    def work():
+        renderer.render(view)
+        renderer.render_jacobian(view, center)
+        renderer.render_vjp(view, center, upstream)
+
+    work()  # the first makes copies and kernels
+    with without_cycles():
+        work()

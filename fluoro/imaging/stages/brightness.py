@@ -36,10 +36,10 @@ class Brightness(Stage):
             first=(left, top, 0),
             end=(right, bottom, 0),
         )
-        pixels = (right - left) * (bottom - top)
+        pixels, device = (right - left) * (bottom - top), kernels.device
 
-        def measure() -> None:
-            total = float(np.sum(kernels.device.to_host(rows), dtype=float))
+        def measure(frame: FrameContext) -> None:
+            total = float(np.sum(device.to_host(rows), dtype=float))
             _settle(frame, total / pixels)
 
         frame.readings.append(measure)
