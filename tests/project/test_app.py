@@ -486,6 +486,8 @@ def test_ctrl_c_in_the_first_second_gives_one_line(yaml_file, wait_s):
     time.sleep(wait_s)
     program.interrupt()
     code, _, err = program.end()
+    if "init_import_site" in err:  # Python itself had not started: the machine is very busy
+        return
     assert (code, err) in ((130, "fluoro: interrupted\n"), (0, ""), (-2, ""))  # or it was done
 
 
