@@ -36,13 +36,14 @@ MORE = {
         "volume": {"phantom": "thorax", "spacing_mm": 4, "labels": {"structures": ["heart"]}},
         "annotations": {"masks": {}, "boxes": {}},
     },
+    "catheter": {"volume.spacing_mm": 4},
     "track_sweep": {"volume.spacing_mm": 4},
 }
 
 
 @pytest.mark.parametrize("name", MORE)
 def test_frames_of_a_stream_leave_no_cycles(name, tmp_path, monkeypatch):
-    """Physics with automatic brightness, annotations, registration."""
+    """Physics with automatic brightness, annotations, an instrument, registration."""
     use_cache(tmp_path, monkeypatch)
     settings = {**SMALL, "run.output_dir": str(tmp_path), **MORE[name]}
     options = [f"{key}={value}" for key, value in settings.items()]

@@ -88,8 +88,7 @@ def test_weighted_jacobian_is_the_derivative_of_the_discrete_sum(device, project
     assert np.abs(total - weighted).max() < 3e-5 * weighted.max()
     at_rest = MuVolume(mu_zyx=inclusion.filled_zyx(), grid=inclusion.grid)
     motions, steps = rigid_motions(view, center), march_steps(at_rest, view, STEP_MM)
-    every = range(6) if count == 2 else (1, 5)  # a rotation and a shift of those of more labels
-    for k, amount in ((k, STEPS[k]) for k in every):
+    for k, amount in enumerate(STEPS):
         plus, minus = (
             reference_image(
                 inclusion, moved(view, motions, sign * amount * np.eye(6)[k]), projector, steps
