@@ -412,15 +412,13 @@ def _fetch(name: str) -> None:
 
 def doctor(arguments: argparse.Namespace) -> int:
     """Examine this machine and its devices, and say on which one to render."""
-    from fluoro.files.atomic_write import writing
     from operators.doctor import advice, examine, report_lines, write_report
 
     rows = list(examine())
     for line in report_lines(rows):
         print(line)
     if arguments.report:
-        with writing(arguments.report):
-            write_report(arguments.report, rows)
+        write_report(arguments.report, rows)
     found = advice(rows)
     print(found.text)
     return 0 if found.device else EXIT_FAILED

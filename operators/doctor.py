@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from fluoro.errors import DeviceError
+from fluoro.files.atomic_write import replacing
 from fluoro.paths import cache_dir
 from fluoro.rendering.devices.nvidia_driver import has_driver
 from fluoro.rendering.devices.selection import DeviceChoice, examined_devices
@@ -168,10 +169,11 @@ def write_report(path: Path, rows: Sequence[Row]) -> None:
     """Write table and advice as JSON.
 
     Raises:
-        OSError: The file cannot be written.
+        OutputError: The file cannot be written.
     """
     document = {"rows": [asdict(row) for row in rows], "advice": asdict(advice(rows))}
-    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    with replacing(path) as file:
+        file.write(json.dumps(document, indent=2) + "\n")
 
 
 def _label(row: Row) -> str:

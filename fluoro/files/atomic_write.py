@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,9 @@ from typing import BinaryIO, TextIO
 from fluoro.errors import OutputError
 
 __all__ = ["WholeAppends", "remove_unfinished", "replacing", "whole_file", "writing"]
+
+UNFINISHED = ".unfinished"
+"""How the names of files end that are being written."""
 
 
 @contextmanager
@@ -89,7 +91,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: It cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
     with writing(path):
         unfinished.unlink(missing_ok=True)  # of a killed program that had this number
         try:
@@ -106,9 +108,8 @@ def remove_unfinished(folder: Path) -> None:
         OutputError: A file cannot be removed.
     """
     with writing(folder):
-        for path in folder.rglob(".*"):
-            if re.fullmatch(r"\..+\.\d+", path.name):
-                path.unlink(missing_ok=True)
+        for path in folder.rglob(f".*{UNFINISHED}"):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from fluoro.errors import InputError
+from fluoro.files.atomic_write import replacing
 
 __all__ = ["FrameLog", "LatencyRow", "median_row", "table_lines", "write_rows"]
 
@@ -166,7 +167,8 @@ def write_rows(path: Path, rows: Sequence[LatencyRow], **also: Any) -> None:
     kept = [row for row in before["rows"] if _key(row) not in replaced]
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {**before, **also, "conditions": conditions(), "rows": kept + new}
-    path.write_text(json.dumps(document, indent=1) + "\n")
+    with replacing(path) as file:
+        file.write(json.dumps(document, indent=1) + "\n")
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:

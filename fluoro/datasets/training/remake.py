@@ -12,7 +12,7 @@ from fluoro.datasets.training.set_folder import read_manifest
 from fluoro.datasets.training.shard_maker import ShardMaker
 from fluoro.datasets.training.shards import read_frame
 from fluoro.errors import InputError
-from fluoro.files.atomic_write import writing
+from fluoro.files.atomic_write import whole_file, writing
 
 __all__ = ["RemadeFrame", "remake"]
 
@@ -39,8 +39,9 @@ class RemadeFrame:
         """
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            for name, content in self.files.items():
-                (folder / f"{self.key}.{name}").write_bytes(npy_bytes(content))
+        for name, content in self.files.items():
+            with whole_file(folder / f"{self.key}.{name}") as unfinished:
+                unfinished.write_bytes(npy_bytes(content))
 
 
 def remake(place: str) -> RemadeFrame:

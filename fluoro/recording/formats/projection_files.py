@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fluoro.errors import InputError, OutputError
-from fluoro.files.atomic_write import writing
+from fluoro.files.atomic_write import replacing, whole_file, writing
 from fluoro.geometry.converters.astra import astra_vectors
 from fluoro.geometry.converters.leap import leap_text
 from fluoro.geometry.converters.patient_frames import LPS_FROM_IEC
@@ -69,12 +69,18 @@ class ProjectionFiles:
             tigre = TigreGeometry.from_views([v.mirrored() for v in self._views], self._center)
         except InputError as error:
             raise OutputError(f"{self._folder}: {error}") from None
-        with writing(self._folder):
-            (self._folder / "rtk.xml").write_text(rtk_text(_on_one_image(poses)), encoding="utf-8")
-            (self._folder / "leap.txt").write_text(leap, encoding="utf-8")
-            np.save(self._folder / "astra.npy", astra_vectors(self._views, self._center))
-            np.savez(self._folder / "tigre.npz", **vars(tigre))
-            (self._folder / "about.json").write_text(self._about(), encoding="utf-8")
+        texts = {
+            "rtk.xml": rtk_text(_on_one_image(poses)),
+            "leap.txt": leap,
+            "about.json": self._about(),
+        }
+        for name, text in texts.items():
+            with replacing(self._folder / name) as text_file:
+                text_file.write(text)
+        with whole_file(self._folder / "astra.npy") as path, path.open("wb") as file:
+            np.save(file, astra_vectors(self._views, self._center))
+        with whole_file(self._folder / "tigre.npz") as path, path.open("wb") as file:
+            np.savez(file, **vars(tigre))
 
     def _about(self) -> str:
         first = self._views[0]
