@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,8 +76,7 @@ def make_beam(
     signal = absorbed * response.per_photon(kev)
     square = absorbed * response.mean_square(kev)
     several = {each.name: each for each in found}  # inclusions may be of one material
-    at_mm = thicknesses(list(several), list(several.values()))
-    quadrature = fit_quadrature(kev, signal, list(several.values()), at_mm, energies)
+    quadrature = _fitted(kev.tobytes(), signal.tobytes(), tuple(several.values()), energies)
     nodes = quadrature.energies_kev
     noise = quadrature.weights * response.mean_square(nodes) / response.per_photon(nodes)
     return Beam(
@@ -87,3 +87,13 @@ def make_beam(
         kerma_behind_water_ngy=spectrum.filtered("water", PATIENT_MM).kerma_ugy * 1000,
         response=response,
     )
+
+
+@lru_cache(maxsize=64)
+def _fitted(
+    energies_kev: bytes, signal: bytes, found: tuple[Material, ...], count: int
+) -> Quadrature:
+    """Few energies for a signal by energy (both float64); kept, as a fit takes 0.2 s."""
+    kev, by_energy = np.frombuffer(energies_kev), np.frombuffer(signal)
+    at_mm = thicknesses([each.name for each in found], found)
+    return fit_quadrature(kev, by_energy, found, at_mm, count)

@@ -67,6 +67,10 @@ class Material:
         if min(self.mass_fractions.values()) < 0 or abs(total - 1) > FRACTION_TOLERANCE:
             raise InputError(f"mass_fractions of {self.name} must sum to 1, got {total:g}")
 
+    def __hash__(self) -> int:
+        """Of name and density: a mapping has none."""
+        return hash((self.name, self.density_g_per_cm3))
+
     def mass_attenuation_cm2_per_g(self, energies_kev: ArrayLike) -> NDArray[np.float64]:
         """Return mu/rho with coherent scatter [cm2/g], shape of `energies_kev` (5 to 150 keV).
 

@@ -67,24 +67,13 @@ def trilinear(mu_zyx: NDArray[Any], points: Array, weight_bits: int | None = Non
     With `weight_bits` the weights are rounded to that precision, as texture units do: 8 on NVIDIA's
     GPUs (CUDA C++ Programming Guide, "Texture Fetching").
     """
-    last = np.array(mu_zyx.shape[::-1]) - 1
-    held = np.clip(points, 0, last)
-    lower = np.minimum(held.astype(int), np.maximum(last - 1, 0))
-    fraction = held - lower
+    from scipy.ndimage import map_coordinates
+
+    held = np.clip(points, 0, np.array(mu_zyx.shape[::-1]) - 1)
     if weight_bits is not None:
-        fraction = np.round(fraction * 2**weight_bits) / 2**weight_bits
-    fx, fy, fz = np.moveaxis(fraction, -1, 0)
-    x0, y0, z0 = np.moveaxis(lower, -1, 0)
-    x1, y1, z1 = np.moveaxis(np.minimum(lower + 1, last), -1, 0)
-    mu = np.asarray(mu_zyx)
-
-    def along_x(z: NDArray[np.int_], y: NDArray[np.int_]) -> Array:
-        return np.asarray(mu[z, y, x0] * (1 - fx) + mu[z, y, x1] * fx, float)
-
-    return np.asarray(
-        (along_x(z0, y0) * (1 - fy) + along_x(z0, y1) * fy) * (1 - fz)
-        + (along_x(z1, y0) * (1 - fy) + along_x(z1, y1) * fy) * fz
-    )
+        held = np.round(held * 2**weight_bits) / 2**weight_bits
+    at_zyx = np.moveaxis(held, -1, 0)[::-1]
+    return np.asarray(map_coordinates(mu_zyx, at_zyx, float, order=1, mode="nearest"))
 
 
 def exact_integrals(volume: MuVolume, view: View) -> Array:

@@ -6,11 +6,12 @@
 //
 // usage: igtl_peer client HOST PORT DEVICE MESSAGES | igtl_peer server PORT DEVICE MESSAGES
 // It sends GET_STATUS and GET_CAPABIL, then a STATUS and, with each message received, the TRANSFORM DEVICE with
-// the matrix on stdin (12 numbers, row by row); after MESSAGES messages it ends.
+// the matrix on stdin (12 numbers, row by row); it ends after MESSAGES messages, when it has had one of each kind.
 
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <set>
 #include <string>
 
 #include "igtlCapabilityMessage.h"
@@ -117,13 +118,15 @@ int main(int count, char** words) {
     status->SetStatusString("tracking");
     send(socket, status, device);
     auto stamp = igtl::TimeStamp::New();
-    for (int n = 0; n < messages; ++n) {
+    std::set<std::string> kinds;
+    for (int n = 0; n < messages || kinds.size() < 4; ++n) {
         auto header = igtl::MessageHeader::New();
         header->InitPack();
         if (socket->Receive(header->GetPackPointer(), header->GetPackSize()) != header->GetPackSize())
             return fails("receive");
         header->Unpack();
         print_message(socket, header);
+        kinds.insert(header->GetDeviceType());
         auto transform = igtl::TransformMessage::New();
         transform->SetMatrix(matrix);
         stamp->GetTime();

@@ -245,7 +245,6 @@ NOTEBOOKS = {
 }
 """And how many images each shows."""
 WITH_TORCH = ("diffdrr_introduction", "diffdrr_registration", "train_segmentation")
-TRAINING = pytest.param("train_segmentation", marks=[pytest.mark.slow, pytest.mark.timeout(1800)])
 EXECUTE = """
 import sys
 import nbformat
@@ -259,7 +258,10 @@ nbformat.write(notebook, out)
 """By itself, because the client leaves threads behind."""
 
 
-@pytest.mark.parametrize("name", [*list(NOTEBOOKS)[:-1], TRAINING])
+@pytest.mark.slow
+@pytest.mark.documents
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_runs_and_was_committed_without_output(tmp_path, name):
     if name in WITH_TORCH:
         pytest.importorskip("torch")

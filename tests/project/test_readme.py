@@ -95,6 +95,9 @@ def command_lines() -> list:
     return found
 
 
+@pytest.mark.slow
+@pytest.mark.documents
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("code", programs())
 def test_python_of_the_documents_runs_as_it_stands(code, tmp_path):
     for name, where in ELSEWHERE.items():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -51,10 +53,14 @@ class Block:
         x, y, z = self.axes
         return z.size, y.size, x.size
 
+    @cached_property
+    def _ticks(self) -> tuple[list[float], ...]:
+        return tuple(axis.ravel().tolist() for axis in self.axes)
+
     def part(self, low: ArrayLike, high: ArrayLike) -> Block:
         """The voxels between two corners (x, y, z) [mm], as slices into an array of this block."""
-        corners = zip(self.axes, np.asarray(low), np.asarray(high), strict=True)
-        i, j, k = (slice(*np.searchsorted(a.ravel(), (lo, hi)).tolist()) for a, lo, hi in corners)
+        corners = zip(self._ticks, np.asarray(low).tolist(), np.asarray(high).tolist(), strict=True)
+        i, j, k = (slice(bisect_left(t, lo), bisect_left(t, hi)) for t, lo, hi in corners)
         x, y, z = self.axes
         return Block(slices=(k, j, i), axes=(x[:, :, i], y[:, j], z[k]))
 
