@@ -199,6 +199,9 @@ def test_application_without_holoscan_says_how_to_get_it(tmp_path):
     )
 
 
+@pytest.mark.slow
+@pytest.mark.documents
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs_against_the_wheel_outside_the_checkout(example, unpacked_wheel, tmp_path):
     copied = tmp_path / "somewhere" / example.name
