@@ -51,6 +51,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from rich.logging import RichHandler
 
 from fluoro import __version__, plugins
+from fluoro.command_line.collector import keep_what_is_there, no_collections
 from fluoro.command_line.standard_streams import guard_standard_streams, silence_output
 from fluoro.command_line.terminal import make_reporter, terminal
 from fluoro.config.carm_presets import PRESET_SOURCE, carm_presets
@@ -85,10 +86,11 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(arguments: argparse.Namespace) -> int:
     """Stream what a YAML file describes."""
-    from fluoro.config import load_config
-
     config_file = config_path(arguments.config)
-    config = load_config(config_file, _overrides(arguments))
+    with no_collections():
+        from fluoro.config import load_config
+
+        config = load_config(config_file, _overrides(arguments))
     with _compiler_at_work(config):
         return _stream(arguments, config, config_file.stem)
 
@@ -103,8 +105,9 @@ def _compiler_at_work(config: Config) -> AbstractContextManager[None]:
 
 
 def _stream(arguments: argparse.Namespace, config: Config, name: str) -> int:
-    from fluoro.recording.run_record import summary_lines
-    from operators.session import run_session
+    with no_collections():
+        from fluoro.recording.run_record import summary_lines
+        from operators.session import run_session
 
     split = _split(arguments)
     reporter = make_reporter(config.run.frames)
@@ -176,9 +179,10 @@ def _overrides(arguments: argparse.Namespace) -> list[str]:
 
 def register(arguments: argparse.Namespace) -> int:
     """Find the C-arm's pose from an image."""
-    from fluoro.registration.config import load_register_config
-    from fluoro.registration.register_run import run_register
-    from fluoro.registration.report.report import result_lines
+    with no_collections():
+        from fluoro.registration.config import load_register_config
+        from fluoro.registration.register_run import run_register
+        from fluoro.registration.report.report import result_lines
 
     config_file = config_path(arguments.config)
     config = load_register_config(config_file, arguments.set)
@@ -196,12 +200,11 @@ def register(arguments: argparse.Namespace) -> int:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Compare and register the views of a published data set."""
-    from contextlib import closing
-
-    from fluoro.datasets.evaluation.evaluate import Settings
-    from fluoro.datasets.evaluation.evaluate import evaluate as evaluate_set
-    from fluoro.datasets.evaluation.report import report_lines
-    from fluoro.rendering.devices.selection import open_device
+    with no_collections():
+        from fluoro.datasets.evaluation.evaluate import Settings
+        from fluoro.datasets.evaluation.evaluate import evaluate as evaluate_set
+        from fluoro.datasets.evaluation.report import report_lines
+        from fluoro.rendering.devices.selection import open_device
 
     settings = Settings(
         dataset=arguments.dataset,
@@ -236,9 +239,10 @@ def dataset(arguments: argparse.Namespace) -> int:
     _require_effect(arguments)
     if arguments.frame is not None:
         return _remade_frame(arguments)
-    from fluoro.datasets.training.build import build, plan_of
-    from fluoro.datasets.training.config import load_dataset_file
-    from fluoro.datasets.training.preview import write_preview
+    with no_collections():
+        from fluoro.datasets.training.build import build, plan_of
+        from fluoro.datasets.training.config import load_dataset_file
+        from fluoro.datasets.training.preview import write_preview
 
     if arguments.config is None:
         raise InputError("dataset needs a YAML file, or --frame SHARD:KEY")
@@ -1039,6 +1043,7 @@ def program() -> None:
     stuck = any(thread.name == GRAPH_THREAD for thread in threading.enumerate())
     if stuck or code > EXIT_SIGNAL:  # files are closed; tearing Python down takes half a second
         os._exit(code)
+    keep_what_is_there()
     sys.exit(code)
 
 
