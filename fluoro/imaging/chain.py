@@ -17,6 +17,7 @@ from fluoro.geometry.carm import CarmGeometry
 from fluoro.imaging.configured_beam import Beams
 from fluoro.imaging.device_tables import Tables
 from fluoro.imaging.exposure.dose_meter import Pulse
+from fluoro.imaging.exposure.pulse_exposure import beams_of_pulses
 from fluoro.imaging.frame_history import FrameMemory
 from fluoro.imaging.frame_setup import StageSelection, begin_frame, require_derivative
 from fluoro.imaging.frame_state import FrameState
@@ -244,7 +245,9 @@ class ImageChain:
         pixel_spacing_mm: float,
         geometry: CarmGeometry | None = None,
     ) -> None:
-        """Compile every kernel that frames of a stream need, and clear the memory of frames.
+        """Compile every kernel that frames of a stream need, and fit the energies of its beams.
+
+        The memory of frames is cleared.
 
         On a `LaunchQueue` of the CPU they are compiled side by side.
 
@@ -260,6 +263,8 @@ class ImageChain:
         Raises:
             InputError: A stage needs a geometry that is not given.
         """
+        for xray in beams_of_pulses(config):
+            self._beams.beam(xray)
         config, pulses = _rehearsal(config)
         for number, pulse in enumerate(pulses):
             self._launch(integrals, config, number, pixel_spacing_mm, geometry, pulse=pulse)

@@ -93,7 +93,7 @@ def make_beam(
 def _fitted(
     energies_kev: bytes, signal: bytes, found: tuple[Material, ...], count: int
 ) -> Quadrature:
-    """Few energies for a signal by energy (both float64); kept, as a fit takes 0.2 s."""
+    """Few energies for a signal by energy (both float64); kept, as a fit takes 0.1 s."""
     kev, by_energy = np.frombuffer(energies_kev), np.frombuffer(signal)
     at_mm = thicknesses([each.name for each in found], found)
     return fit_quadrature(kev, by_energy, found, at_mm, count)

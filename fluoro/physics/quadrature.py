@@ -31,7 +31,7 @@ START_MM = (0.0, 60.0, 150.0, 300.0)
 LEAST = 0.01
 """Of the signal on either side of an absorption edge, for nodes on both."""
 
-ROUGH_STEPS, KEPT, STEPS = 40, 8, 60
+ROUGH_STEPS, KEPT, STEPS = 40, 16, 60
 """Steps from every start; how many of them go on; their steps a round."""
 
 ROUNDS = 6
@@ -100,17 +100,23 @@ def fit_quadrature(
             weights=signal[kept] / signal.sum(),
             worst_error=0.0,
         )
-    even = np.ones(len(at_mm))
-    rough = [fit.solve(start, even, ROUGH_STEPS) for start in fit.starts(count)]
-    rough.sort(key=lambda each: float(np.square(fit.residuals(each)).sum()))
-    error, parameters = min(map(fit.refine, rough[:KEPT]), key=lambda each: each[0])
-    nodes, weights = fit.unpack(parameters)
+    rough = fit.solve(np.stack(fit.starts(count)), np.ones((1, len(at_mm))), ROUGH_STEPS)
+    leading = np.argsort(np.square(fit.residuals(rough)).sum(axis=1), kind="stable")[:KEPT]
+    errors, refined = fit.refine(rough[leading])
+    best = errors.argmin()
+    nodes, weights = fit.unpack(refined[best])
     order = np.argsort(nodes)
-    return Quadrature(energies_kev=nodes[order], weights=weights[order], worst_error=error)
+    return Quadrature(
+        energies_kev=nodes[order], weights=weights[order], worst_error=float(errors[best])
+    )
 
 
 class _Fit:
-    """Residuals of a quadrature over the thicknesses, relative to the whole spectrum."""
+    """Residuals of quadratures over the thicknesses, relative to the whole spectrum.
+
+    Parameters of S quadratures of n energies are an array (S, 2 n): logarithms of energies [keV],
+    and of weights but for a common factor. All are fitted at once, each by its own steps.
+    """
 
     def __init__(
         self, energies_kev: Array, share: Array, found: Sequence[Material], at_mm: Array
@@ -122,6 +128,7 @@ class _Fit:
         self._low, self._high = present[0], present[-1]
         self._grid = np.linspace(self._low, self._high, 2048)
         self._mu = np.stack([each.mu_per_mm(self._grid) for each in found])
+        self._step = self._grid[1] - self._grid[0]
 
     def starts(self, count: int) -> list[Array]:
         """Parameters to start from: the spectrum cut into equal parts, and at absorption edges.
@@ -133,7 +140,8 @@ class _Fit:
         whole = [self._cut(hard, (self._low, self._high), (count,)) for hard in spectra]
         edges = [edge for edge in self._edges() if LEAST < self._below(edge) < 1 - LEAST]
         split = [
-            self._cut(spectra[1], (self._low, edge, self._high), (below, count - below))
+            self._cut(hard, (self._low, edge, self._high), (below, count - below))
+            for hard in spectra[:3]  # behind 30 cm there is little below an edge
             for edge in edges
             for below in range(1, min(count, 5))
         ]
@@ -163,56 +171,84 @@ class _Fit:
         return np.concatenate([np.log(np.concatenate(nodes)), np.log(parts)])
 
     def unpack(self, parameters: Array) -> tuple[Array, Array]:
-        """Return energies [keV] and weights."""
-        nodes, logits = np.split(parameters, 2)
-        weights = np.exp(logits - logits.max())
-        return np.exp(np.clip(nodes, np.log(self._low), np.log(self._high))), (
-            weights / weights.sum()
-        )
+        """Return energies [keV] and weights, each of shape (..., n)."""
+        nodes, logits = np.split(parameters, 2, axis=-1)
+        weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        nodes = np.exp(np.clip(nodes, np.log(self._low), np.log(self._high)))
+        return nodes, weights / weights.sum(axis=-1, keepdims=True)
 
     def residuals(self, parameters: Array) -> Array:
-        """Relative error at each set of thicknesses."""
+        """Relative error at each set of thicknesses, shape (S, thicknesses)."""
         return self._model(parameters)[0]
 
     def _model(self, parameters: Array) -> tuple[Array, Array]:
+        """Relative errors, and their derivatives with respect to the parameters."""
         nodes, weights = self.unpack(parameters)
-        left, slope = (self._transmitted(nodes * factor) for factor in (1.0, 1 + 1e-5))
-        value = left @ weights
-        by_node = (slope - left) / 1e-5 * weights
-        by_logit = (left - value[:, None]) * weights
-        return value - 1, np.hstack([by_node, by_logit])
+        place = (nodes - self._low) / self._step
+        cell = np.clip(place.astype(int), 0, len(self._grid) - 2)
+        before, after = (self._mu[:, at].swapaxes(0, 1) for at in (cell, cell + 1))
+        rise = after - before
+        mu = before + rise * (place - cell)[:, None]  # (S, materials, n)
+        left = np.exp(-self._at_mm @ mu) / self._exact[:, None]
+        value = (left @ weights[..., None])[..., 0]
+        by_energy = -self._at_mm @ (rise * (nodes / self._step)[:, None])
+        by_node = left * by_energy * weights[:, None]
+        by_logit = (left - value[..., None]) * weights[:, None]
+        return value - 1, np.concatenate([by_node, by_logit], axis=-1)
 
-    def _transmitted(self, nodes: Array) -> Array:
-        mu = np.stack([np.interp(nodes, self._grid, row) for row in self._mu])
-        return np.asarray(np.exp(-self._at_mm @ mu) / self._exact[:, None])
+    def refine(self, parameters: Array) -> tuple[Array, Array]:
+        """Least squares, then ever more weight where the error is large; each one's best round.
 
-    def refine(self, parameters: Array) -> tuple[float, Array]:
-        """Least squares, then ever more weight where the error is large; the best round."""
-        weight, best = np.ones(len(self._at_mm)), (np.inf, parameters)
+        Returns:
+            Largest relative errors, shape (S,), and the parameters.
+        """
+        weight = np.ones((len(parameters), len(self._at_mm)))
+        least, best = np.full(len(parameters), np.inf), parameters
         for _ in range(ROUNDS):
             parameters = self.solve(parameters, weight, STEPS)
             error = np.abs(self.residuals(parameters))
-            best = min(best, (float(error.max()), parameters), key=lambda each: each[0])
-            weight = weight * (error / max(error.mean(), 1e-15) + 0.05)
-            weight = weight / weight.mean()
-        return best
+            better = error.max(axis=1) < least
+            least = np.where(better, error.max(axis=1), least)
+            best = np.where(better[:, None], parameters, best)
+            mean = np.maximum(error.mean(axis=1, keepdims=True), 1e-15)
+            weight = weight * (error / mean + 0.05)
+            weight = weight / weight.mean(axis=1, keepdims=True)
+        return least, best
 
     def solve(self, parameters: Array, weight: Array, steps: int) -> Array:
-        """Levenberg and Marquardt's way down the weighted sum of squares."""
-        damping = 1e-3
-        value, slope = self._model(parameters)
+        """Levenberg and Marquardt's way down the weighted sums of squares, each start's own."""
+        found = parameters.copy()
+        weight = np.broadcast_to(weight, (len(found), weight.shape[1]))
+        going = np.arange(len(found))
+        damping = np.full(len(found), 1e-3)
+        value, slope = self._model(found)
         for _ in range(steps):
-            pull = slope.T @ (weight * value)
-            square = slope.T @ (weight[:, None] * slope)
-            floor = 1e-12 * np.trace(square) + 1e-30  # 0 where all energies attenuate alike
-            change = np.linalg.solve(square + np.diag(damping * np.diag(square) + floor), -pull)
-            moved = parameters + np.clip(change, -0.5, 0.5)
+            change = _marquardt_step(value, slope, weight, damping)
+            moved = found[going] + np.clip(change, -0.5, 0.5)
             new_value, new_slope = self._model(moved)
-            if weight @ new_value**2 < weight @ value**2:
-                parameters, value, slope = moved, new_value, new_slope
-                damping = max(damping / 4, 1e-9)
-            else:
-                damping *= 5
-            if damping > 1e6 or np.abs(change).max() < 1e-9:
+            better = _weighted(weight, new_value) < _weighted(weight, value)
+            found[going[better]] = moved[better]
+            value[better], slope[better] = new_value[better], new_slope[better]
+            damping = np.where(better, np.maximum(damping / 4, 1e-9), damping * 5)
+            on = (damping <= 1e6) & (np.abs(change).max(axis=1) >= 1e-9)
+            if not on.all():
+                going, value, slope = going[on], value[on], slope[on]
+                weight, damping = weight[on], damping[on]
+            if not going.size:
                 break
-        return parameters
+        return found
+
+
+def _weighted(weight: Array, value: Array) -> Array:
+    return np.asarray((weight * value**2).sum(axis=1))
+
+
+def _marquardt_step(value: Array, slope: Array, weight: Array, damping: Array) -> Array:
+    """What each of S problems moves by, shape (S, parameters)."""
+    turned = slope.swapaxes(1, 2)
+    pull = turned @ (weight * value)[..., None]
+    square = turned @ (weight[..., None] * slope)
+    diagonal = np.einsum("sii->si", square)
+    floor = 1e-12 * diagonal.sum(axis=1, keepdims=True) + 1e-30  # 0 where all attenuate alike
+    diagonal += damping[:, None] * diagonal + floor
+    return np.asarray(np.linalg.solve(square, -pull)[..., 0])

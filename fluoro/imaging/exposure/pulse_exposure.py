@@ -14,7 +14,7 @@ from fluoro.imaging.exposure.tube import (
 )
 from fluoro.imaging.frame_history import KeptNumbers
 
-__all__ = ["pulse_of"]
+__all__ = ["beams_of_pulses", "pulse_of"]
 
 
 def pulse_of(
@@ -50,6 +50,15 @@ def pulse_of(
     xray = xray.model_copy(update={"tube_current_ma": None, "pulse_width_ms": None})
     pulse = _tube_pulse(xray, dose_ngy, geometry, config.grid, width_ms)
     return pulse, config.model_copy(update={"xray": xray})
+
+
+def beams_of_pulses(config: ImageChainConfig) -> list[XrayConfig]:
+    """Return the tube's settings that pulses may have: one, or one for each step of the control."""
+    if config.xray is None:
+        return []
+    steps = config.brightness.tube_steps if config.brightness else ()
+    at_steps = [with_voltage(config.xray, step.tube_voltage_kv) for step in steps]
+    return at_steps or [config.xray]
 
 
 def _given_ngy(config: ImageChainConfig, xray: XrayConfig, geometry: CarmGeometry) -> float:
