@@ -168,10 +168,13 @@ def independent_error(kev, signal, found, at_mm, materials=TISSUES):
     return np.abs(transmission(found.energies_kev, found.weights) / whole - 1).max()
 
 
-@pytest.mark.parametrize(("name", "gate"), [("steel", 4e-4), ("iodine", 7e-4)])
-def test_eight_energies_stand_for_metal_and_contrast(name, gate):
+@pytest.mark.parametrize("kv", [40, 80])
+@pytest.mark.parametrize(
+    ("name", "gate"), [("steel", 4e-4), ("iodine", 2e-4), ("barium_sulfate", 3e-4)]
+)
+def test_eight_energies_stand_for_metal_and_contrast(name, gate, kv):
     materials = [material(each) for each in ("soft_tissue", "cortical_bone", name)]
-    kev, signal = signal_of(80)
+    kev, signal = signal_of(kv)
     at_mm = thicknesses([each.name for each in materials], materials)
     found = fit_quadrature(kev, signal, materials, at_mm, 8)
     assert found.worst_error < gate
