@@ -57,7 +57,7 @@ from fluoro.command_line.terminal import make_reporter, terminal
 from fluoro.config.carm_presets import PRESET_SOURCE, carm_presets
 from fluoro.errors import FluoroError, InputError, to_install
 from fluoro.interop.dds.installed import require_cyclonedds
-from fluoro.paths import config_path, output_dir
+from fluoro.paths import bare_name, config_path, output_dir
 from fluoro.steady_clock import steady_ns
 
 if TYPE_CHECKING:
@@ -432,7 +432,7 @@ def inspect(arguments: argparse.Namespace) -> int:
     """Tell what is in CTs and X-ray files and save an image of each."""
     if arguments.image and len(arguments.path) > 1:
         raise InputError("--image is of one file: leave it away, or inspect one at a time")
-    names = [_first_word(path) for path in arguments.path]
+    names = [bare_name(path) for path in arguments.path]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise InputError(f"two files named {twice[0]} have one image: inspect one at a time")
@@ -470,7 +470,7 @@ def _inspect(given_path: Path, arguments: argparse.Namespace) -> None:
         return
     for line in series_lines(path):
         print(line)
-    image = _image_path(arguments, f"{_first_word(path)}_slices.png")
+    image = _image_path(arguments, f"{bare_name(path)}_slices.png")
     ct = open_ct(path, config)
     hu = ct.volume()
     for line in report(ct, hu).lines():
@@ -480,11 +480,6 @@ def _inspect(given_path: Path, arguments: argparse.Namespace) -> None:
         print(line)
     save_image(image, draw_slices(hu))
     print(f"slices: {image}")
-
-
-def _first_word(path: Path) -> str:
-    """The file's name without its suffixes, for the name of its image."""
-    return path.name.split(".")[0]
 
 
 def _inspect_xray(path: Path, arguments: argparse.Namespace) -> None:
@@ -497,7 +492,7 @@ def _inspect_xray(path: Path, arguments: argparse.Namespace) -> None:
     if arguments.series is not None or arguments.set:
         raise InputError(f"--series and --set are of a CT, which {path} is not")
     file, number = XrayFile(path), 1 if arguments.frame is None else arguments.frame
-    image = _image_path(arguments, f"{_first_word(path)}_frame_{number}.png")
+    image = _image_path(arguments, f"{bare_name(path)}_frame_{number}.png")
     frame = file.frame(number)
     for line in report_lines(file, frame):
         print(line)
@@ -543,7 +538,7 @@ def preprocess(arguments: argparse.Namespace) -> int:
     from fluoro.volume.load import preprocess_volume
 
     config = volume_config(_source_of(arguments), arguments.set)
-    name = config.path.name.split(".")[0] if config.path else config.phantom
+    name = bare_name(config.path) if config.path else config.phantom
     folder = arguments.output or output_dir() / f"preprocessed-{name}"
     reporter = make_reporter()
     try:
@@ -629,7 +624,7 @@ def _complete_files(command: argparse.ArgumentParser, files: dict[str, str]) -> 
         if isinstance(action, argparse._SubParsersAction):
             for each in action.choices.values():
                 _complete_files(each, files)
-        elif action.type is Path:
+        elif action.type is _path:
             action.complete = files  # type: ignore[attr-defined]
 
 
@@ -699,6 +694,13 @@ def _flag_and_value(word: str) -> list[str]:
     return [flag, value] if flag == "--set" and equals else [word]
 
 
+def _path(text: str) -> Path:
+    """An argument that names a file or folder: an empty one would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be the path of a file or folder, got ''")
+    return Path(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     installed = Path(__file__).parent.name == "application"  # in the package of a wheel
@@ -739,10 +741,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("config", type=Path, metavar="CONFIG", help=CONFIG_HELP)
+    command.add_argument("config", type=_path, metavar="CONFIG", help=CONFIG_HELP)
     command.add_argument(
         "--ct",
-        type=Path,
+        type=_path,
         metavar="PATH",
         help="CT instead of volume.path, at its own resolution",
     )
@@ -754,14 +756,14 @@ def _run_options(command: argparse.ArgumentParser) -> None:
 
 
 def _register_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("config", type=Path, metavar="CONFIG", help=CONFIG_HELP)
+    command.add_argument("config", type=_path, metavar="CONFIG", help=CONFIG_HELP)
     _add_set(command)
 
 
 def _evaluate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("dataset", choices=("deepfluoro", "ljubljana"))
     command.add_argument(
-        "path", type=Path, metavar="PATH", help="the HDF5 file, or a folder in xvr's form"
+        "path", type=_path, metavar="PATH", help="the HDF5 file, or a folder in xvr's form"
     )
     command.add_argument(
         "--subset",
@@ -791,7 +793,7 @@ def _evaluate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", default="auto", metavar="DEVICE", help="where to render")
     command.add_argument(
         "--output",
-        type=Path,
+        type=_path,
         metavar="DIR",
         help="where; evaluate-NAME in FLUORO_OUTPUT_DIR or ./output if not given; a folder with "
         "rows of the same settings goes on",
@@ -799,10 +801,10 @@ def _evaluate_options(command: argparse.ArgumentParser) -> None:
 
 
 def _dataset_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("config", type=Path, nargs="?", metavar="CONFIG", help=CONFIG_HELP)
+    command.add_argument("config", type=_path, nargs="?", metavar="CONFIG", help=CONFIG_HELP)
     command.add_argument(
         "--output",
-        type=Path,
+        type=_path,
         metavar="DIR",
         help="the set's folder; a set that was begun there goes on; default: the YAML's name in "
         "FLUORO_OUTPUT_DIR or ./output. With --frame: where to write its files",
@@ -834,7 +836,7 @@ def _dataset_options(command: argparse.ArgumentParser) -> None:
 
 
 def _validate_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("config", type=Path, nargs="+", metavar="CONFIG", help=CONFIG_HELP)
+    command.add_argument("config", type=_path, nargs="+", metavar="CONFIG", help=CONFIG_HELP)
     _add_set(command)
 
 
@@ -854,14 +856,16 @@ def _schema_options(command: argparse.ArgumentParser) -> None:
 
 
 def _doctor_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--report", type=Path, metavar="FILE", help="also write the table as JSON")
+    command.add_argument(
+        "--report", type=_path, metavar="FILE", help="also write the table as JSON"
+    )
 
 
 def _inspect_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("path", type=Path, nargs="+", metavar="PATH")
+    command.add_argument("path", type=_path, nargs="+", metavar="PATH")
     command.add_argument(
         "--image",
-        type=Path,
+        type=_path,
         metavar="PNG",
         help="where to save the image; default: NAME_slices.png, or NAME_frame_N.png of an X-ray "
         "file, in FLUORO_OUTPUT_DIR or ./output",
@@ -873,7 +877,7 @@ def _inspect_options(command: argparse.ArgumentParser) -> None:
         help="of an X-ray file, counted from 1; default: 1",
     )
     command.add_argument(
-        "--labels", type=Path, metavar="FILE", help="also list the structures of this label map"
+        "--labels", type=_path, metavar="FILE", help="also list the structures of this label map"
     )
     command.add_argument(
         "--names", metavar="NAMES", help="of --labels: totalsegmentator, or a YAML or CSV file"
@@ -883,7 +887,7 @@ def _inspect_options(command: argparse.ArgumentParser) -> None:
 
 
 def _segment_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("path", type=Path, metavar="CT")
+    command.add_argument("path", type=_path, metavar="CT")
     program = command.add_mutually_exclusive_group()
     program.add_argument(
         "--with",
@@ -905,12 +909,12 @@ def _segment_options(command: argparse.ArgumentParser) -> None:
 def _preprocess_options(command: argparse.ArgumentParser) -> None:
     source = command.add_mutually_exclusive_group(required=True)
     source.add_argument("--synthetic", action="store_true", help="the thorax phantom")
-    source.add_argument("--dicom", type=Path, metavar="DIR", help="a folder with a DICOM series")
-    source.add_argument("--nifti", type=Path, metavar="FILE", help="a NIfTI file")
-    source.add_argument("--ct", type=Path, metavar="PATH", help="whatever volume.path may name")
+    source.add_argument("--dicom", type=_path, metavar="DIR", help="a folder with a DICOM series")
+    source.add_argument("--nifti", type=_path, metavar="FILE", help="a NIfTI file")
+    source.add_argument("--ct", type=_path, metavar="PATH", help="whatever volume.path may name")
     command.add_argument(
         "--output",
-        type=Path,
+        type=_path,
         metavar="DIR",
         help="where; preprocessed-NAME in FLUORO_OUTPUT_DIR or ./output if not given",
     )
@@ -922,7 +926,7 @@ def _preprocess_options(command: argparse.ArgumentParser) -> None:
 
 
 def _repair_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("folder", type=Path, nargs="+", metavar="RUN", help="folders of the runs")
+    command.add_argument("folder", type=_path, nargs="+", metavar="RUN", help="folders of the runs")
 
 
 def _completion_options(command: argparse.ArgumentParser) -> None:

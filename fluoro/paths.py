@@ -12,6 +12,7 @@ from fluoro.errors import DeviceError, InputError
 
 __all__ = [
     "application_dir",
+    "bare_name",
     "cache_dir",
     "config_path",
     "meant_name",
@@ -21,6 +22,12 @@ __all__ = [
     "shader_files",
 ]
 
+SUFFIXES = (
+    *(".nii.gz", ".nii", ".hdr.gz", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd", ".npy", ".raw"),
+    *(".dcm", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff"),
+)
+"""Of the formats that are read."""
+
 
 def cache_dir() -> Path:
     """Return folder for what can be made again: FLUORO_CACHE_DIR, or the user's cache folder."""
@@ -29,8 +36,8 @@ def cache_dir() -> Path:
         return Path(named).expanduser()
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "fluoro"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "fluoro"
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "fluoro"
 
 
 def output_dir() -> Path:
@@ -110,16 +117,28 @@ def config_path(given: Path) -> Path:
     Raises:
         InputError: A name without a folder and a suffix that is neither a file nor shipped.
     """
-    if given.exists() or given.suffix or len(given.parts) != 1:
+    if given.is_file() or given.suffix or len(given.parts) != 1:
         return given
     shipped = sorted((application_dir() / "configs").glob("*.yaml"))
     for path in shipped:
         if path.stem == str(given):
             return path
+    if given.exists():  # a folder, which the reader of configurations says
+        return given
     names = [path.stem for path in shipped]
     close = get_close_matches(str(given), names, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     raise InputError(f"{given}: must be a YAML file or one of {', '.join(names)}{hint}")
+
+
+def bare_name(path: Path) -> str:
+    """Return a file's name without the suffix of its format, or a folder's name.
+
+    Other dots belong to the name: `p01.t0.nii.gz` is p01.t0, and a DICOM file 1.2.840.10 is that.
+    """
+    name = path.name if path.name not in ("", "..") else path.resolve().name
+    end = "" if path.is_dir() else next((e for e in SUFFIXES if name.lower().endswith(e)), "")
+    return name[: len(name) - len(end)] or "root"
 
 
 def meant_name(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ class RunFiles:
         config: Where the folder is, and whether frames are recorded.
         name: Name of the run.
         record: What run.json says.
-        stack: Closes the journal.
+        stack: Closes the journal, and removes the folder of a run that did not begin to stream.
 
     Attributes:
         folder: The folder; None: nothing is written so far.
@@ -45,7 +46,12 @@ class RunFiles:
         self._config, self.name, self.record = config, name, record
         self.folder: Path | None = None
         self.journal: FrameJournal | None = None
-        stack.callback(lambda: self.journal and self.journal.close())
+        self._streams = False
+        stack.callback(self._close)
+
+    def begin(self) -> None:
+        """Keep the folder from now on, whatever happens: frames come."""
+        self._streams = True
 
     def open(self) -> None:
         """Make the folder with the record of a run that has begun, where frames are recorded."""
@@ -92,6 +98,12 @@ class RunFiles:
             raise
         self.journal.remove()
         return summary
+
+    def _close(self) -> None:
+        if self.journal:
+            self.journal.close()
+        if self.folder and not self._streams:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _made(self) -> Path:
         self.folder = make_run_folder(self._config.run.output_dir or output_dir(), self.name)

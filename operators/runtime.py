@@ -20,6 +20,9 @@ STACK_BYTES = 32 * 1024 * 1024
 def prepare_holoscan() -> None:
     """Load the CUDA runtime library from its wheel, raise stack sizes, quieten the log.
 
+    UCX, which Holoscan loads, would take SIGHUP for a debugger: a program whose terminal is closed
+    would go on.
+
     Holoscan's Python module links against libcudart even where there is no GPU; the library of
     the wheel needs none. Holoscan's own log, which for each failure of an operator tells the way it
     took through the framework, is off unless HOLOSCAN_LOG_LEVEL says otherwise.
@@ -33,6 +36,7 @@ def prepare_holoscan() -> None:
             "or pip install holoscan-cu12 (holoscan-cu13 for CUDA 13)"
         )
     os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "OFF")
+    os.environ.setdefault("UCX_DEBUG_SIGNO", "0")
     _raise_stack_limit()
     for name in ("libcudart.so.12", "libcudart.so.13"):
         for library in _wheel_libraries(name):

@@ -145,6 +145,7 @@ class _Session:
 
     def _stream(self) -> None:
         context, monitor = self._context, self._context.monitor
+        context.files.begin()
         app = SplitApp(self._split, self._run) if self._split else FluoroApp(self._run)
         url = next((sink.url for sink in self._run.sinks if sink.url), None)
         context.reporter.started(

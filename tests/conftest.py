@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import logging
 import os
 import shutil
 import subprocess
@@ -95,6 +96,15 @@ def no_program_is_left_behind() -> Iterator[None]:
         if process.poll() is None:
             process.kill()
             process.communicate()
+
+
+@pytest.fixture(autouse=True)
+def no_log_handler_is_left_behind() -> Iterator[None]:
+    """A command that a test runs has one for its output, which is closed after the test."""
+    before = logging.root.handlers[:], logging.root.level
+    yield
+    logging.root.handlers[:], level = before
+    logging.root.setLevel(level)
 
 
 @pytest.fixture(scope="module", params=["llvmpipe", pytest.param("cuda", marks=pytest.mark.gpu)])

@@ -115,6 +115,8 @@ def _resolved(value: Any, info: ValidationInfo) -> Any:
     """
     if not isinstance(value, str | Path):
         return value
+    if str(value) == "":
+        raise ValueError("must be the path of a file or folder, got ''")
     path = _usable(Path(value))
     if info.context is None:
         return path

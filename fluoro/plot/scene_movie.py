@@ -65,7 +65,12 @@ def write_scene_movie(
         OutputError: The file cannot be written, or exists.
     """
     path = Path(path)
-    with closing(Film(path, fps, preset="medium")) as film:
+    if path.exists():
+        raise OutputError(f"{path}: cannot be written: File exists")
+    with (
+        whole_file(path) as unfinished,
+        closing(Film(unfinished, fps, preset="medium")) as film,
+    ):
         images = movie_images(frames, skin, bone, isocenter_xyz_mm, patient_position)
         for index, image in enumerate(images):
             film.write(np.asarray(image))

@@ -149,14 +149,15 @@ def as_hu(path: Path, voxels_zyx: NDArray[Any]) -> NDArray[np.int16] | NDArray[n
 
 def _fits_int16(path: Path, voxels_zyx: NDArray[Any]) -> bool:
     """Check slice by slice, without a copy of the whole."""
-    bad, fits = 0, True
+    bad, nan, fits = 0, 0, True
     for plane in voxels_zyx:
         with np.errstate(over="ignore"):
             values = plane.astype(np.float32)
         bad += int(np.count_nonzero(~np.isfinite(values)))
+        nan += int(np.count_nonzero(np.isnan(values)))
         fits = fits and _are_int16(plane)
     if bad:
-        raise not_finite(path, bad, voxels_zyx.size)
+        raise not_finite(path, bad, nan, voxels_zyx.size)
     return fits
 
 

@@ -151,23 +151,23 @@ def _finite(
     path: Path, planes: Iterator[NDArray[np.float32]], nan_hu: float | None
 ) -> Iterator[NDArray[np.float32]]:
     """The planes; refuses at the end if some voxels were not finite, so that all are counted."""
-    bad = total = 0
+    bad = nan = total = 0
     for plane in planes:
         total += plane.size
         if nan_hu is not None:
             plane[np.isnan(plane)] = nan_hu
         bad += int(np.count_nonzero(~np.isfinite(plane)))
+        nan += int(np.count_nonzero(np.isnan(plane))) if bad else 0
         yield np.nan_to_num(plane, copy=False) if bad else plane
     if bad:
-        raise not_finite(path, bad, total)
+        raise not_finite(path, bad, nan, total)
 
 
-def not_finite(path: Path, bad: int, total: int) -> InputError:
-    """Return what to say of voxels that are not finite."""
-    return InputError(
-        f"{path}: {bad} of {total} voxels are not finite (NaN or infinite); volume.nan_voxels: air "
-        "takes NaN as air"
-    )
+def not_finite(path: Path, bad: int, nan: int, total: int) -> InputError:
+    """Return what to say of voxels that are not finite, some of them NaN; the others infinite."""
+    kinds = "NaN" if nan == bad else f"{nan} NaN, {bad - nan} infinite" if nan else "infinite"
+    fix = f"; volume.nan_voxels: air takes NaN{' alone' * (nan < bad)} as air" if nan else ""
+    return InputError(f"{path}: {bad} of {total} voxels are not finite ({kinds}){fix}")
 
 
 def _opened(file: BufferedReader, data: VoxelData, skip: int) -> _Stream:

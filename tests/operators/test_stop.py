@@ -135,3 +135,35 @@ def test_slow_stream_has_its_rate(yaml_file, tmp_path):
     frames = record_of(tmp_path / "out" / "run")["per_frame"]
     poses_ns = np.array([frame["stamps_ns"]["pose"] for frame in frames[1:]])
     assert np.median(np.diff(poses_ns)) * 1e-9 == pytest.approx(1 / 2.5, abs=0.08)
+
+
+READY = """
+import os, signal, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+import app
+from operators.links import Links
+
+def start(self):
+    open(os.environ["READY"], "x").close()
+    time.sleep(60)
+
+Links.start = start
+app.program()
+"""
+"""A run that has opened its files and waits before its first frame."""
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_before_the_stream_leaves_no_folder(yaml_file, tmp_path, number, code):
+    """SIGHUP too, which a library that Holoscan loads takes for itself."""
+    ready = tmp_path / "ready"
+    recorder = {"formats": ["mp4", "npz", "png"]}
+    program = Program("run", yaml_file(recorder=recorder), code=READY, READY=str(ready))
+    program.wait_for(ready.exists)
+    assert (tmp_path / "out" / "run" / "run.json").is_file()
+    program.interrupt(number)
+    returned, _, err = program.end(timeout_s=20)
+    assert returned == code, err
+    assert list((tmp_path / "out").iterdir()) == []

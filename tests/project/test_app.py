@@ -22,6 +22,7 @@ from PIL import Image
 
 import app
 import fluoro
+from fluoro.paths import bare_name, cache_dir, config_path
 from operators.assembly import COMPILING
 from tests.config.shipped_files import REGISTRATIONS, STREAMS
 from tests.dds_support import own_domain
@@ -662,3 +663,49 @@ def test_a_shell_completes_commands_options_and_words(shell, tmp_path):
         terminal.expect(re.escape(completed))
         terminal.sendcontrol("u")
     terminal.close(force=True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["inspect", ""], ["run", "sweep", "--ct", ""], ["run", "sweep", "--set", 'volume.path=""']],
+)
+def test_an_empty_path_is_not_the_current_folder(capsys, words):
+    try:
+        code = app.main(words)
+    except SystemExit as ended:
+        code = ended.code
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert (code, last.endswith("must be the path of a file or folder, got ''")) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("p01.t0.nii.gz", "p01.t0"),
+        ("p01.t1.NII", "p01.t1"),
+        ("1.2.840.10", "1.2.840.10"),
+        (".", "ct.of.folder"),
+        ("../ct.of.folder", "ct.of.folder"),
+    ],
+)
+def test_files_are_named_by_all_of_a_name_but_its_format(tmp_path, monkeypatch, given, name):
+    folder = tmp_path / "ct.of.folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert bare_name(Path(given)) == name
+
+
+def test_a_folder_does_not_hide_a_configuration_of_its_name(tmp_path, monkeypatch):
+    (tmp_path / "ros2").mkdir()
+    (tmp_path / "own").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert config_path(Path("ros2")) == ROOT / "configs" / "ros2.yaml"
+    assert config_path(Path("own")) == Path("own")
+
+
+def test_a_relative_cache_folder_of_the_system_is_none(monkeypatch):
+    """As the XDG Base Directory Specification has it."""
+    for name in ("FLUORO_CACHE_DIR", "FLUOROSIM_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert cache_dir() == Path.home() / ".cache" / "fluoro"

@@ -67,6 +67,16 @@ def test_movie_of_no_frames_is_refused_and_none_is_overwritten(
         write_scene_movie(movie[0], sampled(1), SKIN, BONE, ISOCENTER)
 
 
+def test_a_movie_that_is_broken_off_leaves_no_file(tmp_path: Path) -> None:
+    def stop(share: float) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "carm_sweep.mp4"
+    with pytest.raises(KeyboardInterrupt):
+        write_scene_movie(path, sampled(2), SKIN, BONE, ISOCENTER, progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_frames_that_are_not_square_keep_their_shape() -> None:
     image = np.asarray(next(movie_images(sampled(1, 64, 128), SKIN, BONE, ISOCENTER)))
     right = image[:, 480:].max(axis=2)

@@ -311,6 +311,26 @@ def test_a_voxel_file_may_have_a_name_in_utf_8(tmp_path, name):
     np.testing.assert_array_equal(hu.hu_zyx, ramp())
 
 
+@pytest.mark.parametrize("name", ["ct.nii", "ct.nii.gz", "ct.nrrd", "ct.mha"])
+def test_a_name_that_is_not_utf_8_is_read(tmp_path, name):
+    """As old archives have them, in Latin-1."""
+    path = saved(tmp_path, name).rename(tmp_path / os.fsdecode(b"M\xfcller " + name.encode()))
+    np.testing.assert_array_equal(open_ct(path).volume().hu_zyx, ramp())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_folder_whose_name_is_not_utf_8_is_read(tmp_path, name):
+    folder = tmp_path / os.fsdecode(b"M\xfcller")
+    saved(tmp_path, name)
+    shutil.copytree(tmp_path, folder, ignore=shutil.ignore_patterns("M*"))
+    np.testing.assert_array_equal(open_ct(folder / name).volume().hu_zyx, ramp())
+
+
+def test_a_header_whose_name_is_not_utf_8_is_refused_in_one_line(tmp_path):
+    path = saved(tmp_path, "ct.nhdr").rename(tmp_path / os.fsdecode(b"M\xfcller.nhdr"))
+    refused(path, "cannot be read")
+
+
 def planes_of_file(path, options=None):
     ct = open_ct(path, options or ReadOptions())
     return np.stack([plane.copy() for plane in ct.slices(0, ct.grid.shape_zyx[0])])
@@ -383,8 +403,12 @@ def test_nan_is_refused_or_named_as_air_by_a_key(tmp_path, suffix):
     endless = WITH_NAN.copy()
     endless[2, 2, 2] = np.inf
     path = written(tmp_path, f"inf.{suffix}", FLOATS[suffix](endless))
-    with pytest.raises(InputError, match="1 of 120 voxels are not finite"):
+    with pytest.raises(InputError, match=r"1 of 120 voxels are not finite \(infinite\)$"):
         open_ct(path, air).volume()
+    refused(
+        path,
+        r"32 of 120 voxels are not finite \(31 NaN, 1 infinite\); .* NaN alone as air|two ways",
+    )
 
 
 @pytest.mark.parametrize("name", ["ct.nii.gz", "ct.nrrd", "ct.mha"])

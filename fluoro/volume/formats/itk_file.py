@@ -100,17 +100,27 @@ def _alias(path: Path) -> _Alias | None:
     """The name under which SimpleITK reads a file as it is; None: its own.
 
     Beside a `x.nii`, the NIfTI library takes the header from `x.nii.gz` and the voxels from
-    `x.nii`. MetaIO takes a % in the name of a voxel file for a pattern of several.
+    `x.nii`. MetaIO takes a % in the name of a voxel file for a pattern of several. A path that is
+    not UTF-8 ends the whole program.
     """
     if path.name.lower().endswith(".nii.gz"):
         return _Alias(path, "volume.nii.gz", path)
     found = VOXELS_WITH_PERCENT.search(_beginning(path)) if path.suffix.lower() in META else None
     voxels = path.parent / os.fsdecode(found[2]) if found else None
-    if not (found and voxels and voxels.is_file()):
-        return None
-    return _Alias(
-        path, "voxels", voxels, _beginning(path)[: found.start()] + found[1] + b"voxels\n"
-    )
+    if found and voxels and voxels.is_file():
+        header = _beginning(path)[: found.start()] + found[1] + b"voxels\n"
+        return _Alias(path, "voxels", voxels, header)
+    if not _is_utf8(path.name):
+        return _Alias(path, f"volume{path.suffix}", path)
+    return None if _is_utf8(str(path.absolute())) else _Alias(path, "folder", path.parent)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # the system's bytes, as Python keeps them
+        return False
+    return True
 
 
 def _beginning(path: Path) -> bytes:
@@ -123,12 +133,12 @@ def _beginning(path: Path) -> bytes:
 
 
 class _Alias:
-    """Another name for a file, in a folder of its own. Gone with the object.
+    """Another name for a file or its folder, in a folder of its own. Gone with the object.
 
     Args:
         path: The file that is read.
         name: The other name.
-        target: What has it.
+        target: What has it: a file, or the folder of `path`.
         header: A header beside it, in the place of the file itself; None: there is none.
 
     Raises:
@@ -140,6 +150,8 @@ class _Alias:
             self._folder = tempfile.TemporaryDirectory(prefix="fluoro-")
             self.path = Path(self._folder.name) / name
             self.path.symlink_to(target.absolute())
+            if target.is_dir():
+                self.path /= path.name
             if header is not None:
                 self.path = self.path.with_name("volume.mhd")
                 self.path.write_bytes(header)
