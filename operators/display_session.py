@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -68,7 +69,7 @@ def run_display(
         parts = DisplaySetup(sink=sink, geometry=geometry, monitor=monitor)
         number = _shown(split, reporter, parts)
     dropped = {**monitor.dropped(), "link": monitor.missed()}
-    stopped_by = f"signal {number}" if number else "the renderer's end"
+    stopped_by = signal.Signals(number).name if number else "the renderer's end"
     summary = record.summary(dropped=dropped, completed=number is None, stopped_by=stopped_by)
     return Outcome(summary=summary, folder=None, signal_number=number)
 
