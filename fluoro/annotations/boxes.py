@@ -1,4 +1,4 @@
-"""Boxes around structures, in the image: those of their voxels' corners, projected."""
+"""Boxes around what the image shows of structures: those of their voxels' corners, projected."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fluoro.annotations.cut_boxes import Box
     from fluoro.annotations.moving_labels import MovingLabels
     from fluoro.geometry.projection import View
     from fluoro.volume.labels.label_volume import LabelVolume
     from fluoro.volume.labels.structures import Structure
 
 __all__ = ["BoxAnnotator", "BoxConfig", "FrameBoxes", "hull_points_xyz_mm"]
-
-Box = tuple[float, float, float, float]
 
 
 class BoxConfig(AnnotationSection):
@@ -34,7 +33,7 @@ class BoxConfig(AnnotationSection):
 
 
 class BoxAnnotator:
-    """Projects the convex hull of each structure: its box is that of the whole structure.
+    """Projects the convex hull of each structure, or its surface if the image's border cuts it.
 
     Args:
         labels: The structures.
@@ -42,9 +41,13 @@ class BoxAnnotator:
     """
 
     def __init__(self, labels: LabelVolume, moving: Sequence[MovingLabels] = ()) -> None:
+        from fluoro.annotations.cut_boxes import surface_blocks
+
         self._structures, self._moving = labels.structures, moving
-        self._hulls = hull_points_xyz_mm(labels)
-        self._moving_hulls = [hull_points_xyz_mm(each.labels) for each in moving]
+        parts = [labels, *(each.labels for each in moving)]
+        self._hulls = [hull_points_xyz_mm(each) for each in parts]
+        self._from_index = [each.grid.world_from_index for each in parts]
+        self._surfaces = [surface_blocks(each) for each in parts]
 
     def begin(self, view: View) -> FrameBoxes:
         """Return the boxes of a view."""
@@ -55,15 +58,26 @@ class BoxAnnotator:
         import numpy as np
 
         motions = [np.eye(4), *(each.motion(time_s) for each in self._moving)]
-        found = []
-        for hulls in zip(self._hulls, *self._moving_hulls, strict=True):
-            points = [
-                hull @ motion[:3, :3].T + motion[:3, 3]
-                for hull, motion in zip(hulls, motions, strict=True)
-                if hull is not None
-            ]
-            found.append(_box(view, np.concatenate(points)) if points else None)
+        whole = [_bounds(view, hulls, motions) for hulls in zip(*self._hulls, strict=True)]
+        cut = np.array([_is_cut(each, view) for each in whole])
+        boxes = self._cut_boxes(view, motions, cut) if cut.any() else [None] * len(whole)
+        found = [
+            each if each is not None and _is_inside(each, view) else box
+            for box, each in zip(boxes, whole, strict=True)
+        ]
         return FrameBoxes(structures=self._structures, boxes_px=tuple(found))
+
+    def _cut_boxes(
+        self, view: View, motions: Sequence[NDArray[np.float64]], cut: NDArray[np.bool_]
+    ) -> list[Box | None]:
+        """Return the boxes of structures that the image's border cuts; None for the others."""
+        from fluoro.annotations.cut_boxes import boxes_in_image
+
+        projection = view.projection_matrix("integer")
+        both = zip(motions, self._from_index, strict=True)
+        matrices = [projection @ motion @ from_index for motion, from_index in both]
+        parts = list(zip(self._surfaces, matrices, strict=True))
+        return boxes_in_image(parts, cut, view.width_px, view.height_px)
 
     def categories(self) -> list[dict[str, Any]]:
         """Return a category for each structure."""
@@ -78,8 +92,8 @@ class FrameBoxes:
 
     Attributes:
         structures: K of them.
-        boxes_px: Left, top, right and bottom of each, in pixels from the image's corner, cut at
-            its edges; None: outside of the image.
+        boxes_px: Left, top, right and bottom of what the image shows of each, in pixels from the
+            image's corner; None: nothing.
     """
 
     structures: tuple[Structure, ...]
@@ -136,17 +150,35 @@ def _corners(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.asarray(corners[ConvexHull(corners).vertices], np.float64)
 
 
-def _box(view: View, hull_xyz_mm: NDArray[np.float64]) -> Box | None:
+def _bounds(
+    view: View,
+    hulls_xyz_mm: Sequence[NDArray[np.float64] | None],
+    motions: Sequence[NDArray[np.float64]],
+) -> Box | None:
+    """The box of all parts of a structure, also outside of the image; NaN: behind the source."""
     import numpy as np
 
-    pixels = view.project(hull_xyz_mm)
-    if np.isnan(pixels).any():  # behind the source
+    points = [
+        hull @ motion[:3, :3].T + motion[:3, 3]
+        for hull, motion in zip(hulls_xyz_mm, motions, strict=True)
+        if hull is not None
+    ]
+    if not points:
         return None
-    low, high = pixels.min(axis=0), pixels.max(axis=0)
-    left, top, right, bottom = _cut(low, high, (view.width_px, view.height_px))
-    return (left, top, right, bottom) if left < right and top < bottom else None
+    pixels = view.project(np.concatenate(points))
+    (left, top), (right, bottom) = pixels.min(axis=0).tolist(), pixels.max(axis=0).tolist()
+    return left, top, right, bottom
 
 
-def _cut(low: NDArray[Any], high: NDArray[Any], size: Sequence[int]) -> Box:
-    (left, top), (right, bottom), (width, height) = low.tolist(), high.tolist(), size
-    return max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height))
+def _is_inside(box: Box, view: View) -> bool:
+    left, top, right, bottom = box
+    return left >= 0 and top >= 0 and right <= view.width_px and bottom <= view.height_px
+
+
+def _is_outside(box: Box, view: View) -> bool:
+    left, top, right, bottom = box
+    return right <= 0 or bottom <= 0 or left >= view.width_px or top >= view.height_px
+
+
+def _is_cut(box: Box | None, view: View) -> bool:
+    return box is not None and not _is_inside(box, view) and not _is_outside(box, view)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,32 +19,165 @@ from fluoro.annotations.truth import make_truth
 from fluoro.config import load_config
 from fluoro.errors import InputError
 from fluoro.geometry.carm import CarmPose
+from fluoro.geometry.from_config import make_geometry
+from fluoro.geometry.projection import View
 from fluoro.rendering.devices.cpu.device import CpuDevice
 from fluoro.rendering.label_renderer import LabelRenderer, bits_of
+from fluoro.volume.labels.load import load_labels
 from fluoro.volume.load import load_volume
 from tests.rendering.test_label_renderer import POSES, blobs, view_at
 
 ROOT = Path(__file__).parent.parent.parent
 
 
+def projected(labels, label, view, places):
+    """Pixels of places in each voxel of a structure, given as index from the voxel's centre."""
+    z, y, x = np.nonzero(labels.label_zyx == label)
+    index = (np.stack([x, y, z], 1)[:, None] + places).reshape(-1, 3)
+    matrix = view.pixel_from_world @ labels.grid.world_from_index
+    uvw = index @ matrix[:, :3].T + matrix[:, 3]
+    return uvw[:, :2] / uvw[:, 2:]
+
+
+def in_image(pixels, view, border=0.0):
+    size = np.array([view.width_px, view.height_px])
+    return ((pixels >= border) & (pixels <= size - border)).all(axis=-1)
+
+
+def bounds(pixels):
+    return [*pixels.min(axis=0), *pixels.max(axis=0)]
+
+
 @pytest.mark.parametrize("pose", POSES.values(), ids=POSES)
 def test_boxes_are_those_of_all_voxel_corners_to_a_hundredth_of_a_pixel(pose):
     labels = blobs(12)
     view = view_at(pose, labels)
-    boxes = BoxAnnotator(labels).begin(view).boxes_px
     corners = np.array(np.meshgrid(*[(-0.5, 0.5)] * 3)).reshape(3, 8).T
-    for label, box in enumerate(boxes, start=1):
-        z, y, x = np.nonzero(labels.label_zyx == label)
-        index = (np.stack([x, y, z], 1)[:, None] + corners).reshape(-1, 3)
-        matrix = labels.grid.world_from_index
-        uvw = (index @ matrix[:3, :3].T + matrix[:3, 3]) @ view.pixel_from_world[:, :3].T
-        uvw += view.pixel_from_world[:, 3]
-        pixels = np.clip(uvw[:, :2] / uvw[:, 2:], 0, [view.width_px, view.height_px])
-        expected = [*pixels.min(axis=0), *pixels.max(axis=0)]
-        if box is None:
-            assert expected[0] >= expected[2] or expected[1] >= expected[3]
+    whole = 0
+    for label, box in enumerate(BoxAnnotator(labels).begin(view).boxes_px, start=1):
+        pixels = projected(labels, label, view, corners)
+        if in_image(pixels, view).all():
+            np.testing.assert_allclose(box, bounds(pixels), atol=0.01)
+            whole += 1
+    assert whole > 2
+
+
+SHIFTS = [(80, 0, 0), (-80, 0, 0), (0, 0, 60), (0, 0, -60), (60, 20, 50), (-40, -30, -70)]
+
+
+def expected_cut(labels, label, view):
+    """Bounds of points in the image, and whether it has all of the structure; None: no point.
+
+    In the image is what lies between the centres of its outermost pixels, of voxels that have a
+    point there in the plane where masks have their samples.
+    """
+    places = np.array(np.meshgrid(*[np.linspace(-0.5, 0.5, 15)] * 3)).reshape(3, -1).T
+    pixels = projected(labels, label, view, places).reshape(-1, len(places), 2)
+    voxels = np.argwhere(labels.label_zyx == label)[:, ::-1]
+    lead = np.abs(voxels - (labels.grid.index_from_world @ [*view.source_xyz_mm, 1])[:3])
+    middle = np.abs(places.T[lead.argmax(axis=1)]) < 1e-9
+    seen = in_image(pixels, view, border=0.5)
+    seen &= (seen & middle).any(axis=1)[:, None]
+    if not seen.any():
+        return None, False
+    size, found = np.array([view.width_px, view.height_px]), bounds(pixels[seen])
+    low = np.where(np.array(found[:2]) < 0.51, 0, found[:2])
+    high = np.where(size - found[2:] < 0.51, size, found[2:])
+    return [*low, *high], in_image(pixels, view).all()
+
+
+@pytest.mark.parametrize("shift_mm", SHIFTS, ids=str)
+def test_a_box_that_the_image_cuts_is_that_of_the_points_in_the_image(shift_mm):
+    labels = blobs(30)
+    view = view_at(CarmPose(lao_deg=15.0, translation_mm=shift_mm), labels)
+    cut = 0
+    for label, box in enumerate(BoxAnnotator(labels).begin(view).boxes_px, start=1):
+        expected, whole = expected_cut(labels, label, view)
+        if whole:
+            continue
+        if expected and box:
+            cut += 1
+            np.testing.assert_allclose(box, expected, atol=0.05)
         else:
-            np.testing.assert_allclose(box, expected, atol=0.01)
+            assert expected is box is None
+    assert cut > 1
+
+
+def test_what_lies_behind_the_source_has_no_part_in_the_box():
+    labels = blobs(1)
+    label_zyx = np.zeros_like(labels.label_zyx)
+    label_zyx[10, :, 15] = 1
+    labels = replace(labels, label_zyx=label_zyx)
+    middle = labels.grid.world_from_index @ [15, 12.5, 10, 1]
+    along = labels.grid.world_from_index[:3, 1]
+    columns = labels.grid.world_from_index[:3, 0] / 5
+    view = View(
+        source_xyz_mm=middle[:3] + 0.5 * columns,
+        corner_xyz_mm=middle[:3] + 60 * along - 20 * columns - [0, 0, 15.0],
+        column_step_xyz_mm=columns,
+        row_step_xyz_mm=np.array([0, 0, 1.0]),
+        width_px=40,
+        height_px=30,
+    )
+    assert BoxAnnotator(labels).begin(view).boxes_px[0] is not None
+    behind = replace(view, corner_xyz_mm=view.corner_xyz_mm - 120 * along)
+    label_zyx[10, :13, 15] = 0
+    assert BoxAnnotator(labels).begin(behind).boxes_px[0] is None
+
+
+def shifted_views(volume, carm, count=12):
+    """Views of a volume that is shifted out of the image in all directions."""
+    rng = np.random.default_rng(3)
+    for _ in range(count):
+        lao, cra = rng.uniform(-90, 90), rng.uniform(-25, 25)
+        pose = CarmPose(lao_deg=lao, cra_deg=cra, translation_mm=tuple(rng.uniform(-90, 90, 3)))
+        yield make_geometry(carm).view(pose, volume.grid.center_xyz_mm.tolist())
+
+
+def mask_bounds(mask):
+    rows, columns = np.nonzero(mask)
+    return np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], float)
+
+
+def overlap(a, b):
+    """Intersection over union of two boxes."""
+    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    shared = np.prod(np.maximum(sides, 0))
+    return shared / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared)
+
+
+def test_boxes_of_ribs_that_the_image_cuts_are_those_of_their_masks():
+    config = load_config(
+        ROOT / "configs" / "orbit.yaml",
+        [
+            "volume={phantom: thorax, spacing_mm: 3, labels: {structures: [bone, heart]}}",
+            "carm={source_to_detector_mm: 1200, source_to_isocenter_mm: 900, "
+            "detector_width_px: 200, detector_height_px: 160, pixel_spacing_mm: 1.4}",
+        ],
+    )
+    volume = load_volume(config.volume)
+    labels, device = load_labels(config.volume, volume.grid), CpuDevice(2)
+    boxes, renderer = BoxAnnotator(labels), LabelRenderer(labels, device)
+    overlaps, off, empty = [], [], 0
+    for view in shifted_views(volume, config.carm):
+        masks = renderer.masks(view).masks
+        for label, box in enumerate(boxes.begin(view).boxes_px, start=1):
+            mask = bits_of(masks, label)
+            if not mask.any():
+                empty += 1
+                assert box is None or min(box[2] - box[0], box[3] - box[1]) < 1.5
+                continue
+            found, wanted = np.array(box), mask_bounds(mask)
+            assert ((found - wanted) * [1, 1, -1, -1] < 1.6).all()
+            if mask.sum() > 30:
+                overlaps.append(overlap(found, wanted))
+                off.append(np.abs(found - wanted).max())
+    device.close()
+    assert empty > 50
+    # the rest: what is thinner than a pixel along the border, between the rays of the mask
+    assert np.mean(np.array(overlaps) > 0.8) > 0.98
+    assert np.mean(np.array(off) < 1.6) > 0.98
+    assert np.mean(overlaps) > 0.95
 
 
 def test_a_box_holds_the_mask_and_is_no_wider_than_a_pixel_more():
@@ -174,8 +308,6 @@ def test_a_file_in_ras_that_says_lps_is_pointed_at(tmp_path):
     points = {"apex": (100.0, -60.0, 30.0), "tip": (-150.0, 90.0, 0.0)}
     grid = volume.grid
     low = grid.world_from_index @ [0, 0, 0, 1]
-    from dataclasses import replace
-
     from fluoro.annotations.base import AnnotationSetup
 
     moved = replace(volume, grid=replace(grid, origin_xyz_mm=(float(low[0]) + 250, *low[1:3])))
@@ -195,8 +327,6 @@ def test_the_truth_of_a_view_of_the_phantom():
     volume = load_volume(config.volume)
     device = CpuDevice(2)
     maker = make_truth(config, volume, device)
-    from fluoro.geometry.from_config import make_geometry
-
     view = make_geometry(config.carm).view(CarmPose(), volume.grid.center_xyz_mm.tolist())
     truth = maker.begin(view)
     names = [each.name for each in truth.structures]

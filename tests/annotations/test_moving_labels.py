@@ -54,25 +54,37 @@ def fragment():
     return solid
 
 
-def truth(labels, time_s, posed=(), **masks):
+def truth(labels, time_s, posed=(), view=VIEW, **masks):
     device = CpuDevice(1)
     volume = MuVolume(mu_zyx=np.zeros(GRID.shape_zyx, np.float32), grid=GRID)
     setup = AnnotationSetup(config=None, volume=volume, labels=labels, device=device, posed=posed)
     sections = {"masks": MaskConfig(**masks), "boxes": BoxConfig()}
     maker = TruthMaker({name: each.make(setup) for name, each in sections.items()}, device)
-    found = maker.begin(VIEW, time_s)
+    found = maker.begin(view, time_s)
     maker.finish()
     return found
+
+
+def moved_upper(x, y, z):
+    return tuple(
+        slice(side.start + by, side.stop + by) for side, by in zip(UPPER, (z, y, x), strict=True)
+    )
+
+
+def test_a_box_that_the_image_cuts_goes_with_the_fragment():
+    view = CARM.view(CarmPose(lao_deg=20, cra_deg=10, translation_mm=(33.0, 0.0, 0.0)), (0, 0, 0))
+    found = truth(BONE, 1.0, (fragment(),), view).boxes.boxes_px
+    moved = labels_with(LOWER, moved_upper(*SHIFT_VOXELS.tolist()))
+    wanted = truth(moved, 0.0, (), view).boxes.boxes_px
+    assert 0.0 in wanted[1] or 50.0 in wanted[1]
+    np.testing.assert_allclose(found[1], wanted[1], atol=0.02)
 
 
 @pytest.mark.parametrize("time_s", [0.0, 1.0])
 def test_masks_lengths_and_boxes_go_with_the_fragment(time_s):
     found = truth(BONE, time_s, (fragment(),), thickness=True)
     x, y, z = (SHIFT_VOXELS * int(time_s)).tolist()
-    moved = tuple(
-        slice(side.start + by, side.stop + by) for side, by in zip(UPPER, (z, y, x), strict=True)
-    )
-    wanted = truth(labels_with(LOWER, moved), 0.0, thickness=True)
+    wanted = truth(labels_with(LOWER, moved_upper(x, y, z)), 0.0, thickness=True)
     # of a box's own rays the outermost have other samples than those of the whole volume
     for label in (1, 2):
         off = found.masks.mask(label) != wanted.masks.mask(label)
