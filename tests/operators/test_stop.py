@@ -139,7 +139,8 @@ def test_slow_stream_has_its_rate(yaml_file, tmp_path):
 
 READY = """
 import os, signal, time
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever ignores them for the tests
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import app
 from operators.links import Links
 
