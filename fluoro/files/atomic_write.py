@@ -97,6 +97,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         try:
             yield unfinished
             unfinished.replace(path)
+        except OutputError as error:
+            raise OutputError(str(error).replace(str(unfinished), str(path))) from error
         finally:
             unfinished.unlink(missing_ok=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import av
@@ -17,6 +18,7 @@ from fluoro.plot.contact_sheet import contact_sheet, write_contact_sheet
 from fluoro.plot.scene_image import SceneRenderer
 from fluoro.plot.scene_movie import movie_images, write_animation, write_scene_movie
 from fluoro.plot.surface_renderer import Camera, paint
+from fluoro.recording.formats import mp4_writer
 from fluoro.recording.frame_sampler import SampledFrame
 
 ISOCENTER = (0.0, 0.0, 0.0)
@@ -74,6 +76,20 @@ def test_a_movie_that_is_broken_off_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "carm_sweep.mp4"
     with pytest.raises(KeyboardInterrupt):
         write_scene_movie(path, sampled(2), SKIN, BONE, ISOCENTER, progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_amid_a_movie_is_reported_by_the_movie_s_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(mp4_writer._WholeBoxes, "commit", full)
+    path = tmp_path / "carm_sweep.mp4"
+    with pytest.raises(OutputError) as caught:
+        write_scene_movie(path, sampled(2), SKIN, BONE, ISOCENTER)
+    assert str(caught.value) == f"{path}: cannot be written: No space left on device"
     assert list(tmp_path.iterdir()) == []
 
 
