@@ -12,6 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pydicom
+import pytest
 import SimpleITK as sitk
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
@@ -226,7 +227,7 @@ def ljubljana_image(view) -> np.ndarray:
 
 def write_xvr(folder: Path, name: str, *, size_px=356, views=2, offset_px=(0.0, 0.0)) -> Path:
     """The folder of a data set with one subject."""
-    import torch  # takes seconds, which every process that collects tests would pay
+    torch = pytest.importorskip("torch")  # imported late: it takes seconds
 
     kind = scene()
     subject = folder / name / "subject01"
@@ -252,7 +253,7 @@ def write_xvr(folder: Path, name: str, *, size_px=356, views=2, offset_px=(0.0, 
 
 def stored_view(view, size_px: int, crop: int, offset_px) -> dict:
     """VIEW.pt: P = (camera axes) inv(A) in RAS about the volume's centre."""
-    import torch
+    torch = pytest.importorskip("torch")
 
     x, y = (step / np.linalg.norm(step) for step in (view.column_step_xyz_mm, view.row_step_xyz_mm))
     axes = FLIP[:3, :3] @ np.column_stack([x, -y, -np.cross(x, y)])  # z to the detector
